@@ -82,7 +82,7 @@ class DocumentInput(_message.Message):
     uri: _builtins.str
     """Where a reader finds the original; may be empty."""
     text: _builtins.str
-    """The text: Markdown or plain."""
+    """The text: Markdown or plain, without NUL characters."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Whatever else the caller wants to keep with it. Not searched."""
