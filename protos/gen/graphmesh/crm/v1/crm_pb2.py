@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agraphmesh/crm/v1/crm.proto\x12\x10graphmesh.crm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\x80\x03\n\x08\x43ustomer\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x05 \x01(\t\x12,\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTier\x12\x0e\n\x06locale\x18\x07 \x01(\t\x12>\n\nattributes\x18\x08 \x03(\x0b\x32*.graphmesh.crm.v1.Customer.AttributesEntry\x12\x0f\n\x07version\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbc\x01\n\x0e\x43ustomerChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x11\n\told_value\x18\x04 \x01(\t\x12\x11\n\tnew_value\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x07 \x01(\t\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfe\x01\n\x06Record\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12<\n\nattributes\x18\x06 \x03(\x0b\x32(.graphmesh.crm.v1.Record.AttributesEntry\x12.\n\noccur_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x90\x04\n\x15\x43reateCustomerRequest\x12@\n\x0b\x63ustomer_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\x05\x65mail\x18\x03 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x30\n\x05phone\x18\x04 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9A-Za-z+(). /-]{0,50}$\x12\x19\n\x07\x63ompany\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x36\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTierB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x06locale\x18\x07 \x01(\tB/\xbaH,r\'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xd8\x01\x01\x12\x83\x01\n\nattributes\x18\x08 \x03(\x0b\x32\x37.graphmesh.crm.v1.CreateCustomerRequest.AttributesEntryB6\xbaH3\x9a\x01\x30\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\x05r\x03\x18\xf4\x03\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x16\x43reateCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\"S\n\x12GetCustomerRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"K\n\x13GetCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\"\x8a\x01\n\x16SearchCustomersRequest\x12\x16\n\x04text\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\x05\x65mail\x18\x02 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x17SearchCustomersResponse\x12-\n\tcustomers\x18\x01 \x03(\x0b\x32\x1a.graphmesh.crm.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbd\x03\n\x0e\x43ustomerUpdate\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\x05\x65mail\x18\x02 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x30\n\x05phone\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9A-Za-z+(). /-]{0,50}$\x12\x19\n\x07\x63ompany\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x36\n\x04tier\x18\x05 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTierB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x06locale\x18\x06 \x01(\tB/\xbaH,r\'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xd8\x01\x01\x12|\n\nattributes\x18\x07 \x03(\x0b\x32\x30.graphmesh.crm.v1.CustomerUpdate.AttributesEntryB6\xbaH3\x9a\x01\x30\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\x05r\x03\x18\xf4\x03\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe9\x05\n\x15UpdateCustomerRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12:\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32 .graphmesh.crm.v1.CustomerUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xf5\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\xc3\x02\xbaH\xbf\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\xc2\x01\n\x15update_mask.updatable\x12\x44must name only name, email, phone, company, tier, locale, attributes\x1a\x63this.paths.all(path, path in [\'name\', \'email\', \'phone\', \'company\', \'tier\', \'locale\', \'attributes\'])\xc8\x01\x01\x12!\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1a\n\x06reason\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03:\x9d\x01\xbaH\x99\x01\x1a\x96\x01\n\x17\x63ustomer.name_not_empty\x12:customer.name must not be empty where update_mask names it\x1a?!(\'name\' in this.update_mask.paths) || this.customer.name != \'\'\"\x81\x01\n\x16UpdateCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x07\x63hanges\x18\x02 \x03(\x0b\x32 .graphmesh.crm.v1.CustomerChange\"\x97\x01\n\x1aListCustomerChangesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"i\n\x1bListCustomerChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .graphmesh.crm.v1.CustomerChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf3\x03\n\x10\x41\x64\x64RecordRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12+\n\x04kind\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12>\n\trecord_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x19\n\x05title\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x17\n\x06status\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x32\x12~\n\nattributes\x18\x06 \x03(\x0b\x32\x32.graphmesh.crm.v1.AddRecordRequest.AttributesEntryB6\xbaH3\x9a\x01\x30\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\x05r\x03\x18\xf4\x03\x12L\n\noccur_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x0b\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x11\x41\x64\x64RecordResponse\x12\x30\n\x06record\x18\x01 \x01(\x0b\x32\x18.graphmesh.crm.v1.RecordB\x06\xbaH\x03\xc8\x01\x01\"\xbf\x01\n\x12ListRecordsRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12.\n\x04kind\x18\x02 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"Y\n\x13ListRecordsResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.graphmesh.crm.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*x\n\x0c\x43ustomerTier\x12\x1d\n\x19\x43USTOMER_TIER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43USTOMER_TIER_STANDARD\x10\x01\x12\x16\n\x12\x43USTOMER_TIER_PLUS\x10\x02\x12\x15\n\x11\x43USTOMER_TIER_VIP\x10\x03\x32\x98\x07\n\nCrmService\x12}\n\x0e\x43reateCustomer\x12\'.graphmesh.crm.v1.CreateCustomerRequest\x1a(.graphmesh.crm.v1.CreateCustomerResponse\"\x18\x90\x02\x02\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\tcrm.write\x12u\n\x0bGetCustomer\x12$.graphmesh.crm.v1.GetCustomerRequest\x1a%.graphmesh.crm.v1.GetCustomerResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12\x81\x01\n\x0fSearchCustomers\x12(.graphmesh.crm.v1.SearchCustomersRequest\x1a).graphmesh.crm.v1.SearchCustomersResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12\x81\x01\n\x0eUpdateCustomer\x12\'.graphmesh.crm.v1.UpdateCustomerRequest\x1a(.graphmesh.crm.v1.UpdateCustomerResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\tcrm.write \x01(\x02\x12\x8d\x01\n\x13ListCustomerChanges\x12,.graphmesh.crm.v1.ListCustomerChangesRequest\x1a-.graphmesh.crm.v1.ListCustomerChangesResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12n\n\tAddRecord\x12\".graphmesh.crm.v1.AddRecordRequest\x1a#.graphmesh.crm.v1.AddRecordResponse\"\x18\x90\x02\x02\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\tcrm.write\x12u\n\x0bListRecords\x12$.graphmesh.crm.v1.ListRecordsRequest\x1a%.graphmesh.crm.v1.ListRecordsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agraphmesh/crm/v1/crm.proto\x12\x10graphmesh.crm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\x80\x03\n\x08\x43ustomer\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x05 \x01(\t\x12,\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTier\x12\x0e\n\x06locale\x18\x07 \x01(\t\x12>\n\nattributes\x18\x08 \x03(\x0b\x32*.graphmesh.crm.v1.Customer.AttributesEntry\x12\x0f\n\x07version\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbc\x01\n\x0e\x43ustomerChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x11\n\told_value\x18\x04 \x01(\t\x12\x11\n\tnew_value\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x07 \x01(\t\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfe\x01\n\x06Record\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12<\n\nattributes\x18\x06 \x03(\x0b\x32(.graphmesh.crm.v1.Record.AttributesEntry\x12.\n\noccur_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9c\x04\n\x15\x43reateCustomerRequest\x12@\n\x0b\x63ustomer_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1c\n\x04name\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xc8\x01\xba\x01\x01\x00\x12\x1c\n\x05\x65mail\x18\x03 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x30\n\x05phone\x18\x04 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9A-Za-z+(). /-]{0,50}$\x12\x1d\n\x07\x63ompany\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x36\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTierB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x06locale\x18\x07 \x01(\tB/\xbaH,r\'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xd8\x01\x01\x12\x87\x01\n\nattributes\x18\x08 \x03(\x0b\x32\x37.graphmesh.crm.v1.CreateCustomerRequest.AttributesEntryB:\xbaH7\x9a\x01\x34\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x16\x43reateCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\"S\n\x12GetCustomerRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"K\n\x13GetCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\"\x8e\x01\n\x16SearchCustomersRequest\x12\x1a\n\x04text\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1c\n\x05\x65mail\x18\x02 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x17SearchCustomersResponse\x12-\n\tcustomers\x18\x01 \x03(\x0b\x32\x1a.graphmesh.crm.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x03\n\x0e\x43ustomerUpdate\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x1c\n\x05\x65mail\x18\x02 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12\x30\n\x05phone\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9A-Za-z+(). /-]{0,50}$\x12\x1d\n\x07\x63ompany\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12\x36\n\x04tier\x18\x05 \x01(\x0e\x32\x1e.graphmesh.crm.v1.CustomerTierB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x06locale\x18\x06 \x01(\tB/\xbaH,r\'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xd8\x01\x01\x12\x80\x01\n\nattributes\x18\x07 \x03(\x0b\x32\x30.graphmesh.crm.v1.CustomerUpdate.AttributesEntryB:\xbaH7\x9a\x01\x34\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xed\x05\n\x15UpdateCustomerRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12:\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32 .graphmesh.crm.v1.CustomerUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xf5\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\xc3\x02\xbaH\xbf\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\xc2\x01\n\x15update_mask.updatable\x12\x44must name only name, email, phone, company, tier, locale, attributes\x1a\x63this.paths.all(path, path in [\'name\', \'email\', \'phone\', \'company\', \'tier\', \'locale\', \'attributes\'])\xc8\x01\x01\x12!\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1e\n\x06reason\x18\x05 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00:\x9d\x01\xbaH\x99\x01\x1a\x96\x01\n\x17\x63ustomer.name_not_empty\x12:customer.name must not be empty where update_mask names it\x1a?!(\'name\' in this.update_mask.paths) || this.customer.name != \'\'\"\x81\x01\n\x16UpdateCustomerResponse\x12\x34\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x1a.graphmesh.crm.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x07\x63hanges\x18\x02 \x03(\x0b\x32 .graphmesh.crm.v1.CustomerChange\"\x97\x01\n\x1aListCustomerChangesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"i\n\x1bListCustomerChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .graphmesh.crm.v1.CustomerChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x04\n\x10\x41\x64\x64RecordRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12+\n\x04kind\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12>\n\trecord_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\x05title\x18\x04 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12\x1b\n\x06status\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x18\x32\xba\x01\x01\x00\x12\x82\x01\n\nattributes\x18\x06 \x03(\x0b\x32\x32.graphmesh.crm.v1.AddRecordRequest.AttributesEntryB:\xbaH7\x9a\x01\x34\x10 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x12L\n\noccur_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x0b\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x11\x41\x64\x64RecordResponse\x12\x30\n\x06record\x18\x01 \x01(\x0b\x32\x18.graphmesh.crm.v1.RecordB\x06\xbaH\x03\xc8\x01\x01\"\xbf\x01\n\x12ListRecordsRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12.\n\x04kind\x18\x02 \x01(\tB \xbaH\x1dr\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"Y\n\x13ListRecordsResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.graphmesh.crm.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*x\n\x0c\x43ustomerTier\x12\x1d\n\x19\x43USTOMER_TIER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43USTOMER_TIER_STANDARD\x10\x01\x12\x16\n\x12\x43USTOMER_TIER_PLUS\x10\x02\x12\x15\n\x11\x43USTOMER_TIER_VIP\x10\x03\x32\x98\x07\n\nCrmService\x12}\n\x0e\x43reateCustomer\x12\'.graphmesh.crm.v1.CreateCustomerRequest\x1a(.graphmesh.crm.v1.CreateCustomerResponse\"\x18\x90\x02\x02\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\tcrm.write\x12u\n\x0bGetCustomer\x12$.graphmesh.crm.v1.GetCustomerRequest\x1a%.graphmesh.crm.v1.GetCustomerResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12\x81\x01\n\x0fSearchCustomers\x12(.graphmesh.crm.v1.SearchCustomersRequest\x1a).graphmesh.crm.v1.SearchCustomersResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12\x81\x01\n\x0eUpdateCustomer\x12\'.graphmesh.crm.v1.UpdateCustomerRequest\x1a(.graphmesh.crm.v1.UpdateCustomerResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\tcrm.write \x01(\x02\x12\x8d\x01\n\x13ListCustomerChanges\x12,.graphmesh.crm.v1.ListCustomerChangesRequest\x1a-.graphmesh.crm.v1.ListCustomerChangesResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x12n\n\tAddRecord\x12\".graphmesh.crm.v1.AddRecordRequest\x1a#.graphmesh.crm.v1.AddRecordResponse\"\x18\x90\x02\x02\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\tcrm.write\x12u\n\x0bListRecords\x12$.graphmesh.crm.v1.ListRecordsRequest\x1a%.graphmesh.crm.v1.ListRecordsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\x08\x63rm.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,19 +44,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['customer_id']._loaded_options = None
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\272H\013r\t\020\001\030\310\001\272\001\001\000'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['email']._serialized_options = b'\272H\nr\005\030\376\001`\001\330\001\001'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['phone']._loaded_options = None
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['phone']._serialized_options = b'\272H\036r\0342\032^[0-9A-Za-z+(). /-]{0,50}$'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['company']._loaded_options = None
-  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['company']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['company']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['tier']._loaded_options = None
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['tier']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['locale']._loaded_options = None
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['locale']._serialized_options = b'\272H,r\'\030#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\330\001\001'
   _globals['_CREATECUSTOMERREQUEST'].fields_by_name['attributes']._loaded_options = None
-  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['attributes']._serialized_options = b'\272H3\232\0010\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\005r\003\030\364\003'
+  _globals['_CREATECUSTOMERREQUEST'].fields_by_name['attributes']._serialized_options = b'\272H7\232\0014\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\007\030\364\003\272\001\001\000'
   _globals['_CREATECUSTOMERRESPONSE'].fields_by_name['customer']._loaded_options = None
   _globals['_CREATECUSTOMERRESPONSE'].fields_by_name['customer']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GETCUSTOMERREQUEST'].fields_by_name['customer_id']._loaded_options = None
@@ -64,7 +64,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCUSTOMERRESPONSE'].fields_by_name['customer']._loaded_options = None
   _globals['_GETCUSTOMERRESPONSE'].fields_by_name['customer']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['text']._loaded_options = None
-  _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['text']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['text']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['email']._serialized_options = b'\272H\nr\005\030\376\001`\001\330\001\001'
   _globals['_SEARCHCUSTOMERSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -74,19 +74,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERUPDATE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_CUSTOMERUPDATE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_CUSTOMERUPDATE'].fields_by_name['name']._loaded_options = None
-  _globals['_CUSTOMERUPDATE'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_CUSTOMERUPDATE'].fields_by_name['name']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_CUSTOMERUPDATE'].fields_by_name['email']._loaded_options = None
   _globals['_CUSTOMERUPDATE'].fields_by_name['email']._serialized_options = b'\272H\nr\005\030\376\001`\001\330\001\001'
   _globals['_CUSTOMERUPDATE'].fields_by_name['phone']._loaded_options = None
   _globals['_CUSTOMERUPDATE'].fields_by_name['phone']._serialized_options = b'\272H\036r\0342\032^[0-9A-Za-z+(). /-]{0,50}$'
   _globals['_CUSTOMERUPDATE'].fields_by_name['company']._loaded_options = None
-  _globals['_CUSTOMERUPDATE'].fields_by_name['company']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_CUSTOMERUPDATE'].fields_by_name['company']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_CUSTOMERUPDATE'].fields_by_name['tier']._loaded_options = None
   _globals['_CUSTOMERUPDATE'].fields_by_name['tier']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CUSTOMERUPDATE'].fields_by_name['locale']._loaded_options = None
   _globals['_CUSTOMERUPDATE'].fields_by_name['locale']._serialized_options = b'\272H,r\'\030#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\330\001\001'
   _globals['_CUSTOMERUPDATE'].fields_by_name['attributes']._loaded_options = None
-  _globals['_CUSTOMERUPDATE'].fields_by_name['attributes']._serialized_options = b'\272H3\232\0010\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\005r\003\030\364\003'
+  _globals['_CUSTOMERUPDATE'].fields_by_name['attributes']._serialized_options = b'\272H7\232\0014\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\007\030\364\003\272\001\001\000'
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['customer_id']._loaded_options = None
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['customer']._loaded_options = None
@@ -96,7 +96,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['expected_version']._loaded_options = None
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['expected_version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
   _globals['_UPDATECUSTOMERREQUEST']._loaded_options = None
   _globals['_UPDATECUSTOMERREQUEST']._serialized_options = b'\272H\231\001\032\226\001\n\027customer.name_not_empty\022:customer.name must not be empty where update_mask names it\032?!(\'name\' in this.update_mask.paths) || this.customer.name != \'\''
   _globals['_UPDATECUSTOMERRESPONSE'].fields_by_name['customer']._loaded_options = None
@@ -116,11 +116,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDRECORDREQUEST'].fields_by_name['record_id']._loaded_options = None
   _globals['_ADDRECORDREQUEST'].fields_by_name['record_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
   _globals['_ADDRECORDREQUEST'].fields_by_name['title']._loaded_options = None
-  _globals['_ADDRECORDREQUEST'].fields_by_name['title']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_ADDRECORDREQUEST'].fields_by_name['title']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
   _globals['_ADDRECORDREQUEST'].fields_by_name['status']._loaded_options = None
-  _globals['_ADDRECORDREQUEST'].fields_by_name['status']._serialized_options = b'\272H\004r\002\0302'
+  _globals['_ADDRECORDREQUEST'].fields_by_name['status']._serialized_options = b'\272H\010r\006\0302\272\001\001\000'
   _globals['_ADDRECORDREQUEST'].fields_by_name['attributes']._loaded_options = None
-  _globals['_ADDRECORDREQUEST'].fields_by_name['attributes']._serialized_options = b'\272H3\232\0010\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\005r\003\030\364\003'
+  _globals['_ADDRECORDREQUEST'].fields_by_name['attributes']._serialized_options = b'\272H7\232\0014\020 \"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\tr\007\030\364\003\272\001\001\000'
   _globals['_ADDRECORDREQUEST'].fields_by_name['occur_time']._loaded_options = None
   _globals['_ADDRECORDREQUEST'].fields_by_name['occur_time']._serialized_options = b'\272H\031\262\001\026\"\007\010\377\202\321\377\257\0072\013\010\200\222\270\303\230\376\377\377\377\001'
   _globals['_ADDRECORDRESPONSE'].fields_by_name['record']._loaded_options = None
@@ -149,8 +149,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CRMSERVICE'].methods_by_name['AddRecord']._serialized_options = b'\220\002\002\242\273\030\021\n\002\010\005\020\003\032\tcrm.write'
   _globals['_CRMSERVICE'].methods_by_name['ListRecords']._loaded_options = None
   _globals['_CRMSERVICE'].methods_by_name['ListRecords']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\002\020\003\032\010crm.read(\002'
-  _globals['_CUSTOMERTIER']._serialized_start=4473
-  _globals['_CUSTOMERTIER']._serialized_end=4593
+  _globals['_CUSTOMERTIER']._serialized_start=4519
+  _globals['_CUSTOMERTIER']._serialized_end=4639
   _globals['_CUSTOMER']._serialized_start=179
   _globals['_CUSTOMER']._serialized_end=563
   _globals['_CUSTOMER_ATTRIBUTESENTRY']._serialized_start=514
@@ -162,41 +162,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORD_ATTRIBUTESENTRY']._serialized_start=514
   _globals['_RECORD_ATTRIBUTESENTRY']._serialized_end=563
   _globals['_CREATECUSTOMERREQUEST']._serialized_start=1014
-  _globals['_CREATECUSTOMERREQUEST']._serialized_end=1542
+  _globals['_CREATECUSTOMERREQUEST']._serialized_end=1554
   _globals['_CREATECUSTOMERREQUEST_ATTRIBUTESENTRY']._serialized_start=514
   _globals['_CREATECUSTOMERREQUEST_ATTRIBUTESENTRY']._serialized_end=563
-  _globals['_CREATECUSTOMERRESPONSE']._serialized_start=1544
-  _globals['_CREATECUSTOMERRESPONSE']._serialized_end=1622
-  _globals['_GETCUSTOMERREQUEST']._serialized_start=1624
-  _globals['_GETCUSTOMERREQUEST']._serialized_end=1707
-  _globals['_GETCUSTOMERRESPONSE']._serialized_start=1709
-  _globals['_GETCUSTOMERRESPONSE']._serialized_end=1784
-  _globals['_SEARCHCUSTOMERSREQUEST']._serialized_start=1787
-  _globals['_SEARCHCUSTOMERSREQUEST']._serialized_end=1925
-  _globals['_SEARCHCUSTOMERSRESPONSE']._serialized_start=1927
-  _globals['_SEARCHCUSTOMERSRESPONSE']._serialized_end=2024
-  _globals['_CUSTOMERUPDATE']._serialized_start=2027
-  _globals['_CUSTOMERUPDATE']._serialized_end=2472
+  _globals['_CREATECUSTOMERRESPONSE']._serialized_start=1556
+  _globals['_CREATECUSTOMERRESPONSE']._serialized_end=1634
+  _globals['_GETCUSTOMERREQUEST']._serialized_start=1636
+  _globals['_GETCUSTOMERREQUEST']._serialized_end=1719
+  _globals['_GETCUSTOMERRESPONSE']._serialized_start=1721
+  _globals['_GETCUSTOMERRESPONSE']._serialized_end=1796
+  _globals['_SEARCHCUSTOMERSREQUEST']._serialized_start=1799
+  _globals['_SEARCHCUSTOMERSREQUEST']._serialized_end=1941
+  _globals['_SEARCHCUSTOMERSRESPONSE']._serialized_start=1943
+  _globals['_SEARCHCUSTOMERSRESPONSE']._serialized_end=2040
+  _globals['_CUSTOMERUPDATE']._serialized_start=2043
+  _globals['_CUSTOMERUPDATE']._serialized_end=2501
   _globals['_CUSTOMERUPDATE_ATTRIBUTESENTRY']._serialized_start=514
   _globals['_CUSTOMERUPDATE_ATTRIBUTESENTRY']._serialized_end=563
-  _globals['_UPDATECUSTOMERREQUEST']._serialized_start=2475
-  _globals['_UPDATECUSTOMERREQUEST']._serialized_end=3220
-  _globals['_UPDATECUSTOMERRESPONSE']._serialized_start=3223
-  _globals['_UPDATECUSTOMERRESPONSE']._serialized_end=3352
-  _globals['_LISTCUSTOMERCHANGESREQUEST']._serialized_start=3355
-  _globals['_LISTCUSTOMERCHANGESREQUEST']._serialized_end=3506
-  _globals['_LISTCUSTOMERCHANGESRESPONSE']._serialized_start=3508
-  _globals['_LISTCUSTOMERCHANGESRESPONSE']._serialized_end=3613
-  _globals['_ADDRECORDREQUEST']._serialized_start=3616
-  _globals['_ADDRECORDREQUEST']._serialized_end=4115
+  _globals['_UPDATECUSTOMERREQUEST']._serialized_start=2504
+  _globals['_UPDATECUSTOMERREQUEST']._serialized_end=3253
+  _globals['_UPDATECUSTOMERRESPONSE']._serialized_start=3256
+  _globals['_UPDATECUSTOMERRESPONSE']._serialized_end=3385
+  _globals['_LISTCUSTOMERCHANGESREQUEST']._serialized_start=3388
+  _globals['_LISTCUSTOMERCHANGESREQUEST']._serialized_end=3539
+  _globals['_LISTCUSTOMERCHANGESRESPONSE']._serialized_start=3541
+  _globals['_LISTCUSTOMERCHANGESRESPONSE']._serialized_end=3646
+  _globals['_ADDRECORDREQUEST']._serialized_start=3649
+  _globals['_ADDRECORDREQUEST']._serialized_end=4161
   _globals['_ADDRECORDREQUEST_ATTRIBUTESENTRY']._serialized_start=514
   _globals['_ADDRECORDREQUEST_ATTRIBUTESENTRY']._serialized_end=563
-  _globals['_ADDRECORDRESPONSE']._serialized_start=4117
-  _globals['_ADDRECORDRESPONSE']._serialized_end=4186
-  _globals['_LISTRECORDSREQUEST']._serialized_start=4189
-  _globals['_LISTRECORDSREQUEST']._serialized_end=4380
-  _globals['_LISTRECORDSRESPONSE']._serialized_start=4382
-  _globals['_LISTRECORDSRESPONSE']._serialized_end=4471
-  _globals['_CRMSERVICE']._serialized_start=4596
-  _globals['_CRMSERVICE']._serialized_end=5516
+  _globals['_ADDRECORDRESPONSE']._serialized_start=4163
+  _globals['_ADDRECORDRESPONSE']._serialized_end=4232
+  _globals['_LISTRECORDSREQUEST']._serialized_start=4235
+  _globals['_LISTRECORDSREQUEST']._serialized_end=4426
+  _globals['_LISTRECORDSRESPONSE']._serialized_start=4428
+  _globals['_LISTRECORDSRESPONSE']._serialized_end=4517
+  _globals['_CRMSERVICE']._serialized_start=4642
+  _globals['_CRMSERVICE']._serialized_end=5562
 # @@protoc_insertion_point(module_scope)

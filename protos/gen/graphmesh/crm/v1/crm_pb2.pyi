@@ -309,7 +309,7 @@ class CreateCustomerRequest(_message.Message):
     """The preferred language, BCP 47, if known."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known."""
+        """Whatever else is known. One with an empty value is not kept."""
 
     def __init__(
         self,
@@ -512,7 +512,7 @@ class CustomerUpdate(_message.Message):
     """The preferred language, BCP 47; empty forgets it."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """All attributes, in place of those stored: one that is not here is forgotten."""
+        """All attributes, in place of those stored: one that is not here, or is empty, is forgotten."""
 
     def __init__(
         self,
@@ -708,7 +708,7 @@ class AddRecordRequest(_message.Message):
     """How it stands, for example `delivered`."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known."""
+        """Whatever else is known. One with an empty value is not kept."""
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/ticketing/v1/ticketing.proto\x12\x16graphmesh.ticketing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xec\x02\n\x06Ticket\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatus\x12\x38\n\x08priority\x18\x05 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriority\x12\x13\n\x0b\x63ustomer_id\x18\x06 \x01(\t\x12\x11\n\trequester\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x07\x43omment\x12\x12\n\ncomment_id\x18\x01 \x01(\t\x12\x11\n\tticket_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08internal\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xca\x02\n\x13\x43reateTicketRequest\x12\x1b\n\x07subject\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x42\n\x08priority\x18\x03 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x04 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1b\n\trequester\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xfe\x01\x12\x38\n\x04tags\x18\x06 \x03(\tB*\xbaH\'\x92\x01$\x10\x14\x18\x01\"\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,49}$\x12\x1a\n\x08\x61ssignee\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xfe\x01\"N\n\x14\x43reateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\xae\x01\n\x0cTicketUpdate\x12>\n\x06status\x18\x01 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x08priority\x18\x02 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x08\x61ssignee\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xfe\x01\"\xfb\x04\n\x13UpdateTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12<\n\x06ticket\x18\x02 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xb7\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x85\x02\xbaH\x81\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\x84\x01\n\x15update_mask.updatable\x12)must name only status, priority, assignee\x1a@this.paths.all(path, path in [\'status\', \'priority\', \'assignee\'])\xc8\x01\x01\x12!\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n\x14ticket.status_stated\x12\x37ticket.status must be stated where update_mask names it\x1a@!(\'status\' in this.update_mask.paths) || this.ticket.status != 0\"N\n\x14UpdateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\x8b\x01\n\x11\x41\x64\x64\x43ommentRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1a\n\x06\x61uthor\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01\x12\x18\n\x04text\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x90N\x12\x10\n\x08internal\x18\x04 \x01(\x08\"N\n\x12\x41\x64\x64\x43ommentResponse\x12\x38\n\x07\x63omment\x18\x01 \x01(\x0b\x32\x1f.graphmesh.ticketing.v1.CommentB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10GetTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\"~\n\x11GetTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08\x63omments\x18\x02 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\"\x81\x01\n\x13ListCommentsRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"b\n\x14ListCommentsResponse\x12\x31\n\x08\x63omments\x18\x01 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xec\x01\n\x14SearchTicketsRequest\x12\x16\n\x04text\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12>\n\x06status\x18\x02 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x15SearchTicketsResponse\x12/\n\x07tickets\x18\x01 \x03(\x0b\x32\x1e.graphmesh.ticketing.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x94\x01\n\x0cTicketStatus\x12\x1d\n\x19TICKET_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12TICKET_STATUS_OPEN\x10\x01\x12\x19\n\x15TICKET_STATUS_PENDING\x10\x02\x12\x18\n\x14TICKET_STATUS_SOLVED\x10\x03\x12\x18\n\x14TICKET_STATUS_CLOSED\x10\x04*\x9c\x01\n\x0eTicketPriority\x12\x1f\n\x1bTICKET_PRIORITY_UNSPECIFIED\x10\x00\x12\x17\n\x13TICKET_PRIORITY_LOW\x10\x01\x12\x1a\n\x16TICKET_PRIORITY_NORMAL\x10\x02\x12\x18\n\x14TICKET_PRIORITY_HIGH\x10\x03\x12\x1a\n\x16TICKET_PRIORITY_URGENT\x10\x04\x32\xf2\x06\n\x10TicketingService\x12\x8d\x01\n\x0c\x43reateTicket\x12+.graphmesh.ticketing.v1.CreateTicketRequest\x1a,.graphmesh.ticketing.v1.CreateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x8d\x01\n\x0cUpdateTicket\x12+.graphmesh.ticketing.v1.UpdateTicketRequest\x1a,.graphmesh.ticketing.v1.UpdateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x87\x01\n\nAddComment\x12).graphmesh.ticketing.v1.AddCommentRequest\x1a*.graphmesh.ticketing.v1.AddCommentResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x81\x01\n\tGetTicket\x12(.graphmesh.ticketing.v1.GetTicketRequest\x1a).graphmesh.ticketing.v1.GetTicketResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x12\x88\x01\n\x0cListComments\x12+.graphmesh.ticketing.v1.ListCommentsRequest\x1a,.graphmesh.ticketing.v1.ListCommentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read\x12\x8d\x01\n\rSearchTickets\x12,.graphmesh.ticketing.v1.SearchTicketsRequest\x1a-.graphmesh.ticketing.v1.SearchTicketsResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/ticketing/v1/ticketing.proto\x12\x16graphmesh.ticketing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xec\x02\n\x06Ticket\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatus\x12\x38\n\x08priority\x18\x05 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriority\x12\x13\n\x0b\x63ustomer_id\x18\x06 \x01(\t\x12\x11\n\trequester\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x07\x43omment\x12\x12\n\ncomment_id\x18\x01 \x01(\t\x12\x11\n\tticket_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08internal\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xda\x02\n\x13\x43reateTicketRequest\x12\x1f\n\x07subject\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xc8\x01\xba\x01\x01\x00\x12!\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x90N\xba\x01\x01\x00\x12\x42\n\x08priority\x18\x03 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x04 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1f\n\trequester\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\x12\x38\n\x04tags\x18\x06 \x03(\tB*\xbaH\'\x92\x01$\x10\x14\x18\x01\"\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,49}$\x12\x1e\n\x08\x61ssignee\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\"N\n\x14\x43reateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\xb2\x01\n\x0cTicketUpdate\x12>\n\x06status\x18\x01 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x08priority\x18\x02 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x08\x61ssignee\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\"\xfb\x04\n\x13UpdateTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12<\n\x06ticket\x18\x02 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xb7\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x85\x02\xbaH\x81\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\x84\x01\n\x15update_mask.updatable\x12)must name only status, priority, assignee\x1a@this.paths.all(path, path in [\'status\', \'priority\', \'assignee\'])\xc8\x01\x01\x12!\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n\x14ticket.status_stated\x12\x37ticket.status must be stated where update_mask names it\x1a@!(\'status\' in this.update_mask.paths) || this.ticket.status != 0\"N\n\x14UpdateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\x93\x01\n\x11\x41\x64\x64\x43ommentRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1e\n\x06\x61uthor\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xfe\x01\xba\x01\x01\x00\x12\x1c\n\x04text\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x90N\xba\x01\x01\x00\x12\x10\n\x08internal\x18\x04 \x01(\x08\"N\n\x12\x41\x64\x64\x43ommentResponse\x12\x38\n\x07\x63omment\x18\x01 \x01(\x0b\x32\x1f.graphmesh.ticketing.v1.CommentB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10GetTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\"~\n\x11GetTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08\x63omments\x18\x02 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\"\x81\x01\n\x13ListCommentsRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"b\n\x14ListCommentsResponse\x12\x31\n\x08\x63omments\x18\x01 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf0\x01\n\x14SearchTicketsRequest\x12\x1a\n\x04text\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12>\n\x06status\x18\x02 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x15SearchTicketsResponse\x12/\n\x07tickets\x18\x01 \x03(\x0b\x32\x1e.graphmesh.ticketing.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x94\x01\n\x0cTicketStatus\x12\x1d\n\x19TICKET_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12TICKET_STATUS_OPEN\x10\x01\x12\x19\n\x15TICKET_STATUS_PENDING\x10\x02\x12\x18\n\x14TICKET_STATUS_SOLVED\x10\x03\x12\x18\n\x14TICKET_STATUS_CLOSED\x10\x04*\x9c\x01\n\x0eTicketPriority\x12\x1f\n\x1bTICKET_PRIORITY_UNSPECIFIED\x10\x00\x12\x17\n\x13TICKET_PRIORITY_LOW\x10\x01\x12\x1a\n\x16TICKET_PRIORITY_NORMAL\x10\x02\x12\x18\n\x14TICKET_PRIORITY_HIGH\x10\x03\x12\x1a\n\x16TICKET_PRIORITY_URGENT\x10\x04\x32\xf2\x06\n\x10TicketingService\x12\x8d\x01\n\x0c\x43reateTicket\x12+.graphmesh.ticketing.v1.CreateTicketRequest\x1a,.graphmesh.ticketing.v1.CreateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x8d\x01\n\x0cUpdateTicket\x12+.graphmesh.ticketing.v1.UpdateTicketRequest\x1a,.graphmesh.ticketing.v1.UpdateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x87\x01\n\nAddComment\x12).graphmesh.ticketing.v1.AddCommentRequest\x1a*.graphmesh.ticketing.v1.AddCommentResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x81\x01\n\tGetTicket\x12(.graphmesh.ticketing.v1.GetTicketRequest\x1a).graphmesh.ticketing.v1.GetTicketResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x12\x88\x01\n\x0cListComments\x12+.graphmesh.ticketing.v1.ListCommentsRequest\x1a,.graphmesh.ticketing.v1.ListCommentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read\x12\x8d\x01\n\rSearchTickets\x12,.graphmesh.ticketing.v1.SearchTicketsRequest\x1a-.graphmesh.ticketing.v1.SearchTicketsResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'graphmesh.ticketing.v1.tick
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['subject']._loaded_options = None
-  _globals['_CREATETICKETREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\013r\t\020\001\030\310\001\272\001\001\000'
   _globals['_CREATETICKETREQUEST'].fields_by_name['description']._loaded_options = None
-  _globals['_CREATETICKETREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\220N'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['description']._serialized_options = b'\272H\tr\007\030\220N\272\001\001\000'
   _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CREATETICKETREQUEST'].fields_by_name['customer_id']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
   _globals['_CREATETICKETREQUEST'].fields_by_name['requester']._loaded_options = None
-  _globals['_CREATETICKETREQUEST'].fields_by_name['requester']._serialized_options = b'\272H\005r\003\030\376\001'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['requester']._serialized_options = b'\272H\tr\007\030\376\001\272\001\001\000'
   _globals['_CREATETICKETREQUEST'].fields_by_name['tags']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['tags']._serialized_options = b'\272H\'\222\001$\020\024\030\001\"\036r\0342\032^[a-z0-9][a-z0-9_-]{0,49}$'
   _globals['_CREATETICKETREQUEST'].fields_by_name['assignee']._loaded_options = None
-  _globals['_CREATETICKETREQUEST'].fields_by_name['assignee']._serialized_options = b'\272H\005r\003\030\376\001'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['assignee']._serialized_options = b'\272H\tr\007\030\376\001\272\001\001\000'
   _globals['_CREATETICKETRESPONSE'].fields_by_name['ticket']._loaded_options = None
   _globals['_CREATETICKETRESPONSE'].fields_by_name['ticket']._serialized_options = b'\272H\003\310\001\001'
   _globals['_TICKETUPDATE'].fields_by_name['status']._loaded_options = None
@@ -56,7 +56,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETUPDATE'].fields_by_name['priority']._loaded_options = None
   _globals['_TICKETUPDATE'].fields_by_name['priority']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_TICKETUPDATE'].fields_by_name['assignee']._loaded_options = None
-  _globals['_TICKETUPDATE'].fields_by_name['assignee']._serialized_options = b'\272H\005r\003\030\376\001'
+  _globals['_TICKETUPDATE'].fields_by_name['assignee']._serialized_options = b'\272H\tr\007\030\376\001\272\001\001\000'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket_id']._loaded_options = None
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\030r\0262\024^T-[1-9][0-9]{0,17}$'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket']._loaded_options = None
@@ -72,9 +72,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDCOMMENTREQUEST'].fields_by_name['ticket_id']._loaded_options = None
   _globals['_ADDCOMMENTREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\030r\0262\024^T-[1-9][0-9]{0,17}$'
   _globals['_ADDCOMMENTREQUEST'].fields_by_name['author']._loaded_options = None
-  _globals['_ADDCOMMENTREQUEST'].fields_by_name['author']._serialized_options = b'\272H\007r\005\020\001\030\376\001'
+  _globals['_ADDCOMMENTREQUEST'].fields_by_name['author']._serialized_options = b'\272H\013r\t\020\001\030\376\001\272\001\001\000'
   _globals['_ADDCOMMENTREQUEST'].fields_by_name['text']._loaded_options = None
-  _globals['_ADDCOMMENTREQUEST'].fields_by_name['text']._serialized_options = b'\272H\007r\005\020\001\030\220N'
+  _globals['_ADDCOMMENTREQUEST'].fields_by_name['text']._serialized_options = b'\272H\013r\t\020\001\030\220N\272\001\001\000'
   _globals['_ADDCOMMENTRESPONSE'].fields_by_name['comment']._loaded_options = None
   _globals['_ADDCOMMENTRESPONSE'].fields_by_name['comment']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GETTICKETREQUEST'].fields_by_name['ticket_id']._loaded_options = None
@@ -88,7 +88,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCOMMENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCOMMENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['text']._loaded_options = None
-  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['text']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['text']._serialized_options = b'\272H\tr\007\030\310\001\272\001\001\000'
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['customer_id']._loaded_options = None
@@ -111,40 +111,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETINGSERVICE'].methods_by_name['ListComments']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010\002\020\003\032\016ticketing.read'
   _globals['_TICKETINGSERVICE'].methods_by_name['SearchTickets']._loaded_options = None
   _globals['_TICKETINGSERVICE'].methods_by_name['SearchTickets']._serialized_options = b'\220\002\001\242\273\030\030\n\002\010\002\020\003\032\016ticketing.read(\002'
-  _globals['_TICKETSTATUS']._serialized_start=3008
-  _globals['_TICKETSTATUS']._serialized_end=3156
-  _globals['_TICKETPRIORITY']._serialized_start=3159
-  _globals['_TICKETPRIORITY']._serialized_end=3315
+  _globals['_TICKETSTATUS']._serialized_start=3040
+  _globals['_TICKETSTATUS']._serialized_end=3188
+  _globals['_TICKETPRIORITY']._serialized_start=3191
+  _globals['_TICKETPRIORITY']._serialized_end=3347
   _globals['_TICKET']._serialized_start=197
   _globals['_TICKET']._serialized_end=561
   _globals['_COMMENT']._serialized_start=564
   _globals['_COMMENT']._serialized_end=709
   _globals['_CREATETICKETREQUEST']._serialized_start=712
-  _globals['_CREATETICKETREQUEST']._serialized_end=1042
-  _globals['_CREATETICKETRESPONSE']._serialized_start=1044
-  _globals['_CREATETICKETRESPONSE']._serialized_end=1122
-  _globals['_TICKETUPDATE']._serialized_start=1125
-  _globals['_TICKETUPDATE']._serialized_end=1299
-  _globals['_UPDATETICKETREQUEST']._serialized_start=1302
-  _globals['_UPDATETICKETREQUEST']._serialized_end=1937
-  _globals['_UPDATETICKETRESPONSE']._serialized_start=1939
-  _globals['_UPDATETICKETRESPONSE']._serialized_end=2017
-  _globals['_ADDCOMMENTREQUEST']._serialized_start=2020
-  _globals['_ADDCOMMENTREQUEST']._serialized_end=2159
-  _globals['_ADDCOMMENTRESPONSE']._serialized_start=2161
-  _globals['_ADDCOMMENTRESPONSE']._serialized_end=2239
-  _globals['_GETTICKETREQUEST']._serialized_start=2241
-  _globals['_GETTICKETREQUEST']._serialized_end=2307
-  _globals['_GETTICKETRESPONSE']._serialized_start=2309
-  _globals['_GETTICKETRESPONSE']._serialized_end=2435
-  _globals['_LISTCOMMENTSREQUEST']._serialized_start=2438
-  _globals['_LISTCOMMENTSREQUEST']._serialized_end=2567
-  _globals['_LISTCOMMENTSRESPONSE']._serialized_start=2569
-  _globals['_LISTCOMMENTSRESPONSE']._serialized_end=2667
-  _globals['_SEARCHTICKETSREQUEST']._serialized_start=2670
-  _globals['_SEARCHTICKETSREQUEST']._serialized_end=2906
-  _globals['_SEARCHTICKETSRESPONSE']._serialized_start=2908
-  _globals['_SEARCHTICKETSRESPONSE']._serialized_end=3005
-  _globals['_TICKETINGSERVICE']._serialized_start=3318
-  _globals['_TICKETINGSERVICE']._serialized_end=4200
+  _globals['_CREATETICKETREQUEST']._serialized_end=1058
+  _globals['_CREATETICKETRESPONSE']._serialized_start=1060
+  _globals['_CREATETICKETRESPONSE']._serialized_end=1138
+  _globals['_TICKETUPDATE']._serialized_start=1141
+  _globals['_TICKETUPDATE']._serialized_end=1319
+  _globals['_UPDATETICKETREQUEST']._serialized_start=1322
+  _globals['_UPDATETICKETREQUEST']._serialized_end=1957
+  _globals['_UPDATETICKETRESPONSE']._serialized_start=1959
+  _globals['_UPDATETICKETRESPONSE']._serialized_end=2037
+  _globals['_ADDCOMMENTREQUEST']._serialized_start=2040
+  _globals['_ADDCOMMENTREQUEST']._serialized_end=2187
+  _globals['_ADDCOMMENTRESPONSE']._serialized_start=2189
+  _globals['_ADDCOMMENTRESPONSE']._serialized_end=2267
+  _globals['_GETTICKETREQUEST']._serialized_start=2269
+  _globals['_GETTICKETREQUEST']._serialized_end=2335
+  _globals['_GETTICKETRESPONSE']._serialized_start=2337
+  _globals['_GETTICKETRESPONSE']._serialized_end=2463
+  _globals['_LISTCOMMENTSREQUEST']._serialized_start=2466
+  _globals['_LISTCOMMENTSREQUEST']._serialized_end=2595
+  _globals['_LISTCOMMENTSRESPONSE']._serialized_start=2597
+  _globals['_LISTCOMMENTSRESPONSE']._serialized_end=2695
+  _globals['_SEARCHTICKETSREQUEST']._serialized_start=2698
+  _globals['_SEARCHTICKETSREQUEST']._serialized_end=2938
+  _globals['_SEARCHTICKETSRESPONSE']._serialized_start=2940
+  _globals['_SEARCHTICKETSRESPONSE']._serialized_end=3037
+  _globals['_TICKETINGSERVICE']._serialized_start=3350
+  _globals['_TICKETINGSERVICE']._serialized_end=4232
 # @@protoc_insertion_point(module_scope)
