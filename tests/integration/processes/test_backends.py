@@ -1,0 +1,117 @@
+"""Real PostgreSQL and Redis servers."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from graphmesh_cli import backends
+from psycopg import AsyncConnection
+from redis.asyncio import from_url
+
+PARENT = """
+import asyncio, json, os, psutil
+from graphmesh_cli import backends
+
+async def main():
+    async with backends.postgres(durable=False) as postgres, backends.redis() as redis, postgres.database():
+        tree = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
+        print(json.dumps({"pids": tree, "folders": [str(postgres.folder), str(redis.folder)]}), flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def plain(url: str) -> str:
+    return url.replace("+psycopg", "")
+
+
+async def tables(url: str) -> int:
+    async with await AsyncConnection.connect(plain(url)) as connection:
+        cursor = await connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        [count] = await cursor.fetchone() or (0,)
+        return int(count)
+
+
+async def test_databases_are_separate(postgres: backends.Postgres) -> None:
+    """What one test writes, no other sees."""
+    async with postgres.database() as one, postgres.database() as other:
+        async with await AsyncConnection.connect(plain(one)) as connection:
+            await connection.execute("CREATE TABLE t (id int)")
+        assert (await tables(one), await tables(other)) == (1, 0)
+
+
+async def test_database_copies_its_template(postgres: backends.Postgres) -> None:
+    """A migrated database can be stamped out for each test."""
+    async with postgres.database() as migrated:
+        async with await AsyncConnection.connect(plain(migrated)) as connection:
+            await connection.execute("CREATE TABLE t (id int)")
+        async with postgres.database(template=migrated.rpartition("/")[2]) as copy:
+            assert await tables(copy) == 1
+
+
+async def test_postgres_needs_its_password(postgres: backends.Postgres) -> None:
+    """Other users of the machine cannot enter."""
+    with pytest.raises(Exception, match="password"):
+        await AsyncConnection.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
+
+
+async def test_postgres_is_durable_unless_told() -> None:
+    async with (
+        backends.postgres() as server,
+        await AsyncConnection.connect(server.url(driver="postgresql")) as connection,
+    ):
+        cursor = await connection.execute("SHOW fsync")
+        assert await cursor.fetchone() == ("on",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
+async def test_postgres_runs_from_an_unreadable_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the wheel below a folder like /root, the unprivileged user runs a copy."""
+    monkeypatch.setattr(backends, "_reachable", lambda folder: False)
+    async with backends.postgres(durable=False) as server:
+        [process] = [p for p in psutil.Process().children() if str(server.folder / "wheel") in p.exe()]
+        assert process.username() == backends.UNPRIVILEGED
+
+
+async def test_redis_answers(redis_url: str) -> None:
+    async with from_url(redis_url) as client:
+        assert await client.ping()
+
+
+def test_folders_go_with_the_server() -> None:
+    async def folders() -> list[Path]:
+        async with backends.redis() as redis:
+            assert redis.folder.exists()
+            return [redis.folder]
+
+    assert not any(folder.exists() for folder in asyncio.run(folders()))
+
+
+def test_nothing_survives_a_killed_parent() -> None:
+    """Even SIGKILL of the process that started them leaves no server behind, nor any of its children."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    try:
+        line = json.loads(parent.stdout.readline() if parent.stdout else b"")
+        assert {"postgres", "redis-server"} <= set(line["pids"].values())
+        processes = [process for pid in line["pids"] for process in running(int(pid))]
+    finally:
+        parent.kill()
+        parent.communicate()
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    for folder in line["folders"]:
+        shutil.rmtree(folder)
+    assert not alive
+
+
+def running(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return [psutil.Process(pid)]
+    return []

@@ -1,0 +1,210 @@
+"""Real child processes under a supervisor."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from graphmesh_cli.processes import (
+    Child,
+    Death,
+    NotReady,
+    OnDeath,
+    ProcessDied,
+    Program,
+    State,
+    Supervisor,
+    http,
+    reserve_port,
+    tcp,
+)
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "it.log"
+
+
+def python(log: Path, code: str, name: str = "it", **options: object) -> Program:
+    return Program(name=name, argv=[sys.executable, "-u", "-c", code], log=log, **options)  # type: ignore[arg-type]
+
+
+async def wrote(path: Path, text: str) -> None:
+    async with asyncio.timeout(10):
+        while text not in (path.read_text() if path.exists() else ""):
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+async def gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while alive(pid):
+            await asyncio.sleep(0.01)
+
+
+class Changes(list[tuple[int, Death | None]]):
+    """What a supervisor reports: the number of the start, and the death if it is one."""
+
+    def __call__(self, child: Child, death: Death | None) -> None:
+        self.append((child.starts, death))
+
+
+@pytest.fixture
+async def supervisor() -> AsyncIterator[Supervisor]:
+    async with Supervisor() as supervisor:
+        yield supervisor
+
+
+async def test_death_names_process_code_and_last_lines(supervisor: Supervisor, log: Path) -> None:
+    """Who died, how, and what it wrote last."""
+    await supervisor.start(python(log, "import sys; print('no such table'); sys.exit(3)", name="billing"))
+    death = await supervisor.failure()
+    assert (death.name, death.returncode, death.last_lines) == ("billing", 3, ["no such table"])
+    assert f"billing (pid {death.pid}) exited with code 3" in str(death)
+
+
+async def test_death_by_signal_names_the_signal(supervisor: Supervisor, log: Path) -> None:
+    [child] = await supervisor.start(python(log, "import time; time.sleep(60)", name="billing"))
+    psutil.Process(child.pid).kill()
+    assert "was killed by SIGKILL" in str(await supervisor.failure())
+
+
+async def test_last_lines_are_of_the_last_life(log: Path) -> None:
+    """A restarted process is not blamed for what its predecessor wrote."""
+    child = Child(python(log, "import os; print('life of', os.getpid())"))
+    await child.start()
+    await child.death()
+    await child.start()
+    assert (await child.death()).last_lines == [f"life of {child.pid}"]
+    assert len(log.read_text().splitlines()) == 2
+
+
+async def test_death_before_ready_fails_the_start(supervisor: Supervisor, log: Path) -> None:
+    """A start does not wait for a process that is gone."""
+    program = python(log, "raise SystemExit('bad setting')", probe=tcp(f"127.0.0.1:{reserve_port()}"))
+    with pytest.raises(ProcessDied, match="bad setting"):
+        await supervisor.start(program)
+
+
+async def test_missing_program_is_reported(supervisor: Supervisor, log: Path) -> None:
+    program = Program(name="it", argv=["/no/such/program"], log=log, probe=tcp(f"127.0.0.1:{reserve_port()}"))
+    with pytest.raises(ProcessDied, match="cannot run /no/such/program: No such file or directory"):
+        await supervisor.start(program)
+
+
+async def test_slow_start_has_an_end(supervisor: Supervisor, log: Path) -> None:
+    program = python(log, "import time; time.sleep(60)", probe=tcp(f"127.0.0.1:{reserve_port()}"), start_within=0.2)
+    with pytest.raises(NotReady, match=r"not ready after 0\.2 s"):
+        await supervisor.start(program)
+
+
+async def test_failed_start_leaves_no_process(log: Path) -> None:
+    """When one of a group cannot be brought up, those already up go as well."""
+    good = python(log, "import time; time.sleep(60)", name="good")
+    bad = python(log.with_name("bad.log"), "", name="bad", probe=tcp(f"127.0.0.1:{reserve_port()}"))
+    supervisor = Supervisor()
+    with pytest.raises(ProcessDied):
+        async with supervisor:
+            await supervisor.start(good, bad)
+    assert [alive(child.pid) for child in supervisor.children] == [False, False]
+
+
+async def test_http_probe_waits_for_200(supervisor: Supervisor, tmp_path: Path, log: Path) -> None:
+    port = reserve_port()
+    argv = [sys.executable, "-m", "http.server", "-b", "127.0.0.1", "-d", str(tmp_path), str(port)]
+    program = Program(name="web", argv=argv, log=log, probe=http(f"http://127.0.0.1:{port}/ready"))
+    starting = asyncio.create_task(supervisor.start(program))
+    await wrote(log, "404")
+    assert not starting.done()
+    (tmp_path / "ready").touch()
+    [child] = await starting
+    assert child.state is State.READY
+
+
+async def test_stop_is_in_reverse_order(log: Path, tmp_path: Path) -> None:
+    """What was started last, and may need the rest, ends first."""
+    journal = tmp_path / "journal"
+    code = f"""
+import signal, sys, time
+def end(*_):
+    open({str(journal)!r}, "a").write(sys.argv[1])
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("up " + sys.argv[1])
+time.sleep(60)
+"""
+    async with Supervisor() as supervisor:
+        for name in "ab":
+            argv = [sys.executable, "-u", "-c", code, name]
+            await supervisor.start(Program(name=name, argv=argv, log=log))
+            await wrote(log, f"up {name}")
+    assert journal.read_text() == "ba"
+
+
+async def test_stop_insists(log: Path) -> None:
+    """A process that ignores SIGTERM is killed after its grace."""
+    async with Supervisor() as supervisor:
+        [child] = await supervisor.start(python(log, STUBBORN, stop_within=0.2))
+        await wrote(log, "up")
+    assert not alive(child.pid)
+    assert child.state is State.STOPPED
+
+
+async def test_stop_takes_grandchildren_along(log: Path) -> None:
+    """Nothing of a process' group stays behind."""
+    code = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '60']).pid); time.sleep(60)"
+    async with Supervisor() as supervisor:
+        await supervisor.start(python(log, code))
+        await wrote(log, "\n")
+    await gone(int(log.read_text()))
+
+
+async def test_keep_going_reports_and_leaves_the_rest(log: Path) -> None:
+    changes = Changes()
+    async with Supervisor(OnDeath.KEEP_GOING, changes) as supervisor:
+        sleep = "import time; time.sleep(60)"
+        first, second = await supervisor.start(python(log, sleep, "a"), python(log, sleep, "b"))
+        psutil.Process(first.pid).kill()
+        await gone(first.pid)
+        async with asyncio.timeout(10):
+            while changes[-1][1] is None:
+                await asyncio.sleep(0.01)
+        assert alive(second.pid)
+        assert (first.state, second.state, first.starts) == (State.DIED, State.READY, 1)
+
+
+async def test_restart_brings_it_back(log: Path) -> None:
+    """The same program, a new process, ready again."""
+    changes = Changes()
+    async with Supervisor(OnDeath.RESTART, changes) as supervisor:
+        [child] = await supervisor.start(python(log, "import time; time.sleep(60)"))
+        before = child.pid
+        psutil.Process(before).send_signal(signal.SIGSEGV)
+        async with asyncio.timeout(10):
+            while (child.starts, child.state) != (2, State.READY):
+                await asyncio.sleep(0.01)
+        assert child.pid != before
+    assert [(starts, bool(death)) for starts, death in changes] == [(1, False), (1, True), (2, False)]
+
+
+def test_reserved_ports_are_not_given_away() -> None:
+    """Neither a second reservation nor a listener on port 0 gets a reserved port, yet its owner can bind it."""
+    reserved = [reserve_port() for _ in range(50)]
+    assert len(set(reserved)) == 50
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(200)]
+    assert not set(reserved) & {listener.getsockname()[1] for listener in listeners}
+    listeners += [socket.create_server(("127.0.0.1", port)) for port in reserved]
+    for listener in listeners:
+        listener.close()

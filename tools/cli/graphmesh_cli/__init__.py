@@ -1,0 +1,1 @@
+"""The `graphmesh` command."""

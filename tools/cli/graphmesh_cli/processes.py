@@ -1,0 +1,408 @@
+"""Child processes: started, probed, watched and stopped together; none outlives the process that started it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+LEASH = Path(__file__).with_name("leash.py")
+PROBE_PERIOD = 0.05
+"""Seconds between two probes of a starting process."""
+PROBE_TIMEOUT = 1.0
+"""Seconds that one probe may take."""
+LAST_LINES = 20
+SETTLED = 30.0
+"""Seconds that a process must live for its next restart to be quick again."""
+
+Probe = Callable[[], Awaitable[bool]]
+"""Tells whether a process is ready. An OSError or gRPC error means that it is not yet."""
+
+
+def reserve_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on and that the kernel gives to nobody else for the next minute.
+
+    A connection closed by its server side leaves the port in TIME_WAIT: the kernel no longer hands it out, neither to
+    a listener on port 0 nor to an outgoing connection, but a server that names it may bind it.
+    """
+    with closing(socket.create_server((host, 0), backlog=1)) as server:
+        address = server.getsockname()
+        with closing(socket.create_connection(address)):
+            server.accept()[0].close()
+        return int(address[1])
+
+
+def tcp(address: str) -> Probe:
+    """Ready when it accepts a connection."""
+    host, _, port = address.rpartition(":")
+
+    async def probe() -> bool:
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+        return True
+
+    return probe
+
+
+def grpc_health(address: str, service: str = "") -> Probe:
+    """Ready when the standard health service says SERVING for `service`."""
+    listens = tcp(address)
+
+    async def probe() -> bool:
+        await listens()  # Much cheaper than a channel, while nobody listens yet.
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            request = health_pb2.HealthCheckRequest(service=service)
+            response = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return probe
+
+
+def http(url: str) -> Probe:
+    """Ready when a GET answers 200. Plain sockets, since an HTTP client would obey proxy variables."""
+    parts = urlsplit(url)
+
+    async def probe() -> bool:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+        status_line = await reader.readline()
+        writer.close()
+        return status_line.split()[1:2] == [b"200"]
+
+    return probe
+
+
+async def running() -> bool:
+    """Ready as soon as it runs."""
+    return True
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run and how to deal with it."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    """Its output is appended here."""
+    probe: Probe = running
+    address: str = ""
+    """Where it listens, for people."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Laid over this process' own environment."""
+    folder: Path | None = None
+    """Its working directory."""
+    user: str = ""
+    """Whom to run it as; empty: as this process."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets when this process dies."""
+    start_within: float = 60.0
+    """Seconds until it must be ready."""
+    stop_within: float = 10.0
+    """Seconds between `stop_signal` and SIGKILL."""
+
+
+class State(Enum):
+    """Where a child is in its life."""
+
+    NEW = "new"
+    STARTING = "starting"
+    READY = "ready"
+    DIED = "died"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a process ended that nobody had stopped."""
+
+    name: str
+    pid: int
+    returncode: int
+    """As in `subprocess`: negative for a signal."""
+    after: float
+    """Seconds that it lived."""
+    log: Path
+    last_lines: Sequence[str]
+
+    @property
+    def cause(self) -> str:
+        if self.returncode >= 0:
+            return f"exited with code {self.returncode}"
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-self.returncode).name}"
+        return f"was killed by signal {-self.returncode}"
+
+    def __str__(self) -> str:
+        head = f"{self.name} (pid {self.pid}) {self.cause} after {self.after:.1f} s"
+        if not self.last_lines:
+            return f"{head}; it wrote nothing to {self.log}"
+        return "\n".join([f"{head}; its last lines in {self.log}:", *(f"  {line}" for line in self.last_lines)])
+
+
+class ProcessError(Exception):
+    """A process could not be brought up."""
+
+
+class ProcessDied(ProcessError):
+    """A process ended before it was ready."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(str(death))
+        self.death = death
+
+
+class NotReady(ProcessError):
+    """A process runs but did not become ready in time."""
+
+
+class Child:
+    """One program as a process; it can be started again when it has ended.
+
+    The event loop's thread must outlive it: the kernel ties the leash to the thread that forks.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.state = State.NEW
+        self.starts = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._started = 0.0
+        self._ready_after: float | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int:
+        """The pid of its running or last process; 0 before the first."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the start took, or takes so far."""
+        if self._ready_after is not None:
+            return self._ready_after
+        return time.monotonic() - self._started if self._process else 0.0
+
+    async def start(self) -> None:
+        program = self.program
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        with program.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(LEASH)),
+                *(str(os.getpid()), str(int(program.death_signal)), program.user),
+                *program.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **program.env},
+                cwd=program.folder,
+                process_group=0,
+            )
+        self._started, self._ready_after = time.monotonic(), None
+        self.starts += 1
+        self.state = State.STARTING
+
+    async def ready(self) -> None:
+        """Wait until the probe holds.
+
+        Raises:
+            ProcessDied: it ended first.
+            NotReady: it did not become ready within `start_within`.
+        """
+        probing = asyncio.ensure_future(self._probe())
+        dying = asyncio.ensure_future(self.death())
+        try:
+            within = self.program.start_within
+            await asyncio.wait({probing, dying}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            if dying.done():
+                raise ProcessDied(dying.result())
+            if not probing.done():
+                raise NotReady(
+                    f"{self.program.name} (pid {self.pid}) is not ready after {within:g} s; see {self.program.log}"
+                )
+            probing.result()
+        finally:
+            probing.cancel()
+            dying.cancel()
+        self._ready_after = time.monotonic() - self._started
+        self.state = State.READY
+
+    async def death(self) -> Death:
+        """Wait for the end of its process."""
+        assert self._process, "not started"
+        returncode = await self._process.wait()
+        if self.state is not State.STOPPED:
+            self.state = State.DIED
+        after = time.monotonic() - self._started
+        return Death(self.program.name, self._process.pid, returncode, after, self.program.log, self.last_lines())
+
+    async def stop(self) -> None:
+        """Ask it to end, wait, then insist; whatever it left in its process group is killed."""
+        if self._process is None:
+            return
+        if self.state is not State.DIED:
+            self.state = State.STOPPED
+            await self._end(self._process)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def last_lines(self) -> list[str]:
+        """The end of what its running or last process wrote."""
+        with self.program.log.open("rb") as log:
+            log.seek(max(self._log_start, self.program.log.stat().st_size - 65536))
+            return log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+
+    async def _probe(self) -> None:
+        while not await self._answers():
+            await asyncio.sleep(PROBE_PERIOD)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                return await self.program.probe()
+        except (OSError, grpc.aio.AioRpcError):
+            return False
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(self.program.stop_signal)
+        try:
+            async with asyncio.timeout(self.program.stop_within):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def all_ready(children: Sequence[Child]) -> None:
+    """Wait until all are ready, or fail with the first that cannot be."""
+    waiting = [asyncio.ensure_future(child.ready()) for child in children]
+    try:
+        await asyncio.gather(*waiting)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def run(program: Program) -> None:
+    """Run `program` to its end.
+
+    Raises:
+        ProcessDied: it failed.
+    """
+    child = Child(program)
+    try:
+        await child.start()
+        death = await child.death()
+    finally:
+        await child.stop()
+    if death.returncode != 0:
+        raise ProcessDied(death)
+
+
+class OnDeath(Enum):
+    """What the death of one process means for the others."""
+
+    STOP = "stop"
+    """All are to be stopped."""
+    KEEP_GOING = "keep going"
+    """The others keep running without it."""
+    RESTART = "restart"
+    """It is started again, each time after a longer pause."""
+
+
+def pauses() -> Iterator[float]:
+    """Seconds before each restart of a process that keeps dying."""
+    for attempt in range(6):
+        yield 0.25 * 2**attempt
+    while True:
+        yield 10.0
+
+
+class Supervisor:
+    """Processes in groups: started group by group, stopped in the reverse order."""
+
+    def __init__(
+        self, on_death: OnDeath = OnDeath.STOP, on_change: Callable[[Child, Death | None], None] = lambda *_: None
+    ) -> None:
+        """`on_change` is told of each death, and of each new process with no death."""
+        self._on_death = on_death
+        self._on_change = on_change
+        self._groups: list[list[Child]] = []
+        self._guards: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def children(self) -> list[Child]:
+        """All processes in the order of their start."""
+        return [child for group in self._groups for child in group]
+
+    async def start(self, *programs: Program) -> list[Child]:
+        """Start a group at once and wait until all of it is ready.
+
+        Raises:
+            ProcessError: one of it could not be brought up.
+        """
+        group = [Child(program) for program in programs]
+        self._groups.append(group)
+        for child in group:
+            await child.start()
+            self._on_change(child, None)
+        await all_ready(group)
+        self._guards |= {asyncio.create_task(self._guard(c), name=f"guard {c.program.name}") for c in group}
+        return group
+
+    async def failure(self) -> Death:
+        """Wait for a death after which all are to be stopped."""
+        return await asyncio.shield(self._failure)
+
+    async def stop(self) -> None:
+        """Stop the groups in the reverse order of their start."""
+        for guard in self._guards:
+            guard.cancel()
+        await asyncio.gather(*self._guards, return_exceptions=True)
+        for group in reversed(self._groups):
+            await asyncio.gather(*(child.stop() for child in group))
+
+    async def _guard(self, child: Child) -> None:
+        pause = pauses()
+        while True:
+            death = await child.death()
+            self._on_change(child, death)
+            if self._on_death is not OnDeath.RESTART:
+                break
+            if death.after > SETTLED:
+                pause = pauses()
+            await self._restart(child, next(pause))
+        if self._on_death is OnDeath.STOP and not self._failure.done():
+            self._failure.set_result(death)
+
+    async def _restart(self, child: Child, pause: float) -> None:
+        await asyncio.sleep(pause)
+        await child.start()
+        self._on_change(child, None)
+        with suppress(ProcessError):
+            await child.ready()
