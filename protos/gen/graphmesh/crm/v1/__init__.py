@@ -30,6 +30,7 @@ from .crm_pb2_grpc import add_CrmServiceServicer_to_server as add_CrmServiceServ
 class CrmService:
     """The RPCs of `graphmesh.crm.v1.CrmService`."""
 
+    NAME: Final = "graphmesh.crm.v1.CrmService"
     CreateCustomer: Final = Rpc(
         "/graphmesh.crm.v1.CrmService/CreateCustomer", CreateCustomerRequest, CreateCustomerResponse
     )

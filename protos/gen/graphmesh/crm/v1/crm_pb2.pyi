@@ -227,7 +227,7 @@ class Record(_message.Message):
     kind: _builtins.str
     """What sort of record, for example `order`."""
     record_id: _builtins.str
-    """The id, unique among the tenant's records of this kind."""
+    """The id, unique among the tenant's records."""
     title: _builtins.str
     """What it says in one line."""
     status: _builtins.str
@@ -449,7 +449,7 @@ class SearchCustomersResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def customers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Customer]:
-        """One page, by customer_id."""
+        """One page, newest first."""
 
     def __init__(
         self,
@@ -712,7 +712,7 @@ class AddRecordRequest(_message.Message):
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now, where absent. From year 1 to year 9999."""
+        """When it happened; now, where absent. From 1900 to 2199."""
 
     def __init__(
         self,

@@ -99,10 +99,9 @@ class CrmServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchCustomers(self, request, context):
-        """Finds customers, by customer_id. Without any filter it lists them all.
+        """Finds customers, newest first. Without any filter it lists them all.
 
-        Pages are not a snapshot: a customer that is created or changed meanwhile may be on a later page or on none, but
-        none is on two.
+        Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
 
         Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
         """
@@ -134,7 +133,7 @@ class CrmServiceServicer:
         """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
         does not grow.
 
-        Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (a record of this kind with the given record_id).
+        Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (the given record_id is taken).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,10 +45,9 @@ class CrmServiceStub:
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_crm_pb2.GetCustomerRequest, _crm_pb2.GetCustomerResponse]
     """Reads one customer. Reasons: RESOURCE_NOT_FOUND."""
     SearchCustomers: _grpc.UnaryUnaryMultiCallable[_crm_pb2.SearchCustomersRequest, _crm_pb2.SearchCustomersResponse]
-    """Finds customers, by customer_id. Without any filter it lists them all.
+    """Finds customers, newest first. Without any filter it lists them all.
 
-    Pages are not a snapshot: a customer that is created or changed meanwhile may be on a later page or on none, but
-    none is on two.
+    Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
 
     Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
     """
@@ -68,7 +67,7 @@ class CrmServiceStub:
     """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
     does not grow.
 
-    Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (a record of this kind with the given record_id).
+    Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (the given record_id is taken).
     """
     ListRecords: _grpc.UnaryUnaryMultiCallable[_crm_pb2.ListRecordsRequest, _crm_pb2.ListRecordsResponse]
     """Lists a customer's records, newest first by occur_time.
@@ -93,10 +92,9 @@ class CrmServiceAsyncStub(CrmServiceStub):
     GetCustomer: _aio.UnaryUnaryMultiCallable[_crm_pb2.GetCustomerRequest, _crm_pb2.GetCustomerResponse]  # type: ignore[assignment]
     """Reads one customer. Reasons: RESOURCE_NOT_FOUND."""
     SearchCustomers: _aio.UnaryUnaryMultiCallable[_crm_pb2.SearchCustomersRequest, _crm_pb2.SearchCustomersResponse]  # type: ignore[assignment]
-    """Finds customers, by customer_id. Without any filter it lists them all.
+    """Finds customers, newest first. Without any filter it lists them all.
 
-    Pages are not a snapshot: a customer that is created or changed meanwhile may be on a later page or on none, but
-    none is on two.
+    Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
 
     Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
     """
@@ -116,7 +114,7 @@ class CrmServiceAsyncStub(CrmServiceStub):
     """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
     does not grow.
 
-    Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (a record of this kind with the given record_id).
+    Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (the given record_id is taken).
     """
     ListRecords: _aio.UnaryUnaryMultiCallable[_crm_pb2.ListRecordsRequest, _crm_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """Lists a customer's records, newest first by occur_time.
@@ -156,10 +154,9 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_pb2.SearchCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_pb2.SearchCustomersResponse, _abc.Awaitable[_crm_pb2.SearchCustomersResponse]]:
-        """Finds customers, by customer_id. Without any filter it lists them all.
+        """Finds customers, newest first. Without any filter it lists them all.
 
-        Pages are not a snapshot: a customer that is created or changed meanwhile may be on a later page or on none, but
-        none is on two.
+        Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
 
         Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
         """
@@ -197,7 +194,7 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
         does not grow.
 
-        Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (a record of this kind with the given record_id).
+        Reasons: RESOURCE_NOT_FOUND (the customer), RESOURCE_EXISTS (the given record_id is taken).
         """
 
     @_abc_1.abstractmethod

@@ -28,6 +28,7 @@ from .ticketing_pb2_grpc import add_TicketingServiceServicer_to_server as add_Ti
 class TicketingService:
     """The RPCs of `graphmesh.ticketing.v1.TicketingService`."""
 
+    NAME: Final = "graphmesh.ticketing.v1.TicketingService"
     CreateTicket: Final = Rpc(
         "/graphmesh.ticketing.v1.TicketingService/CreateTicket", CreateTicketRequest, CreateTicketResponse
     )
