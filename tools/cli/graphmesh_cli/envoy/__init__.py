@@ -1,0 +1,1 @@
+"""Envoy's configuration, rendered from the mesh and the policies in the protos."""

@@ -1,0 +1,51 @@
+"""The vocabulary of Envoy's documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Document = dict[str, Any]
+"""What becomes one YAML mapping."""
+
+CDS = "cds.yaml"
+LDS = "lds.yaml"
+
+RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
+"""Says why Envoy itself answered; absent when a service did. The remote node reads from it whether a call was sent."""
+
+
+def rds_file(listener: str) -> str:
+    """The file of a listener's routes."""
+    return f"rds-{listener}.yaml"
+
+
+def typed(message: str, **fields: Any) -> Document:
+    """A message that Envoy looks up by its type."""
+    return {"@type": f"type.googleapis.com/{message}", **fields}
+
+
+def extension(name: str, message: str, **fields: Any) -> Document:
+    """An entry of a list of extensions."""
+    return {"name": name, "typed_config": typed(message, **fields)}
+
+
+def socket(address: str, port: int) -> Document:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+def seconds(value: float) -> str:
+    """A duration in protobuf's JSON form, without noise digits."""
+    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def headers(values: Mapping[str, str]) -> list[Document]:
+    """Headers to set, over any of the same name."""
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in values.items()
+    ]
+
+
+def config_source(path: str) -> Document:
+    """Paths are relative: Envoy runs in the folder. A file moved into it is read again, whichever it is."""
+    watched = {"path": path, "watched_directory": {"path": "."}}
+    return {"path_config_source": watched, "resource_api_version": "V3"}

@@ -1,0 +1,31 @@
+"""The folder that Envoy runs in."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def changed(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """The names of the files that `folder` has not, or has with another content."""
+    return [name for name, content in files.items() if not _holds(folder / name, content)]
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Move what has changed into `folder`, a file at a time and each at once, which is what a running Envoy waits for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = changed(folder, files)
+    for name in names:
+        _move(folder / name, files[name])
+    return names
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _move(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as made:
+        made.write(content)
+    os.chmod(made.name, 0o644)
+    os.replace(made.name, path)

@@ -1,0 +1,196 @@
+"""LDS: the edge, which faces clients, and the mesh, which faces the orchestrator and the services."""
+
+from typing import Any
+
+from graphmesh_contracts import RateLimit
+
+from graphmesh_cli.envoy.descriptors import DESCRIPTORS
+from graphmesh_cli.envoy.documents import (
+    RESPONSE_FLAGS_HEADER,
+    Document,
+    config_source,
+    extension,
+    headers,
+    rds_file,
+    seconds,
+    socket,
+    typed,
+)
+from graphmesh_cli.mesh import Listener, Mesh
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message that servers take; JSON is larger than what it becomes, so it gets twice that."""
+CALLER_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch"))
+"""What the mesh says about a call. Clients cannot say it: the edge removes it. The tenant passes."""
+
+
+def lds(mesh: Mesh) -> Document:
+    return {"resources": [edge_listener(mesh), mesh_listener(mesh)]}
+
+
+def edge_listener(mesh: Mesh) -> Document:
+    filters = [strip_caller(), cors(), grpc_web(), transcoder(mesh), *rate_limits(mesh), router()]
+    return listener("edge", mesh.edge, manager("edge", filters, **edge_limits()))
+
+
+def mesh_listener(mesh: Mesh) -> Document:
+    return listener("mesh", mesh.mesh, manager("mesh", [*rate_limits(mesh), router()]))
+
+
+def listener(name: str, at: Listener, connections: Document) -> Document:
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=name,
+        address=socket(at.address, at.port),
+        filter_chains=[{"filters": [connections]}],
+        per_connection_buffer_limit_bytes=1024 * 1024,
+    )
+
+
+def manager(name: str, filters: list[Document], **limits: Any) -> Document:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        rds={"route_config_name": name, "config_source": config_source(rds_file(name))},
+        http_filters=filters,
+        access_log=[access_log(name)],
+        local_reply_config=local_replies(),
+        **{"normalize_path": True, "merge_slashes": True, "stream_idle_timeout": "0s", **limits},
+    )
+
+
+def edge_limits() -> Document:
+    """What a slow or hostile client can hold."""
+    return {
+        "use_remote_address": True,
+        "common_http_protocol_options": {
+            "idle_timeout": "900s",
+            "max_headers_count": 100,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "max_request_headers_kb": 32,
+        "request_headers_timeout": "10s",
+        "request_timeout": "60s",
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "http2_protocol_options": {
+            "max_concurrent_streams": 128,
+            "initial_stream_window_size": 65536,
+            "initial_connection_window_size": 1024 * 1024,
+            "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+        },
+    }
+
+
+def strip_caller() -> Document:
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"remove": header} for header in CALLER_HEADERS]},
+    )
+
+
+def cors() -> Document:
+    return extension("envoy.filters.http.cors", "envoy.extensions.filters.http.cors.v3.Cors")
+
+
+def grpc_web() -> Document:
+    return extension("envoy.filters.http.grpc_web", "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")
+
+
+def transcoder(mesh: Mesh) -> Document:
+    """The same API as JSON. A server stream is newline-delimited JSON."""
+    return extension(
+        "envoy.filters.http.grpc_json_transcoder",
+        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        proto_descriptor=DESCRIPTORS,
+        services=[mesh.services[name].service for name in mesh.edge.services],
+        convert_grpc_status=True,
+        auto_mapping=True,
+        print_options={"stream_newline_delimited": True},
+        max_request_body_size=2 * MAX_MESSAGE_BYTES,
+        max_response_body_size=2 * MAX_MESSAGE_BYTES,
+    )
+
+
+def rate_limits(mesh: Mesh) -> list[Document]:
+    """One bucket for each service that declares a rate limit; the routes say which service a call is for."""
+    limited = [(name, service.service_policy.rate_limit) for name, service in mesh.services.items()]
+    buckets = [rate_limit(name, limit) for name, limit in limited if limit]
+    if not buckets:
+        return []
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    return [
+        extension(
+            "envoy.filters.http.local_ratelimit",
+            "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+            stat_prefix="rate_limit",
+            descriptors=buckets,
+            filter_enabled=always,
+            filter_enforced=always,
+            always_consume_default_token_bucket=False,
+            rate_limited_as_resource_exhausted=True,
+            enable_x_ratelimit_headers="DRAFT_VERSION_03",
+        )
+    ]
+
+
+def rate_limit(service: str, limit: RateLimit) -> Document:
+    return {
+        "entries": [{"key": "service", "value": service}],
+        "token_bucket": {
+            "max_tokens": limit.calls,
+            "tokens_per_fill": limit.calls,
+            "fill_interval": seconds(limit.period),
+        },
+    }
+
+
+def router() -> Document:
+    return extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        suppress_envoy_headers=True,
+    )
+
+
+def local_replies() -> Document:
+    """Answers that are Envoy's own carry the flags; a service's answers stay as they are."""
+    return {
+        "mappers": [
+            {
+                "filter": {"response_flag_filter": {}},
+                "headers_to_add": headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"}),
+            }
+        ]
+    }
+
+
+def access_log(name: str) -> Document:
+    fields = {
+        "time": "%START_TIME%",
+        "listener": name,
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+        "http_status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS(SNAKE_STRING)%",
+        "flags": "%RESPONSE_FLAGS%",
+        "detail": "%RESPONSE_CODE_DETAILS%",
+        "duration_ms": "%DURATION%",
+        "received_bytes": "%BYTES_RECEIVED%",
+        "sent_bytes": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "service": "%UPSTREAM_CLUSTER%",
+        "replica": "%UPSTREAM_HOST%",
+        "tenant": "%REQ(X-GRAPHMESH-TENANT)%",
+        "run": "%REQ(X-GRAPHMESH-RUN)%",
+        "thread": "%REQ(X-GRAPHMESH-THREAD)%",
+        "node": "%REQ(X-GRAPHMESH-NODE)%",
+        "traceparent": "%REQ(TRACEPARENT)%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    return extension(
+        "envoy.access_loggers.stdout",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        log_format={"json_format": fields, "omit_empty_values": True},
+    )

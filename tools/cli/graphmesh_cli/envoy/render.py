@@ -1,0 +1,50 @@
+"""From a mesh to the files that Envoy runs on: a pure function of the mesh, the same on every machine."""
+
+from collections.abc import Mapping
+
+import yaml
+
+from graphmesh_cli.envoy.clusters import cds
+from graphmesh_cli.envoy.descriptors import DESCRIPTORS, descriptor_set
+from graphmesh_cli.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, socket
+from graphmesh_cli.envoy.listeners import lds
+from graphmesh_cli.envoy.routes import rds
+from graphmesh_cli.mesh import Mesh
+
+BOOTSTRAP = "bootstrap.yaml"
+MAX_CLIENT_CONNECTIONS = 10_000
+HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
+
+
+def documents(mesh: Mesh) -> dict[str, Document]:
+    """The YAML files, in the order in which a running Envoy should see them change: clusters before their routes."""
+    routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh).items()}
+    return {BOOTSTRAP: bootstrap(mesh), CDS: cds(mesh), LDS: lds(mesh), **routes}
+
+
+def render(mesh: Mesh) -> dict[str, bytes]:
+    """The content of every file, by name."""
+    rendered = {name: encode(document) for name, document in documents(mesh).items()}
+    return {DESCRIPTORS: descriptor_set(mesh), **rendered}
+
+
+def encode(document: Mapping[str, object]) -> bytes:
+    return (HEADER + yaml.safe_dump(document, sort_keys=False, width=120)).encode()
+
+
+def bootstrap(mesh: Mesh) -> Document:
+    """What cannot change without a restart: the admin's address, and where the rest is read from."""
+    return {
+        "node": {"id": "graphmesh", "cluster": "graphmesh"},
+        "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
+        "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
+        "overload_manager": {"resource_monitors": [client_connections()]},
+    }
+
+
+def client_connections() -> Document:
+    return extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=MAX_CLIENT_CONNECTIONS,
+    )

@@ -1,0 +1,203 @@
+"""`deploy/mesh.yaml` as values: where everything listens, how many of it there are, and what an environment changes."""
+
+import importlib
+import ipaddress
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+from graphmesh_contracts import MethodPolicy, Overrides, ServicePolicy, method_policy, service_policy
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+ShortName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class MeshError(ValueError):
+    """mesh.yaml breaks a rule; the message names the file, the field and the rule."""
+
+
+class Model(BaseModel):
+    """Frozen, and closed: a misspelt field is an error, not a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listener(Model):
+    """Where something listens."""
+
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Port
+
+    @property
+    def target(self) -> str:
+        """The address as gRPC clients take it."""
+        return f"{self.address}:{self.port}"
+
+
+class Edge(Listener):
+    """The listener for clients."""
+
+    services: tuple[ShortName, ...] = ("orchestrator",)
+    """What clients may call. Every other service is reached through the mesh listener only."""
+    origins: tuple[str, ...] = ()
+    """The web origins whose pages may call, each exactly as browsers send it."""
+
+
+class Service(Listener):
+    """One deployable: the RPC service it serves, where, and how many of it."""
+
+    service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$")]
+    """The full name of its RPC service, in the package of contracts of the same name."""
+    module: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """The Python module that `python -m` starts."""
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    ports: tuple[Port, ...] = ()
+    """The port of each replica, where they do not simply follow on from `port`."""
+    policy: Mapping[str, Any] = {}
+    """Overrides of the service's policy: the JSON form of `graphmesh.policy.v1.ServicePolicy`."""
+    methods: Mapping[str, Mapping[str, Any]] = {}
+    """Overrides by method: the JSON form of `graphmesh.policy.v1.MethodPolicy`."""
+
+    @model_validator(mode="after")
+    def _one_port_a_replica(self) -> Self:
+        if self.ports and len(self.ports) != self.replicas:
+            raise ValueError(f"{len(self.ports)} ports for {self.replicas} replicas")
+        return self
+
+    @model_validator(mode="after")
+    def _policies_hold(self) -> Self:
+        _ = (self.service_policy, self.method_policies)
+        return self
+
+    @property
+    def named(self) -> bool:
+        """Whether the address is a DNS name, behind which all replicas are."""
+        try:
+            ipaddress.ip_address(self.address)
+        except ValueError:
+            return True
+        return False
+
+    @property
+    def replica_listeners(self) -> tuple[Listener, ...]:
+        """Where to connect: each replica, or the one name that stands for all of them."""
+        ports = self.ports or tuple(range(self.port, self.port + (1 if self.named else self.replicas)))
+        return tuple(Listener(address=self.address, port=port) for port in ports)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What a replica is started with, so that it admits by the same numbers that Envoy guards."""
+        return Overrides(service=self.policy, methods=self.methods)
+
+    @cached_property
+    def descriptor(self) -> ServiceDescriptor:
+        package = self.service.rpartition(".")[0]
+        try:
+            importlib.import_module(package)
+            return descriptor_pool.Default().FindServiceByName(self.service)
+        except (ImportError, KeyError) as error:
+            raise ValueError(f"the contracts have no {self.service}") from error
+
+    @cached_property
+    def service_policy(self) -> ServicePolicy:
+        return service_policy(self.descriptor, self.overrides)
+
+    @cached_property
+    def method_policies(self) -> Mapping[str, MethodPolicy]:
+        """The policy of each method, by the method's own name, in the order of the proto."""
+        return {method.name: method_policy(method, self.overrides) for method in self.descriptor.methods}
+
+
+class Mesh(Model):
+    """One environment's mesh."""
+
+    edge: Edge
+    """For clients: gRPC, JSON and gRPC-Web."""
+    mesh: Listener
+    """For the orchestrator and the services: gRPC to every service."""
+    admin: Listener
+    """Envoy's own: statistics, readiness."""
+    services: Mapping[ShortName, Service]
+
+    @model_validator(mode="after")
+    def _edge_services_exist(self) -> Self:
+        if unknown := set(self.edge.services) - set(self.services):
+            raise ValueError(f"edge.services: no service is called {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_listens_twice(self) -> Self:
+        listeners = [self.edge, self.mesh, self.admin]
+        listeners += [place for service in self.services.values() for place in service.replica_listeners]
+        targets = [listener.target for listener in listeners]
+        if twice := sorted({target for target in targets if targets.count(target) > 1}):
+            raise ValueError(f"used twice: {', '.join(twice)}")
+        return self
+
+    def moved(self, free_port: Callable[[], int]) -> "Mesh":
+        """The same mesh on loopback, with a port from `free_port` for every listener and replica."""
+
+        def place(listener: Listener) -> dict[str, Any]:
+            return {**listener.model_dump(), "address": "127.0.0.1", "port": free_port()}
+
+        def replicas(service: Service) -> dict[str, Any]:
+            placed = place(service)
+            return {**placed, "ports": (placed["port"], *(free_port() for _ in range(service.replicas - 1)))}
+
+        return Mesh.model_validate(
+            {
+                **{name: place(getattr(self, name)) for name in ("edge", "mesh", "admin")},
+                "services": {name: replicas(service) for name, service in self.services.items()},
+            }
+        )
+
+
+def load(path: Path, environment: str = "") -> Mesh:
+    """Read `path`, with the overrides of `environment` laid over it.
+
+    Raises:
+        MeshError: it is not YAML, breaks a rule, or has no such environment.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+        return parse(raw if isinstance(raw, dict) else {}, environment)
+    except yaml.YAMLError as error:
+        raise MeshError(f"{path}: not YAML: {error}") from error
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from error
+
+
+def parse(raw: Mapping[str, Any], environment: str = "") -> Mesh:
+    """The mesh that the content of a mesh.yaml describes."""
+    environments = raw.get("environments", {})
+    if environment and environment not in environments:
+        raise MeshError(f"no environment {environment!r}; there are: {', '.join(environments) or 'none'}")
+    base = {key: value for key, value in raw.items() if key != "environments"}
+    over = environments[environment] if environment else None
+    try:
+        return Mesh.model_validate(_laid_over(base, over or {}))
+    except ValidationError as error:
+        raise MeshError(_explained(error)) from error
+
+
+def environments(path: Path) -> tuple[str, ...]:
+    """The names of the environments in `path`."""
+    return tuple(yaml.safe_load(path.read_text()).get("environments", {}))
+
+
+def _laid_over(base: Any, over: Any) -> Any:
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return over
+    return {**base, **{key: _laid_over(base.get(key), value) for key, value in over.items()}}
+
+
+def _explained(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'mesh'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors()
+    )
