@@ -32,6 +32,7 @@ from .model_pb2_grpc import add_ModelServiceServicer_to_server as add_ModelServi
 class ModelService:
     """The RPCs of `graphmesh.model.v1.ModelService`."""
 
+    NAME: Final = "graphmesh.model.v1.ModelService"
     Generate: Final = Rpc(
         "/graphmesh.model.v1.ModelService/Generate", GenerateRequest, GenerateResponse
     )

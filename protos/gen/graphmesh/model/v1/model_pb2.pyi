@@ -520,7 +520,9 @@ class StreamGenerateResponse(_message.Message):
     TOOL_CALL_DELTA_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     text_delta: _builtins.str
-    """More text; the text of the answer is all of them in their order."""
+    """More text, as the model writes it. The text of `completed` is all of them in their order, without the Markdown
+    fence that models like to put around JSON.
+    """
     @_builtins.property
     def tool_call_delta(self) -> Global___ToolCallDelta:
         """More of a tool call."""

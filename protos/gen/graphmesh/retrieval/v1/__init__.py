@@ -25,6 +25,7 @@ from .retrieval_pb2_grpc import add_RetrievalServiceServicer_to_server as add_Re
 class RetrievalService:
     """The RPCs of `graphmesh.retrieval.v1.RetrievalService`."""
 
+    NAME: Final = "graphmesh.retrieval.v1.RetrievalService"
     IngestDocuments: Final = Rpc(
         "/graphmesh.retrieval.v1.RetrievalService/IngestDocuments", IngestDocumentsRequest, IngestDocumentsResponse
     )

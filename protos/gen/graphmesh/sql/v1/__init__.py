@@ -27,6 +27,7 @@ from .sql_pb2_grpc import add_SqlServiceServicer_to_server as add_SqlServiceServ
 class SqlService:
     """The RPCs of `graphmesh.sql.v1.SqlService`."""
 
+    NAME: Final = "graphmesh.sql.v1.SqlService"
     DescribeSchema: Final = Rpc(
         "/graphmesh.sql.v1.SqlService/DescribeSchema", DescribeSchemaRequest, DescribeSchemaResponse
     )

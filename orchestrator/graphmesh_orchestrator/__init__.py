@@ -1,0 +1,1 @@
+"""Runs LangGraph graphs durably and calls their remote nodes."""

@@ -1,0 +1,29 @@
+"""The contracts as values: RPC handles, and the policies that their protos declare."""
+
+from graphmesh_contracts.policy import (
+    Breaker,
+    Idempotency,
+    MethodPolicy,
+    Overrides,
+    PolicyError,
+    RateLimit,
+    ServicePolicy,
+    field_path,
+    method_policy,
+    service_policy,
+)
+from graphmesh_contracts.rpc import Rpc
+
+__all__ = [
+    "Breaker",
+    "Idempotency",
+    "MethodPolicy",
+    "Overrides",
+    "PolicyError",
+    "RateLimit",
+    "Rpc",
+    "ServicePolicy",
+    "field_path",
+    "method_policy",
+    "service_policy",
+]

@@ -1,0 +1,190 @@
+"""Policies, read from the options that the protos declare, with an environment's overrides laid over them.
+
+The override of a policy is the JSON form of the policy's own message, so its field names and its rules are those of
+`graphmesh/policy/v1/policy.proto` and nothing is said twice.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+import protovalidate
+from google.protobuf import descriptor_pb2, json_format
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from graphmesh.policy.v1 import policy_pb2
+
+PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.ServicePolicy)
+
+
+class PolicyError(ValueError):
+    """A policy is missing or breaks the rules of policy.proto."""
+
+
+class Idempotency(Enum):
+    """What a repeat of a call does; protobuf's own `idempotency_level`."""
+
+    UNKNOWN = descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN
+    """Not known: never retried once it may have been sent."""
+    READ = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+    """Nothing: it has no effect."""
+    EFFECT = descriptor_pb2.MethodOptions.IDEMPOTENT
+    """Nothing more, with the same idempotency key, which it cannot go without."""
+
+
+@dataclass(frozen=True)
+class MethodPolicy:
+    """What one method allows and needs. See the message of the same name."""
+
+    idempotency: Idempotency
+    timeout: float
+    """Seconds."""
+    max_attempts: int
+    scopes: frozenset[str]
+    needs_approval: bool
+    visible_to_models: bool
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """When a replica is taken out of rotation. See the message of the same name."""
+
+    consecutive_failures: int
+    cooling_period: float
+    """Seconds."""
+    max_cooling_period: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """A token bucket. See the message of the same name."""
+
+    calls: int
+    period: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class ServicePolicy:
+    """What one replica of a service bears. See the message of the same name."""
+
+    max_concurrency: int
+    max_queue: int
+    breaker: Breaker
+    rate_limit: RateLimit | None
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What one environment says otherwise about one service."""
+
+    service: Mapping[str, Any] = field(default_factory=dict)
+    """The JSON form of a `ServicePolicy`, with only the fields to change."""
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The same of `MethodPolicy`, by the method's own name."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Overrides":
+        """Read the JSON object `{"service": {…}, "methods": {"Charge": {…}}}`; an empty text overrides nothing."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (ValueError, TypeError) as error:
+            raise PolicyError(f"policy overrides are not an object of 'service' and 'methods': {error}") from error
+
+    def dump(self) -> str:
+        return json.dumps({"service": self.service, "methods": self.methods})
+
+
+NO_OVERRIDES = Overrides()
+
+
+def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES) -> MethodPolicy:
+    """The policy of `method`.
+
+    Raises:
+        PolicyError: it declares none, or the declared or the overridden one breaks a rule.
+    """
+    options = method.GetOptions()
+    declared = policy_pb2.MethodPolicy()
+    if options.HasExtension(policy_pb2.method):
+        declared.CopyFrom(options.Extensions[policy_pb2.method])
+    message = _lay_over(declared, overrides.methods.get(method.name, {}), method.full_name)
+    return MethodPolicy(
+        idempotency=Idempotency(options.idempotency_level),
+        timeout=_seconds(message.timeout),
+        max_attempts=message.max_attempts,
+        scopes=frozenset(message.scopes),
+        needs_approval=message.approval == policy_pb2.APPROVAL_REQUIRED,
+        visible_to_models=message.llm_visibility == policy_pb2.LLM_VISIBILITY_VISIBLE,
+    )
+
+
+def service_policy(service: ServiceDescriptor, overrides: Overrides = NO_OVERRIDES) -> ServicePolicy:
+    """The policy of `service`.
+
+    Raises:
+        PolicyError: it declares none, the declared or the overridden one breaks a rule, or an override names a
+            method that the service does not have.
+    """
+    if unknown := set(overrides.methods) - set(service.methods_by_name):
+        raise PolicyError(f"{service.full_name} has no method {', '.join(sorted(unknown))}")
+    declared = policy_pb2.ServicePolicy()
+    if service.GetOptions().HasExtension(policy_pb2.service):
+        declared.CopyFrom(service.GetOptions().Extensions[policy_pb2.service])
+    message = _lay_over(declared, overrides.service, service.full_name)
+    return ServicePolicy(
+        max_concurrency=message.max_concurrency,
+        max_queue=message.max_queue,
+        breaker=Breaker(
+            message.breaker.consecutive_failures,
+            _seconds(message.breaker.cooling_period),
+            _seconds(message.breaker.max_cooling_period),
+        ),
+        rate_limit=(
+            RateLimit(message.rate_limit.calls, _seconds(message.rate_limit.period))
+            if message.HasField("rate_limit")
+            else None
+        ),
+    )
+
+
+def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
+    try:
+        changes = json_format.ParseDict(override, type(declared)())
+    except json_format.ParseError as error:
+        raise PolicyError(f"override of {name}: {error}") from error
+    _replace(declared, changes)
+    violations = protovalidate.collect_violations(declared)
+    if violations:
+        broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
+        raise PolicyError(f"policy of {name}: {broken}")
+    return declared
+
+
+def _replace(target: Message, changes: Message) -> None:
+    """Like MergeFrom, but a repeated field replaces the one below it instead of being appended."""
+    for changed, value in changes.ListFields():
+        if changed.message_type is not None and not changed.is_repeated and changed.message_type.fields:
+            _replace(getattr(target, changed.name), value)
+        else:
+            target.ClearField(changed.name)
+            target.MergeFrom(type(target)(**{changed.name: value}))
+
+
+def field_path(violation: protovalidate.Violation) -> str:
+    """The dotted path of the field that a violation is about, with indexes and map keys: `lines[2].quantity`."""
+    steps = []
+    for element in violation.proto.field.elements:
+        step = element.field_name
+        if element.subscript is not None:
+            step += f"[{element.subscript.value}]"
+        steps.append(step)
+    return ".".join(steps)
+
+
+def _seconds(duration: Any) -> float:
+    return float(duration.seconds) + float(duration.nanos) / 1e9

@@ -1,0 +1,49 @@
+"""A typed handle on one RPC of the contracts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True)
+class Rpc(Generic[RequestT, ResponseT]):
+    """One RPC: where it is called and what goes in and out.
+
+    The generated packages hold one for each method, for example `graphmesh.billing.v1.BillingService.Charge`.
+    """
+
+    path: str
+    """The path of the HTTP/2 request: `/package.Service/Method`."""
+    request: type[RequestT]
+    response: type[ResponseT]
+
+    @property
+    def service(self) -> str:
+        """The service's full name: `graphmesh.billing.v1.BillingService`."""
+        return self.path[1:].partition("/")[0]
+
+    @property
+    def method(self) -> str:
+        """The method's own name: `Charge`."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def full_name(self) -> str:
+        """The method's full name, as descriptors spell it: `graphmesh.billing.v1.BillingService.Charge`."""
+        return self.path[1:].replace("/", ".")
+
+    @property
+    def tool(self) -> str:
+        """The name that people and models see: `billing.Charge`."""
+        return f"{self.service.split('.')[-3]}.{self.method}"
+
+    @cached_property
+    def descriptor(self) -> MethodDescriptor:
+        return descriptor_pool.Default().FindMethodByName(self.full_name)

@@ -1,0 +1,113 @@
+"""The port of billing: one tenant's invoices, charges, refunds and ledger; and its twin in memory."""
+
+from dataclasses import replace
+from itertools import groupby
+from typing import Protocol
+
+from graphmesh_chassis.errors import AlreadyExists, NotFound
+
+from graphmesh_billing.domain import Balance, Charge, Invoice, Posting, Refund
+
+
+class Ledger(Protocol):
+    """Every change comes with its posting: there is no way to move money without one."""
+
+    async def invoice(self, invoice_id: str, *, hold: bool = False) -> Invoice:
+        """The invoice; held, nobody else changes it until the transaction ends. Raises NotFound."""
+        ...
+
+    async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
+        """The charge; `hold` as in `invoice`. Raises NotFound."""
+        ...
+
+    async def invoices(self, customer_id: str, before: tuple[float, str] | None, limit: int) -> list[Invoice]:
+        """The customer's invoices, newest first, that come after the (issue time in seconds, id) `before`."""
+        ...
+
+    async def refunds(self, charge_id: str) -> list[Refund]:
+        """The refunds of a charge, oldest first."""
+        ...
+
+    async def add_invoice(self, invoice: Invoice, posting: Posting) -> None:
+        """Raises AlreadyExists."""
+        ...
+
+    async def add_charge(self, charge: Charge, invoice: Invoice, posting: Posting) -> None:
+        """Add a charge; `invoice` is how it leaves its invoice."""
+        ...
+
+    async def add_refund(self, refund: Refund, charge: Charge, posting: Posting) -> None:
+        """Add a refund; `charge` is how it leaves its charge."""
+        ...
+
+    async def balances(self) -> list[Balance]:
+        """The sums of every account and currency, by name."""
+        ...
+
+
+class MemoryLedger:
+    """The ledger of one tenant in memory."""
+
+    def __init__(self) -> None:
+        self._invoices: dict[str, Invoice] = {}
+        self._charges: dict[str, Charge] = {}
+        self._refunds: dict[str, Refund] = {}
+        self._postings: list[Posting] = []
+
+    async def invoice(self, invoice_id: str, *, hold: bool = False) -> Invoice:
+        if invoice_id not in self._invoices:
+            raise NotFound(resource="invoice", id=invoice_id)
+        return self._invoices[invoice_id]
+
+    async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
+        if charge_id not in self._charges:
+            raise NotFound(resource="charge", id=charge_id)
+        return self._charges[charge_id]
+
+    async def invoices(self, customer_id: str, before: tuple[float, str] | None, limit: int) -> list[Invoice]:
+        mine = [invoice for invoice in self._invoices.values() if invoice.customer_id == customer_id]
+        mine.sort(key=_age, reverse=True)
+        return [invoice for invoice in mine if before is None or _age(invoice) < before][:limit]
+
+    async def refunds(self, charge_id: str) -> list[Refund]:
+        return [refund for refund in self._refunds.values() if refund.charge_id == charge_id]
+
+    async def add_invoice(self, invoice: Invoice, posting: Posting) -> None:
+        if invoice.invoice_id in self._invoices:
+            raise AlreadyExists(resource="invoice", id=invoice.invoice_id)
+        self._invoices[invoice.invoice_id] = invoice
+        self._postings.append(posting)
+
+    async def add_charge(self, charge: Charge, invoice: Invoice, posting: Posting) -> None:
+        self._charges[charge.charge_id] = charge
+        self._invoices[invoice.invoice_id] = invoice
+        self._postings.append(posting)
+
+    async def add_refund(self, refund: Refund, charge: Charge, posting: Posting) -> None:
+        self._refunds[refund.refund_id] = refund
+        self._charges[charge.charge_id] = charge
+        self._postings.append(posting)
+
+    async def balances(self) -> list[Balance]:
+        sides = [
+            side
+            for posting in self._postings
+            for side in (
+                Balance(posting.debit, posting.amount.currency, posting.amount.minor, 0),
+                Balance(posting.credit, posting.amount.currency, 0, posting.amount.minor),
+            )
+        ]
+        sides.sort(key=_account)
+        return [_sum(list(group)) for _, group in groupby(sides, key=_account)]
+
+
+def _age(invoice: Invoice) -> tuple[float, str]:
+    return (invoice.issued.timestamp(), invoice.invoice_id)
+
+
+def _account(balance: Balance) -> tuple[str, str]:
+    return (balance.account, balance.currency)
+
+
+def _sum(sides: list[Balance]) -> Balance:
+    return replace(sides[0], debit=sum(side.debit for side in sides), credit=sum(side.credit for side in sides))

@@ -1,0 +1,137 @@
+"""The one adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from graphmesh_contracts import MethodPolicy, Overrides, method_policy
+
+from graphmesh_chassis import metadata
+from graphmesh_chassis.calls import Call
+from graphmesh_chassis.errors import UnknownMethod
+from graphmesh_chassis.hooks import Hook, decode
+from graphmesh_chassis.status import to_grpc
+from graphmesh_chassis.telemetry import Handler, Tracing, behaviour_of, with_behaviour
+from graphmesh_chassis.validation import check_response
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class HookInterceptor(grpc.aio.ServerInterceptor):
+    """Puts the hooks of its service around every method. Health and reflection, which have none, pass as they are."""
+
+    def __init__(self, hooks: Mapping[str, tuple[Hook, ...]], overrides: Overrides, tracing: Tracing | None) -> None:
+        self._hooks = hooks
+        self._overrides = overrides
+        self._tracing = tracing
+        self._hooked: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        path = str(handler_call_details.method)
+        if path not in self._hooked:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return grpc.unary_unary_rpc_method_handler(_unknown_method(path))
+            self._hooked[path] = await self._around(path, handler)
+        return self._hooked[path]
+
+    async def _around(self, path: str, handler: Handler) -> Handler:
+        hooks = self._hooks.get(path[1:].partition("/")[0])
+        if hooks is None:
+            return handler
+        descriptor = descriptor_pool.Default().FindMethodByName(path[1:].replace("/", "."))
+        method = _Method(path, descriptor, method_policy(descriptor, self._overrides))
+        traced = await self._tracing.around(path, handler) if self._tracing else handler
+        behaviours = _Behaviours(behaviour_of(handler), behaviour_of(traced), self._tracing)
+        around = _streaming if handler.response_streaming else _unary
+        # Requests arrive as bytes: what cannot be decoded is the caller's error, not the server's.
+        return with_behaviour(handler, around(method, hooks, behaviours), None)
+
+
+@dataclass(frozen=True)
+class _Behaviours:
+    """A servicer's method, without and with a span around it."""
+
+    plain: Any
+    traced: Any
+    tracing: Tracing | None
+
+    def of(self, call: Call) -> Any:
+        return self.traced if self.tracing and self.tracing.decide(call.headers) else self.plain
+
+
+class _Method:
+    """What is the same for every call of a method."""
+
+    def __init__(self, path: str, descriptor: MethodDescriptor, policy: MethodPolicy) -> None:
+        self.path, self.descriptor, self.policy = path, descriptor, policy
+        self.request_type = GetMessageClass(descriptor.input_type)
+        self.response_type = GetMessageClass(descriptor.output_type)
+
+    def call(self, incoming: Any, context: Context) -> Call:
+        return Call(
+            method=self.descriptor,
+            request_type=self.request_type,
+            response_type=self.response_type,
+            path=self.path,
+            policy=self.policy,
+            context=context,
+            headers=metadata.as_mapping(context.invocation_metadata()),
+            payload=incoming if isinstance(incoming, bytes) else None,
+        )
+
+
+def _unary(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours) -> Any:
+    async def respond(incoming: Any, context: Context) -> Message | None:
+        call = method.call(incoming, context)
+        async with AsyncExitStack() as stack:
+            for hook in hooks:
+                await stack.enter_async_context(hook(call))
+            call.response = await behaviours.of(call)(_requests(call, incoming), context)
+        return call.response
+
+    return respond
+
+
+def _streaming(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours) -> Any:
+    """Not an async generator: one that is dropped between two yields would hold its place until it is collected."""
+
+    async def respond(incoming: Any, context: Context) -> None:
+        call = method.call(incoming, context)
+        async with AsyncExitStack() as stack:
+            for hook in hooks:
+                await stack.enter_async_context(hook(call))
+            responses = await stack.enter_async_context(
+                aclosing(behaviours.of(call)(_requests(call, incoming), context))
+            )
+            async for response in responses:
+                check_response(response, call.path)
+                await context.write(response)
+
+    return respond
+
+
+def _requests(call: Call, incoming: Any) -> Message | AsyncIterator[Message]:
+    return call.request if call.request is not None else _decoded(incoming, call)
+
+
+async def _decoded(incoming: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
+    async for payload in incoming:
+        yield decode(payload, call)
+
+
+def _unknown_method(path: str) -> Any:
+    async def refuse(_: bytes, context: Context) -> None:
+        await context.abort_with_status(to_grpc(UnknownMethod(method=path)))
+
+    return refuse

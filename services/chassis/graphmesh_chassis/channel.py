@@ -1,0 +1,94 @@
+"""Calling: channels and typed calls, with failures as the mesh's own errors."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from graphmesh_contracts import Rpc
+
+from graphmesh_chassis.status import from_rpc_error
+from graphmesh_chassis.telemetry import NOT_SAMPLED, Tracing, is_traced
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""What a server reads at the most; a message up to here is answered by the rules of its fields."""
+MAX_METADATA_BYTES = 32 * 1024
+
+SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent share of the calls
+)
+CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.enable_retries", 0),  # retries have one owner each; gRPC's own would be one more
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+Headers = Sequence[tuple[str, str]]
+
+
+class Channel:
+    """A connection to the mesh, or to one server, for any RPC. Close it with `async with`."""
+
+    def __init__(self, address: str, tracing: Tracing | None = None) -> None:
+        self._plain = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._traced = (
+            grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=tracing.client_interceptors)
+            if tracing
+            else None
+        )
+        self._callables: dict[tuple[str, bool], Any] = {}
+
+    async def __aenter__(self) -> "Channel":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._plain.close()
+        if self._traced:
+            await self._traced.close()
+
+    async def unary(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+    ) -> ResponseT:
+        """Make one call. `timeout` is in seconds.
+
+        Raises:
+            GraphmeshError: what the service answered, or what the mesh says of why it did not.
+        """
+        call, headers = self._callable(rpc, "unary_unary", headers)
+        try:
+            response: ResponseT = await call(request, timeout=timeout, metadata=headers)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, rpc.tool) from error
+        return response
+
+    async def stream(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
+    ) -> AsyncIterator[ResponseT]:
+        """Make one call whose responses are streamed. Raises as `unary` does, also between two responses."""
+        make, headers = self._callable(rpc, "unary_stream", headers)
+        call = make(request, timeout=timeout, metadata=headers)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, rpc.tool) from error
+        finally:
+            call.cancel()
+
+    def _callable(self, rpc: Rpc[Any, Any], arity: str, headers: Headers) -> tuple[Any, Headers]:
+        traced = self._traced is not None and is_traced()
+        channel = self._traced if self._traced is not None and traced else self._plain
+        key = (rpc.path, traced)
+        if key not in self._callables:
+            make = getattr(channel, arity)
+            self._callables[key] = make(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+        if self._traced is not None and not traced:
+            headers = (*headers, NOT_SAMPLED)
+        return self._callables[key], headers

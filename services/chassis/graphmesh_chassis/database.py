@@ -1,0 +1,159 @@
+"""A service's own database: SQLite when embedded, PostgreSQL in production, the same SQLAlchemy Core code on both."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Dialect, TypeDecorator, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from graphmesh_chassis.calls import current_deadline
+from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, GraphmeshError
+
+POOL_SIZE = 10
+PING_TIMEOUT = 2.0
+"""Seconds."""
+QUERY_CANCELED = "57014"
+"""PostgreSQL's SQLSTATE for a statement that ran into `statement_timeout`."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant. Aware and in UTC on both sides; SQLite, which has no zones, stores it in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Database:
+    """Connections and transactions. Opened by `open_database`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that reads one consistent state.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+            DeadlineExceeded: the deadline of the current call ended a statement.
+        """
+        with translated():
+            async with self._engine.connect() as connection:
+                await self._bound(connection)
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction: committed when the body ends, rolled back when it raises. Raises as `read` does.
+
+        SQLite has one writer; waiting for it here, in order, is fairer and cheaper than its busy loop.
+        """
+        with translated():
+            async with self._writer, self._engine.connect() as connection:
+                await connection.execution_options(graphmesh_write=True)
+                async with connection.begin():
+                    await self._bound(connection)
+                    yield connection
+
+    async def ping(self) -> None:
+        """Raises DatabaseUnavailable where the database does not answer soon."""
+        with translated():
+            async with asyncio.timeout(PING_TIMEOUT), self._engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    async def migrate(self, migrations: Path) -> None:
+        """Bring the schema to the newest revision in `migrations`, and to the chassis' own."""
+        from graphmesh_chassis.migrations import upgrade
+
+        async with self._engine.connect() as connection:
+            await connection.execution_options(graphmesh_write=True)
+            async with connection.begin():
+                await connection.run_sync(upgrade, migrations)
+
+    async def _bound(self, connection: AsyncConnection) -> None:
+        """Give PostgreSQL what is left of the call's time (D7); SQLite is cancelled from outside."""
+        deadline = current_deadline()
+        if deadline is None or self.is_sqlite:
+            return
+        milliseconds = max(1, round(deadline.remaining * 1000))
+        await connection.execute(
+            text("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :half, true)"),
+            {"ms": str(milliseconds), "half": str(max(1, milliseconds // 2))},
+        )
+
+
+@asynccontextmanager
+async def open_database(url: str, migrations: Path | None = None) -> AsyncIterator[Database]:
+    """Open the database at an SQLAlchemy `url` and bring it to the newest of `migrations`.
+
+    `sqlite+aiosqlite:///path` makes the file and its folder; `postgresql+psycopg://…` needs the database to be there.
+    """
+    engine = _sqlite(url) if url.startswith("sqlite") else create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0)
+    database = Database(engine)
+    try:
+        if migrations is not None:
+            await database.migrate(migrations)
+        yield database
+    finally:
+        await engine.dispose()
+
+
+def _sqlite(url: str) -> AsyncEngine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would be deferred: see on_begin
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        """A deferred transaction that reads and then writes can fail half-way; an immediate one waits at its start."""
+        writes = connection.get_execution_options().get("graphmesh_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class translated:
+    """Turns the database's failures into the mesh's errors; what is wrong with a statement itself passes as it is."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if (translation := _translation(error)) is not None:
+            raise translation from error
+
+
+def _translation(error: BaseException | None) -> GraphmeshError | None:
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == QUERY_CANCELED:
+        return DeadlineExceeded()
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return DatabaseUnavailable()
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
+        return DatabaseUnavailable()
+    return None

@@ -1,0 +1,182 @@
+"""Exactly once at the receiver (design invariant 3; E1, E2).
+
+The idempotency key, the request's fingerprint, the outcome and the change itself are written in one transaction. A repeat
+gets the stored outcome, be it a response or an error of the caller's; nothing else of a failed try is kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, NoReturn, TypeVar
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_chassis import metadata
+from graphmesh_chassis.calls import Call
+from graphmesh_chassis.database import UtcDateTime
+from graphmesh_chassis.errors import CallerError, IdempotencyKeyInUse, IdempotencyKeyReused
+from graphmesh_chassis.status import from_status, to_status
+from graphmesh_chassis.validation import check_response
+
+PortT = TypeVar("PortT")
+MessageT = TypeVar("MessageT", bound=Message)
+
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's SQLSTATE for a wait that ran into `lock_timeout`."""
+RETRY_AFTER = 0.2
+"""Seconds after which a repeat of a call that is under way may ask again."""
+
+table = sa.Table(
+    "effects",
+    sa.MetaData(),
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("method", sa.String(255), nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("response", sa.LargeBinary),
+    sa.Column("error", sa.LargeBinary),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("run", sa.String(255), nullable=False),
+    sa.Column("node", sa.String(255), nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+)
+"""One row an effect: also the audit of who caused it, from which run and node."""
+
+
+class Replay(BaseException):
+    """Ends an effect before its body: the key has a stored response. Caught by the effects hook, never seen outside."""
+
+    def __init__(self, response: bytes) -> None:
+        self.response = response
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is stored under a key: the request's fingerprint, and a response or an error."""
+
+    fingerprint: bytes
+    response: bytes | None
+    error: bytes | None
+
+    def repeat(self, call: Call) -> NoReturn:
+        """End `call`, which came with the same key.
+
+        Raises:
+            Replay: the outcome is a response.
+            CallerError: it is an error.
+            IdempotencyKeyReused: the request is another one.
+        """
+        if self.fingerprint != call.fingerprint():
+            raise IdempotencyKeyReused(key=call.effect_key)
+        if self.error is not None:
+            raise from_status(status_pb2.Status.FromString(self.error))
+        raise Replay(self.response or b"")
+
+
+class Effect(Generic[PortT]):
+    """An effect under way: the port to make it through, and the place for its response."""
+
+    def __init__(self, port: PortT, call: Call) -> None:
+        self.port = port
+        self._call = call
+        self.response: Message | None = None
+
+    def respond(self, message: MessageT) -> MessageT:
+        """Set the response that every repeat will get; committed with the change.
+
+        Raises:
+            InvalidResponse: it breaks its contract; the change is rolled back.
+        """
+        check_response(message, self._call.path)
+        self.response = message
+        return message
+
+    def outcome(self, error: CallerError | None = None) -> Outcome:
+        """How it ended: with `error`, or with the response."""
+        if error is not None:
+            return Outcome(self._call.fingerprint(), None, to_status(error).SerializeToString())
+        if self.response is None:
+            raise RuntimeError(f"{self._call.path} ended its effect without respond()")
+        return Outcome(self._call.fingerprint(), self.response.SerializeToString(), None)
+
+
+class InFlight:
+    """The keys that this process works on, so that a repeat waits for the first and shares its outcome."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[tuple[str, str], asyncio.Future[Outcome | None]] = {}
+
+    @asynccontextmanager
+    async def turn(self, call: Call) -> AsyncIterator[asyncio.Future[Outcome | None]]:
+        """Hold the key of `call` while the body runs; the body sets the outcome, once that is stored.
+
+        Raises:
+            IdempotencyKeyInUse: the first has taken more than half of the time that this call has.
+            As `Outcome.repeat`: the first has ended.
+        """
+        key = (call.caller.tenant, call.effect_key)
+        while (first := self._outcomes.get(key)) is not None:
+            await asyncio.wait((first,), timeout=call.deadline.remaining / 2)
+            if not first.done():
+                raise in_use(call)
+            if (outcome := first.result()) is not None:
+                outcome.repeat(call)
+        self._outcomes[key] = mine = asyncio.get_running_loop().create_future()
+        try:
+            yield mine
+        finally:
+            del self._outcomes[key]
+            if not mine.done():
+                mine.set_result(None)
+
+
+def in_use(call: Call) -> IdempotencyKeyInUse:
+    return IdempotencyKeyInUse(key=call.effect_key, retry_after=RETRY_AFTER)
+
+
+async def claim(connection: AsyncConnection, call: Call) -> None:
+    """Write the key of `call`, or end the call with the outcome that is stored under it.
+
+    On PostgreSQL the insert waits for another transaction that has written the same key, at most for `lock_timeout`.
+
+    Raises:
+        IdempotencyKeyInUse: another process still works on it.
+        As `Outcome.repeat`: it has an outcome.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = {
+        "tenant": call.caller.tenant,
+        "key": call.effect_key,
+        "method": call.path,
+        "fingerprint": call.fingerprint(),
+        "subject": call.caller.subject,
+        "run": call.header(metadata.RUN),
+        "node": call.header(metadata.NODE),
+        "create_time": datetime.now(UTC),
+    }
+    try:
+        inserted = await connection.execute(insert(table).values(row).on_conflict_do_nothing())
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+            raise in_use(call) from error
+        raise
+    if inserted.rowcount == 0:
+        stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
+        Outcome(stored.fingerprint, stored.response, stored.error).repeat(call)
+
+
+async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
+    """Store the outcome of `call` under its key, which `claim` has written."""
+    values = {"response": outcome.response, "error": outcome.error}
+    await connection.execute(sa.update(table).where(_is(call)).values(values))
+
+
+def _is(call: Call) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.tenant == call.caller.tenant, table.c.key == call.effect_key)

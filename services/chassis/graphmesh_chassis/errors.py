@@ -1,0 +1,279 @@
+"""Every error of the mesh.
+
+    GraphmeshError
+    ├── CallerError                  the call is at fault: change it
+    │   ├── InvalidRequest           ├── NotFound             ├── IdempotencyKeyRequired
+    │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
+    │   ├── InvalidMetadata          ├── VersionMismatch      └── UnknownMethod
+    │   ├── Unauthenticated          ├── RuleViolated
+    │   └── ScopeMissing
+    ├── DependencyError              something that the call needs is not there: the same call may work later
+    │   ├── NotBegun                 it was not begun; a repeat is safe for every method
+    │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
+    │   │   ├── RateLimited          ├── Unreachable          └── IdempotencyKeyInUse
+    │   └── OutcomeOpen              it may have happened
+    │       ├── ConnectionLost       ├── DeadlineExceeded     ├── DatabaseUnavailable
+    │       └── ProviderUnavailable  └── Cancelled
+    └── Defect                       the server is at fault: its log knows more
+        ├── Internal
+        └── InvalidResponse
+
+The first line of a class's docstring is the message, filled in with the error's data. Reasons are those of
+`graphmesh.common.v1.ErrorReason`. A service adds its own by subclassing one of the branches in its `errors.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from grpc import StatusCode
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """A field of a request, and the rule that it breaks."""
+
+    field: str
+    """The dotted path: `lines[2].quantity`."""
+    description: str
+
+
+class GraphmeshError(Exception):
+    """Something went wrong"""
+
+    code = StatusCode.UNKNOWN
+    reason = ""
+    retryable = False
+    """Whether the same call, made again later, may succeed."""
+    may_have_happened = False
+    """Whether the call may have had its effect all the same."""
+
+    by_reason: ClassVar[dict[str, type["GraphmeshError"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if "reason" in vars(cls):
+            GraphmeshError.by_reason.setdefault(cls.reason, cls)
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        violations: Sequence[FieldViolation] = (),
+        **data: object,
+    ) -> None:
+        self.data: Mapping[str, str] = {key: str(value) for key, value in data.items()}
+        self.retry_after = retry_after
+        self.violations = tuple(violations)
+        super().__init__(message or self._default_message())
+
+    def _default_message(self) -> str:
+        template = (type(self).__doc__ or "").partition("\n")[0]
+        try:
+            return template.format_map(self.data)
+        except KeyError:
+            return template
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class CallerError(GraphmeshError):
+    """The call is at fault"""
+
+
+class InvalidRequest(CallerError):
+    """The request breaks the rules of its contract"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+    def _default_message(self) -> str:
+        return "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+
+
+class MalformedMessage(CallerError):
+    """The bytes are not a {type}"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "MALFORMED_MESSAGE"
+
+
+class InvalidMetadata(CallerError):
+    """The header {header} is missing or not of its form: {rule}"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_METADATA"
+
+
+class Unauthenticated(CallerError):
+    """The call does not say who makes it: the header {header} is missing"""
+
+    code = StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class ScopeMissing(CallerError):
+    """The caller lacks the scopes {scopes}"""
+
+    code = StatusCode.PERMISSION_DENIED
+    reason = "SCOPE_MISSING"
+
+
+class NotFound(CallerError):
+    """There is no {resource} {id}"""
+
+    code = StatusCode.NOT_FOUND
+    reason = "RESOURCE_NOT_FOUND"
+
+
+class AlreadyExists(CallerError):
+    """There is a {resource} {id} already"""
+
+    code = StatusCode.ALREADY_EXISTS
+    reason = "RESOURCE_EXISTS"
+
+
+class VersionMismatch(CallerError):
+    """The {resource} has changed: expected version {expected}, it is {actual}; read it again"""
+
+    code = StatusCode.ABORTED
+    reason = "VERSION_MISMATCH"
+
+
+class RuleViolated(CallerError):
+    """A rule of the business forbids it: {rule}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "RULE_VIOLATED"
+
+
+class IdempotencyKeyRequired(CallerError):
+    """The method has an effect and needs the header idempotency-key"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "IDEMPOTENCY_KEY_REQUIRED"
+
+
+class IdempotencyKeyReused(CallerError):
+    """The idempotency key {key} was used before with another request; nothing was done"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class UnknownMethod(CallerError):
+    """There is no method {method}"""
+
+    code = StatusCode.UNIMPLEMENTED
+    reason = "UNKNOWN_METHOD"
+
+
+class DependencyError(GraphmeshError):
+    """Something that the call needs is not there"""
+
+    code = StatusCode.UNAVAILABLE
+    retryable = True
+
+
+class NotBegun(DependencyError):
+    """The call was not begun"""
+
+
+class ConcurrencyLimit(NotBegun):
+    """The service works on {max_concurrency} calls and lets {max_queue} wait; come again later"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+    reason = "CONCURRENCY_LIMIT"
+
+
+class RateLimited(NotBegun):
+    """More calls came than the rate limit of the service lets through; come again later"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+    reason = "RATE_LIMITED"
+
+
+class CircuitOpen(NotBegun):
+    """No replica of the service is healthy: its breaker is open"""
+
+    reason = "CIRCUIT_OPEN"
+
+
+class Unreachable(NotBegun):
+    """The service could not be reached; the call was not sent"""
+
+    reason = "UNREACHABLE"
+
+
+class ShuttingDown(NotBegun):
+    """The server is stopping"""
+
+    reason = "SHUTTING_DOWN"
+
+
+class IdempotencyKeyInUse(NotBegun):
+    """A call with the idempotency key {key} is under way; the same call again gets its response"""
+
+    code = StatusCode.ABORTED
+    reason = "IDEMPOTENCY_KEY_IN_USE"
+
+
+class OutcomeOpen(DependencyError):
+    """The call may have happened"""
+
+    may_have_happened = True
+
+
+class ConnectionLost(OutcomeOpen):
+    """The connection broke after the call was sent: it may have happened"""
+
+    reason = "CONNECTION_LOST"
+
+
+class DatabaseUnavailable(OutcomeOpen):
+    """The database of the service does not answer"""
+
+    reason = "DATABASE_UNAVAILABLE"
+
+
+class ProviderUnavailable(OutcomeOpen):
+    """The provider {provider} does not answer"""
+
+    reason = "PROVIDER_UNAVAILABLE"
+
+
+class DeadlineExceeded(OutcomeOpen):
+    """The time for the call is over"""
+
+    code = StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+    retryable = False
+
+
+class Cancelled(OutcomeOpen):
+    """The call was cancelled"""
+
+    code = StatusCode.CANCELLED
+    reason = "CANCELLED"
+    retryable = False
+
+
+class Defect(GraphmeshError):
+    """The server is at fault; its log knows more"""
+
+    code = StatusCode.INTERNAL
+    may_have_happened = True
+
+
+class Internal(Defect):
+    """The server failed; its log has the cause"""
+
+    reason = "INTERNAL"
+
+
+class InvalidResponse(Defect):
+    """The server's answer broke its own contract and was not sent"""
+
+    reason = "INVALID_RESPONSE"

@@ -1,0 +1,51 @@
+"""Who makes a call, and for which tenant."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from graphmesh_chassis import metadata
+from graphmesh_chassis.errors import InvalidMetadata, ScopeMissing, Unauthenticated
+
+IdentityMode = Literal["open", "required"]
+"""`open`: a call without identity headers is the local developer's, tenant `default`, every scope: for one machine.
+`required`: such a call is refused."""
+
+TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The identity that a call carries in its metadata."""
+
+    tenant: str
+    subject: str
+    scopes: frozenset[str] | None
+    """None: every scope."""
+
+    @classmethod
+    def of(cls, headers: metadata.Metadata, mode: IdentityMode) -> "Caller":
+        """Read the identity headers of a call.
+
+        Raises:
+            Unauthenticated: one is missing and the mode requires it.
+            InvalidMetadata: the tenant is not of its form.
+        """
+        for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
+            if mode == "required" and header not in headers:
+                raise Unauthenticated(header=header)
+        tenant = metadata.text(headers, metadata.TENANT) or "default"
+        if not TENANT_RULE.fullmatch(tenant):
+            raise InvalidMetadata(header=metadata.TENANT, rule="lower-case letters, digits, - and _, 63 at the most")
+        scopes = metadata.text(headers, metadata.SCOPES)
+        return cls(
+            tenant=tenant,
+            subject=metadata.text(headers, metadata.SUBJECT) or "local",
+            scopes=frozenset(scopes.split()) if metadata.SCOPES in headers else None,
+        )
+
+    def require(self, scopes: frozenset[str]) -> None:
+        """Raises ScopeMissing where one of `scopes` is not the caller's."""
+        missing = scopes - self.scopes if self.scopes is not None else frozenset()
+        if missing:
+            raise ScopeMissing(scopes=" ".join(sorted(missing)))

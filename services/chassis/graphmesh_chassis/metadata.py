@@ -1,0 +1,35 @@
+"""The metadata headers of the mesh, each named once."""
+
+from collections.abc import Iterable, Mapping
+
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The effect key of a call (the name is the IETF httpapi draft's)."""
+TENANT = "x-graphmesh-tenant"
+"""Whose data the call is about."""
+SUBJECT = "x-graphmesh-subject"
+"""Who makes the call."""
+SCOPES = "x-graphmesh-scopes"
+"""What the caller may do: scopes, separated by spaces."""
+RUN = "x-graphmesh-run"
+"""The run that the call belongs to."""
+THREAD = "x-graphmesh-thread"
+"""The thread of that run."""
+NODE = "x-graphmesh-node"
+"""The node of the graph that makes the call."""
+RESPONSE_FLAGS = "x-envoy-response-flags"
+"""What Envoy says of how a response came about; empty where the service itself answered."""
+STATUS_DETAILS = "grpc-status-details-bin"
+"""The serialized `google.rpc.Status` of an error."""
+
+Metadata = Mapping[str, str | bytes]
+
+
+def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str | bytes]:
+    """The headers by name; of a header given twice, the last."""
+    return {key: value for key, value in metadata or ()}
+
+
+def text(metadata: Metadata, name: str) -> str:
+    """The text of a header; empty where it is absent."""
+    value = metadata.get(name, "")
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,30 @@
+"""The effects table: idempotency key, fingerprint and outcome of every effect."""
+
+import sqlalchemy as sa
+from alembic import op
+from graphmesh_chassis.database import UtcDateTime
+
+revision = "chassis_0001"
+down_revision = None
+branch_labels = ("chassis",)
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "effects",
+        sa.Column("tenant", sa.String(63), primary_key=True),
+        sa.Column("key", sa.String(255), primary_key=True),
+        sa.Column("method", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("response", sa.LargeBinary),
+        sa.Column("error", sa.LargeBinary),
+        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("run", sa.String(255), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("effects")

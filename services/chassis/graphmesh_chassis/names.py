@@ -1,0 +1,12 @@
+"""The names of telemetry, each once. OpenTelemetry's semantic conventions where they have one."""
+
+SERVICE = "service.name"
+METHOD = "rpc.method"
+CODE = "rpc.response.status_code"
+REASON = "error.type"
+DURATION_MS = "duration_ms"
+TENANT = "graphmesh.tenant"
+RUN = "graphmesh.run"
+THREAD = "graphmesh.thread"
+NODE = "graphmesh.node"
+EFFECT_KEY = "graphmesh.effect_key"

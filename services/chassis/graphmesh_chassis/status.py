@@ -1,0 +1,165 @@
+"""The one door between errors and the wire, in both directions.
+
+An error leaves as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where they apply, `BadRequest` and `RetryInfo`.
+What comes in, from a service or from Envoy in front of it, becomes the same error again.
+"""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from graphmesh_chassis import metadata
+from graphmesh_chassis.errors import (
+    CircuitOpen,
+    Cancelled,
+    ConcurrencyLimit,
+    ConnectionLost,
+    DeadlineExceeded,
+    FieldViolation,
+    GraphmeshError,
+    Internal,
+    InvalidRequest,
+    RateLimited,
+    Unreachable,
+)
+
+DOMAIN = "graphmesh"
+"""The `ErrorInfo.domain` of the reasons in `graphmesh.common.v1.ErrorReason`."""
+
+DETAILS_BYTES = 4096
+"""How much of field violations is sent: gRPC refuses trailers of more than 8 KiB, in base64."""
+
+FLAGS: tuple[tuple[str, type[GraphmeshError]], ...] = (
+    ("UH", CircuitOpen),
+    ("UO", ConcurrencyLimit),
+    ("RL", RateLimited),
+    ("UF", Unreachable),
+    ("NR", Unreachable),
+    ("NC", Unreachable),
+    ("UC", ConnectionLost),
+    ("UR", ConnectionLost),
+    ("LR", ConnectionLost),
+    ("UPE", ConnectionLost),
+    ("UT", DeadlineExceeded),
+    ("DT", DeadlineExceeded),
+    ("SI", DeadlineExceeded),
+)
+"""Envoy's response flags, the more telling first, and what each means for the caller."""
+
+
+class ForeignError(GraphmeshError):
+    """The service answered with a reason of its own"""
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None, **data: str) -> None:
+        super().__init__(message, retry_after=retry_after, **data)
+        self.code = code
+        self.reason = reason
+        self.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
+        self.may_have_happened = code in _OPEN
+
+
+_OPEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
+_BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.INTERNAL: Internal,
+}
+
+
+def to_status(error: GraphmeshError) -> status_pb2.Status:
+    """The `google.rpc.Status` of an error."""
+    status = status_pb2.Status(code=error.code.value[0], message=error.message[:1024])
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    info.metadata.update({key: value[:256] for key, value in error.data.items()})
+    details: list[Message] = [info]
+    if error.violations:
+        details.append(_bad_request(error.violations))
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after * 1e9))
+        details.append(retry)
+    for detail in details:
+        packed = Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def to_grpc(error: GraphmeshError) -> grpc.Status:
+    """What `ServicerContext.abort_with_status` takes."""
+    return rpc_status.to_status(to_status(error))
+
+
+def from_status(status: status_pb2.Status) -> GraphmeshError:
+    """The error that `to_status` was given, or a `ForeignError` of equal code."""
+    info, retry, violations = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), ()
+    bad = error_details_pb2.BadRequest()
+    retry_after = None
+    for detail in status.details:
+        if detail.Unpack(info):
+            continue
+        if detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Unpack(bad):
+            violations = tuple(FieldViolation(v.field, v.description) for v in bad.field_violations)
+    code = _code(status.code)
+    kind = GraphmeshError.by_reason.get(info.reason) if info.domain == DOMAIN else None
+    kind = kind or (None if info.reason else _BY_CODE.get(code))
+    data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
+    if kind is None:
+        return ForeignError(code, info.reason, status.message, retry_after, **data)
+    return kind(status.message, retry_after=retry_after, violations=violations, **data)
+
+
+_ARGUMENTS = {"self", "message", "retry_after", "violations", "code", "reason"}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
+    """What the failure of a call to `service` means.
+
+    The service's own status wins. Without one the failure is the mesh's, and Envoy's response flags tell whether the
+    call was sent; without flags the channel never got through to Envoy.
+    """
+    initial = metadata.as_mapping(error.initial_metadata())
+    trailing = metadata.as_mapping(error.trailing_metadata())
+    packed = trailing.get(metadata.STATUS_DETAILS) or initial.get(metadata.STATUS_DETAILS)
+    if isinstance(packed, bytes):
+        return from_status(status_pb2.Status.FromString(packed))
+    flags = metadata.text(initial, metadata.RESPONSE_FLAGS) or metadata.text(trailing, metadata.RESPONSE_FLAGS)
+    present = set(flags.split(","))
+    for flag, kind in FLAGS:
+        if flag in present:
+            return kind(f"{service}: {kind.__doc__} (Envoy: {flag})", service=service, flag=flag)
+    code = error.code()
+    details = error.details() or ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _without_envoy(details, service)
+    return from_status(status_pb2.Status(code=code.value[0], message=f"{service}: {details}"))
+
+
+def _without_envoy(details: str, service: str) -> GraphmeshError:
+    """A broken channel. Only a failure to connect is known not to have sent the call."""
+    kind = Unreachable if "failed to connect" in details.lower() else ConnectionLost
+    return kind(f"{service}: {kind.__doc__} ({details[:200]})", service=service)
+
+
+def _code(number: int) -> grpc.StatusCode:
+    name = code_pb2.Code.Name(number) if number in code_pb2.Code.values() else "UNKNOWN"
+    return grpc.StatusCode[name]
+
+
+def _bad_request(violations: tuple[FieldViolation, ...]) -> error_details_pb2.BadRequest:
+    bad, size = error_details_pb2.BadRequest(), 0
+    for index, violation in enumerate(violations):
+        entry = error_details_pb2.BadRequest.FieldViolation(
+            field=violation.field[:256], description=violation.description[:256]
+        )
+        size += entry.ByteSize() + 4
+        if size > DETAILS_BYTES:
+            more = f"and {len(violations) - index} more violations, too many to send"
+            bad.field_violations.add(field="*", description=more)
+            break
+        bad.field_violations.append(entry)
+    return bad

@@ -1,0 +1,141 @@
+"""Tracing: which calls are traced, and how their spans join into one trace from client to database (I1).
+
+The choice comes first and costs nothing: a call whose `traceparent` says no, or that has none and is not drawn by the
+ratio, never meets the instrumentation, which would double the cost of a small call.
+"""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import grpc
+from opentelemetry import trace
+from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+
+from graphmesh_chassis import metadata, names
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.settings import ServerSettings
+
+TRACEPARENT = "traceparent"
+"""W3C Trace Context."""
+NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
+"""Sent with the calls of a call that is not traced, so that nobody further on draws again."""
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_traced: ContextVar[bool] = ContextVar("graphmesh_traced", default=False)
+
+
+class Tracing:
+    """The tracing of one process, by its settings."""
+
+    def __init__(self, service: str, settings: ServerSettings) -> None:
+        self._provider = TracerProvider(resource=Resource.create({names.SERVICE: service}))
+        self._provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
+        self._ratio = settings.trace_ratio
+        self._server = aio_server_interceptor(self._provider)
+
+    @property
+    def client_interceptors(self) -> Sequence[grpc.aio.ClientInterceptor]:
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)
+        return interceptors
+
+    def decide(self, headers: metadata.Metadata) -> bool:
+        """Whether the call with these headers is traced; remembered for the calls that it makes itself."""
+        parent = metadata.text(headers, TRACEPARENT)
+        traced = parent.endswith("1") if parent else random.random() < self._ratio
+        _traced.set(traced)
+        return traced
+
+    async def around(self, path: str, handler: Handler) -> Handler:
+        """The same handler inside a span. Its attributes come from the current call."""
+        inner = _with_attributes(handler)
+
+        async def continuation(_: grpc.HandlerCallDetails) -> Handler:
+            return inner
+
+        details: Any = _Details(path)
+        traced: Handler = await self._server.intercept_service(continuation, details)
+        return traced
+
+    def close(self) -> None:
+        self._provider.shutdown()
+
+
+class _Details:
+    """What the instrumentation reads of `grpc.HandlerCallDetails`."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.invocation_metadata = ()
+
+
+def is_traced() -> bool:
+    """Whether the call that this task works on is traced."""
+    return _traced.get()
+
+
+def behaviour_of(handler: Handler) -> Any:
+    """The one of a handler's four behaviours that it has."""
+    behaviours = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    return next(behaviour for behaviour in behaviours if behaviour is not None)
+
+
+def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any) -> Handler:
+    """A handler of the same arity and serializer with another behaviour."""
+    incoming = "stream" if handler.request_streaming else "unary"
+    outgoing = "stream" if handler.response_streaming else "unary"
+    make = getattr(grpc, f"{incoming}_{outgoing}_rpc_method_handler")
+    made: Handler = make(behaviour, deserializer, handler.response_serializer)
+    return made
+
+
+def _with_attributes(handler: Handler) -> Handler:
+    inner: Callable[[Any, Any], Any] = behaviour_of(handler)
+
+    async def unary(request: Any, context: Any) -> Any:
+        with _Attributes():
+            response: Awaitable[Any] = inner(request, context)
+            return await response
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        with _Attributes():
+            async for response in inner(request, context):
+                yield response
+
+    return with_behaviour(handler, stream if handler.response_streaming else unary, handler.request_deserializer)
+
+
+class _Attributes:
+    """Says on the current span whose call it is, and how it ended."""
+
+    def __enter__(self) -> None:
+        call = current_call()
+        fields = {
+            names.TENANT: call.caller.tenant,
+            names.RUN: call.header(metadata.RUN),
+            names.THREAD: call.header(metadata.THREAD),
+            names.NODE: call.header(metadata.NODE),
+            names.EFFECT_KEY: call.effect_key,
+        }
+        trace.get_current_span().set_attributes({name: value for name, value in fields.items() if value})
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            return
+        span = trace.get_current_span()
+        span.set_attribute(names.REASON, error.reason if isinstance(error, GraphmeshError) else type(error).__name__)
+        span.set_status(trace.StatusCode.ERROR)
+
+
+def _exporter(settings: ServerSettings) -> SpanExporter:
+    if settings.traces == "console":
+        return ConsoleSpanExporter()
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=settings.otlp_endpoint)

@@ -1,0 +1,89 @@
+"""Messages checked against the rules in their protos (A3, H2)."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import protovalidate
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphmesh_contracts import field_path
+
+from graphmesh_chassis.errors import FieldViolation, InvalidRequest, InvalidResponse
+
+TIMES = {
+    Timestamp.DESCRIPTOR.full_name: "is not a time between years 1 and 9999 with nanos of 0 to 999,999,999",
+    Duration.DESCRIPTOR.full_name: "is not a duration of at most 10,000 years with nanos of the same sign",
+}
+"""What protovalidate takes on trust: a Timestamp or Duration of any two numbers. Converting a bad one raises."""
+
+
+def violations(message: Message) -> tuple[FieldViolation, ...]:
+    """Every rule that `message` breaks."""
+    broken = [
+        FieldViolation(field_path(violation), violation.proto.message or violation.proto.rule_id)
+        for violation in protovalidate.collect_violations(message)
+    ]
+    return (*broken, *_malformed_times(message, ""))
+
+
+def check_request(message: Message, method: str) -> None:
+    """Raises InvalidRequest, which names every bad field."""
+    if broken := violations(message):
+        raise InvalidRequest(violations=broken, method=method)
+
+
+def check_response(message: Message, method: str) -> None:
+    """Raises InvalidResponse; the violations are its cause, for the log, and never sent."""
+    if broken := violations(message):
+        raise InvalidResponse(method=method) from InvalidRequest(violations=broken, method=method)
+
+
+@cache
+def _leads_to_times(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """The fields of a message in which a time may be; none for most messages."""
+
+    def reaches(inner: Descriptor, seen: frozenset[str]) -> bool:
+        return inner.full_name in TIMES or any(
+            reaches(field.message_type, seen | {inner.full_name})
+            for field in inner.fields
+            if field.message_type is not None and field.message_type.full_name not in seen
+        )
+
+    return tuple(
+        field
+        for field in descriptor.fields
+        if field.message_type is not None and reaches(field.message_type, frozenset({descriptor.full_name}))
+    )
+
+
+def _malformed_times(message: Message, prefix: str) -> Iterator[FieldViolation]:
+    for field in _leads_to_times(message.DESCRIPTOR):
+        for step, value in _values(message, field):
+            path = f"{prefix}{field.name}{step}"
+            if value.DESCRIPTOR.full_name not in TIMES:
+                yield from _malformed_times(value, f"{path}.")
+            elif not _is_time(value):
+                yield FieldViolation(path, TIMES[value.DESCRIPTOR.full_name])
+
+
+def _values(message: Message, field: FieldDescriptor) -> Iterator[tuple[str, Message]]:
+    value = getattr(message, field.name)
+    if not field.is_repeated:
+        if message.HasField(field.name):
+            yield "", value
+    elif field.message_type.GetOptions().map_entry:
+        for key in value:
+            if isinstance(value[key], Message):
+                yield f"[{key}]", value[key]
+    else:
+        yield from ((f"[{index}]", element) for index, element in enumerate(value))
+
+
+def _is_time(value: Message) -> bool:
+    try:
+        value.ToJsonString()  # type: ignore[attr-defined]  # the well-known types check themselves here
+    except ValueError:
+        return False
+    return True
