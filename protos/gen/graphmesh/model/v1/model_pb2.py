@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphmesh/model/v1/model.proto\x12\x12graphmesh.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a graphmesh/policy/v1/policy.proto\"\xf2\x03\n\x06Prompt\x12:\n\x05model\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12>\n\x08messages\x18\x02 \x03(\x0b\x32\x1f.graphmesh.model.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x82\x01\n\x05tools\x18\x03 \x03(\x0b\x32\x18.graphmesh.model.v1.ToolBY\xbaHV\x92\x01\x03\x10\x80\x01\xba\x01M\n\x0ctools.unique\x12\x19must have different names\x1a\"this.map(tool, tool.name).unique()\x12\x33\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolChoice\x12\'\n\x14response_schema_json\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x33\n\x0btemperature\x18\x06 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x12$\n\x11max_output_tokens\x18\x07 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1e\n\x04stop\x18\x08 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x10\"\x06r\x04\x10\x01\x18\x64\x42\x0e\n\x0c_temperature\"\xf7\x01\n\x0b\x43hatMessage\x12\x33\n\x06system\x18\x01 \x01(\x0b\x32!.graphmesh.model.v1.SystemMessageH\x00\x12/\n\x04user\x18\x02 \x01(\x0b\x32\x1f.graphmesh.model.v1.UserMessageH\x00\x12\x39\n\tassistant\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageH\x00\x12\x35\n\x0btool_result\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolResultH\x00\x42\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"*\n\rSystemMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"(\n\x0bUserMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"h\n\x10\x41ssistantMessage\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12;\n\ntool_calls\x18\x02 \x03(\x0b\x32\x1c.graphmesh.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\"s\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12*\n\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12#\n\x0e\x61rguments_json\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\xc0\x84=\"Y\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"u\n\x04Tool\x12*\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\"\n\x0fparameters_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\"|\n\nToolChoice\x12:\n\x04mode\x18\x01 \x01(\x0e\x32\".graphmesh.model.v1.ToolChoiceModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\ttool_name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xd8\x01\x01\"\x81\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x04\x12\x1b\n\x0e\x63ost_micro_usd\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd\"E\n\x0fGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\x8c\x02\n\x10GenerateResponse\x12=\n\x07message\x18\x01 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .graphmesh.model.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x05usage\x18\x03 \x01(\x0b\x32\x19.graphmesh.model.v1.UsageB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08provider\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x07offline\x18\x06 \x01(\x08\"K\n\x15StreamGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\xb7\x01\n\x16StreamGenerateResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12<\n\x0ftool_call_delta\x18\x02 \x01(\x0b\x32!.graphmesh.model.v1.ToolCallDeltaH\x00\x12\x39\n\tcompleted\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.GenerateResponseH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.graphmesh.model.v1.Model\"\xa1\x01\n\x05Model\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12\x18\n\x10\x66\x61llback_aliases\x18\x06 \x03(\t\x12(\n\x05price\x18\x07 \x01(\x0b\x32\x19.graphmesh.model.v1.Price\"Z\n\x05Price\x12\x17\n\x0finput_micro_usd\x18\x01 \x01(\x04\x12\x18\n\x10output_micro_usd\x18\x02 \x01(\x04\x12\x1e\n\x16\x63\x61\x63hed_input_micro_usd\x18\x03 \x01(\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04*\x87\x01\n\x0eToolChoiceMode\x12 \n\x1cTOOL_CHOICE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TOOL_CHOICE_MODE_AUTO\x10\x01\x12\x19\n\x15TOOL_CHOICE_MODE_NONE\x10\x02\x12\x1d\n\x19TOOL_CHOICE_MODE_REQUIRED\x10\x03\x32\x9e\x03\n\x0cModelService\x12t\n\x08Generate\x12#.graphmesh.model.v1.GenerateRequest\x1a$.graphmesh.model.v1.GenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate\x12\x88\x01\n\x0eStreamGenerate\x12).graphmesh.model.v1.StreamGenerateRequest\x1a*.graphmesh.model.v1.StreamGenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate0\x01\x12v\n\nListModels\x12%.graphmesh.model.v1.ListModelsRequest\x1a&.graphmesh.model.v1.ListModelsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\nmodel.read\x1a\x15\xa2\xbb\x18\x11\x08 \x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphmesh/model/v1/model.proto\x12\x12graphmesh.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a graphmesh/policy/v1/policy.proto\"\xb5\x06\n\x06Prompt\x12:\n\x05model\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12>\n\x08messages\x18\x02 \x03(\x0b\x32\x1f.graphmesh.model.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x82\x01\n\x05tools\x18\x03 \x03(\x0b\x32\x18.graphmesh.model.v1.ToolBY\xbaHV\x92\x01\x03\x10\x80\x01\xba\x01M\n\x0ctools.unique\x12\x19must have different names\x1a\"this.map(tool, tool.name).unique()\x12\x33\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolChoice\x12\'\n\x14response_schema_json\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x33\n\x0btemperature\x18\x06 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x12$\n\x11max_output_tokens\x18\x07 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1e\n\x04stop\x18\x08 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x10\"\x06r\x04\x10\x01\x18\x64:\xc0\x02\xbaH\xbc\x02\x1a\xb5\x01\n\x11tool_choice.known\x12:tool_choice.tool_name must be the name of one of the tools\x1a\x64this.tool_choice.tool_name == \'\' || this.tools.exists(tool, tool.name == this.tool_choice.tool_name)\x1a\x81\x01\n\x14tool_choice.possible\x12\x34tool_choice.mode requires a tool, and tools is empty\x1a\x33this.tool_choice.mode != 3 || this.tools.size() > 0B\x0e\n\x0c_temperature\"\xf7\x01\n\x0b\x43hatMessage\x12\x33\n\x06system\x18\x01 \x01(\x0b\x32!.graphmesh.model.v1.SystemMessageH\x00\x12/\n\x04user\x18\x02 \x01(\x0b\x32\x1f.graphmesh.model.v1.UserMessageH\x00\x12\x39\n\tassistant\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageH\x00\x12\x35\n\x0btool_result\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolResultH\x00\x42\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"*\n\rSystemMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"(\n\x0bUserMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"h\n\x10\x41ssistantMessage\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12;\n\ntool_calls\x18\x02 \x03(\x0b\x32\x1c.graphmesh.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\"s\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12*\n\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12#\n\x0e\x61rguments_json\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\xc0\x84=\"Y\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"u\n\x04Tool\x12*\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\"\n\x0fparameters_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\"|\n\nToolChoice\x12:\n\x04mode\x18\x01 \x01(\x0e\x32\".graphmesh.model.v1.ToolChoiceModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\ttool_name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xd8\x01\x01\"\x81\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x04\x12\x1b\n\x0e\x63ost_micro_usd\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd\"E\n\x0fGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\x8c\x02\n\x10GenerateResponse\x12=\n\x07message\x18\x01 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .graphmesh.model.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x05usage\x18\x03 \x01(\x0b\x32\x19.graphmesh.model.v1.UsageB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08provider\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x07offline\x18\x06 \x01(\x08\"K\n\x15StreamGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\xb7\x01\n\x16StreamGenerateResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12<\n\x0ftool_call_delta\x18\x02 \x01(\x0b\x32!.graphmesh.model.v1.ToolCallDeltaH\x00\x12\x39\n\tcompleted\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.GenerateResponseH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.graphmesh.model.v1.Model\"\xa1\x01\n\x05Model\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12\x18\n\x10\x66\x61llback_aliases\x18\x06 \x03(\t\x12(\n\x05price\x18\x07 \x01(\x0b\x32\x19.graphmesh.model.v1.Price\"Z\n\x05Price\x12\x17\n\x0finput_micro_usd\x18\x01 \x01(\x04\x12\x18\n\x10output_micro_usd\x18\x02 \x01(\x04\x12\x1e\n\x16\x63\x61\x63hed_input_micro_usd\x18\x03 \x01(\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04*\x87\x01\n\x0eToolChoiceMode\x12 \n\x1cTOOL_CHOICE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TOOL_CHOICE_MODE_AUTO\x10\x01\x12\x19\n\x15TOOL_CHOICE_MODE_NONE\x10\x02\x12\x1d\n\x19TOOL_CHOICE_MODE_REQUIRED\x10\x03\x32\x9e\x03\n\x0cModelService\x12t\n\x08Generate\x12#.graphmesh.model.v1.GenerateRequest\x1a$.graphmesh.model.v1.GenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate\x12\x88\x01\n\x0eStreamGenerate\x12).graphmesh.model.v1.StreamGenerateRequest\x1a*.graphmesh.model.v1.StreamGenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate0\x01\x12v\n\nListModels\x12%.graphmesh.model.v1.ListModelsRequest\x1a&.graphmesh.model.v1.ListModelsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\nmodel.read\x1a\x15\xa2\xbb\x18\x11\x08 \x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMPT'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\006*\004\030\300\204='
   _globals['_PROMPT'].fields_by_name['stop']._loaded_options = None
   _globals['_PROMPT'].fields_by_name['stop']._serialized_options = b'\272H\r\222\001\n\020\020\"\006r\004\020\001\030d'
+  _globals['_PROMPT']._loaded_options = None
+  _globals['_PROMPT']._serialized_options = b'\272H\274\002\032\265\001\n\021tool_choice.known\022:tool_choice.tool_name must be the name of one of the tools\032dthis.tool_choice.tool_name == \'\' || this.tools.exists(tool, tool.name == this.tool_choice.tool_name)\032\201\001\n\024tool_choice.possible\0224tool_choice.mode requires a tool, and tools is empty\0323this.tool_choice.mode != 3 || this.tools.size() > 0'
   _globals['_CHATMESSAGE'].oneofs_by_name['content']._loaded_options = None
   _globals['_CHATMESSAGE'].oneofs_by_name['content']._serialized_options = b'\272H\002\010\001'
   _globals['_SYSTEMMESSAGE'].fields_by_name['text']._loaded_options = None
@@ -101,48 +103,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['StreamGenerate']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010<\020\002\032\016model.generate'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\002\020\003\032\nmodel.read'
-  _globals['_FINISHREASON']._serialized_start=2675
-  _globals['_FINISHREASON']._serialized_end=2834
-  _globals['_TOOLCHOICEMODE']._serialized_start=2837
-  _globals['_TOOLCHOICEMODE']._serialized_end=2972
+  _globals['_FINISHREASON']._serialized_start=2998
+  _globals['_FINISHREASON']._serialized_end=3157
+  _globals['_TOOLCHOICEMODE']._serialized_start=3160
+  _globals['_TOOLCHOICEMODE']._serialized_end=3295
   _globals['_PROMPT']._serialized_start=118
-  _globals['_PROMPT']._serialized_end=616
-  _globals['_CHATMESSAGE']._serialized_start=619
-  _globals['_CHATMESSAGE']._serialized_end=866
-  _globals['_SYSTEMMESSAGE']._serialized_start=868
-  _globals['_SYSTEMMESSAGE']._serialized_end=910
-  _globals['_USERMESSAGE']._serialized_start=912
-  _globals['_USERMESSAGE']._serialized_end=952
-  _globals['_ASSISTANTMESSAGE']._serialized_start=954
-  _globals['_ASSISTANTMESSAGE']._serialized_end=1058
-  _globals['_TOOLCALL']._serialized_start=1060
-  _globals['_TOOLCALL']._serialized_end=1175
-  _globals['_TOOLRESULT']._serialized_start=1177
-  _globals['_TOOLRESULT']._serialized_end=1266
-  _globals['_TOOL']._serialized_start=1268
-  _globals['_TOOL']._serialized_end=1385
-  _globals['_TOOLCHOICE']._serialized_start=1387
-  _globals['_TOOLCHOICE']._serialized_end=1511
-  _globals['_USAGE']._serialized_start=1514
-  _globals['_USAGE']._serialized_end=1643
-  _globals['_GENERATEREQUEST']._serialized_start=1645
-  _globals['_GENERATEREQUEST']._serialized_end=1714
-  _globals['_GENERATERESPONSE']._serialized_start=1717
-  _globals['_GENERATERESPONSE']._serialized_end=1985
-  _globals['_STREAMGENERATEREQUEST']._serialized_start=1987
-  _globals['_STREAMGENERATEREQUEST']._serialized_end=2062
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=2065
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=2248
-  _globals['_TOOLCALLDELTA']._serialized_start=2250
-  _globals['_TOOLCALLDELTA']._serialized_end=2330
-  _globals['_LISTMODELSREQUEST']._serialized_start=2332
-  _globals['_LISTMODELSREQUEST']._serialized_end=2351
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2353
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2416
-  _globals['_MODEL']._serialized_start=2419
-  _globals['_MODEL']._serialized_end=2580
-  _globals['_PRICE']._serialized_start=2582
-  _globals['_PRICE']._serialized_end=2672
-  _globals['_MODELSERVICE']._serialized_start=2975
-  _globals['_MODELSERVICE']._serialized_end=3389
+  _globals['_PROMPT']._serialized_end=939
+  _globals['_CHATMESSAGE']._serialized_start=942
+  _globals['_CHATMESSAGE']._serialized_end=1189
+  _globals['_SYSTEMMESSAGE']._serialized_start=1191
+  _globals['_SYSTEMMESSAGE']._serialized_end=1233
+  _globals['_USERMESSAGE']._serialized_start=1235
+  _globals['_USERMESSAGE']._serialized_end=1275
+  _globals['_ASSISTANTMESSAGE']._serialized_start=1277
+  _globals['_ASSISTANTMESSAGE']._serialized_end=1381
+  _globals['_TOOLCALL']._serialized_start=1383
+  _globals['_TOOLCALL']._serialized_end=1498
+  _globals['_TOOLRESULT']._serialized_start=1500
+  _globals['_TOOLRESULT']._serialized_end=1589
+  _globals['_TOOL']._serialized_start=1591
+  _globals['_TOOL']._serialized_end=1708
+  _globals['_TOOLCHOICE']._serialized_start=1710
+  _globals['_TOOLCHOICE']._serialized_end=1834
+  _globals['_USAGE']._serialized_start=1837
+  _globals['_USAGE']._serialized_end=1966
+  _globals['_GENERATEREQUEST']._serialized_start=1968
+  _globals['_GENERATEREQUEST']._serialized_end=2037
+  _globals['_GENERATERESPONSE']._serialized_start=2040
+  _globals['_GENERATERESPONSE']._serialized_end=2308
+  _globals['_STREAMGENERATEREQUEST']._serialized_start=2310
+  _globals['_STREAMGENERATEREQUEST']._serialized_end=2385
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=2388
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=2571
+  _globals['_TOOLCALLDELTA']._serialized_start=2573
+  _globals['_TOOLCALLDELTA']._serialized_end=2653
+  _globals['_LISTMODELSREQUEST']._serialized_start=2655
+  _globals['_LISTMODELSREQUEST']._serialized_end=2674
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2676
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2739
+  _globals['_MODEL']._serialized_start=2742
+  _globals['_MODEL']._serialized_end=2903
+  _globals['_PRICE']._serialized_start=2905
+  _globals['_PRICE']._serialized_end=2995
+  _globals['_MODELSERVICE']._serialized_start=3298
+  _globals['_MODELSERVICE']._serialized_end=3712
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,50 @@
+"""`python -m graphmesh_model` serves the model service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from graphmesh.model.v1 import ModelService, add_ModelServiceServicer_to_server
+from graphmesh_chassis.serve import Servable, Service, run
+
+from graphmesh_model.catalogue import Catalogue, Entry
+from graphmesh_model.domain import FREE, Price
+from graphmesh_model.offline_provider import OfflineProvider
+from graphmesh_model.provider import Provider
+from graphmesh_model.servicer import ModelServicer
+from graphmesh_model.settings import OFFLINE, ModelSettings, PriceSettings, Settings
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Servable]:
+    """The service over the models that its settings name. It keeps nothing, so that it has no database."""
+    catalogue = Catalogue(_entry(alias, model, settings) for alias, model in settings.models.items())
+    yield Servable([Service(ModelService, add_ModelServiceServicer_to_server, ModelServicer(catalogue))])
+
+
+def _entry(alias: str, model: ModelSettings, settings: Settings) -> Entry:
+    if model.model == OFFLINE:
+        return Entry(alias, OfflineProvider(), FREE, model.fallbacks)
+    return Entry(alias, _vendors(model, settings), _price(model.price), model.fallbacks)
+
+
+def _vendors(model: ModelSettings, settings: Settings) -> Provider:
+    from graphmesh_model.langchain_provider import (
+        open_model,  # an optional dependency, which the offline default must not need
+    )
+
+    return open_model(model.model, model.description, settings.api_keys.get(model.vendor), model.parameters)
+
+
+def _price(price: PriceSettings | None) -> Price | None:
+    if price is None:
+        return None
+    cached = price.input_micro_usd if price.cached_input_micro_usd is None else price.cached_input_micro_usd
+    return Price(price.input_micro_usd, price.output_micro_usd, cached)
+
+
+def main() -> None:
+    run("model", build, Settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Between the messages of the contract and the domain."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from graphmesh.model import v1 as pb
+from graphmesh_chassis.errors import FieldViolation, InvalidRequest
+
+from graphmesh_model import domain
+from graphmesh_model.catalogue import Entry
+from graphmesh_model.offline.composer import as_json
+from graphmesh_model.schemas import parse_object, parse_schema
+
+Parsed = TypeVar("Parsed")
+
+NO_ARGUMENTS: domain.Schema = {"type": "object", "properties": {}}
+
+TOOL_USE = {
+    pb.ToolChoiceMode.TOOL_CHOICE_MODE_UNSPECIFIED: domain.ToolUse.AUTO,
+    pb.ToolChoiceMode.TOOL_CHOICE_MODE_AUTO: domain.ToolUse.AUTO,
+    pb.ToolChoiceMode.TOOL_CHOICE_MODE_NONE: domain.ToolUse.NONE,
+    pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED: domain.ToolUse.REQUIRED,
+}
+FINISH_REASON = {
+    domain.FinishReason.STOP: pb.FinishReason.FINISH_REASON_STOP,
+    domain.FinishReason.LENGTH: pb.FinishReason.FINISH_REASON_LENGTH,
+    domain.FinishReason.TOOL_CALLS: pb.FinishReason.FINISH_REASON_TOOL_CALLS,
+    domain.FinishReason.CONTENT_FILTER: pb.FinishReason.FINISH_REASON_CONTENT_FILTER,
+}
+
+
+def prompt(message: pb.Prompt) -> domain.Prompt:
+    """The prompt of a request.
+
+    Raises:
+        InvalidRequest: a field that holds JSON text does not hold what it has to.
+    """
+    schema = message.response_schema_json
+    return domain.Prompt(
+        messages=tuple(_message(each, f"prompt.messages[{place}]") for place, each in enumerate(message.messages)),
+        tools=tuple(_tool(each, f"prompt.tools[{place}]") for place, each in enumerate(message.tools)),
+        tool_choice=domain.ToolChoice(TOOL_USE[message.tool_choice.mode], message.tool_choice.tool_name or None),
+        response_schema=_parsed(parse_schema, schema, "prompt.response_schema_json") if schema else None,
+        temperature=message.temperature if message.HasField("temperature") else None,
+        max_output_tokens=message.max_output_tokens or None,
+        stop=tuple(message.stop),
+    )
+
+
+def _parsed(parse: Callable[[str], Parsed], text: str, field: str) -> Parsed:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InvalidRequest(violations=[FieldViolation(field, str(error))]) from error
+
+
+def _message(message: pb.ChatMessage, field: str) -> domain.Message:
+    match message.WhichOneof("content"):
+        case "system":
+            return domain.System(message.system.text)
+        case "user":
+            return domain.User(message.user.text)
+        case "assistant":
+            return domain.Assistant(message.assistant.text, _tool_calls(message.assistant, f"{field}.assistant"))
+        case _:
+            result = message.tool_result
+            return domain.ToolResult(result.tool_call_id, result.text, result.is_error)
+
+
+def _tool_calls(message: pb.AssistantMessage, field: str) -> tuple[domain.ToolCall, ...]:
+    return tuple(_tool_call(call, f"{field}.tool_calls[{place}]") for place, call in enumerate(message.tool_calls))
+
+
+def _tool_call(call: pb.ToolCall, field: str) -> domain.ToolCall:
+    return domain.ToolCall(call.id, call.name, _parsed(parse_object, call.arguments_json, f"{field}.arguments_json"))
+
+
+def _tool(message: pb.Tool, field: str) -> domain.Tool:
+    schema = message.parameters_json
+    parameters = _parsed(parse_schema, schema, f"{field}.parameters_json") if schema else NO_ARGUMENTS
+    return domain.Tool(message.name, message.description, parameters)
+
+
+def response(answer: domain.Answer) -> pb.GenerateResponse:
+    return pb.GenerateResponse(
+        message=_assistant(answer.message),
+        finish_reason=FINISH_REASON[answer.finish_reason],
+        usage=pb.Usage(
+            input_tokens=answer.usage.input_tokens,
+            output_tokens=answer.usage.output_tokens,
+            cached_input_tokens=answer.usage.cached_input_tokens,
+            cost_micro_usd=answer.cost_micro_usd,
+        ),
+        model=answer.model,
+        provider=answer.provider,
+        offline=answer.offline,
+    )
+
+
+def _assistant(message: domain.Assistant) -> pb.AssistantMessage:
+    calls = [
+        pb.ToolCall(id=call.id, name=call.name, arguments_json=as_json(call.arguments)) for call in message.tool_calls
+    ]
+    return pb.AssistantMessage(text=message.text, tool_calls=calls)
+
+
+def event(piece: domain.Piece) -> pb.StreamGenerateResponse:
+    match piece:
+        case domain.TextDelta(text=text):
+            return pb.StreamGenerateResponse(text_delta=text)
+        case domain.ToolCallDelta():
+            delta = pb.ToolCallDelta(
+                index=piece.index, id=piece.id, name=piece.name, arguments_json=piece.arguments_json
+            )
+            return pb.StreamGenerateResponse(tool_call_delta=delta)
+        case domain.Answer():
+            return pb.StreamGenerateResponse(completed=response(piece))
+
+
+def model(entry: Entry) -> pb.Model:
+    return pb.Model(
+        alias=entry.alias,
+        provider=entry.provider.vendor,
+        model=entry.provider.model,
+        description=entry.provider.description,
+        offline=entry.provider.offline,
+        fallback_aliases=entry.fallbacks,
+        price=_price(entry.price) if entry.price else None,
+    )
+
+
+def _price(price: domain.Price) -> pb.Price:
+    return pb.Price(
+        input_micro_usd=price.input_micro_usd,
+        output_micro_usd=price.output_micro_usd,
+        cached_input_micro_usd=price.cached_input_micro_usd,
+    )

@@ -1,0 +1,227 @@
+"""LangChain's chat models as providers, whoever their vendor is."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from graphmesh_chassis.errors import GraphmeshError, ProviderUnavailable, RateLimited, RuleViolated
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import Runnable
+from pydantic import SecretStr
+
+from graphmesh_model.domain import (
+    Answer,
+    Assistant,
+    FinishReason,
+    Message,
+    Piece,
+    Prompt,
+    System,
+    TextDelta,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    ToolUse,
+    Usage,
+    User,
+)
+from graphmesh_model.errors import OutputInvalid
+
+FINISH_REASONS = {
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "refusal": FinishReason.CONTENT_FILTER,
+    "safety": FinishReason.CONTENT_FILTER,
+}
+"""What vendors call the ends that are not the usual ones, in lower case."""
+REFUSED = frozenset({400, 413, 422})
+"""The HTTP codes by which vendors say that the prompt is at fault."""
+TOO_MANY = 429
+FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+"""JSON in a Markdown fence, which models write however they are asked."""
+ANSWER_IN_JSON = "Answer with one JSON value and nothing around it. It has to fit this JSON Schema:\n"
+
+
+def open_model(
+    name: str, description: str, api_key: SecretStr | None, parameters: Mapping[str, Any]
+) -> "LangchainProvider":
+    """The model that LangChain's `init_chat_model` knows as `name`, for example `openai:gpt-5`.
+
+    Raises:
+        ImportError: LangChain, or its package for the vendor, is not installed.
+    """
+    key = {} if api_key is None else {"api_key": api_key}
+    chat = import_module("langchain.chat_models").init_chat_model(name, max_retries=0, **key, **parameters)
+    vendor, _, model = name.partition(":")
+    return LangchainProvider(chat, vendor, model, description)
+
+
+class LangchainProvider:
+    """One chat model of LangChain. It must not retry by itself: the caller of this service is the one that does."""
+
+    offline = False
+
+    def __init__(self, chat: BaseChatModel, vendor: str, model: str, description: str = "") -> None:
+        self.vendor, self.model, self.description = vendor, model, description
+        self._chat = chat
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        with _translated(self.vendor):
+            message = await self._bound(prompt).ainvoke(_messages(prompt))
+        return self._answer(message, prompt)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        whole: AIMessageChunk | None = None
+        with _translated(self.vendor):
+            async for chunk in self._bound(prompt).astream(_messages(prompt)):
+                if isinstance(chunk, AIMessageChunk):
+                    whole = chunk if whole is None else whole + chunk
+                    for piece in _pieces(chunk):
+                        yield piece
+        if whole is None:
+            raise ProviderUnavailable(provider=self.vendor)
+        yield self._answer(whole, prompt)
+
+    def _bound(self, prompt: Prompt) -> Runnable[LanguageModelInput, AIMessage]:
+        given = {
+            "temperature": prompt.temperature,
+            "max_tokens": prompt.max_output_tokens,
+            "stop": list(prompt.stop) or None,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        if not prompt.tools or prompt.tool_choice.use is ToolUse.NONE:
+            return self._chat.bind(**options)
+        tools = [_tool(tool) for tool in prompt.tools]
+        return self._chat.bind_tools(tools, tool_choice=_tool_choice(prompt), **options)
+
+    def _answer(self, message: AIMessage, prompt: Prompt) -> Answer:
+        if message.invalid_tool_calls:
+            name = message.invalid_tool_calls[0]["name"] or ""
+            raise OutputInvalid(model=self.model, schema=f"tool {name}")
+        said = _assistant(message, in_json=prompt.response_schema is not None)
+        metadata = message.response_metadata
+        return Answer(
+            message=said,
+            finish_reason=_finish_reason(metadata, said),
+            usage=_usage(message),
+            model=str(metadata.get("model_name") or metadata.get("model") or self.model),
+            provider=self.vendor,
+        )
+
+
+def _messages(prompt: Prompt) -> list[BaseMessage]:
+    """The conversation. A response schema is asked for in words: every vendor understands it so, with tools as without,
+    in a stream as at once; and the answer is held against it in any case."""
+    messages = [_message(message) for message in prompt.messages]
+    if prompt.response_schema is None:
+        return messages
+    return [SystemMessage(ANSWER_IN_JSON + json.dumps(prompt.response_schema)), *messages]
+
+
+def _message(message: Message) -> BaseMessage:
+    match message:
+        case System(text=text):
+            return SystemMessage(text)
+        case User(text=text):
+            return HumanMessage(text)
+        case ToolResult():
+            status = "error" if message.is_error else "success"
+            return ToolMessage(message.text, tool_call_id=message.tool_call_id, status=status)
+        case Assistant(text=text, tool_calls=calls):
+            tool_calls = [{"id": call.id, "name": call.name, "args": dict(call.arguments)} for call in calls]
+            return AIMessage(text, tool_calls=tool_calls)
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(prompt: Prompt) -> str | None:
+    """In LangChain's words: a tool's name, `any` of them, or None for as the model likes."""
+    if prompt.tool_choice.use is not ToolUse.REQUIRED:
+        return None
+    return prompt.tool_choice.tool_name or "any"
+
+
+def _assistant(message: AIMessage, *, in_json: bool) -> Assistant:
+    calls = (
+        ToolCall(call["id"] or f"call_{place}", call["name"], call["args"])
+        for place, call in enumerate(message.tool_calls, start=1)
+    )
+    fenced = FENCED.fullmatch(message.text) if in_json else None
+    return Assistant(fenced.group(1) if fenced else str(message.text), tuple(calls))
+
+
+def _pieces(chunk: AIMessageChunk) -> Iterator[Piece]:
+    if chunk.text:
+        yield TextDelta(str(chunk.text))
+    for place, call in enumerate(chunk.tool_call_chunks):
+        index = call["index"] if isinstance(call["index"], int) else place
+        yield ToolCallDelta(index, call["id"] or "", call["name"] or "", call["args"] or "")
+
+
+def _finish_reason(metadata: Mapping[str, Any], said: Assistant) -> FinishReason:
+    reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or "").lower()
+    usual = FinishReason.TOOL_CALLS if said.tool_calls else FinishReason.STOP
+    return FINISH_REASONS.get(reason, usual)
+
+
+def _usage(message: AIMessage) -> Usage:
+    usage = message.usage_metadata
+    if usage is None:
+        return Usage(0, 0)
+    cached = usage.get("input_token_details", {}).get("cache_read", 0)
+    return Usage(usage["input_tokens"], usage["output_tokens"], cached)
+
+
+@contextmanager
+def _translated(vendor: str) -> Iterator[None]:
+    """Turn what the vendor's package raises into errors of the mesh. Its words stay here: they may quote the prompt."""
+    try:
+        yield
+    except GraphmeshError:
+        raise
+    except Exception as error:
+        if not _is_foreign(error):
+            raise
+        raise _meaning(error, vendor) from error
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether it comes from a vendor's package or the network, not from a mistake in this process."""
+    return isinstance(error, OSError) or type(error).__module__ != "builtins"
+
+
+def _meaning(error: Exception, vendor: str) -> GraphmeshError:
+    status = _http_status(error)
+    if status == TOO_MANY:
+        message = f"The provider {vendor} takes no more calls for now"
+        return RateLimited(message, retry_after=_retry_after(error), provider=vendor)
+    if status in REFUSED:
+        message = f"The provider {vendor} refused the request as it is"
+        return RuleViolated(message, rule="provider_refused", provider=vendor, status=status)
+    return ProviderUnavailable(provider=vendor)
+
+
+def _http_status(error: Exception) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("status_code", "code"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def _retry_after(error: Exception) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        return float(headers.get("retry-after", ""))
+    except ValueError:
+        return None

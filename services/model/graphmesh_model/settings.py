@@ -1,0 +1,60 @@
+"""The settings of the model service."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from graphmesh_chassis.settings import ServerSettings, settings_config
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from graphmesh_model.catalogue import DEFAULT
+
+OFFLINE = "offline"
+"""The model that is the offline demo composer."""
+
+
+class PriceSettings(BaseModel):
+    """What a model costs, in millionths of a US dollar for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_micro_usd: int = Field(ge=0)
+    output_micro_usd: int = Field(ge=0)
+    cached_input_micro_usd: int | None = Field(default=None, ge=0, description="as other input, where not given")
+
+
+class ModelSettings(BaseModel):
+    """A model and how it is called."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        pattern=r"^(offline|[a-z][a-z0-9_]*:.+)$", description="offline, or vendor:model as LangChain names it"
+    )
+    description: str = ""
+    fallbacks: tuple[str, ...] = Field(default=(), description="the aliases that step in, in this order")
+    price: PriceSettings | None = None
+    parameters: Mapping[str, Any] = Field(
+        default={}, description="further arguments of LangChain's chat model: base_url, …"
+    )
+
+    @property
+    def vendor(self) -> str:
+        return self.model.partition(":")[0]
+
+
+class Settings(ServerSettings):
+    """Read from `GRAPHMESH_MODEL_…`. Objects are given as JSON."""
+
+    model_config = settings_config("GRAPHMESH_MODEL_")
+
+    models: Mapping[str, ModelSettings] = Field(
+        {DEFAULT: ModelSettings(model=OFFLINE)}, description="the models by alias; one of them is `default`"
+    )
+    api_keys: Mapping[str, SecretStr] = Field({}, description="the keys by vendor; no other process has them")
+
+    @model_validator(mode="after")
+    def _aliases_exist(self) -> Self:
+        named = {DEFAULT, *(fallback for model in self.models.values() for fallback in model.fallbacks)}
+        if missing := named - set(self.models):
+            raise ValueError(f"models has no alias {', '.join(sorted(missing))}")
+        return self
