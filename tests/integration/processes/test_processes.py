@@ -12,7 +12,6 @@ import psutil
 import pytest
 from graphmesh_cli.processes import (
     Child,
-    Death,
     NotReady,
     OnDeath,
     ProcessDied,
@@ -54,11 +53,11 @@ async def gone(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-class Changes(list[tuple[int, Death | None]]):
-    """What a supervisor reports: the number of the start, and the death if it is one."""
+class Changes(list[tuple[str, int, State]]):
+    """What a supervisor reports: of whom, in which of its lives, and what it is now."""
 
-    def __call__(self, child: Child, death: Death | None) -> None:
-        self.append((child.starts, death))
+    def __call__(self, child: Child) -> None:
+        self.append((child.program.name, child.starts, child.state))
 
 
 @pytest.fixture
@@ -69,14 +68,14 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 
 async def test_death_names_process_code_and_last_lines(supervisor: Supervisor, log: Path) -> None:
     """Who died, how, and what it wrote last."""
-    await supervisor.start(python(log, "import sys; print('no such table'); sys.exit(3)", name="billing"))
+    await supervisor.start([python(log, "import sys; print('no such table'); sys.exit(3)", name="billing")])
     death = await supervisor.failure()
     assert (death.name, death.returncode, death.last_lines) == ("billing", 3, ["no such table"])
     assert f"billing (pid {death.pid}) exited with code 3" in str(death)
 
 
 async def test_death_by_signal_names_the_signal(supervisor: Supervisor, log: Path) -> None:
-    [child] = await supervisor.start(python(log, "import time; time.sleep(60)", name="billing"))
+    [child] = await supervisor.start([python(log, "import time; time.sleep(60)", name="billing")])
     psutil.Process(child.pid).kill()
     assert "was killed by SIGKILL" in str(await supervisor.failure())
 
@@ -95,19 +94,19 @@ async def test_death_before_ready_fails_the_start(supervisor: Supervisor, log: P
     """A start does not wait for a process that is gone."""
     program = python(log, "raise SystemExit('bad setting')", probe=tcp(f"127.0.0.1:{reserve_port()}"))
     with pytest.raises(ProcessDied, match="bad setting"):
-        await supervisor.start(program)
+        await supervisor.start([program])
 
 
 async def test_missing_program_is_reported(supervisor: Supervisor, log: Path) -> None:
     program = Program(name="it", argv=["/no/such/program"], log=log, probe=tcp(f"127.0.0.1:{reserve_port()}"))
     with pytest.raises(ProcessDied, match="cannot run /no/such/program: No such file or directory"):
-        await supervisor.start(program)
+        await supervisor.start([program])
 
 
 async def test_slow_start_has_an_end(supervisor: Supervisor, log: Path) -> None:
     program = python(log, "import time; time.sleep(60)", probe=tcp(f"127.0.0.1:{reserve_port()}"), start_within=0.2)
     with pytest.raises(NotReady, match=r"not ready after 0\.2 s"):
-        await supervisor.start(program)
+        await supervisor.start([program])
 
 
 async def test_failed_start_leaves_no_process(log: Path) -> None:
@@ -117,7 +116,7 @@ async def test_failed_start_leaves_no_process(log: Path) -> None:
     supervisor = Supervisor()
     with pytest.raises(ProcessDied):
         async with supervisor:
-            await supervisor.start(good, bad)
+            await supervisor.start([good, bad])
     assert [alive(child.pid) for child in supervisor.children] == [False, False]
 
 
@@ -125,7 +124,7 @@ async def test_http_probe_waits_for_200(supervisor: Supervisor, tmp_path: Path, 
     port = reserve_port()
     argv = [sys.executable, "-m", "http.server", "-b", "127.0.0.1", "-d", str(tmp_path), str(port)]
     program = Program(name="web", argv=argv, log=log, probe=http(f"http://127.0.0.1:{port}/ready"))
-    starting = asyncio.create_task(supervisor.start(program))
+    starting = asyncio.create_task(supervisor.start([program]))
     await wrote(log, "404")
     assert not starting.done()
     (tmp_path / "ready").touch()
@@ -148,7 +147,7 @@ time.sleep(60)
     async with Supervisor() as supervisor:
         for name in "ab":
             argv = [sys.executable, "-u", "-c", code, name]
-            await supervisor.start(Program(name=name, argv=argv, log=log))
+            await supervisor.start([Program(name=name, argv=argv, log=log)])
             await wrote(log, f"up {name}")
     assert journal.read_text() == "ba"
 
@@ -156,7 +155,7 @@ time.sleep(60)
 async def test_stop_insists(log: Path) -> None:
     """A process that ignores SIGTERM is killed after its grace."""
     async with Supervisor() as supervisor:
-        [child] = await supervisor.start(python(log, STUBBORN, stop_within=0.2))
+        [child] = await supervisor.start([python(log, STUBBORN, stop_within=0.2)])
         await wrote(log, "up")
     assert not alive(child.pid)
     assert child.state is State.STOPPED
@@ -166,7 +165,7 @@ async def test_stop_takes_grandchildren_along(log: Path) -> None:
     """Nothing of a process' group stays behind."""
     code = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '60']).pid); time.sleep(60)"
     async with Supervisor() as supervisor:
-        await supervisor.start(python(log, code))
+        await supervisor.start([python(log, code)])
         await wrote(log, "\n")
     await gone(int(log.read_text()))
 
@@ -175,28 +174,30 @@ async def test_keep_going_reports_and_leaves_the_rest(log: Path) -> None:
     changes = Changes()
     async with Supervisor(OnDeath.KEEP_GOING, changes) as supervisor:
         sleep = "import time; time.sleep(60)"
-        first, second = await supervisor.start(python(log, sleep, "a"), python(log, sleep, "b"))
+        first, second = await supervisor.start([python(log, sleep, "a"), python(log, sleep, "b")])
         psutil.Process(first.pid).kill()
         await gone(first.pid)
         async with asyncio.timeout(10):
-            while changes[-1][1] is None:
+            while first.state is State.READY:
                 await asyncio.sleep(0.01)
         assert alive(second.pid)
-        assert (first.state, second.state, first.starts) == (State.DIED, State.READY, 1)
+        assert changes[-1] == ("a", 1, State.DIED)
+        assert second.state is State.READY
 
 
 async def test_restart_brings_it_back(log: Path) -> None:
     """The same program, a new process, ready again."""
     changes = Changes()
     async with Supervisor(OnDeath.RESTART, changes) as supervisor:
-        [child] = await supervisor.start(python(log, "import time; time.sleep(60)"))
+        [child] = await supervisor.start([python(log, "import time; time.sleep(60)")])
         before = child.pid
         psutil.Process(before).send_signal(signal.SIGSEGV)
         async with asyncio.timeout(10):
             while (child.starts, child.state) != (2, State.READY):
                 await asyncio.sleep(0.01)
         assert child.pid != before
-    assert [(starts, bool(death)) for starts, death in changes] == [(1, False), (1, True), (2, False)]
+    first_life = [("it", 1, state) for state in (State.STARTING, State.READY, State.DIED)]
+    assert changes == [*first_life, ("it", 2, State.STARTING), ("it", 2, State.READY)]
 
 
 def test_reserved_ports_are_not_given_away() -> None:

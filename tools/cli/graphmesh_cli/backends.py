@@ -87,7 +87,7 @@ async def postgres(*, durable: bool = True) -> AsyncIterator[Postgres]:
             death_signal=signal.SIGQUIT,  # "Immediate": it ends its own children too.
         )
         async with Supervisor() as supervisor:
-            await supervisor.start(program)
+            await supervisor.start([program])
             yield server
 
 
@@ -105,7 +105,7 @@ async def redis() -> AsyncIterator[Redis]:
             probe=tcp(f"127.0.0.1:{port}"),
         )
         async with Supervisor() as supervisor:
-            await supervisor.start(program)
+            await supervisor.start([program])
             yield Redis(f"redis://:{password}@127.0.0.1:{port}/0", folder)
 
 

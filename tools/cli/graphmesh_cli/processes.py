@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -70,16 +70,32 @@ def grpc_health(address: str, service: str = "") -> Probe:
     return probe
 
 
-def http(url: str) -> Probe:
-    """Ready when a GET answers 200. Plain sockets, since an HTTP client would obey proxy variables."""
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTP server answered."""
+
+    status: int
+    body: str
+
+
+async def get(url: str) -> Answer:
+    """GET over plain sockets: an HTTP client would obey proxy variables, also on loopback."""
     parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}"
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        writer.write(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode(errors="replace").partition("\r\n\r\n")
+    finally:
+        writer.close()
+    return Answer(int(head[9:12] or 0), body)  # HTTP/1.1 200 OK
+
+
+def http(url: str) -> Probe:
+    """Ready when a GET answers 200."""
 
     async def probe() -> bool:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        writer.write(f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
-        status_line = await reader.readline()
-        writer.close()
-        return status_line.split()[1:2] == [b"200"]
+        return (await get(url)).status == 200
 
     return probe
 
@@ -179,6 +195,7 @@ class Child:
         self.program = program
         self.state = State.NEW
         self.starts = 0
+        self.last_death: Death | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._started = 0.0
         self._ready_after: float | None = None
@@ -245,10 +262,11 @@ class Child:
         """Wait for the end of its process."""
         assert self._process, "not started"
         returncode = await self._process.wait()
-        if self.state is not State.STOPPED:
-            self.state = State.DIED
         after = time.monotonic() - self._started
-        return Death(self.program.name, self._process.pid, returncode, after, self.program.log, self.last_lines())
+        death = Death(self.program.name, self._process.pid, returncode, after, self.program.log, self.last_lines())
+        if self.state is not State.STOPPED:
+            self.state, self.last_death = State.DIED, death
+        return death
 
     async def stop(self) -> None:
         """Ask it to end, wait, then insist; whatever it left in its process group is killed."""
@@ -259,6 +277,11 @@ class Child:
             await self._end(self._process)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process and self._process.returncode is None:
+            self._process.kill()
 
     def last_lines(self) -> list[str]:
         """The end of what its running or last process wrote."""
@@ -289,13 +312,13 @@ class Child:
             await process.wait()
 
 
-async def all_ready(children: Sequence[Child]) -> None:
-    """Wait until all are ready, or fail with the first that cannot be."""
-    waiting = [asyncio.ensure_future(child.ready()) for child in children]
+async def together(awaitables: Iterable[Coroutine[None, None, None]]) -> None:
+    """Await all; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
-        await asyncio.gather(*waiting)
+        await asyncio.gather(*tasks)
     finally:
-        for task in waiting:
+        for task in tasks:
             task.cancel()
 
 
@@ -335,12 +358,12 @@ def pauses() -> Iterator[float]:
 
 
 class Supervisor:
-    """Processes in groups: started group by group, stopped in the reverse order."""
+    """Processes in groups: started together, stopped group by group in the reverse order."""
 
     def __init__(
-        self, on_death: OnDeath = OnDeath.STOP, on_change: Callable[[Child, Death | None], None] = lambda *_: None
+        self, on_death: OnDeath = OnDeath.STOP, on_change: Callable[[Child], None] = lambda child: None
     ) -> None:
-        """`on_change` is told of each death, and of each new process with no death."""
+        """`on_change` is told of each process that starts, becomes ready or dies."""
         self._on_death = on_death
         self._on_change = on_change
         self._groups: list[list[Child]] = []
@@ -360,20 +383,21 @@ class Supervisor:
         """All processes in the order of their start."""
         return [child for group in self._groups for child in group]
 
-    async def start(self, *programs: Program) -> list[Child]:
-        """Start a group at once and wait until all of it is ready.
+    async def start(self, *groups: Sequence[Program]) -> list[Child]:
+        """Start all groups at once and wait until all are ready.
 
         Raises:
-            ProcessError: one of it could not be brought up.
+            ProcessError: one of them could not be brought up.
         """
-        group = [Child(program) for program in programs]
-        self._groups.append(group)
-        for child in group:
+        added = [[Child(program) for program in group] for group in groups]
+        self._groups += added
+        children = [child for group in added for child in group]
+        for child in children:
             await child.start()
-            self._on_change(child, None)
-        await all_ready(group)
-        self._guards |= {asyncio.create_task(self._guard(c), name=f"guard {c.program.name}") for c in group}
-        return group
+            self._on_change(child)
+        await together(self._ready(child) for child in children)
+        self._guards |= {asyncio.create_task(self._guard(c), name=f"guard {c.program.name}") for c in children}
+        return children
 
     async def failure(self) -> Death:
         """Wait for a death after which all are to be stopped."""
@@ -387,11 +411,17 @@ class Supervisor:
         for group in reversed(self._groups):
             await asyncio.gather(*(child.stop() for child in group))
 
+    async def _ready(self, child: Child) -> None:
+        try:
+            await child.ready()
+        finally:
+            self._on_change(child)
+
     async def _guard(self, child: Child) -> None:
         pause = pauses()
         while True:
             death = await child.death()
-            self._on_change(child, death)
+            self._on_change(child)
             if self._on_death is not OnDeath.RESTART:
                 break
             if death.after > SETTLED:
@@ -403,6 +433,6 @@ class Supervisor:
     async def _restart(self, child: Child, pause: float) -> None:
         await asyncio.sleep(pause)
         await child.start()
-        self._on_change(child, None)
+        self._on_change(child)
         with suppress(ProcessError):
-            await child.ready()
+            await self._ready(child)

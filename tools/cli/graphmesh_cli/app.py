@@ -1,0 +1,67 @@
+"""The commands of `graphmesh`, each imported when it runs: `graphmesh --help` imports none.
+
+A new command is one line in `COMMANDS`. What it names is a function, whose parameters become options and whose
+docstring becomes the help, or a `typer.Typer` with commands of its own (give it a callback, so that it stays a group
+when it has only one).
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Entry(NamedTuple):
+    """A command, before it is imported."""
+
+    target: str
+    """module:name."""
+    summary: str
+    """Its line in `graphmesh --help`."""
+
+
+COMMANDS = {
+    "up": Entry("graphmesh_cli.up:up", "Start the whole mesh on this machine and keep it running."),
+}
+
+
+def load(name: str) -> Any:
+    """The command `name`, imported."""
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    found = getattr(import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_command(found)
+        group.name = name
+        return group
+    single = typer.Typer(add_completion=False)
+    single.command(name)(found)
+    return typer.main.get_command(single)
+
+
+class Commands(TyperGroup):
+    """The commands of `COMMANDS`; only the one that is called is imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name].summary) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else command, rest
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def graphmesh() -> None:
+    """LangGraph graphs in production: every costly node a gRPC service behind Envoy."""

@@ -1,0 +1,285 @@
+"""A whole mesh as processes: Envoy, every service of mesh.yaml and the orchestrator, from one state folder."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphmesh_cli.envoy.binary import serve_command
+from graphmesh_cli.envoy.folder import write
+from graphmesh_cli.envoy.render import render
+from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
+from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service, load
+from graphmesh_cli.processes import Child, OnDeath, Program, Supervisor, get, grpc_health, http, reserve_port
+from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFolder
+
+MESH_FILE = Path("deploy/mesh.yaml")
+ORCHESTRATOR = "orchestrator"
+WATCH_PERIOD = 0.5
+"""Seconds between two looks at mesh.yaml."""
+STOP_WITHIN = 15.0
+"""Seconds; more than servers take to drain."""
+MEMBERS_WITHIN = 15.0
+"""Seconds until Envoy must have seen that all replicas are healthy."""
+
+Notice = Callable[[str], None]
+"""Told of what a person should know, one sentence each."""
+
+
+@dataclass(frozen=True)
+class RunningMesh:
+    """A mesh all of whose processes were ready."""
+
+    mesh: Mesh
+    """With the addresses that it really has."""
+    folder: StateFolder
+    supervisor: Supervisor
+
+    @property
+    def edge(self) -> str:
+        """host:port for clients."""
+        return reachable(self.mesh.edge)
+
+    def child(self, name: str) -> Child:
+        """A process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
+        return next(child for child in self.supervisor.children if child.program.name == name)
+
+
+@asynccontextmanager
+async def running_mesh(
+    mesh_file: Path = MESH_FILE,
+    state: Path = DEFAULT_STATE,
+    *,
+    environment: str = "",
+    free_ports: bool = False,
+    on_death: OnDeath = OnDeath.STOP,
+    settings: Mapping[str, str] | None = None,
+    on_change: Callable[[Child], None] = lambda child: None,
+    on_notice: Notice = lambda text: None,
+) -> AsyncIterator[RunningMesh]:
+    """Start a mesh, yield it when all of it is ready, stop it in order.
+
+    Args:
+        settings: environment variables for the servers, over those of this process.
+        on_change: told of each process that starts, becomes ready or dies.
+        on_notice: told what became of an edit of mesh.yaml.
+
+    Raises:
+        MeshError: mesh.yaml is bad, or one of its ports is taken.
+        MeshBusy: another mesh runs from `state`.
+        ProcessError: a process could not be brought up.
+    """
+    source = MeshSource(mesh_file, environment, free_ports)
+    mesh, folder = source.load(), StateFolder(state)
+    with folder.held():
+        _check_ports(mesh)
+        write(folder.envoy, render(mesh))
+
+        def changed(child: Child) -> None:
+            folder.write(_state(mesh, environment, supervisor.children))
+            on_change(child)
+
+        async with Supervisor(on_death, changed) as supervisor:
+            await supervisor.start(*_programs(mesh, folder, settings or {}))
+            await _all_members_healthy(mesh)
+            following = asyncio.create_task(_follow(source, mesh, folder, on_notice), name="follow mesh.yaml")
+            try:
+                yield RunningMesh(mesh, folder, supervisor)
+            finally:
+                following.cancel()
+
+
+class MeshSource:
+    """mesh.yaml as one run uses it. Read again, free ports are the same again."""
+
+    def __init__(self, path: Path, environment: str, free_ports: bool) -> None:
+        self.path = path
+        self._environment = environment
+        self._free_ports = free_ports
+        self._reserved: list[int] = []
+
+    def load(self) -> Mesh:
+        """Raises MeshError where it is bad, or where it describes servers on other machines."""
+        try:
+            mesh = load(self.path, self._environment)
+        except OSError as error:
+            raise MeshError(f"{self.path}: {error.strerror}") from error
+        if self._free_ports:
+            return mesh.moved(self._ports().__next__)
+        if elsewhere := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.named]:
+            raise MeshError(f"{self.path}: {', '.join(elsewhere)}: not on this machine; --free-ports puts all on it")
+        return mesh
+
+    def stamp(self) -> tuple[int, ...]:
+        """Something that differs after an edit."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return ()
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+    def _ports(self) -> Iterator[int]:
+        yield from list(self._reserved)
+        while True:
+            self._reserved.append(reserve_port())
+            yield self._reserved[-1]
+
+
+def reachable(listener: Listener) -> str:
+    """Where to connect on this machine to what listens there."""
+    return f"127.0.0.1:{listener.port}" if listener.address == "0.0.0.0" else listener.target
+
+
+def _programs(mesh: Mesh, folder: StateFolder, settings: Mapping[str, str]) -> list[list[Program]]:
+    """In the order of the start; stopped the other way round: the orchestrator drains while all it calls is there."""
+    servers = {name: _servers(mesh, name, folder, settings) for name in mesh.services}
+    orchestrators = servers.pop(ORCHESTRATOR, [])
+    return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
+
+
+def _servers(mesh: Mesh, name: str, folder: StateFolder, settings: Mapping[str, str]) -> list[Program]:
+    """One program a replica."""
+    service = mesh.services[name]
+    many = service.replicas > 1
+    return [
+        _server(mesh, name, f"{name}-{number}" if many else name, place, folder, settings)
+        for number, place in enumerate(service.replica_listeners, start=1)
+    ]
+
+
+def _server(
+    mesh: Mesh, name: str, label: str, place: Listener, folder: StateFolder, settings: Mapping[str, str]
+) -> Program:
+    service = mesh.services[name]
+    return Program(
+        name=label,
+        argv=[sys.executable, "-m", service.module],
+        log=folder.logs / f"{label}.log",
+        probe=grpc_health(reachable(place), service.service),
+        address=place.target,
+        env={**_environment(mesh, name, service, place, folder), **settings},
+        stop_within=STOP_WITHIN,
+    )
+
+
+def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folder: StateFolder) -> dict[str, str]:
+    prefix = f"GRAPHMESH_{name.upper()}_"
+    database = f"sqlite+aiosqlite:///{folder.databases / name}.db"
+    variables = {
+        f"{prefix}LISTEN": place.target,
+        f"{prefix}POLICY": service.overrides.dump(),
+        f"{prefix}DATABASE_URL": os.environ.get(f"{prefix}DATABASE_URL", database),
+    }
+    return {**variables, f"{prefix}MESH": reachable(mesh.mesh)} if name == ORCHESTRATOR else variables
+
+
+def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
+    return Program(
+        name="envoy",
+        argv=serve_command(),
+        log=folder.logs / "envoy.log",
+        probe=http(f"http://{reachable(mesh.admin)}/ready"),
+        address=mesh.edge.target,
+        folder=folder.envoy,
+    )
+
+
+def _listeners(mesh: Mesh) -> dict[str, Listener]:
+    """Every listener by the name that mesh.yaml gives it."""
+    replicas = {
+        f"services.{name} ({number})": place
+        for name, service in mesh.services.items()
+        for number, place in enumerate(service.replica_listeners, start=1)
+    }
+    return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **replicas}
+
+
+def _check_ports(mesh: Mesh) -> None:
+    taken = [f"{name}: {place.target}" for name, place in _listeners(mesh).items() if not _bindable(place)]
+    if taken:
+        raise MeshError(f"taken by another program: {', '.join(taken)}; --free-ports avoids them")
+
+
+def _bindable(place: Listener) -> bool:
+    try:
+        with closing(socket.create_server((place.address, place.port))):
+            return True
+    except OSError:
+        return False
+
+
+def _state(mesh: Mesh, environment: str, children: Sequence[Child]) -> MeshState:
+    return MeshState(
+        pid=os.getpid(),
+        environment=environment,
+        edge=reachable(mesh.edge),
+        mesh=reachable(mesh.mesh),
+        admin=reachable(mesh.admin),
+        services={name: tuple(map(reachable, one.replica_listeners)) for name, one in mesh.services.items()},
+        processes={child.program.name: _process_state(child) for child in children},
+    )
+
+
+def _process_state(child: Child) -> ProcessState:
+    program = child.program
+    return ProcessState(
+        address=program.address, pid=child.pid, state=child.state.value, starts=child.starts, log=program.log
+    )
+
+
+async def _all_members_healthy(mesh: Mesh) -> None:
+    """Wait until Envoy's own health checks have passed everywhere; calls through it would fail before."""
+    url = f"http://{reachable(mesh.admin)}/stats?filter=membership_(healthy|total)$"
+    try:
+        async with asyncio.timeout(MEMBERS_WITHIN):
+            while waiting := _unhealthy((await get(url)).body):
+                await asyncio.sleep(WATCH_PERIOD / 10)
+    except TimeoutError:
+        raise MeshError(f"Envoy does not find healthy: {', '.join(waiting)}") from None
+
+
+def _unhealthy(stats: str) -> list[str]:
+    """The clusters that have fewer healthy members than members. A line is `cluster.billing.membership_total: 1`."""
+    counts = {key: int(value) for key, _, value in (line.partition(": ") for line in stats.splitlines()) if value}
+    totals = {key.removesuffix(".membership_total") for key in counts if key.endswith(".membership_total")}
+    return sorted(
+        name.removeprefix("cluster.")
+        for name in totals
+        if counts[f"{name}.membership_healthy"] < counts[f"{name}.membership_total"]
+    )
+
+
+async def _follow(source: MeshSource, mesh: Mesh, folder: StateFolder, on_notice: Notice) -> None:
+    """Give Envoy what an edit of mesh.yaml changes. A bad edit changes nothing."""
+    seen = source.stamp()
+    while True:
+        await asyncio.sleep(WATCH_PERIOD)
+        if (stamp := source.stamp()) == seen:
+            continue
+        seen = stamp
+        try:
+            on_notice(await asyncio.to_thread(_take_up, source, mesh, folder))
+        except (MeshError, EnvoyRefusal) as error:
+            on_notice(f"{source.path.name} changed, but is not taken up: {error}")
+
+
+def _take_up(source: MeshSource, running: Mesh, folder: StateFolder) -> str:
+    edited = source.load()
+    if _structure(edited) != _structure(running):
+        raise MeshError("which services there are and where they listen changes with a restart only")
+    files = render(edited)
+    validate(files)
+    written = write(folder.envoy, files)
+    if not written:
+        return f"{source.path.name} changed, but nothing of it concerns Envoy"
+    return (
+        f"{source.path.name} changed: Envoy takes up {', '.join(written)}; servers keep their numbers until restarted"
+    )
+
+
+def _structure(mesh: Mesh) -> object:
+    return _listeners(mesh), {name: (one.service, one.module) for name, one in mesh.services.items()}
