@@ -1,0 +1,1 @@
+"""Customers and their records, guarded updates with history (F5)."""

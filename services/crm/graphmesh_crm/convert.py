@@ -1,0 +1,106 @@
+"""Between the CRM's protobuf messages and its domain. Protobuf stops here."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphmesh.crm import v1 as pb
+
+from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier, Values
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIERS: Mapping[pb.CustomerTier.ValueType, Tier] = {
+    pb.CUSTOMER_TIER_UNSPECIFIED: Tier.STANDARD,
+    pb.CUSTOMER_TIER_STANDARD: Tier.STANDARD,
+    pb.CUSTOMER_TIER_PLUS: Tier.PLUS,
+    pb.CUSTOMER_TIER_VIP: Tier.VIP,
+}
+TIER_MESSAGES = {tier: message for message, tier in TIERS.items()}
+
+
+def profile(message: pb.CreateCustomerRequest | pb.CustomerUpdate) -> Profile:
+    return Profile(
+        name=message.name,
+        email=message.email,
+        phone=message.phone,
+        company=message.company,
+        tier=TIERS[message.tier],
+        locale=message.locale,
+        attributes=_attributes(message.attributes),
+    )
+
+
+def values(request: pb.UpdateCustomerRequest) -> Values:
+    """The values that the update mask names; the contract lets it name only parts of a profile."""
+    told = vars(profile(request.customer))
+    return cast(Values, {path: told[path] for path in request.update_mask.paths})
+
+
+def record(request: pb.AddRecordRequest) -> Record:
+    return Record(
+        customer_id=request.customer_id,
+        kind=request.kind,
+        record_id=request.record_id,
+        title=request.title,
+        status=request.status,
+        attributes=_attributes(request.attributes),
+        occurred=_moment(request.occur_time) if request.HasField("occur_time") else datetime.now(UTC),
+    )
+
+
+def customer_message(customer: Customer) -> pb.Customer:
+    profile = customer.profile
+    return pb.Customer(
+        customer_id=customer.customer_id,
+        name=profile.name,
+        email=profile.email,
+        phone=profile.phone,
+        company=profile.company,
+        tier=TIER_MESSAGES[profile.tier],
+        locale=profile.locale,
+        attributes=profile.attributes,
+        version=customer.version,
+        create_time=_timestamp(customer.created),
+        update_time=_timestamp(customer.updated),
+    )
+
+
+def change_message(change: Change) -> pb.CustomerChange:
+    return pb.CustomerChange(
+        customer_id=change.customer_id,
+        version=change.version,
+        field=change.field,
+        old_value=change.old,
+        new_value=change.new,
+        reason=change.reason,
+        author=change.author,
+        change_time=_timestamp(change.changed),
+    )
+
+
+def record_message(record: Record) -> pb.Record:
+    return pb.Record(
+        customer_id=record.customer_id,
+        kind=record.kind,
+        record_id=record.record_id,
+        title=record.title,
+        status=record.status,
+        attributes=record.attributes,
+        occur_time=_timestamp(record.occurred),
+    )
+
+
+def _attributes(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in attributes.items() if value}
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    """Unlike `ToDatetime`, takes any nanos: no rule of a contract can bound them."""
+    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

@@ -1,0 +1,85 @@
+"""CrmService: decode, use case, encode."""
+
+from typing import Any
+
+from graphmesh.crm import v1 as pb
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.store import Store
+
+from graphmesh_crm import convert, updates
+from graphmesh_crm.customers import Customers
+
+
+class CrmServicer(pb.CrmServiceServicer):
+    def __init__(self, store: Store[Customers]) -> None:
+        self._store = store
+
+    async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Any) -> pb.CreateCustomerResponse:
+        async with self._store.effect() as effect:
+            customer = await updates.enrol(effect.port, request.customer_id, convert.profile(request))
+            return effect.respond(pb.CreateCustomerResponse(customer=convert.customer_message(customer)))
+
+    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.GetCustomerResponse:
+        async with self._store.read() as customers:
+            customer = await customers.customer(request.customer_id)
+        return pb.GetCustomerResponse(customer=convert.customer_message(customer))
+
+    async def SearchCustomers(self, request: pb.SearchCustomersRequest, context: Any) -> pb.SearchCustomersResponse:
+        size = page_size(request.page_size)
+        before = decode_position(request.page_token, float, str)
+        async with self._store.read() as customers:
+            found = await customers.search(request.text, request.email, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.SearchCustomersResponse(
+            customers=[convert.customer_message(customer) for customer in page],
+            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].customer_id) if more else "",
+        )
+
+    async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Any) -> pb.UpdateCustomerResponse:
+        async with self._store.effect() as effect:
+            customer, changes = await updates.revise(
+                effect.port,
+                request.customer_id,
+                convert.values(request),
+                expected_version=request.expected_version,
+                reason=request.reason,
+                author=current_call().caller.subject,
+            )
+            return effect.respond(
+                pb.UpdateCustomerResponse(
+                    customer=convert.customer_message(customer),
+                    changes=[convert.change_message(change) for change in changes],
+                )
+            )
+
+    async def ListCustomerChanges(
+        self, request: pb.ListCustomerChangesRequest, context: Any
+    ) -> pb.ListCustomerChangesResponse:
+        size = page_size(request.page_size)
+        before = decode_position(request.page_token, int, str)
+        async with self._store.read() as customers:
+            await customers.customer(request.customer_id)
+            found = await customers.changes(request.customer_id, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.ListCustomerChangesResponse(
+            changes=[convert.change_message(change) for change in page],
+            next_page_token=encode_token(page[-1].version, page[-1].field) if more else "",
+        )
+
+    async def AddRecord(self, request: pb.AddRecordRequest, context: Any) -> pb.AddRecordResponse:
+        async with self._store.effect() as effect:
+            record = await updates.note(effect.port, convert.record(request))
+            return effect.respond(pb.AddRecordResponse(record=convert.record_message(record)))
+
+    async def ListRecords(self, request: pb.ListRecordsRequest, context: Any) -> pb.ListRecordsResponse:
+        size = page_size(request.page_size)
+        before = decode_position(request.page_token, float, str)
+        async with self._store.read() as customers:
+            await customers.customer(request.customer_id)
+            found = await customers.records(request.customer_id, request.kind, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.ListRecordsResponse(
+            records=[convert.record_message(record) for record in page],
+            next_page_token=encode_token(page[-1].occurred.timestamp(), page[-1].record_id) if more else "",
+        )

@@ -1,0 +1,73 @@
+"""TicketingService: decode, use case, encode."""
+
+from typing import Any, Final
+
+from graphmesh.ticketing import v1 as pb
+from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.store import Store
+
+from graphmesh_ticketing import convert, desk
+from graphmesh_ticketing.tickets import Tickets
+
+LAST_COMMENTS: Final = 100
+"""How many comments come with a ticket."""
+
+
+class TicketingServicer(pb.TicketingServiceServicer):
+    def __init__(self, store: Store[Tickets]) -> None:
+        self._store = store
+
+    async def CreateTicket(self, request: pb.CreateTicketRequest, context: Any) -> pb.CreateTicketResponse:
+        async with self._store.effect() as effect:
+            ticket = await desk.open_ticket(effect.port, convert.draft(request))
+            return effect.respond(pb.CreateTicketResponse(ticket=convert.ticket_message(ticket)))
+
+    async def UpdateTicket(self, request: pb.UpdateTicketRequest, context: Any) -> pb.UpdateTicketResponse:
+        async with self._store.effect() as effect:
+            ticket = await desk.update(
+                effect.port,
+                convert.number(request.ticket_id),
+                convert.values(request),
+                expected_version=request.expected_version,
+            )
+            return effect.respond(pb.UpdateTicketResponse(ticket=convert.ticket_message(ticket)))
+
+    async def AddComment(self, request: pb.AddCommentRequest, context: Any) -> pb.AddCommentResponse:
+        async with self._store.effect() as effect:
+            comment = await desk.comment(
+                effect.port, convert.number(request.ticket_id), request.author, request.text, request.internal
+            )
+            return effect.respond(pb.AddCommentResponse(comment=convert.comment_message(comment)))
+
+    async def GetTicket(self, request: pb.GetTicketRequest, context: Any) -> pb.GetTicketResponse:
+        number = convert.number(request.ticket_id)
+        async with self._store.read() as tickets:
+            ticket = await tickets.ticket(number)
+            comments = await tickets.comments(number, None, LAST_COMMENTS)
+        return pb.GetTicketResponse(
+            ticket=convert.ticket_message(ticket),
+            comments=[convert.comment_message(comment) for comment in reversed(comments)],
+        )
+
+    async def ListComments(self, request: pb.ListCommentsRequest, context: Any) -> pb.ListCommentsResponse:
+        size, number = page_size(request.page_size), convert.number(request.ticket_id)
+        before = decode_position(request.page_token, float, str)
+        async with self._store.read() as tickets:
+            await tickets.ticket(number)
+            found = await tickets.comments(number, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.ListCommentsResponse(
+            comments=[convert.comment_message(comment) for comment in page],
+            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].comment_id) if more else "",
+        )
+
+    async def SearchTickets(self, request: pb.SearchTicketsRequest, context: Any) -> pb.SearchTicketsResponse:
+        size = page_size(request.page_size)
+        before = decode_position(request.page_token, float, int)
+        async with self._store.read() as tickets:
+            found = await tickets.search(convert.wanted(request), before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.SearchTicketsResponse(
+            tickets=[convert.ticket_message(ticket) for ticket in page],
+            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].number) if more else "",
+        )

@@ -1,0 +1,161 @@
+"""The tickets in SQL, on SQLite and PostgreSQL."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from graphmesh_chassis.database import UtcDateTime
+from graphmesh_chassis.errors import NotFound
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Priority, Status, Ticket, search_key, searched
+from graphmesh_ticketing.tickets import Wanted
+
+metadata = sa.MetaData()
+
+tickets = sa.Table(
+    "tickets",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.String(200), nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("customer_id", sa.String(64), nullable=False),
+    sa.Column("requester", sa.String(254), nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("priority", sa.String(16), nullable=False),
+    sa.Column("assignee", sa.String(254), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("updated", UtcDateTime, nullable=False),
+    sa.Column("searched", sa.Text, nullable=False),
+    sa.Index("tickets_by_age", "tenant", "created", "number"),
+    sa.Index("tickets_by_customer", "tenant", "customer_id", "created"),
+)
+comments = sa.Table(
+    "comments",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("comment_id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("author", sa.String(254), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("internal", sa.Boolean, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Index("comments_by_ticket", "tenant", "number", "created", "comment_id"),
+)
+numbers = sa.Table(
+    "numbers",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("last", sa.BigInteger, nullable=False),
+)
+
+
+class SqlTickets:
+    """The tickets of one tenant, inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection, tenant: str) -> None:
+        self._connection = connection
+        self._tenant = tenant
+
+    async def ticket(self, number: int, *, hold: bool = False) -> Ticket:
+        query = sa.select(tickets).where(*self._is(number))
+        row = (await self._connection.execute(query.with_for_update() if hold else query)).one_or_none()
+        if row is None:
+            raise NotFound(resource="ticket", id=f"T-{number}")
+        return _ticket(row)
+
+    async def search(self, wanted: Wanted, before: tuple[float, int] | None, limit: int) -> list[Ticket]:
+        query = sa.select(tickets).where(tickets.c.tenant == self._tenant)
+        if wanted.text:
+            query = query.where(tickets.c.searched.contains(search_key(wanted.text), autoescape=True))
+        if wanted.status is not None:
+            query = query.where(tickets.c.status == wanted.status)
+        if wanted.customer_id:
+            query = query.where(tickets.c.customer_id == wanted.customer_id)
+        query = _newest(query, tickets.c.created, tickets.c.number, before, limit)
+        return [_ticket(row) for row in await self._connection.execute(query)]
+
+    async def comments(self, number: int, before: tuple[float, str] | None, limit: int) -> list[Comment]:
+        query = sa.select(comments).where(comments.c.tenant == self._tenant, comments.c.number == number)
+        query = _newest(query, comments.c.created, comments.c.comment_id, before, limit)
+        return [_comment(row) for row in await self._connection.execute(query)]
+
+    async def take_number(self) -> int:
+        """One statement: on PostgreSQL it holds the tenant's row, so that the next taker waits for this transaction."""
+        insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
+        statement = (
+            insert(numbers)
+            .values(tenant=self._tenant, last=FIRST_NUMBER)
+            .on_conflict_do_update(index_elements=["tenant"], set_={"last": numbers.c.last + 1})
+            .returning(numbers.c.last)
+        )
+        number: int = (await self._connection.execute(statement)).scalar_one()
+        return number
+
+    async def add_ticket(self, ticket: Ticket) -> None:
+        await self._connection.execute(
+            sa.insert(tickets).values(
+                tenant=self._tenant, **vars(ticket) | {"tags": list(ticket.tags)}, searched=searched(ticket)
+            )
+        )
+
+    async def change_ticket(self, ticket: Ticket) -> None:
+        await self._connection.execute(
+            sa.update(tickets)
+            .where(*self._is(ticket.number))
+            .values(
+                status=ticket.status,
+                priority=ticket.priority,
+                assignee=ticket.assignee,
+                version=ticket.version,
+                updated=ticket.updated,
+            )
+        )
+
+    async def add_comment(self, comment: Comment) -> None:
+        await self._connection.execute(sa.insert(comments).values(tenant=self._tenant, **vars(comment)))
+        await self._connection.execute(
+            sa.update(tickets).where(*self._is(comment.number)).values(updated=comment.created)
+        )
+
+    def _is(self, number: int) -> tuple[sa.ColumnElement[bool], ...]:
+        return (tickets.c.tenant == self._tenant, tickets.c.number == number)
+
+
+def _newest(
+    query: sa.Select[Any],
+    time: sa.ColumnElement[datetime],
+    unique: sa.ColumnElement[Any],
+    before: tuple[float, Any] | None,
+    limit: int,
+) -> sa.Select[Any]:
+    """The rows of the query, newest first, that come after `before`."""
+    if before is not None:
+        position = sa.tuple_(sa.literal(datetime.fromtimestamp(before[0], UTC), UtcDateTime), before[1])
+        query = query.where(sa.tuple_(time, unique) < position)
+    return query.order_by(time.desc(), unique.desc()).limit(limit)
+
+
+def _ticket(row: Any) -> Ticket:
+    return Ticket(
+        subject=row.subject,
+        description=row.description,
+        customer_id=row.customer_id,
+        requester=row.requester,
+        tags=tuple(row.tags),
+        priority=Priority(row.priority),
+        assignee=row.assignee,
+        number=row.number,
+        status=Status(row.status),
+        version=row.version,
+        created=row.created,
+        updated=row.updated,
+    )
+
+
+def _comment(row: Any) -> Comment:
+    return Comment(row.comment_id, row.number, row.author, row.text, row.internal, row.created)
