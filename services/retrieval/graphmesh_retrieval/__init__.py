@@ -1,0 +1,1 @@
+"""The retrieval service: documents in, ranked passages out."""

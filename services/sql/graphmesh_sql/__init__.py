@@ -1,0 +1,1 @@
+"""The sql service of the mesh."""
