@@ -1,0 +1,100 @@
+# Everything a person or CI does with this repository. A machine with Python 3.11 or newer, make and git is enough:
+# uv comes from the Python package index into .bootstrap, everything else from uv.lock into .venv.
+
+UV_VERSION := 0.13.8
+MEMBERS := $(wildcard protos services/* orchestrator tools/*)
+# Sub-processes write no bytecode where this variable is set, and start slower for it.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_FROZEN := 1
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+
+BIN := .venv/bin
+UV := .bootstrap/bin/uv
+ENV := .venv/.synced
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use it
+
+.PHONY: run
+run: $(ENV) ## Start the mesh with a sample shop and send it three support requests
+	@$(BIN)/graphmesh demo $(ARGS)
+
+.PHONY: up
+up: $(ENV) ## Start the mesh and keep it running until Ctrl-C
+	@$(BIN)/graphmesh up $(ARGS)
+
+##@ Work on it
+
+.PHONY: env
+env: $(ENV) ## Make or update .venv
+
+.PHONY: test
+test: $(ENV) ## Run all tests; ARGS="tests/unit -k name" for some
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: check-python check-protos check-envoy ## Everything that is checked without running it: style, types, imports, contracts
+
+.PHONY: format
+format: $(ENV) ## Format code and protos
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+	$(BIN)/buf format -w protos
+
+.PHONY: protos
+protos: $(ENV) ## Format the protos, and generate all that is made from them
+	$(BIN)/buf format -w protos
+	$(BIN)/python protos/generate.py
+
+.PHONY: render
+render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos
+	$(BIN)/graphmesh render envoy
+
+##@ Parts of check
+
+.PHONY: check-python
+check-python: $(ENV) ## Lint, format, types, and which package may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: check-protos
+check-protos: $(ENV) ## Lint, format and breaking changes of the contracts; generated code is fresh
+	.ci/protos
+
+.PHONY: check-envoy
+check-envoy: $(ENV) ## Envoy's rendered files are fresh, and Envoy accepts them
+	$(BIN)/graphmesh render envoy --check
+
+##@ The rest
+
+.PHONY: clean
+clean: ## Remove everything that was made here: environments, caches, the state of the mesh
+	rm -rf .venv .bootstrap .graphmesh .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+
+$(UV): Makefile
+	@python=$$(for name in python3.13 python3.12 python3.11 python3; do \
+		"$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		command -v "$$name"; break; done); \
+	test -n "$$python" || { echo "No Python 3.11 or newer with its venv module was found."; exit 1; }; \
+	"$$python" -m venv .bootstrap
+	@.bootstrap/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $(UV)
+
+$(ENV): uv.lock pyproject.toml $(wildcard $(MEMBERS:%=%/pyproject.toml)) | $(UV)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python .bootstrap/bin/python .venv
+	@$(UV) sync --all-packages --quiet
+	@$(BIN)/python -m compileall -q $(MEMBERS)
+	@touch $(ENV)
