@@ -85,7 +85,7 @@ help: ## This list
 	@echo
 
 $(UV): Makefile
-	@python=$$(for name in python3.13 python3.12 python3.11 python3; do \
+	@python=$$(for name in python3 python3.13 python3.12 python3.11; do \
 		"$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		command -v "$$name"; break; done); \
 	test -n "$$python" || { echo "No Python 3.11 or newer with its venv module was found."; exit 1; }; \

@@ -109,6 +109,14 @@ async def test_slow_start_has_an_end(supervisor: Supervisor, log: Path) -> None:
         await supervisor.start([program])
 
 
+async def test_death_during_the_start_of_another_fails_the_start(supervisor: Supervisor, log: Path) -> None:
+    """What was ready and dies while another is still starting is not waited for."""
+    ready = python(log, "import time; time.sleep(0.5)", name="billing")
+    never = python(log.with_name("b.log"), "import time; time.sleep(60)", probe=tcp(f"127.0.0.1:{reserve_port()}"))
+    with pytest.raises(ProcessDied, match="billing"):
+        await supervisor.start([ready, never])
+
+
 async def test_failed_start_leaves_no_process(log: Path) -> None:
     """When one of a group cannot be brought up, those already up go as well."""
     good = python(log, "import time; time.sleep(60)", name="good")

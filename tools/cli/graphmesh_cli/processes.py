@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -79,16 +80,15 @@ class Answer:
 
 
 async def get(url: str) -> Answer:
-    """GET over plain sockets: an HTTP client would obey proxy variables, also on loopback."""
-    parts = urlsplit(url)
-    target = f"{parts.path or '/'}?{parts.query}"
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        writer.write(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
-        head, _, body = (await reader.read()).decode(errors="replace").partition("\r\n\r\n")
-    finally:
-        writer.close()
-    return Answer(int(head[9:12] or 0), body)  # HTTP/1.1 200 OK
+    """GET `url`, past every proxy."""
+    return await asyncio.to_thread(_get, urlsplit(url))
+
+
+def _get(url: SplitResult) -> Answer:
+    with closing(HTTPConnection(url.netloc, timeout=PROBE_TIMEOUT)) as connection:
+        connection.request("GET", url._replace(scheme="", netloc="").geturl())
+        response = connection.getresponse()
+        return Answer(response.status, response.read().decode())
 
 
 def http(url: str) -> Probe:
@@ -164,9 +164,14 @@ class Death:
 
     def __str__(self) -> str:
         head = f"{self.name} (pid {self.pid}) {self.cause} after {self.after:.1f} s"
-        if not self.last_lines:
-            return f"{head}; it wrote nothing to {self.log}"
-        return "\n".join([f"{head}; its last lines in {self.log}:", *(f"  {line}" for line in self.last_lines)])
+        return with_last_lines(head, self.log, self.last_lines)
+
+
+def with_last_lines(head: str, log: Path, lines: Sequence[str]) -> str:
+    """`head`, and below it what a process wrote last."""
+    if not lines:
+        return f"{head}; it wrote nothing to {log}"
+    return "\n".join([f"{head}; its last lines in {log}:", *(f"  {line}" for line in lines)])
 
 
 class ProcessError(Exception):
@@ -240,21 +245,13 @@ class Child:
             ProcessDied: it ended first.
             NotReady: it did not become ready within `start_within`.
         """
-        probing = asyncio.ensure_future(self._probe())
-        dying = asyncio.ensure_future(self.death())
+        within = self.program.start_within
         try:
-            within = self.program.start_within
-            await asyncio.wait({probing, dying}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-            if dying.done():
-                raise ProcessDied(dying.result())
-            if not probing.done():
-                raise NotReady(
-                    f"{self.program.name} (pid {self.pid}) is not ready after {within:g} s; see {self.program.log}"
-                )
-            probing.result()
-        finally:
-            probing.cancel()
-            dying.cancel()
+            async with asyncio.timeout(within):
+                await unless_dead(self._probe(), self.death())
+        except TimeoutError:
+            head = f"{self.program.name} (pid {self.pid}) is not ready after {within:g} s"
+            raise NotReady(with_last_lines(head, self.program.log, self.last_lines())) from None
         self._ready_after = time.monotonic() - self._started
         self.state = State.READY
 
@@ -297,7 +294,7 @@ class Child:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await self.program.probe()
-        except (OSError, grpc.aio.AioRpcError):
+        except (OSError, HTTPException, grpc.aio.AioRpcError):
             return False
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
@@ -310,6 +307,19 @@ class Child:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+async def unless_dead(work: Coroutine[None, None, None], death: Coroutine[None, None, Death]) -> None:
+    """Do `work`, but break off with ProcessDied at a death."""
+    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(death)
+    try:
+        await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            raise ProcessDied(dying.result())
+        working.result()
+    finally:
+        working.cancel()
+        dying.cancel()
 
 
 async def together(awaitables: Iterable[Coroutine[None, None, None]]) -> None:
@@ -395,8 +405,7 @@ class Supervisor:
         for child in children:
             await child.start()
             self._on_change(child)
-        await together(self._ready(child) for child in children)
-        self._guards |= {asyncio.create_task(self._guard(c), name=f"guard {c.program.name}") for c in children}
+        await unless_dead(together(self._bring_up(child) for child in children), self.failure())
         return children
 
     async def failure(self) -> Death:
@@ -410,6 +419,10 @@ class Supervisor:
         await asyncio.gather(*self._guards, return_exceptions=True)
         for group in reversed(self._groups):
             await asyncio.gather(*(child.stop() for child in group))
+
+    async def _bring_up(self, child: Child) -> None:
+        await self._ready(child)
+        self._guards.add(asyncio.create_task(self._guard(child), name=f"guard {child.program.name}"))
 
     async def _ready(self, child: Child) -> None:
         try:

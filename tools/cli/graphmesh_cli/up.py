@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.processes import Child, OnDeath, ProcessError, State
+from graphmesh_cli.processes import Child, NotReady, OnDeath, ProcessDied, State
 from graphmesh_cli.running import MESH_FILE, RunningMesh, running_mesh
 from graphmesh_cli.state import DEFAULT_STATE, MeshBusy
 
@@ -75,7 +75,9 @@ async def _up(
         return await serving
     except asyncio.CancelledError:
         return 0
-    except (MeshError, MeshBusy, ProcessError) as error:
+    except ProcessDied:
+        return 1  # It is on display.
+    except (MeshError, MeshBusy, NotReady) as error:
         display.error(str(error))
         return 1
 
