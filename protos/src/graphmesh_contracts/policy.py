@@ -14,7 +14,6 @@ import protovalidate
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
-
 from graphmesh.policy.v1 import policy_pb2
 
 PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.ServicePolicy)
@@ -154,7 +153,7 @@ def service_policy(service: ServiceDescriptor, overrides: Overrides = NO_OVERRID
 
 def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
     try:
-        changes = json_format.ParseDict(override, type(declared)())
+        changes = json_format.ParseDict(dict(override), type(declared)())
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
     _replace(declared, changes)
@@ -177,8 +176,9 @@ def _replace(target: Message, changes: Message) -> None:
 
 def field_path(violation: protovalidate.Violation) -> str:
     """The dotted path of the field that a violation is about, with indexes and map keys: `lines[2].quantity`."""
+    path = violation.proto.field
     steps = []
-    for element in violation.proto.field.elements:
+    for element in path.elements if path else ():
         step = element.field_name
         if element.subscript is not None:
             step += f"[{element.subscript.value}]"

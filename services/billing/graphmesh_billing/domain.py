@@ -83,7 +83,7 @@ class Refund:
 
 @dataclass(frozen=True)
 class Posting:
-    """An amount that leaves one account for another: the credit and the debit of one ledger entry, equal by construction."""
+    """One ledger entry: an amount that leaves one account for another, so that debit and credit are equal."""
 
     debit: str
     credit: str

@@ -1,6 +1,7 @@
 """The port of billing: one tenant's invoices, charges, refunds and ledger; and its twin in memory."""
 
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 from typing import Protocol
 
@@ -20,8 +21,8 @@ class Ledger(Protocol):
         """The charge; `hold` as in `invoice`. Raises NotFound."""
         ...
 
-    async def invoices(self, customer_id: str, before: tuple[float, str] | None, limit: int) -> list[Invoice]:
-        """The customer's invoices, newest first, that come after the (issue time in seconds, id) `before`."""
+    async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
+        """The customer's invoices, newest first, that come after the (issue time, id) `before`."""
         ...
 
     async def refunds(self, charge_id: str) -> list[Refund]:
@@ -64,7 +65,7 @@ class MemoryLedger:
             raise NotFound(resource="charge", id=charge_id)
         return self._charges[charge_id]
 
-    async def invoices(self, customer_id: str, before: tuple[float, str] | None, limit: int) -> list[Invoice]:
+    async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
         mine = [invoice for invoice in self._invoices.values() if invoice.customer_id == customer_id]
         mine.sort(key=_age, reverse=True)
         return [invoice for invoice in mine if before is None or _age(invoice) < before][:limit]
@@ -101,8 +102,8 @@ class MemoryLedger:
         return [_sum(list(group)) for _, group in groupby(sides, key=_account)]
 
 
-def _age(invoice: Invoice) -> tuple[float, str]:
-    return (invoice.issued.timestamp(), invoice.invoice_id)
+def _age(invoice: Invoice) -> tuple[datetime, str]:
+    return (invoice.issued, invoice.invoice_id)
 
 
 def _account(balance: Balance) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The ledger in SQL, on SQLite and PostgreSQL."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,10 +82,10 @@ class SqlLedger:
     async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
         return _charge(await self._one(charges, "charge", charge_id, hold))
 
-    async def invoices(self, customer_id: str, before: tuple[float, str] | None, limit: int) -> list[Invoice]:
+    async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
         query = sa.select(invoices).where(invoices.c.tenant == self._tenant, invoices.c.customer_id == customer_id)
         if before is not None:
-            position = sa.tuple_(sa.literal(datetime.fromtimestamp(before[0], UTC), UtcDateTime), before[1])
+            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
             query = query.where(sa.tuple_(invoices.c.issued, invoices.c.invoice_id) < position)
         query = query.order_by(invoices.c.issued.desc(), invoices.c.invoice_id.desc()).limit(limit)
         rows = (await self._connection.execute(query)).all()
@@ -94,7 +94,10 @@ class SqlLedger:
 
     async def refunds(self, charge_id: str) -> list[Refund]:
         query = sa.select(refunds).where(refunds.c.tenant == self._tenant, refunds.c.charge_id == charge_id)
-        return [_refund(row) for row in await self._connection.execute(query.order_by(refunds.c.created))]
+        return [
+            _refund(row)
+            for row in await self._connection.execute(query.order_by(refunds.c.created, refunds.c.refund_id))
+        ]
 
     async def add_invoice(self, invoice: Invoice, posting: Posting) -> None:
         try:
@@ -149,10 +152,18 @@ class SqlLedger:
         none = sa.literal(0)
         mine = postings.c.tenant == self._tenant
         sides = sa.union_all(
-            sa.select(postings.c.debit.label("account"), postings.c.currency, postings.c.amount.label("debit"),
-                      none.label("credit")).where(mine),
-            sa.select(postings.c.credit.label("account"), postings.c.currency, none.label("debit"),
-                      postings.c.amount.label("credit")).where(mine),
+            sa.select(
+                postings.c.debit.label("account"),
+                postings.c.currency,
+                postings.c.amount.label("debit"),
+                none.label("credit"),
+            ).where(mine),
+            sa.select(
+                postings.c.credit.label("account"),
+                postings.c.currency,
+                none.label("debit"),
+                postings.c.amount.label("credit"),
+            ).where(mine),
         ).subquery()
         columns = (sides.c.account, sides.c.currency)
         sums = (sa.func.sum(sides.c.debit).label("debit"), sa.func.sum(sides.c.credit).label("credit"))

@@ -1,5 +1,6 @@
 """BillingService: decode, use case, encode."""
 
+from datetime import datetime
 from typing import Any
 
 from graphmesh.billing import v1 as pb
@@ -32,13 +33,13 @@ class BillingServicer(pb.BillingServiceServicer):
 
     async def ListInvoices(self, request: pb.ListInvoicesRequest, context: Any) -> pb.ListInvoicesResponse:
         size = page_size(request.page_size)
-        before = decode_position(request.page_token, float, str)
+        before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as ledger:
             found = await ledger.invoices(request.customer_id, before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.ListInvoicesResponse(
             invoices=[convert.invoice_message(invoice) for invoice in page],
-            next_page_token=encode_token(page[-1].issued.timestamp(), page[-1].invoice_id) if more else "",
+            next_page_token=encode_token(page[-1].issued, page[-1].invoice_id) if more else "",
         )
 
     async def Charge(self, request: pb.ChargeRequest, context: Any) -> pb.ChargeResponse:

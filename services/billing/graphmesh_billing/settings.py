@@ -8,6 +8,6 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_BILLING_")
 
     database_url: str = Field(
-        "sqlite+aiosqlite:///.graphmesh/billing.db",
+        default="sqlite+aiosqlite:///.graphmesh/billing.db",
         description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
     )

@@ -1,7 +1,7 @@
 """Admission: how many calls a replica works on, and how many it lets wait.
 
-The cap is exact: it is counted here, in the process that does the work. Envoy's circuit breaker in front is a guard with
-more room, so that a refusal comes from here and says when to come back.
+The cap is exact: it is counted here, in the process that does the work. Envoy's circuit breaker in front is a guard
+with more room, so that a refusal comes from here and says when to come back.
 """
 
 import asyncio
@@ -70,9 +70,9 @@ class Admission:
             raise
 
     def _patience(self, deadline: Deadline) -> float:
-        """Seconds to wait: until what is left would be too short for a typical call, but most of the time in any case."""
+        """Seconds to wait: what is left then has to do for a typical call, and for the refusal to arrive in time."""
         remaining = deadline.remaining
-        return remaining - min(self._typical, remaining / 4)
+        return remaining - min(max(self._typical, remaining / 10), remaining / 4)
 
     def _leave(self) -> None:
         """Hand the place to the first who still waits; it never falls free in between."""

@@ -32,6 +32,8 @@ class Call:
     """None where requests are streamed."""
     response: Message | None = None
     """None where responses are streamed."""
+    response_checked: bool = False
+    """Whether the response has been held against its contract already."""
     caller: Caller = field(default_factory=lambda: Caller("default", "local", None))
     deadline: Deadline = field(default_factory=lambda: Deadline.after(0))
     effect_key: str = ""
@@ -41,11 +43,16 @@ class Call:
 
     def fingerprint(self) -> bytes:
         """What has to be equal in a repeat: the method and the request."""
-        request = self.request.SerializeToString(deterministic=True) if self.request is not None else b""
+        request = serialized(self.request) if self.request is not None else b""
         return hashlib.sha256(self.path.encode() + b"\0" + request).digest()
 
     def header(self, name: str) -> str:
         return metadata.text(self.headers, name)
+
+
+def serialized(message: Message) -> bytes:
+    """The bytes of `message`: equal for equal messages, also where they hold maps."""
+    return message.SerializeToString(deterministic=True)
 
 
 _current: ContextVar[Call | None] = ContextVar("graphmesh_call", default=None)

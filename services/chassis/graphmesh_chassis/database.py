@@ -19,8 +19,10 @@ from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, Grap
 POOL_SIZE = 10
 PING_TIMEOUT = 2.0
 """Seconds."""
-QUERY_CANCELED = "57014"
-"""PostgreSQL's SQLSTATE for a statement that ran into `statement_timeout`."""
+OUT_OF_TIME = {"57014", "55P03"}
+"""PostgreSQL's SQLSTATEs for a statement that ran into `statement_timeout` or `lock_timeout`."""
+SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""Makes every statement of a PostgreSQL transaction see the same state, as SQLite does by itself."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -56,6 +58,8 @@ class Database:
         """
         with translated():
             async with self._engine.connect() as connection:
+                if not self.is_sqlite:
+                    await connection.execution_options(**SNAPSHOT)
                 await self._bound(connection)
                 yield connection
 
@@ -82,10 +86,11 @@ class Database:
         """Bring the schema to the newest revision in `migrations`, and to the chassis' own."""
         from graphmesh_chassis.migrations import upgrade
 
-        async with self._engine.connect() as connection:
-            await connection.execution_options(graphmesh_write=True)
-            async with connection.begin():
-                await connection.run_sync(upgrade, migrations)
+        with translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(graphmesh_write=True)
+                async with connection.begin():
+                    await connection.run_sync(upgrade, migrations)
 
     async def _bound(self, connection: AsyncConnection) -> None:
         """Give PostgreSQL what is left of the call's time (D7); SQLite is cancelled from outside."""
@@ -103,9 +108,10 @@ class Database:
 async def open_database(url: str, migrations: Path | None = None) -> AsyncIterator[Database]:
     """Open the database at an SQLAlchemy `url` and bring it to the newest of `migrations`.
 
+    Values of statements, which are customers' data, are kept out of its error messages, and so out of logs (H5).
     `sqlite+aiosqlite:///path` makes the file and its folder; `postgresql+psycopg://…` needs the database to be there.
     """
-    engine = _sqlite(url) if url.startswith("sqlite") else create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0)
+    engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
     database = Database(engine)
     try:
         if migrations is not None:
@@ -115,11 +121,15 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
         await engine.dispose()
 
 
+def _postgresql(url: str) -> AsyncEngine:
+    return create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True)
+
+
 def _sqlite(url: str) -> AsyncEngine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
@@ -150,7 +160,7 @@ class translated:
 
 
 def _translation(error: BaseException | None) -> GraphmeshError | None:
-    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == QUERY_CANCELED:
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in OUT_OF_TIME:
         return DeadlineExceeded()
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseUnavailable()

@@ -1,7 +1,7 @@
 """Exactly once at the receiver (design invariant 3; E1, E2).
 
-The idempotency key, the request's fingerprint, the outcome and the change itself are written in one transaction. A repeat
-gets the stored outcome, be it a response or an error of the caller's; nothing else of a failed try is kept.
+The idempotency key, the request's fingerprint, the outcome and the change itself are written in one transaction. A
+repeat gets the stored outcome, be it a response or an error of the caller's; nothing else of a failed try is kept.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_chassis import metadata
-from graphmesh_chassis.calls import Call
+from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime
 from graphmesh_chassis.errors import CallerError, IdempotencyKeyInUse, IdempotencyKeyReused
 from graphmesh_chassis.status import from_status, to_status
@@ -95,6 +95,7 @@ class Effect(Generic[PortT]):
             InvalidResponse: it breaks its contract; the change is rolled back.
         """
         check_response(message, self._call.path)
+        self._call.response_checked = True
         self.response = message
         return message
 
@@ -104,7 +105,7 @@ class Effect(Generic[PortT]):
             return Outcome(self._call.fingerprint(), None, to_status(error).SerializeToString())
         if self.response is None:
             raise RuntimeError(f"{self._call.path} ended its effect without respond()")
-        return Outcome(self._call.fingerprint(), self.response.SerializeToString(), None)
+        return Outcome(self._call.fingerprint(), serialized(self.response), None)
 
 
 class InFlight:

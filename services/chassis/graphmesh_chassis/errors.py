@@ -4,9 +4,9 @@
     ├── CallerError                  the call is at fault: change it
     │   ├── InvalidRequest           ├── NotFound             ├── IdempotencyKeyRequired
     │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
-    │   ├── InvalidMetadata          ├── VersionMismatch      └── UnknownMethod
-    │   ├── Unauthenticated          ├── RuleViolated
-    │   └── ScopeMissing
+    │   ├── MessageTooLarge          ├── VersionMismatch      ├── UnknownMethod
+    │   ├── InvalidMetadata          ├── RuleViolated         └── ScopeMissing
+    │   └── Unauthenticated
     ├── DependencyError              something that the call needs is not there: the same call may work later
     │   ├── NotBegun                 it was not begun; a repeat is safe for every method
     │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
@@ -98,6 +98,13 @@ class MalformedMessage(CallerError):
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "MALFORMED_MESSAGE"
+
+
+class MessageTooLarge(CallerError):
+    """The message is larger than the server takes: {limit_bytes} bytes"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "MESSAGE_TOO_LARGE"
 
 
 class InvalidMetadata(CallerError):

@@ -107,7 +107,7 @@ def identity(mode: IdentityMode) -> Hook:
 @asynccontextmanager
 async def deadline(call: Call) -> AsyncIterator[None]:
     """End the call at the earlier of the caller's deadline and the policy's timeout (D7)."""
-    remaining = call.context.time_remaining()
+    remaining: float | None = call.context.time_remaining()
     call.deadline = Deadline.after(call.policy.timeout if remaining is None else min(remaining, call.policy.timeout))
     set_current(call)
     timeout = call.deadline.timeout()
@@ -122,11 +122,11 @@ async def deadline(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def contract(call: Call) -> AsyncIterator[None]:
-    """Decode and check the request; check the response (A3, H2). Streamed messages are checked one by one as they pass."""
+    """Decode and check the request; check the response (A3, H2). Streamed messages are checked as they pass."""
     if call.payload is not None:
         call.request = decode(call.payload, call)
     yield
-    if call.response is not None:
+    if call.response is not None and not call.response_checked:
         check_response(call.response, call.path)
 
 
@@ -170,4 +170,4 @@ async def effects(call: Call) -> AsyncIterator[None]:
     try:
         yield
     except Replay as replay:
-        call.response = call.response_type.FromString(replay.response)
+        call.response, call.response_checked = call.response_type.FromString(replay.response), True

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Tracebacks say where, and never the values of variables: they hold customers' data (H5)."""
+
 
 def configure_logs(service: str, level: str) -> None:
     """Set up structlog for this process; call it once, at the start."""
@@ -13,7 +16,7 @@ def configure_logs(service: str, level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(without_locals),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

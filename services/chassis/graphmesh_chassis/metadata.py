@@ -26,7 +26,7 @@ Metadata = Mapping[str, str | bytes]
 
 def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str | bytes]:
     """The headers by name; of a header given twice, the last."""
-    return {key: value for key, value in metadata or ()}
+    return dict(metadata or ())
 
 
 def text(metadata: Metadata, name: str) -> str:

@@ -1,13 +1,18 @@
 """Page tokens (AIP-158): where a listing goes on. Opaque to callers; a token that was not made here is refused."""
 
 import base64
-import binascii
 import json
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 
 DEFAULT_PAGE_SIZE = 50
+MAX_NUMBER = 253_402_300_799
+"""Numbers of tokens lie between this and its negative; as seconds it is the end of the year 9999."""
+
+FirstT = TypeVar("FirstT", str, int, float, datetime)
+SecondT = TypeVar("SecondT", str, int, float, datetime)
 
 
 def page_size(asked: int) -> int:
@@ -15,16 +20,13 @@ def page_size(asked: int) -> int:
     return asked or DEFAULT_PAGE_SIZE
 
 
-def encode_token(*position: str | float) -> str:
+def encode_token(*position: str | float | datetime) -> str:
     """The token of the page that begins after `position`, the sort key of the last row of this one."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+    parts = [part.astimezone(UTC).isoformat() if isinstance(part, datetime) else part for part in position]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
-PartT = TypeVar("PartT")
-NextT = TypeVar("NextT")
-
-
-def decode_position(token: str, first: type[PartT], second: type[NextT]) -> tuple[PartT, NextT] | None:
+def decode_position(token: str, first: type[FirstT], second: type[SecondT]) -> tuple[FirstT, SecondT] | None:
     """The position that a token of two parts stands for; None for the first page.
 
     Raises:
@@ -33,10 +35,27 @@ def decode_position(token: str, first: type[PartT], second: type[NextT]) -> tupl
     if not token:
         return None
     try:
-        position = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError):
-        position = None
-    match position:
-        case [left, right] if isinstance(left, first) and isinstance(right, second):
-            return left, right
-    raise InvalidRequest(violations=[FieldViolation("page_token", "is not a token of this listing")])
+        left, right = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return _part(left, first), _part(right, second)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidRequest(violations=[FieldViolation("page_token", "is not a token of this listing")]) from error
+
+
+def _part(value: Any, kind: type[FirstT]) -> FirstT:
+    """One part of a position. Raises ValueError for what a database would choke on, since tokens can be forged."""
+    if kind is datetime and isinstance(value, str):
+        value = datetime.fromisoformat(value).astimezone(UTC)
+    if not isinstance(value, kind) or not _harmless(value):
+        raise ValueError(f"not a {kind.__name__} that was put into a token")
+    return value
+
+
+def _harmless(value: Any) -> bool:
+    match value:
+        case str():
+            value.encode()  # raises for lone surrogates
+            return "\0" not in value
+        case int() | float():
+            return abs(value) <= MAX_NUMBER
+        case _:
+            return True

@@ -139,7 +139,7 @@ class Running:
     """By the service's full name."""
 
     async def drain(self, stop: _Stop, seconds: float) -> None:
-        """Say that no more calls are welcome, let those under way end, and cut them off after `seconds` or a second signal."""
+        """Take no more calls, let those under way end, and cut them off after `seconds` or at a second signal."""
         await self.health.enter_graceful_shutdown()
         ended = asyncio.create_task(self.server.stop(seconds), name="drain")
         insisted = asyncio.create_task(stop.second.wait(), name="second signal")

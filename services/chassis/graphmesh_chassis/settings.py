@@ -11,7 +11,9 @@ from graphmesh_chassis.identity import IdentityMode
 
 def settings_config(prefix: str) -> SettingsConfigDict:
     """The configuration of a settings class whose environment variables begin with `prefix`."""
-    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", cli_kebab_case=True, cli_hide_none_type=True)
+    return SettingsConfigDict(
+        env_prefix=prefix, frozen=True, extra="forbid", cli_kebab_case=True, cli_hide_none_type=True
+    )
 
 
 def _overrides(value: Any) -> Any:
@@ -23,13 +25,17 @@ class ServerSettings(BaseSettings):
 
     model_config = settings_config("GRAPHMESH_")
 
-    listen: str = Field("127.0.0.1:0", description="host:port to listen on; port 0 takes a free one")
+    listen: str = Field(default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free one")
     policy: Annotated[Overrides, NoDecode, BeforeValidator(_overrides)] = Field(
-        Overrides(), description="overrides of the policies in the proto, as JSON"
+        default=Overrides(), description="overrides of the policies in the proto, as JSON"
     )
-    identity: IdentityMode = Field("open", description="open: calls without identity are the local developer's")
-    drain_seconds: float = Field(10.0, ge=0, le=3600, description="how long calls may go on after the first signal")
+    identity: IdentityMode = Field(default="open", description="open: calls without identity are the local developer's")
+    drain_seconds: float = Field(
+        default=10.0, ge=0, le=3600, description="how long calls may go on after the first signal"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    traces: Literal["off", "console", "otlp"] = Field("off", description="where spans go")
-    otlp_endpoint: str = Field("http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
-    trace_ratio: float = Field(0.1, ge=0, le=1, description="the share of calls without a traceparent that are traced")
+    traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
+    otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
+    trace_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="the share of calls without a traceparent that are traced"
+    )

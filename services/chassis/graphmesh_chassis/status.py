@@ -1,8 +1,11 @@
 """The one door between errors and the wire, in both directions.
 
-An error leaves as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where they apply, `BadRequest` and `RetryInfo`.
-What comes in, from a service or from Envoy in front of it, becomes the same error again.
+An error leaves as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where they apply, `BadRequest` and
+`RetryInfo`. What comes in, from a service or from Envoy in front of it, becomes the same error again.
 """
+
+import re
+from collections.abc import Mapping
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -12,15 +15,15 @@ from grpc_status import rpc_status
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.errors import (
-    CircuitOpen,
     Cancelled,
+    CircuitOpen,
     ConcurrencyLimit,
     ConnectionLost,
     DeadlineExceeded,
     FieldViolation,
     GraphmeshError,
     Internal,
-    InvalidRequest,
+    MessageTooLarge,
     RateLimited,
     Unreachable,
 )
@@ -31,29 +34,34 @@ DOMAIN = "graphmesh"
 DETAILS_BYTES = 4096
 """How much of field violations is sent: gRPC refuses trailers of more than 8 KiB, in base64."""
 
-FLAGS: tuple[tuple[str, type[GraphmeshError]], ...] = (
-    ("UH", CircuitOpen),
-    ("UO", ConcurrencyLimit),
-    ("RL", RateLimited),
-    ("UF", Unreachable),
-    ("NR", Unreachable),
-    ("NC", Unreachable),
-    ("UC", ConnectionLost),
-    ("UR", ConnectionLost),
-    ("LR", ConnectionLost),
-    ("UPE", ConnectionLost),
-    ("UT", DeadlineExceeded),
-    ("DT", DeadlineExceeded),
-    ("SI", DeadlineExceeded),
+FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
+    ("UH", CircuitOpen, "no replica is healthy, or the breaker of each is open"),
+    ("UO", ConcurrencyLimit, "more calls at once than the mesh lets through"),
+    ("RL", RateLimited, "more calls than the rate limit lets through"),
+    ("UF", Unreachable, "no connection could be made; the call was not sent"),
+    ("NR", Unreachable, "the mesh has no route to it; the call was not sent"),
+    ("NC", Unreachable, "the mesh does not know it; the call was not sent"),
+    ("UC", ConnectionLost, "the connection broke after the call was sent; it may have happened"),
+    ("UR", ConnectionLost, "the service cut the call off; it may have happened"),
+    ("LR", ConnectionLost, "the mesh cut the call off; it may have happened"),
+    ("UPE", ConnectionLost, "the service broke the protocol; the call may have happened"),
+    ("UT", DeadlineExceeded, "no answer in time; the call may have happened"),
+    ("DT", DeadlineExceeded, "no answer in time; the call may have happened"),
+    ("SI", DeadlineExceeded, "nothing came for too long; the call may have happened"),
 )
 """Envoy's response flags, the more telling first, and what each means for the caller."""
+TOO_LARGE = re.compile(r"SERVER: Received message larger than max \(\d+ vs\. (\d+)\)")
+"""What gRPC itself, which has no reasons, answers to a message that it does not read."""
 
 
 class ForeignError(GraphmeshError):
     """The service answered with a reason of its own"""
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None, **data: str) -> None:
-        super().__init__(message, retry_after=retry_after, **data)
+    def __init__(
+        self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None, data: Mapping[str, str]
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.data = data
         self.code = code
         self.reason = reason
         self.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
@@ -89,27 +97,28 @@ def to_status(error: GraphmeshError) -> status_pb2.Status:
 
 def to_grpc(error: GraphmeshError) -> grpc.Status:
     """What `ServicerContext.abort_with_status` takes."""
-    return rpc_status.to_status(to_status(error))
+    made: grpc.Status = rpc_status.to_status(to_status(error))
+    return made
 
 
 def from_status(status: status_pb2.Status) -> GraphmeshError:
     """The error that `to_status` was given, or a `ForeignError` of equal code."""
-    info, retry, violations = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), ()
-    bad = error_details_pb2.BadRequest()
-    retry_after = None
+    info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
+    retry_after: float | None = None
     for detail in status.details:
         if detail.Unpack(info):
             continue
         if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
-        elif detail.Unpack(bad):
-            violations = tuple(FieldViolation(v.field, v.description) for v in bad.field_violations)
+        else:
+            detail.Unpack(bad)
+    violations = tuple(FieldViolation(broken.field, broken.description) for broken in bad.field_violations)
     code = _code(status.code)
     kind = GraphmeshError.by_reason.get(info.reason) if info.domain == DOMAIN else None
     kind = kind or (None if info.reason else _BY_CODE.get(code))
     data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
     if kind is None:
-        return ForeignError(code, info.reason, status.message, retry_after, **data)
+        return ForeignError(code, info.reason, status.message, retry_after, data)
     return kind(status.message, retry_after=retry_after, violations=violations, **data)
 
 
@@ -129,11 +138,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
         return from_status(status_pb2.Status.FromString(packed))
     flags = metadata.text(initial, metadata.RESPONSE_FLAGS) or metadata.text(trailing, metadata.RESPONSE_FLAGS)
     present = set(flags.split(","))
-    for flag, kind in FLAGS:
+    for flag, kind, meaning in FLAGS:
         if flag in present:
-            return kind(f"{service}: {kind.__doc__} (Envoy: {flag})", service=service, flag=flag)
+            return kind(f"{service}: {meaning} (Envoy: {flag})", service=service, flag=flag)
     code = error.code()
     details = error.details() or ""
+    if refused := TOO_LARGE.search(details):
+        return MessageTooLarge(limit_bytes=refused[1])
     if code is grpc.StatusCode.UNAVAILABLE:
         return _without_envoy(details, service)
     return from_status(status_pb2.Status(code=code.value[0], message=f"{service}: {details}"))

@@ -1,8 +1,10 @@
 """The unit of work between a servicer and its port: one transaction, one tenant, at most one effect.
 
-    async with store.read() as tickets:                 # a consistent read
+In a servicer:
+
+    async with store.read() as tickets:  # a consistent read
         ...
-    async with store.effect() as effect:                # entered once for each idempotency key
+    async with store.effect() as effect:  # entered once for each idempotency key
         ticket = await effect.port.add(draft)
         return effect.respond(CreateTicketResponse(ticket=...))
 """
@@ -34,8 +36,8 @@ class Store(Protocol[PortT]):
     def effect(self) -> AbstractAsyncContextManager[Effect[PortT]]:
         """The port, in the transaction that also stores the call's key and response.
 
-        The body runs at most once to its end for each key: a repeat never enters it. A `CallerError` out of the body is an
-        outcome like a response: the change is rolled back, the error is stored, and repeats get it too.
+        The body runs at most once to its end for each key: a repeat never enters it. A `CallerError` out of the body
+        is an outcome like a response: the change is rolled back, the error is stored, and repeats get it too.
 
         Raises:
             IdempotencyKeyReused: the key was used with another request.

@@ -4,8 +4,10 @@ The choice comes first and costs nothing: a call whose `traceparent` says no, or
 ratio, never meets the instrumentation, which would double the cost of a small call.
 """
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -26,6 +28,9 @@ TRACEPARENT = "traceparent"
 NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
 """Sent with the calls of a call that is not traced, so that nobody further on draws again."""
 
+SAMPLED = frozenset("13579bdf")
+"""The last digits of a `traceparent` whose flags say that it is sampled."""
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _traced: ContextVar[bool] = ContextVar("graphmesh_traced", default=False)
@@ -38,17 +43,17 @@ class Tracing:
         self._provider = TracerProvider(resource=Resource.create({names.SERVICE: service}))
         self._provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
         self._ratio = settings.trace_ratio
-        self._server = aio_server_interceptor(self._provider)
+        self._server: Any = aio_server_interceptor(self._provider)  # type: ignore[no-untyped-call]
 
     @property
     def client_interceptors(self) -> Sequence[grpc.aio.ClientInterceptor]:
-        interceptors: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)
-        return interceptors
+        made: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)  # type: ignore[no-untyped-call]
+        return made
 
     def decide(self, headers: metadata.Metadata) -> bool:
         """Whether the call with these headers is traced; remembered for the calls that it makes itself."""
         parent = metadata.text(headers, TRACEPARENT)
-        traced = parent.endswith("1") if parent else random.random() < self._ratio
+        traced = parent[-1:] in SAMPLED if parent else random.random() < self._ratio
         _traced.set(traced)
         return traced
 
@@ -61,7 +66,7 @@ class Tracing:
 
         details: Any = _Details(path)
         traced: Handler = await self._server.intercept_service(continuation, details)
-        return traced
+        return _passing_on(traced)
 
     def close(self) -> None:
         self._provider.shutdown()
@@ -95,23 +100,46 @@ def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any) -> Handl
     return made
 
 
+class _Passing(BaseException):
+    """An error on its way through the instrumentation, which would record its message and so customers' data (H5)."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 def _with_attributes(handler: Handler) -> Handler:
+    return _wrapped(handler, _Attributes)
+
+
+def _passing_on(handler: Handler) -> Handler:
+    return _wrapped(handler, _PassingOn)
+
+
+def _wrapped(handler: Handler, around: Callable[[], AbstractContextManager[None]]) -> Handler:
+    """The same handler, with `around()` around each call."""
     inner: Callable[[Any, Any], Any] = behaviour_of(handler)
 
     async def unary(request: Any, context: Any) -> Any:
-        with _Attributes():
-            response: Awaitable[Any] = inner(request, context)
-            return await response
+        with around():
+            return await inner(request, context)
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-        with _Attributes():
+        with around():
             async for response in inner(request, context):
                 yield response
 
     return with_behaviour(handler, stream if handler.response_streaming else unary, handler.request_deserializer)
 
 
-class _Attributes:
+class _PassingOn(AbstractContextManager[None]):
+    """Lets the error go on as itself, behind the instrumentation."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, _Passing):
+            raise error.error from error.error.__cause__
+
+
+class _Attributes(AbstractContextManager[None]):
     """Says on the current span whose call it is, and how it ended."""
 
     def __enter__(self) -> None:
@@ -126,11 +154,13 @@ class _Attributes:
         trace.get_current_span().set_attributes({name: value for name, value in fields.items() if value})
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None:
-            return
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            return  # A stored response that is sent again is a success.
         span = trace.get_current_span()
         span.set_attribute(names.REASON, error.reason if isinstance(error, GraphmeshError) else type(error).__name__)
         span.set_status(trace.StatusCode.ERROR)
+        if isinstance(error, Exception):
+            raise _Passing(error) from None
 
 
 def _exporter(settings: ServerSettings) -> SpanExporter:

@@ -24,6 +24,8 @@ class Served:
 @asynccontextmanager
 async def running(servable: Servable, settings: ServerSettings | None = None) -> AsyncIterator[Served]:
     """Serve `servable` with every hook while the body runs."""
-    async with serving("test", servable, settings or ServerSettings()) as server:
-        async with Channel(server.address) as channel:
-            yield Served(server, channel)
+    async with (
+        serving("test", servable, settings or ServerSettings()) as server,
+        Channel(server.address) as channel,
+    ):
+        yield Served(server, channel)

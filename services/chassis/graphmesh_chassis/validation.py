@@ -1,6 +1,6 @@
 """Messages checked against the rules in their protos (A3, H2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import protovalidate
@@ -73,10 +73,8 @@ def _values(message: Message, field: FieldDescriptor) -> Iterator[tuple[str, Mes
     if not field.is_repeated:
         if message.HasField(field.name):
             yield "", value
-    elif field.message_type.GetOptions().map_entry:
-        for key in value:
-            if isinstance(value[key], Message):
-                yield f"[{key}]", value[key]
+    elif isinstance(value, Mapping):
+        yield from ((f"[{key}]", value[key]) for key in value if isinstance(value[key], Message))
     else:
         yield from ((f"[{index}]", element) for index, element in enumerate(value))
 
