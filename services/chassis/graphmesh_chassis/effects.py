@@ -163,12 +163,14 @@ async def claim(connection: AsyncConnection, call: Call) -> None:
         "create_time": datetime.now(UTC),
     }
     try:
-        inserted = await connection.execute(insert(table).values(row).on_conflict_do_nothing())
+        # RETURNING tells whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
+        claiming = insert(table).values(row).on_conflict_do_nothing().returning(table.c.key)
+        inserted = (await connection.execute(claiming)).one_or_none()
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             raise in_use(call) from error
         raise
-    if inserted.rowcount == 0:
+    if inserted is None:
         stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
         Outcome(stored.fingerprint, stored.response, stored.error).repeat(call)
 

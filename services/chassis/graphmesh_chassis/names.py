@@ -3,6 +3,8 @@
 SERVICE = "service.name"
 METHOD = "rpc.method"
 CODE = "rpc.response.status_code"
+GRPC_CODE = "rpc.grpc.status_code"
+"""The number of the code, as the gRPC instrumentation sets it; it takes every call that does not abort for a success."""
 REASON = "error.type"
 DURATION_MS = "duration_ms"
 TENANT = "graphmesh.tenant"

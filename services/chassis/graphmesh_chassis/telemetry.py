@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 
 from graphmesh_chassis import metadata, names
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
 from graphmesh_chassis.settings import ServerSettings
 
 TRACEPARENT = "traceparent"
@@ -157,10 +157,19 @@ class _Attributes(AbstractContextManager[None]):
         if not isinstance(error, Exception | asyncio.CancelledError):
             return  # A stored response that is sent again is a success.
         span = trace.get_current_span()
-        span.set_attribute(names.REASON, error.reason if isinstance(error, GraphmeshError) else type(error).__name__)
+        known = _known(error)
+        span.set_attribute(names.REASON, known.reason)
+        span.set_attribute(names.GRPC_CODE, known.code.value[0])
         span.set_status(trace.StatusCode.ERROR)
         if isinstance(error, Exception):
             raise _Passing(error) from None
+
+
+def _known(error: BaseException) -> GraphmeshError:
+    """What the caller will see of `error`."""
+    if isinstance(error, GraphmeshError):
+        return error
+    return Internal() if isinstance(error, Exception) else Cancelled()
 
 
 def _exporter(settings: ServerSettings) -> SpanExporter:

@@ -28,7 +28,7 @@ from graphmesh.common.v1 import money_pb2 as graphmesh_dot_common_dot_v1_dot_mon
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"graphmesh/billing/v1/billing.proto\x12\x14graphmesh.billing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fgraphmesh/common/v1/money.proto\x1a graphmesh/policy/v1/policy.proto\"\xd0\x01\n\x0bInvoiceLine\x12\x1f\n\x0b\x64\x65scription\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x1d\n\x08quantity\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xc0\x84=(\x01\x12\x80\x01\n\nunit_price\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBP\xbaHM\xba\x01G\n\x17unit_price.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\xc8\x01\x01\"\xb9\x02\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLine\x12)\n\x05total\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0boutstanding\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x33\n\x06status\x18\x06 \x01(\x0e\x32#.graphmesh.billing.v1.InvoiceStatus\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncharge_ids\x18\x08 \x03(\t\"\xba\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x06Refund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x11\n\tcharge_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x14\x43reateInvoiceRequest\x12?\n\ninvoice_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12=\n\x0b\x63ustomer_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12=\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x41\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\"O\n\x15\x43reateInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x11GetInvoiceRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"L\n\x12GetInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"\x91\x01\n\x13ListInvoicesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"`\n\x14ListInvoicesResponse\x12/\n\x08invoices\x18\x01 \x03(\x0b\x32\x1d.graphmesh.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\rChargeRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\"\x7f\n\x0e\x43hargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xd8\x01\n\rRefundRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\x12\x19\n\x05\x63\x61use\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\"~\n\x0eRefundResponse\x12\x34\n\x06refund\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.RefundB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nrefundable\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"O\n\x10GetChargeRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"x\n\x11GetChargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x07refunds\x18\x02 \x03(\x0b\x32\x1c.graphmesh.billing.v1.Refund\"\x18\n\x16GetTrialBalanceRequest\"Q\n\x17GetTrialBalanceResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.graphmesh.billing.v1.AccountBalance\"c\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x62it_minor\x18\x03 \x01(\x03\x12\x14\n\x0c\x63redit_minor\x18\x04 \x01(\x03*a\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13INVOICE_STATUS_OPEN\x10\x01\x12\x17\n\x13INVOICE_STATUS_PAID\x10\x02\x32\xae\x07\n\x0e\x42illingService\x12\x86\x01\n\rCreateInvoice\x12*.graphmesh.billing.v1.CreateInvoiceRequest\x1a+.graphmesh.billing.v1.CreateInvoiceResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\rbilling.write\x12~\n\nGetInvoice\x12\'.graphmesh.billing.v1.GetInvoiceRequest\x1a(.graphmesh.billing.v1.GetInvoiceResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12\x84\x01\n\x0cListInvoices\x12).graphmesh.billing.v1.ListInvoicesRequest\x1a*.graphmesh.billing.v1.ListInvoicesResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12t\n\x06\x43harge\x12#.graphmesh.billing.v1.ChargeRequest\x1a$.graphmesh.billing.v1.ChargeResponse\"\x1f\x90\x02\x02\xa2\xbb\x18\x18\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.charge \x01\x12v\n\x06Refund\x12#.graphmesh.billing.v1.RefundRequest\x1a$.graphmesh.billing.v1.RefundResponse\"!\x90\x02\x02\xa2\xbb\x18\x1a\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.refund \x01(\x02\x12y\n\tGetCharge\x12&.graphmesh.billing.v1.GetChargeRequest\x1a\'.graphmesh.billing.v1.GetChargeResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read\x12\x8b\x01\n\x0fGetTrialBalance\x12,.graphmesh.billing.v1.GetTrialBalanceRequest\x1a-.graphmesh.billing.v1.GetTrialBalanceResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x05\x10\x03\x1a\x0c\x62illing.read\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"graphmesh/billing/v1/billing.proto\x12\x14graphmesh.billing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fgraphmesh/common/v1/money.proto\x1a graphmesh/policy/v1/policy.proto\"\xd4\x01\n\x0bInvoiceLine\x12#\n\x0b\x64\x65scription\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12\x1d\n\x08quantity\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xc0\x84=(\x01\x12\x80\x01\n\nunit_price\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBP\xbaHM\xba\x01G\n\x17unit_price.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\xc8\x01\x01\"\xb9\x02\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLine\x12)\n\x05total\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0boutstanding\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x33\n\x06status\x18\x06 \x01(\x0e\x32#.graphmesh.billing.v1.InvoiceStatus\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncharge_ids\x18\x08 \x03(\t\"\xba\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x06Refund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x11\n\tcharge_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x14\x43reateInvoiceRequest\x12?\n\ninvoice_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12=\n\x0b\x63ustomer_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12=\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x41\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\"O\n\x15\x43reateInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x11GetInvoiceRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"L\n\x12GetInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"\x91\x01\n\x13ListInvoicesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"`\n\x14ListInvoicesResponse\x12/\n\x08invoices\x18\x01 \x03(\x0b\x32\x1d.graphmesh.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\rChargeRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\"\x7f\n\x0e\x43hargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xdc\x01\n\rRefundRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\x12\x1d\n\x05\x63\x61use\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\"~\n\x0eRefundResponse\x12\x34\n\x06refund\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.RefundB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nrefundable\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"O\n\x10GetChargeRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"x\n\x11GetChargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x07refunds\x18\x02 \x03(\x0b\x32\x1c.graphmesh.billing.v1.Refund\"\x18\n\x16GetTrialBalanceRequest\"Q\n\x17GetTrialBalanceResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.graphmesh.billing.v1.AccountBalance\"c\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x62it_minor\x18\x03 \x01(\x03\x12\x14\n\x0c\x63redit_minor\x18\x04 \x01(\x03*a\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13INVOICE_STATUS_OPEN\x10\x01\x12\x17\n\x13INVOICE_STATUS_PAID\x10\x02\x32\xae\x07\n\x0e\x42illingService\x12\x86\x01\n\rCreateInvoice\x12*.graphmesh.billing.v1.CreateInvoiceRequest\x1a+.graphmesh.billing.v1.CreateInvoiceResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\rbilling.write\x12~\n\nGetInvoice\x12\'.graphmesh.billing.v1.GetInvoiceRequest\x1a(.graphmesh.billing.v1.GetInvoiceResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12\x84\x01\n\x0cListInvoices\x12).graphmesh.billing.v1.ListInvoicesRequest\x1a*.graphmesh.billing.v1.ListInvoicesResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12t\n\x06\x43harge\x12#.graphmesh.billing.v1.ChargeRequest\x1a$.graphmesh.billing.v1.ChargeResponse\"\x1f\x90\x02\x02\xa2\xbb\x18\x18\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.charge \x01\x12v\n\x06Refund\x12#.graphmesh.billing.v1.RefundRequest\x1a$.graphmesh.billing.v1.RefundResponse\"!\x90\x02\x02\xa2\xbb\x18\x1a\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.refund \x01(\x02\x12y\n\tGetCharge\x12&.graphmesh.billing.v1.GetChargeRequest\x1a\'.graphmesh.billing.v1.GetChargeResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read\x12\x8b\x01\n\x0fGetTrialBalance\x12,.graphmesh.billing.v1.GetTrialBalanceRequest\x1a-.graphmesh.billing.v1.GetTrialBalanceResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x05\x10\x03\x1a\x0c\x62illing.read\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'graphmesh.billing.v1.billin
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INVOICELINE'].fields_by_name['description']._loaded_options = None
-  _globals['_INVOICELINE'].fields_by_name['description']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_INVOICELINE'].fields_by_name['description']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
   _globals['_INVOICELINE'].fields_by_name['quantity']._loaded_options = None
   _globals['_INVOICELINE'].fields_by_name['quantity']._serialized_options = b'\272H\010*\006\030\300\204=(\001'
   _globals['_INVOICELINE'].fields_by_name['unit_price']._loaded_options = None
@@ -74,7 +74,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUNDREQUEST'].fields_by_name['amount']._loaded_options = None
   _globals['_REFUNDREQUEST'].fields_by_name['amount']._serialized_options = b'\272H@\272\001:\n\017amount.positive\022\020must be positive\032\025this.amount_minor > 0\310\001\001'
   _globals['_REFUNDREQUEST'].fields_by_name['cause']._loaded_options = None
-  _globals['_REFUNDREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_REFUNDREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
   _globals['_REFUNDRESPONSE'].fields_by_name['refund']._loaded_options = None
   _globals['_REFUNDRESPONSE'].fields_by_name['refund']._serialized_options = b'\272H\003\310\001\001'
   _globals['_REFUNDRESPONSE'].fields_by_name['refundable']._loaded_options = None
@@ -99,46 +99,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILLINGSERVICE'].methods_by_name['GetCharge']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\002\020\003\032\014billing.read'
   _globals['_BILLINGSERVICE'].methods_by_name['GetTrialBalance']._loaded_options = None
   _globals['_BILLINGSERVICE'].methods_by_name['GetTrialBalance']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\005\020\003\032\014billing.read'
-  _globals['_INVOICESTATUS']._serialized_start=2915
-  _globals['_INVOICESTATUS']._serialized_end=3012
+  _globals['_INVOICESTATUS']._serialized_start=2923
+  _globals['_INVOICESTATUS']._serialized_end=3020
   _globals['_INVOICELINE']._serialized_start=190
-  _globals['_INVOICELINE']._serialized_end=398
-  _globals['_INVOICE']._serialized_start=401
-  _globals['_INVOICE']._serialized_end=714
-  _globals['_CHARGE']._serialized_start=717
-  _globals['_CHARGE']._serialized_end=903
-  _globals['_REFUND']._serialized_start=906
-  _globals['_REFUND']._serialized_end=1060
-  _globals['_CREATEINVOICEREQUEST']._serialized_start=1063
-  _globals['_CREATEINVOICEREQUEST']._serialized_end=1343
-  _globals['_CREATEINVOICERESPONSE']._serialized_start=1345
-  _globals['_CREATEINVOICERESPONSE']._serialized_end=1424
-  _globals['_GETINVOICEREQUEST']._serialized_start=1426
-  _globals['_GETINVOICEREQUEST']._serialized_end=1507
-  _globals['_GETINVOICERESPONSE']._serialized_start=1509
-  _globals['_GETINVOICERESPONSE']._serialized_end=1585
-  _globals['_LISTINVOICESREQUEST']._serialized_start=1588
-  _globals['_LISTINVOICESREQUEST']._serialized_end=1733
-  _globals['_LISTINVOICESRESPONSE']._serialized_start=1735
-  _globals['_LISTINVOICESRESPONSE']._serialized_end=1831
-  _globals['_CHARGEREQUEST']._serialized_start=1834
-  _globals['_CHARGEREQUEST']._serialized_end=2024
-  _globals['_CHARGERESPONSE']._serialized_start=2026
-  _globals['_CHARGERESPONSE']._serialized_end=2153
-  _globals['_REFUNDREQUEST']._serialized_start=2156
-  _globals['_REFUNDREQUEST']._serialized_end=2372
-  _globals['_REFUNDRESPONSE']._serialized_start=2374
-  _globals['_REFUNDRESPONSE']._serialized_end=2500
-  _globals['_GETCHARGEREQUEST']._serialized_start=2502
-  _globals['_GETCHARGEREQUEST']._serialized_end=2581
-  _globals['_GETCHARGERESPONSE']._serialized_start=2583
-  _globals['_GETCHARGERESPONSE']._serialized_end=2703
-  _globals['_GETTRIALBALANCEREQUEST']._serialized_start=2705
-  _globals['_GETTRIALBALANCEREQUEST']._serialized_end=2729
-  _globals['_GETTRIALBALANCERESPONSE']._serialized_start=2731
-  _globals['_GETTRIALBALANCERESPONSE']._serialized_end=2812
-  _globals['_ACCOUNTBALANCE']._serialized_start=2814
-  _globals['_ACCOUNTBALANCE']._serialized_end=2913
-  _globals['_BILLINGSERVICE']._serialized_start=3015
-  _globals['_BILLINGSERVICE']._serialized_end=3957
+  _globals['_INVOICELINE']._serialized_end=402
+  _globals['_INVOICE']._serialized_start=405
+  _globals['_INVOICE']._serialized_end=718
+  _globals['_CHARGE']._serialized_start=721
+  _globals['_CHARGE']._serialized_end=907
+  _globals['_REFUND']._serialized_start=910
+  _globals['_REFUND']._serialized_end=1064
+  _globals['_CREATEINVOICEREQUEST']._serialized_start=1067
+  _globals['_CREATEINVOICEREQUEST']._serialized_end=1347
+  _globals['_CREATEINVOICERESPONSE']._serialized_start=1349
+  _globals['_CREATEINVOICERESPONSE']._serialized_end=1428
+  _globals['_GETINVOICEREQUEST']._serialized_start=1430
+  _globals['_GETINVOICEREQUEST']._serialized_end=1511
+  _globals['_GETINVOICERESPONSE']._serialized_start=1513
+  _globals['_GETINVOICERESPONSE']._serialized_end=1589
+  _globals['_LISTINVOICESREQUEST']._serialized_start=1592
+  _globals['_LISTINVOICESREQUEST']._serialized_end=1737
+  _globals['_LISTINVOICESRESPONSE']._serialized_start=1739
+  _globals['_LISTINVOICESRESPONSE']._serialized_end=1835
+  _globals['_CHARGEREQUEST']._serialized_start=1838
+  _globals['_CHARGEREQUEST']._serialized_end=2028
+  _globals['_CHARGERESPONSE']._serialized_start=2030
+  _globals['_CHARGERESPONSE']._serialized_end=2157
+  _globals['_REFUNDREQUEST']._serialized_start=2160
+  _globals['_REFUNDREQUEST']._serialized_end=2380
+  _globals['_REFUNDRESPONSE']._serialized_start=2382
+  _globals['_REFUNDRESPONSE']._serialized_end=2508
+  _globals['_GETCHARGEREQUEST']._serialized_start=2510
+  _globals['_GETCHARGEREQUEST']._serialized_end=2589
+  _globals['_GETCHARGERESPONSE']._serialized_start=2591
+  _globals['_GETCHARGERESPONSE']._serialized_end=2711
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_start=2713
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_end=2737
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_start=2739
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_end=2820
+  _globals['_ACCOUNTBALANCE']._serialized_start=2822
+  _globals['_ACCOUNTBALANCE']._serialized_end=2921
+  _globals['_BILLINGSERVICE']._serialized_start=3023
+  _globals['_BILLINGSERVICE']._serialized_end=3965
 # @@protoc_insertion_point(module_scope)
