@@ -11,10 +11,10 @@ from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier, Values
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIERS: Mapping[pb.CustomerTier.ValueType, Tier] = {
-    pb.CUSTOMER_TIER_UNSPECIFIED: Tier.STANDARD,
-    pb.CUSTOMER_TIER_STANDARD: Tier.STANDARD,
-    pb.CUSTOMER_TIER_PLUS: Tier.PLUS,
-    pb.CUSTOMER_TIER_VIP: Tier.VIP,
+    pb.CustomerTier.CUSTOMER_TIER_UNSPECIFIED: Tier.STANDARD,
+    pb.CustomerTier.CUSTOMER_TIER_STANDARD: Tier.STANDARD,
+    pb.CustomerTier.CUSTOMER_TIER_PLUS: Tier.PLUS,
+    pb.CustomerTier.CUSTOMER_TIER_VIP: Tier.VIP,
 }
 TIER_MESSAGES = {tier: message for message, tier in TIERS.items()}
 

@@ -1,20 +1,24 @@
 """The port of the CRM: one tenant's customers, changes and records; and its twin in memory."""
 
+from datetime import datetime
 from typing import Protocol
 
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 
 from graphmesh_crm.domain import Change, Customer, Record, search_key, searched
 
+Position = tuple[datetime, str]
+"""A place in a list: the time of a row, and its id."""
+
 
 class Customers(Protocol):
-    """Lists are newest first, and go on after the sort key `before`; its times are in seconds since 1970."""
+    """Lists are newest first, and go on after the sort key `before`."""
 
     async def customer(self, customer_id: str, *, hold: bool = False) -> Customer:
         """The customer; held, nobody else changes it until the transaction ends. Raises NotFound."""
         ...
 
-    async def search(self, text: str, email: str, before: tuple[float, str] | None, limit: int) -> list[Customer]:
+    async def search(self, text: str, email: str, before: Position | None, limit: int) -> list[Customer]:
         """The customers with this text and this email address, each of which may be empty; before (created, id)."""
         ...
 
@@ -22,7 +26,7 @@ class Customers(Protocol):
         """The customer's changes; before (version, field)."""
         ...
 
-    async def records(self, customer_id: str, kind: str, before: tuple[float, str] | None, limit: int) -> list[Record]:
+    async def records(self, customer_id: str, kind: str, before: Position | None, limit: int) -> list[Record]:
         """The customer's records of this kind, of all where it is empty; before (occurred, id)."""
         ...
 
@@ -52,7 +56,7 @@ class MemoryCustomers:
             raise NotFound(resource="customer", id=customer_id)
         return self._customers[customer_id]
 
-    async def search(self, text: str, email: str, before: tuple[float, str] | None, limit: int) -> list[Customer]:
+    async def search(self, text: str, email: str, before: Position | None, limit: int) -> list[Customer]:
         found = [customer for customer in self._customers.values() if _matches(customer, text, email)]
         found.sort(key=_age, reverse=True)
         return [customer for customer in found if before is None or _age(customer) < before][:limit]
@@ -62,7 +66,7 @@ class MemoryCustomers:
         found.sort(key=_step, reverse=True)
         return [change for change in found if before is None or _step(change) < before][:limit]
 
-    async def records(self, customer_id: str, kind: str, before: tuple[float, str] | None, limit: int) -> list[Record]:
+    async def records(self, customer_id: str, kind: str, before: Position | None, limit: int) -> list[Record]:
         found = [
             record
             for record in self._records.values()
@@ -91,13 +95,13 @@ def _matches(customer: Customer, text: str, email: str) -> bool:
     return same_email and search_key(text) in searched(customer.profile)
 
 
-def _age(customer: Customer) -> tuple[float, str]:
-    return (customer.created.timestamp(), customer.customer_id)
+def _age(customer: Customer) -> tuple[datetime, str]:
+    return (customer.created, customer.customer_id)
 
 
 def _step(change: Change) -> tuple[int, str]:
     return (change.version, change.field)
 
 
-def _date(record: Record) -> tuple[float, str]:
-    return (record.occurred.timestamp(), record.record_id)
+def _date(record: Record) -> tuple[datetime, str]:
+    return (record.occurred, record.record_id)

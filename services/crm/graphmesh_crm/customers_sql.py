@@ -1,6 +1,5 @@
 """The customers in SQL, on SQLite and PostgreSQL."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +8,7 @@ from graphmesh_chassis.errors import AlreadyExists, NotFound
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_crm.customers import Position
 from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier, search_key, searched
 
 metadata = sa.MetaData()
@@ -75,13 +75,13 @@ class SqlCustomers:
             raise NotFound(resource="customer", id=customer_id)
         return _customer(row)
 
-    async def search(self, text: str, email: str, before: tuple[float, str] | None, limit: int) -> list[Customer]:
+    async def search(self, text: str, email: str, before: Position | None, limit: int) -> list[Customer]:
         query = sa.select(customers).where(customers.c.tenant == self._tenant)
         if text:
             query = query.where(customers.c.searched.contains(search_key(text), autoescape=True))
         if email:
             query = query.where(customers.c.email_key == search_key(email))
-        query = _newest(query, (customers.c.created, customers.c.customer_id), _time_first(before), limit)
+        query = _newest(query, (customers.c.created, customers.c.customer_id), before, limit)
         return [_customer(row) for row in await self._connection.execute(query)]
 
     async def changes(self, customer_id: str, before: tuple[int, str] | None, limit: int) -> list[Change]:
@@ -89,16 +89,18 @@ class SqlCustomers:
         query = _newest(query, (changes.c.version, changes.c.field), before, limit)
         return [_change(row) for row in await self._connection.execute(query)]
 
-    async def records(self, customer_id: str, kind: str, before: tuple[float, str] | None, limit: int) -> list[Record]:
+    async def records(self, customer_id: str, kind: str, before: Position | None, limit: int) -> list[Record]:
         query = sa.select(records).where(records.c.tenant == self._tenant, records.c.customer_id == customer_id)
         if kind:
             query = query.where(records.c.kind == kind)
-        query = _newest(query, (records.c.occurred, records.c.record_id), _time_first(before), limit)
+        query = _newest(query, (records.c.occurred, records.c.record_id), before, limit)
         return [_record(row) for row in await self._connection.execute(query)]
 
     async def add_customer(self, customer: Customer) -> None:
         try:
-            await self._insert(customers, customer_id=customer.customer_id, created=customer.created, **_state(customer))
+            await self._insert(
+                customers, customer_id=customer.customer_id, created=customer.created, **_state(customer)
+            )
         except IntegrityError as error:
             raise AlreadyExists(resource="customer", id=customer.customer_id) from error
 
@@ -131,10 +133,6 @@ def _newest(
     return query.order_by(*(column.desc() for column in key)).limit(limit)
 
 
-def _time_first(before: tuple[float, str] | None) -> tuple[datetime, str] | None:
-    return (datetime.fromtimestamp(before[0], UTC), before[1]) if before is not None else None
-
-
 def _state(customer: Customer) -> dict[str, Any]:
     """The columns that an update may change."""
     return {
@@ -152,12 +150,8 @@ def _customer(row: Any) -> Customer:
 
 
 def _change(row: Any) -> Change:
-    return Change(
-        row.customer_id, row.version, row.field, row.old, row.new, row.reason, row.author, row.changed
-    )
+    return Change(row.customer_id, row.version, row.field, row.old, row.new, row.reason, row.author, row.changed)
 
 
 def _record(row: Any) -> Record:
-    return Record(
-        row.customer_id, row.kind, row.record_id, row.title, row.status, row.attributes, row.occurred
-    )
+    return Record(row.customer_id, row.kind, row.record_id, row.title, row.status, row.attributes, row.occurred)

@@ -1,5 +1,6 @@
 """CrmService: decode, use case, encode."""
 
+from datetime import datetime
 from typing import Any
 
 from graphmesh.crm import v1 as pb
@@ -27,13 +28,13 @@ class CrmServicer(pb.CrmServiceServicer):
 
     async def SearchCustomers(self, request: pb.SearchCustomersRequest, context: Any) -> pb.SearchCustomersResponse:
         size = page_size(request.page_size)
-        before = decode_position(request.page_token, float, str)
+        before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as customers:
             found = await customers.search(request.text, request.email, before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.SearchCustomersResponse(
             customers=[convert.customer_message(customer) for customer in page],
-            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].customer_id) if more else "",
+            next_page_token=encode_token(page[-1].created, page[-1].customer_id) if more else "",
         )
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Any) -> pb.UpdateCustomerResponse:
@@ -74,12 +75,12 @@ class CrmServicer(pb.CrmServiceServicer):
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Any) -> pb.ListRecordsResponse:
         size = page_size(request.page_size)
-        before = decode_position(request.page_token, float, str)
+        before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as customers:
             await customers.customer(request.customer_id)
             found = await customers.records(request.customer_id, request.kind, before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.ListRecordsResponse(
             records=[convert.record_message(record) for record in page],
-            next_page_token=encode_token(page[-1].occurred.timestamp(), page[-1].record_id) if more else "",
+            next_page_token=encode_token(page[-1].occurred, page[-1].record_id) if more else "",
         )

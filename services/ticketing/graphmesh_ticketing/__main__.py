@@ -9,9 +9,9 @@ from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run
 from graphmesh_chassis.store import SqlStore
 
-from graphmesh_ticketing.tickets_sql import SqlTickets
 from graphmesh_ticketing.servicer import TicketingServicer
 from graphmesh_ticketing.settings import Settings
+from graphmesh_ticketing.tickets_sql import SqlTickets
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

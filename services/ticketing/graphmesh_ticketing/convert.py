@@ -11,18 +11,18 @@ from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket,
 from graphmesh_ticketing.tickets import Wanted
 
 STATUSES: Mapping[pb.TicketStatus.ValueType, Status] = {
-    pb.TICKET_STATUS_OPEN: Status.OPEN,
-    pb.TICKET_STATUS_PENDING: Status.PENDING,
-    pb.TICKET_STATUS_SOLVED: Status.SOLVED,
-    pb.TICKET_STATUS_CLOSED: Status.CLOSED,
+    pb.TicketStatus.TICKET_STATUS_OPEN: Status.OPEN,
+    pb.TicketStatus.TICKET_STATUS_PENDING: Status.PENDING,
+    pb.TicketStatus.TICKET_STATUS_SOLVED: Status.SOLVED,
+    pb.TicketStatus.TICKET_STATUS_CLOSED: Status.CLOSED,
 }
 STATUS_MESSAGES = {status: message for message, status in STATUSES.items()}
 PRIORITIES: Mapping[pb.TicketPriority.ValueType, Priority] = {
-    pb.TICKET_PRIORITY_UNSPECIFIED: Priority.NORMAL,
-    pb.TICKET_PRIORITY_LOW: Priority.LOW,
-    pb.TICKET_PRIORITY_NORMAL: Priority.NORMAL,
-    pb.TICKET_PRIORITY_HIGH: Priority.HIGH,
-    pb.TICKET_PRIORITY_URGENT: Priority.URGENT,
+    pb.TicketPriority.TICKET_PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    pb.TicketPriority.TICKET_PRIORITY_LOW: Priority.LOW,
+    pb.TicketPriority.TICKET_PRIORITY_NORMAL: Priority.NORMAL,
+    pb.TicketPriority.TICKET_PRIORITY_HIGH: Priority.HIGH,
+    pb.TicketPriority.TICKET_PRIORITY_URGENT: Priority.URGENT,
 }
 PRIORITY_MESSAGES = {priority: message for message, priority in PRIORITIES.items()}
 

@@ -22,9 +22,7 @@ async def update(tickets: Tickets, number: int, values: Values, *, expected_vers
     """Change a ticket; an `expected_version` of 0 expects none. Raises NotFound, VersionMismatch, RuleViolated."""
     before = await tickets.ticket(number, hold=True)
     if expected_version and expected_version != before.version:
-        raise VersionMismatch(
-            resource="ticket", id=before.ticket_id, expected=expected_version, actual=before.version
-        )
+        raise VersionMismatch(resource="ticket", id=before.ticket_id, expected=expected_version, actual=before.version)
     with rules():
         after = domain.update(before, values, datetime.now(UTC))
     await tickets.change_ticket(after)

@@ -1,5 +1,6 @@
 """TicketingService: decode, use case, encode."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from graphmesh.ticketing import v1 as pb
@@ -51,23 +52,23 @@ class TicketingServicer(pb.TicketingServiceServicer):
 
     async def ListComments(self, request: pb.ListCommentsRequest, context: Any) -> pb.ListCommentsResponse:
         size, number = page_size(request.page_size), convert.number(request.ticket_id)
-        before = decode_position(request.page_token, float, str)
+        before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as tickets:
             await tickets.ticket(number)
             found = await tickets.comments(number, before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.ListCommentsResponse(
             comments=[convert.comment_message(comment) for comment in page],
-            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].comment_id) if more else "",
+            next_page_token=encode_token(page[-1].created, page[-1].comment_id) if more else "",
         )
 
     async def SearchTickets(self, request: pb.SearchTicketsRequest, context: Any) -> pb.SearchTicketsResponse:
         size = page_size(request.page_size)
-        before = decode_position(request.page_token, float, int)
+        before = decode_position(request.page_token, datetime, int)
         async with self._store.read() as tickets:
             found = await tickets.search(convert.wanted(request), before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.SearchTicketsResponse(
             tickets=[convert.ticket_message(ticket) for ticket in page],
-            next_page_token=encode_token(page[-1].created.timestamp(), page[-1].number) if more else "",
+            next_page_token=encode_token(page[-1].created, page[-1].number) if more else "",
         )

@@ -1,6 +1,7 @@
 """The port of ticketing: one tenant's tickets and comments; and its twin in memory."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from graphmesh_chassis.errors import NotFound
@@ -18,17 +19,17 @@ class Wanted:
 
 
 class Tickets(Protocol):
-    """Lists are newest first, and go on after the sort key `before`; its times are in seconds since 1970."""
+    """Lists are newest first, and go on after the sort key `before`."""
 
     async def ticket(self, number: int, *, hold: bool = False) -> Ticket:
         """The ticket; held, nobody else changes it until the transaction ends. Raises NotFound."""
         ...
 
-    async def search(self, wanted: Wanted, before: tuple[float, int] | None, limit: int) -> list[Ticket]:
+    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
         """The tickets that pass all filters; before (created, number)."""
         ...
 
-    async def comments(self, number: int, before: tuple[float, str] | None, limit: int) -> list[Comment]:
+    async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         """The comments of the ticket; before (created, id)."""
         ...
 
@@ -60,12 +61,12 @@ class MemoryTickets:
             raise NotFound(resource="ticket", id=f"T-{number}")
         return self._tickets[number]
 
-    async def search(self, wanted: Wanted, before: tuple[float, int] | None, limit: int) -> list[Ticket]:
+    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
         found = [ticket for ticket in self._tickets.values() if _matches(ticket, wanted)]
         found.sort(key=_age, reverse=True)
         return [ticket for ticket in found if before is None or _age(ticket) < before][:limit]
 
-    async def comments(self, number: int, before: tuple[float, str] | None, limit: int) -> list[Comment]:
+    async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         found = [comment for comment in self._comments if comment.number == number]
         found.sort(key=_date, reverse=True)
         return [comment for comment in found if before is None or _date(comment) < before][:limit]
@@ -93,9 +94,9 @@ def _matches(ticket: Ticket, wanted: Wanted) -> bool:
     )
 
 
-def _age(ticket: Ticket) -> tuple[float, int]:
-    return (ticket.created.timestamp(), ticket.number)
+def _age(ticket: Ticket) -> tuple[datetime, int]:
+    return (ticket.created, ticket.number)
 
 
-def _date(comment: Comment) -> tuple[float, str]:
-    return (comment.created.timestamp(), comment.comment_id)
+def _date(comment: Comment) -> tuple[datetime, str]:
+    return (comment.created, comment.comment_id)

@@ -1,6 +1,6 @@
 """The tickets in SQL, on SQLite and PostgreSQL."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,7 +68,7 @@ class SqlTickets:
             raise NotFound(resource="ticket", id=f"T-{number}")
         return _ticket(row)
 
-    async def search(self, wanted: Wanted, before: tuple[float, int] | None, limit: int) -> list[Ticket]:
+    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
         query = sa.select(tickets).where(tickets.c.tenant == self._tenant)
         if wanted.text:
             query = query.where(tickets.c.searched.contains(search_key(wanted.text), autoescape=True))
@@ -76,12 +76,12 @@ class SqlTickets:
             query = query.where(tickets.c.status == wanted.status)
         if wanted.customer_id:
             query = query.where(tickets.c.customer_id == wanted.customer_id)
-        query = _newest(query, tickets.c.created, tickets.c.number, before, limit)
+        query = _newest(query, (tickets.c.created, tickets.c.number), before, limit)
         return [_ticket(row) for row in await self._connection.execute(query)]
 
-    async def comments(self, number: int, before: tuple[float, str] | None, limit: int) -> list[Comment]:
+    async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         query = sa.select(comments).where(comments.c.tenant == self._tenant, comments.c.number == number)
-        query = _newest(query, comments.c.created, comments.c.comment_id, before, limit)
+        query = _newest(query, (comments.c.created, comments.c.comment_id), before, limit)
         return [_comment(row) for row in await self._connection.execute(query)]
 
     async def take_number(self) -> int:
@@ -127,17 +127,13 @@ class SqlTickets:
 
 
 def _newest(
-    query: sa.Select[Any],
-    time: sa.ColumnElement[datetime],
-    unique: sa.ColumnElement[Any],
-    before: tuple[float, Any] | None,
-    limit: int,
+    query: sa.Select[Any], key: tuple[sa.ColumnElement[Any], ...], before: tuple[Any, ...] | None, limit: int
 ) -> sa.Select[Any]:
-    """The rows of the query, newest first, that come after `before`."""
+    """The rows of the query, newest first by the key, that come after `before`."""
     if before is not None:
-        position = sa.tuple_(sa.literal(datetime.fromtimestamp(before[0], UTC), UtcDateTime), before[1])
-        query = query.where(sa.tuple_(time, unique) < position)
-    return query.order_by(time.desc(), unique.desc()).limit(limit)
+        position = (sa.literal(part, column.type) for part, column in zip(before, key, strict=True))
+        query = query.where(sa.tuple_(*key) < sa.tuple_(*position))
+    return query.order_by(*(column.desc() for column in key)).limit(limit)
 
 
 def _ticket(row: Any) -> Ticket:
