@@ -1,0 +1,48 @@
+"""Settings, build, serve."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from graphmesh.orchestrator.v1 import RunService, add_RunServiceServicer_to_server
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.database import open_database
+from graphmesh_chassis.serve import Servable, Service, run
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from graphmesh_orchestrator.context import Policies
+from graphmesh_orchestrator.executor import Executor
+from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.journal import Notices
+from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.servicer import RunServicer
+from graphmesh_orchestrator.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Servable]:
+    settings.checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    async with (
+        open_database(settings.database_url, MIGRATIONS) as database,
+        AsyncSqliteSaver.from_conn_string(str(settings.checkpoints)) as checkpointer,
+        Channel(settings.mesh) as channel,
+    ):
+        runs, notices = SqlRuns(database), Notices()
+        graphs = Registry.load(settings.graphs, checkpointer)
+        executor = Executor(runs, graphs, channel, Policies(settings.tool_policies), notices)
+        async with executor.running():
+            servicer = RunServicer(runs, graphs, executor, notices)
+            yield Servable(
+                services=[Service(RunService, add_RunServiceServicer_to_server, servicer)],
+                pings={"database": database.ping},
+            )
+
+
+def main() -> None:
+    run("orchestrator", build, Settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Between the orchestrator's protobuf messages and its values. Protobuf stops here."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import status_pb2
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.identity import Caller
+
+from graphmesh_orchestrator.graphs import Graph
+from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
+
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+DEFAULT_RECURSION_LIMIT = 25
+
+STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
+
+
+def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
+    """The run that a request asks for."""
+    now = datetime.now(UTC)
+    timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_TIMEOUT
+    return Run(
+        run_id=f"run_{uuid4().hex}",
+        tenant=caller.tenant,
+        subject=caller.subject,
+        thread_id=request.thread_id or f"th_{uuid4().hex}",
+        graph=request.graph,
+        input=struct_value(request.input),
+        created=now,
+        deadline=now + timeout,
+        recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
+        request_id=request.request_id,
+        fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+        labels=dict(request.labels),
+    )
+
+
+def struct_value(struct: Struct) -> dict[str, Any]:
+    """A Struct as Python values; its numbers, which are all doubles, as integers where they are whole."""
+    value: dict[str, Any] = _whole(json_format.MessageToDict(struct))
+    return value
+
+
+def run_message(run: Run) -> pb.Run:
+    message = pb.Run(
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        graph=run.graph,
+        status=STATUSES[run.status],
+        input=_struct(run.input),
+        request_id=run.request_id,
+        create_time=_timestamp(run.created),
+        deadline=_timestamp(run.deadline),
+        recursion_limit=run.recursion_limit,
+        last_seq=run.last_seq,
+        labels=run.labels,
+    )
+    if run.output is not None:
+        message.output.CopyFrom(_struct(run.output))
+    if run.error is not None:
+        message.error.ParseFromString(run.error)
+    if run.started is not None:
+        message.start_time.CopyFrom(_timestamp(run.started))
+    if run.ended is not None:
+        message.end_time.CopyFrom(_timestamp(run.ended))
+    return message
+
+
+def event_message(event: Event) -> pb.RunEvent:
+    message = pb.RunEvent(seq=event.seq, time=_timestamp(event.time), node=event.node)
+    data = event.data
+    match event.kind:
+        case EventKind.STATUS:
+            changed = pb.StatusChanged(status=STATUSES[RunStatus(data["status"])], error=_error(data))
+            message.status_changed.CopyFrom(changed)
+        case EventKind.NODE_STARTED:
+            message.node_started.triggers.extend(data["triggers"])
+        case EventKind.NODE_FINISHED:
+            finished = pb.NodeFinished(update=_struct(data["update"]), duration=_duration(data["seconds"]))
+            message.node_finished.CopyFrom(finished)
+        case EventKind.TOOL_CALLED:
+            message.tool_called.CopyFrom(_tool_called(data))
+        case EventKind.TEXT:
+            message.text_delta.text = data["text"]
+        case EventKind.CUSTOM:
+            message.custom.CopyFrom(_struct(data))
+    return message
+
+
+def graph_message(graph: Graph) -> pb.Graph:
+    return pb.Graph(
+        name=graph.name,
+        description=graph.description,
+        input_schema=_struct(graph.input_schema),
+        output_schema=_struct(graph.output_schema),
+    )
+
+
+def _tool_called(data: Mapping[str, Any]) -> pb.ToolCalled:
+    return pb.ToolCalled(
+        tool=data["tool"],
+        effect_key=data["effect_key"],
+        attempts=data["attempts"],
+        duration=_duration(data["seconds"]),
+        status=_error(data) or status_pb2.Status(),
+        may_have_happened=data["may_have_happened"],
+    )
+
+
+def _error(data: Mapping[str, Any]) -> status_pb2.Status | None:
+    packed = data.get("error")
+    return status_pb2.Status.FromString(base64.b64decode(packed)) if packed else None
+
+
+def _struct(value: Mapping[str, Any]) -> Struct:
+    struct = Struct()
+    json_format.ParseDict(dict(value), struct)
+    return struct
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _whole(element) for key, element in value.items()}
+        case list():
+            return [_whole(element) for element in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+    return value
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

@@ -1,0 +1,51 @@
+"""The orchestrator's own errors."""
+
+from graphmesh_chassis.errors import CallerError, Defect, InvalidRequest
+from grpc import StatusCode
+
+
+class GraphNotFound(CallerError):
+    """There is no graph {graph}; registered are: {registered}"""
+
+    code = StatusCode.NOT_FOUND
+    reason = "GRAPH_NOT_FOUND"
+
+
+class InvalidInput(InvalidRequest):
+    """The input does not fit the graph's input schema"""
+
+    reason = "INVALID_INPUT"
+
+
+class ThreadBusy(CallerError):
+    """The thread {thread} is busy with the run {run}"""
+
+    code = StatusCode.ABORTED
+    reason = "THREAD_BUSY"
+
+
+class RequestIdReused(CallerError):
+    """The request_id {request_id} was used before with another body, for the run {run}; nothing was begun"""
+
+    code = StatusCode.ALREADY_EXISTS
+    reason = "REQUEST_ID_REUSED"
+
+
+class RecursionLimit(CallerError):
+    """The run took {limit} supersteps, as many as it may, and was ended"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "RECURSION_LIMIT"
+
+
+class NodeFailed(Defect):
+    """The node {node} raised {type}; the orchestrator's log has the cause"""
+
+    reason = "NODE_FAILED"
+
+
+class WriteAheadRequired(CallerError):
+    """The effect {tool} needs durability="sync" and a checkpointer, this is {durability}: nothing was sent"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "WRITE_AHEAD_REQUIRED"

@@ -1,0 +1,193 @@
+"""Executing runs: the graph's stream becomes the run's events, its end the run's status."""
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError
+from graphmesh_chassis.status import to_status
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphRecursionError
+from langgraph.types import StreamMode
+
+from graphmesh_orchestrator.context import Policies, RunContext
+from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit
+from graphmesh_orchestrator.graphs import Graph, Registry
+from graphmesh_orchestrator.journal import Journal, Notices
+from graphmesh_orchestrator.plain import plain
+from graphmesh_orchestrator.remote import ToolCall
+from graphmesh_orchestrator.runs import EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs_sql import SqlRuns
+
+log = structlog.get_logger("graphmesh.runs")
+
+STREAM_MODES: Sequence[StreamMode] = ["tasks", "custom", "messages", "values"]
+RUN_METADATA = "graphmesh_run"
+"""The checkpoint metadata that tells which run wrote a checkpoint."""
+
+
+class Executor:
+    """Executes runs in this process, each as a task of its own."""
+
+    def __init__(self, runs: SqlRuns, graphs: Registry, channel: Channel, policies: Policies, notices: Notices) -> None:
+        self._runs, self._graphs, self._channel = runs, graphs, channel
+        self._policies, self._notices = policies, notices
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, run: Run) -> None:
+        """Execute a run from where it stands: its input, or the last checkpoint of its own."""
+        task = asyncio.create_task(self._execute(run), name=f"run {run.run_id}")
+        self._tasks[run.run_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(run.run_id, None))
+
+    async def resume_all(self) -> None:
+        """Go on with the runs that an earlier process left (C1)."""
+        for run in await self._runs.active():
+            log.info("resuming", run=run.run_id, graph=run.graph)
+            self.begin(run)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Resume what was left; at the end stop what runs where it stands, to be resumed by the next process."""
+        await self.resume_all()
+        try:
+            yield
+        finally:
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _execute(self, run: Run) -> None:
+        run = replace(run, status=RunStatus.RUNNING, started=run.started or datetime.now(UTC))
+        async with Journal(self._runs, self._notices, run) as journal:
+            journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
+            execution = _Execution(run, journal)
+            try:
+                status, output = await self._stream(run, execution)
+                journal.end(status, output=output)
+            except GraphmeshError as error:
+                _log_end(run, error)
+                status = RunStatus.TIMEOUT if isinstance(error, RunDeadlineExceeded) else RunStatus.ERROR
+                packed = to_status(error).SerializeToString()
+                journal.end(status, error=packed)
+
+    async def _stream(self, run: Run, execution: "_Execution") -> tuple[RunStatus, dict[str, Any] | None]:
+        """Run the graph to its end.
+
+        Raises:
+            GraphmeshError: how the run failed.
+        """
+        graph = self._graphs.get(run.graph)
+        deadline = Deadline.after(max(0.0, (run.deadline - datetime.now(UTC)).total_seconds()))
+        context = RunContext(self._channel, run.tenant, run.subject, run.run_id, deadline, self._policies)
+        timeout = deadline.timeout()
+        try:
+            async with timeout:
+                await execution.follow(graph, context)
+        except TimeoutError as error:
+            if timeout.expired():
+                raise RunDeadlineExceeded(run=run.run_id) from error
+            raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
+        except GraphRecursionError as error:
+            raise RecursionLimit(limit=run.recursion_limit) from error
+        except GraphmeshError:
+            raise
+        except Exception as error:
+            raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
+        if execution.interrupted:
+            return RunStatus.INTERRUPTED, None
+        return RunStatus.SUCCESS, execution.output
+
+
+class RunDeadlineExceeded(DeadlineExceeded):
+    """The time for the run {run} is over"""
+
+
+class _Execution:
+    """One execution of a run: what its stream has said so far."""
+
+    def __init__(self, run: Run, journal: Journal) -> None:
+        self._run, self._journal = run, journal
+        self._began: dict[str, float] = {}
+        self.output: dict[str, Any] | None = None
+        self.interrupted = False
+        self.last_node = ""
+
+    async def follow(self, graph: Graph, context: RunContext) -> None:
+        """Run the graph and write down what it streams."""
+        config: RunnableConfig = {
+            "configurable": {"thread_id": f"{self._run.tenant}/{self._run.thread_id}"},
+            "recursion_limit": self._run.recursion_limit,
+            "metadata": {RUN_METADATA: self._run.run_id},
+            "run_name": self._run.graph,
+        }
+        compiled = graph.compiled
+        began = await self._has_begun(graph, config)
+        stream = compiled.astream(
+            None if began else self._run.input,
+            config,
+            context=context,
+            stream_mode=STREAM_MODES,
+            output_keys=compiled.output_channels,
+            durability="sync",  # the write-ahead rule: see remote.py
+        )
+        async with contextlib.aclosing(stream) as parts:
+            async for mode, part in parts:
+                getattr(self, f"_on_{mode}")(part)
+
+    async def _has_begun(self, graph: Graph, config: RunnableConfig) -> bool:
+        """Whether the thread's newest checkpoint is of this run, so that the input is in it."""
+        if self._run.last_seq == 0:
+            return False
+        state = await graph.compiled.aget_state(config)
+        return (state.metadata or {}).get(RUN_METADATA) == self._run.run_id
+
+    def _on_tasks(self, task: dict[str, Any]) -> None:
+        if "triggers" in task:
+            self._began[task["id"]] = time.monotonic()
+            self.last_node = task["name"]
+            self._journal.add(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
+            return
+        if task.get("error"):
+            self.last_node = task["name"]
+            return
+        self.interrupted = bool(task.get("interrupts"))
+        seconds = time.monotonic() - self._began.pop(task["id"], time.monotonic())
+        data = {"update": plain(task.get("result") or {}), "seconds": seconds}
+        self._journal.add(EventKind.NODE_FINISHED, task["name"], data)
+
+    def _on_custom(self, part: Any) -> None:
+        if not isinstance(part, ToolCall):
+            self._journal.add(EventKind.CUSTOM, data=part if isinstance(part, dict) else {"value": plain(part)})
+            return
+        error = base64.b64encode(to_status(part.error).SerializeToString()).decode() if part.error else None
+        data = {
+            "tool": part.tool,
+            "effect_key": part.effect_key,
+            "attempts": part.attempts,
+            "seconds": part.seconds,
+            "error": error,
+            "may_have_happened": part.error is None or part.error.may_have_happened,
+        }
+        self._journal.add(EventKind.TOOL_CALLED, part.node, data)
+
+    def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
+        message, details = part
+        if text := message.text:
+            self._journal.add_text(str(details.get("langgraph_node", "")), str(text))
+
+    def _on_values(self, values: Any) -> None:
+        self.output = plain(values)
+
+
+def _log_end(run: Run, error: GraphmeshError) -> None:
+    log.warning("run failed", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)

@@ -1,0 +1,114 @@
+"""The graphs of an orchestrator: registered in a `langgraph.json`, loaded and compiled once."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from pydantic import PydanticUserError
+
+from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
+from graphmesh_orchestrator.schemas import json_schema, misfits
+
+
+class RegistryError(ValueError):
+    """The langgraph.json, or a module that it names, cannot be used."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A compiled graph under its name."""
+
+    name: str
+    description: str
+    compiled: CompiledStateGraph[Any, Any, Any, Any]
+    input_schema: Mapping[str, Any]
+    """JSON schema. A field that the graph does not have is refused, not ignored."""
+    output_schema: Mapping[str, Any]
+    """JSON schema."""
+
+    def check_input(self, value: Mapping[str, Any]) -> None:
+        """Raises InvalidInput, which names every bad field (B1)."""
+        if violations := misfits(self._validator, value, "input"):
+            raise InvalidInput(violations=violations, graph=self.name)
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        return Draft202012Validator(self.input_schema)
+
+
+class Registry:
+    """The graphs by name."""
+
+    def __init__(self, graphs: Mapping[str, Graph]) -> None:
+        self._graphs = dict(sorted(graphs.items()))
+
+    @classmethod
+    def load(cls, path: Path, checkpointer: BaseCheckpointSaver[Any]) -> "Registry":
+        """Load every graph that the langgraph.json at `path` names, as `"name": "./module.py:variable"`.
+
+        Raises:
+            RegistryError: the file is missing or wrong, or a graph in it is.
+        """
+        try:
+            entries = json.loads(path.read_text())["graphs"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RegistryError(f"{path}: cannot read its graphs: {error!r}") from error
+        return cls({name: _load(name, path.parent, entry, checkpointer) for name, entry in entries.items()})
+
+    def get(self, name: str) -> Graph:
+        """Raises GraphNotFound."""
+        if name not in self._graphs:
+            raise GraphNotFound(graph=name, registered=", ".join(self._graphs))
+        return self._graphs[name]
+
+    def all(self) -> list[Graph]:
+        return list(self._graphs.values())
+
+
+def _load(name: str, folder: Path, entry: str, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    file, _, variable = str(entry).partition(":")
+    module = _module(name, folder / file)
+    graph = getattr(module, variable or "graph", None)
+    if isinstance(graph, StateGraph):
+        compiled = graph.compile(checkpointer=checkpointer, name=name)
+    elif isinstance(graph, CompiledStateGraph):
+        compiled = graph.copy(update={"checkpointer": checkpointer, "name": name})
+    else:
+        raise RegistryError(f"graph {name}: {file} has no StateGraph named {variable or 'graph'}")
+    try:
+        given, made = json_schema(compiled.builder.input_schema), json_schema(compiled.builder.output_schema)
+    except PydanticUserError as error:
+        raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
+    description = (module.__doc__ or "").strip().partition("\n\n")[0]
+    return Graph(name, description, compiled, {**given, "additionalProperties": False}, made)
+
+
+def _module(name: str, file: Path) -> ModuleType:
+    """Import a module from its file, as a member of a package where its folder is one."""
+    file = file.resolve()
+    package = file.parent.name if (file.parent / "__init__.py").exists() else ""
+    if package and str(file.parent.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent.parent))
+    try:
+        if package:
+            return importlib.import_module(f"{package}.{file.stem}")
+        spec = importlib.util.spec_from_file_location(f"graphmesh_graph_{name}", file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{file} is not a Python module")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module.__name__] = module
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RegistryError(f"graph {name}: {file} cannot be imported: {error!r}") from error
+    return module

@@ -1,0 +1,238 @@
+"""Remote nodes: a typed RPC of a tool service as a node of a graph (D1).
+
+    builder.add_node(
+        "refund",
+        remote(
+            BillingService.Refund,
+            request=lambda state: RefundRequest(charge_id=state["charge_id"], amount=state["amount"], cause="damaged"),
+            update=lambda state, response: {"refund_id": response.refund.refund_id},
+            fallback=degrade(lambda state, error: {"notes": [f"The refund could not be made: {error}"]}),
+        ),
+    )
+
+What the RPC's policy says drives the call: its timeout, its attempts, its scopes, and whether it is an effect. An
+effect carries a key that is the same in every repeat, and is not sent before the checkpoint that its node runs from is
+durable.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from graphmesh_chassis import metadata
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import (
+    Cancelled,
+    Defect,
+    DependencyError,
+    GraphmeshError,
+)
+from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import ExecutionInfo, Runtime
+from langgraph.types import Command
+
+from graphmesh_orchestrator.context import RunContext, effect_key
+from graphmesh_orchestrator.errors import WriteAheadRequired
+
+StateT = TypeVar("StateT")
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+Update = Mapping[str, Any]
+Node = Callable[[Any, RunnableConfig, Runtime[RunContext]], Awaitable[Update | Command[Any]]]
+Fallback = Callable[[Any, RunnableConfig, Runtime[RunContext], GraphmeshError], Awaitable[Update | Command[Any]]]
+
+BACKOFF_SECONDS = 0.1
+"""The first wait before a repeat; it doubles with each, and a half of it is random."""
+
+RETRIED_BY_ENVOY = frozenset({"UF", "UH", "UO", "NR", "RL"})
+"""The response flags of calls that never reached a service. Their retry owner is Envoy, which has given up (D4)."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of a tool, all its attempts together; sent to the run's custom stream."""
+
+    node: str
+    tool: str
+    effect_key: str
+    """Empty for reads."""
+    attempts: int
+    seconds: float
+    error: GraphmeshError | None
+
+
+def remote(
+    rpc: Rpc[RequestT, ResponseT],
+    *,
+    request: Callable[[Any], RequestT],
+    update: Callable[[Any, ResponseT], Update | Command[Any]],
+    fallback: Fallback | None = None,
+) -> Node:
+    """Make a node of a graph out of an RPC.
+
+    Args:
+        rpc: what to call; `graphmesh.billing.v1.BillingService.Refund`.
+        request: the state as the RPC's request.
+        update: the state and the response as the update of the state, or a `Command`.
+        fallback: what to do instead where the service can't: `degrade`, `instead` or `escalate`. An error that the
+            caller is to blame for (`CallerError`) is a decision of the service and never falls back.
+    """
+
+    async def node(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update | Command[Any]:
+        try:
+            response = await call(rpc, request(state), config, runtime)
+        except (DependencyError, Defect) as error:
+            if fallback is None:
+                raise
+            return await fallback(state, config, runtime, error)
+        return update(state, response)
+
+    node.__name__ = rpc.method
+    return node
+
+
+def degrade(update: Callable[[Any, GraphmeshError], Update]) -> Fallback:
+    """Go on without the service: this update instead of its answer. Let the answer say so (D5)."""
+
+    async def fallback(state: Any, _: RunnableConfig, __: Runtime[RunContext], error: GraphmeshError) -> Update:
+        return update(state, error)
+
+    return fallback
+
+
+def instead(node: Node) -> Fallback:
+    """Ask another tool: run this node in place of the one that failed."""
+
+    async def fallback(
+        state: Any, config: RunnableConfig, runtime: Runtime[RunContext], _: GraphmeshError
+    ) -> Update | Command[Any]:
+        return await node(state, config, runtime)
+
+    return fallback
+
+
+def escalate(to: str, update: Callable[[Any, GraphmeshError], Update]) -> Fallback:
+    """Hand over: go on at the node `to` with this update. The node that falls back must have no static edge of its own,
+    since LangGraph follows both."""
+
+    async def fallback(state: Any, _: RunnableConfig, __: Runtime[RunContext], error: GraphmeshError) -> Command[Any]:
+        return Command(goto=to, update=dict(update(state, error)))
+
+    return fallback
+
+
+async def call(
+    rpc: Rpc[RequestT, ResponseT],
+    request: RequestT,
+    config: RunnableConfig,
+    runtime: Runtime[RunContext],
+    *,
+    ordinal: int = 0,
+) -> ResponseT:
+    """Call a tool from inside a node of your own. `remote` is the better way where a node is one call.
+
+    Args:
+        ordinal: tells several effects of one node with the same RPC apart. It has to be the same in every repeat of the
+            node: number the effects in your code, never count at run time.
+
+    Raises:
+        GraphmeshError: what the service answered, or why it did not; `may_have_happened` says whether it was sent.
+        WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
+    """
+    context, task = runtime.context, _task(runtime)
+    policy = context.policies.of(rpc)
+    key = ""
+    if policy.idempotency is Idempotency.EFFECT:
+        _require_write_ahead(rpc, config, task)
+        key = effect_key(context.tenant, task, ordinal, rpc.path)
+    node = str(config.get("metadata", {}).get("langgraph_node", ""))
+    headers = call_headers(context, policy, task, node, key)
+    attempts = _Attempts(rpc, policy, context.deadline.capped(policy.timeout))
+    error: GraphmeshError | None = Cancelled(tool=rpc.tool)
+    try:
+        response: ResponseT = await attempts.run(context, request, headers)
+        error = None
+        return response
+    except GraphmeshError as failure:
+        error = failure
+        raise
+    finally:
+        runtime.stream_writer(ToolCall(node, rpc.tool, key, attempts.made, attempts.seconds, error))
+
+
+def call_headers(
+    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: str
+) -> list[tuple[str, str]]:
+    """The metadata of a call: the run's identity, with only the scopes that this call needs (H6)."""
+    headers = [
+        (metadata.TENANT, context.tenant),
+        (metadata.SUBJECT, context.subject),
+        (metadata.SCOPES, " ".join(sorted(policy.scopes))),
+        (metadata.RUN, context.run_id),
+        (metadata.THREAD, task.thread_id or ""),
+        (metadata.NODE, node),
+    ]
+    return [*headers, (metadata.IDEMPOTENCY_KEY, key)] if key else headers
+
+
+class _Attempts:
+    """The attempts of one call, within one deadline; the same key in each."""
+
+    def __init__(self, rpc: Rpc[Any, Any], policy: MethodPolicy, deadline: Deadline) -> None:
+        self._rpc, self._policy, self._deadline = rpc, policy, deadline
+        self._began = time.monotonic()
+        self.made = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    async def run(self, context: RunContext, request: Any, headers: list[tuple[str, str]]) -> Any:
+        while True:
+            self.made += 1
+            try:
+                return await context.channel.unary(
+                    self._rpc, request, timeout=self._deadline.remaining, headers=headers
+                )
+            except GraphmeshError as error:
+                wait = self._wait_after(error)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+
+    def _wait_after(self, error: GraphmeshError) -> float | None:
+        """Seconds until the next attempt; None where there is to be none."""
+        if self.made >= self._policy.max_attempts or not retries(error, self._policy.idempotency):
+            return None
+        backoff = BACKOFF_SECONDS * 2 ** (self.made - 1) * random.uniform(0.5, 1)
+        wait = max(backoff, error.retry_after or 0)
+        return wait if wait < self._deadline.remaining else None
+
+
+def retries(error: GraphmeshError, idempotency: Idempotency) -> bool:
+    """Whether the remote node, and nobody else, tries again after `error` (D4)."""
+    if not error.retryable or error.data.get("flag") in RETRIED_BY_ENVOY:
+        return False
+    return not error.may_have_happened or idempotency is not Idempotency.UNKNOWN
+
+
+def _task(runtime: Runtime[RunContext]) -> ExecutionInfo:
+    if runtime.execution_info is None:
+        raise RuntimeError("a remote node runs only inside a graph")
+    return runtime.execution_info
+
+
+def _require_write_ahead(rpc: Rpc[Any, Any], config: RunnableConfig, task: ExecutionInfo) -> None:
+    """No effect leaves before its checkpoint is durable (design invariant 1; E4).
+
+    With any durability but `sync` a task that is tried again after a crash gets another id, hence another key.
+    """
+    durability = config.get("configurable", {}).get("__pregel_durability", "async")
+    if durability != "sync" or task.thread_id is None:
+        raise WriteAheadRequired(tool=rpc.tool, durability=durability)

@@ -1,0 +1,67 @@
+"""JSON schemas: of a graph's state, and what of a value does not fit one."""
+
+import functools
+import operator
+import types
+import typing
+from typing import Any
+
+import typing_extensions
+from graphmesh_chassis.errors import FieldViolation
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
+
+
+def json_schema(state: Any) -> dict[str, Any]:
+    """The JSON schema of a state type: a TypedDict, a dataclass or a pydantic model.
+
+    Raises:
+        PydanticUserError: a field's type has none.
+    """
+    return TypeAdapter(_portable(state)).json_schema()
+
+
+def _portable(kind: Any) -> Any:
+    """The same type with typing_extensions' TypedDicts: before Python 3.12 pydantic does not take those of typing."""
+    if typing_extensions.is_typeddict(kind):
+        hints = typing_extensions.get_type_hints(kind, include_extras=True)
+        fields = {name: _required(kind, name, _portable(_bare(hint))) for name, hint in hints.items()}
+        return typing_extensions.TypedDict(kind.__name__, fields)  # type: ignore[operator]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return typing.Annotated[(_portable(arguments[0]), *kind.__metadata__)]
+    if origin in (typing.Union, types.UnionType):
+        return functools.reduce(operator.or_, (_portable(argument) for argument in arguments))
+    if origin in (list, dict, tuple, set, frozenset):
+        return origin[tuple(_portable(argument) for argument in arguments)]
+    return kind
+
+
+def _required(kind: Any, name: str, hint: Any) -> Any:
+    wrapper = typing_extensions.Required if name in kind.__required_keys__ else typing_extensions.NotRequired
+    return wrapper[hint]
+
+
+def _bare(hint: Any) -> Any:
+    """The hint without `Required` and `NotRequired` around it."""
+    wrappers = (typing.Required, typing.NotRequired)
+    return typing.get_args(hint)[0] if typing.get_origin(hint) in wrappers else hint
+
+
+def misfits(validator: Draft202012Validator, value: Any, root: str) -> tuple[FieldViolation, ...]:
+    """What of `value` does not fit the validator's schema, by the field that it is about; `root` names the value."""
+    found = (violation for error in validator.iter_errors(value) for violation in _accused(error, root))
+    return tuple(dict.fromkeys(found))
+
+
+def _accused(error: Any, root: str) -> list[FieldViolation]:
+    """A missing or unknown field is named itself, not the object that lacks or has it."""
+    path = ".".join([root, *(str(step) for step in error.absolute_path)])
+    match error.validator:
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return [FieldViolation(f"{path}.{name}", "is required") for name in missing]
+        case "additionalProperties":
+            unknown = [name for name in error.instance if name not in error.schema.get("properties", {})]
+            return [FieldViolation(f"{path}.{name}", "is not a known field") for name in unknown]
+    return [FieldViolation(path, error.message)]

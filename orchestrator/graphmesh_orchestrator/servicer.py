@@ -1,0 +1,76 @@
+"""RunService: decode, use case, encode."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.calls import current_call
+
+from graphmesh_orchestrator import convert
+from graphmesh_orchestrator.executor import Executor
+from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.journal import Notices
+from graphmesh_orchestrator.runs import Event, Run
+from graphmesh_orchestrator.runs_sql import SqlRuns
+
+PAGE = 200
+"""Events that are read at a time."""
+
+
+class RunServicer(pb.RunServiceServicer):
+    def __init__(self, runs: SqlRuns, graphs: Registry, executor: Executor, notices: Notices) -> None:
+        self._runs, self._graphs, self._executor, self._notices = runs, graphs, executor, notices
+
+    async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
+        wanted = convert.run(request, current_call().caller)
+        self._graphs.get(wanted.graph).check_input(wanted.input)
+        run = await self._runs.add(wanted)
+        if run.run_id == wanted.run_id:
+            self._executor.begin(run)
+        return pb.CreateRunResponse(run=convert.run_message(run))
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
+        return pb.GetRunResponse(run=convert.run_message(await self._get(request.run_id)))
+
+    async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
+        seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
+        try:
+            async with asyncio.timeout(seconds):
+                run = await self._ended(request.run_id)
+        except TimeoutError:
+            run = await self._get(request.run_id)
+        return pb.WaitRunResponse(run=convert.run_message(run))
+
+    async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
+        await self._get(request.run_id)
+        async for event in self._events(request.run_id, request.after_seq):
+            yield pb.StreamRunResponse(event=convert.event_message(event))
+
+    async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
+        return pb.ListGraphsResponse(graphs=[convert.graph_message(graph) for graph in self._graphs.all()])
+
+    async def _get(self, run_id: str) -> Run:
+        return await self._runs.get(current_call().caller.tenant, run_id)
+
+    async def _ended(self, run_id: str) -> Run:
+        while True:
+            notice = self._notices.next(run_id)
+            run = await self._get(run_id)
+            if not run.status.is_active:
+                return run
+            await notice.wait()
+
+    async def _events(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
+        """The events after `after_seq`, to the end of the run."""
+        while True:
+            notice = self._notices.next(run_id)
+            run = await self._get(run_id)
+            while page := await self._runs.events(run_id, after_seq, PAGE):
+                for event in page:
+                    yield event
+                after_seq = page[-1].seq
+            if not run.status.is_active and after_seq >= run.last_seq:
+                return
+            if run.status.is_active:
+                await notice.wait()

@@ -1,0 +1,31 @@
+"""The settings of the orchestrator."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from graphmesh_chassis.settings import ServerSettings, settings_config
+from graphmesh_contracts import Overrides
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+
+def _tool_policies(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return {service: Overrides(**overrides) for service, overrides in json.loads(value or "{}").items()}
+
+
+class Settings(ServerSettings):
+    model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///.graphmesh/orchestrator.db", description="SQLAlchemy URL of the runs and their events"
+    )
+    checkpoints: Path = Field(Path(".graphmesh/checkpoints.db"), description="SQLite file of the graphs' checkpoints")
+    mesh: str = Field("127.0.0.1:8081", description="host:port of Envoy's mesh listener")
+    graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
+    tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
+        {}, description="overrides of the tools' policies, as JSON, by the service's full name"
+    )
