@@ -132,7 +132,7 @@ class _Execution:
         }
         compiled = graph.compiled
         began = await self._has_begun(graph, config)
-        stream = compiled.astream(
+        stream: Any = compiled.astream(
             None if began else self._run.input,
             config,
             context=context,
