@@ -46,7 +46,7 @@ class Postgres:
 
     @asynccontextmanager
     async def database(self, template: str = "template1") -> AsyncIterator[str]:
-        """The URL of a new database, a copy of `template`, dropped at the end. Nobody may be connected to `template`."""
+        """The URL of a new copy of the database `template`, to which nobody may be connected; dropped at the end."""
         name = f"db_{uuid4().hex}"
         await self._execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -129,6 +130,12 @@ class Program:
     """Seconds until it must be ready."""
     stop_within: float = 10.0
     """Seconds between `stop_signal` and SIGKILL."""
+
+    @property
+    def command(self) -> str:
+        """What runs the same in a shell."""
+        command = shlex.join(["env", *(f"{name}={value}" for name, value in self.env.items()), *self.argv])
+        return f"cd {shlex.quote(str(self.folder))} && {command}" if self.folder else command
 
 
 class State(Enum):
@@ -420,32 +427,37 @@ class Supervisor:
         for group in reversed(self._groups):
             await asyncio.gather(*(child.stop() for child in group))
 
+    async def revive(self, child: Child) -> None:
+        """Start a process again that has died. Raises ProcessError where it cannot be brought up."""
+        await child.start()
+        self._on_change(child)
+        await self._bring_up(child)
+
     async def _bring_up(self, child: Child) -> None:
         await self._ready(child)
         self._guards.add(asyncio.create_task(self._guard(child), name=f"guard {child.program.name}"))
 
     async def _ready(self, child: Child) -> None:
-        try:
-            await child.ready()
-        finally:
-            self._on_change(child)
+        await child.ready()
+        self._on_change(child)
 
     async def _guard(self, child: Child) -> None:
-        pause = pauses()
-        while True:
-            death = await child.death()
-            self._on_change(child)
-            if self._on_death is not OnDeath.RESTART:
-                break
-            if death.after > SETTLED:
-                pause = pauses()
-            await self._restart(child, next(pause))
-        if self._on_death is OnDeath.STOP and not self._failure.done():
+        death = await child.death()
+        self._on_change(child)
+        if self._on_death is OnDeath.RESTART:
+            await self._keep_restarting(child)
+        elif self._on_death is OnDeath.STOP and not self._failure.done():
             self._failure.set_result(death)
 
-    async def _restart(self, child: Child, pause: float) -> None:
-        await asyncio.sleep(pause)
-        await child.start()
-        self._on_change(child)
-        with suppress(ProcessError):
-            await self._ready(child)
+    async def _keep_restarting(self, child: Child) -> None:
+        pause = pauses()
+        while True:
+            await asyncio.sleep(next(pause))
+            await child.start()
+            self._on_change(child)
+            with suppress(ProcessError):
+                await self._ready(child)
+            death = await child.death()
+            self._on_change(child)
+            if death.after > SETTLED:
+                pause = pauses()

@@ -14,7 +14,17 @@ from graphmesh_cli.envoy.folder import write
 from graphmesh_cli.envoy.render import render
 from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
 from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service, load
-from graphmesh_cli.processes import Child, OnDeath, Program, Supervisor, get, grpc_health, http, reserve_port
+from graphmesh_cli.processes import (
+    PROBE_PERIOD,
+    Child,
+    OnDeath,
+    Program,
+    Supervisor,
+    get,
+    grpc_health,
+    http,
+    reserve_port,
+)
 from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 
 MESH_FILE = Path("deploy/mesh.yaml")
@@ -43,6 +53,10 @@ class RunningMesh:
     def edge(self) -> str:
         """host:port for clients."""
         return reachable(self.mesh.edge)
+
+    async def revive(self, name: str) -> None:
+        """Start a process again that has died. Raises ProcessError where it cannot be brought up."""
+        await self.supervisor.revive(self.child(name))
 
     def child(self, name: str) -> Child:
         """A process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
@@ -167,14 +181,14 @@ def _server(
 
 
 def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folder: StateFolder) -> dict[str, str]:
+    """What the mesh tells a server; a database that the user's own environment names stays."""
     prefix = f"GRAPHMESH_{name.upper()}_"
-    database = f"sqlite+aiosqlite:///{folder.databases / name}.db"
-    variables = {
-        f"{prefix}LISTEN": place.target,
-        f"{prefix}POLICY": service.overrides.dump(),
-        f"{prefix}DATABASE_URL": os.environ.get(f"{prefix}DATABASE_URL", database),
-    }
-    return {**variables, f"{prefix}MESH": reachable(mesh.mesh)} if name == ORCHESTRATOR else variables
+    variables = {f"{prefix}LISTEN": place.target, f"{prefix}POLICY": service.overrides.dump()}
+    if f"{prefix}DATABASE_URL" not in os.environ:
+        variables[f"{prefix}DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.databases / name}.db"
+    if name == ORCHESTRATOR:
+        variables[f"{prefix}MESH"] = reachable(mesh.mesh)
+    return variables
 
 
 def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
@@ -234,10 +248,11 @@ def _process_state(child: Child) -> ProcessState:
 async def _all_members_healthy(mesh: Mesh) -> None:
     """Wait until Envoy's own health checks have passed everywhere; calls through it would fail before."""
     url = f"http://{reachable(mesh.admin)}/stats?filter=membership_(healthy|total)$"
+    waiting = sorted(mesh.services)
     try:
         async with asyncio.timeout(MEMBERS_WITHIN):
             while waiting := _unhealthy((await get(url)).body):
-                await asyncio.sleep(WATCH_PERIOD / 10)
+                await asyncio.sleep(PROBE_PERIOD)
     except TimeoutError:
         raise MeshError(f"Envoy does not find healthy: {', '.join(waiting)}") from None
 

@@ -1,9 +1,8 @@
 """The state folder of a running mesh: what `graphmesh up` tells the other commands."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +60,7 @@ class StateFolder:
         self.databases = self.path / "databases"
         self.envoy = self.path / "envoy"
         self._file = self.path / "mesh.json"
+        self._lock = self.path / "lock"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -71,7 +71,7 @@ class StateFolder:
         """
         for folder in (self.logs, self.databases, self.envoy):
             folder.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as lock:
+        with self._lock.open("w") as lock:
             try:
                 flock(lock, LOCK_EX | LOCK_NB)
             except BlockingIOError:
@@ -92,11 +92,17 @@ class StateFolder:
         Raises:
             NoMesh: none does.
         """
-        try:
-            state = MeshState.model_validate_json(self._file.read_bytes())
-            os.kill(state.pid, 0)
-        except (FileNotFoundError, ProcessLookupError):
-            raise NoMesh(f"no mesh runs from {self.path}; start one with `graphmesh up`") from None
-        except PermissionError:
-            pass  # It runs, as another user.
-        return state
+        if not self._is_held():
+            raise NoMesh(f"no mesh runs from {self.path}; start one with `graphmesh up`")
+        return MeshState.model_validate_json(self._file.read_bytes())
+
+    def _is_held(self) -> bool:
+        """Whether a mesh was started, and what started it lives: the file is left behind when that is killed."""
+        if not self._file.exists():
+            return False
+        with self._lock.open() as lock:
+            try:
+                flock(lock, LOCK_SH | LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.processes import Child, NotReady, OnDeath, ProcessDied, State
+from graphmesh_cli.processes import Child, OnDeath, ProcessError, State
 from graphmesh_cli.running import MESH_FILE, RunningMesh, running_mesh
 from graphmesh_cli.state import DEFAULT_STATE, MeshBusy
 
@@ -42,47 +42,42 @@ def up(
     its last lines are shown and the mesh is stopped, unless told otherwise. Edits of the mesh file reach Envoy at once.
     """
     on_death = OnDeath.RESTART if restart else OnDeath.KEEP_GOING if keep_going else OnDeath.STOP
-    display = Display(Console())
-    with ExitStack() as stack:
-        stack.callback(display.close)
-        code = asyncio.run(_up(display, mesh, state, environment, free_ports, on_death))
-    raise typer.Exit(code)
+    display = Display(Console(), on_death)
+    starting = running_mesh(
+        mesh,
+        state,
+        environment=environment,
+        free_ports=free_ports,
+        on_death=on_death,
+        on_change=display.changed,
+        on_notice=display.notice,
+    )
+    raise typer.Exit(asyncio.run(_up(starting, display)))
 
 
-async def _up(
-    display: "Display", mesh: Path, state: Path, environment: str, free_ports: bool, on_death: OnDeath
-) -> int:
-    async def serve() -> int:
-        async with running_mesh(
-            mesh,
-            state,
-            environment=environment,
-            free_ports=free_ports,
-            on_death=on_death,
-            on_change=display.changed,
-            on_notice=display.notice,
-        ) as running:
-            display.up(running)
-            await running.supervisor.failure()
-            display.notice(
-                "the others are stopped; --keep-going would leave them running, --restart would bring it back"
-            )
-            return 1
-
-    serving = asyncio.create_task(serve(), name="mesh")
+async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display") -> int:
+    """The exit code, after the end of the mesh."""
+    serving = asyncio.create_task(_until_failure(starting, display), name="mesh")
     _stop_on_signals(serving, display)
     try:
-        return await serving
+        await serving
     except asyncio.CancelledError:
         return 0
-    except ProcessDied:
-        return 1  # It is on display.
-    except (MeshError, MeshBusy, NotReady) as error:
+    except (MeshError, MeshBusy, ProcessError) as error:
         display.error(str(error))
-        return 1
+    return 1
 
 
-def _stop_on_signals(serving: "asyncio.Task[int]", display: "Display") -> None:
+async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], display: "Display") -> None:
+    async with AsyncExitStack() as stack:
+        with display.starting():
+            running = await stack.enter_async_context(starting)
+        display.up(running)
+        await running.supervisor.failure()
+        display.notice("stopping the others; --keep-going would leave them running, --restart would bring it back")
+
+
+def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
     """The first signal stops in order, the second at once."""
     stopping = False
 
@@ -100,26 +95,31 @@ def _stop_on_signals(serving: "asyncio.Task[int]", display: "Display") -> None:
 
 
 class Display:
-    """What a person sees: a live line per process while starting, on a terminal; else a line per change."""
+    """What a person sees: on a terminal, a live line per process while they start; else a line per change."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, on_death: OnDeath) -> None:
         self._console = console
+        self._on_death = on_death
         self._children: dict[str, Child] = {}
-        self._live: Live | None = None
+        self._starting = False
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """All deaths in here are the caller's to show."""
+        live = Live(get_renderable=self._table, console=self._console, refresh_per_second=10)
+        self._starting = True
+        with live if self._console.is_terminal else nullcontext():
+            yield
+        self._starting = False
 
     def changed(self, child: Child) -> None:
         self._children[child.program.name] = child
-        if child.state is State.DIED:
-            self.close()
-            self.error(str(child.last_death))
-        elif self._live is None and self._console.is_terminal and child.starts == 1 and child.state is State.STARTING:
-            self._live = Live(get_renderable=self.table, console=self._console, refresh_per_second=10)
-            self._live.start()
-        elif child.state is State.READY and (self._live is None):
-            self._console.print(self.row_text(child))
+        if child.state is State.READY and not (self._starting and self._console.is_terminal):
+            self._console.print(Text("  ").join(cells(child)))
+        elif child.state is State.DIED and not self._starting:
+            self._died(child)
 
     def up(self, running: RunningMesh) -> None:
-        self.close()
         for label, value in endpoints(running).items():
             self._console.print(f"[bold]{label:8}[/] {escape(value)}", highlight=False, soft_wrap=True)
 
@@ -130,23 +130,20 @@ class Display:
         self._console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
     def kill(self) -> None:
+        """End all processes at once."""
         for child in self._children.values():
             child.kill()
 
-    def close(self) -> None:
-        """Leave the live lines as they are."""
-        if self._live:
-            self._live.stop()
-            self._live = None
+    def _died(self, child: Child) -> None:
+        self.error(str(child.last_death))
+        if self._on_death is OnDeath.KEEP_GOING:
+            self.notice(f"the others keep running; to start it by hand:\n  {child.program.command}")
 
-    def table(self) -> Table:
+    def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
         for child in self._children.values():
             table.add_row(*cells(child))
         return table
-
-    def row_text(self, child: Child) -> Text:
-        return Text("  ").join(cells(child))
 
 
 def cells(child: Child) -> list[Text]:
