@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import protovalidate
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from graphmesh.policy.v1 import policy_pb2
 
@@ -156,7 +157,7 @@ def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -
         changes = json_format.ParseDict(dict(override), type(declared)())
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
-    _replace(declared, changes)
+    _replace(declared, changes, override)
     violations = protovalidate.collect_violations(declared)
     if violations:
         broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
@@ -164,14 +165,16 @@ def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -
     return declared
 
 
-def _replace(target: Message, changes: Message) -> None:
-    """Like MergeFrom, but a repeated field replaces the one below it instead of being appended."""
-    for changed, value in changes.ListFields():
-        if changed.message_type is not None and not changed.is_repeated and changed.message_type.fields:
-            _replace(getattr(target, changed.name), value)
-        else:
-            target.ClearField(changed.name)
-            target.MergeFrom(type(target)(**{changed.name: value}))
+def _replace(target: Message, changes: Message, said: Mapping[str, Any]) -> None:
+    """Set what `said`, the JSON form of `changes`, mentions: zeros too, durations and lists as a whole; null unsets."""
+    for name, value in said.items():
+        field = target.DESCRIPTOR.fields_by_camelcase_name.get(name) or target.DESCRIPTOR.fields_by_name[name]
+        if isinstance(value, Mapping):
+            _replace(getattr(target, field.name), getattr(changes, field.name), value)
+            continue
+        target.ClearField(field.name)
+        if value is not None:
+            target.MergeFrom(type(target)(**{field.name: getattr(changes, field.name)}))
 
 
 def field_path(violation: protovalidate.Violation) -> str:
