@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import protovalidate
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from graphmesh.policy.v1 import policy_pb2
 
@@ -165,16 +164,17 @@ def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -
     return declared
 
 
-def _replace(target: Message, changes: Message, said: Mapping[str, Any]) -> None:
-    """Set what `said`, the JSON form of `changes`, mentions: zeros too, durations and lists as a whole; null unsets."""
-    for name, value in said.items():
-        field = target.DESCRIPTOR.fields_by_camelcase_name.get(name) or target.DESCRIPTOR.fields_by_name[name]
-        if isinstance(value, Mapping):
-            _replace(getattr(target, field.name), getattr(changes, field.name), value)
+def _replace(target: Message, override: Mapping[str, Any]) -> None:
+    """Set the fields that are named; within messages go on by field, but a duration or a list is replaced whole."""
+    fields = target.DESCRIPTOR
+    for name, value in override.items():
+        field = fields.fields_by_name.get(name) or fields.fields_by_camelcase_name.get(name)
+        if field and isinstance(value, Mapping):
+            _replace(getattr(target, field.name), value)
             continue
-        target.ClearField(field.name)
-        if value is not None:
-            target.MergeFrom(type(target)(**{field.name: getattr(changes, field.name)}))
+        if field:
+            target.ClearField(field.name)
+        json_format.ParseDict({name: value}, target)
 
 
 def field_path(violation: protovalidate.Violation) -> str:

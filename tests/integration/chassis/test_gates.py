@@ -1,0 +1,163 @@
+"""What a call has to pass before its body runs: identity, deadline, contract, key."""
+
+import asyncio
+import time
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.errors import (
+    DeadlineExceeded,
+    IdempotencyKeyRequired,
+    InvalidMetadata,
+    InvalidRequest,
+    MessageTooLarge,
+    ScopeMissing,
+    Unauthenticated,
+)
+from graphmesh_chassis.settings import ServerSettings
+from graphmesh_contracts import Overrides
+
+from tests.integration.chassis.probe import Answer, Probe, Question, echo, probing
+
+IDENTITY = [("x-graphmesh-tenant", "acme"), ("x-graphmesh-subject", "ada"), ("x-graphmesh-scopes", "probe.read")]
+MEBIBYTE = 1024 * 1024
+
+
+def short(method: str, seconds: float) -> ServerSettings:
+    """Settings that give `method` a timeout."""
+    return ServerSettings(policy=Overrides(methods={method: {"timeout": f"{seconds}s"}}))
+
+
+async def never(question: Any, context: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_a_call_without_identity_is_the_local_developers() -> None:
+    """On one machine nothing has to be set up: tenant `default`, every scope."""
+
+    async def who(question: Any, context: Any) -> Any:
+        caller = current_call().caller
+        return Answer(text=f"{caller.tenant} {caller.subject} {caller.scopes}")
+
+    async with probing({"Ask": who}) as served:
+        assert (await served.channel.unary(Probe.Ask, Question(), timeout=5)).text == "default local None"
+
+
+@pytest.mark.parametrize("missing", [header for header, _ in IDENTITY])
+async def test_required_identity_is_required_whole(missing: str) -> None:
+    """With `identity=required`, a call that leaves out one of the three headers is refused, and the header is named."""
+    async with probing({"Ask": echo}, ServerSettings(identity="required")) as served:
+        await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=IDENTITY)
+        rest = [(header, value) for header, value in IDENTITY if header != missing]
+        with pytest.raises(Unauthenticated, match=missing):
+            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=rest)
+
+
+@pytest.mark.parametrize("scopes", ["", "probe.write", "probe.readx other"])
+async def test_scopes_are_held_against_the_policy(scopes: str) -> None:
+    """Who says which scopes it has needs the method's; no scopes are not all scopes (H6)."""
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(ScopeMissing) as refused:
+            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=[("x-graphmesh-scopes", scopes)])
+        assert refused.value.data["scopes"] == "probe.read"
+
+
+@pytest.mark.parametrize("tenant", ["Acme", "a b", "-a", "a" * 64, "../x"])
+async def test_a_tenant_has_its_form(tenant: str) -> None:
+    """Anything that is not a plain name is refused before it gets near a database (A1)."""
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(InvalidMetadata, match="x-graphmesh-tenant"):
+            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=[("x-graphmesh-tenant", tenant)])
+
+
+async def test_an_effect_needs_a_key_of_bounded_length() -> None:
+    """Without a key nothing is begun (E1)."""
+    async with probing({"Change": echo}) as served:
+        with pytest.raises(IdempotencyKeyRequired):
+            await served.channel.unary(Probe.Change, Question(), timeout=5)
+        with pytest.raises(InvalidMetadata, match="idempotency-key"):
+            await served.channel.unary(Probe.Change, Question(), timeout=5, headers=[("idempotency-key", "k" * 256)])
+
+
+@pytest.mark.parametrize(("policy", "caller"), [(0.2, 5), (5, 0.2), (0.2, None)])
+async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, caller: float | None) -> None:
+    """The policy shortens the caller's deadline and never lengthens it; a caller without one gets the policy's (D7)."""
+    ended = asyncio.Event()
+
+    async def slow(question: Any, context: Any) -> Any:
+        try:
+            await never(question, context)
+        finally:
+            ended.set()
+
+    async with probing({"Ask": slow}, short("Ask", policy)) as served:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await served.channel.unary(Probe.Ask, Question(), timeout=caller)  # type: ignore[arg-type]
+        await asyncio.wait_for(ended.wait(), 2)
+        assert 0.15 < time.monotonic() - began < 1.5
+
+
+async def test_a_timeout_of_the_bodys_own_is_not_the_calls() -> None:
+    """A TimeoutError that the call's deadline did not cause is a defect like any other."""
+
+    async def impatient(question: Any, context: Any) -> Any:
+        async with asyncio.timeout(0.01):
+            await never(question, context)
+
+    async with probing({"Ask": impatient}) as served:
+        with pytest.raises(Exception, match="its log has the cause"):
+            await served.channel.unary(Probe.Ask, Question(), timeout=5)
+
+
+async def test_a_large_field_is_named() -> None:
+    """10 MB in a field of 100 characters breaks that field's rule, and nothing worse."""
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.channel.unary(Probe.Ask, Question(text="x" * 10_000_000), timeout=10)
+        assert [violation.field for violation in refused.value.violations] == ["text"]
+
+
+async def test_a_message_over_the_limit_is_not_read() -> None:
+    """More than 16 MiB is refused by gRPC itself; the caller learns the limit and that it is at fault."""
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(MessageTooLarge) as refused:
+            await served.channel.unary(Probe.Ask, Question(text="x" * (16 * MEBIBYTE + 1)), timeout=10)
+        assert refused.value.data["limit_bytes"] == str(16 * MEBIBYTE)
+        assert not refused.value.retryable
+
+
+async def test_many_violations_are_cut_with_a_count() -> None:
+    """gRPC refuses large trailers, so that the refusal says how many violations it does not list."""
+    bad = [Question(number=-1) for _ in range(1000)]
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.channel.unary(Probe.Ask, Question(parts=bad), timeout=5)
+    *listed, last = refused.value.violations
+    assert last.field == "*"
+    assert last.description == f"and {1000 - len(listed)} more violations, too many to send"
+
+
+@pytest.mark.parametrize("time", [Timestamp(nanos=-1), Timestamp(nanos=10**9), Timestamp(seconds=2**40)])
+async def test_impossible_times_are_named(time: Timestamp) -> None:
+    """A Timestamp of any two numbers parses; one that is no time is refused, wherever it stands."""
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.channel.unary(Probe.Ask, Question(time=time, parts=[Question(time=time)]), timeout=5)
+        assert [violation.field for violation in refused.value.violations] == ["time", "parts[0].time"]
+
+
+async def test_a_refusal_comes_before_initial_metadata() -> None:
+    """Trailers only: Envoy reads the status of an error for its breaker from nothing else (D2)."""
+
+    async def fail(question: Any, context: Any) -> Any:
+        raise ValueError
+
+    async with probing({"Ask": fail}) as served, grpc.aio.insecure_channel(served.address) as channel:
+        call = channel.unary_unary(Probe.Ask.path, Question.SerializeToString, Answer.FromString)(Question())
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+        assert list(await call.initial_metadata()) == []

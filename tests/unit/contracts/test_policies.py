@@ -1,0 +1,100 @@
+"""Policies are read from the protos, and an environment's overrides laid over them (D1)."""
+
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pool
+from graphmesh.billing.v1 import BillingService
+from graphmesh_contracts import Idempotency, Overrides, PolicyError, RateLimit, method_policy, service_policy
+
+CHARGE = BillingService.Charge.descriptor
+BILLING = CHARGE.containing_service
+
+
+def test_a_method_says_what_it_allows() -> None:
+    """The options of billing.proto, as one value in seconds."""
+    policy = method_policy(CHARGE)
+    assert (policy.idempotency, policy.timeout, policy.max_attempts) == (Idempotency.EFFECT, 5.0, 3)
+    assert (policy.scopes, policy.needs_approval, policy.visible_to_models) == (
+        frozenset({"billing.charge"}),
+        False,
+        False,
+    )
+
+
+def test_a_service_says_what_it_bears() -> None:
+    """Cap, queue and breaker; no rate limit where none is declared."""
+    policy = service_policy(BILLING)
+    assert (policy.max_concurrency, policy.max_queue, policy.rate_limit) == (16, 1024, None)
+    assert (policy.breaker.consecutive_failures, policy.breaker.cooling_period) == (5, 2.0)
+
+
+@pytest.mark.parametrize(("override", "seconds"), [("0.2s", 0.2), ("7s", 7.0), ("1.5s", 1.5)])
+def test_an_override_of_a_duration_replaces_it_whole(override: str, seconds: float) -> None:
+    """0.2 seconds over 5 seconds are 0.2 seconds, and not 5.2."""
+    assert method_policy(CHARGE, Overrides(methods={"Charge": {"timeout": override}})).timeout == seconds
+
+
+def test_an_override_leaves_the_rest() -> None:
+    """One number of a breaker changes, its others stay; scopes are replaced, not added."""
+    service = service_policy(BILLING, Overrides(service={"breaker": {"consecutiveFailures": 9}}))
+    assert (service.breaker.consecutive_failures, service.breaker.max_cooling_period) == (9, 30.0)
+    method = method_policy(CHARGE, Overrides(methods={"Charge": {"scopes": ["money.take"]}}))
+    assert (method.scopes, method.timeout) == (frozenset({"money.take"}), 5.0)
+
+
+def test_an_override_may_be_nothing() -> None:
+    """No queue at all is a number too, and not the absence of one."""
+    assert service_policy(BILLING, Overrides(service={"max_queue": 0})).max_queue == 0
+
+
+def test_an_override_may_add_a_rate_limit() -> None:
+    overrides = Overrides(service={"rateLimit": {"calls": 10, "period": "0.5s"}})
+    assert service_policy(BILLING, overrides).rate_limit == RateLimit(10, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("service", "named"),
+    [
+        ({"maxConcurrency": 0}, "max_concurrency"),
+        ({"cap": 2}, "cap"),
+        ({"maxQueue": "many"}, "maxQueue"),
+        ({"breaker": 3}, "breaker"),
+    ],
+)
+def test_a_bad_override_is_named(service: dict[str, Any], named: str) -> None:
+    """The rules of policy.proto hold for overrides too."""
+    with pytest.raises(PolicyError, match=named):
+        service_policy(BILLING, Overrides(service=service))
+
+
+def test_an_override_of_a_method_that_is_not_there_is_refused() -> None:
+    """A typing error in mesh.yaml must not pass in silence."""
+    with pytest.raises(PolicyError, match="Chrage"):
+        service_policy(BILLING, Overrides(methods={"Chrage": {}}))
+
+
+def test_overrides_travel_as_text() -> None:
+    overrides = Overrides({"max_concurrency": 2}, {"Charge": {"timeout": "1s"}})
+    assert Overrides.parse(overrides.dump()) == overrides
+    assert Overrides.parse("") == Overrides()
+    with pytest.raises(PolicyError):
+        Overrides.parse('{"methods": {}, "caps": 1}')
+
+
+def test_without_a_policy_there_is_no_default() -> None:
+    """A service of others, such as health, cannot be put behind the mesh by accident."""
+    import grpc_health.v1.health_pb2  # noqa: F401  # registers the descriptor
+
+    health = descriptor_pool.Default().FindServiceByName("grpc.health.v1.Health")
+    with pytest.raises(PolicyError):
+        service_policy(health)
+    with pytest.raises(PolicyError):
+        method_policy(health.methods_by_name["Check"])
+
+
+def test_a_handle_knows_its_names() -> None:
+    """What is called, and what people and models see."""
+    charge = BillingService.Charge
+    assert (charge.path, charge.tool) == ("/graphmesh.billing.v1.BillingService/Charge", "billing.Charge")
+    assert (charge.service, charge.method) == ("graphmesh.billing.v1.BillingService", "Charge")
