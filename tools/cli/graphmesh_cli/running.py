@@ -1,12 +1,13 @@
 """A whole mesh as processes: Envoy, every service of mesh.yaml and the orchestrator, from one state folder."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from graphmesh_cli.envoy.binary import serve_command
@@ -188,6 +189,10 @@ def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folde
         variables[f"{prefix}DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.databases / name}.db"
     if name == ORCHESTRATOR:
         variables[f"{prefix}MESH"] = reachable(mesh.mesh)
+        variables[f"{prefix}CHECKPOINTS"] = str(folder.databases / "checkpoints.db")
+        variables[f"{prefix}TOOL_POLICIES"] = json.dumps(
+            {tool.service: asdict(tool.overrides) for tool in mesh.services.values()}
+        )
     return variables
 
 

@@ -1,0 +1,138 @@
+"""`graphmesh demo`, which is `make run`: a whole mesh, a small shop's data, three real support requests."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf import json_format
+from graphmesh.billing.v1 import BillingService
+from graphmesh.crm.v1 import CrmService
+from graphmesh.orchestrator.v1 import Run, RunStatus
+from graphmesh_chassis.channel import Channel
+from graphmesh_client import Client
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from graphmesh_cli.bulk import load
+from graphmesh_cli.ingest import ingest_folder
+from graphmesh_cli.processes import Child, ProcessError
+from graphmesh_cli.running import RunningMesh, reachable, running_mesh
+from graphmesh_cli.show import RunView, outcome
+
+SAMPLE = Path("deploy/sample")
+STATE = Path(".graphmesh/demo")
+EXAMPLE = '{"customer_id": "cu_1017", "message": "How do I clean a nib?"}'
+TIMES = ("issueTime", "occurTime")
+
+
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the mesh up afterwards, until Ctrl-C.")] = False,
+) -> None:
+    """Start a mesh with sample data on free ports and send it three support requests."""
+    console = Console()
+    try:
+        succeeded = asyncio.run(_demo(console, stay))
+    except ProcessError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+async def _demo(console: Console, stay: bool) -> bool:
+    began = time.monotonic()
+    shutil.rmtree(STATE, ignore_errors=True)
+    console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
+    async with running_mesh(state=STATE, free_ports=True, on_change=lambda child: _process(console, child)) as mesh:
+        await _fill(console, mesh)
+        succeeded = True
+        async with Client(mesh.edge) as client:
+            for request in _lines(SAMPLE / "requests.jsonl"):
+                ended = await _ask(console, client, request)
+                succeeded = succeeded and ended.status == RunStatus.RUN_STATUS_SUCCESS
+        _where_next(console, mesh, time.monotonic() - began)
+        if stay:
+            await asyncio.Event().wait()
+    return succeeded
+
+
+def _process(console: Console, child: Child) -> None:
+    if child.state == "ready":
+        console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
+
+
+async def _fill(console: Console, mesh: RunningMesh) -> None:
+    """Load the sample shop through the mesh, as `graphmesh import` and `graphmesh ingest` do."""
+    shift = _age_of_sample()
+    async with Channel(reachable(mesh.mesh.mesh)) as channel:
+        loaded = [
+            f"{(await load(channel, rpc, _rows(name, shift))).made} {name}"
+            for name, rpc in (
+                ("customers", CrmService.CreateCustomer),
+                ("orders", CrmService.AddRecord),
+                ("invoices", BillingService.CreateInvoice),
+                ("charges", BillingService.Charge),
+            )
+        ]
+        passages = await ingest_folder(channel, SAMPLE / "articles")
+    console.print(Text(f"  a small shop: {', '.join(loaded)}, {passages} passages of knowledge", style="dim"))
+
+
+def _age_of_sample() -> timedelta:
+    """How much to add to the sample's dates, so that its newest invoice was issued an hour ago."""
+    newest = max(datetime.fromisoformat(row["issueTime"]) for row in _lines(SAMPLE / "invoices.jsonl"))
+    return datetime.now(UTC) - timedelta(hours=1) - newest
+
+
+def _rows(name: str, shift: timedelta) -> Iterator[dict[str, Any]]:
+    for row in _lines(SAMPLE / f"{name}.jsonl"):
+        moved = {key: (datetime.fromisoformat(row[key]) + shift).isoformat() for key in TIMES if key in row}
+        yield {**row, **moved}
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    yield from map(json.loads, path.read_text().splitlines())
+
+
+async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run:
+    """Send one request through the edge and show what happens."""
+    console.print()
+    console.print(Rule(request["title"]))
+    console.print(Padding(Text(request["message"], style="italic"), (0, 2)))
+    begun = await client.create_run("support", {"customer_id": request["customer_id"], "message": request["message"]})
+    console.print(Text(f"  {begun.run_id} for {request['customer_id']}", style="dim"))
+    view = RunView(console)
+    async for event in client.stream_run(begun.run_id):
+        view.show(event)
+    ended = await client.get_run(begun.run_id)
+    output = json_format.MessageToDict(ended.output)
+    answer = str(output.pop("answer", ""))
+    console.print(Padding(Text(answer, style="green"), (1, 4)))
+    facts = ", ".join(f"{key} {value}" for key, value in output.items() if value not in (None, "", []))
+    console.print(Text.assemble("  ", outcome(ended), (f"  {facts}", "dim")))
+    return ended
+
+
+def _where_next(console: Console, mesh: RunningMesh, seconds: float) -> None:
+    console.print()
+    console.print(Rule(f"Done in {seconds:.1f} s"))
+    for what, where in {
+        "keep one up": "make up",
+        "ask it something": f"graphmesh run support '{EXAMPLE}'",
+        "the agent": "orchestrator/graphs/support/graph.py",
+        "a tool service": "services/billing/graphmesh_billing/servicer.py",
+        "its contract": "protos/graphmesh/billing/v1/billing.proto",
+        "logs of this run": str(mesh.folder.logs.relative_to(Path.cwd())),
+        "how it works": "ARCHITECTURE.md",
+    }.items():
+        console.print(Text.assemble((f"  {what:<18}", "bold"), where))
