@@ -153,10 +153,9 @@ def service_policy(service: ServiceDescriptor, overrides: Overrides = NO_OVERRID
 
 def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
     try:
-        changes = json_format.ParseDict(dict(override), type(declared)())
+        _replace(declared, override)
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
-    _replace(declared, changes, override)
     violations = protovalidate.collect_violations(declared)
     if violations:
         broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
