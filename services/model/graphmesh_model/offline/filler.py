@@ -23,6 +23,7 @@ NOTHING_FOUND = "The given documents say nothing about this."
 LARGEST_ARRAY = 3
 LARGEST_FILLING = 5_000
 DEEPEST = 32
+NOTHING = object()
 
 
 class Unfillable(ValueError):
@@ -97,16 +98,20 @@ class Filler:
         properties: Mapping[str, Schema] = schema.get("properties", {})
         verdict = self._first_verdict(properties)
         score = verdict.margin if verdict else score
-        required = schema.get("required", ())
-        filled = {}
-        for name, inner in properties.items():
-            try:
-                with self._inside(name):
-                    filled[name] = self._value(inner, score)
-            except Unfillable:
-                if name in required:
-                    raise
-        return filled
+        required = frozenset(schema.get("required", ()))
+        members = ((name, self._member(name, inner, score, required)) for name, inner in properties.items())
+        return {name: value for name, value in members if name in required or value is not NOTHING}
+
+    def _member(self, name: str, schema: Schema, score: float, required: frozenset[str]) -> Any:
+        """The value of a property, or NOTHING for one that is optional."""
+        try:
+            with self._inside(name):
+                value = self._value(schema, score)
+        except Unfillable:
+            if name in required:
+                raise
+            return NOTHING
+        return NOTHING if value == {} and name not in required else value
 
     def _first_verdict(self, properties: Mapping[str, Schema]) -> Verdict | None:
         for inner in properties.values():
@@ -128,10 +133,8 @@ class Filler:
             question = self._material.question_words
             spoken_for = [option for option in options if option.overlap(question)]
             return (option.value for option in sorted(spoken_for, key=lambda option: -option.overlap(question)))
-        if test := _test(items):
-            return iter(self._spotted(test))
         if items.get("type") == "string":
-            return (quote.text for quote in self._material.quotes)
+            return iter(self._strings(items, [quote.text for quote in self._material.quotes]))
         return self._one_item(items, score)
 
     def _one_item(self, items: Schema, score: float) -> Iterator[Any]:
@@ -141,15 +144,19 @@ class Filler:
             return
 
     def _string(self, schema: Schema, score: float) -> str:
-        test = _test(schema)
-        texts = self._spotted(test) if test else [self._text(schema)]
+        found = self._strings(schema, [self._text(schema)])
+        if not found:
+            raise self._unfillable()
+        return found[0]
+
+    def _strings(self, schema: Schema, texts: list[str]) -> list[str]:
+        """What the person named, where the schema says how that looks, or else `texts` cut to size; if they fit."""
         low, high = schema.get("minLength", 0), schema.get("maxLength")
-        if not test and high is not None:
+        if test := _test(schema):
+            texts = self._spotted(test)
+        elif high is not None:
             texts = [shortened(text, high) for text in texts]
-        for text in texts:
-            if low <= len(text) <= (len(text) if high is None else high):
-                return text
-        raise self._unfillable()
+        return [text for text in texts if low <= len(text) and (high is None or len(text) <= high)]
 
     def _text(self, schema: Schema) -> str:
         """Quotes of the documents, or the person's own words where there are none or the property is about those."""

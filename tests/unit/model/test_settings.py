@@ -1,0 +1,48 @@
+"""The settings of the model service."""
+
+import json
+
+import pytest
+from graphmesh_model.settings import Settings
+from pydantic import ValidationError
+
+
+def test_the_default_needs_no_vendor() -> None:
+    assert {alias: model.model for alias, model in Settings().models.items()} == {"default": "offline"}
+
+
+def test_models_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {
+        "default": {
+            "model": "openai:gpt-5",
+            "fallbacks": ["demo"],
+            "price": {"input_micro_usd": 1, "output_micro_usd": 2},
+        },
+        "demo": {"model": "offline"},
+    }
+    monkeypatch.setenv("GRAPHMESH_MODEL_MODELS", json.dumps(models))
+    default = Settings().models["default"]
+    assert (default.vendor, default.fallbacks) == ("openai", ("demo",))
+
+
+def test_keys_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in full nor in part, wherever settings are shown (H5)."""
+    monkeypatch.setenv("GRAPHMESH_MODEL_API_KEYS", '{"openai": "sk-secret"}')
+    settings = Settings()
+    assert settings.api_keys["openai"].get_secret_value() == "sk-secret"
+    assert "secret" not in f"{settings!r}{settings.model_dump()}{settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        {"fast": {"model": "offline"}},
+        {"default": {"model": "offline", "fallbacks": ["nobody"]}},
+        {"default": {"model": "gpt-5"}},
+        {"default": {"model": "offline", "prise": None}},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(models: dict[str, object]) -> None:
+    """No default, an unknown fallback, a model without a vendor, a misspelt name."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"models": models})

@@ -1,0 +1,67 @@
+"""Chat models of LangChain that need no vendor."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+
+
+class Vendor(BaseChatModel):
+    """Answers with `message`, or fails with `failure`; keeps what it was asked and how."""
+
+    message: AIMessage = AIMessage("")
+    failure: Any = None
+    asked: list[tuple[list[BaseMessage], dict[str, Any]]] = []
+
+    @property
+    def _llm_type(self) -> str:
+        return "vendor"
+
+    def bind_tools(
+        self, tools: Any, *, tool_choice: str | bool | None = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        return self.bind(tools=tools, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self.asked.append((messages, {"stop": stop, **kwargs}))
+        if self.failure:
+            raise self.failure
+        return ChatResult(generations=[ChatGeneration(message=self.message)])
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """The text letter by letter, each tool call in two pieces, then what vendors say last."""
+        if self.failure:
+            raise self.failure
+        for letter in self.message.text:
+            yield ChatGenerationChunk(message=AIMessageChunk(letter))
+        for index, call in enumerate(self.message.tool_calls):
+            for part in (
+                ToolCallChunk(name=call["name"], args="", id=call["id"], index=index),
+                ToolCallChunk(name=None, args=str(call["args"]).replace("'", '"'), id=None, index=index),
+            ):
+                yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[part]))
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(
+                "",
+                usage_metadata=self.message.usage_metadata,
+                response_metadata=self.message.response_metadata,
+                chunk_position="last",
+            )
+        )
