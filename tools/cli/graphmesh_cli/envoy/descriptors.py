@@ -17,15 +17,15 @@ def descriptor_set(mesh: Mesh) -> bytes:
     roots = [mesh.services[name].descriptor.file for name in mesh.edge.services]
     found: dict[str, FileDescriptor] = {}
     for root in [*roots, status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]:
-        found |= {file.name: file for file in _with_imports(root)}
+        found |= {file.name: file for file in with_imports(root)}
     files = descriptor_pb2.FileDescriptorSet()
     for file in found.values():
         file.CopyToProto(files.file.add())
     return files.SerializeToString(deterministic=True)
 
 
-def _with_imports(file: FileDescriptor) -> Iterator[FileDescriptor]:
+def with_imports(file: FileDescriptor) -> Iterator[FileDescriptor]:
     """A file after everything that it imports, as descriptor sets want it."""
     for imported in file.dependencies:
-        yield from _with_imports(imported)
+        yield from with_imports(imported)
     yield file

@@ -9,6 +9,10 @@ Document = dict[str, Any]
 CDS = "cds.yaml"
 LDS = "lds.yaml"
 
+CORS = "envoy.filters.http.cors"
+RATE_LIMIT = "envoy.filters.http.local_ratelimit"
+"""The names by which routes configure filters of their listener."""
+
 RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
 """Says why Envoy itself answered; absent when a service did. The remote node reads from it whether a call was sent."""
 

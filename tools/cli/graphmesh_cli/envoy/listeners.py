@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from graphmesh_contracts import RateLimit
-
 from graphmesh_cli.envoy.descriptors import DESCRIPTORS
 from graphmesh_cli.envoy.documents import (
+    CORS,
+    RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
     Document,
     config_source,
     extension,
     headers,
     rds_file,
-    seconds,
     socket,
     typed,
 )
@@ -23,18 +22,41 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 CALLER_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch"))
 """What the mesh says about a call. Clients cannot say it: the edge removes it. The tenant passes."""
 
+FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
+GRPC_CODES = {400: 3, 404: 5, 408: 4, 413: 3, 429: 8, 503: 14, 504: 4}
+"""The google.rpc.Code of each HTTP status that Envoy itself answers with."""
+JSON_CALLER = {
+    "or_filter": {
+        "filters": [
+            {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}},
+            {
+                "header_filter": {
+                    "header": {
+                        "name": "content-type",
+                        "string_match": {"prefix": "application/grpc"},
+                        "invert_match": True,
+                        "treat_missing_header_as_empty": True,
+                    }
+                }
+            },
+        ]
+    }
+}
+"""Whose request was transcoded, which leaves the original path behind, or never was gRPC."""
+
 
 def lds(mesh: Mesh) -> Document:
     return {"resources": [edge_listener(mesh), mesh_listener(mesh)]}
 
 
 def edge_listener(mesh: Mesh) -> Document:
-    filters = [strip_caller(), cors(), grpc_web(), transcoder(mesh), *rate_limits(mesh), router()]
-    return listener("edge", mesh.edge, manager("edge", filters, **edge_limits()))
+    filters = [strip_caller(), cors(), grpc_web(), transcoder(mesh), rate_limits(), router()]
+    replies = {"mappers": [*json_replies(), flagged()]}
+    return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
 
 
 def mesh_listener(mesh: Mesh) -> Document:
-    return listener("mesh", mesh.mesh, manager("mesh", [*rate_limits(mesh), router()]))
+    return listener("mesh", mesh.mesh, manager("mesh", [rate_limits(), router()]))
 
 
 def listener(name: str, at: Listener, connections: Document) -> Document:
@@ -55,8 +77,13 @@ def manager(name: str, filters: list[Document], **limits: Any) -> Document:
         rds={"route_config_name": name, "config_source": config_source(rds_file(name))},
         http_filters=filters,
         access_log=[access_log(name)],
-        local_reply_config=local_replies(),
-        **{"normalize_path": True, "merge_slashes": True, "stream_idle_timeout": "0s", **limits},
+        **{
+            "local_reply_config": {"mappers": [flagged()]},
+            "normalize_path": True,
+            "merge_slashes": True,
+            "stream_idle_timeout": "0s",
+            **limits,
+        },
     )
 
 
@@ -91,7 +118,7 @@ def strip_caller() -> Document:
 
 
 def cors() -> Document:
-    return extension("envoy.filters.http.cors", "envoy.extensions.filters.http.cors.v3.Cors")
+    return extension(CORS, "envoy.extensions.filters.http.cors.v3.Cors")
 
 
 def grpc_web() -> Document:
@@ -108,42 +135,15 @@ def transcoder(mesh: Mesh) -> Document:
         convert_grpc_status=True,
         auto_mapping=True,
         print_options={"stream_newline_delimited": True},
+        request_validation_options={"reject_unknown_query_parameters": True},
         max_request_body_size=2 * MAX_MESSAGE_BYTES,
         max_response_body_size=2 * MAX_MESSAGE_BYTES,
     )
 
 
-def rate_limits(mesh: Mesh) -> list[Document]:
-    """One bucket for each service that declares a rate limit; the routes say which service a call is for."""
-    limited = [(name, service.service_policy.rate_limit) for name, service in mesh.services.items()]
-    buckets = [rate_limit(name, limit) for name, limit in limited if limit]
-    if not buckets:
-        return []
-    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    return [
-        extension(
-            "envoy.filters.http.local_ratelimit",
-            "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-            stat_prefix="rate_limit",
-            descriptors=buckets,
-            filter_enabled=always,
-            filter_enforced=always,
-            always_consume_default_token_bucket=False,
-            rate_limited_as_resource_exhausted=True,
-            enable_x_ratelimit_headers="DRAFT_VERSION_03",
-        )
-    ]
-
-
-def rate_limit(service: str, limit: RateLimit) -> Document:
-    return {
-        "entries": [{"key": "service", "value": service}],
-        "token_bucket": {
-            "max_tokens": limit.calls,
-            "tokens_per_fill": limit.calls,
-            "fill_interval": seconds(limit.period),
-        },
-    }
+def rate_limits() -> Document:
+    """Limits nothing by itself: the buckets are in the routes, where a change reaches connections that are open."""
+    return extension(RATE_LIMIT, "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
 
 
 def router() -> Document:
@@ -154,16 +154,26 @@ def router() -> Document:
     )
 
 
-def local_replies() -> Document:
+def flagged() -> Document:
     """Answers that are Envoy's own carry the flags; a service's answers stay as they are."""
-    return {
-        "mappers": [
-            {
-                "filter": {"response_flag_filter": {}},
-                "headers_to_add": headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"}),
-            }
-        ]
-    }
+    return {"filter": {"response_flag_filter": {}}, "headers_to_add": FLAGS}
+
+
+def json_replies() -> list[Document]:
+    """Envoy's own answers to JSON callers have the form of the services' errors: google.rpc.Status."""
+    return [
+        {
+            "filter": {"and_filter": {"filters": [JSON_CALLER, status_is(http)]}},
+            "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%"}},
+            **({"headers_to_add": FLAGS} if http == 503 else {}),
+        }
+        for http, code in GRPC_CODES.items()
+    ]
+
+
+def status_is(http: int) -> Document:
+    value = {"default_value": http, "runtime_key": "unused"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
 
 
 def access_log(name: str) -> Document:

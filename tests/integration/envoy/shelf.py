@@ -1,0 +1,48 @@
+"""The contract of shelf.proto, as if it had been generated: messages, and a package that a mesh can name."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import FileDescriptor
+from graphmesh.policy.v1 import policy_pb2
+from graphmesh_cli.envoy.descriptors import with_imports
+
+PACKAGE = "graphmesh.shelf.v1"
+SERVICE = f"{PACKAGE}.ShelfService"
+METHODS = ("GetBook", "PutBook", "BurnBook", "ListBooks")
+
+
+def _compiled() -> descriptor_pb2.FileDescriptorProto:
+    known = descriptor_pb2.FileDescriptorSet()
+    imports = {f.name: f for root in (policy_pb2, annotations_pb2) for f in with_imports(root.DESCRIPTOR)}
+    for file in imports.values():
+        file.CopyToProto(known.file.add())
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "known").write_bytes(known.SerializeToString())
+        folder, out = Path(__file__).parent, Path(scratch) / "out"
+        paths = [f"--descriptor_set_in={scratch}/known", f"-I{folder}", f"--descriptor_set_out={out}"]
+        subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, "shelf.proto"], check=True)
+        return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file[0]
+
+
+def _loaded() -> FileDescriptor:
+    descriptor_pool.Default().Add(_compiled())
+    sys.modules[PACKAGE] = ModuleType(PACKAGE)
+    return descriptor_pool.Default().FindFileByName("shelf.proto")
+
+
+FILE = _loaded() if PACKAGE not in sys.modules else descriptor_pool.Default().FindFileByName("shelf.proto")
+
+
+def message(name: str, **fields: Any) -> Any:
+    return message_factory.GetMessageClass(FILE.message_types_by_name[name])(**fields)
+
+
+def path(method: str) -> str:
+    return f"/{SERVICE}/{method}"

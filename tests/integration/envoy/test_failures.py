@@ -1,0 +1,136 @@
+"""What a caller sees of each failure: the remote node decides by it whether a call may have happened."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from graphmesh_cli.envoy import clusters
+from graphmesh_cli.mesh import Listener
+from graphmesh_cli.processes import reserve_port
+
+from tests.integration.envoy.rig import Rig, Wire, envoy, eventually, refusing, shelf_mesh, standing
+
+
+async def test_no_replica_was_ever_there(tmp_path: Path) -> None:
+    """UH: no healthy replica, so nothing was sent (D2)."""
+    async with envoy(shelf_mesh(), tmp_path) as rig:
+        outcome = await rig.call()
+    assert (outcome.code, outcome.flags, outcome.details) == (grpc.StatusCode.UNAVAILABLE, "UH", "no healthy upstream")
+    assert not outcome.initial
+
+
+async def test_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UO: the guard stops what is over cap, queue and headroom; at once and unsent (D2)."""
+    monkeypatch.setattr(clusters, "HEADROOM", 0)
+    async with standing(shelf_mesh(), tmp_path) as rig:
+        rig.replica.answer = rig.replica.held
+        admitted = [asyncio.create_task(rig.call()) for _ in range(3)]
+        await rig.inside(3)
+        outcome = await rig.call()
+        rig.replica.released.set()
+        await asyncio.gather(*admitted)
+    assert (outcome.code, outcome.flags) == (grpc.StatusCode.UNAVAILABLE, "UO")
+    assert outcome.seconds < 1
+    assert len(rig.replica.seen) == 3
+
+
+async def test_the_service_refuses_before_the_guard_does(rig: Rig) -> None:
+    """Calls far over cap and queue still reach the service: it answers with a reason and a time to come back (D3)."""
+    rig.replica.answer = rig.replica.held
+    calls = [asyncio.create_task(rig.call()) for _ in range(300)]
+    await rig.inside(300)
+    rig.replica.released.set()
+    assert {outcome.code for outcome in await asyncio.gather(*calls)} == {grpc.StatusCode.OK}
+
+
+@pytest.mark.parametrize(
+    ("method", "flags"),
+    [("GetBook", "URX,UF"), ("PutBook", "URX,UF"), ("BurnBook", "UF")],
+    ids=["read", "effect", "unknown"],
+)
+async def test_nobody_listens(tmp_path: Path, method: str, flags: str) -> None:
+    """UF: no connection, nothing sent. It was tried again (URX) where the contract says what a repeat does (D2)."""
+    async with envoy(shelf_mesh(), tmp_path) as rig:
+        async with rig.replica.serving(rig.replica_at):
+            await rig.up()
+        outcome = await rig.call(method)
+    assert (outcome.code, outcome.flags) == (grpc.StatusCode.UNAVAILABLE, flags)
+
+
+async def test_cut_off_before_the_answer(tmp_path: Path) -> None:
+    """UC: the connection broke with the call inside. It may have happened, so Envoy does not try again (D4)."""
+    mesh, hidden = shelf_mesh(), Listener(port=reserve_port())
+    async with envoy(mesh, tmp_path) as rig, rig.replica.serving(hidden), Wire(rig.replica_at, hidden) as wire:
+        await rig.up()
+        rig.replica.seen.clear()
+        rig.replica.answer = rig.replica.held
+        call = asyncio.create_task(rig.call("PutBook"))
+        await rig.inside(1)
+        wire.cut()
+        outcome = await call
+    assert (outcome.code, outcome.flags) == (grpc.StatusCode.UNAVAILABLE, "UC")
+    assert [seen.method for seen in rig.replica.seen] == ["PutBook"]
+
+
+async def test_cut_off_within_the_answer(tmp_path: Path) -> None:
+    """A connection that breaks after the answer began is a bare INTERNAL: no flags, for the headers are out already."""
+    mesh, hidden = shelf_mesh(), Listener(port=reserve_port())
+
+    async def begin(request: Any, context: Any) -> Any:
+        await context.send_initial_metadata((("begun", "yes"),))
+        return await rig.replica.held(request, context)
+
+    async with envoy(mesh, tmp_path) as rig, rig.replica.serving(hidden), Wire(rig.replica_at, hidden) as wire:
+        await rig.up()
+        rig.replica.seen.clear()
+        rig.replica.answer = begin
+        call = asyncio.create_task(rig.call())
+        await rig.inside(1)
+        await asyncio.sleep(0.1)  # Only the answer's headers tell, and they are Envoy's to pass on.
+        wire.cut()
+        outcome = await call
+    assert (outcome.code, outcome.flags) == (grpc.StatusCode.INTERNAL, "")
+    assert outcome.initial["begun"] == "yes"
+    assert "RST_STREAM" in outcome.details
+
+
+async def test_a_service_s_own_error_passes_as_it_is(rig: Rig) -> None:
+    """Code, message and details of a service's error arrive unchanged and without flags."""
+    rig.replica.answer = refusing(grpc.StatusCode.UNAVAILABLE, "database is away", detail="why")
+    outcome = await rig.call()
+    assert (outcome.code, outcome.details, outcome.flags) == (grpc.StatusCode.UNAVAILABLE, "database is away", "")
+    assert outcome.trailing["detail"] == "why"
+    assert len(rig.replica.seen) == 1
+
+
+@pytest.mark.parametrize("path", ["/graphmesh.unknown.v1.UnknownService/Get", "/graphmesh.shelf.v1.ShelfService/Lend"])
+async def test_a_method_that_is_not_there(rig: Rig, path: str) -> None:
+    """Unknown services and methods are UNIMPLEMENTED, with a sentence."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await rig.call.raw(path)
+    assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert failure.value.details() == "the mesh has no such method"
+
+
+async def test_rate_limit(tmp_path: Path) -> None:
+    """RL: over the rate limit, calls are refused unsent, with the seconds after which to come back (D8)."""
+    async with standing(shelf_mesh(), tmp_path) as rig:
+        rig.change(policy={"rateLimit": {"calls": 3, "period": "30s"}})
+
+        async def limited() -> bool:
+            return (await rig.call()).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        await eventually(limited)
+        rig.replica.seen.clear()
+        outcome = await rig.call("PutBook")
+    assert (outcome.code, outcome.flags) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RL")
+    assert 0 < int(outcome.trailing["x-ratelimit-reset"]) <= 10
+    assert not rig.replica.seen
+
+
+async def test_no_limit_is_no_limit(rig: Rig) -> None:
+    """Without a rate limit in the policy, there is none."""
+    outcomes = [await rig.call() for _ in range(50)]
+    assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.OK}
