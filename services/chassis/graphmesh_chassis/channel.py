@@ -1,6 +1,6 @@
 """Calling: channels and typed calls, with failures as the mesh's own errors."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -70,7 +70,7 @@ class Channel:
 
     async def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
-    ) -> AsyncIterator[ResponseT]:
+    ) -> AsyncGenerator[ResponseT, None]:
         """Make one call whose responses are streamed. Raises as `unary` does, also between two responses."""
         make, headers = self._callable(rpc, "unary_stream", headers)
         call = make(request, timeout=timeout, metadata=headers)
