@@ -14,7 +14,8 @@ from graphmesh_cli.envoy.binary import serve_command
 from graphmesh_cli.envoy.folder import write
 from graphmesh_cli.envoy.render import render
 from graphmesh_cli.mesh import Listener, Mesh, parse
-from graphmesh_cli.processes import Child, Program, http, reserve_port
+from graphmesh_cli.probes import http
+from graphmesh_cli.processes import Child, Program, reserve_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.envoy import shelf

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from graphmesh_cli.probes import http, tcp
 from graphmesh_cli.processes import (
     Child,
     NotReady,
@@ -18,9 +19,7 @@ from graphmesh_cli.processes import (
     Program,
     State,
     Supervisor,
-    http,
     reserve_port,
-    tcp,
 )
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.processes import OnDeath, ProcessDied, State, get
+from graphmesh_cli.probes import get
+from graphmesh_cli.processes import OnDeath, ProcessDied, State
 from graphmesh_cli.running import RunningMesh, running_mesh
 from graphmesh_cli.state import MeshBusy, MeshState, NoMesh, StateFolder
 
@@ -50,7 +51,7 @@ async def cap(running: RunningMesh, cluster: str) -> int:
     page = (await get(f"http://{running.mesh.admin.target}/clusters?format=json")).body
     [status] = [one for one in json.loads(page)["cluster_statuses"] if one["name"] == cluster]
     thresholds = status["circuit_breakers"]["thresholds"]
-    return max(one["max_requests"] for one in thresholds if one.get("priority", "DEFAULT") == "DEFAULT")
+    return int(max(one["max_requests"] for one in thresholds if one.get("priority", "DEFAULT") == "DEFAULT"))
 
 
 def children(state: MeshState) -> list[psutil.Process]:

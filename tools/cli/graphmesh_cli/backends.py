@@ -20,7 +20,8 @@ from uuid import uuid4
 from psycopg import AsyncConnection, OperationalError
 from psycopg.sql import SQL, Composed, Identifier
 
-from graphmesh_cli.processes import Probe, Program, Supervisor, reserve_port, run, tcp
+from graphmesh_cli.probes import Probe, tcp
+from graphmesh_cli.processes import Program, Supervisor, reserve_port, run
 
 UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root, so root runs it as this user."""

@@ -7,30 +7,20 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, urlsplit
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from graphmesh_cli.probes import NOT_YET, PROBE_PERIOD, PROBE_TIMEOUT, Probe, running
 
 LEASH = Path(__file__).with_name("leash.py")
-PROBE_PERIOD = 0.05
-"""Seconds between two probes of a starting process."""
-PROBE_TIMEOUT = 1.0
-"""Seconds that one probe may take."""
 LAST_LINES = 20
 SETTLED = 30.0
 """Seconds that a process must live for its next restart to be quick again."""
-
-Probe = Callable[[], Awaitable[bool]]
-"""Tells whether a process is ready. An OSError or gRPC error means that it is not yet."""
 
 
 def reserve_port(host: str = "127.0.0.1") -> int:
@@ -44,66 +34,6 @@ def reserve_port(host: str = "127.0.0.1") -> int:
         with closing(socket.create_connection(address)):
             server.accept()[0].close()
         return int(address[1])
-
-
-def tcp(address: str) -> Probe:
-    """Ready when it accepts a connection."""
-    host, _, port = address.rpartition(":")
-
-    async def probe() -> bool:
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.close()
-        return True
-
-    return probe
-
-
-def grpc_health(address: str, service: str = "") -> Probe:
-    """Ready when the standard health service says SERVING for `service`."""
-    listens = tcp(address)
-
-    async def probe() -> bool:
-        await listens()  # Much cheaper than a channel, while nobody listens yet.
-        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            request = health_pb2.HealthCheckRequest(service=service)
-            response = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
-
-    return probe
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an HTTP server answered."""
-
-    status: int
-    body: str
-
-
-async def get(url: str) -> Answer:
-    """GET `url`, past every proxy."""
-    return await asyncio.to_thread(_get, urlsplit(url))
-
-
-def _get(url: SplitResult) -> Answer:
-    with closing(HTTPConnection(url.netloc, timeout=PROBE_TIMEOUT)) as connection:
-        connection.request("GET", url._replace(scheme="", netloc="").geturl())
-        response = connection.getresponse()
-        return Answer(response.status, response.read().decode())
-
-
-def http(url: str) -> Probe:
-    """Ready when a GET answers 200."""
-
-    async def probe() -> bool:
-        return (await get(url)).status == 200
-
-    return probe
-
-
-async def running() -> bool:
-    """Ready as soon as it runs."""
-    return True
 
 
 @dataclass(frozen=True)
@@ -301,7 +231,7 @@ class Child:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await self.program.probe()
-        except (OSError, HTTPException, grpc.aio.AioRpcError):
+        except NOT_YET:
             return False
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,32 +13,18 @@ from pathlib import Path
 from graphmesh_cli.envoy.binary import serve_command
 from graphmesh_cli.envoy.folder import write
 from graphmesh_cli.envoy.render import render
-from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
-from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service, load
-from graphmesh_cli.processes import (
-    PROBE_PERIOD,
-    Child,
-    OnDeath,
-    Program,
-    Supervisor,
-    get,
-    grpc_health,
-    http,
-    reserve_port,
-)
+from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service
+from graphmesh_cli.mesh_file import MeshSource, Notice, follow, listeners
+from graphmesh_cli.probes import PROBE_PERIOD, get, grpc_health, http
+from graphmesh_cli.processes import Child, OnDeath, Program, Supervisor
 from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"
-WATCH_PERIOD = 0.5
-"""Seconds between two looks at mesh.yaml."""
 STOP_WITHIN = 15.0
 """Seconds; more than servers take to drain."""
 MEMBERS_WITHIN = 15.0
 """Seconds until Envoy must have seen that all replicas are healthy."""
-
-Notice = Callable[[str], None]
-"""Told of what a person should know, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -101,47 +87,11 @@ async def running_mesh(
         async with Supervisor(on_death, changed) as supervisor:
             await supervisor.start(*_programs(mesh, folder, settings or {}))
             await _all_members_healthy(mesh)
-            following = asyncio.create_task(_follow(source, mesh, folder, on_notice), name="follow mesh.yaml")
+            following = asyncio.create_task(follow(source, mesh, folder.envoy, on_notice), name="follow mesh.yaml")
             try:
                 yield RunningMesh(mesh, folder, supervisor)
             finally:
                 following.cancel()
-
-
-class MeshSource:
-    """mesh.yaml as one run uses it. Read again, free ports are the same again."""
-
-    def __init__(self, path: Path, environment: str, free_ports: bool) -> None:
-        self.path = path
-        self._environment = environment
-        self._free_ports = free_ports
-        self._reserved: list[int] = []
-
-    def load(self) -> Mesh:
-        """Raises MeshError where it is bad, or where it describes servers on other machines."""
-        try:
-            mesh = load(self.path, self._environment)
-        except OSError as error:
-            raise MeshError(f"{self.path}: {error.strerror}") from error
-        if self._free_ports:
-            return mesh.moved(self._ports().__next__)
-        if elsewhere := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.named]:
-            raise MeshError(f"{self.path}: {', '.join(elsewhere)}: not on this machine; --free-ports puts all on it")
-        return mesh
-
-    def stamp(self) -> tuple[int, ...]:
-        """Something that differs after an edit."""
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return ()
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-    def _ports(self) -> Iterator[int]:
-        yield from list(self._reserved)
-        while True:
-            self._reserved.append(reserve_port())
-            yield self._reserved[-1]
 
 
 def reachable(listener: Listener) -> str:
@@ -207,18 +157,8 @@ def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
     )
 
 
-def _listeners(mesh: Mesh) -> dict[str, Listener]:
-    """Every listener by the name that mesh.yaml gives it."""
-    replicas = {
-        f"services.{name} ({number})": place
-        for name, service in mesh.services.items()
-        for number, place in enumerate(service.replica_listeners, start=1)
-    }
-    return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **replicas}
-
-
 def _check_ports(mesh: Mesh) -> None:
-    taken = [f"{name}: {place.target}" for name, place in _listeners(mesh).items() if not _bindable(place)]
+    taken = [f"{name}: {place.target}" for name, place in listeners(mesh).items() if not _bindable(place)]
     if taken:
         raise MeshError(f"taken by another program: {', '.join(taken)}; --free-ports avoids them")
 
@@ -271,35 +211,3 @@ def _unhealthy(stats: str) -> list[str]:
         for name in totals
         if counts[f"{name}.membership_healthy"] < counts[f"{name}.membership_total"]
     )
-
-
-async def _follow(source: MeshSource, mesh: Mesh, folder: StateFolder, on_notice: Notice) -> None:
-    """Give Envoy what an edit of mesh.yaml changes. A bad edit changes nothing."""
-    seen = source.stamp()
-    while True:
-        await asyncio.sleep(WATCH_PERIOD)
-        if (stamp := source.stamp()) == seen:
-            continue
-        seen = stamp
-        try:
-            on_notice(await asyncio.to_thread(_take_up, source, mesh, folder))
-        except (MeshError, EnvoyRefusal) as error:
-            on_notice(f"{source.path.name} changed, but is not taken up: {error}")
-
-
-def _take_up(source: MeshSource, running: Mesh, folder: StateFolder) -> str:
-    edited = source.load()
-    if _structure(edited) != _structure(running):
-        raise MeshError("which services there are and where they listen changes with a restart only")
-    files = render(edited)
-    validate(files)
-    written = write(folder.envoy, files)
-    if not written:
-        return f"{source.path.name} changed, but nothing of it concerns Envoy"
-    return (
-        f"{source.path.name} changed: Envoy takes up {', '.join(written)}; servers keep their numbers until restarted"
-    )
-
-
-def _structure(mesh: Mesh) -> object:
-    return _listeners(mesh), {name: (one.service, one.module) for name, one in mesh.services.items()}
