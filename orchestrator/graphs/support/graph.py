@@ -1,0 +1,79 @@
+"""Customer support: answers from the shop's knowledge, grants small refunds, and hands everything else to a person.
+
+    receive ─► classify ─┬► customer ──┐
+                         ├► orders ────┤          ┌► charge ─► refund ─► confirm ─┐
+                         ├► invoices ──┼► assess ─┤                               ├─► finish
+                         └► knowledge ─┘          └► draft ─► validate ───────────┘
+                                                  any of them ─► hand_over
+
+Whichever node finds that a person has to take over sets `reason`; the edges after it then lead to `hand_over` (G1).
+"""
+
+from typing import Literal
+
+from graphmesh_orchestrator.context import RunContext
+from langgraph.graph import END, START, StateGraph
+
+from support import nodes
+from support.state import Request, Response, State
+
+LOOKED_UP = ("customer", "orders", "invoices", "knowledge")
+"""Read in parallel; `assess` waits for all of them."""
+
+
+def after_receive(state: State) -> Literal["hand_over", "classify"]:
+    return "hand_over" if state["reason"] else "classify"
+
+
+def after_assess(state: State) -> Literal["hand_over", "charge", "draft"]:
+    if state["reason"]:
+        return "hand_over"
+    return "charge" if state["claim"] else "draft"
+
+
+def after_charge(state: State) -> Literal["hand_over", "refund"]:
+    return "hand_over" if state["reason"] else "refund"
+
+
+def after_refund(state: State) -> Literal["hand_over", "confirm"]:
+    return "hand_over" if state["reason"] else "confirm"
+
+
+def after_draft(state: State) -> Literal["hand_over", "validate"]:
+    return "hand_over" if state["reason"] else "validate"
+
+
+def after_validate(state: State) -> Literal["hand_over", "finish"]:
+    return "hand_over" if state["reason"] else "finish"
+
+
+graph = StateGraph(State, context_schema=RunContext, input_schema=Request, output_schema=Response)
+
+graph.add_node("receive", nodes.receive)
+graph.add_node("classify", nodes.classify)
+graph.add_node("customer", nodes.customer)
+graph.add_node("orders", nodes.orders)
+graph.add_node("invoices", nodes.invoices)
+graph.add_node("knowledge", nodes.knowledge)
+graph.add_node("assess", nodes.assess)
+graph.add_node("charge", nodes.charge)
+graph.add_node("refund", nodes.refund)
+graph.add_node("confirm", nodes.confirm)
+graph.add_node("draft", nodes.draft)
+graph.add_node("validate", nodes.validate)
+graph.add_node("finish", nodes.finish)
+graph.add_node("hand_over", nodes.hand_over)
+
+graph.add_edge(START, "receive")
+graph.add_conditional_edges("receive", after_receive)
+for name in LOOKED_UP:
+    graph.add_edge("classify", name)
+graph.add_edge(LOOKED_UP, "assess")
+graph.add_conditional_edges("assess", after_assess)
+graph.add_conditional_edges("charge", after_charge)
+graph.add_conditional_edges("refund", after_refund)
+graph.add_edge("confirm", "finish")
+graph.add_conditional_edges("draft", after_draft)
+graph.add_conditional_edges("validate", after_validate)
+graph.add_edge("finish", END)
+graph.add_edge("hand_over", END)
