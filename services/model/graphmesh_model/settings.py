@@ -48,9 +48,10 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_MODEL_")
 
     models: Mapping[str, ModelSettings] = Field(
-        {DEFAULT: ModelSettings(model=OFFLINE)}, description="the models by alias; one of them is `default`"
+        default={DEFAULT: ModelSettings(model=OFFLINE)},
+        description="the models by alias; one of them is `default`",
     )
-    api_keys: Mapping[str, SecretStr] = Field({}, description="the keys by vendor; no other process has them")
+    api_keys: Mapping[str, SecretStr] = Field(default={}, description="the keys by vendor; no other process has them")
 
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:

@@ -50,16 +50,16 @@ class Vendor(BaseChatModel):
         if self.failure:
             raise self.failure
         for letter in self.message.text:
-            yield ChatGenerationChunk(message=AIMessageChunk(letter))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=letter))
         for index, call in enumerate(self.message.tool_calls):
             for part in (
                 ToolCallChunk(name=call["name"], args="", id=call["id"], index=index),
                 ToolCallChunk(name=None, args=str(call["args"]).replace("'", '"'), id=None, index=index),
             ):
-                yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[part]))
+                yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[part]))
         yield ChatGenerationChunk(
             message=AIMessageChunk(
-                "",
+                content="",
                 usage_metadata=self.message.usage_metadata,
                 response_metadata=self.message.response_metadata,
                 chunk_position="last",

@@ -1,0 +1,309 @@
+"""The mesh's model service as a LangChain chat model, for nodes of graphs.
+
+    model = GraphmeshChatModel()
+
+    async def draft(state: State) -> State:
+        answer = await model.ainvoke(state["messages"])
+        ...
+
+Ordinary LangChain code works on it: `bind_tools`, `with_structured_output`, LangGraph's stream mode `messages`.
+It takes its caller, its deadline and its way to the mesh from the run of the node that it is used in.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from google.protobuf.message import Message
+from graphmesh.model import v1 as pb
+from graphmesh_chassis.errors import Cancelled, GraphmeshError
+from graphmesh_contracts import Rpc
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langgraph.config import get_config
+from langgraph.runtime import Runtime, get_runtime
+from pydantic import BaseModel, Field
+
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.remote import ToolCall, call, call_headers
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+TOOL_CHOICES: Mapping[str | bool, pb.ToolChoiceMode.ValueType] = {
+    "auto": pb.ToolChoiceMode.TOOL_CHOICE_MODE_AUTO,
+    "none": pb.ToolChoiceMode.TOOL_CHOICE_MODE_NONE,
+    "any": pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
+    "required": pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
+    True: pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
+}
+"""LangChain's words for tool choices; any other one is the name of the tool to call."""
+
+
+@runtime_checkable
+class Mesh(Protocol):
+    """The way to the model service. Both raise GraphmeshError."""
+
+    async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT: ...
+
+    def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]: ...
+
+
+class MeshOfRun:
+    """The mesh as the run of the present node has it: with its identity, its deadline and its channel."""
+
+    async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        return await call(rpc, request, get_config(), get_runtime(RunContext))
+
+    async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
+        """One attempt, told to the run's custom stream as `call` does: what was streamed cannot be taken back."""
+        runtime, node = get_runtime(RunContext), str(get_config().get("metadata", {}).get("langgraph_node", ""))
+        began, error = time.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
+        try:
+            async for response in _opened(rpc, request, node, runtime):
+                yield response
+            error = None
+        except GraphmeshError as failure:
+            error = failure
+            raise
+        finally:
+            runtime.stream_writer(ToolCall(node, rpc.tool, "", 1, time.monotonic() - began, error))
+
+
+def _opened(
+    rpc: Rpc[RequestT, ResponseT], request: RequestT, node: str, runtime: Runtime[RunContext]
+) -> AsyncIterator[ResponseT]:
+    context, task = runtime.context, runtime.execution_info
+    if task is None:
+        raise RuntimeError("a model of the mesh is used only inside a graph")
+    policy = context.policies.of(rpc)
+    headers = call_headers(context, policy, task, node, "")
+    timeout = context.deadline.capped(policy.timeout).remaining
+    return context.channel.stream(rpc, request, timeout=timeout, headers=headers)
+
+
+class GraphmeshChatModel(BaseChatModel):
+    """A model of the mesh. Asynchronous only: it lives in nodes of graphs."""
+
+    model: str = ""
+    """The alias of the model; empty for the default one."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    mesh: Mesh = Field(default_factory=MeshOfRun, exclude=True, repr=False)
+    """The way to the service; that of the node's run, where not given."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "graphmesh"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let the model ask for `tools`: what LangChain takes for one, also `ToolSchema.openai`."""
+        functions = [convert_to_openai_tool(tool)["function"] for tool in tools]
+        return self.bind(tools=functions, tool_choice=tool_choice, **kwargs)
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer with a value of `schema`: a Pydantic class, a TypedDict or a JSON Schema. The service sees to it."""
+        asked = self.bind(response_schema=_json_schema(schema), **kwargs)
+        parser = _parser(schema)
+        if not include_raw:
+            return asked | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=asked) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError(
+            "GraphmeshChatModel is asynchronous: use ainvoke, astream and abatch, not invoke, stream and batch"
+        )
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = pb.GenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
+        response = await self.mesh.unary(pb.ModelService.Generate, request)
+        message = AIMessage(
+            content=response.message.text,
+            tool_calls=[_tool_call(wanted) for wanted in response.message.tool_calls],
+            usage_metadata=_usage(response.usage),
+            response_metadata=_metadata(response),
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
+        async for event in self.mesh.stream(pb.ModelService.StreamGenerate, request):
+            chunk = ChatGenerationChunk(message=_chunk(event))
+            if run_manager and event.text_delta:
+                await run_manager.on_llm_new_token(event.text_delta, chunk=chunk)
+            yield chunk
+
+    def _prompt(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: str | bool | None = None,
+        response_schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> pb.Prompt:
+        return pb.Prompt(
+            model=self.model,
+            messages=[_message(message) for message in messages],
+            tools=[_tool(tool) for tool in tools],
+            tool_choice=_tool_choice(tool_choice),
+            response_schema_json="" if response_schema is None else json.dumps(response_schema),
+            temperature=self.temperature if temperature is None else temperature,
+            max_output_tokens=max_tokens or self.max_tokens or 0,
+            stop=stop or (),
+        )
+
+
+def _json_schema(schema: dict[str, Any] | type) -> dict[str, Any]:
+    """Classes of Pydantic say more by themselves (references, described choices) than LangChain's conversion keeps."""
+    if isinstance(schema, dict):
+        return schema
+    return schema.model_json_schema() if issubclass(schema, BaseModel) else convert_to_json_schema(schema)
+
+
+def _parser(schema: dict[str, Any] | type) -> BaseOutputParser[Any]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return PydanticOutputParser(pydantic_object=schema)
+    return JsonOutputParser()
+
+
+def _message(message: BaseMessage) -> pb.ChatMessage:
+    """Raises ValueError for messages and contents that the service does not take, images among them."""
+    text = _text(message)
+    match message:
+        case SystemMessage():
+            return pb.ChatMessage(system=pb.SystemMessage(text=text))
+        case HumanMessage():
+            return pb.ChatMessage(user=pb.UserMessage(text=text))
+        case AIMessage():
+            calls = [_wanted(wanted) for wanted in message.tool_calls]
+            return pb.ChatMessage(assistant=pb.AssistantMessage(text=text, tool_calls=calls))
+        case ToolMessage():
+            failed = message.status == "error"
+            result = pb.ToolResult(tool_call_id=message.tool_call_id, text=text, is_error=failed)
+            return pb.ChatMessage(tool_result=result)
+        case _:
+            raise ValueError(f"the model service takes no message of type {message.type}")
+
+
+def _text(message: BaseMessage) -> str:
+    blocks = message.content if isinstance(message.content, list) else []
+    kinds = {block.get("type", "") for block in blocks if isinstance(block, dict)}
+    if foreign := kinds - {"text", "tool_use", "tool_call"}:
+        raise ValueError(f"the model service takes text only, not {', '.join(sorted(foreign))}")
+    return str(message.text)
+
+
+def _wanted(wanted: Mapping[str, Any]) -> pb.ToolCall:
+    return pb.ToolCall(id=wanted["id"] or "", name=wanted["name"], arguments_json=json.dumps(wanted["args"]))
+
+
+def _tool(function: Mapping[str, Any]) -> pb.Tool:
+    parameters = json.dumps(function["parameters"]) if function.get("parameters") else ""
+    return pb.Tool(name=function["name"], description=function.get("description", ""), parameters_json=parameters)
+
+
+def _tool_choice(choice: str | bool | None) -> pb.ToolChoice | None:
+    if choice is None or choice is False:
+        return None
+    if choice in TOOL_CHOICES:
+        return pb.ToolChoice(mode=TOOL_CHOICES[choice])
+    return pb.ToolChoice(mode=pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED, tool_name=str(choice))
+
+
+def _tool_call(wanted: pb.ToolCall) -> Any:
+    return {"type": "tool_call", "id": wanted.id, "name": wanted.name, "args": json.loads(wanted.arguments_json)}
+
+
+def _chunk(event: pb.StreamGenerateResponse) -> AIMessageChunk:
+    match event.WhichOneof("event"):
+        case "text_delta":
+            return AIMessageChunk(content=event.text_delta)
+        case "tool_call_delta":
+            return AIMessageChunk(content="", tool_call_chunks=[_tool_call_chunk(event.tool_call_delta)])
+        case _:
+            usage, metadata = _usage(event.completed.usage), _metadata(event.completed)
+            return AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
+
+
+def _tool_call_chunk(delta: pb.ToolCallDelta) -> ToolCallChunk:
+    return ToolCallChunk(
+        type="tool_call_chunk",
+        index=delta.index,
+        id=delta.id or None,
+        name=delta.name or None,
+        args=delta.arguments_json,
+    )
+
+
+def _usage(usage: pb.Usage) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        input_token_details={"cache_read": usage.cached_input_tokens},
+    )
+
+
+def _metadata(response: pb.GenerateResponse) -> dict[str, Any]:
+    """Who answered and why it stopped, under the names that LangChain's own models use."""
+    reason = pb.FinishReason.Name(response.finish_reason).removeprefix("FINISH_REASON_").lower()
+    cost = response.usage.cost_micro_usd if response.usage.HasField("cost_micro_usd") else None
+    return {
+        "model_name": response.model,
+        "model_provider": response.provider,
+        "finish_reason": reason,
+        "offline": response.offline,
+        "cost_micro_usd": cost,
+    }

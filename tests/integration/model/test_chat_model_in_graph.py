@@ -1,0 +1,72 @@
+"""The chat model inside a node of a graph: caller, deadline and channel are the run's (D1, D7)."""
+
+from collections.abc import AsyncIterator
+from typing import Any, TypedDict
+
+import pytest
+import pytest_asyncio
+from graphmesh.model.v1 import ModelService
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import DeadlineExceeded
+from graphmesh_chassis.testing import running
+from graphmesh_model.__main__ import build
+from graphmesh_model.settings import Settings
+from graphmesh_orchestrator.chat_model import GraphmeshChatModel
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.remote import ToolCall
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+
+QUESTION = HumanMessage("<document>Returns are free for 30 days.</document> Are returns free?")
+THREAD: Any = {"configurable": {"thread_id": "th_1"}}
+model = GraphmeshChatModel()
+
+
+class State(TypedDict):
+    answer: BaseMessage
+
+
+async def draft(state: State) -> State:
+    return {"answer": await model.ainvoke([QUESTION])}
+
+
+def graph() -> Any:
+    builder = StateGraph(State, context_schema=RunContext)
+    builder.add_node("draft", draft)
+    builder.add_edge(START, "draft")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@pytest_asyncio.fixture
+async def context() -> AsyncIterator[RunContext]:
+    settings = Settings()
+    async with build(settings) as servable, running(servable, settings) as served:
+        yield RunContext(served.channel, "shop", "ana", "run_1", Deadline.after(5))
+
+
+async def test_a_node_talks_to_the_model(context: RunContext) -> None:
+    state = await graph().ainvoke({}, THREAD, context=context, durability="sync")
+    assert state["answer"].text == "Returns are free for 30 days."
+    assert state["answer"].usage_metadata["total_tokens"] == 25
+
+
+async def test_tokens_stream_out_of_the_run(context: RunContext) -> None:
+    """By LangGraph's own stream mode, from a node that asked for an answer; and the call is told to the run (B4)."""
+    modes = ["messages", "custom"]
+    events = [event async for event in graph().astream({}, THREAD, context=context, stream_mode=modes)]
+    chunks = [data[0] for mode, data in events if mode == "messages"]
+    calls = [data for mode, data in events if mode == "custom"]
+    texts = [chunk.text for chunk in chunks if isinstance(chunk, AIMessageChunk) and chunk.text]
+    assert len(texts) > 1
+    assert "".join(texts) == "Returns are free for 30 days."
+    [call] = calls
+    assert isinstance(call, ToolCall)
+    assert (call.node, call.tool, call.error) == ("draft", ModelService.StreamGenerate.tool, None)
+
+
+async def test_the_deadline_of_the_run_holds(context: RunContext) -> None:
+    late = RunContext(context.channel, "shop", "ana", "run_1", Deadline.after(0))
+    for stream_mode in ("values", "messages"):
+        with pytest.raises(DeadlineExceeded):
+            [part async for part in graph().astream({}, THREAD, context=late, stream_mode=stream_mode)]

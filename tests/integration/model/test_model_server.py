@@ -1,0 +1,131 @@
+"""The model service as a caller meets it: a real server with every hook (F6)."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from graphmesh.model import v1 as pb
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.errors import InvalidRequest, NotFound, ScopeMissing
+from graphmesh_chassis.testing import running
+from graphmesh_model.__main__ import build
+from graphmesh_model.errors import OutputInvalid
+from graphmesh_model.settings import Settings
+
+Models = pb.ModelService
+QUESTION = pb.ChatMessage(
+    user=pb.UserMessage(text="<document>Returns are free for 30 days.</document> Are returns free?")
+)
+CHARGE = {
+    "type": "object",
+    "required": ["charge_id"],
+    "properties": {"charge_id": {"type": "string", "pattern": "^ch_"}},
+}
+
+
+@pytest_asyncio.fixture
+async def channel() -> AsyncIterator[Channel]:
+    settings = Settings()
+    async with build(settings) as servable, running(servable, settings) as served:
+        yield served.channel
+
+
+async def generate(channel: Channel, prompt: pb.Prompt, *headers: tuple[str, str]) -> pb.GenerateResponse:
+    return await channel.unary(Models.Generate, pb.GenerateRequest(prompt=prompt), timeout=5, headers=headers)
+
+
+async def test_the_default_answers_without_a_network_and_says_what_it_is(channel: Channel) -> None:
+    """The price of nothing is 0, which is known."""
+    answer = await generate(channel, pb.Prompt(messages=[QUESTION]))
+    assert answer.message.text == "Returns are free for 30 days."
+    assert (answer.model, answer.provider, answer.offline) == ("offline-extractive-1", "offline", True)
+    assert answer.usage.HasField("cost_micro_usd")
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.cost_micro_usd) == (18, 7, 0)
+
+
+async def test_the_same_request_gets_the_same_answer(channel: Channel) -> None:
+    first, second = [await generate(channel, pb.Prompt(messages=[QUESTION])) for _ in range(2)]
+    assert first == second
+
+
+async def test_a_stream_is_text_and_then_the_whole_answer(channel: Channel) -> None:
+    prompt = pb.Prompt(messages=[QUESTION])
+    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), timeout=5)
+    *deltas, last = [event async for event in stream]
+    assert last.completed == await generate(channel, prompt)
+    assert "".join(delta.text_delta for delta in deltas) == last.completed.message.text
+
+
+async def test_a_tool_call_comes_with_arguments_of_the_tools_schema(channel: Channel) -> None:
+    prompt = pb.Prompt(
+        messages=[pb.ChatMessage(user=pb.UserMessage(text="Refund charge ch_7"))],
+        tools=[pb.Tool(name="billing_Refund", description="Refund a charge", parameters_json=json.dumps(CHARGE))],
+    )
+    answer = await generate(channel, prompt)
+    [call] = answer.message.tool_calls
+    assert (call.name, json.loads(call.arguments_json)) == ("billing_Refund", {"charge_id": "ch_7"})
+    assert answer.finish_reason == pb.FinishReason.FINISH_REASON_TOOL_CALLS
+
+
+async def test_what_the_conversation_does_not_hold_is_refused_and_named(channel: Channel) -> None:
+    prompt = pb.Prompt(messages=[QUESTION], response_schema_json=json.dumps(CHARGE))
+    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), timeout=5)
+    with pytest.raises(OutputInvalid, match="charge_id"):
+        await generate(channel, prompt)
+    with pytest.raises(OutputInvalid, match="charge_id"):
+        [event async for event in stream]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        (pb.Prompt(), "prompt.messages"),
+        (pb.Prompt(messages=[pb.ChatMessage()]), "prompt.messages[0].content"),
+        (pb.Prompt(messages=[QUESTION], temperature=3), "prompt.temperature"),
+        (pb.Prompt(messages=[QUESTION], response_schema_json="{"), "prompt.response_schema_json"),
+        (
+            pb.Prompt(messages=[QUESTION], tools=[pb.Tool(name="a", parameters_json="[]")]),
+            "prompt.tools[0].parameters_json",
+        ),
+        (pb.Prompt(messages=[QUESTION], tools=[pb.Tool(name="a"), pb.Tool(name="a")]), "prompt.tools"),
+        (pb.Prompt(messages=[QUESTION], tool_choice=pb.ToolChoice(tool_name="a")), "prompt"),
+        (
+            pb.Prompt(messages=[QUESTION], tool_choice=pb.ToolChoice(mode=pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED)),
+            "prompt",
+        ),
+    ],
+)
+async def test_a_bad_prompt_is_refused_by_the_name_of_its_field(
+    channel: Channel, prompt: pb.Prompt, field: str
+) -> None:
+    """JSON inside of fields is checked like the fields themselves (A3)."""
+    with pytest.raises(InvalidRequest) as refused:
+        await generate(channel, prompt)
+    assert [violation.field for violation in refused.value.violations] == [field]
+
+
+async def test_history_with_broken_arguments_is_refused(channel: Channel) -> None:
+    call = pb.ToolCall(id="1", name="a", arguments_json="[]")
+    said = pb.ChatMessage(assistant=pb.AssistantMessage(tool_calls=[call]))
+    with pytest.raises(InvalidRequest) as refused:
+        await generate(channel, pb.Prompt(messages=[said, QUESTION]))
+    [violation] = refused.value.violations
+    assert violation.field == "prompt.messages[0].assistant.tool_calls[0].arguments_json"
+
+
+async def test_an_unknown_alias_is_not_found(channel: Channel) -> None:
+    with pytest.raises(NotFound):
+        await generate(channel, pb.Prompt(model="gpt", messages=[QUESTION]))
+
+
+async def test_the_models_are_listed_with_what_they_are(channel: Channel) -> None:
+    listed = await channel.unary(Models.ListModels, pb.ListModelsRequest(), timeout=5)
+    [model] = listed.models
+    assert (model.alias, model.provider, model.offline) == ("default", "offline", True)
+    assert "not a language model" in model.description
+
+
+async def test_the_scope_is_needed(channel: Channel) -> None:
+    with pytest.raises(ScopeMissing):
+        await generate(channel, pb.Prompt(messages=[QUESTION]), ("x-graphmesh-scopes", "model.read"))

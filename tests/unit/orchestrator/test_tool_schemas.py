@@ -1,0 +1,202 @@
+"""Tools for models, made of RPCs: the schema is the contract's, and nothing but the request is in it (D1, E1, H2)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphmesh.billing.v1 import BillingService, RefundRequest
+from graphmesh.common.v1 import Money
+from graphmesh.crm.v1 import CrmService
+from graphmesh.model.v1 import ModelService
+from graphmesh.retrieval.v1 import RetrievalService
+from graphmesh.sql.v1 import SqlService
+from graphmesh.ticketing.v1 import TicketingService
+from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_orchestrator.tool_schemas import NOT_A_MODELS, ToolSchema, tool_schema, tool_schemas
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+SERVICES = (BillingService, CrmService, RetrievalService, SqlService, TicketingService)
+TOOLS = [tool for service in SERVICES for tool in tool_schemas(service)]
+REFUND = tool_schema(BillingService.Refund)
+GOOD = {"charge_id": "ch_1", "amount": {"currency_code": "EUR", "amount_minor": 500}, "cause": "came broken"}
+
+each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+
+
+def objects(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema of an object inside of `schema`."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield schema
+        for inner in schema.values():
+            yield from objects(inner)
+
+
+@each_tool
+def test_every_tool_has_a_valid_schema_in_the_words_of_the_proto(tool: ToolSchema[Any]) -> None:
+    """Closed on every level, with a description of the tool and of each field."""
+    Draft202012Validator.check_schema(tool.parameters)
+    assert tool.description
+    assert "Reasons:" not in tool.description
+    for schema in objects(tool.parameters):
+        assert schema["additionalProperties"] is False
+        assert all(field.get("description") for field in schema["properties"].values())
+
+
+@each_tool
+def test_no_tool_has_a_field_for_what_the_call_carries(tool: ToolSchema[Any]) -> None:
+    """Effect key, tenant and run are the orchestrator's to say (E1)."""
+    fields = {name for schema in objects(tool.parameters) for name in schema["properties"]}
+    assert not fields & (NOT_A_MODELS | {"idempotency-key"})
+
+
+def test_the_rules_of_the_proto_are_in_the_schema() -> None:
+    assert REFUND.openai["function"]["name"] == "billing_Refund"
+    assert REFUND.parameters["required"] == ["charge_id", "amount", "cause"]
+    properties = REFUND.parameters["properties"]
+    assert properties["charge_id"] == {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        "description": "The charge to give money back of.",
+    }
+    assert (properties["cause"]["minLength"], properties["cause"]["maxLength"]) == (1, 500)
+    amount_minor = properties["amount"]["properties"]["amount_minor"]
+    assert (amount_minor["type"], amount_minor["maximum"]) == ("integer", 10**15)
+
+
+def test_only_rpcs_that_are_for_models_become_tools() -> None:
+    with pytest.raises(ValueError, match=r"billing\.Charge is not for models"):
+        tool_schema(BillingService.Charge)
+    assert "billing_Charge" not in {tool.name for tool in tool_schemas(BillingService)}
+    assert tool_schemas(ModelService) == []
+
+
+def test_arguments_become_the_request() -> None:
+    amount = Money(currency_code="EUR", amount_minor=500)
+    assert REFUND.parse(GOOD) == RefundRequest(charge_id="ch_1", amount=amount, cause="came broken")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        ({**GOOD, "idempotency_key": "k", "tenant": "shop"}, {"idempotency_key", "tenant"}),
+        ({**GOOD, "amount": {**GOOD["amount"], "vat": 1}}, {"amount.vat"}),  # type: ignore[dict-item]
+        ({**GOOD, "chargeId": "ch_2"}, {"chargeId"}),
+        ({}, {"charge_id", "amount", "cause"}),
+        ({**GOOD, "cause": ""}, {"cause"}),
+        ({**GOOD, "charge_id": "../ch"}, {"charge_id"}),
+        ({**GOOD, "amount": {"currency_code": "EUR", "amount_minor": "500"}}, {"amount.amount_minor"}),
+        ({**GOOD, "amount": {"currency_code": "EUR", "amount_minor": -5}}, {"amount"}),
+    ],
+)
+def test_bad_arguments_are_refused_by_the_names_of_their_fields(arguments: dict[str, Any], fields: set[str]) -> None:
+    """The unknown ones too; and rules that no JSON Schema can say are held all the same (the last case)."""
+    with pytest.raises(InvalidRequest) as refused:
+        REFUND.parse(arguments)
+    assert {violation.field for violation in refused.value.violations} == fields
+
+
+def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that fit `schema`, which is one that `tool_schema` makes."""
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            return _objects(schema)
+        case "object":
+            inner = schema.get("additionalProperties", {"type": "string"})
+            names = values(schema.get("propertyNames", {"type": "string", "minLength": 1}))
+            return st.dictionaries(names, values(inner), max_size=3)
+        case "array":
+            unique = repr if schema.get("uniqueItems") else None
+            return st.lists(values(schema["items"]), min_size=schema.get("minItems", 0), max_size=3, unique_by=unique)
+        case "integer":
+            return st.integers(schema["minimum"], schema["maximum"])
+        case "number":
+            return st.floats(schema.get("minimum", 0), schema.get("maximum", 1), width=32)
+        case "boolean":
+            return st.booleans()
+        case _:
+            return _strings(schema)
+
+
+def _strings(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    if schema.get("format") == "date-time":
+        return st.just("2026-01-02T03:04:05Z")
+    if schema.get("format") == "email":
+        return st.just("ana@example.org")
+    low, high = schema.get("minLength", 0), schema.get("maxLength", 50)
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"], fullmatch=True).filter(lambda text: low <= len(text) <= high)
+    letters = st.characters(codec="utf-8", exclude_characters="\0")
+    return st.text(letters, min_size=low, max_size=min(high, low + 20))
+
+
+def _objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    fields = {name: values(inner) for name, inner in schema["properties"].items()}
+    required = {name: fields.pop(name) for name in schema["required"]}
+    return st.fixed_dictionaries(required, optional=fields)
+
+
+@each_tool
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_fits_the_schema_makes_a_request_and_comes_back(tool: ToolSchema[Any], data: st.DataObject) -> None:
+    """Parsing loses nothing: the request, written out again, parses to itself. It is refused only where a rule of the
+    proto says more than the schema can."""
+    arguments = data.draw(values(tool.parameters))
+    Draft202012Validator(tool.parameters).validate(arguments)
+    try:
+        request = tool.parse(arguments)
+    except InvalidRequest:
+        event("refused by a rule that the schema cannot say")
+        return
+    assert tool.parse(written(request)) == request
+
+
+@each_tool
+@settings(max_examples=10, deadline=None)
+@given(data=st.data(), name=st.from_regex("[a-z_]{1,20}", fullmatch=True))
+def test_an_unknown_field_is_refused_by_name(tool: ToolSchema[Any], data: st.DataObject, name: str) -> None:
+    assume(name not in tool.parameters["properties"])
+    arguments = data.draw(values(tool.parameters))
+    with pytest.raises(InvalidRequest) as refused:
+        tool.parse({**arguments, name: 1})
+    assert name in {violation.field for violation in refused.value.violations}
+
+
+def written(message: Message) -> dict[str, Any]:
+    """`message` as a model writes it: 64-bit integers are numbers, masks are lists; protobuf has strings for both."""
+    return {field.name: _written(field, value) for field, value in message.ListFields()}
+
+
+def _written(field: FieldDescriptor, value: Any) -> Any:
+    if isinstance(value, FieldMask):
+        return list(value.paths)
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return dict(value)
+    if field.is_repeated:
+        return [_single(field, each) for each in value]
+    return _single(field, value)
+
+
+def _single(field: FieldDescriptor, value: Any) -> Any:
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name
+    return written(value) if isinstance(value, Message) else value
+
+
+def test_a_field_mask_is_a_list_of_names() -> None:
+    tool = tool_schema(CrmService.UpdateCustomer)
+    changes = {"customer_id": "cu_1", "customer": {"phone": "+49 1"}, "reason": "asked", "update_mask": ["phone"]}
+    assert list(tool.parse(changes).update_mask.paths) == ["phone"]
+    with pytest.raises(InvalidRequest, match="must name only"):
+        tool.parse({**changes, "update_mask": ["customer_id"]})
