@@ -23,6 +23,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "up": Entry("graphmesh_cli.up:up", "Start the whole mesh on this machine and keep it running."),
+    "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
+    "import": Entry("graphmesh_cli.bulk:import_rows", "Call an RPC once for each row of a file or a query."),
 }
 
 

@@ -1,0 +1,61 @@
+"""The files of a new service, rendered from the templates beside this module."""
+
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from graphmesh_cli.new_service.words import Words
+
+TEMPLATES = {
+    "contract.proto": "protos/graphmesh/$service/v1/$service.proto",
+    "pyproject.toml": "services/$service/pyproject.toml",
+    "__init__.py": "services/$service/graphmesh_$service/__init__.py",
+    "__main__.py": "services/$service/graphmesh_$service/__main__.py",
+    "convert.py": "services/$service/graphmesh_$service/convert.py",
+    "domain.py": "services/$service/graphmesh_$service/domain.py",
+    "errors.py": "services/$service/graphmesh_$service/errors.py",
+    "lifecycle.py": "services/$service/graphmesh_$service/lifecycle.py",
+    "migration.py": "services/$service/graphmesh_$service/migrations/${service}_0001_initial.py",
+    "port.py": "services/$service/graphmesh_$service/$resources.py",
+    "port_sql.py": "services/$service/graphmesh_$service/${resources}_sql.py",
+    "py.typed": "services/$service/graphmesh_$service/py.typed",
+    "servicer.py": "services/$service/graphmesh_$service/servicer.py",
+    "settings.py": "services/$service/graphmesh_$service/settings.py",
+    "test_unit.py": "tests/unit/$service/test_${resource}_rules.py",
+    "test_contract.py": "tests/contract/$service/test_$resources.py",
+    "test_integration.py": "tests/integration/$service/test_${service}_server.py",
+}
+"""Each template, and the path of the file that it becomes."""
+PLACEHOLDER = Words("zz_service", "zz_resource")
+"""Words that occur in no template."""
+
+
+def rendered(words: Words) -> dict[Path, str]:
+    """Every file of the service by its path in the repository.
+
+    Raises:
+        BadName: the resource is called like something that the code uses.
+    """
+    words.check_unused(text for path, text in _rendered(PLACEHOLDER).items() if path.suffix == ".py")
+    return _rendered(words)
+
+
+def _rendered(words: Words) -> dict[Path, str]:
+    values = words.substitutions
+    return {
+        Path(Template(path).substitute(values)): Template(_template(name)).substitute(values)
+        for name, path in TEMPLATES.items()
+    }
+
+
+def _template(name: str) -> str:
+    return files(__package__).joinpath("templates", f"{name}.tmpl").read_text()
+
+
+def format_python(folder: Path, config: Path) -> None:
+    """Sort imports and wrap lines: where both go depends on how long the service's words are."""
+    ruff = (sys.executable, "-m", "ruff")
+    for command in (("check", "--fix-only", "--select=I"), ("format",)):
+        subprocess.run([*ruff, *command, "--quiet", f"--config={config}", str(folder)], check=True)

@@ -1,0 +1,47 @@
+"""Writing many files, or none."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def write_all(root: Path, files: Mapping[Path, str], prepare: Callable[[Path], None]) -> None:
+    """Write `files`, by their paths in `root`, after `prepare` has seen them in a folder of their own.
+
+    When anything fails, nothing is left behind: new files and folders are gone, and replaced files are as before.
+    """
+    with tempfile.TemporaryDirectory(prefix=".new-service-", dir=root) as temporary:
+        staged, replaced = Path(temporary) / "new", Path(temporary) / "old"
+        for path, text in files.items():
+            _parent(staged / path).write_text(text)
+        prepare(staged)
+        try:
+            for path in files:
+                if (root / path).exists():
+                    shutil.copy2(root / path, _parent(replaced / path))
+                (staged / path).replace(_parent(root / path))
+        except BaseException:
+            _undo(root, files, replaced)
+            raise
+
+
+def _parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _undo(root: Path, files: Mapping[Path, str], replaced: Path) -> None:
+    for path in files:
+        if (replaced / path).exists():
+            (replaced / path).replace(root / path)
+        else:
+            (root / path).unlink(missing_ok=True)
+            _prune((root / path).parent, root)
+
+
+def _prune(folder: Path, root: Path) -> None:
+    """Remove a folder, and those around it, as far as they are empty."""
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
