@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from graphmesh_contracts import MethodPolicy, Overrides, method_policy
 
 from graphmesh_chassis import metadata
-from graphmesh_chassis.calls import Call
+from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.errors import UnknownMethod
 from graphmesh_chassis.hooks import Hook, decode
 from graphmesh_chassis.status import to_grpc
@@ -55,7 +55,7 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         behaviours = _Behaviours(behaviour_of(handler), behaviour_of(traced), self._tracing)
         around = _streaming if handler.response_streaming else _unary
         # Requests arrive as bytes: what cannot be decoded is the caller's error, not the server's.
-        return with_behaviour(handler, around(method, hooks, behaviours), None)
+        return with_behaviour(handler, around(method, hooks, behaviours), None, serialized)
 
 
 @dataclass(frozen=True)

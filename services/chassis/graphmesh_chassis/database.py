@@ -130,6 +130,8 @@ def _sqlite(url: str) -> AsyncEngine:
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, hide_parameters=True)
+    # With it, a connection whose task is cancelled twice is closed by a task that nothing ever ends.
+    engine.sync_engine.dialect.has_terminate = False
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:

@@ -5,6 +5,7 @@ repeat gets the stored outcome, be it a response or an error of the caller's; no
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's SQLSTATE for a wait that ran into `lock_timeout`."""
 RETRY_AFTER = 0.2
 """Seconds after which a repeat of a call that is under way may ask again."""
+LATEST = 1000
+"""How many outcomes a process keeps at hand."""
 
 table = sa.Table(
     "effects",
@@ -109,14 +112,18 @@ class Effect(Generic[PortT]):
 
 
 class InFlight:
-    """The keys that this process works on, so that a repeat waits for the first and shares its outcome."""
+    """The keys that this process works on and its latest outcomes: a repeat waits for the first and shares its outcome.
+
+    The outcomes, which are stored before they get here, spare the database a storm of repeats.
+    """
 
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, str], asyncio.Future[Outcome | None]] = {}
+        self._latest: deque[tuple[str, str]] = deque()
 
     @asynccontextmanager
     async def turn(self, call: Call) -> AsyncIterator[asyncio.Future[Outcome | None]]:
-        """Hold the key of `call` while the body runs; the body sets the outcome, once that is stored.
+        """Hold the key of `call` while the body runs; the body sets the outcome, as soon as that is stored.
 
         Raises:
             IdempotencyKeyInUse: the first has taken more than half of the time that this call has.
@@ -133,23 +140,29 @@ class InFlight:
         try:
             yield mine
         finally:
-            del self._outcomes[key]
-            if not mine.done():
+            if mine.done():
+                self._remember(key)
+            else:
+                del self._outcomes[key]
                 mine.set_result(None)
+
+    def _remember(self, key: tuple[str, str]) -> None:
+        self._latest.append(key)
+        if len(self._latest) > LATEST:
+            del self._outcomes[self._latest.popleft()]
 
 
 def in_use(call: Call) -> IdempotencyKeyInUse:
     return IdempotencyKeyInUse(key=call.effect_key, retry_after=RETRY_AFTER)
 
 
-async def claim(connection: AsyncConnection, call: Call) -> None:
-    """Write the key of `call`, or end the call with the outcome that is stored under it.
+async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
+    """Write the key of `call`; returns the outcome that is stored under it where there is one already.
 
     On PostgreSQL the insert waits for another transaction that has written the same key, at most for `lock_timeout`.
 
     Raises:
         IdempotencyKeyInUse: another process still works on it.
-        As `Outcome.repeat`: it has an outcome.
     """
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {
@@ -170,9 +183,10 @@ async def claim(connection: AsyncConnection, call: Call) -> None:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             raise in_use(call) from error
         raise
-    if inserted is None:
-        stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
-        Outcome(stored.fingerprint, stored.response, stored.error).repeat(call)
+    if inserted is not None:
+        return None
+    stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
+    return Outcome(stored.fingerprint, stored.response, stored.error)
 
 
 async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:

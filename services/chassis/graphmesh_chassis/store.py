@@ -65,7 +65,9 @@ class SqlStore(Generic[PortT]):
         refusal: CallerError | None = None
         async with self._in_flight.turn(call) as outcome:
             async with self._database.transaction() as connection:
-                await claim(connection, call)
+                if stored := await claim(connection, call):
+                    outcome.set_result(stored)
+                    stored.repeat(call)
                 effect = Effect(self._port(connection, call.caller.tenant), call)
                 try:
                     async with connection.begin_nested():

@@ -91,12 +91,12 @@ def behaviour_of(handler: Handler) -> Any:
     return next(behaviour for behaviour in behaviours if behaviour is not None)
 
 
-def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any) -> Handler:
-    """A handler of the same arity and serializer with another behaviour."""
+def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any, serializer: Any) -> Handler:
+    """A handler of the same arity with another behaviour."""
     incoming = "stream" if handler.request_streaming else "unary"
     outgoing = "stream" if handler.response_streaming else "unary"
     make = getattr(grpc, f"{incoming}_{outgoing}_rpc_method_handler")
-    made: Handler = make(behaviour, deserializer, handler.response_serializer)
+    made: Handler = make(behaviour, deserializer, serializer)
     return made
 
 
@@ -128,7 +128,8 @@ def _wrapped(handler: Handler, around: Callable[[], AbstractContextManager[None]
             async for response in inner(request, context):
                 yield response
 
-    return with_behaviour(handler, stream if handler.response_streaming else unary, handler.request_deserializer)
+    behaviour = stream if handler.response_streaming else unary
+    return with_behaviour(handler, behaviour, handler.request_deserializer, handler.response_serializer)
 
 
 class _PassingOn(AbstractContextManager[None]):
