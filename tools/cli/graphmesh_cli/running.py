@@ -21,6 +21,8 @@ from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFol
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"
+DATA_FILES = {ORCHESTRATOR: {"CHECKPOINTS": "checkpoints.db"}, "sql": {"SAMPLE": "sample-warehouse.db"}}
+"""What a server keeps in files beside its database, by the setting that names the file."""
 STOP_WITHIN = 15.0
 """Seconds; more than servers take to drain."""
 MEMBERS_WITHIN = 15.0
@@ -132,18 +134,16 @@ def _server(
 
 
 def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folder: StateFolder) -> dict[str, str]:
-    """What the mesh tells a server; a database that the user's own environment names stays."""
+    """What the mesh tells a server. Where its data is, the user's own environment may say otherwise."""
     prefix = f"GRAPHMESH_{name.upper()}_"
-    variables = {f"{prefix}LISTEN": place.target, f"{prefix}POLICY": service.overrides.dump()}
-    if f"{prefix}DATABASE_URL" not in os.environ:
-        variables[f"{prefix}DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.databases / name}.db"
+    data = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder.databases / name}.db"}
+    data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
+    told = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
+    told |= {"LISTEN": place.target, "POLICY": service.overrides.dump()}
     if name == ORCHESTRATOR:
-        variables[f"{prefix}MESH"] = reachable(mesh.mesh)
-        variables[f"{prefix}CHECKPOINTS"] = str(folder.databases / "checkpoints.db")
-        variables[f"{prefix}TOOL_POLICIES"] = json.dumps(
-            {tool.service: asdict(tool.overrides) for tool in mesh.services.values()}
-        )
-    return variables
+        policies = {tool.service: asdict(tool.overrides) for tool in mesh.services.values()}
+        told |= {"MESH": reachable(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
+    return {f"{prefix}{setting}": value for setting, value in told.items()}
 
 
 def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
