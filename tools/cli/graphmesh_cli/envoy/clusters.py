@@ -90,7 +90,7 @@ def health_check(service: str) -> Document:
 
 
 def http2() -> Document:
-    """A ping goes only before a call over a connection that was idle: gRPC servers hang up on those who ping for nothing."""
+    """A ping goes only before a call over an idle connection: gRPC servers hang up on those who ping for nothing."""
     keepalive = {"connection_idle_interval": "10s", "timeout": "2s"}
     return {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(

@@ -1,6 +1,5 @@
 """The folder that Envoy runs in."""
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ def changed(folder: Path, files: Mapping[str, bytes]) -> list[str]:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Move what has changed into `folder`, a file at a time and each at once, which is what a running Envoy waits for."""
+    """Move what has changed into `folder`, file by file and each at once: moves are what a running Envoy watches for."""
     folder.mkdir(parents=True, exist_ok=True)
     names = changed(folder, files)
     for name in names:
@@ -27,5 +26,5 @@ def _holds(path: Path, content: bytes) -> bool:
 def _move(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as made:
         made.write(content)
-    os.chmod(made.name, 0o644)
-    os.replace(made.name, path)
+    Path(made.name).chmod(0o644)
+    Path(made.name).replace(path)

@@ -65,7 +65,7 @@ def method_route(cluster: str, method: MethodDescriptor, policy: MethodPolicy) -
 def deadline(timeout: float) -> Document:
     """The caller's `grpc-timeout`, or where it is longer or absent, the policy's.
 
-    `timeout` would cut streams and, unset, be 15 s; `idle_timeout`, unset, would cut a stream that is silent for 5 minutes.
+    Envoy's defaults would be 15 s until the whole answer is there, and 5 minutes of silence in a stream.
     """
     whole = {"max_stream_duration": seconds(timeout), "grpc_timeout_header_max": seconds(timeout)}
     return {"timeout": "0s", "idle_timeout": "0s", "max_stream_duration": whole}

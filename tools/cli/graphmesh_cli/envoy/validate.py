@@ -21,7 +21,7 @@ class EnvoyRefusal(ValueError):
 def validate(files: Mapping[str, bytes]) -> None:
     """Ask Envoy about the files, without starting it.
 
-    `--mode validate` does not read what xDS delivers, so what is validated is one static configuration of the same parts.
+    `--mode validate` does not open what xDS delivers, so it gets one static configuration of the same parts.
 
     Raises:
         EnvoyRefusal: it would not start on them, or would refuse an update to them.

@@ -1,0 +1,102 @@
+"""mesh.yaml: what it may say, and how it is refused (D1)."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphmesh_cli.mesh import MeshError, environments, load, parse
+from graphmesh_contracts import Overrides
+
+MESH_FILE = Path(__file__).parents[3] / "deploy/mesh.yaml"
+
+
+def raw(
+    environments: dict[str, Any] | None = None, edge: dict[str, Any] | None = None, **billing: Any
+) -> dict[str, Any]:
+    service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100, **billing}
+    return {
+        "edge": {"port": 1, "services": ["billing"], **(edge or {})},
+        "mesh": {"port": 2},
+        "admin": {"port": 3},
+        "services": {"billing": service},
+        "environments": environments or {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("mesh", "problem"),
+    [
+        (raw(replicas=0), "services.billing.replicas: Input should be greater than or equal to 1"),
+        (raw(port=70000), "services.billing.port: Input should be less than or equal to 65535"),
+        (raw(prot=5), "services.billing.prot: Extra inputs are not permitted"),
+        (raw(replicas=2, ports=[7]), "services.billing: 1 ports for 2 replicas"),
+        (raw(port=2), "mesh: used twice: 127.0.0.1:2"),
+        (raw(edge={"services": ["crm"]}), "mesh: edge.services: no service is called crm"),
+        (raw(service="graphmesh.billing.v1.CashService"), "the contracts have no graphmesh.billing.v1.CashService"),
+        (raw(policy={"maxConcurrency": 0}), "max_concurrency: must be greater than or equal to 1"),
+        (raw(policy={"cap": 2}), 'no field named "cap"'),
+        (raw(methods={"Charge": {"timeout": "0s"}}), "timeout: must be greater than 0s"),
+        (raw(methods={"Steal": {"timeout": "1s"}}), "graphmesh.billing.v1.BillingService has no method Steal"),
+    ],
+)
+def test_a_bad_mesh_names_the_field_and_the_rule(mesh: dict[str, Any], problem: str) -> None:
+    """Whoever edits mesh.yaml is told which field breaks which rule."""
+    with pytest.raises(MeshError) as refusal:
+        parse(mesh)
+    assert problem in str(refusal.value)
+
+
+def test_the_file_is_named(tmp_path: Path) -> None:
+    """A refusal begins with the file; text that is not YAML is refused like any other."""
+    path = tmp_path / "mesh.yaml"
+    for text in ("services: [", "", "- a list"):
+        path.write_text(text)
+        with pytest.raises(MeshError, match=str(path)):
+            load(path)
+
+
+def test_an_environment_is_laid_over() -> None:
+    """It changes what it names, field by field, and nothing else."""
+    over = {"big": {"services": {"billing": {"replicas": 3, "policy": {"maxConcurrency": 64}}}}}
+    mesh = raw(over, policy={"maxQueue": 5})
+    base, big = parse(mesh).services["billing"], parse(mesh, "big").services["billing"]
+    assert (base.replicas, base.service_policy.max_concurrency) == (1, 16)
+    assert (big.replicas, big.service_policy.max_concurrency, big.service_policy.max_queue) == (3, 64, 5)
+    assert big.port == base.port
+
+
+def test_an_unknown_environment_is_refused() -> None:
+    """A misspelt environment does not fall back to another one."""
+    with pytest.raises(MeshError, match="no environment 'prod'; there are: big"):
+        parse(raw({"big": {}}), "prod")
+
+
+def test_replicas_follow_on_from_the_port() -> None:
+    """On an IP address each replica has the next port; a name stands for all of its replicas."""
+    numbered, named = parse(raw(replicas=3)), parse(raw(replicas=3, address="billing.mesh"))
+    assert [at.port for at in numbered.services["billing"].replica_listeners] == [100, 101, 102]
+    assert [at.target for at in named.services["billing"].replica_listeners] == ["billing.mesh:100"]
+
+
+def test_a_moved_mesh_shares_no_port() -> None:
+    """The same mesh can run beside itself."""
+    ports = count(1000)
+    mesh = parse(raw(replicas=2)).moved(lambda: next(ports))
+    places = [mesh.edge, mesh.mesh, mesh.admin, *mesh.services["billing"].replica_listeners]
+    assert len({place.port for place in places}) == 5
+    assert all(place.port >= 1000 for place in places)
+
+
+def test_replicas_get_the_overrides_that_envoy_gets() -> None:
+    """What a replica is started with reads back as the same numbers."""
+    service = parse(raw(policy={"maxConcurrency": 2}, methods={"Charge": {"timeout": "3s"}})).services["billing"]
+    assert Overrides.parse(service.overrides.dump()) == service.overrides
+    assert service.method_policies["Charge"].timeout == 3
+
+
+@pytest.mark.parametrize("environment", ["", *environments(MESH_FILE)])
+def test_every_environment_of_the_project_is_valid(environment: str) -> None:
+    """deploy/mesh.yaml holds together in every environment."""
+    mesh = load(MESH_FILE, environment)
+    assert set(mesh.services) == {"orchestrator", "billing", "crm", "model", "retrieval", "sql", "ticketing"}

@@ -1,0 +1,144 @@
+"""What is rendered from a mesh (D1, D2)."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import descriptor_pb2
+from graphmesh_cli.envoy.folder import changed, write
+from graphmesh_cli.envoy.render import documents, render
+from graphmesh_cli.envoy.routes import NEVER_SENT, retries
+from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
+from graphmesh_cli.mesh import Mesh, load, parse
+from graphmesh_contracts import Idempotency, MethodPolicy
+
+ROOT = Path(__file__).parents[3]
+CHARGE = "/graphmesh.billing.v1.BillingService/Charge"
+
+
+def billing_mesh(**billing: Any) -> Mesh:
+    service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100, **billing}
+    places = {"edge": {"port": 1, "services": ["billing"]}, "mesh": {"port": 2}, "admin": {"port": 3}}
+    return parse({**places, "services": {"billing": service}})
+
+
+def cluster(mesh: Mesh) -> dict[str, Any]:
+    (found,) = documents(mesh)["cds.yaml"]["resources"]
+    return dict(found)
+
+
+def route(mesh: Mesh, path: str = CHARGE) -> dict[str, Any]:
+    (table,) = documents(mesh)["rds-mesh.yaml"]["resources"]
+    return next(one["route"] for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == path)
+
+
+def test_the_rendered_tree_is_fresh() -> None:
+    """deploy/rendered/envoy is what deploy/mesh.yaml and the protos say today."""
+    assert not changed(ROOT / "deploy/rendered/envoy", render(load(ROOT / "deploy/mesh.yaml")))
+
+
+def test_it_is_the_same_everywhere() -> None:
+    """Nothing of the machine, the folder or the run is in the files."""
+    files = render(billing_mesh())
+    assert files == render(billing_mesh())
+    assert not any(str(ROOT).encode() in content or str(Path.home()).encode() in content for content in files.values())
+
+
+def test_the_guard_lets_the_service_refuse() -> None:
+    """The cap grows with the replicas and lies above all that they admit."""
+    one, three = cluster(billing_mesh()), cluster(billing_mesh(replicas=3))
+    caps = [found["circuit_breakers"]["thresholds"][0]["max_requests"] for found in (one, three)]
+    assert caps[1] - caps[0] == 2 * (16 + 1024)
+    assert caps[0] > 16 + 1024
+
+
+def test_the_breaker_is_the_policy_s() -> None:
+    """Failures, cooling period and its maximum, whole replicas at once, and no panic routing to broken ones."""
+    found = cluster(billing_mesh(policy={"breaker": {"consecutiveFailures": 7, "coolingPeriod": "0.5s"}}))
+    outliers = found["outlier_detection"]
+    assert (outliers["consecutive_gateway_failure"], outliers["base_ejection_time"]) == (7, "0.5s")
+    assert (outliers["max_ejection_time"], outliers["max_ejection_percent"]) == ("30s", 100)
+    assert outliers["successful_active_health_check_uneject_host"] is False
+    assert found["common_lb_config"]["healthy_panic_threshold"]["value"] == 0
+
+
+def test_a_route_has_the_method_s_timeout_and_no_other() -> None:
+    """Envoy's own 15 seconds for a route and 5 minutes for a silent stream are switched off."""
+    action = route(billing_mesh(methods={"Charge": {"timeout": "3.25s"}}))
+    assert action["max_stream_duration"] == {"max_stream_duration": "3.25s", "grpc_timeout_header_max": "3.25s"}
+    assert (action["timeout"], action["idle_timeout"]) == ("0s", "0s")
+
+
+@pytest.mark.parametrize(
+    ("idempotency", "attempts", "retried"),
+    [
+        (Idempotency.READ, 3, 2),
+        (Idempotency.EFFECT, 3, 2),
+        (Idempotency.EFFECT, 1, None),
+        (Idempotency.UNKNOWN, 3, None),
+    ],
+)
+def test_retries(idempotency: Idempotency, attempts: int, retried: int | None) -> None:
+    """Only what was never sent, only where the contract says what a repeat does, and no more often than it allows (D4)."""
+    policy = MethodPolicy(idempotency, 1.0, attempts, frozenset(), needs_approval=False, visible_to_models=False)
+    rendered = retries(policy).get("retry_policy")
+    assert (rendered and rendered["num_retries"]) == retried
+    assert not rendered or rendered["retry_on"] == NEVER_SENT
+
+
+def test_the_edge_has_only_its_services() -> None:
+    """Clients reach the orchestrator, reflection and health: no route leads anywhere else (A6)."""
+    mesh = load(ROOT / "deploy/mesh.yaml")
+    (table,) = documents(mesh)["rds-edge.yaml"]["resources"]
+    routes = [one for one in table["virtual_hosts"][0]["routes"] if "route" in one]
+    assert {one["route"]["cluster"] for one in routes} == {"orchestrator"}
+    names = {one["match"].get("path", one["match"].get("prefix")).split("/")[1] for one in routes} - {""}
+    assert {name.partition(".")[0] for name in names} == {"graphmesh", "grpc"}
+
+
+def test_every_method_has_a_route_in_the_mesh() -> None:
+    """No method of any service is forgotten, and the rest is refused with a sentence."""
+    mesh = load(ROOT / "deploy/mesh.yaml")
+    (table,) = documents(mesh)["rds-mesh.yaml"]["resources"]
+    *known, last = table["virtual_hosts"][0]["routes"]
+    methods = {
+        f"/{method.containing_service.full_name}/{method.name}"
+        for service in mesh.services.values()
+        for method in service.descriptor.methods
+    }
+    assert {one["match"]["path"] for one in known} == methods
+    assert last["direct_response"]["status"] == 404
+
+
+def test_descriptors_hold_what_json_needs() -> None:
+    """The transcoder finds every imported file before the file that imports it, and the types of error details."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(render(billing_mesh())["descriptors.binpb"]).file
+    seen: set[str] = set()
+    for file in files:
+        assert set(file.dependency) <= seen
+        seen.add(file.name)
+    assert {"google/rpc/error_details.proto", "graphmesh/billing/v1/billing.proto"} <= seen
+
+
+def test_envoy_accepts_it() -> None:
+    """The project's own files, judged by the real binary."""
+    validate(render(load(ROOT / "deploy/mesh.yaml")))
+
+
+@pytest.mark.parametrize("name", ["cds.yaml", "lds.yaml", "rds-mesh.yaml"])
+def test_envoy_judges_what_xds_delivers(name: str) -> None:
+    """A fault in a file that `--mode validate` alone would not open is found."""
+    files = render(billing_mesh())
+    document = yaml.safe_load(files[name])
+    document["resources"][0]["no_such_field"] = 1
+    with pytest.raises(EnvoyRefusal, match="no_such_field"):
+        validate({**files, name: yaml.safe_dump(document).encode()})
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    """One number in mesh.yaml is one file for Envoy to read again."""
+    assert set(write(tmp_path, render(billing_mesh()))) == set(render(billing_mesh()))
+    assert write(tmp_path, render(billing_mesh(policy={"maxConcurrency": 9}))) == ["cds.yaml"]
+    assert write(tmp_path, render(billing_mesh(policy={"maxConcurrency": 9}))) == []
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
