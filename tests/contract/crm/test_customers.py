@@ -1,5 +1,6 @@
 """Every keeper of customers behaves alike: in memory, on SQLite, on PostgreSQL (C5, F5)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -165,6 +166,25 @@ async def test_an_update_on_an_old_version_changes_nothing(opened: Opened) -> No
         assert (await customers.customer("cu_1")).profile.phone == "1"
         _, changes = await updates.revise(customers, "cu_1", {"phone": "3"}, expected_version=0, reason="r", author="a")
         assert [(change.version, change.old, change.new) for change in changes] == [(3, "1", "3")]
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
+    """Two decide on version 1 at the same time: the second sees what the first has made of it."""
+    async with opened() as customers:
+        await customers.add_customer(customer(1))
+
+    async def second() -> None:
+        async with opened() as customers:
+            await updates.revise(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
+
+    async with opened() as customers:
+        await customers.customer("cu_1", hold=True)
+        waiting = asyncio.create_task(second())
+        assert not (await asyncio.wait({waiting}, timeout=0.3))[0]
+        await updates.revise(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
+    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+        await waiting
 
 
 async def test_the_history_is_complete_and_newest_first(opened: Opened) -> None:

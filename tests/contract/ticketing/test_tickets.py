@@ -159,6 +159,25 @@ async def test_an_update_on_an_old_version_changes_nothing(opened: Opened) -> No
     assert (stored.assignee, stored.priority, stored.version) == ("ana", Priority.LOW, 2)
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
+    """Two decide on version 1 at the same time: the second sees what the first has made of it."""
+    async with opened() as tickets:
+        await tickets.add_ticket(ticket(1001))
+
+    async def second() -> None:
+        async with opened() as tickets:
+            await desk.update(tickets, 1001, {"assignee": "bo"}, expected_version=1)
+
+    async with opened() as tickets:
+        await tickets.ticket(1001, hold=True)
+        waiting = asyncio.create_task(second())
+        assert not (await asyncio.wait({waiting}, timeout=0.3))[0]
+        await desk.update(tickets, 1001, {"assignee": "ana"}, expected_version=1)
+    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+        await waiting
+
+
 async def test_a_closed_ticket_takes_nothing_more(opened: Opened) -> None:
     async with opened() as tickets:
         await tickets.add_ticket(ticket(1001))
