@@ -163,6 +163,19 @@ async def test_signal_stops_everything(mesh_file: Path, state: Path, number: sig
         assert not (state / "mesh.json").exists()
 
 
+async def test_second_signal_insists(mesh_file: Path, state: Path) -> None:
+    """A process that does not answer to SIGTERM holds the end up only until one asks again."""
+    async with up(mesh_file, state) as process:
+        known = StateFolder(state).read()
+        psutil.Process(known.processes["model"].pid).suspend()
+        process.send_signal(signal.SIGINT)
+        await until(lambda: not psutil.pid_exists(known.processes["billing-1"].pid))
+        assert process.returncode is None
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(5):
+            assert await process.wait() == 0
+
+
 async def test_death_is_shown_and_ends_the_mesh(mesh_file: Path, state: Path) -> None:
     """Who died, how, and its last lines; then nothing is left and the exit code says that something was wrong."""
     async with up(mesh_file, state) as process:
