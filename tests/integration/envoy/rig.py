@@ -41,7 +41,7 @@ class Seen:
     """Seconds until the deadline that it was given."""
 
 
-class Replica(health_pb2_grpc.HealthServicer):
+class Replica(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_health has no types.
     """One replica of the shelf. `answer` decides what unary calls do, `health` what health checks hear."""
 
     def __init__(self) -> None:
@@ -71,15 +71,10 @@ class Replica(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=self.health)
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        unary = grpc.unary_unary_rpc_method_handler
-        methods = {
-            method: (grpc.unary_stream_rpc_method_handler if method == "ListBooks" else unary)(
-                self.books if method == "ListBooks" else self.unary,
-                request_deserializer=type(shelf.message(f"{method}Request")).FromString,
-                response_serializer=lambda response: response.SerializeToString(),
-            )
-            for method in shelf.METHODS
+        methods: dict[str, Any] = {
+            method: grpc.unary_unary_rpc_method_handler(self.unary, **coding(method)) for method in shelf.UNARY
         }
+        methods["ListBooks"] = grpc.unary_stream_rpc_method_handler(self.books, **coding("ListBooks"))
         return grpc.method_handlers_generic_handler(shelf.SERVICE, methods)
 
     def _note(self, request: Any, context: Any) -> None:
@@ -99,10 +94,21 @@ class Replica(health_pb2_grpc.HealthServicer):
             await server.stop(None)
 
 
+def coding(method: str) -> dict[str, Any]:
+    return {
+        "request_deserializer": shelf.type_of(f"{method}Request").FromString,
+        "response_serializer": lambda response: response.SerializeToString(),
+    }
+
+
 async def answer(request: Any, context: Any) -> Any:
-    method = type(request).__name__.removesuffix("Request")
-    fields = {"GetBook": {"book_id": "book"}, "PutBook": {"length": len(getattr(request, "text", ""))}}.get(method, {})
-    return shelf.message(f"{method}Response", **fields)
+    match type(request).__name__:
+        case "GetBookRequest":
+            return shelf.message("GetBookResponse", book_id="book")
+        case "PutBookRequest":
+            return shelf.message("PutBookResponse", length=len(request.text))
+        case _:
+            return shelf.message("BurnBookResponse")
 
 
 def refusing(code: grpc.StatusCode, message: str = "as the test says", **trailing: str) -> Answer:
@@ -145,36 +151,42 @@ class Caller:
         **fields: Any,
     ) -> Outcome:
         """One unary call, told as an outcome."""
-        began = time.monotonic()
-        rpc = self._channel.unary_unary(
-            shelf.path(method),
-            lambda request: request.SerializeToString(),
-            type(shelf.message(f"{method}Response")).FromString,
-        )
-        under_way = rpc(
-            shelf.message(f"{method}Request", **fields), timeout=timeout, metadata=tuple((headers or {}).items())
-        )
-        response = None
-        with suppress(grpc.aio.AioRpcError):
-            response = await under_way
-        initial, trailing = await under_way.initial_metadata(), await under_way.trailing_metadata()
-        return Outcome(
-            code=await under_way.code(),
-            details=await under_way.details() or "",
-            initial=dict(initial or ()),
-            trailing=dict(trailing or ()),
-            response=response,
-            seconds=time.monotonic() - began,
-        )
+        return await outcome(self.begin(method, timeout, headers, **fields))
 
-    def raw(self, path: str) -> Any:
-        """A call of any path, with empty messages."""
-        return self._channel.unary_unary(path)(b"", timeout=10)
+    def begin(
+        self, method: str, timeout: float | None = 10, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> Any:
+        """One unary call, under way."""
+        request = shelf.message(f"{method}Request", **fields).SerializeToString()
+        parse = shelf.type_of(f"{method}Response").FromString
+        rpc: Any = self._channel.unary_unary(shelf.path(method), response_deserializer=parse)
+        return rpc(request, timeout=timeout, metadata=tuple((headers or {}).items()))
+
+    def raw(self, path: str, request: bytes = b"") -> Any:
+        """A call of any path."""
+        rpc: Any = self._channel.unary_unary(path)
+        return rpc(request, timeout=10)
 
     def books(self, timeout: float | None = None) -> Any:
         """The stream of ListBooks."""
-        parse = type(shelf.message("ListBooksResponse")).FromString
-        return self._channel.unary_stream(shelf.path("ListBooks"), response_deserializer=parse)(b"", timeout=timeout)
+        parse = shelf.type_of("ListBooksResponse").FromString
+        rpc: Any = self._channel.unary_stream(shelf.path("ListBooks"), response_deserializer=parse)
+        return rpc(b"", timeout=timeout)
+
+
+async def outcome(under_way: Any) -> Outcome:
+    """Wait for the end of a call, whichever it is."""
+    began, response = time.monotonic(), None
+    with suppress(grpc.aio.AioRpcError):
+        response = await under_way
+    return Outcome(
+        code=await under_way.code(),
+        details=await under_way.details() or "",
+        initial=dict(await under_way.initial_metadata() or ()),
+        trailing=dict(await under_way.trailing_metadata() or ()),
+        response=response,
+        seconds=time.monotonic() - began,
+    )
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from graphmesh_cli.envoy.descriptors import with_imports
 
 PACKAGE = "graphmesh.shelf.v1"
 SERVICE = f"{PACKAGE}.ShelfService"
-METHODS = ("GetBook", "PutBook", "BurnBook", "ListBooks")
+UNARY = ("GetBook", "PutBook", "BurnBook")
 
 
 def _compiled() -> descriptor_pb2.FileDescriptorProto:
@@ -40,8 +40,12 @@ def _loaded() -> FileDescriptor:
 FILE = _loaded() if PACKAGE not in sys.modules else descriptor_pool.Default().FindFileByName("shelf.proto")
 
 
+def type_of(message: str) -> Any:
+    return message_factory.GetMessageClass(FILE.message_types_by_name[message])
+
+
 def message(name: str, **fields: Any) -> Any:
-    return message_factory.GetMessageClass(FILE.message_types_by_name[name])(**fields)
+    return type_of(name)(**fields)
 
 
 def path(method: str) -> str:

@@ -178,6 +178,13 @@ async def test_grpc_web(rig: Rig) -> None:
     assert b"grpc-status:0" in reply.body
 
 
+async def test_health_through_the_edge(rig: Rig) -> None:
+    """Whoever stands in front asks the edge, and its service answers; the mesh has one for each service instead."""
+    assert await rig.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
+    with pytest.raises(grpc.aio.AioRpcError):
+        await rig.call.raw("/grpc.health.v1.Health/Check")
+
+
 async def test_what_happened_is_logged(rig: Rig) -> None:
     """Each call is a line of JSON with the run and the trace that it belongs to."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

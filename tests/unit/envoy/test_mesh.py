@@ -11,9 +11,10 @@ from graphmesh_contracts import Overrides
 MESH_FILE = Path(__file__).parents[3] / "deploy/mesh.yaml"
 
 
-def raw(
-    environments: dict[str, Any] | None = None, edge: dict[str, Any] | None = None, **billing: Any
-) -> dict[str, Any]:
+Raw = dict[str, Any]
+
+
+def raw(environments: Raw | None = None, edge: Raw | None = None, **billing: Any) -> Raw:
     service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100, **billing}
     return {
         "edge": {"port": 1, "services": ["billing"], **(edge or {})},
@@ -40,7 +41,7 @@ def raw(
         (raw(methods={"Steal": {"timeout": "1s"}}), "graphmesh.billing.v1.BillingService has no method Steal"),
     ],
 )
-def test_a_bad_mesh_names_the_field_and_the_rule(mesh: dict[str, Any], problem: str) -> None:
+def test_a_bad_mesh_names_the_field_and_the_rule(mesh: Raw, problem: str) -> None:
     """Whoever edits mesh.yaml is told which field breaks which rule."""
     with pytest.raises(MeshError) as refusal:
         parse(mesh)

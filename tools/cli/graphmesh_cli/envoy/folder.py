@@ -11,7 +11,7 @@ def changed(folder: Path, files: Mapping[str, bytes]) -> list[str]:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Move what has changed into `folder`, file by file and each at once: moves are what a running Envoy watches for."""
+    """Move what has changed into `folder`, file by file and each at once: a running Envoy watches for moves."""
     folder.mkdir(parents=True, exist_ok=True)
     names = changed(folder, files)
     for name in names:
