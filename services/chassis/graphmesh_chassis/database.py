@@ -130,8 +130,10 @@ def _sqlite(url: str) -> AsyncEngine:
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, hide_parameters=True)
-    # With it, a connection whose task is cancelled twice is closed by a task that nothing ever ends.
-    engine.sync_engine.dialect.has_terminate = False
+    dialect: Any = engine.sync_engine.dialect
+    # A connection whose task is cancelled is closed by its thread when that is free. The dialect's own way waits for
+    # it in another task, which, cancelled once more, waits for ever.
+    dialect.do_terminate = lambda connection: connection._terminate_force_close()
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:

@@ -1,0 +1,129 @@
+"""A billing service, and an orchestrator that runs a graph given by the test, both real and in this process."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from graphmesh.billing import v1 as billing
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_billing.__main__ import build as build_billing
+from graphmesh_billing.settings import Settings as BillingSettings
+from graphmesh_chassis import testing
+from graphmesh_chassis.channel import Channel
+from graphmesh_client import Client
+from graphmesh_orchestrator.__main__ import build as build_orchestrator
+from graphmesh_orchestrator.settings import Settings
+
+GRAPHS = Path(__file__).parent / "graphs.py"
+NAMES = ("pay", "pay_degraded", "pay_instead", "pay_escalated", "pay_crashing", "loop", "failing", "slow", "talking")
+
+
+def eur(minor: int) -> dict[str, Any]:
+    return {"currency_code": "EUR", "amount_minor": minor}
+
+
+@dataclass
+class Faults:
+    """A server in front of the real billing service, which can refuse calls of Charge before they reach it."""
+
+    billing: testing.Served
+    refusals: list[grpc.StatusCode] = field(default_factory=list)
+    """Answer the next calls with these."""
+    keys: list[str] = field(default_factory=list)
+    """The idempotency key of each call that came."""
+
+    async def forward(self, request: bytes, context: Any) -> bytes:
+        self.keys.append(str(dict(context.invocation_metadata())["idempotency-key"]))
+        if self.refusals:
+            await context.abort(self.refusals.pop(0), "injected")
+        headers = [(key, value) for key, value in context.invocation_metadata() if key in FORWARDED]
+        async with grpc.aio.insecure_channel(self.billing.address) as channel:
+            answer: bytes = await channel.unary_unary(billing.BillingService.Charge.path)(request, metadata=headers)
+            return answer
+
+
+FORWARDED = ("idempotency-key", "x-graphmesh-scopes", "x-graphmesh-tenant", "x-graphmesh-run")
+
+
+@asynccontextmanager
+async def faulty(served: testing.Served) -> AsyncIterator[tuple[Faults, str]]:
+    """Faults, and the address that they listen on."""
+    faults = Faults(served)
+    handler = grpc.unary_unary_rpc_method_handler(faults.forward)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(billing.BillingService.NAME, {"Charge": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield faults, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@dataclass
+class Kit:
+    folder: Path
+    billing: testing.Served
+    client: Client
+    channel: Channel
+    """To the orchestrator."""
+
+    async def invoice(self, minor: int = 1000) -> str:
+        """The id of a new invoice."""
+        request = billing.CreateInvoiceRequest(
+            customer_id="cu_1", lines=[{"description": "ink", "quantity": 1, "unit_price": eur(minor)}]
+        )
+        key = [("idempotency-key", f"invoice-{id(request)}")]
+        response = await self.billing.channel.unary(
+            billing.BillingService.CreateInvoice, request, timeout=5, headers=key
+        )
+        return response.invoice.invoice_id
+
+    async def charges(self, invoice_id: str) -> int:
+        """How many charges there are of an invoice."""
+        request = billing.GetInvoiceRequest(invoice_id=invoice_id)
+        response = await self.billing.channel.unary(billing.BillingService.GetInvoice, request, timeout=5)
+        return len(response.invoice.charge_ids)
+
+    async def run(self, graph: str, **input: Any) -> pb.Run:
+        """A run that has ended."""
+        begun = await self.client.create_run(graph, input)
+        return await self.client.wait_run(begun.run_id, timeout=30)
+
+    async def events(self, run_id: str, after_seq: int = 0) -> list[pb.RunEvent]:
+        return [event async for event in self.client.stream_run(run_id, after_seq)]
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Kit]:
+    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db")
+    async with (
+        build_billing(settings) as servable,
+        testing.running(servable, settings) as served,
+        orchestrating(folder, served) as kit,
+    ):
+        yield kit
+
+
+@asynccontextmanager
+async def orchestrating(folder: Path, served: testing.Served, mesh: str = "") -> AsyncIterator[Kit]:
+    registry = folder / "langgraph.json"
+    registry.write_text(json.dumps({"graphs": {name: f"{GRAPHS}:{name}" for name in NAMES}}))
+    settings = Settings(
+        database_url=f"sqlite+aiosqlite:///{folder}/orchestrator.db",
+        checkpoints=folder / "checkpoints.db",
+        mesh=mesh or served.address,
+        graphs=registry,
+    )
+    async with (
+        build_orchestrator(settings) as servable,
+        testing.running(servable, settings) as orchestrator,
+        Client(orchestrator.address, patience=5) as client,
+    ):
+        yield Kit(folder, served, client, orchestrator.channel)

@@ -1,0 +1,149 @@
+"""Remote nodes: effects once, retries with one owner, fallbacks (D1, D4, D5, D7, E1, E4)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.errors import WriteAheadRequired
+from langgraph.checkpoint.memory import InMemorySaver
+
+from tests.integration.orchestrator import graphs
+from tests.integration.orchestrator.kit import Faults, Kit, faulty, orchestrating, running
+from tests.integration.orchestrator.test_runs import reason
+
+
+@pytest_asyncio.fixture
+async def flaky(tmp_path: Path) -> AsyncIterator[tuple[Kit, Faults]]:
+    """An orchestrator whose calls pass `Faults`."""
+    async with running(tmp_path) as plain, faulty(plain.billing) as (faults, address):
+        folder = tmp_path / "flaky"
+        folder.mkdir()
+        async with orchestrating(folder, plain.billing, mesh=address) as kit:
+            yield kit, faults
+
+
+def calls(events: list[pb.RunEvent]) -> list[pb.ToolCalled]:
+    return [event.tool_called for event in events if event.HasField("tool_called")]
+
+
+async def test_a_busy_service_is_asked_again_with_the_same_key(flaky: tuple[Kit, Faults]) -> None:
+    """Two refusals, then success: three attempts, one key, one charge."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE]
+    invoice = await kit.invoice()
+    run = await kit.run("pay_degraded", invoice_id=invoice, amount=5)
+    assert list(run.output["notes"]) == ["charged 5"]
+    assert (len(faults.keys), len(set(faults.keys))) == (3, 1)
+    assert await kit.charges(invoice) == 1
+    assert [call.attempts for call in calls(await kit.events(run.run_id))] == [3]
+
+
+async def test_attempts_end_with_the_policy(flaky: tuple[Kit, Faults]) -> None:
+    """A service that stays down sees max_attempts calls, not one more: nothing above tries again."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.UNAVAILABLE] * 20
+    run = await kit.run("pay_degraded", invoice_id=await kit.invoice(), amount=5)
+    assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
+    assert len(faults.keys) == 3
+
+
+async def test_a_wrong_call_is_made_once(flaky: tuple[Kit, Faults]) -> None:
+    """INVALID_ARGUMENT is not tried again: the same call would be as wrong."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.INVALID_ARGUMENT] * 3
+    run = await kit.run("pay_degraded", invoice_id=await kit.invoice(), amount=5)
+    assert run.status == pb.RunStatus.RUN_STATUS_ERROR
+    assert len(faults.keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("graph", "note"),
+    [
+        ("pay_degraded", "not charged: CONNECTION_LOST"),
+        ("pay_instead", "another tool was asked"),
+        ("pay_escalated", "a person was asked"),
+    ],
+)
+async def test_a_fallback_takes_over_when_the_service_cannot(flaky: tuple[Kit, Faults], graph: str, note: str) -> None:
+    """Degraded, another tool, or a person: as the node says, and the run succeeds (D5)."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.UNAVAILABLE] * 3
+    run = await kit.run(graph, invoice_id=await kit.invoice(), amount=5)
+    assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
+    assert run.output["notes"][-1] == note
+
+
+async def test_without_a_fallback_the_run_says_what_was_missing(kit: Kit) -> None:
+    """The run ends with the dependency's error, not with an accident of the orchestrator."""
+    await kit.billing.running.server.stop(None)
+    run = await kit.run("pay", invoice_id="in_1", amount=5)
+    assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "UNREACHABLE")
+
+
+async def test_a_crash_after_the_effect_does_not_repeat_it(tmp_path: Path) -> None:
+    """The node dies after its charge, before its checkpoint: the next process runs it again, and one charge exists."""
+    async with running(tmp_path) as kit:
+        invoice = await kit.invoice()
+        graphs.CRASHES[invoice] = 1
+        begun = await kit.client.create_run("pay_crashing", {"invoice_id": invoice, "amount": 7})
+        async with asyncio.timeout(20):
+            while await kit.charges(invoice) == 0:
+                await asyncio.sleep(0.02)
+        async with _restarted(kit) as again:
+            run = await again.client.wait_run(begun.run_id, timeout=20)
+            assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
+            assert list(run.output["notes"]) == ["owes 1000", "charged 7"]
+            assert await again.charges(invoice) == 1
+            keys = [call.effect_key for call in calls(await again.events(run.run_id)) if call.effect_key]
+            assert len(set(keys)) == 1
+            assert [e.seq for e in await again.events(run.run_id)] == list(range(1, run.last_seq + 1))
+
+
+def _restarted(kit: Kit) -> Any:
+    """Another orchestrator on the same databases, while the first hangs in the node: what a crash leaves behind."""
+    return orchestrating(kit.folder, kit.billing)
+
+
+@pytest.mark.parametrize("durability", ["async", "exit", None])
+async def test_no_effect_leaves_without_durable_checkpoints(kit: Kit, durability: Any) -> None:
+    """With any other durability the effect is refused before it is sent (design invariant 1)."""
+    invoice = await kit.invoice()
+    graph = graphs.pay.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(WriteAheadRequired):
+        await graph.ainvoke(_input(invoice), config, context=_context(kit), durability=durability)
+    assert await kit.charges(invoice) == 0
+
+
+async def test_no_effect_leaves_without_a_checkpointer(kit: Kit) -> None:
+    """Nor where there are no checkpoints at all; reads of the same graph do work."""
+    invoice = await kit.invoice()
+    with pytest.raises(WriteAheadRequired):
+        await graphs.pay.compile().ainvoke(_input(invoice), context=_context(kit))
+    assert await kit.charges(invoice) == 0
+
+
+async def test_a_call_ends_with_the_deadline_of_its_run(kit: Kit) -> None:
+    """What is left of the run's time is all that its nodes have, however long their own timeouts are (D7)."""
+    context = _context(kit, seconds=0)
+    graph = graphs.pay_degraded.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    state = await graph.ainvoke(_input(await kit.invoice()), config, context=context, durability="sync")
+    assert state["notes"] == ["not charged: DEADLINE_EXCEEDED"]
+
+
+def _input(invoice: str) -> Any:
+    return {"invoice_id": invoice, "amount": 5}
+
+
+def _context(kit: Kit, seconds: float = 10) -> RunContext:
+    channel: Channel = kit.billing.channel
+    return RunContext(channel, "default", "local", "run_1", Deadline.after(seconds))

@@ -1,0 +1,39 @@
+"""The effect key (E1): the same in every repeat of one effect, another for every other effect."""
+
+from dataclasses import replace
+
+import pytest
+from graphmesh_orchestrator.context import effect_key
+from langgraph.runtime import ExecutionInfo
+
+TASK = ExecutionInfo(checkpoint_id="c1", checkpoint_ns="pay:1", task_id="t1", thread_id="acme/th_1")
+KEY = effect_key("acme", TASK, 0, "/billing/Charge")
+
+
+def test_a_repeat_has_the_same_key() -> None:
+    """Neither the attempt, nor the time, nor the id of the run is in it."""
+    again = replace(TASK, node_attempt=7, node_first_attempt_time=1e9, run_id="another")
+    assert effect_key("acme", again, 0, "/billing/Charge") == KEY
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        effect_key("other", TASK, 0, "/billing/Charge"),
+        effect_key("acme", replace(TASK, thread_id="acme/th_2"), 0, "/billing/Charge"),
+        effect_key("acme", replace(TASK, checkpoint_ns="pay:2"), 0, "/billing/Charge"),
+        effect_key("acme", replace(TASK, task_id="t2"), 0, "/billing/Charge"),
+        effect_key("acme", TASK, 1, "/billing/Charge"),
+        effect_key("acme", TASK, 0, "/billing/Refund"),
+    ],
+)
+def test_another_effect_has_another_key(other: str) -> None:
+    """Tenant, thread, namespace, task, ordinal and method each tell effects apart."""
+    assert other != KEY
+
+
+def test_parts_cannot_be_confused() -> None:
+    """Moving characters from one part to the next makes another key."""
+    left = replace(TASK, checkpoint_ns="ab", task_id="c")
+    right = replace(TASK, checkpoint_ns="a", task_id="bc")
+    assert effect_key("t", left, 0, "/m") != effect_key("t", right, 0, "/m")

@@ -1,0 +1,29 @@
+"""Who tries again (D4): the remote node, only what a service answered, and only what is safe."""
+
+import pytest
+from graphmesh_chassis import errors
+from graphmesh_contracts import Idempotency
+from graphmesh_orchestrator.remote import retries
+
+
+@pytest.mark.parametrize(
+    ("error", "idempotency", "again"),
+    [
+        (errors.ConcurrencyLimit(), Idempotency.EFFECT, True),
+        (errors.IdempotencyKeyInUse(key="k"), Idempotency.EFFECT, True),
+        (errors.DatabaseUnavailable(), Idempotency.EFFECT, True),
+        (errors.ConnectionLost(flag="UC"), Idempotency.EFFECT, True),
+        (errors.ConnectionLost(flag="UC"), Idempotency.READ, True),
+        (errors.ConnectionLost(flag="UC"), Idempotency.UNKNOWN, False),
+        (errors.ConcurrencyLimit(), Idempotency.UNKNOWN, True),
+        (errors.CircuitOpen(flag="UH"), Idempotency.READ, False),
+        (errors.Unreachable(flag="UF"), Idempotency.READ, False),
+        (errors.ConcurrencyLimit(flag="UO"), Idempotency.READ, False),
+        (errors.DeadlineExceeded(), Idempotency.READ, False),
+        (errors.NotFound(resource="invoice", id="x"), Idempotency.READ, False),
+        (errors.Internal(), Idempotency.READ, False),
+    ],
+)
+def test_only_what_is_safe_is_tried_again(error: errors.GraphmeshError, idempotency: Idempotency, again: bool) -> None:
+    """A call that may have happened is repeated only with a key or without an effect; Envoy's failures are Envoy's."""
+    assert retries(error, idempotency) is again
