@@ -240,8 +240,11 @@ def _comment(name: str, package: str) -> str:
 @cache
 def _comments(package: str) -> Mapping[str, str]:
     """The comments of a contract by full name; none where its package was generated without them."""
-    source = files(package) / "comments.json"
-    comments: Mapping[str, str] = json.loads(source.read_text()) if source.is_file() else {}
+    try:
+        text = (files(package) / "comments.json").read_text()
+    except (ModuleNotFoundError, FileNotFoundError):
+        return {}
+    comments: Mapping[str, str] = json.loads(text)
     return comments
 
 

@@ -57,8 +57,11 @@ def open_model(
         ImportError: LangChain, or its package for the vendor, is not installed.
     """
     key = {} if api_key is None else {"api_key": api_key}
-    chat = import_module("langchain.chat_models").init_chat_model(name, max_retries=0, **key, **parameters)
     vendor, _, model = name.partition(":")
+    try:
+        chat = import_module("langchain.chat_models").init_chat_model(name, max_retries=0, **key, **parameters)
+    except ImportError as error:
+        raise ImportError(f"{name} needs LangChain with its package for {vendor}: {error}") from error
     return LangchainProvider(chat, vendor, model, description)
 
 
@@ -186,8 +189,6 @@ def _translated(vendor: str) -> Iterator[None]:
     """Turn what the vendor's package raises into errors of the mesh. Its words stay here: they may quote the prompt."""
     try:
         yield
-    except GraphmeshError:
-        raise
     except Exception as error:
         if not _is_foreign(error):
             raise

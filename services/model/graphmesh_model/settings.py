@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from graphmesh_chassis.settings import ServerSettings, settings_config
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from graphmesh_model.catalogue import DEFAULT
 
@@ -45,7 +46,9 @@ class ModelSettings(BaseModel):
 class Settings(ServerSettings):
     """Read from `GRAPHMESH_MODEL_…`. Objects are given as JSON."""
 
-    model_config = settings_config("GRAPHMESH_MODEL_")
+    model_config = SettingsConfigDict(
+        **settings_config("GRAPHMESH_MODEL_"), hide_input_in_errors=True
+    )  # there are keys in it
 
     models: Mapping[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=OFFLINE)},

@@ -162,3 +162,12 @@ def test_the_key_of_the_vendor_goes_to_langchain_and_retries_are_off(monkeypatch
         "sk",
     )
     assert (opened.vendor, opened.model) == ("acme", "large:2")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError("No module named 'langchain'")
+
+    monkeypatch.setattr(langchain_provider, "import_module", missing)
+    with pytest.raises(ImportError, match=r"acme:large needs LangChain with its package for acme: No module"):
+        open_model("acme:large", "", None, {})

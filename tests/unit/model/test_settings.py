@@ -33,6 +33,14 @@ def test_keys_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in f"{settings!r}{settings.model_dump()}{settings.model_dump_json()}"
 
 
+def test_keys_are_not_in_complaints_about_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are printed when the service refuses to start (H5)."""
+    monkeypatch.setenv("GRAPHMESH_MODEL_API_KEYS", '{"openai": "sk-secret"}')
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"models": {"fast": {"model": "offline"}}, "api_keys": {"openai": "sk-secret"}})
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "models",
     [

@@ -4,18 +4,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.billing.v1 import BillingService, RefundRequest
 from graphmesh.common.v1 import Money
 from graphmesh.crm.v1 import CrmService
 from graphmesh.model.v1 import ModelService
+from graphmesh.policy.v1 import policy_pb2
 from graphmesh.retrieval.v1 import RetrievalService
 from graphmesh.sql.v1 import SqlService
 from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_contracts import Rpc
 from graphmesh_orchestrator.tool_schemas import NOT_A_MODELS, ToolSchema, tool_schema, tool_schemas
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -200,3 +204,65 @@ def test_a_field_mask_is_a_list_of_names() -> None:
     assert list(tool.parse(changes).update_mask.paths) == ["phone"]
     with pytest.raises(InvalidRequest, match="must name only"):
         tool.parse({**changes, "update_mask": ["customer_id"]})
+
+
+def foreign_rpc() -> Rpc[Any, Any]:
+    """The RPC of a contract that another team wrote, with fields of every kind and some that are none of a model's."""
+    file = descriptor_pb2.FileDescriptorProto(name="depot/v1/depot.proto", package="depot.v1", syntax="proto3")
+    file.dependency.extend(["google/protobuf/duration.proto", "graphmesh/policy/v1/policy.proto"])
+    request, entry = file.message_type.add(name="StoreRequest"), descriptor_pb2.DescriptorProto(name="LabelsEntry")
+    request.oneof_decl.add(name="place")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    scalars = {
+        "idempotency_key": kinds.TYPE_STRING,
+        "tenant": kinds.TYPE_STRING,
+        "box": kinds.TYPE_BYTES,
+        "weight": kinds.TYPE_DOUBLE,
+        "fragile": kinds.TYPE_BOOL,
+        "shelves": kinds.TYPE_UINT32,
+    }
+    for number, (name, kind) in enumerate(scalars.items(), start=1):
+        request.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
+    request.field[5].label = kinds.LABEL_REPEATED
+    for number, name in enumerate(("hall", "yard"), start=10):
+        request.field.add(name=name, number=number, type=kinds.TYPE_STRING, oneof_index=0)
+    duration = ".google.protobuf.Duration"
+    request.field.add(name="period", number=20, type=kinds.TYPE_MESSAGE, type_name=duration)
+    for number, name in enumerate(("key", "value"), start=1):
+        entry.field.add(name=name, number=number, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    entry.options.map_entry = True
+    request.nested_type.append(entry)
+    labels = ".depot.v1.StoreRequest.LabelsEntry"
+    request.field.add(name="labels", number=21, type=kinds.TYPE_MESSAGE, type_name=labels, label=kinds.LABEL_REPEATED)
+    names = {"input_type": ".depot.v1.StoreRequest", "output_type": ".depot.v1.StoreRequest"}
+    method = file.service.add(name="DepotService").method.add(name="Store", **names)
+    policy = method.options.Extensions[policy_pb2.method]
+    policy.timeout.seconds, policy.max_attempts = 1, 1
+    policy.llm_visibility = policy_pb2.LLM_VISIBILITY_VISIBLE
+    descriptor_pool.Default().Add(file)
+    message = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName("depot.v1.StoreRequest"))
+    return Rpc("/depot.v1.DepotService/Store", message, message)
+
+
+def test_a_contract_of_any_team_becomes_a_tool() -> None:
+    """Every kind of field has its schema, without a comment where none came with it; but a key or a tenant has none."""
+    tool = tool_schema(foreign_rpc())
+    only_one = "Only one of this and {} may be given."
+    assert tool.parameters["properties"] == {
+        "box": {"type": "string", "contentEncoding": "base64"},
+        "weight": {"type": "number"},
+        "fragile": {"type": "boolean"},
+        "shelves": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}},
+        "hall": {"type": "string", "description": only_one.format("yard")},
+        "yard": {"type": "string", "description": only_one.format("hall")},
+        "period": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+        "labels": {
+            "type": "object",
+            "propertyNames": {"type": "string"},
+            "additionalProperties": {"type": "string"},
+        },
+    }
+    request = tool.parse({"shelves": [1, 2], "labels": {"a": "b"}, "period": "1.5s", "hall": "north"})
+    assert (list(request.shelves), dict(request.labels), request.period.seconds) == ([1, 2], {"a": "b"}, 1)
+    with pytest.raises(InvalidRequest, match='multiple "place"'):
+        tool.parse({"hall": "north", "yard": "south"})
