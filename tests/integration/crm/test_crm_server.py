@@ -91,6 +91,16 @@ async def test_a_customer_is_created_read_and_found(desk: Desk) -> None:
         await desk(Crm.CreateCustomer, MIRA)
 
 
+async def test_an_email_address_may_be_of_any_alphabet(desk: Desk) -> None:
+    """RFC 6531; what is no address at all is refused."""
+    created = await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email="stanisław.wójcik@example.com"))
+    found = await desk(Crm.SearchCustomers, pb.SearchCustomersRequest(email="STANISŁAW.Wójcik@example.com"))
+    assert found.customers == [created.customer]
+    for email in ("@", "a@", "a b@example.com", "a@b@c", "a\0@example.com", "a@example.com\n"):
+        with pytest.raises(InvalidRequest):
+            await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email=email))
+
+
 async def test_a_customer_without_an_id_gets_one(desk: Desk) -> None:
     created = (await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="Nobody"))).customer
     assert created.customer_id.startswith("cu_")

@@ -298,7 +298,7 @@ class CreateCustomerRequest(_message.Message):
     name: _builtins.str
     """The full name."""
     email: _builtins.str
-    """The email address, if known."""
+    """The email address, if known; of any alphabet (RFC 6531)."""
     phone: _builtins.str
     """The telephone number, if known."""
     company: _builtins.str
