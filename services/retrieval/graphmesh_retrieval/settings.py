@@ -8,6 +8,6 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_RETRIEVAL_")
 
     database_url: str = Field(
-        "sqlite+aiosqlite:///.graphmesh/retrieval.db",
+        default="sqlite+aiosqlite:///.graphmesh/retrieval.db",
         description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
     )

@@ -1,1 +1,1 @@
-"""The sql service of the mesh."""
+"""The sql service: what the data looks like, and one guarded SELECT over it."""

@@ -122,7 +122,7 @@ class _ColumnTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColumnType
     COLUMN_TYPE_DATE: _ColumnType.ValueType  # 7
     """Days, sent as text: `2026-01-31`."""
     COLUMN_TYPE_TIMESTAMP: _ColumnType.ValueType  # 8
-    """Instants, sent as text: `2026-01-31T12:00:00+00:00`."""
+    """Points in time, sent as text, as the database writes them: `2026-01-31 12:00:00+00`."""
     COLUMN_TYPE_OTHER: _ColumnType.ValueType  # 9
     """Anything else that the database has (an array, JSON, an interval), sent as text."""
 
@@ -146,7 +146,7 @@ COLUMN_TYPE_BYTES: ColumnType.ValueType  # 6
 COLUMN_TYPE_DATE: ColumnType.ValueType  # 7
 """Days, sent as text: `2026-01-31`."""
 COLUMN_TYPE_TIMESTAMP: ColumnType.ValueType  # 8
-"""Instants, sent as text: `2026-01-31T12:00:00+00:00`."""
+"""Points in time, sent as text, as the database writes them: `2026-01-31 12:00:00+00`."""
 COLUMN_TYPE_OTHER: ColumnType.ValueType  # 9
 """Anything else that the database has (an array, JSON, an interval), sent as text."""
 Global___ColumnType: _TypeAlias = ColumnType  # noqa: Y015

@@ -1,0 +1,174 @@
+"""What a database looks like, what a query may cost, and what comes back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+BATCH_BYTES: Final = 256 * 1024
+"""What a message of rows is filled up to."""
+ROW_BYTES: Final = 4 * 1024 * 1024
+"""What one row may have at the most; it has to fit a message."""
+
+Value = None | bool | int | float | str | bytes
+Row = tuple[Value, ...]
+
+
+class Dialect(StrEnum):
+    """The kind of SQL; the values are sqlglot's names."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgres"
+
+
+class ColumnType(StrEnum):
+    UNKNOWN = "unspecified"
+    BOOL = "bool"
+    INT64 = "int64"
+    DOUBLE = "double"
+    DECIMAL = "decimal"
+    STRING = "string"
+    BYTES = "bytes"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    OTHER = "other"
+
+
+class Rule(StrEnum):
+    """The rules of a query. See QueryRule in sql.proto."""
+
+    SYNTAX = "syntax"
+    SINGLE_STATEMENT = "single_statement"
+    SELECT_ONLY = "select_only"
+    READ_ONLY = "read_only"
+    FUNCTION = "function"
+    TABLE = "table"
+    COMPLEXITY = "complexity"
+    COST = "cost"
+    PARAMETER = "parameter"
+
+
+class RuleBroken(ValueError):
+    """A query breaks a rule."""
+
+    def __init__(self, rule: Rule, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class Unanswerable(ValueError):
+    """The database cannot answer the query as it is written; the message is the database's own."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Its name is written as a query has to write it, and so are all names here."""
+
+    name: str
+    type: ColumnType
+    database_type: str
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    columns: tuple[str, ...]
+    referred_table: str
+    referred_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or a view."""
+
+    location: tuple[str, str]
+    """Its schema and its name as the database knows them."""
+    name: str
+    view: bool
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    row_estimate: int | None
+    comment: str
+
+    def line(self) -> str:
+        """The table as one line of a prompt."""
+        columns = ", ".join(self._column(column) for column in self.columns)
+        refers = "".join(
+            f"; {', '.join(key.columns)} -> {key.referred_table}({', '.join(key.referred_columns)})"
+            for key in self.foreign_keys
+        )
+        rows = f" ~{self.row_estimate} rows" if self.row_estimate is not None else ""
+        comment = f" -- {' '.join(self.comment.split())}" if self.comment else ""
+        return f"{'view' if self.view else 'table'} {self.name}({columns}){refers}{rows}{comment}"
+
+    def _column(self, column: Column) -> str:
+        marks = " PRIMARY KEY" * (column.name in self.primary_key) or " NOT NULL" * (not column.nullable)
+        return f"{column.name} {column.database_type}".rstrip() + marks
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What queries may name."""
+
+    dialect: Dialect
+    search_path: tuple[str, ...]
+    """The schemas that a name without one is looked for in, in order."""
+    tables: tuple[Table, ...]
+
+    def has(self, schema: str, name: str) -> bool:
+        """Whether a table is described; without a schema it is looked for along the search path."""
+        schemas = (schema,) if schema else self.search_path
+        return any(table.location == (place, name) for place in schemas for table in self.tables)
+
+    def only(self, names: Sequence[str]) -> "Schema":
+        """The same with these tables, in this order; with all of them, if there are no names."""
+        by_name = {table.name: table for table in self.tables}
+        chosen = tuple(by_name[name] for name in dict.fromkeys(names) if name in by_name)
+        return replace(self, tables=chosen) if names else self
+
+    def prompt_text(self) -> str:
+        return "\n".join(table.line() for table in self.tables)
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    name: str
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a result ended."""
+
+    row_count: int
+    truncated: bool
+    seconds: float
+
+
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in batches that are small enough for a message each.
+
+    Raises:
+        Unanswerable: a row is too large for any message.
+    """
+    batch: list[Row] = []
+    filled = 0
+    for row in rows:
+        size = sum(_size(value) for value in row)
+        if size > ROW_BYTES:
+            raise Unanswerable(f"a row has more than {ROW_BYTES} bytes: select less of it")
+        if batch and filled + size > BATCH_BYTES:
+            yield batch
+            batch, filled = [], 0
+        batch.append(row)
+        filled += size
+    if batch:
+        yield batch
+
+
+def _size(value: Value) -> int:
+    """About how many bytes a value takes on the wire; never less than for text of two-byte characters."""
+    if isinstance(value, str):
+        return 4 + (len(value) if value.isascii() else len(value.encode()))
+    return 4 + len(value) if isinstance(value, bytes) else 12

@@ -1,0 +1,34 @@
+"""What sql's refusals are to its callers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graphmesh_chassis.errors import CallerError
+from grpc import StatusCode
+
+from graphmesh_sql.domain import RuleBroken, Unanswerable
+
+
+class QueryRefused(CallerError):
+    """The query breaks the rule {rule}"""
+
+    code = StatusCode.INVALID_ARGUMENT
+    reason = "QUERY_REFUSED"
+
+
+class QueryFailed(CallerError):
+    """The database cannot answer the query: {detail}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "QUERY_FAILED"
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """A broken rule in the body, or a query that makes no sense to the database, is the caller's error."""
+    try:
+        yield
+    except RuleBroken as error:
+        raise QueryRefused(str(error), rule=error.rule.value) from error
+    except Unanswerable as error:
+        raise QueryFailed(detail=error) from error
