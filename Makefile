@@ -5,7 +5,6 @@ UV_VERSION := 0.13.8
 MEMBERS := $(wildcard protos services/* orchestrator tools/*)
 # Sub-processes write no bytecode where this variable is set, and start slower for it.
 unexport PYTHONDONTWRITEBYTECODE
-export UV_FROZEN := 1
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 
@@ -56,11 +55,12 @@ render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos
 ##@ Parts of check
 
 .PHONY: check-python
-check-python: $(ENV) ## Lint, format, types, and which package may import which
+check-python: $(ENV) ## Lint, format, types, which package may import which, and the lock
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(UV) lock --check --offline --quiet
 
 .PHONY: check-protos
 check-protos: $(ENV) ## Lint, format and breaking changes of the contracts; generated code is fresh
@@ -95,6 +95,6 @@ $(UV): Makefile
 
 $(ENV): uv.lock pyproject.toml $(wildcard $(MEMBERS:%=%/pyproject.toml)) | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python .bootstrap/bin/python .venv
-	@$(UV) sync --all-packages --quiet
+	@$(UV) sync --all-packages --frozen --quiet
 	@$(BIN)/python -m compileall -q $(MEMBERS)
 	@touch $(ENV)
