@@ -9,7 +9,8 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 
 BIN := .venv/bin
-UV := .bootstrap/bin/uv
+BOOTSTRAP := .bootstrap/uv-$(UV_VERSION)
+UV := $(BOOTSTRAP)/bin/uv
 ENV := .venv/.synced
 
 .DEFAULT_GOAL := help
@@ -84,17 +85,16 @@ help: ## This list
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 
-$(UV): Makefile
+$(UV):
 	@python=$$(for name in python3 python3.13 python3.12 python3.11; do \
 		"$$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		command -v "$$name"; break; done); \
 	test -n "$$python" || { echo "No Python 3.11 or newer with its venv module was found."; exit 1; }; \
-	"$$python" -m venv .bootstrap
-	@.bootstrap/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@touch $(UV)
+	"$$python" -m venv $(BOOTSTRAP)
+	@$(BOOTSTRAP)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(ENV): uv.lock pyproject.toml $(wildcard $(MEMBERS:%=%/pyproject.toml)) | $(UV)
-	@test -x $(BIN)/python || $(UV) venv --quiet --python .bootstrap/bin/python .venv
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(BOOTSTRAP)/bin/python .venv
 	@$(UV) sync --all-packages --frozen --quiet
 	@$(BIN)/python -m compileall -q $(MEMBERS)
 	@touch $(ENV)
