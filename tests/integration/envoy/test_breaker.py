@@ -32,6 +32,16 @@ async def test_what_never_counts(rig: Rig, code: grpc.StatusCode) -> None:
     assert {(await rig.call()).code for _ in range(10)} == {code}
 
 
+async def test_a_dead_replica_opens_it_at_once(tmp_path: Path) -> None:
+    """Connections that fail count too; after a few, calls fail fast, long before a health check is due."""
+    async with envoy(shelf_mesh(), tmp_path) as rig:
+        async with rig.replica.serving(rig.replica_at):
+            await rig.up()
+        killed = time.monotonic()
+        await rig.down()
+        assert time.monotonic() - killed < 0.7
+
+
 async def test_a_success_between_failures_keeps_it_closed(rig: Rig) -> None:
     """Failures count in a row only."""
     for _ in range(4):

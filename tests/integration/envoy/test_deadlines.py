@@ -1,6 +1,8 @@
 """Deadlines shrink hop by hop, and the policy's timeout is the longest (D7)."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -38,3 +40,22 @@ async def test_a_stream_lives_as_long_as_its_policy(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await stream.read()
     assert failure.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
+
+
+async def test_cancellation_travels(rig: Rig) -> None:
+    """A caller that gives up stops the work in the service."""
+    stopped = asyncio.Event()
+
+    async def work(request: Any, context: Any) -> Any:
+        try:
+            return await rig.replica.held(request, context)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    rig.replica.answer = work
+    call = rig.call.begin("PutBook")
+    await rig.inside(1)
+    call.cancel()
+    async with asyncio.timeout(5):
+        await stopped.wait()

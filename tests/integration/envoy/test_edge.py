@@ -107,6 +107,18 @@ async def test_an_absent_service_is_503_with_its_flags(rig: Rig) -> None:
     assert reply.json == {"code": 14, "message": "no healthy upstream"}
 
 
+async def test_the_policy_s_timeout_holds_for_json(rig: Rig) -> None:
+    """A JSON caller has no deadline of its own to send; the policy's ends the call, with 504's meaning."""
+    rig.replica.answer = rig.replica.held
+    rig.change(methods={"GetBook": {"timeout": "0.3s"}})
+
+    async def ended() -> bool:
+        reply = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
+        return (reply.status, reply.json["code"]) == (504, 4)
+
+    await eventually(ended)
+
+
 async def test_clients_cannot_say_who_they_are(rig: Rig) -> None:
     """The headers by which the mesh knows a caller are removed at the edge; tenant and effect key pass."""
     keep = {"x-graphmesh-tenant": "acme", "idempotency-key": "k"}

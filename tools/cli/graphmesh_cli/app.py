@@ -25,6 +25,7 @@ COMMANDS = {
     "up": Entry("graphmesh_cli.up:up", "Start the whole mesh on this machine and keep it running."),
     "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
     "import": Entry("graphmesh_cli.bulk:import_rows", "Call an RPC once for each row of a file or a query."),
+    "render": Entry("graphmesh_cli.envoy.command:commands", "Write what is made from mesh.yaml and the protos."),
 }
 
 

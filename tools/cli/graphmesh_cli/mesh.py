@@ -161,20 +161,17 @@ def load(path: Path, environment: str = "") -> Mesh:
     """Read `path`, with the overrides of `environment` laid over it.
 
     Raises:
-        MeshError: it is not YAML, breaks a rule, or has no such environment.
+        MeshError: it is not there or not YAML, breaks a rule, or has no such environment.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
-        return parse(raw if isinstance(raw, dict) else {}, environment)
-    except yaml.YAMLError as error:
-        raise MeshError(f"{path}: not YAML: {error}") from error
+        return parse(_read(path), environment)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
 
 
 def parse(raw: Mapping[str, Any], environment: str = "") -> Mesh:
     """The mesh that the content of a mesh.yaml describes."""
-    environments = raw.get("environments", {})
+    environments = raw.get("environments") or {}
     if environment and environment not in environments:
         raise MeshError(f"no environment {environment!r}; there are: {', '.join(environments) or 'none'}")
     base = {key: value for key, value in raw.items() if key != "environments"}
@@ -187,7 +184,17 @@ def parse(raw: Mapping[str, Any], environment: str = "") -> Mesh:
 
 def environments(path: Path) -> tuple[str, ...]:
     """The names of the environments in `path`."""
-    return tuple(yaml.safe_load(path.read_text()).get("environments", {}))
+    return tuple(_read(path).get("environments") or {})
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise MeshError(str(error)) from error
+    if not isinstance(raw, Mapping):
+        raise MeshError("not a mapping of edge, mesh, admin and services")
+    return raw
 
 
 def _laid_over(base: Any, over: Any) -> Any:

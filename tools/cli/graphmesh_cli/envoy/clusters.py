@@ -10,6 +10,8 @@ HEADROOM = 1024
 come back. Envoy only stops what would drown it."""
 MAX_CONNECTIONS_A_REPLICA = 64
 """HTTP/2 needs one for each Envoy worker; the rest is room for draining ones."""
+MIN_RETRIES = 16
+"""Retries at the same instant that a service always gets; beyond, a fifth of its calls under way may be retries."""
 HEALTH_CHECK_INTERVAL = 1.0
 UNHEALTHY_INTERVAL = 0.25
 """Seconds; how soon a replica that came back is seen."""
@@ -20,6 +22,7 @@ def cds(mesh: Mesh) -> Document:
 
 
 def cluster(name: str, service: Service) -> Document:
+    """Envoy would hold an ejection back for a second, and send calls there meanwhile, but for `update_merge_window`."""
     policy = service.service_policy
     return typed(
         "envoy.config.cluster.v3.Cluster",
@@ -27,7 +30,7 @@ def cluster(name: str, service: Service) -> Document:
         type="STRICT_DNS" if service.named else "STATIC",
         connect_timeout="1s",
         lb_policy="LEAST_REQUEST",
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
         circuit_breakers={"thresholds": [thresholds(policy, service.replicas)]},
         outlier_detection=outlier_detection(policy.breaker),
@@ -52,7 +55,7 @@ def thresholds(policy: ServicePolicy, replicas: int) -> Document:
         "max_requests": admitted + HEADROOM,
         "max_pending_requests": admitted + HEADROOM,
         "max_connections": replicas * MAX_CONNECTIONS_A_REPLICA,
-        "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 3},
+        "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": MIN_RETRIES},
     }
 
 

@@ -11,12 +11,12 @@ from graphmesh_cli.envoy.render import render
 from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
 from graphmesh_cli.mesh import MeshError, load
 
-commands = typer.Typer()
+commands = typer.Typer(add_completion=False)
 
 
 @commands.callback()
 def renderings() -> None:
-    """Write the files that are made from mesh.yaml and the protos."""
+    """Write what is made from mesh.yaml and the protos."""
 
 
 @commands.command("envoy")
@@ -33,7 +33,7 @@ def render_command(
     try:
         files = render(load(mesh, environment))
         validate(files)
-    except (MeshError, EnvoyRefusal, OSError) as error:
+    except (MeshError, EnvoyRefusal) as error:
         raise typer.Exit(_fail(str(error))) from error
     if check:
         _check(out, files)

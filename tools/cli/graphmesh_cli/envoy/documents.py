@@ -14,7 +14,16 @@ RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 """The names by which routes configure filters of their listener."""
 
 RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
-"""Says why Envoy itself answered; absent when a service did. The remote node reads from it whether a call was sent."""
+"""Says why Envoy itself answered, as `%RESPONSE_FLAGS%`, several with commas; absent when a service answered.
+
+    UH  no healthy replica, or the breaker of each is open      never sent
+    UO  over the cap, or over the retry budget (`UO,UF`)        never sent
+    UF  no connection; `URX` beside it: and the retries failed  never sent
+    RL  over the rate limit                                     never sent
+    UC  the connection broke before an answer                   may have happened
+
+A call was never sent if no flag is any other than these of the first four lines, and `URX`.
+"""
 
 
 def rds_file(listener: str) -> str:

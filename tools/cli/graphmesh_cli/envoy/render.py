@@ -12,7 +12,10 @@ from graphmesh_cli.envoy.routes import rds
 from graphmesh_cli.mesh import Mesh
 
 BOOTSTRAP = "bootstrap.yaml"
-MAX_CLIENT_CONNECTIONS = 10_000
+HEAP = "envoy.resource_monitors.fixed_heap"
+MAX_HEAP_BYTES = 1024**3
+MAX_CONNECTIONS = 10_000
+"""Over these, new requests and connections are refused: large bodies and idle sockets cannot take Envoy down."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
@@ -38,13 +41,29 @@ def bootstrap(mesh: Mesh) -> Document:
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
         "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
-        "overload_manager": {"resource_monitors": [client_connections()]},
+        "overload_manager": {
+            "resource_monitors": [heap(), connections()],
+            "actions": [
+                when_heap_is("envoy.overload_actions.shrink_heap", 0.9),
+                when_heap_is("envoy.overload_actions.stop_accepting_requests", 0.95),
+            ],
+        },
     }
 
 
-def client_connections() -> Document:
+def heap() -> Document:
+    return extension(
+        HEAP, "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=MAX_HEAP_BYTES
+    )
+
+
+def connections() -> Document:
     return extension(
         "envoy.resource_monitors.global_downstream_max_connections",
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=MAX_CLIENT_CONNECTIONS,
+        max_active_downstream_connections=MAX_CONNECTIONS,
     )
+
+
+def when_heap_is(action: str, full: float) -> Document:
+    return {"name": action, "triggers": [{"name": HEAP, "threshold": {"value": full}}]}
