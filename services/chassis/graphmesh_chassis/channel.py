@@ -7,6 +7,7 @@ import grpc
 from google.protobuf.message import Message
 from graphmesh_contracts import Rpc
 
+from graphmesh_chassis import metadata
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_chassis.telemetry import NOT_SAMPLED, Tracing, is_traced
 
@@ -22,6 +23,7 @@ SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.enable_http_proxy", 0),  # the mesh is never behind the proxy that the environment may name
     ("grpc.enable_retries", 0),  # retries have one owner each; gRPC's own would be one more
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -67,6 +69,18 @@ class Channel:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
         return response
+
+    async def effect(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+    ) -> tuple[ResponseT, bool]:
+        """As `unary`; also whether the response is a stored one, so that this call has changed nothing."""
+        make, headers = self._callable(rpc, "unary_unary", headers)
+        call = make(request, timeout=timeout, metadata=headers)
+        try:
+            response: ResponseT = await call
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, rpc.tool) from error
+        return response, metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
 
     async def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()

@@ -170,4 +170,5 @@ async def effects(call: Call) -> AsyncIterator[None]:
     try:
         yield
     except Replay as replay:
+        call.context.set_trailing_metadata(((metadata.REPLAYED, "true"),))
         call.response, call.response_checked = call.response_type.FromString(replay.response), True

@@ -1,0 +1,44 @@
+"""Every RPC of the contracts, by the names that people use."""
+
+import difflib
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import graphmesh
+from graphmesh_contracts import Rpc
+
+
+class UnknownRpc(LookupError):
+    """The contracts have no RPC of this name; the message names those that are like it."""
+
+
+def all_rpcs() -> dict[str, Rpc[Any, Any]]:
+    """By tool name: `billing.Charge`."""
+    packages = sorted(
+        path.parent.parent.name for root in graphmesh.__path__ for path in Path(root).glob("*/v1/__init__.py")
+    )
+    return {rpc.tool: rpc for package in packages for rpc in _rpcs(package)}
+
+
+def find_rpc(name: str) -> Rpc[Any, Any]:
+    """The RPC called `crm.CreateCustomer`, `graphmesh.crm.v1.CrmService.CreateCustomer`, or by its path.
+
+    Raises:
+        UnknownRpc: there is none.
+    """
+    known = all_rpcs()
+    for rpc in known.values():
+        if name in (rpc.tool, rpc.full_name, rpc.path):
+            return rpc
+    near = difflib.get_close_matches(name.lower(), [tool.lower() for tool in known], n=3, cutoff=0.5)
+    meant = [tool for tool in known if tool.lower() in near] or sorted(known)
+    raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(meant)}")
+
+
+def _rpcs(package: str) -> Iterator[Rpc[Any, Any]]:
+    contracts = importlib.import_module(f"graphmesh.{package}.v1")
+    for handles in vars(contracts).values():
+        if isinstance(getattr(handles, "NAME", None), str):
+            yield from (value for value in vars(handles).values() if isinstance(value, Rpc))
