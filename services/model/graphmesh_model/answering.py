@@ -1,7 +1,6 @@
 """Answering a prompt with the model that it names, or with one that steps in for it."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,6 +10,7 @@ import structlog
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError, ProviderUnavailable, RateLimited
 
+from graphmesh_model import json_text
 from graphmesh_model.catalogue import Entry
 from graphmesh_model.domain import Answer, FinishReason, Piece, Prompt
 from graphmesh_model.errors import OutputInvalid
@@ -89,8 +89,8 @@ def _check_text(given: Answer, prompt: Prompt) -> None:
     if prompt.response_schema is None or held_back:
         return
     try:
-        value = json.loads(given.message.text)
-    except (ValueError, RecursionError) as error:
+        value = json_text.read(given.message.text)
+    except ValueError as error:
         raise _unfit(given, "response", f"$: not JSON, finished by {given.finish_reason.value}") from error
     if where := misfit(value, prompt.response_schema):
         raise _unfit(given, "response", where)

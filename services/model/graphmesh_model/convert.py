@@ -6,9 +6,8 @@ from typing import TypeVar
 from graphmesh.model import v1 as pb
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 
-from graphmesh_model import domain
+from graphmesh_model import domain, json_text
 from graphmesh_model.catalogue import Entry
-from graphmesh_model.offline.composer import as_json
 from graphmesh_model.schemas import parse_object, parse_schema
 
 Parsed = TypeVar("Parsed")
@@ -98,10 +97,12 @@ def response(answer: domain.Answer) -> pb.GenerateResponse:
 
 
 def _assistant(message: domain.Assistant) -> pb.AssistantMessage:
-    calls = [
-        pb.ToolCall(id=call.id, name=call.name, arguments_json=as_json(call.arguments)) for call in message.tool_calls
-    ]
+    calls = [_wanted(call) for call in message.tool_calls]
     return pb.AssistantMessage(text=message.text, tool_calls=calls)
+
+
+def _wanted(call: domain.ToolCall) -> pb.ToolCall:
+    return pb.ToolCall(id=call.id, name=call.name, arguments_json=json_text.write(call.arguments))
 
 
 def event(piece: domain.Piece) -> pb.StreamGenerateResponse:

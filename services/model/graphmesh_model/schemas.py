@@ -4,7 +4,6 @@ No reference leaves the schema that it stands in: a schema is a caller's text an
 this service fetch anything.
 """
 
-import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,6 +11,7 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from graphmesh_model import json_text
 from graphmesh_model.domain import Schema
 
 NO_REMOTE: Registry[Any] = Registry()
@@ -26,10 +26,7 @@ def parse_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is none.
     """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {error}") from error
+    value = json_text.read(text)
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     return value

@@ -1,12 +1,15 @@
 """Schemas filled from conversations by the offline composer (F6)."""
 
+import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from graphmesh_model.domain import User
 from graphmesh_model.offline.filler import Filler, TooLarge, Unfillable
 from graphmesh_model.offline.material import Material
-from hypothesis import given, settings
+from graphmesh_model.schemas import parse_schema
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -225,3 +228,54 @@ def test_what_is_filled_fits_and_is_the_same_each_time(schema: dict[str, Any], s
         return
     assert Draft202012Validator(schema).is_valid(value), value
     assert fill(schema, said) == value
+
+
+bounds = st.sampled_from([-3, 0, 2, 7, 2.5, 3.0, 1e15])
+sizes = st.sampled_from([0, 1, 2.0, 40])
+kinds = st.sampled_from(["string", "integer", "number", "object", "array", "boolean", "null"])
+constants: st.SearchStrategy[Any] = st.sampled_from(["parcel", "ink", 3, 2.5, True, None, [], {"a": 1}])
+odd_leaves = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.one_of(kinds, st.just("object"), st.lists(kinds, min_size=1, max_size=2, unique=True)),
+        **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum"), bounds),
+        **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), sizes),
+        "multipleOf": st.sampled_from([1, 2.5]),
+        "pattern": st.sampled_from(["^ch_", "", "x{3}"]),
+        "format": st.sampled_from(["email", "date", "odd"]),
+        "enum": st.lists(constants, max_size=2),
+        "default": constants,
+        "$ref": st.sampled_from(["#", "#/properties/score", "#/anyOf/0"]),
+    },
+)
+names_in_use = st.sampled_from(["score", "charge_id", "notes"])
+
+
+def odd_nodes(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    some = st.one_of(inner, st.booleans(), st.builds(lambda value: {"const": value}, constants))
+    parts = {
+        "properties": st.dictionaries(names_in_use, some, min_size=1),
+        "required": st.lists(names_in_use, unique=True),
+        "items": some,
+        "anyOf": st.lists(some, min_size=1, max_size=3),
+    }
+    optional = st.fixed_dictionaries({}, optional=parts)
+    return st.builds(lambda leaf, rest: {**leaf, **rest}, odd_leaves, optional)
+
+
+odd_schemas = st.recursive(odd_leaves, odd_nodes, max_leaves=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(schema=odd_schemas, said=st.sampled_from(SAID))
+@example(schema={"type": "string", "maxLength": 2.0}, said=SAID[1])
+@example(schema={"type": "array", "items": {"type": "string"}, "maxItems": 1.0}, said=SAID[0])
+@example(schema={"type": "integer", "title": "score", "minimum": 1e15, "multipleOf": 2.5}, said=SAID[0])
+def test_whatever_passes_for_a_schema_is_filled_or_refused(schema: dict[str, Any], said: str) -> None:
+    """Never another failure, however odd the schema (A3)."""
+    try:
+        parsed = parse_schema(json.dumps(schema))
+    except ValueError:
+        return
+    with suppress(Unfillable, TooLarge):
+        json.dumps(Filler(parsed, Material.of((User(said),))).fill(), allow_nan=False)

@@ -9,6 +9,9 @@ from graphmesh_model.schemas import misfit, parse_schema
     [
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
+        ('{"minimum": 1e999}', "is not JSON: a number is too large"),
+        ('{"const": NaN}', "is not JSON: NaN"),
+        ('{"const": "\\ud800"}', "is not JSON: .*surrogates"),
         ("[]", "is not a JSON object"),
         ('{"type": "objekt"}', r"is not a JSON Schema: \$.type"),
         ('{"type": "string", "pattern": "("}', r"is not a JSON Schema: \$.pattern"),

@@ -1,10 +1,9 @@
 """The offline demo composer: one prompt in, one answer out, by rule."""
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from graphmesh_model import json_text
 from graphmesh_model.domain import (
     Answer,
     Assistant,
@@ -58,12 +57,8 @@ def pieces(answer: Answer) -> Iterator[Piece]:
     for chunk in CHUNK.findall(answer.message.text):
         yield TextDelta(chunk)
     for index, call in enumerate(answer.message.tool_calls):
-        yield ToolCallDelta(index, call.id, call.name, as_json(call.arguments))
+        yield ToolCallDelta(index, call.id, call.name, json_text.write(call.arguments))
     yield answer
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _tool_call(prompt: Prompt, material: Material) -> ToolCall | None:
@@ -107,7 +102,7 @@ def _next_id(prompt: Prompt) -> str:
 
 def _text(prompt: Prompt, material: Material) -> str:
     if prompt.response_schema is not None:
-        return as_json(Filler(prompt.response_schema, material).fill())
+        return json_text.write(Filler(prompt.response_schema, material).fill())
     if not material.documents:
         return NO_DOCUMENTS
     return " ".join(quote.text for quote in material.quotes) or NOTHING_FOUND
@@ -129,8 +124,8 @@ def _answer(prompt: Prompt, message: Assistant, reason: FinishReason) -> Answer:
 
 
 def _read(prompt: Prompt) -> str:
-    tools = (f"{tool.name} {tool.description} {as_json(tool.parameters)}" for tool in prompt.tools)
-    schema = () if prompt.response_schema is None else (as_json(prompt.response_schema),)
+    tools = (f"{tool.name} {tool.description} {json_text.write(tool.parameters)}" for tool in prompt.tools)
+    schema = () if prompt.response_schema is None else (json_text.write(prompt.response_schema),)
     return "\n".join((*map(_spoken, prompt.messages), *tools, *schema))
 
 
@@ -139,4 +134,4 @@ def _spoken(message: Message) -> str:
         case System(text=text) | User(text=text) | ToolResult(text=text):
             return text
         case Assistant(text=text, tool_calls=calls):
-            return "\n".join((text, *(f"{call.name} {as_json(call.arguments)}" for call in calls)))
+            return "\n".join((text, *(f"{call.name} {json_text.write(call.arguments)}" for call in calls)))

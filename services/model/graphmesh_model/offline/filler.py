@@ -44,7 +44,7 @@ class Filler:
         self._root = schema
         self._material = material
         self._path: list[str] = []
-        self._left = LARGEST_FILLING
+        self._left, self._depth = LARGEST_FILLING, 0
         self._makers: Mapping[str, Callable[[Schema, float], Any]] = {
             "object": self._object,
             "array": self._array,
@@ -65,12 +65,12 @@ class Filler:
         return self._value(self._root, self._material.coverage)
 
     def _value(self, schema: Schema | bool, score: float) -> Any:
-        self._count()
         schema = self._resolved(schema)
         if options := choices(schema):
             return decide(options, self._material.question_words, schema.get("default")).choice.value
         try:
-            return self._made(schema, score)
+            with self._bounded():
+                return self._made(schema, score)
         except Unfillable:
             if "default" in schema:
                 return schema["default"]
@@ -85,8 +85,8 @@ class Filler:
             return self._first_that_fills(alternatives, score)
         return self._makers[kind](schema, score)
 
-    def _first_that_fills(self, alternatives: list[Schema], score: float) -> Any:
-        nullable = [option for option in alternatives if option.get("type") == "null"]
+    def _first_that_fills(self, alternatives: list[Schema | bool], score: float) -> Any:
+        nullable = [option for option in alternatives if self._resolved(option).get("type") == "null"]
         for option in [option for option in alternatives if option not in nullable] + nullable:
             try:
                 return self._value(option, score)
@@ -211,16 +211,22 @@ class Filler:
             found = found.get(step, {}) if isinstance(found, Mapping) and step else found
         return found if isinstance(found, Mapping) else {}
 
-    def _count(self) -> None:
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
         """Keep a schema that refers to itself, or to others many times over, from growing without end."""
         self._left -= 1
         if self._left < 0:
             raise TooLarge(f"the schema describes more than {LARGEST_FILLING} values")
+        if self._depth == DEEPEST:
+            raise self._unfillable()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     @contextmanager
     def _inside(self, name: str) -> Iterator[None]:
-        if len(self._path) == DEEPEST:
-            raise self._unfillable()
         self._path.append(name)
         try:
             yield

@@ -1,12 +1,12 @@
 """What a conversation gives the composer to work with: the person's own words, and the documents."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from graphmesh_model import json_text
 from graphmesh_model.domain import Message, System, ToolResult, User
 from graphmesh_model.offline.words import sentences, words
 
@@ -105,7 +105,7 @@ def _sentences(text: str, title: frozenset[str]) -> tuple[Sentence, ...]:
 def _plain(text: str) -> str:
     """The result of a tool as lines of text: JSON becomes a line for each of its values."""
     try:
-        return "\n\n".join(_lines(json.loads(text), ""))
+        return "\n\n".join(_lines(json_text.read(text), ""))
     except ValueError:
         return text
 
