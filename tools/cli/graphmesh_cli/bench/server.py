@@ -1,0 +1,76 @@
+"""The server under measurement: one method that answers at once, served bare, on the chassis, and with tracing.
+
+python -m graphmesh_cli.bench.server BARE_ADDRESS CHASSIS_ADDRESS TRACED_ADDRESS SAMPLING
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import grpc
+from graphmesh.billing import v1 as pb
+from graphmesh.crm.v1 import CrmService
+from graphmesh_chassis.channel import SERVER_OPTIONS
+from graphmesh_chassis.logs import configure_logs
+from graphmesh_chassis.serve import Servable, Service, serving
+from graphmesh_chassis.settings import ServerSettings
+from graphmesh_contracts import Rpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+CHASSIS = pb.BillingService.GetInvoice
+BARE = Rpc(f"/{CrmService.NAME}/GetCustomer", CHASSIS.request, CHASSIS.response)
+"""Served by grpc.aio alone. The path is another service's, so that one Envoy routes to both servers."""
+
+COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"
+
+RESPONSE = pb.GetInvoiceResponse(
+    invoice=pb.Invoice(
+        invoice_id="in_1",
+        customer_id="cu_1",
+        lines=[{"description": "ink", "quantity": 1, "unit_price": {"currency_code": "EUR", "amount_minor": 1890}}],
+        total={"currency_code": "EUR", "amount_minor": 1890},
+        outstanding={"currency_code": "EUR", "amount_minor": 1890},
+        status=pb.InvoiceStatus.INVOICE_STATUS_OPEN,
+    )
+)
+
+
+class Instant(pb.BillingServiceServicer):
+    """Answers at once."""
+
+    async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Any) -> pb.GetInvoiceResponse:
+        return RESPONSE
+
+
+async def _collect(spans: bytes, context: Any) -> bytes:
+    """A collector that throws away what it gets: an empty message says that all is well."""
+    return b""
+
+
+async def main(bare: str, chassis: str, traced: str, sampling: float) -> None:
+    configure_logs("bench", "info")
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    handler = grpc.unary_unary_rpc_method_handler(
+        Instant().GetInvoice, BARE.request.FromString, BARE.response.SerializeToString
+    )
+    collector = grpc.unary_unary_rpc_method_handler(_collect)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(BARE.service, {BARE.method: handler}),
+            grpc.method_handlers_generic_handler(COLLECTOR, {"Export": collector}),
+        )
+    )
+    servicer = health.aio.HealthServicer()
+    await servicer.set(BARE.service, 1)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_insecure_port(bare)
+    await server.start()
+    servable = Servable([Service(pb.BillingService, pb.add_BillingServiceServicer_to_server, Instant())])
+    plain = ServerSettings(listen=chassis)
+    sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=f"http://{bare}", trace_ratio=sampling)
+    async with serving("bench", servable, plain), serving("bench", servable, sampled):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:4], sampling=float(sys.argv[4])))
