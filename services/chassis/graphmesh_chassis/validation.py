@@ -1,9 +1,10 @@
 """Messages checked against the rules in their protos (A3, H2)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import protovalidate
+from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -20,7 +21,9 @@ TIMES = {
 
 
 def violations(message: Message) -> tuple[FieldViolation, ...]:
-    """Every rule that `message` breaks."""
+    """Every rule that `message` breaks. Of a list that is too long only that: its elements would cost time each."""
+    if overfull := tuple(_overfull(message, "")):
+        return overfull
     broken = [
         FieldViolation(field_path(violation), violation.proto.message or violation.proto.rule_id)
         for violation in protovalidate.collect_violations(message)
@@ -40,22 +43,47 @@ def check_response(message: Message, method: str) -> None:
         raise InvalidResponse(method=method) from InvalidRequest(violations=broken, method=method)
 
 
+def _overfull(message: Message, prefix: str) -> Iterator[FieldViolation]:
+    for field in _leads_to_lists(message.DESCRIPTOR):
+        path, limit = f"{prefix}{field.name}", _limit(field)
+        if limit is not None and (size := len(getattr(message, field.name))) > limit:
+            yield FieldViolation(path, f"must contain at most {limit}, it contains {size}")
+        elif field.message_type is not None:
+            for step, value in _values(message, field):
+                yield from _overfull(value, f"{path}{step}.")
+
+
+@cache
+def _limit(field: FieldDescriptor) -> int | None:
+    """How many elements or pairs the contract lets a field have."""
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    if rules.map.HasField("max_pairs"):
+        return int(rules.map.max_pairs)
+    return int(rules.repeated.max_items) if rules.repeated.HasField("max_items") else None
+
+
+@cache
+def _leads_to_lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return _leading_to(descriptor, lambda field: field.is_repeated)
+
+
 @cache
 def _leads_to_times(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    """The fields of a message in which a time may be; none for most messages."""
+    return _leading_to(descriptor, lambda field: bool(field.message_type and field.message_type.full_name in TIMES))
+
+
+def _leading_to(descriptor: Descriptor, wanted: Callable[[FieldDescriptor], bool]) -> tuple[FieldDescriptor, ...]:
+    """The fields of a message that are wanted, or in which wanted ones may be; none for most messages."""
 
     def reaches(inner: Descriptor, seen: frozenset[str]) -> bool:
-        return inner.full_name in TIMES or any(
-            reaches(field.message_type, seen | {inner.full_name})
-            for field in inner.fields
-            if field.message_type is not None and field.message_type.full_name not in seen
-        )
+        if inner.full_name in seen:
+            return False
+        return any(leads(field, seen | {inner.full_name}) for field in inner.fields)
 
-    return tuple(
-        field
-        for field in descriptor.fields
-        if field.message_type is not None and reaches(field.message_type, frozenset({descriptor.full_name}))
-    )
+    def leads(field: FieldDescriptor, seen: frozenset[str]) -> bool:
+        return wanted(field) or (field.message_type is not None and reaches(field.message_type, seen))
+
+    return tuple(field for field in descriptor.fields if leads(field, frozenset()))
 
 
 def _malformed_times(message: Message, prefix: str) -> Iterator[FieldViolation]:

@@ -18,6 +18,7 @@ from graphmesh_chassis.errors import (
     Unauthenticated,
 )
 from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.validation import check_request
 from graphmesh_contracts import Overrides
 
 from tests.integration.chassis.probe import Answer, Probe, Question, echo, probing
@@ -139,6 +140,26 @@ async def test_many_violations_are_cut_with_a_count() -> None:
     *listed, last = refused.value.violations
     assert last.field == "*"
     assert last.description == f"and {1000 - len(listed)} more violations, too many to send"
+
+
+async def test_a_flood_of_elements_costs_no_time() -> None:
+    """Millions of empty elements fit into 16 MiB; the list is named as too long, and none of them is looked at."""
+    flood = Question(parts=[Question(number=1)]).SerializeToString() * 2_000_000
+    message = Question.FromString(flood)
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest) as refused:
+        check_request(message, "")
+    assert time.monotonic() - began < 0.5
+    assert [violation.field for violation in refused.value.violations] == ["parts"]
+
+
+async def test_too_many_pairs_of_a_map_are_named() -> None:
+    """Also within an element of a list."""
+    crowded = Question(counts={f"k{number}": 1 for number in range(11)})
+    async with probing({"Ask": echo}) as served:
+        with pytest.raises(InvalidRequest) as refused:
+            await served.channel.unary(Probe.Ask, Question(parts=[Question(), crowded]), timeout=5)
+        assert [violation.field for violation in refused.value.violations] == ["parts[1].counts"]
 
 
 @pytest.mark.parametrize("time", [Timestamp(nanos=-1), Timestamp(nanos=10**9), Timestamp(seconds=2**40)])
