@@ -213,8 +213,19 @@ def _stated(rules: Any) -> Schema:
     found: Schema = {RULES[name]: value for name, value in stated.items() if name in RULES}
     if "enum" in found:
         found["enum"] = list(found["enum"])
+    if not _is_portable(found.get("pattern", "")):
+        del found["pattern"]
     formats = [name for name in FORMATS if stated.get(name)]
     return {**found, "format": formats[0]} if formats else found
+
+
+def _is_portable(pattern: str) -> bool:
+    """Whether `pattern`, which is RE2's, means something outside of it: `\\p{Cc}` does not."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _without_idle_bounds(schema: Schema) -> Schema:

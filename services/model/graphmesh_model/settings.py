@@ -44,7 +44,20 @@ class ModelSettings(BaseModel):
 
 
 class Settings(ServerSettings):
-    """Read from `GRAPHMESH_MODEL_…`. Objects are given as JSON."""
+    """Read from `GRAPHMESH_MODEL_…`. Objects are given as JSON.
+
+    A vendor's model with the offline composer behind it, which needs `graphmesh-model[openai]` to be installed:
+
+        GRAPHMESH_MODEL_MODELS='{
+          "default": {
+            "model": "openai:gpt-5",
+            "fallbacks": ["demo"],
+            "price": {"input_micro_usd": 1250000, "output_micro_usd": 10000000, "cached_input_micro_usd": 125000}
+          },
+          "demo": {"model": "offline"}
+        }'
+        GRAPHMESH_MODEL_API_KEYS='{"openai": "sk-…"}'
+    """
 
     model_config = SettingsConfigDict(
         **settings_config("GRAPHMESH_MODEL_"), hide_input_in_errors=True

@@ -266,3 +266,12 @@ def test_a_contract_of_any_team_becomes_a_tool() -> None:
     assert (list(request.shelves), dict(request.labels), request.period.seconds) == ([1, 2], {"a": "b"}, 1)
     with pytest.raises(InvalidRequest, match='multiple "place"'):
         tool.parse({"hall": "north", "yard": "south"})
+
+
+def test_a_pattern_that_only_protos_understand_is_not_in_the_schema() -> None:
+    """No vendor would take it. It is held when arguments are parsed."""
+    tool = tool_schema(CrmService.SearchCustomers)
+    assert "pattern" not in tool.parameters["properties"]["email"]
+    assert tool.parse({"email": "ana@example.org"}).email == "ana@example.org"
+    with pytest.raises(InvalidRequest, match="email"):
+        tool.parse({"email": "ana"})
