@@ -1,13 +1,17 @@
 """Documents in."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from graphmesh_retrieval.analysis import terms
 from graphmesh_retrieval.domain import Draft, Entry, Prepared, Section
 from graphmesh_retrieval.library import Library
-from graphmesh_retrieval.markdown import sections
+from graphmesh_retrieval.markdown import first_heading, sections
+
+LONGEST_TITLE: Final = 500
+"""Characters of a heading that becomes a title."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ def prepare(drafts: Iterable[Draft]) -> list[Prepared]:
 
     Megabytes take seconds: call it in a thread, and before a transaction is begun.
     """
-    last = {draft.document_id: draft for draft in drafts}
+    last = {draft.document_id: _titled(draft) for draft in drafts}
     return [Prepared(draft, draft.digest(), _entries(draft)) for draft in last.values()]
 
 
@@ -41,6 +45,11 @@ async def store(library: Library, documents: list[Prepared]) -> Outcome:
         unchanged=len(documents) - len(changed),
         passages=sum(len(document.entries) for document in changed),
     )
+
+
+def _titled(draft: Draft) -> Draft:
+    """The document with the title that it has or that its text gives it."""
+    return replace(draft, title=draft.title or first_heading(draft.text)[:LONGEST_TITLE] or draft.document_id)
 
 
 def _entries(draft: Draft) -> tuple[Entry, ...]:

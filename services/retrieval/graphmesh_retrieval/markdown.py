@@ -18,7 +18,7 @@ _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _BREAKS = ("\n", ". ", "? ", "! ", "; ", " ")
 
 
-def title(text: str) -> str:
+def first_heading(text: str) -> str:
     """The text of the first heading; empty where there is none."""
     return next((content for level, content in _blocks(text) if level and content), "")
 

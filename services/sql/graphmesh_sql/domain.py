@@ -93,7 +93,9 @@ class Table:
 
     def line(self) -> str:
         """The table as one line of a prompt."""
-        columns = ", ".join(self._column(column) for column in self.columns)
+        columns = ", ".join(map(self._column, self.columns))
+        if len(self.primary_key) > 1:
+            columns += f", PRIMARY KEY ({', '.join(self.primary_key)})"
         refers = "".join(
             f"; {', '.join(key.columns)} -> {key.referred_table}({', '.join(key.referred_columns)})"
             for key in self.foreign_keys
@@ -103,7 +105,7 @@ class Table:
         return f"{'view' if self.view else 'table'} {self.name}({columns}){refers}{rows}{comment}"
 
     def _column(self, column: Column) -> str:
-        marks = " PRIMARY KEY" * (column.name in self.primary_key) or " NOT NULL" * (not column.nullable)
+        marks = " PRIMARY KEY" * (self.primary_key == (column.name,)) or " NOT NULL" * (not column.nullable)
         return f"{column.name} {column.database_type}".rstrip() + marks
 
 

@@ -24,5 +24,5 @@ class Settings(ServerSettings):
         description="PostgreSQL: what the planner may expect a query to cost, in its own units",
     )
     max_steps: int = Field(
-        default=2_000_000_000, ge=10_000, description="SQLite: virtual machine instructions that a query may take"
+        default=500_000_000, ge=10_000, description="SQLite: virtual machine instructions that a query may take"
     )

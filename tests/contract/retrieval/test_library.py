@@ -109,6 +109,14 @@ async def test_ingesting_says_what_it_did(opened: Opened) -> None:
     assert await ingest(opened, SHOP[0], changed, draft("new.md")) == Outcome(1, 1, 1, 3)
 
 
+async def test_a_document_without_a_title_gets_one_of_its_text(opened: Opened) -> None:
+    """Its first heading, or its id; it is found by it like by any other."""
+    await ingest(opened, draft("a", "# Ink stains\n\nWash at once.", ""), draft("b/walrus.md", "Plain.", ""))
+    async with opened() as library:
+        assert [document.title for document in await library.page("", 9)] == ["Ink stains", "b/walrus.md"]
+    assert await found(opened, "walrus") == [("b/walrus.md#0", 1.0)]
+
+
 async def test_of_two_documents_with_one_id_the_last_counts(opened: Opened) -> None:
     """A request may hold an id twice without failing."""
     assert await ingest(opened, draft("a", "first"), draft("a", "second")) == Outcome(1, 0, 0, 1)

@@ -129,7 +129,7 @@ async def test_bad_searches_are_refused_by_field(channel: Channel, request_: pb.
         (pb.DocumentInput(document_id="../x", title="t", text="t"), "documents[0].document_id"),
         (pb.DocumentInput(document_id="x", title="t", text="a\0b"), "documents[0].text"),
         (pb.DocumentInput(document_id="x", title="t", text="é" * 600_000), "documents[0].text"),
-        (pb.DocumentInput(document_id="x", text="t"), "documents[0].title"),
+        (pb.DocumentInput(document_id="x", title="t" * 501, text="t"), "documents[0].title"),
         (
             pb.DocumentInput(document_id="x", title="t", text="t", attributes={"k": "v" * 501}),
             "documents[0].attributes",

@@ -1,7 +1,7 @@
 """Markdown becomes passages that can stand alone (F1)."""
 
 from graphmesh_retrieval.domain import Section
-from graphmesh_retrieval.markdown import LARGEST, TARGET, sections, title
+from graphmesh_retrieval.markdown import LARGEST, TARGET, first_heading, sections
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,9 +55,9 @@ def test_headings_alone_make_no_passage() -> None:
     assert sections("# A\n\n## B\n\n#\n") == []
 
 
-def test_the_title_is_the_first_heading() -> None:
-    assert title("text\n\n## Refunds & returns ##\n\n# Other") == "Refunds & returns"
-    assert title("no heading") == ""
+def test_the_first_heading_is_found_at_any_level() -> None:
+    assert first_heading("text\n\n## Refunds & returns ##\n\n# Other") == "Refunds & returns"
+    assert first_heading("no heading") == ""
 
 
 @given(st.text(alphabet="ab \t\n#=-`~.日", max_size=400) | st.text(max_size=400))

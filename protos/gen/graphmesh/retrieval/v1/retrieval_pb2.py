@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/retrieval/v1/retrieval.proto\x12\x16graphmesh.retrieval.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xe1\x02\n\rDocumentInput\x12?\n\x0b\x64ocument_id\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\x12\x1d\n\x05title\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12\x19\n\x03uri\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xd0\x0f\xba\x01\x01\x00\x12\x1d\n\x04text\x18\x04 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01(\x80\x80@\xba\x01\x01\x00\x12\x82\x01\n\nattributes\x18\x05 \x03(\x0b\x32\x35.graphmesh.retrieval.v1.DocumentInput.AttributesEntryB7\xbaH4\x9a\x01\x31\x10\x14\"\"r 2\x1e^[A-Za-z][A-Za-z0-9_.-]{0,63}$*\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x44\n\nattributes\x18\x04 \x03(\x0b\x32\x30.graphmesh.retrieval.v1.Document.AttributesEntry\x12\x15\n\rpassage_count\x18\x05 \x01(\x05\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd2\x01\n\x07Passage\x12\x12\n\npassage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x14\n\x0cheading_path\x18\x05 \x03(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12&\n\x05score\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x36\n\x05trust\x18\x08 \x01(\x0e\x32\x1d.graphmesh.retrieval.v1.TrustB\x08\xbaH\x05\x82\x01\x02\x08\x01\"^\n\x16IngestDocumentsRequest\x12\x44\n\tdocuments\x18\x01 \x03(\x0b\x32%.graphmesh.retrieval.v1.DocumentInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"v\n\x17IngestDocumentsResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x05\x12\x16\n\x0ereplaced_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\x12\x15\n\rpassage_count\x18\x04 \x01(\x05\"p\n\rSearchRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xa0\x1f\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12*\n\tmin_score\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"C\n\x0eSearchResponse\x12\x31\n\x08passages\x18\x01 \x03(\x0b\x32\x1f.graphmesh.retrieval.v1.Passage\"U\n\x12GetDocumentRequest\x12?\n\x0b\x64ocument_id\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\"\x97\x01\n\x13GetDocumentResponse\x12:\n\x08\x64ocument\x18\x01 \x01(\x0b\x32 .graphmesh.retrieval.v1.DocumentB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x36\n\x05trust\x18\x03 \x01(\x0e\x32\x1d.graphmesh.retrieval.v1.TrustB\x08\xbaH\x05\x82\x01\x02\x08\x01\"R\n\x14ListDocumentsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"e\n\x15ListDocumentsResponse\x12\x33\n\tdocuments\x18\x01 \x03(\x0b\x32 .graphmesh.retrieval.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x16\x44\x65leteDocumentsRequest\x12K\n\x0c\x64ocument_ids\x18\x01 \x03(\tB5\xbaH2\x92\x01/\x08\x01\x10\x64\x18\x01\"\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05*3\n\x05Trust\x12\x15\n\x11TRUST_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUST_UNTRUSTED\x10\x01\x32\xe5\x05\n\x10RetrievalService\x12\x92\x01\n\x0fIngestDocuments\x12..graphmesh.retrieval.v1.IngestDocumentsRequest\x1a/.graphmesh.retrieval.v1.IngestDocumentsResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08<\x10\x03\x1a\x0fretrieval.write\x12x\n\x06Search\x12%.graphmesh.retrieval.v1.SearchRequest\x1a&.graphmesh.retrieval.v1.SearchResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read(\x02\x12\x87\x01\n\x0bGetDocument\x12*.graphmesh.retrieval.v1.GetDocumentRequest\x1a+.graphmesh.retrieval.v1.GetDocumentResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read(\x02\x12\x8b\x01\n\rListDocuments\x12,.graphmesh.retrieval.v1.ListDocumentsRequest\x1a-.graphmesh.retrieval.v1.ListDocumentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read\x12\x92\x01\n\x0f\x44\x65leteDocuments\x12..graphmesh.retrieval.v1.DeleteDocumentsRequest\x1a/.graphmesh.retrieval.v1.DeleteDocumentsResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08\n\x10\x03\x1a\x0fretrieval.write\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/retrieval/v1/retrieval.proto\x12\x16graphmesh.retrieval.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xdf\x02\n\rDocumentInput\x12?\n\x0b\x64ocument_id\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\x12\x1b\n\x05title\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x12\x19\n\x03uri\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xd0\x0f\xba\x01\x01\x00\x12\x1d\n\x04text\x18\x04 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01(\x80\x80@\xba\x01\x01\x00\x12\x82\x01\n\nattributes\x18\x05 \x03(\x0b\x32\x35.graphmesh.retrieval.v1.DocumentInput.AttributesEntryB7\xbaH4\x9a\x01\x31\x10\x14\"\"r 2\x1e^[A-Za-z][A-Za-z0-9_.-]{0,63}$*\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x44\n\nattributes\x18\x04 \x03(\x0b\x32\x30.graphmesh.retrieval.v1.Document.AttributesEntry\x12\x15\n\rpassage_count\x18\x05 \x01(\x05\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd2\x01\n\x07Passage\x12\x12\n\npassage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x14\n\x0cheading_path\x18\x05 \x03(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12&\n\x05score\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x36\n\x05trust\x18\x08 \x01(\x0e\x32\x1d.graphmesh.retrieval.v1.TrustB\x08\xbaH\x05\x82\x01\x02\x08\x01\"^\n\x16IngestDocumentsRequest\x12\x44\n\tdocuments\x18\x01 \x03(\x0b\x32%.graphmesh.retrieval.v1.DocumentInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"v\n\x17IngestDocumentsResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x05\x12\x16\n\x0ereplaced_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\x12\x15\n\rpassage_count\x18\x04 \x01(\x05\"p\n\rSearchRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xa0\x1f\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12*\n\tmin_score\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"C\n\x0eSearchResponse\x12\x31\n\x08passages\x18\x01 \x03(\x0b\x32\x1f.graphmesh.retrieval.v1.Passage\"U\n\x12GetDocumentRequest\x12?\n\x0b\x64ocument_id\x18\x01 \x01(\tB*\xbaH\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\"\x97\x01\n\x13GetDocumentResponse\x12:\n\x08\x64ocument\x18\x01 \x01(\x0b\x32 .graphmesh.retrieval.v1.DocumentB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x36\n\x05trust\x18\x03 \x01(\x0e\x32\x1d.graphmesh.retrieval.v1.TrustB\x08\xbaH\x05\x82\x01\x02\x08\x01\"R\n\x14ListDocumentsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"e\n\x15ListDocumentsResponse\x12\x33\n\tdocuments\x18\x01 \x03(\x0b\x32 .graphmesh.retrieval.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x16\x44\x65leteDocumentsRequest\x12K\n\x0c\x64ocument_ids\x18\x01 \x03(\tB5\xbaH2\x92\x01/\x08\x01\x10\x64\x18\x01\"\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05*3\n\x05Trust\x12\x15\n\x11TRUST_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUST_UNTRUSTED\x10\x01\x32\xe5\x05\n\x10RetrievalService\x12\x92\x01\n\x0fIngestDocuments\x12..graphmesh.retrieval.v1.IngestDocumentsRequest\x1a/.graphmesh.retrieval.v1.IngestDocumentsResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08<\x10\x03\x1a\x0fretrieval.write\x12x\n\x06Search\x12%.graphmesh.retrieval.v1.SearchRequest\x1a&.graphmesh.retrieval.v1.SearchResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read(\x02\x12\x87\x01\n\x0bGetDocument\x12*.graphmesh.retrieval.v1.GetDocumentRequest\x1a+.graphmesh.retrieval.v1.GetDocumentResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read(\x02\x12\x8b\x01\n\rListDocuments\x12,.graphmesh.retrieval.v1.ListDocumentsRequest\x1a-.graphmesh.retrieval.v1.ListDocumentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eretrieval.read\x12\x92\x01\n\x0f\x44\x65leteDocuments\x12..graphmesh.retrieval.v1.DeleteDocumentsRequest\x1a/.graphmesh.retrieval.v1.DeleteDocumentsResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08\n\x10\x03\x1a\x0fretrieval.write\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTINPUT'].fields_by_name['document_id']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['document_id']._serialized_options = b'\272H\'r%2#^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}$'
   _globals['_DOCUMENTINPUT'].fields_by_name['title']._loaded_options = None
-  _globals['_DOCUMENTINPUT'].fields_by_name['title']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
+  _globals['_DOCUMENTINPUT'].fields_by_name['title']._serialized_options = b'\272H\tr\007\030\364\003\272\001\001\000'
   _globals['_DOCUMENTINPUT'].fields_by_name['uri']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['uri']._serialized_options = b'\272H\tr\007\030\320\017\272\001\001\000'
   _globals['_DOCUMENTINPUT'].fields_by_name['text']._loaded_options = None
@@ -84,38 +84,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVALSERVICE'].methods_by_name['ListDocuments']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010\002\020\003\032\016retrieval.read'
   _globals['_RETRIEVALSERVICE'].methods_by_name['DeleteDocuments']._loaded_options = None
   _globals['_RETRIEVALSERVICE'].methods_by_name['DeleteDocuments']._serialized_options = b'\220\002\002\242\273\030\027\n\002\010\n\020\003\032\017retrieval.write'
-  _globals['_TRUST']._serialized_start=1966
-  _globals['_TRUST']._serialized_end=2017
+  _globals['_TRUST']._serialized_start=1964
+  _globals['_TRUST']._serialized_end=2015
   _globals['_DOCUMENTINPUT']._serialized_start=163
-  _globals['_DOCUMENTINPUT']._serialized_end=516
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=467
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=516
-  _globals['_DOCUMENT']._serialized_start=519
-  _globals['_DOCUMENT']._serialized_end=771
-  _globals['_DOCUMENT_ATTRIBUTESENTRY']._serialized_start=467
-  _globals['_DOCUMENT_ATTRIBUTESENTRY']._serialized_end=516
-  _globals['_PASSAGE']._serialized_start=774
-  _globals['_PASSAGE']._serialized_end=984
-  _globals['_INGESTDOCUMENTSREQUEST']._serialized_start=986
-  _globals['_INGESTDOCUMENTSREQUEST']._serialized_end=1080
-  _globals['_INGESTDOCUMENTSRESPONSE']._serialized_start=1082
-  _globals['_INGESTDOCUMENTSRESPONSE']._serialized_end=1200
-  _globals['_SEARCHREQUEST']._serialized_start=1202
-  _globals['_SEARCHREQUEST']._serialized_end=1314
-  _globals['_SEARCHRESPONSE']._serialized_start=1316
-  _globals['_SEARCHRESPONSE']._serialized_end=1383
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=1385
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=1470
-  _globals['_GETDOCUMENTRESPONSE']._serialized_start=1473
-  _globals['_GETDOCUMENTRESPONSE']._serialized_end=1624
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1626
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=1708
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=1710
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=1811
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1813
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1914
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1916
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1964
-  _globals['_RETRIEVALSERVICE']._serialized_start=2020
-  _globals['_RETRIEVALSERVICE']._serialized_end=2761
+  _globals['_DOCUMENTINPUT']._serialized_end=514
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=465
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=514
+  _globals['_DOCUMENT']._serialized_start=517
+  _globals['_DOCUMENT']._serialized_end=769
+  _globals['_DOCUMENT_ATTRIBUTESENTRY']._serialized_start=465
+  _globals['_DOCUMENT_ATTRIBUTESENTRY']._serialized_end=514
+  _globals['_PASSAGE']._serialized_start=772
+  _globals['_PASSAGE']._serialized_end=982
+  _globals['_INGESTDOCUMENTSREQUEST']._serialized_start=984
+  _globals['_INGESTDOCUMENTSREQUEST']._serialized_end=1078
+  _globals['_INGESTDOCUMENTSRESPONSE']._serialized_start=1080
+  _globals['_INGESTDOCUMENTSRESPONSE']._serialized_end=1198
+  _globals['_SEARCHREQUEST']._serialized_start=1200
+  _globals['_SEARCHREQUEST']._serialized_end=1312
+  _globals['_SEARCHRESPONSE']._serialized_start=1314
+  _globals['_SEARCHRESPONSE']._serialized_end=1381
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=1383
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=1468
+  _globals['_GETDOCUMENTRESPONSE']._serialized_start=1471
+  _globals['_GETDOCUMENTRESPONSE']._serialized_end=1622
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1624
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=1706
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=1708
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=1809
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1811
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1912
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1914
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1962
+  _globals['_RETRIEVALSERVICE']._serialized_start=2018
+  _globals['_RETRIEVALSERVICE']._serialized_end=2759
 # @@protoc_insertion_point(module_scope)

@@ -78,7 +78,7 @@ class DocumentInput(_message.Message):
     document_id: _builtins.str
     """The id, chosen by the caller; a path such as `billing/refunds.md` is a good one."""
     title: _builtins.str
-    """The title. Its words count for every passage of the document."""
+    """The title; where empty, the first heading of the text, or else the id. Its words count for every passage."""
     uri: _builtins.str
     """Where a reader finds the original; may be empty."""
     text: _builtins.str
