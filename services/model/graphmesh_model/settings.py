@@ -5,7 +5,6 @@ from typing import Any, Self
 
 from graphmesh_chassis.settings import ServerSettings, settings_config
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from graphmesh_model.catalogue import DEFAULT
 
@@ -59,9 +58,7 @@ class Settings(ServerSettings):
         GRAPHMESH_MODEL_API_KEYS='{"openai": "sk-…"}'
     """
 
-    model_config = SettingsConfigDict(
-        **settings_config("GRAPHMESH_MODEL_"), hide_input_in_errors=True
-    )  # there are keys in it
+    model_config = settings_config("GRAPHMESH_MODEL_")
 
     models: Mapping[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=OFFLINE)},
