@@ -8,18 +8,21 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.integration.envoy import shelf
-from tests.integration.envoy.rig import Replica, Rig, answer, envoy, eventually, refusing, shelf_mesh
+from tests.integration.envoy.rig import Replica, Rig, answer, envoy, eventually, refusing, shelf_mesh, standing
 
 
-async def test_it_opens_and_closes(rig: Rig) -> None:
-    """Three UNAVAILABLE in a row open it; it stays open for the cooling period though the health check passes."""
-    rig.replica.answer = refusing(grpc.StatusCode.UNAVAILABLE)
-    assert [(await rig.call()).flags for _ in range(3)] == ["", "", ""]
-    await rig.down()
-    opened = time.monotonic()
-    rig.replica.answer = answer
-    await rig.up()
-    assert 0.7 < time.monotonic() - opened < 5
+async def test_it_opens_and_closes(tmp_path: Path) -> None:
+    """Three UNAVAILABLE in a row open it; it cools for its whole period, though health checks pass every second."""
+    async with standing(
+        shelf_mesh(policy={"breaker": {"coolingPeriod": "3s", "maxCoolingPeriod": "9s"}}), tmp_path
+    ) as rig:
+        rig.replica.answer = refusing(grpc.StatusCode.UNAVAILABLE)
+        assert [(await rig.call()).flags for _ in range(3)] == ["", "", ""]
+        await rig.down()
+        opened = time.monotonic()
+        rig.replica.answer = answer
+        await rig.up()
+        assert 2.5 < time.monotonic() - opened < 8
 
 
 @pytest.mark.parametrize(
