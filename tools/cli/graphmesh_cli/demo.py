@@ -1,10 +1,10 @@
 """`graphmesh demo`, which is `make run`: a whole mesh, a small shop's data, three real support requests."""
 
 import asyncio
-import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,8 @@ from rich.text import Text
 
 from graphmesh_cli.bulk import load
 from graphmesh_cli.ingest import ingest_folder
-from graphmesh_cli.processes import Child, ProcessError
+from graphmesh_cli.processes import Child, ProcessError, State
+from graphmesh_cli.rows import Row, jsonl
 from graphmesh_cli.running import RunningMesh, reachable, running_mesh
 from graphmesh_cli.show import RunView, outcome
 
@@ -57,8 +58,8 @@ async def _demo(console: Console, stay: bool) -> bool:
         await _fill(console, mesh)
         succeeded = True
         async with Client(mesh.edge) as client:
-            for request in _lines(SAMPLE / "requests.jsonl"):
-                ended = await _ask(console, client, request)
+            for row in jsonl(SAMPLE / "requests.jsonl"):
+                ended = await _ask(console, client, row.content)
                 succeeded = succeeded and ended.status == RunStatus.RUN_STATUS_SUCCESS
         _where_next(console, mesh, time.monotonic() - began)
         if stay:
@@ -67,7 +68,7 @@ async def _demo(console: Console, stay: bool) -> bool:
 
 
 def _process(console: Console, child: Child) -> None:
-    if child.state == "ready":
+    if child.state is State.READY:
         console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
 
 
@@ -76,7 +77,7 @@ async def _fill(console: Console, mesh: RunningMesh) -> None:
     shift = _age_of_sample()
     async with Channel(reachable(mesh.mesh.mesh)) as channel:
         loaded = [
-            f"{(await load(channel, rpc, _rows(name, shift))).made} {name}"
+            f"{(await load(channel, rpc, _rows(name, shift))).done} {name}"
             for name, rpc in (
                 ("customers", CrmService.CreateCustomer),
                 ("orders", CrmService.AddRecord),
@@ -90,18 +91,18 @@ async def _fill(console: Console, mesh: RunningMesh) -> None:
 
 def _age_of_sample() -> timedelta:
     """How much to add to the sample's dates, so that its newest invoice was issued an hour ago."""
-    newest = max(datetime.fromisoformat(row["issueTime"]) for row in _lines(SAMPLE / "invoices.jsonl"))
+    newest = max(datetime.fromisoformat(row.content["issueTime"]) for row in jsonl(SAMPLE / "invoices.jsonl"))
     return datetime.now(UTC) - timedelta(hours=1) - newest
 
 
-def _rows(name: str, shift: timedelta) -> Iterator[dict[str, Any]]:
-    for row in _lines(SAMPLE / f"{name}.jsonl"):
-        moved = {key: (datetime.fromisoformat(row[key]) + shift).isoformat() for key in TIMES if key in row}
-        yield {**row, **moved}
+def _rows(name: str, shift: timedelta) -> Iterator[Row]:
+    for row in jsonl(SAMPLE / f"{name}.jsonl"):
+        moved = {key: _moved(row.content[key], shift) for key in TIMES if key in row.content}
+        yield replace(row, content={**row.content, **moved})
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    yield from map(json.loads, path.read_text().splitlines())
+def _moved(time: str, shift: timedelta) -> str:
+    return (datetime.fromisoformat(time) + shift).isoformat()
 
 
 async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run:

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from graphmesh.billing import v1 as pb
+from graphmesh.common.v1 import Money
 from graphmesh.crm.v1 import CrmService
 from graphmesh_chassis.channel import SERVER_OPTIONS
 from graphmesh_chassis.logs import configure_logs
@@ -23,19 +24,20 @@ BARE = Rpc(f"/{CrmService.NAME}/GetCustomer", CHASSIS.request, CHASSIS.response)
 
 COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"
 
+EUR = Money(currency_code="EUR", amount_minor=1890)
 RESPONSE = pb.GetInvoiceResponse(
     invoice=pb.Invoice(
         invoice_id="in_1",
         customer_id="cu_1",
-        lines=[{"description": "ink", "quantity": 1, "unit_price": {"currency_code": "EUR", "amount_minor": 1890}}],
-        total={"currency_code": "EUR", "amount_minor": 1890},
-        outstanding={"currency_code": "EUR", "amount_minor": 1890},
+        lines=[pb.InvoiceLine(description="ink", quantity=1, unit_price=EUR)],
+        total=EUR,
+        outstanding=EUR,
         status=pb.InvoiceStatus.INVOICE_STATUS_OPEN,
     )
 )
 
 
-class Instant(pb.BillingServiceServicer):
+class Instant:
     """Answers at once."""
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Any) -> pb.GetInvoiceResponse:
@@ -47,25 +49,25 @@ async def _collect(spans: bytes, context: Any) -> bytes:
     return b""
 
 
+def _add(rpc: Rpc[Any, Any], server: grpc.aio.Server) -> None:
+    """Serve `Instant` under the path of `rpc`."""
+    behaviour, decode, encode = Instant().GetInvoice, rpc.request.FromString, rpc.response.SerializeToString
+    handler: Any = grpc.unary_unary_rpc_method_handler(behaviour, decode, encode)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, {rpc.method: handler}),))
+
+
 async def main(bare: str, chassis: str, traced: str, sampling: float) -> None:
     configure_logs("bench", "info")
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    handler = grpc.unary_unary_rpc_method_handler(
-        Instant().GetInvoice, BARE.request.FromString, BARE.response.SerializeToString
-    )
-    collector = grpc.unary_unary_rpc_method_handler(_collect)
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(BARE.service, {BARE.method: handler}),
-            grpc.method_handlers_generic_handler(COLLECTOR, {"Export": collector}),
-        )
-    )
+    collector: Any = grpc.unary_unary_rpc_method_handler(_collect)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(COLLECTOR, {"Export": collector}),))
+    _add(BARE, server)
     servicer = health.aio.HealthServicer()
     await servicer.set(BARE.service, 1)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_insecure_port(bare)
     await server.start()
-    servable = Servable([Service(pb.BillingService, pb.add_BillingServiceServicer_to_server, Instant())])
+    servable = Servable([Service(pb.BillingService, _add, CHASSIS)])
     plain = ServerSettings(listen=chassis)
     sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=f"http://{bare}", trace_ratio=sampling)
     async with serving("bench", servable, plain), serving("bench", servable, sampled):
@@ -73,4 +75,5 @@ async def main(bare: str, chassis: str, traced: str, sampling: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4], sampling=float(sys.argv[4])))
+    bare, chassis, traced, sampling = sys.argv[1:]
+    asyncio.run(main(bare, chassis, traced, float(sampling)))
