@@ -44,7 +44,8 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 Update = Mapping[str, Any]
-Node = Callable[[Any, RunnableConfig, Runtime[RunContext]], Awaitable[Update | Command[Any]]]
+Node = Callable[..., Awaitable[Update | Command[Any]]]
+"""Takes (state, config, runtime). LangGraph, which hands it all three, has no type for that."""
 Fallback = Callable[[Any, RunnableConfig, Runtime[RunContext], GraphmeshError], Awaitable[Update | Command[Any]]]
 
 BACKOFF_SECONDS = 0.1

@@ -9,11 +9,12 @@ from graphmesh.retrieval import v1 as retrieval
 from graphmesh.ticketing import v1 as ticketing
 
 from support import policy, summary
-from support.state import Account, Claim, Invoice, Line, Order, Passage, Reason, State
+from support.relevance import question, relevance
+from support.state import Account, Claim, Invoice, Line, Order, Passage, State
 
 LONGEST_QUERY = 4_000
 LONGEST_DESCRIPTION = 10_000
-PASSAGES = 4
+PASSAGES = 8
 
 
 def account(customer: crm.Customer) -> Account:
@@ -46,13 +47,15 @@ def charge(message: billing.Charge) -> policy.Charge:
     return policy.Charge(message.amount.amount_minor, message.refunded.amount_minor)
 
 
-def passage(message: retrieval.Passage) -> Passage:
+def passage(message: retrieval.Passage, asked: str) -> Passage:
+    """A passage, with how much it speaks of what is `asked`."""
     title = " › ".join([message.title, *(heading for heading in message.heading_path if heading != message.title)])
-    return Passage(document_id=message.document_id, title=title, text=message.text, score=round(message.score, 3))
+    rating = relevance(asked, title, message.text)
+    return Passage(document_id=message.document_id, title=title, text=message.text, relevance=rating)
 
 
 def search_request(state: State) -> retrieval.SearchRequest:
-    return retrieval.SearchRequest(query=state["message"][:LONGEST_QUERY], limit=PASSAGES)
+    return retrieval.SearchRequest(query=question(state["message"])[:LONGEST_QUERY], limit=PASSAGES)
 
 
 def refund_request(claim: Claim) -> billing.RefundRequest:
@@ -64,7 +67,7 @@ def refund_request(claim: Claim) -> billing.RefundRequest:
 
 
 def ticket_request(state: State) -> ticketing.CreateTicketRequest:
-    reason = state["reason"] or Reason.UNSURE
+    reason = state["reason"] or "unsure"
     return ticketing.CreateTicketRequest(
         subject=summary.subject(state),
         description=summary.description(state)[:LONGEST_DESCRIPTION],
@@ -76,7 +79,7 @@ def ticket_request(state: State) -> ticketing.CreateTicketRequest:
 
 def _priority(state: State) -> ticketing.TicketPriority.ValueType:
     account = state["account"]
-    important = state["reason"] in (Reason.PERSON_WANTED, Reason.REFUND_UNCERTAIN)
+    important = state["reason"] in ("person_wanted", "refund_uncertain")
     if important or (account is not None and account["tier"] == "vip"):
         return ticketing.TicketPriority.TICKET_PRIORITY_HIGH
     return ticketing.TicketPriority.TICKET_PRIORITY_NORMAL

@@ -68,7 +68,7 @@ graph.add_edge(START, "receive")
 graph.add_conditional_edges("receive", after_receive)
 for name in LOOKED_UP:
     graph.add_edge("classify", name)
-graph.add_edge(LOOKED_UP, "assess")
+graph.add_edge(list(LOOKED_UP), "assess")
 graph.add_conditional_edges("assess", after_assess)
 graph.add_conditional_edges("charge", after_charge)
 graph.add_conditional_edges("refund", after_refund)

@@ -35,7 +35,7 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from support import convert, policy, prompts, summary, untrusted, validation
+from support import convert, policy, prompts, relevance, summary, untrusted, validation
 from support.state import Account, Claim, Invoice, Passage, Reason, State
 
 Update = Mapping[str, Any]
@@ -51,8 +51,8 @@ INVOICES = 100
 """How many of a customer's invoices are looked at, the newest first."""
 INVOICES_KEPT = 5
 ORDERS = 5
-RELEVANT = 0.75
-"""Passages that score less than this share of the best one only distract."""
+RELEVANT = 0.9
+"""Passages that are less relevant than this share of the best one only distract."""
 
 MODEL = GraphmeshChatModel()
 CLASSIFIER = (
@@ -71,7 +71,7 @@ def receive(state: State) -> Update:
         "message": message,
         "received": datetime.now(UTC).isoformat(),
         "prompts": dict(prompts.VERSIONS),
-        "reason": None if untrusted.says_something(message) else Reason.UNREADABLE,
+        "reason": None if untrusted.says_something(message) else "unreadable",
         **_NOTHING_YET,
         "notes": Overwrite([]),
         "checks": Overwrite({}),
@@ -95,13 +95,18 @@ _NOTHING_YET: Update = {
 }
 
 
+def to_person(reason: Reason, *notes: str) -> Update:
+    """A person has to take over."""
+    return {"reason": reason, "notes": list(notes)}
+
+
 async def classify(state: State) -> Update:
     """What the customer wants. The model is shown their words alone."""
     asked = [SystemMessage(prompts.CLASSIFY), HumanMessage(untrusted.question(state["message"]))]
     try:
         found = await CLASSIFIER.ainvoke(asked)
     except GraphmeshError:
-        return {"reason": Reason.MODEL_DOWN, "notes": [NO_MODEL]}
+        return to_person("model_down", NO_MODEL)
     return {"category": found["intent"], "cause": found["cause"], "confidence": found["confidence"]}
 
 
@@ -165,10 +170,10 @@ invoices = remote(
 )
 
 
-def _passages_found(_: State, response: SearchResponse) -> Update:
-    passages = [convert.passage(passage) for passage in response.passages]
-    best = max((passage["score"] for passage in passages), default=0.0)
-    return {"passages": [passage for passage in passages if passage["score"] >= RELEVANT * best]}
+def _passages_found(state: State, response: SearchResponse) -> Update:
+    passages = [convert.passage(passage, state["message"]) for passage in response.passages]
+    least = RELEVANT * relevance.best(passages)
+    return {"passages": [passage for passage in passages if passage["relevance"] >= least > 0]}
 
 
 knowledge = remote(
@@ -182,25 +187,25 @@ knowledge = remote(
 def assess(state: State) -> Update:
     """Whether the agent goes on by itself: with a refund where a claim is set, else with an answer."""
     if reason := state["reason"] or _person_needed(state):
-        return {"reason": reason}
+        return to_person(reason)
     return _assess_claim(state) if policy.is_claim(state) else _assess_knowledge(state["passages"])
 
 
 def _person_needed(state: State) -> Reason | None:
     if state["account"] is not None and not state["account"]["known"]:
-        return Reason.UNKNOWN_CUSTOMER
+        return "unknown_customer"
     if state["category"] == "complaint" or policy.wants_person(state["message"]):
-        return Reason.PERSON_WANTED
+        return "person_wanted"
     return None
 
 
 def _assess_claim(state: State) -> Update:
     if state["invoices"] is None:
-        return {"reason": Reason.BILLING_DOWN}
+        return to_person("billing_down")
     named = policy.named(state["message"], state["invoices"])
     checks = policy.claim_checks(state, named)
     if not all(checks.values()):
-        return {"checks": dict(checks), "reason": Reason.REFUND_NOT_AUTOMATIC}
+        return {"checks": dict(checks), **to_person("refund_not_automatic")}
     return {"checks": dict(checks), "claim": _claim(state, named[0])}
 
 
@@ -216,22 +221,27 @@ def _claim(state: State, invoice: Invoice) -> Claim:
 
 def _assess_knowledge(passages: list[Passage] | None) -> Update:
     if passages is None:
-        return {"reason": Reason.KNOWLEDGE_DOWN}
-    known = max((passage["score"] for passage in passages), default=0.0) >= validation.KNOWN_ENOUGH
-    return {"checks": {"answer.known": known}, "reason": None if known else Reason.UNSURE}
+        return to_person("knowledge_down")
+    known = validation.known(passages)
+    return {"checks": {"answer.known": known}, "reason": None if known else "unsure"}
+
+
+def _claimed(state: State) -> Claim:
+    if state["claim"] is None:
+        raise ValueError("only a claim leads here")
+    return state["claim"]
 
 
 def _charge_found(state: State, response: GetChargeResponse) -> Update:
-    checks = policy.charge_checks(state["claim"]["amount"], convert.charge(response.charge)) if state["claim"] else {}
-    granted = bool(checks) and all(checks.values())
-    return {"checks": dict(checks), "reason": None if granted else Reason.REFUND_NOT_AUTOMATIC}
+    checks = policy.charge_checks(_claimed(state)["amount"], convert.charge(response.charge))
+    return {"checks": dict(checks), "reason": None if all(checks.values()) else "refund_not_automatic"}
 
 
 charge = remote(
     BillingService.GetCharge,
-    request=lambda state: GetChargeRequest(charge_id=state["claim"]["charge_id"]),
+    request=lambda state: GetChargeRequest(charge_id=_claimed(state)["charge_id"]),
     update=_charge_found,
-    fallback=degrade(lambda _, __: {"reason": Reason.BILLING_DOWN, "notes": [NO_BILLING]}),
+    fallback=degrade(lambda _, __: to_person("billing_down", NO_BILLING)),
 )
 
 
@@ -240,26 +250,25 @@ def _refund_made(_: State, response: RefundResponse) -> Update:
 
 
 def _refund_failed(_: State, error: GraphmeshError) -> Update:
-    reason = Reason.REFUND_UNCERTAIN if error.may_have_happened else Reason.BILLING_DOWN
-    return {"reason": reason, "notes": [NO_BILLING]}
+    reason: Reason = "refund_uncertain" if error.may_have_happened else "billing_down"
+    return to_person(reason, NO_BILLING)
 
 
 refund = unless_refused(
     RuleViolated,
     remote(
         BillingService.Refund,
-        request=lambda state: convert.refund_request(state["claim"]),
+        request=lambda state: convert.refund_request(_claimed(state)),
         update=_refund_made,
         fallback=degrade(_refund_failed),
     ),
-    {"reason": Reason.REFUND_NOT_AUTOMATIC},
+    to_person("refund_not_automatic"),
 )
 
 
 def confirm(state: State) -> Update:
     """Say what was refunded, in words that no model chose."""
-    if (claim := state["claim"]) is None:
-        raise ValueError("there is no refund to confirm")
+    claim = _claimed(state)
     amount = summary.money(claim["amount"], claim["currency"])
     answer = prompts.refunded(amount, claim["invoice_id"], claim["cause"])
     return {"answer": answer, "checks": dict(validation.of_refund(answer, amount, claim["invoice_id"]))}
@@ -272,7 +281,7 @@ async def draft(state: State) -> Update:
     try:
         written = await MODEL.ainvoke([SystemMessage(system), HumanMessage(question)])
     except GraphmeshError:
-        return {"reason": Reason.MODEL_DOWN, "notes": [NO_MODEL]}
+        return to_person("model_down", NO_MODEL)
     return {"answer": str(written.text).strip()}
 
 
@@ -283,7 +292,7 @@ def validate(state: State) -> Update:
     return {
         "checks": dict(checks),
         "confidence": validation.confidence(state["message"], answer, passages),
-        "reason": None if all(checks.values()) else Reason.UNSURE,
+        "reason": None if all(checks.values()) else "unsure",
     }
 
 
@@ -296,12 +305,12 @@ def finish(state: State) -> Update:
 
 
 def _handed_over(state: State, response: CreateTicketResponse) -> Update:
-    answer = prompts.handed_over(state["reason"] or Reason.UNSURE, policy.ANSWER_WITHIN)
+    answer = prompts.handed_over(state["reason"] or "unsure", policy.ANSWER_WITHIN)
     return {"answer": answer, "outcome": "escalated", "ticket_id": response.ticket.ticket_id}
 
 
 def _not_handed_over(state: State, error: GraphmeshError) -> Update:
-    answer = prompts.not_handed_over(state["reason"] or Reason.UNSURE)
+    answer = prompts.not_handed_over(state["reason"] or "unsure")
     note = TICKET_UNCERTAIN if error.may_have_happened else NO_TICKET
     return {"answer": answer, "outcome": "escalated", "notes": [note]}
 

@@ -24,8 +24,9 @@ SURE_OF_REFUND = 0.2
 PERSON_WANTED = re.compile(
     r"""\b(?:
         lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits? | courts?
-        | ombuds\w+ | (?:consumer|data\s+protection)\s+(?:authority|protection|agency) | police | journalists? | newspapers?
-        | injur\w+ | hospital | gdpr | chargeback | (?:account|profile)\s+(?:was|is|got|has\s+been)\s+(?:hacked|stolen)
+        | ombuds\w+ | (?:consumer|data\s+protection)\s+(?:authority|protection|agency) | police | journalists?
+        | newspapers? | injur\w+ | hospital | gdpr | chargeback
+        | (?:account|profile)\s+(?:was|is|got|has\s+been)\s+(?:hacked|stolen)
         | (?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:an?|some|the)\s*
           (?:real\s+|human\s+|actual\s+)?(?:person|human|agent|someone|somebody|manager|supervisor|people|representative)
     )\b""",
@@ -68,7 +69,9 @@ def named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
 
 def _names(message: str, invoice_id: str) -> bool:
     """An id without letters is any number, unless the word before it says what it is."""
-    before = r"(?<![\w-])" if re.search("[A-Za-z]", invoice_id) else r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
+    before = (
+        r"(?<![\w-])" if re.search("[A-Za-z]", invoice_id) else r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
+    )
     return re.search(rf"{before}{re.escape(invoice_id)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
 
 

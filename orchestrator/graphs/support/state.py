@@ -1,7 +1,9 @@
-"""The state of the support agent. No name, address or secret of a customer is in it, besides what they write themselves."""
+"""The state of the support agent.
+
+No name, address or secret of a customer is in it, besides what they write themselves.
+"""
 
 import operator
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,18 +13,18 @@ Cause = Literal["damaged", "wrong", "missing", "none"]
 Outcome = Literal["answered", "refunded", "escalated"]
 
 
-class Reason(StrEnum):
-    """Why a request goes to a person."""
-
-    UNREADABLE = "unreadable"
-    UNKNOWN_CUSTOMER = "unknown_customer"
-    PERSON_WANTED = "person_wanted"
-    REFUND_NOT_AUTOMATIC = "refund_not_automatic"
-    BILLING_DOWN = "billing_down"
-    REFUND_UNCERTAIN = "refund_uncertain"
-    KNOWLEDGE_DOWN = "knowledge_down"
-    MODEL_DOWN = "model_down"
-    UNSURE = "unsure"
+Reason = Literal[
+    "unreadable",
+    "unknown_customer",
+    "person_wanted",
+    "refund_not_automatic",
+    "billing_down",
+    "refund_uncertain",
+    "knowledge_down",
+    "model_down",
+    "unsure",
+]
+"""Why a request goes to a person."""
 
 
 class Line(TypedDict):
@@ -73,7 +75,8 @@ class Passage(TypedDict):
     document_id: str
     title: str
     text: str
-    score: float
+    relevance: float
+    """From 0 to 1, as `relevance.py` reckons it."""
 
 
 def noted(before: list[str], more: list[str]) -> list[str]:

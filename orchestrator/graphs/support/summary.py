@@ -1,8 +1,10 @@
 """What the model and the person who takes over are told of a run."""
 
-from support.state import Account, Invoice, Order, State
+from collections.abc import Mapping
 
-WHY = {
+from support.state import Account, Invoice, Order, Reason, State
+
+WHY: Mapping[Reason, str] = {
     "unreadable": "there are no words in the message",
     "unknown_customer": "the CRM does not know the customer",
     "person_wanted": "a complaint, a legal matter, or the wish to speak to a person",
@@ -44,7 +46,9 @@ def description(state: State) -> str:
 
 def known(account: Account | None, orders: list[Order] | None) -> str:
     """The account in plain words, without anything that says who it is."""
-    standing = "Nothing: the records could not be read." if account is None else f"Tier: {account['tier'] or 'unknown'}."
+    standing = (
+        "Nothing: the records could not be read." if account is None else f"Tier: {account['tier'] or 'unknown'}."
+    )
     lines = [f"Order {order['order_id']}: {order['title']}, {order['status']}." for order in orders or []]
     return "\n".join([standing, *lines])
 

@@ -1,4 +1,4 @@
-"""Texts of other people, made harmless to look at: they are quoted in prompts, and nothing in them gives orders (H4)."""
+"""Texts of other people, as they may stand in a prompt: quoted, and never able to end their quotation (H4)."""
 
 import unicodedata
 from collections.abc import Iterable

@@ -1,0 +1,76 @@
+"""How much of a question a text speaks of, by the words that they share. The same words always give the same number."""
+
+import re
+from collections.abc import Iterable
+
+from support.state import Passage
+
+WORDS_NEEDED = 2
+"""A question with fewer informative words is too vague to be answered from articles."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
+_ENDING = re.compile(r"(?:ings?|ed|es|e|s|ly|ment|ions?)$")
+_SAY_NOTHING = frozenset(
+    """
+    a able about actually additional after again ago all already also am an and another any anything anyway are
+    around as ask at away back be because been before being believe best but by can can't cannot come could dear did
+    didn't do does doesn't doing don't done down each else even ever every few find first for from further get
+    getting give go going good got had has hasn't have haven't having he hello help her here hey hi him his hope how
+    however i i'd i'll i'm i've if in into is isn't it it's its just keep kind kindly know last let like long look
+    looking made make making many may maybe me might more most much must my need needed needs never new next no nor
+    not now of off oh ok on once one only or other our out over own please possible properly question quite rather
+    really regards right said same say see seem several shall she should show since so some someone something soon
+    still such sure take tell than thank thanks that that's the their them then there there's these they thing
+    things think this those though through time times to today told too tried try trying two under until up us use
+    used using very via want wanted wants was wasn't way we well were what what's when where whether which while who
+    whom whose why will wish with within without won't wonder wondering work working would yes yet you you'd you'll
+    you're you've your yours
+    """.split()  # noqa: SIM905 - a list of two hundred quoted words is worse to read
+)
+
+
+def words(text: str) -> frozenset[str]:
+    """The stems of the words that say something."""
+    spoken = (word.casefold().replace("’", "'") for word in _WORD.findall(text))
+    return frozenset(_stem(word.removesuffix("'s")) for word in spoken if _informative(word))
+
+
+def _stem(word: str) -> str:
+    stem = _ENDING.sub("", word) if len(word) > 4 else word.removesuffix("s")
+    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] else stem
+
+
+def _informative(word: str) -> bool:
+    return len(word) > 1 and not word.isdigit() and word not in _SAY_NOTHING
+
+
+def sentences(text: str) -> list[str]:
+    return [sentence for sentence in _SENTENCE.split(text.strip()) if _WORD.search(sentence)]
+
+
+def question(message: str) -> str:
+    """The sentences that ask, where they say enough; else the whole message."""
+    asked = " ".join(sentence for sentence in sentences(message) if sentence.rstrip().endswith(("?", "؟")))
+    return asked if len(words(asked)) >= WORDS_NEEDED else message
+
+
+def share(asked: frozenset[str], text: str) -> float:
+    """The share of the asked words that the text has."""
+    return len(asked & words(text)) / len(asked) if asked else 0.0
+
+
+def relevance(message: str, title: str, text: str) -> float:
+    """From 0 to 1: how much a passage speaks of what is asked. Its title, which says what it is about, counts half.
+
+    Nothing is relevant to a question that is too vague.
+    """
+    asked = words(question(message))
+    if len(asked) < WORDS_NEEDED:
+        return 0.0
+    return round((share(asked, title) + share(asked, f"{title} {text}")) / 2, 3)
+
+
+def best(passages: Iterable[Passage]) -> float:
+    """The relevance of the best of the passages; 0 where there are none."""
+    return max((passage["relevance"] for passage in passages), default=0.0)

@@ -1,0 +1,26 @@
+"""Fixtures: a shop for every test, with services and databases of its own."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.support.shop import Shop, fill, open_shop
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The databases of the shop, to be copied: filling them takes longer than a test."""
+    folder = tmp_path_factory.mktemp("shop")
+    async with open_shop(folder) as shop:
+        await fill(shop)
+    return folder
+
+
+@pytest_asyncio.fixture
+async def shop(filled: Path, tmp_path: Path) -> AsyncIterator[Shop]:
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+    async with open_shop(tmp_path) as shop:
+        yield shop

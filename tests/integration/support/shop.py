@@ -1,0 +1,190 @@
+"""A shop to support: five real services in this process, a few customers, and the project's own articles."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphmesh.billing import v1 as billing
+from graphmesh.common.v1 import Money
+from graphmesh.crm import v1 as crm
+from graphmesh.retrieval import v1 as retrieval
+from graphmesh.ticketing import v1 as ticketing
+from graphmesh_billing.__main__ import build as build_billing
+from graphmesh_billing.settings import Settings as BillingSettings
+from graphmesh_chassis import metadata
+from graphmesh_chassis.channel import Channel, Headers
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.testing import running
+from graphmesh_contracts import Rpc
+from graphmesh_crm.__main__ import build as build_crm
+from graphmesh_crm.settings import Settings as CrmSettings
+from graphmesh_model.__main__ import build as build_model
+from graphmesh_model.settings import Settings as ModelSettings
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_retrieval.__main__ import build as build_retrieval
+from graphmesh_retrieval.settings import Settings as RetrievalSettings
+from graphmesh_ticketing.__main__ import build as build_ticketing
+from graphmesh_ticketing.settings import Settings as TicketingSettings
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph.state import CompiledStateGraph
+from support.graph import graph
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+ARTICLES = Path("deploy/sample/articles")
+TENANT = "shop"
+MIRA, OLD = "cu_mira", "cu_old"
+INVOICE, DEAR, LATE, FOREIGN = "INV-1", "INV-2", "INV-3", "INV-9"
+
+
+class Mesh(Channel):
+    """One channel to all the services, of which some can be down, and the response of one call can never arrive."""
+
+    def __init__(self, services: dict[str, Channel], nowhere: Channel) -> None:
+        self._services, self._nowhere = services, nowhere
+        self.down: set[str] = set()
+        self.stops_after: str | None = None
+        self.stopped = asyncio.Event()
+        self.calls: list[tuple[str, Message]] = []
+
+    async def unary(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+    ) -> ResponseT:
+        self.calls.append((rpc.method, request))
+        response = await self._to(rpc).unary(rpc, request, timeout=timeout, headers=headers)
+        if rpc.method == self.stops_after:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        return response
+
+    async def stream(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
+    ) -> AsyncGenerator[ResponseT, None]:
+        self.calls.append((rpc.method, request))
+        async for response in self._to(rpc).stream(rpc, request, timeout=timeout, headers=headers):
+            yield response
+
+    def _to(self, rpc: Rpc[Any, Any]) -> Channel:
+        name = rpc.service.split(".")[1]
+        return self._nowhere if name in self.down else self._services[name]
+
+
+@dataclass
+class Shop:
+    """The mesh of the shop, and its support agent."""
+
+    mesh: Mesh
+    agent: CompiledStateGraph[Any, Any, Any, Any]
+    _numbers: Any = field(default_factory=count)
+
+    def config(self, thread: str = "") -> Any:
+        return {"configurable": {"thread_id": thread or f"thread-{next(self._numbers)}"}}
+
+    async def ask(self, message: str, customer: str = MIRA, config: Any = None) -> dict[str, Any]:
+        """Run the agent; what it put out."""
+        return await self.run({"customer_id": customer, "message": message}, config or self.config())
+
+    async def run(self, given: Any, config: Any) -> dict[str, Any]:
+        """Run the agent from the given input, or with None from where its thread stands."""
+        context = RunContext(self.mesh, TENANT, "tester", "run-1", Deadline.after(30))
+        ended: dict[str, Any] = await self.agent.ainvoke(given, config, context=context, durability="sync")
+        return ended
+
+    async def state(self, config: Any) -> dict[str, Any]:
+        return (await self.agent.aget_state(config)).values
+
+    async def tell(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """Call a service as a colleague would."""
+        headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, f"setup-{next(self._numbers)}")]
+        return await self.mesh.unary(rpc, request, timeout=10, headers=headers)
+
+    async def refunded(self, invoice_id: str) -> int:
+        """How much of the invoice's charge was given back, in minor units."""
+        found = await self.tell(billing.BillingService.GetInvoice, billing.GetInvoiceRequest(invoice_id=invoice_id))
+        charge_id = found.invoice.charge_ids[0]
+        charge = await self.tell(billing.BillingService.GetCharge, billing.GetChargeRequest(charge_id=charge_id))
+        return charge.charge.refunded.amount_minor
+
+    async def ticket(self, ticket_id: str) -> ticketing.Ticket:
+        request = ticketing.GetTicketRequest(ticket_id=ticket_id)
+        return (await self.tell(ticketing.TicketingService.GetTicket, request)).ticket
+
+    async def tickets(self) -> list[ticketing.Ticket]:
+        found = await self.tell(ticketing.TicketingService.SearchTickets, ticketing.SearchTicketsRequest())
+        return list(found.tickets)
+
+    async def publish(self, document_id: str, title: str, text: str) -> None:
+        document = retrieval.DocumentInput(document_id=document_id, title=title, text=text)
+        request = retrieval.IngestDocumentsRequest(documents=[document])
+        await self.tell(retrieval.RetrievalService.IngestDocuments, request)
+
+
+@asynccontextmanager
+async def open_shop(folder: Path) -> AsyncIterator[Shop]:
+    """The shop whose databases are in `folder`; without customers and articles where it is new."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        built = {
+            "billing": build_billing(BillingSettings(database_url=_url(folder, "billing"))),
+            "crm": build_crm(CrmSettings(database_url=_url(folder, "crm"))),
+            "model": build_model(ModelSettings()),
+            "retrieval": build_retrieval(RetrievalSettings(database_url=_url(folder, "retrieval"))),
+            "ticketing": build_ticketing(TicketingSettings(database_url=_url(folder, "ticketing"))),
+        }
+        services = {name: (await enter(running(await enter(opened)))).channel for name, opened in built.items()}
+        mesh = Mesh(services, await enter(Channel("127.0.0.1:1")))
+        saver = await enter(AsyncSqliteSaver.from_conn_string(f"{folder}/checkpoints.db"))
+        shop = Shop(mesh, graph.compile(checkpointer=saver))
+        yield shop
+
+
+def _url(folder: Path, name: str) -> str:
+    return f"sqlite+aiosqlite:///{folder}/{name}.db"
+
+
+async def fill(shop: Shop) -> None:
+    """Put customers, invoices and articles into a new shop."""
+    for customer_id, name in ((MIRA, "Mira Odenwald"), (OLD, "Old Hand")):
+        await shop.tell(crm.CrmService.CreateCustomer, crm.CreateCustomerRequest(customer_id=customer_id, name=name))
+    order = crm.AddRecordRequest(customer_id=MIRA, kind="order", record_id="TT-1", title="Rowan Red ink", status="sent")
+    await shop.tell(crm.CrmService.AddRecord, order)
+    ink = (("Rowan Red ink, 50 ml", 18_90), ("Fallow 90 notebook A5", 14_50))
+    await sell(shop, INVOICE, MIRA, *ink)
+    await sell(shop, DEAR, MIRA, ("Bittern gold nib pen", 189_00))
+    await sell(shop, LATE, MIRA, *ink, days_ago=31)
+    await sell(shop, FOREIGN, OLD, *ink)
+    documents = [_article(path) for path in sorted(ARTICLES.glob("*.md"))]
+    request = retrieval.IngestDocumentsRequest(documents=documents)
+    await shop.tell(retrieval.RetrievalService.IngestDocuments, request)
+
+
+def _article(path: Path) -> retrieval.DocumentInput:
+    text = path.read_text()
+    return retrieval.DocumentInput(document_id=path.name, title=text.partition("\n")[0].lstrip("# "), text=text)
+
+
+async def sell(shop: Shop, invoice_id: str, customer: str, *lines: tuple[str, int], days_ago: int = 2) -> None:
+    """Issue an invoice and take the money for it."""
+    issued = Timestamp()
+    issued.FromDatetime(datetime.now(UTC) - timedelta(days=days_ago))
+    request = billing.CreateInvoiceRequest(
+        invoice_id=invoice_id,
+        customer_id=customer,
+        lines=[billing.InvoiceLine(description=text, quantity=1, unit_price=_eur(price)) for text, price in lines],
+        issue_time=issued,
+    )
+    made = await shop.tell(billing.BillingService.CreateInvoice, request)
+    charge = billing.ChargeRequest(invoice_id=invoice_id, amount=made.invoice.total)
+    await shop.tell(billing.BillingService.Charge, charge)
+
+
+def _eur(amount: int) -> Money:
+    return Money(currency_code="EUR", amount_minor=amount)
