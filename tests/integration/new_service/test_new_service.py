@@ -1,0 +1,88 @@
+"""`graphmesh new-service` makes what passes every check of this repository (D6): the templates cannot drift from it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from graphmesh_cli.app import app
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[3]
+COPIED = ("deploy", "protos", "services", "tests", "orchestrator", "tools")
+NEW = ("services/gift_cards", "tests/unit/gift_cards", "tests/contract/gift_cards", "tests/integration/gift_cards")
+LOADS = "from pathlib import Path; from graphmesh_cli.mesh import load; print(*load(Path('deploy/mesh.yaml')).services)"
+
+REFUSED = {
+    "billing": "there is a 'billing' already",
+    "chassis": "there is a 'chassis' already",
+    "client": "there is a 'client' already",
+    "common": "the contracts have graphmesh.common",
+    "Orders": "lower-case letters",
+    "orders --resource class": "means something in Python",
+    "orders --resource page": "choose another --resource",
+    "orders --port 50100": "port 50100 is taken by 'billing'",
+}
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of this repository, where the test now is."""
+    root = tmp_path / "clone"
+    for name in COPIED:
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "uv.lock", "buf.yaml"):
+        shutil.copy2(ROOT / name, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def new_service(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["new-service", *arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def tree(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def run(*command: str) -> str:
+    """The output of a Python tool in the copy. With its own contracts and the new service before the installed ones."""
+    path = os.pathsep.join(("protos/gen", "services/gift_cards"))
+    made = subprocess.run(
+        [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    return made.stdout
+
+
+def test_a_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None:
+    """Of two words, because those are the harder ones to spell and to format."""
+    code, output = new_service("gift_cards")
+    assert code == 0
+    assert "Next: write protos/graphmesh/gift_cards/v1/gift_cards.proto, then `make protos`" in output
+    run("protos/generate.py")
+    run("protos/generate.py", "--image", "image.binpb")
+    for command in (("lint", "image.binpb", "--config", "buf.yaml"), ("format", "-d", "--exit-code", "protos")):
+        subprocess.run([Path(sys.executable).with_name("buf"), *command], check=True)
+    run("-m", "ruff", "check", *NEW)
+    run("-m", "ruff", "format", "--check", *NEW)
+    run("-m", "mypy", *NEW)
+    assert "gift_cards" in run("-c", LOADS).split()
+    assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", *NEW[1:])
+
+
+def test_what_cannot_be_is_refused_and_nothing_is_written(clone: Path) -> None:
+    before = tree(clone)
+    for arguments, said in REFUSED.items():
+        code, output = new_service(*arguments.split())
+        assert (code, said in output) == (2, True), output
+    assert tree(clone) == before
+
+
+def test_outside_of_a_clone_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = new_service("orders")
+    assert (code, "is in no clone of graphmesh" in output) == (2, True), output
