@@ -48,6 +48,7 @@ format: $(ENV) ## Format code and protos
 protos: $(ENV) ## Format the protos, and generate all that is made from them
 	$(BIN)/buf format -w protos
 	$(BIN)/python protos/generate.py
+	$(BIN)/graphmesh render envoy
 
 .PHONY: render
 render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos
