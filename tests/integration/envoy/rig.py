@@ -300,8 +300,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def envoy(mesh: Mesh, folder: Path) -> AsyncIterator[Rig]:
-    """Envoy on `mesh`, ready to answer, with nothing behind it yet."""
+async def envoy(mesh: Mesh, folder: Path, replica: Replica | None = None) -> AsyncIterator[Rig]:
+    """Envoy on `mesh`, ready to answer, with nothing behind it unless the test starts it."""
     rendered, log = folder / "envoy", folder / "envoy.log"
     write(rendered, render(mesh))
     ready = http(f"http://{mesh.admin.target}/ready")
@@ -310,7 +310,7 @@ async def envoy(mesh: Mesh, folder: Path) -> AsyncIterator[Rig]:
         await child.start()
         await child.ready()
         async with caller(mesh.mesh) as call, caller(mesh.edge) as edge:
-            yield Rig(mesh, rendered, log, Replica(), call, edge)
+            yield Rig(mesh, rendered, log, replica or Replica(), call, edge)
     finally:
         await child.stop()
 
@@ -318,7 +318,8 @@ async def envoy(mesh: Mesh, folder: Path) -> AsyncIterator[Rig]:
 @asynccontextmanager
 async def standing(mesh: Mesh, folder: Path) -> AsyncIterator[Rig]:
     """Envoy on `mesh` with its replica behind it, answering."""
-    async with envoy(mesh, folder) as rig, rig.replica.serving(rig.replica_at):
+    replica = Replica()
+    async with replica.serving(mesh.services["shelf"].replica_listeners[0]), envoy(mesh, folder, replica) as rig:
         await rig.up()
-        rig.replica.seen.clear()
+        replica.seen.clear()
         yield rig
