@@ -4,6 +4,7 @@ import functools
 import operator
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import typing_extensions
@@ -48,20 +49,21 @@ def _bare(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) in wrappers else hint
 
 
-def misfits(validator: Draft202012Validator, value: Any, root: str) -> tuple[FieldViolation, ...]:
-    """What of `value` does not fit the validator's schema, by the field that it is about; `root` names the value."""
-    found = (violation for error in validator.iter_errors(value) for violation in _accused(error, root))
-    return tuple(dict.fromkeys(found))
+def misfits(schema: Mapping[str, Any], value: Any, root: str) -> tuple[FieldViolation, ...]:
+    """What of `value` does not fit `schema`, by the field that it is about; `root` is the name of `value` itself, if any."""
+    errors = Draft202012Validator(schema).iter_errors(value)
+    return tuple(dict.fromkeys(violation for error in errors for violation in _accused(error, root)))
 
 
 def _accused(error: Any, root: str) -> list[FieldViolation]:
     """A missing or unknown field is named itself, not the object that lacks or has it."""
-    path = ".".join([root, *(str(step) for step in error.absolute_path)])
+    path = (root + error.json_path.removeprefix("$")).removeprefix(".")
+    inside = f"{path}." if path else ""
     match error.validator:
         case "required":
             missing = [name for name in error.validator_value if name not in error.instance]
-            return [FieldViolation(f"{path}.{name}", "is required") for name in missing]
+            return [FieldViolation(f"{inside}{name}", "is required") for name in missing]
         case "additionalProperties":
             unknown = [name for name in error.instance if name not in error.schema.get("properties", {})]
-            return [FieldViolation(f"{path}.{name}", "is not a known field") for name in unknown]
+            return [FieldViolation(f"{inside}{name}", "is not a known field") for name in unknown]
     return [FieldViolation(path, error.message)]

@@ -11,7 +11,7 @@ the orchestrator's to say, not a model's (E1).
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,11 +22,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from graphmesh_chassis.errors import FieldViolation, InvalidRequest
+from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 RequestT = TypeVar("RequestT", bound=Message)
 Schema = dict[str, Any]
@@ -115,7 +113,7 @@ class ToolSchema(Generic[RequestT]):
         Raises:
             InvalidRequest: they break the schema or a rule of the proto; it names every bad field, the unknown too.
         """
-        if broken := tuple(_misfits(self.parameters, arguments)):
+        if broken := misfits(self.parameters, arguments, ""):
             raise InvalidRequest(violations=broken, tool=self.name)
         try:
             request = json_format.ParseDict(_wire_form(arguments, self.rpc.descriptor.input_type), self.rpc.request())
@@ -274,21 +272,3 @@ def _wire_form(value: Any, message: Descriptor | None) -> Any:
 
 def _camel_case(path: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), path)
-
-
-def _misfits(schema: Schema, arguments: Any) -> Iterator[FieldViolation]:
-    for error in Draft202012Validator(schema).iter_errors(arguments):
-        at = error.json_path.removeprefix("$").removeprefix(".")
-        for name, description in _accused(error):
-            yield FieldViolation(".".join(filter(None, (at, name))) or "arguments", description)
-
-
-def _accused(error: ValidationError) -> list[tuple[str, str]]:
-    """The fields inside the one that `error` is about, or "" for itself, and what is wrong with each."""
-    if error.validator == "additionalProperties":
-        known = error.schema["properties"] if isinstance(error.schema, Mapping) else {}
-        given = error.instance if isinstance(error.instance, Mapping) else {}
-        return [(name, "is not a field of this tool") for name in sorted(set(given) - set(known))]
-    if error.validator == "required":
-        return [(error.message.split("'")[1], "is required")]
-    return [("", error.message)]
