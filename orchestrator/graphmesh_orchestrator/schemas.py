@@ -50,7 +50,7 @@ def _bare(hint: Any) -> Any:
 
 
 def misfits(schema: Mapping[str, Any], value: Any, root: str) -> tuple[FieldViolation, ...]:
-    """What of `value` does not fit `schema`, by the field that it is about; `root` is the name of `value` itself, if any."""
+    """What of `value` does not fit `schema`, by the field that it is about; `root` names `value` itself."""
     errors = Draft202012Validator(schema).iter_errors(value)
     return tuple(dict.fromkeys(violation for error in errors for violation in _accused(error, root)))
 

@@ -22,9 +22,11 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
+
+from graphmesh_orchestrator.schemas import misfits
 
 RequestT = TypeVar("RequestT", bound=Message)
 Schema = dict[str, Any]
