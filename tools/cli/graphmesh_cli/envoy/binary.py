@@ -15,12 +15,14 @@ def envoy_binary() -> Path:
 def serve_command(workers: int = 2) -> list[str]:
     """The command that serves a rendered folder, to be run in that folder.
 
-    Without hot restart, Envoy needs no shared memory, so any number of them run beside each other.
+    Without hot restart, Envoy needs no shared memory, so any number of them run beside each other. Its log would be
+    ten seconds behind without the flush.
     """
     return [
         *(str(envoy_binary()), "--config-path", BOOTSTRAP),
         *("--concurrency", str(workers), "--log-level", "warning"),
         *("--disable-hot-restart", "--drain-time-s", "30"),
+        *("--file-flush-interval-msec", "500"),
     ]
 
 
