@@ -54,6 +54,12 @@ def passage(message: retrieval.Passage, asked: str) -> Passage:
     return Passage(document_id=message.document_id, title=title, text=message.text, relevance=rating)
 
 
+def order_passage(order: Order) -> Passage:
+    """What the CRM says of an order, to be quoted like an article."""
+    text = f"The status of your order {order['order_id']}, {order['title']}, is: {order['status']}."
+    return Passage(document_id=order["order_id"], title=f"Order {order['order_id']}", text=text, relevance=1.0)
+
+
 def search_request(state: State) -> retrieval.SearchRequest:
     return retrieval.SearchRequest(query=question(state["message"])[:LONGEST_QUERY], limit=PASSAGES)
 

@@ -188,7 +188,7 @@ def assess(state: State) -> Update:
     """Whether the agent goes on by itself: with a refund where a claim is set, else with an answer."""
     if reason := state["reason"] or _person_needed(state):
         return to_person(reason)
-    return _assess_claim(state) if policy.is_claim(state) else _assess_knowledge(state["passages"])
+    return _assess_claim(state) if policy.is_claim(state) else _assess_knowledge(state)
 
 
 def _person_needed(state: State) -> Reason | None:
@@ -219,11 +219,22 @@ def _claim(state: State, invoice: Invoice) -> Claim:
     )
 
 
-def _assess_knowledge(passages: list[Passage] | None) -> Update:
+def _assess_knowledge(state: State) -> Update:
+    passages = _orders_asked_for(state) or state["passages"]
     if passages is None:
         return to_person("knowledge_down")
-    known = validation.known(passages)
-    return {"checks": {"answer.known": known}, "reason": None if known else "unsure"}
+    known = validation.known(state["message"], passages)
+    return {"passages": passages, "checks": {"answer.known": known}, "reason": None if known else "unsure"}
+
+
+def _orders_asked_for(state: State) -> list[Passage]:
+    """The orders that the customer names, where nothing is asked but how they stand."""
+    if state["cause"] != "none":
+        return []
+    asked = relevance.words(relevance.question(state["message"]))
+    named = [order for order in state["orders"] or [] if policy.names(state["message"], order["order_id"])]
+    passages = [convert.order_passage(order) for order in named]
+    return [passage for passage in passages if relevance.share(asked, passage["text"]) == 1]
 
 
 def _claimed(state: State) -> Claim:

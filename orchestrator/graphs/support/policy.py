@@ -26,8 +26,9 @@ PERSON_WANTED = re.compile(
         lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits? | courts?
         | ombuds\w+ | (?:consumer|data\s+protection)\s+(?:authority|protection|agency) | police | journalists?
         | newspapers? | injur\w+ | hospital | gdpr | chargeback
-        | (?:account|profile)\s+(?:was|is|got|has\s+been)\s+(?:hacked|stolen)
-        | (?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:an?|some|the)\s*
+        | fraud\w* | stolen | hacked | unauthori[sz]ed | (?:someone|somebody)\s+else | lost\s+my(?:\s+\w+)?\s+card
+        | (?:did\s+not|didn['’]?t|never)\s+(?:make|made|do|authori[sz]ed?|approved?|recogni[sz]ed?)
+        | (?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:(?:an?|some|the|your)\s+)?
           (?:real\s+|human\s+|actual\s+)?(?:person|human|agent|someone|somebody|manager|supervisor|people|representative)
     )\b""",
     re.IGNORECASE | re.VERBOSE,
@@ -38,6 +39,7 @@ _NUMBER = r"(\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?)"
 _AMOUNT = re.compile(rf"(?:€|\bEUR\b|\beuros?\b)\s*{_NUMBER}(?!\d)|(?<![\d.,]){_NUMBER}\s*(?:€|EUR\b|euros?\b)", re.I)
 _OTHER_CURRENCY = re.compile(r"[$£¥]|\b(?:USD|GBP|CHF|JPY|dollars?|pounds?|francs?)\b", re.I)
 _INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*)*(?=\S*\d)\S+", re.I)
+_CALLED_AN_INVOICE = r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
 _ALL_OF_IT = re.compile(r"\b(?:whole|entire|everything|full|complete|all of)\b", re.I)
 _WORD = re.compile(r"\w+")
 
@@ -64,15 +66,13 @@ def is_claim(state: State) -> bool:
 
 def named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
     """Those of the customer's own invoices that the message names."""
-    return [invoice for invoice in invoices if _names(message, invoice["invoice_id"])]
+    return [invoice for invoice in invoices if names(message, invoice["invoice_id"])]
 
 
-def _names(message: str, invoice_id: str) -> bool:
-    """An id without letters is any number, unless the word before it says what it is."""
-    before = (
-        r"(?<![\w-])" if re.search("[A-Za-z]", invoice_id) else r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
-    )
-    return re.search(rf"{before}{re.escape(invoice_id)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
+def names(message: str, identity: str) -> bool:
+    """Whether the message has the id. One without letters could be any number, unless the word before it says more."""
+    before = r"(?<![\w-])" if re.search("[A-Za-z]", identity) else _CALLED_AN_INVOICE
+    return re.search(rf"{before}{re.escape(identity)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
 
 
 def amounts(message: str) -> set[int]:

@@ -1,12 +1,12 @@
 """How much of a question a text speaks of, by the words that they share. The same words always give the same number."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from support.state import Passage
 
 WORDS_NEEDED = 2
-"""A question with fewer informative words is too vague to be answered from articles."""
+"""Fewer informative words say something only where they are the topic of one article alone."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
@@ -61,14 +61,15 @@ def share(asked: frozenset[str], text: str) -> float:
 
 
 def relevance(message: str, title: str, text: str) -> float:
-    """From 0 to 1: how much a passage speaks of what is asked. Its title, which says what it is about, counts half.
-
-    Nothing is relevant to a question that is too vague.
-    """
+    """From 0 to 1: how much a passage speaks of what is asked. Its title, which says what it is about, counts half."""
     asked = words(question(message))
-    if len(asked) < WORDS_NEEDED:
-        return 0.0
     return round((share(asked, title) + share(asked, f"{title} {text}")) / 2, 3)
+
+
+def clear(message: str, passages: Sequence[Passage]) -> bool:
+    """Whether the question says enough to be answered from the passages, of which only the most relevant are left."""
+    articles = {passage["document_id"] for passage in passages}
+    return len(words(question(message))) >= WORDS_NEEDED or len(articles) == 1
 
 
 def best(passages: Iterable[Passage]) -> float:

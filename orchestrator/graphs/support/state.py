@@ -104,7 +104,7 @@ class Response(TypedDict):
     ticket_id: str | None
     refund_id: str | None
     sources: list[str]
-    """The ids of the articles that the answer is made of."""
+    """The ids of the articles, or of the customer's orders, that the answer is made of."""
     notes: Annotated[list[str], noted]
     """What did not work, in words for customer and staff alike."""
 

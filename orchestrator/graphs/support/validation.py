@@ -32,7 +32,7 @@ _CONTACT = re.compile(r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|\b(?:\d[ -]?){13,1
 def of_answer(question: str, answer: str, passages: Sequence[Passage]) -> Mapping[str, bool]:
     """The checks of an answer that a model drafted from passages."""
     return {
-        "answer.known": known(passages),
+        "answer.known": known(question, passages),
         "answer.policy": not policy.wants_person(question) and not _DONE.search(answer),
         "answer.tone": _polite(answer),
         "answer.complete": bool(answer) and not _EVASIVE.search(answer) and spoken_of(question, answer) >= SPOKEN_OF,
@@ -53,9 +53,9 @@ def sources(answer: str, passages: Sequence[Passage]) -> list[str]:
     return list(dict.fromkeys(passage["document_id"] for passage in used))
 
 
-def known(passages: Sequence[Passage]) -> bool:
+def known(question: str, passages: Sequence[Passage]) -> bool:
     """Whether the knowledge covers the question."""
-    return relevance.best(passages) >= KNOWN_ENOUGH
+    return relevance.best(passages) >= KNOWN_ENOUGH and relevance.clear(question, passages)
 
 
 def confidence(question: str, answer: str, passages: Sequence[Passage]) -> float:

@@ -30,6 +30,16 @@ async def test_answered_from_knowledge(shop: Shop) -> None:
     assert all(checks.values())
 
 
+async def test_order_status(shop: Shop) -> None:
+    """How an order of the customer's own stands is answered from the CRM; another's order is unknown."""
+    ended = await shop.ask("Where is my order TT-1?")
+    assert ended["outcome"] == "answered"
+    assert ended["answer"] == "The status of your order TT-1, Rowan Red ink, is: sent."
+    assert ended["sources"] == ["TT-1"]
+    assert (await shop.ask("Where is my order TT-1?", customer=OLD))["outcome"] == "escalated"
+    assert (await shop.ask("Please cancel my order TT-1 today?"))["sources"] != ["TT-1"]
+
+
 async def test_streamed(shop: Shop) -> None:
     """Whoever watches sees the answer as it is written, and nothing of what the model says to the graph (B4)."""
     context = RunContext(shop.mesh, TENANT, "tester", "run-1", Deadline.after(30))

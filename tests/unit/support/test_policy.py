@@ -150,7 +150,11 @@ def test_charge_checks() -> None:
         "let me speak to a real person",
         "please forward to a person",
         "forward this to some human",
+        "can I talk with someone?",
         "my account was hacked",
+        "there is a payment that I didn't make",
+        "I never authorised this",
+        "someone else uses my card",
         "the nib injured my daughter",
     ],
 )

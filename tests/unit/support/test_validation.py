@@ -56,11 +56,19 @@ def test_refund_confirmation() -> None:
 
 
 def test_relevance() -> None:
-    """Title and text count half each; nothing answers a question without two words that say something."""
+    """Title and text count half each."""
     assert relevance.relevance(QUESTION, "Cleaning a nib", "") == 1.0
     assert relevance.relevance(QUESTION, "Nibs", "cleaned") == 0.75
     assert relevance.relevance(QUESTION, "Paper", "weights") == 0.0
-    assert relevance.relevance("Can I have one?", "One", "one") == 0.0
+
+
+def test_clear() -> None:
+    """A single word is enough where it is the topic of one article alone."""
+    engraving, gifts = passage("", document_id="engraving.md"), passage("", document_id="gift-cards.md")
+    assert relevance.clear("Do you engrave?", [engraving])
+    assert not relevance.clear("A card?", [engraving, gifts])
+    assert relevance.clear("A gift card?", [engraving, gifts])
+    assert not relevance.clear("🙂", [])
 
 
 def test_what_is_asked() -> None:
