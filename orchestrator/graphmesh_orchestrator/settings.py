@@ -27,5 +27,5 @@ class Settings(ServerSettings):
     mesh: str = Field("127.0.0.1:8081", description="host:port of Envoy's mesh listener")
     graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
-        {}, description="overrides of the tools' policies, as JSON, by the service's full name"
+        default_factory=dict, description="overrides of the tools' policies, as JSON, by the service's full name"
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf import json_format
 from graphmesh.billing import v1 as billing
+from graphmesh.common.v1 import Money
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_billing.__main__ import build as build_billing
 from graphmesh_billing.settings import Settings as BillingSettings
@@ -22,8 +24,14 @@ GRAPHS = Path(__file__).parent / "graphs.py"
 NAMES = ("pay", "pay_degraded", "pay_instead", "pay_escalated", "pay_crashing", "loop", "failing", "slow", "talking")
 
 
-def eur(minor: int) -> dict[str, Any]:
-    return {"currency_code": "EUR", "amount_minor": minor}
+def eur(minor: int) -> Money:
+    return Money(currency_code="EUR", amount_minor=minor)
+
+
+def notes(run: pb.Run) -> list[str]:
+    """What the nodes of a run have noted."""
+    found: list[str] = json_format.MessageToDict(run.output)["notes"]
+    return found
 
 
 @dataclass
@@ -42,7 +50,8 @@ class Faults:
             await context.abort(self.refusals.pop(0), "injected")
         headers = [(key, value) for key, value in context.invocation_metadata() if key in FORWARDED]
         async with grpc.aio.insecure_channel(self.billing.address) as channel:
-            answer: bytes = await channel.unary_unary(billing.BillingService.Charge.path)(request, metadata=headers)
+            call: Any = channel.unary_unary(billing.BillingService.Charge.path)
+            answer: bytes = await call(request, metadata=headers)
             return answer
 
 
@@ -53,7 +62,7 @@ FORWARDED = ("idempotency-key", "x-graphmesh-scopes", "x-graphmesh-tenant", "x-g
 async def faulty(served: testing.Served) -> AsyncIterator[tuple[Faults, str]]:
     """Faults, and the address that they listen on."""
     faults = Faults(served)
-    handler = grpc.unary_unary_rpc_method_handler(faults.forward)
+    handler: Any = grpc.unary_unary_rpc_method_handler(faults.forward)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(billing.BillingService.NAME, {"Charge": handler}),)
@@ -77,7 +86,7 @@ class Kit:
     async def invoice(self, minor: int = 1000) -> str:
         """The id of a new invoice."""
         request = billing.CreateInvoiceRequest(
-            customer_id="cu_1", lines=[{"description": "ink", "quantity": 1, "unit_price": eur(minor)}]
+            customer_id="cu_1", lines=[billing.InvoiceLine(description="ink", quantity=1, unit_price=eur(minor))]
         )
         key = [("idempotency-key", f"invoice-{id(request)}")]
         response = await self.billing.channel.unary(

@@ -16,7 +16,7 @@ from graphmesh_orchestrator.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.integration.orchestrator import graphs
-from tests.integration.orchestrator.kit import Faults, Kit, faulty, orchestrating, running
+from tests.integration.orchestrator.kit import Faults, Kit, faulty, notes, orchestrating, running
 from tests.integration.orchestrator.test_runs import reason
 
 
@@ -40,7 +40,7 @@ async def test_a_busy_service_is_asked_again_with_the_same_key(flaky: tuple[Kit,
     faults.refusals += [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE]
     invoice = await kit.invoice()
     run = await kit.run("pay_degraded", invoice_id=invoice, amount=5)
-    assert list(run.output["notes"]) == ["charged 5"]
+    assert notes(run) == ["charged 5"]
     assert (len(faults.keys), len(set(faults.keys))) == (3, 1)
     assert await kit.charges(invoice) == 1
     assert [call.attempts for call in calls(await kit.events(run.run_id))] == [3]
@@ -78,7 +78,7 @@ async def test_a_fallback_takes_over_when_the_service_cannot(flaky: tuple[Kit, F
     faults.refusals += [grpc.StatusCode.UNAVAILABLE] * 3
     run = await kit.run(graph, invoice_id=await kit.invoice(), amount=5)
     assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
-    assert run.output["notes"][-1] == note
+    assert notes(run)[-1] == note
 
 
 async def test_without_a_fallback_the_run_says_what_was_missing(kit: Kit) -> None:
@@ -100,7 +100,7 @@ async def test_a_crash_after_the_effect_does_not_repeat_it(tmp_path: Path) -> No
         async with _restarted(kit) as again:
             run = await again.client.wait_run(begun.run_id, timeout=20)
             assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
-            assert list(run.output["notes"]) == ["owes 1000", "charged 7"]
+            assert notes(run) == ["owes 1000", "charged 7"]
             assert await again.charges(invoice) == 1
             keys = [call.effect_key for call in calls(await again.events(run.run_id)) if call.effect_key]
             assert len(set(keys)) == 1
