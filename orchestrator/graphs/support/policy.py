@@ -61,7 +61,8 @@ def is_claim(state: State) -> bool:
     """Whether the customer asks for a refund of something, and not how refunds work."""
     message = state["message"]
     concrete = bool(_INVOICE.search(message) or amounts(message) or named(message, state["invoices"] or []))
-    return state["category"] == "refund" and concrete
+    demanded = state["cause"] != "none" and "?" not in message
+    return state["category"] == "refund" and (concrete or demanded)
 
 
 def named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
