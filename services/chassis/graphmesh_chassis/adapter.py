@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -15,10 +15,13 @@ from graphmesh_contracts import MethodPolicy, Overrides, method_policy
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.errors import UnknownMethod
+from graphmesh_chassis.handlers import Handler, behaviour_of, with_behaviour
 from graphmesh_chassis.hooks import Hook, decode
 from graphmesh_chassis.status import to_grpc
-from graphmesh_chassis.telemetry import Handler, Tracing, behaviour_of, with_behaviour
 from graphmesh_chassis.validation import check_response
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.telemetry import Tracing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -26,7 +29,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class HookInterceptor(grpc.aio.ServerInterceptor):
     """Puts the hooks of its service around every method. Health and reflection, which have none, pass as they are."""
 
-    def __init__(self, hooks: Mapping[str, tuple[Hook, ...]], overrides: Overrides, tracing: Tracing | None) -> None:
+    def __init__(self, hooks: Mapping[str, tuple[Hook, ...]], overrides: Overrides, tracing: "Tracing | None") -> None:
         self._hooks = hooks
         self._overrides = overrides
         self._tracing = tracing
@@ -64,7 +67,7 @@ class _Behaviours:
 
     plain: Any
     traced: Any
-    tracing: Tracing | None
+    tracing: "Tracing | None"
 
     def of(self, call: Call) -> Any:
         return self.traced if self.tracing and self.tracing.decide(call.headers) else self.plain

@@ -1,15 +1,18 @@
 """Calling: channels and typed calls, with failures as the mesh's own errors."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from graphmesh_contracts import Rpc
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
-from graphmesh_chassis.telemetry import NOT_SAMPLED, Tracing, is_traced
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.telemetry import Tracing
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """What a server reads at the most; a message up to here is answered by the rules of its fields."""
@@ -38,7 +41,7 @@ Headers = Sequence[tuple[str, str]]
 class Channel:
     """A connection to the mesh, or to one server, for any RPC. Close it with `async with`."""
 
-    def __init__(self, address: str, tracing: Tracing | None = None) -> None:
+    def __init__(self, address: str, tracing: "Tracing | None" = None) -> None:
         self._plain = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._traced = (
             grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=tracing.client_interceptors)

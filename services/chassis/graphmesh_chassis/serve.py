@@ -12,12 +12,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
-from graphmesh_contracts import service_policy
+from graphmesh_contracts import PolicyError, service_policy
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
@@ -26,10 +26,13 @@ from pydantic_settings import CliApp
 from graphmesh_chassis.adapter import HookInterceptor
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.channel import SERVER_OPTIONS
+from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.settings import ServerSettings
-from graphmesh_chassis.telemetry import Tracing
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.telemetry import Tracing
 
 log = structlog.get_logger("graphmesh.server")
 
@@ -85,14 +88,23 @@ class Build(Protocol[SettingsT_contra]):
 
 
 def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> None:
-    """The main function of a server: settings, logs, serve until told to stop. Exits with 2 for bad settings."""
+    """The main function of a server: settings, logs, serve until told to stop.
+
+    Exits with 2 for bad settings, and with 1 where what it needs is not there: the port, the database.
+    """
     try:
         settings = CliApp.run(settings_type)
-    except ValidationError as error:
-        print(f"{name}: bad settings\n{error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logs(name, settings.log_level)
-    asyncio.run(_until_stopped(name, build, settings))
+        configure_logs(name, settings.log_level)
+        asyncio.run(_until_stopped(name, build, settings))
+    except (ValidationError, PolicyError) as error:
+        _exit(2, f"{name}: bad settings: {error}")
+    except (OSError, DatabaseUnavailable) as error:
+        _exit(1, f"{name}: {error} ({error.__cause__})")
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(code)
 
 
 async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
@@ -158,7 +170,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         OSError: the address cannot be listened on.
         PolicyError: a service declares no policy, or an override is bad.
     """
-    tracing = Tracing(name, settings) if settings.traces != "off" else None
+    tracing = _tracing(name, settings)
     admissions = {service.name: _admission(service, settings) for service in servable.services}
     hooks = {service: hooks_of(settings.identity, admission) for service, admission in admissions.items()}
     server = grpc.aio.server(
@@ -185,6 +197,14 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             await asyncio.to_thread(tracing.close)
 
 
+def _tracing(name: str, settings: ServerSettings) -> "Tracing | None":
+    if settings.traces == "off":
+        return None
+    from graphmesh_chassis.telemetry import Tracing
+
+    return Tracing(name, settings)
+
+
 def _admission(service: Service, settings: ServerSettings) -> Admission:
     descriptor = descriptor_pool.Default().FindServiceByName(service.name)
     policy = service_policy(descriptor, settings.policy)
@@ -195,7 +215,7 @@ def _listen(server: grpc.aio.Server, listen: str) -> str:
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {listen}: {error}") from error
+        raise OSError(f"cannot listen on {listen}") from error
     return f"{listen.rpartition(':')[0]}:{port}"
 
 

@@ -3,16 +3,32 @@
 from typing import Annotated, Any, Literal
 
 from graphmesh_contracts import Overrides
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graphmesh_chassis.identity import IdentityMode
+
+MAX_PORT = 65535
+DatabaseUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+",
+        repr=False,
+        description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
+    ),
+]
+"""Where a service keeps its data. May hold a password, so it is not shown."""
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
     """The configuration of a settings class whose environment variables begin with `prefix`."""
     return SettingsConfigDict(
-        env_prefix=prefix, frozen=True, extra="forbid", cli_kebab_case=True, cli_hide_none_type=True
+        env_prefix=prefix,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a URL may hold a password
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
     )
 
 
@@ -20,12 +36,22 @@ def _overrides(value: Any) -> Any:
     return Overrides.parse(value) if isinstance(value, str) else value
 
 
+def _address(value: str) -> str:
+    """Checked here, since gRPC takes the lowest 16 bits of any number for a port."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError(f"is not host:port with a port of at most {MAX_PORT}")
+    return value
+
+
 class ServerSettings(BaseSettings):
     """What every server can be told. A service subclasses it with its own prefix, `GRAPHMESH_<SERVICE>_`."""
 
     model_config = settings_config("GRAPHMESH_")
 
-    listen: str = Field(default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free one")
+    listen: Annotated[str, AfterValidator(_address)] = Field(
+        default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free one"
+    )
     policy: Annotated[Overrides, NoDecode, BeforeValidator(_overrides)] = Field(
         default=Overrides(), description="overrides of the policies in the proto, as JSON"
     )

@@ -1,15 +1,12 @@
-"""Tracing: which calls are traced, and how their spans join into one trace from client to database (I1).
+"""Tracing: how the spans of traced calls join into one trace from client to database (I1).
 
-The choice comes first and costs nothing: a call whose `traceparent` says no, or that has none and is not drawn by the
-ratio, never meets the instrumentation, which would double the cost of a small call.
+Imported only where traces are on: OpenTelemetry's SDK takes its time to load.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from opentelemetry import trace
@@ -18,22 +15,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
-from graphmesh_chassis import metadata, names
+from graphmesh_chassis import metadata, names, sampling
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
+from graphmesh_chassis.handlers import Handler, behaviour_of, with_behaviour
 from graphmesh_chassis.settings import ServerSettings
-
-TRACEPARENT = "traceparent"
-"""W3C Trace Context."""
-NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
-"""Sent with the calls of a call that is not traced, so that nobody further on draws again."""
-
-SAMPLED = frozenset("13579bdf")
-"""The last digits of a `traceparent` whose flags say that it is sampled."""
-
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-_traced: ContextVar[bool] = ContextVar("graphmesh_traced", default=False)
 
 
 class Tracing:
@@ -52,10 +38,7 @@ class Tracing:
 
     def decide(self, headers: metadata.Metadata) -> bool:
         """Whether the call with these headers is traced; remembered for the calls that it makes itself."""
-        parent = metadata.text(headers, TRACEPARENT)
-        traced = parent[-1:] in SAMPLED if parent else random.random() < self._ratio
-        _traced.set(traced)
-        return traced
+        return sampling.decide(headers, self._ratio)
 
     async def around(self, path: str, handler: Handler) -> Handler:
         """The same handler inside a span. Its attributes come from the current call."""
@@ -78,26 +61,6 @@ class _Details:
     def __init__(self, method: str) -> None:
         self.method = method
         self.invocation_metadata = ()
-
-
-def is_traced() -> bool:
-    """Whether the call that this task works on is traced."""
-    return _traced.get()
-
-
-def behaviour_of(handler: Handler) -> Any:
-    """The one of a handler's four behaviours that it has."""
-    behaviours = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-    return next(behaviour for behaviour in behaviours if behaviour is not None)
-
-
-def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any, serializer: Any) -> Handler:
-    """A handler of the same arity with another behaviour."""
-    incoming = "stream" if handler.request_streaming else "unary"
-    outgoing = "stream" if handler.response_streaming else "unary"
-    make = getattr(grpc, f"{incoming}_{outgoing}_rpc_method_handler")
-    made: Handler = make(behaviour, deserializer, serializer)
-    return made
 
 
 class _Passing(BaseException):

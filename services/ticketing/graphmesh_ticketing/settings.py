@@ -1,13 +1,9 @@
 """The settings of ticketing."""
 
-from graphmesh_chassis.settings import ServerSettings, settings_config
-from pydantic import Field
+from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
 
 
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_TICKETING_")
 
-    database_url: str = Field(
-        "sqlite+aiosqlite:///.graphmesh/ticketing.db",
-        description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
-    )
+    database_url: DatabaseUrl = "sqlite+aiosqlite:///.graphmesh/ticketing.db"
