@@ -20,6 +20,8 @@ REPLAYED = "idempotency-replayed"
 """In the trailers of an effect: `true` where the response is the stored one of an earlier call with the same key."""
 RESPONSE_FLAGS = "x-envoy-response-flags"
 """What Envoy says of how a response came about; empty where the service itself answered."""
+RATE_LIMIT_RESET = "x-ratelimit-reset"
+"""Seconds until Envoy's rate limit lets calls through again."""
 STATUS_DETAILS = "grpc-status-details-bin"
 """The serialized `google.rpc.Status` of an error."""
 

@@ -25,6 +25,7 @@ from graphmesh_chassis.errors import (
     Internal,
     MessageTooLarge,
     RateLimited,
+    UnknownMethod,
     Unreachable,
 )
 
@@ -35,12 +36,6 @@ DETAILS_BYTES = 4096
 """How much of field violations is sent: gRPC refuses trailers of more than 8 KiB, in base64."""
 
 FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
-    ("UH", CircuitOpen, "no replica is healthy, or the breaker of each is open"),
-    ("UO", ConcurrencyLimit, "more calls at once than the mesh lets through"),
-    ("RL", RateLimited, "more calls than the rate limit lets through"),
-    ("UF", Unreachable, "no connection could be made; the call was not sent"),
-    ("NR", Unreachable, "the mesh has no route to it; the call was not sent"),
-    ("NC", Unreachable, "the mesh does not know it; the call was not sent"),
     ("UC", ConnectionLost, "the connection broke after the call was sent; it may have happened"),
     ("UR", ConnectionLost, "the service cut the call off; it may have happened"),
     ("LR", ConnectionLost, "the mesh cut the call off; it may have happened"),
@@ -48,8 +43,14 @@ FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
     ("UT", DeadlineExceeded, "no answer in time; the call may have happened"),
     ("DT", DeadlineExceeded, "no answer in time; the call may have happened"),
     ("SI", DeadlineExceeded, "nothing came for too long; the call may have happened"),
+    ("UH", CircuitOpen, "no replica is healthy, or the breaker of each is open"),
+    ("UF", Unreachable, "no connection could be made; the call was not sent"),
+    ("NR", Unreachable, "the mesh has no route to it; the call was not sent"),
+    ("NC", Unreachable, "the mesh does not know it; the call was not sent"),
+    ("UO", ConcurrencyLimit, "more calls at once than the mesh lets through"),
+    ("RL", RateLimited, "more calls than the rate limit lets through"),
 )
-"""Envoy's response flags, the more telling first, and what each means for the caller."""
+"""Envoy's response flags and what each means. Those after which the call may have happened come first."""
 TOO_LARGE = re.compile(r"SERVER: Received message larger than max \(\d+ vs\. (\d+)\)")
 """What gRPC itself, which has no reasons, answers to a message that it does not read."""
 
@@ -73,6 +74,7 @@ _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.INTERNAL: Internal,
+    grpc.StatusCode.UNIMPLEMENTED: UnknownMethod,
 }
 
 
@@ -140,18 +142,26 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
     present = set(flags.split(","))
     for flag, kind, meaning in FLAGS:
         if flag in present:
-            return kind(f"{service}: {meaning} (Envoy: {flag})", service=service, flag=flag)
+            retry_after = _rate_limit_reset(trailing) if kind is RateLimited else None
+            message = f"{service}: {meaning} (Envoy: {flag})"
+            return kind(message, retry_after=retry_after, service=service, flag=flag)
     code = error.code()
     details = error.details() or ""
     if refused := TOO_LARGE.search(details):
         return MessageTooLarge(limit_bytes=refused[1])
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE or "RST_STREAM" in details:
         return _without_envoy(details, service)
     return from_status(status_pb2.Status(code=code.value[0], message=f"{service}: {details}"))
 
 
+def _rate_limit_reset(headers: metadata.Metadata) -> float | None:
+    """Seconds until the rate limit lets calls through again, as Envoy says."""
+    reset = metadata.text(headers, metadata.RATE_LIMIT_RESET)
+    return float(reset) if reset.isdigit() else None
+
+
 def _without_envoy(details: str, service: str) -> GraphmeshError:
-    """A broken channel. Only a failure to connect is known not to have sent the call."""
+    """A broken channel or stream. Only a failure to connect is known not to have sent the call."""
     kind = Unreachable if "failed to connect" in details.lower() else ConnectionLost
     return kind(f"{service}: {kind.__doc__} ({details[:200]})", service=service)
 

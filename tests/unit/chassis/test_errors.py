@@ -209,7 +209,7 @@ def test_the_services_own_status_wins_over_flags() -> None:
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", DeadlineExceeded),
         (grpc.StatusCode.CANCELLED, "Locally cancelled by application!", errors.Cancelled),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (9 vs. 7)", MessageTooLarge),
-        (grpc.StatusCode.UNIMPLEMENTED, "", ForeignError),
+        (grpc.StatusCode.UNIMPLEMENTED, "", errors.UnknownMethod),
     ],
 )
 def test_without_status_and_flags_the_channel_speaks(

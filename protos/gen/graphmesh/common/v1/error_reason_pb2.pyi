@@ -180,37 +180,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "REQUEST_ID_REUSED", "domain": "graphmesh", "metadata": { "request_id": "6f1c", "run": "run_9" } }
     """
-    ERROR_REASON_RESUME_GAP: _ErrorReason.ValueType  # 32
-    """OUT_OF_RANGE. The events after the asked sequence number are no longer stored; begin again from the named one.
-
-        { "reason": "RESUME_GAP", "domain": "graphmesh", "metadata": { "after_seq": "3", "first_seq": "90" } }
-    """
-    ERROR_REASON_RECURSION_LIMIT: _ErrorReason.ValueType  # 33
+    ERROR_REASON_RECURSION_LIMIT: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION. The run ended at its recursion limit.
 
         { "reason": "RECURSION_LIMIT", "domain": "graphmesh", "metadata": { "limit": "25" } }
     """
-    ERROR_REASON_NODE_FAILED: _ErrorReason.ValueType  # 34
+    ERROR_REASON_NODE_FAILED: _ErrorReason.ValueType  # 33
     """INTERNAL. A node of the graph raised an error that is not one of ours.
 
         { "reason": "NODE_FAILED", "domain": "graphmesh", "metadata": { "node": "draft", "type": "KeyError" } }
     """
-    ERROR_REASON_WRITE_AHEAD_REQUIRED: _ErrorReason.ValueType  # 35
+    ERROR_REASON_WRITE_AHEAD_REQUIRED: _ErrorReason.ValueType  # 34
     """FAILED_PRECONDITION. A graph called an effect without durable checkpoints; nothing was sent.
 
         { "reason": "WRITE_AHEAD_REQUIRED", "domain": "graphmesh", "metadata": { "durability": "async" } }
     """
-    ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 36
-    """PERMISSION_DENIED. The graph may not call this tool.
-
-        { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund" } }
-    """
-    ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 37
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 35
     """INVALID_ARGUMENT. The message is larger than the server takes.
 
         { "reason": "MESSAGE_TOO_LARGE", "domain": "graphmesh", "metadata": { "limit_bytes": "16777216" } }
     """
-    ERROR_REASON_OUTPUT_INVALID: _ErrorReason.ValueType  # 38
+    ERROR_REASON_OUTPUT_INVALID: _ErrorReason.ValueType  # 36
     """ABORTED. What a model answered does not fit the schema that was asked for; asking again may help.
 
         { "reason": "OUTPUT_INVALID", "domain": "graphmesh", "metadata": { "model": "gpt-5", "schema": "response" } }
@@ -381,37 +371,27 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 31
 
     { "reason": "REQUEST_ID_REUSED", "domain": "graphmesh", "metadata": { "request_id": "6f1c", "run": "run_9" } }
 """
-ERROR_REASON_RESUME_GAP: ErrorReason.ValueType  # 32
-"""OUT_OF_RANGE. The events after the asked sequence number are no longer stored; begin again from the named one.
-
-    { "reason": "RESUME_GAP", "domain": "graphmesh", "metadata": { "after_seq": "3", "first_seq": "90" } }
-"""
-ERROR_REASON_RECURSION_LIMIT: ErrorReason.ValueType  # 33
+ERROR_REASON_RECURSION_LIMIT: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION. The run ended at its recursion limit.
 
     { "reason": "RECURSION_LIMIT", "domain": "graphmesh", "metadata": { "limit": "25" } }
 """
-ERROR_REASON_NODE_FAILED: ErrorReason.ValueType  # 34
+ERROR_REASON_NODE_FAILED: ErrorReason.ValueType  # 33
 """INTERNAL. A node of the graph raised an error that is not one of ours.
 
     { "reason": "NODE_FAILED", "domain": "graphmesh", "metadata": { "node": "draft", "type": "KeyError" } }
 """
-ERROR_REASON_WRITE_AHEAD_REQUIRED: ErrorReason.ValueType  # 35
+ERROR_REASON_WRITE_AHEAD_REQUIRED: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION. A graph called an effect without durable checkpoints; nothing was sent.
 
     { "reason": "WRITE_AHEAD_REQUIRED", "domain": "graphmesh", "metadata": { "durability": "async" } }
 """
-ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 36
-"""PERMISSION_DENIED. The graph may not call this tool.
-
-    { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund" } }
-"""
-ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 37
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 35
 """INVALID_ARGUMENT. The message is larger than the server takes.
 
     { "reason": "MESSAGE_TOO_LARGE", "domain": "graphmesh", "metadata": { "limit_bytes": "16777216" } }
 """
-ERROR_REASON_OUTPUT_INVALID: ErrorReason.ValueType  # 38
+ERROR_REASON_OUTPUT_INVALID: ErrorReason.ValueType  # 36
 """ABORTED. What a model answered does not fit the schema that was asked for; asking again may help.
 
     { "reason": "OUTPUT_INVALID", "domain": "graphmesh", "metadata": { "model": "gpt-5", "schema": "response" } }

@@ -1,0 +1,54 @@
+"""What Envoy's own failures mean to a caller (D2): the rows were seen with Envoy 1.40 in front of real servers."""
+
+import grpc
+import pytest
+from graphmesh_chassis.errors import (
+    CircuitOpen,
+    ConcurrencyLimit,
+    ConnectionLost,
+    DeadlineExceeded,
+    GraphmeshError,
+    RateLimited,
+    UnknownMethod,
+    Unreachable,
+)
+from graphmesh_chassis.status import from_rpc_error
+
+Code = grpc.StatusCode
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "details", "kind", "may_have_happened"),
+    [
+        ("UH", Code.UNAVAILABLE, "no healthy upstream", CircuitOpen, False),
+        ("UO", Code.UNAVAILABLE, "reset reason: overflow", ConcurrencyLimit, False),
+        ("UF", Code.UNAVAILABLE, "reset reason: remote connection failure", Unreachable, False),
+        ("URX,UF", Code.UNAVAILABLE, "retried and the latest reset reason: …", Unreachable, False),
+        ("UO,UF", Code.UNAVAILABLE, "reset reason: remote connection failure", Unreachable, False),
+        ("UC", Code.UNAVAILABLE, "reset reason: connection termination", ConnectionLost, True),
+        ("UC,URX", Code.UNAVAILABLE, "reset reason: connection termination", ConnectionLost, True),
+        ("RL", Code.RESOURCE_EXHAUSTED, "local_rate_limited", RateLimited, False),
+        ("", Code.UNAVAILABLE, "Cancelling all calls", ConnectionLost, True),
+        ("", Code.UNAVAILABLE, "failed to connect to all addresses", Unreachable, False),
+        ("", Code.INTERNAL, "Stream removed (RST_STREAM (…))", ConnectionLost, True),
+        ("", Code.DEADLINE_EXCEEDED, "downstream duration timeout", DeadlineExceeded, True),
+        ("", Code.UNIMPLEMENTED, "the mesh has no such method", UnknownMethod, False),
+    ],
+)
+def test_a_failure_on_the_way_says_whether_the_call_was_sent(
+    flags: str, code: grpc.StatusCode, details: str, kind: type[GraphmeshError], may_have_happened: bool
+) -> None:
+    """Only what is known not to have reached a service counts as not begun."""
+    error = from_rpc_error(failure(code, details, **({"x-envoy-response-flags": flags} if flags else {})), "billing")
+    assert type(error) is kind
+    assert error.may_have_happened is may_have_happened
+
+
+def test_a_rate_limit_says_when_to_come_back() -> None:
+    """What Envoy says of it becomes the error's retry_after."""
+    headers = {"x-envoy-response-flags": "RL", "x-ratelimit-reset": "7"}
+    assert from_rpc_error(failure(Code.RESOURCE_EXHAUSTED, "local_rate_limited", **headers), "sql").retry_after == 7
+
+
+def failure(code: grpc.StatusCode, details: str, **trailing: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing.items()), details)
