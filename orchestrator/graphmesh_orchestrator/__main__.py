@@ -7,7 +7,7 @@ from pathlib import Path
 from graphmesh.orchestrator.v1 import RunService, add_RunServiceServicer_to_server
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import open_database
-from graphmesh_chassis.serve import Servable, Service, run
+from graphmesh_chassis.serve import Servable, Service, run, tracing_of
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from graphmesh_orchestrator.context import Policies
@@ -24,10 +24,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     settings.checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    tracing = tracing_of("orchestrator", settings)
     async with (
         open_database(settings.database_url, MIGRATIONS) as database,
         AsyncSqliteSaver.from_conn_string(str(settings.checkpoints)) as checkpointer,
-        Channel(settings.mesh) as channel,
+        Channel(settings.mesh, tracing) as channel,
     ):
         runs, notices = SqlRuns(database), Notices()
         graphs = Registry.load(settings.graphs, checkpointer)
@@ -37,6 +38,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             yield Servable(
                 services=[Service(RunService, add_RunServiceServicer_to_server, servicer)],
                 pings={"database": database.ping},
+                tracing=tracing,
             )
 
 

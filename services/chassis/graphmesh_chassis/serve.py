@@ -79,6 +79,8 @@ class Servable:
     """The resources that the services cannot do without, by name: their health is the services' health."""
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """What runs beside, by name."""
+    tracing: "Tracing | None" = None
+    """That of the calls that it makes itself, so that both are one trace; where it makes none, it needs none."""
 
 
 class Build(Protocol[SettingsT_contra]):
@@ -170,7 +172,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         OSError: the address cannot be listened on.
         PolicyError: a service declares no policy, or an override is bad.
     """
-    tracing = _tracing(name, settings)
+    tracing = servable.tracing or tracing_of(name, settings)
     admissions = {service.name: _admission(service, settings) for service in servable.services}
     hooks = {service: hooks_of(settings.identity, admission) for service, admission in admissions.items()}
     server = grpc.aio.server(
@@ -197,7 +199,8 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             await asyncio.to_thread(tracing.close)
 
 
-def _tracing(name: str, settings: ServerSettings) -> "Tracing | None":
+def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
+    """The tracing that the settings ask for; closed by whoever serves with it."""
     if settings.traces == "off":
         return None
     from graphmesh_chassis.telemetry import Tracing
