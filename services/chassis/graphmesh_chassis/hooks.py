@@ -19,6 +19,7 @@ from graphmesh_chassis.effects import Replay
 from graphmesh_chassis.errors import (
     DeadlineExceeded,
     Defect,
+    DependencyError,
     GraphmeshError,
     IdempotencyKeyRequired,
     Internal,
@@ -81,6 +82,8 @@ async def errors(call: Call) -> AsyncIterator[None]:
     except GraphmeshError as error:
         if isinstance(error, Defect):
             log.error("defect", method=call.path, exc_info=error)
+        elif isinstance(error, DependencyError) and error.__cause__ is not None:
+            log.warning("dependency", method=call.path, cause=str(error.__cause__).partition("\n")[0])
         await _refuse(call, error)
     except Exception as error:
         log.error("defect", method=call.path, exc_info=error)
