@@ -55,7 +55,8 @@ async def _demo(console: Console, stay: bool) -> bool:
     shutil.rmtree(STATE, ignore_errors=True)
     console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
     async with running_mesh(state=STATE, free_ports=True, on_change=lambda child: _process(console, child)) as mesh:
-        await _fill(console, mesh)
+        async with Channel(reachable(mesh.mesh.mesh)) as channel:
+            console.print(Text(f"  a small shop: {await fill(channel)}", style="dim"))
         succeeded = True
         async with Client(mesh.edge) as client:
             for row in jsonl(SAMPLE / "requests.jsonl"):
@@ -72,21 +73,20 @@ def _process(console: Console, child: Child) -> None:
         console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
 
 
-async def _fill(console: Console, mesh: RunningMesh) -> None:
-    """Load the sample shop through the mesh, as `graphmesh import` and `graphmesh ingest` do."""
+async def fill(channel: Channel, tenant: str = "default") -> str:
+    """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns how much that is, in words."""
     shift = _age_of_sample()
-    async with Channel(reachable(mesh.mesh.mesh)) as channel:
-        loaded = [
-            f"{(await load(channel, rpc, _rows(name, shift))).done} {name}"
-            for name, rpc in (
-                ("customers", CrmService.CreateCustomer),
-                ("orders", CrmService.AddRecord),
-                ("invoices", BillingService.CreateInvoice),
-                ("charges", BillingService.Charge),
-            )
-        ]
-        passages = await ingest_folder(channel, SAMPLE / "articles")
-    console.print(Text(f"  a small shop: {', '.join(loaded)}, {passages} passages of knowledge", style="dim"))
+    loaded = [
+        f"{(await load(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
+        for name, rpc in (
+            ("customers", CrmService.CreateCustomer),
+            ("orders", CrmService.AddRecord),
+            ("invoices", BillingService.CreateInvoice),
+            ("charges", BillingService.Charge),
+        )
+    ]
+    passages = await ingest_folder(channel, SAMPLE / "articles", tenant=tenant)
+    return f"{', '.join(loaded)}, {passages} passages of knowledge"
 
 
 def _age_of_sample() -> timedelta:
@@ -117,8 +117,8 @@ async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run
         view.show(event)
     ended = await client.get_run(begun.run_id)
     output = json_format.MessageToDict(ended.output)
-    answer = str(output.pop("answer", ""))
-    console.print(Padding(Text(answer, style="green"), (1, 4)))
+    if (answer := str(output.pop("answer", ""))) != view.said:
+        console.print(Padding(Text(answer, style="green"), (1, 4)))
     facts = ", ".join(f"{key} {value}" for key, value in output.items() if value not in (None, "", []))
     console.print(Text.assemble("  ", outcome(ended), (f"  {facts}", "dim")))
     return ended
@@ -128,6 +128,7 @@ def _where_next(console: Console, mesh: RunningMesh, seconds: float) -> None:
     console.print()
     console.print(Rule(f"Done in {seconds:.1f} s"))
     for what, where in {
+        "the model": "an offline composer that quotes the articles, no language model: services/model",
         "keep one up": "make up",
         "ask it something": f"graphmesh run support '{EXAMPLE}'",
         "the agent": "orchestrator/graphs/support/graph.py",
@@ -136,4 +137,4 @@ def _where_next(console: Console, mesh: RunningMesh, seconds: float) -> None:
         "logs of this run": str(mesh.folder.logs.relative_to(Path.cwd())),
         "how it works": "ARCHITECTURE.md",
     }.items():
-        console.print(Text.assemble((f"  {what:<18}", "bold"), where))
+        console.print(Text.assemble((f"  {what:<18}", "bold"), where), soft_wrap=True)

@@ -21,6 +21,8 @@ class RunView:
         self._console = console
         self._speaking = ""
         self._called: set[str] = set()
+        self.said = ""
+        """All text of models so far."""
 
     def show(self, event: RunEvent) -> None:
         kind = event.WhichOneof("event")
@@ -43,6 +45,7 @@ class RunView:
             self._hush()
             self._console.print(Text(f"  {node:<12}", style="bold"), Text("“", style="green"), end="", sep="")
             self._speaking = node
+        self.said += text
         self._console.print(Text(text, style="green"), end="", soft_wrap=True)
 
     def _hush(self) -> None:
