@@ -35,8 +35,10 @@ PERSON_WANTED = re.compile(
 )
 """Matters that the shop's articles reserve for people, whatever else the message says."""
 
-_NUMBER = r"(\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?)"
-_AMOUNT = re.compile(rf"(?:€|\bEUR\b|\beuros?\b)\s*{_NUMBER}(?!\d)|(?<![\d.,]){_NUMBER}\s*(?:€|EUR\b|euros?\b)", re.I)
+_NUMBER = r"(\d{1,3}(?:[.,]\d{3}){1,3}(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)"
+_AMOUNT = re.compile(
+    rf"(?:€|\bEUR\b|\beuros?\b)\s*{_NUMBER}(?![.,]?\d)|(?<![\d.,]){_NUMBER}\s*(?:€|EUR\b|euros?\b)", re.I
+)
 _OTHER_CURRENCY = re.compile(r"[$£¥]|\b(?:USD|GBP|CHF|JPY|dollars?|pounds?|francs?)\b", re.I)
 _INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*)*(?=\S*\d)\S+", re.I)
 _CALLED_AN_INVOICE = r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"

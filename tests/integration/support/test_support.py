@@ -77,13 +77,13 @@ async def test_refunded_once_though_the_process_dies(shop: Shop) -> None:
 
 
 async def test_second_refund_of_an_invoice_needs_a_person(shop: Shop) -> None:
-    """The same request again, as a run of its own: nothing is refunded twice, also on the same thread."""
+    """The same request again on the same thread: the charge would cover it once more, but a person has to look."""
     config = shop.config()
-    await shop.ask(CRACKED, config=config)
-    ended = await shop.ask(CRACKED, config=config)
-    assert ended["outcome"] == "escalated"
-    assert ended["refund_id"] is None
-    assert await shop.refunded(INVOICE) == 18_90
+    request = f"The Fallow 90 notebook A5 of {INVOICE} arrived damaged, please refund it."
+    first, second = await shop.ask(request, config=config), await shop.ask(request, config=config)
+    assert (first["outcome"], second["outcome"]) == ("refunded", "escalated")
+    assert second["refund_id"] is None
+    assert await shop.refunded(INVOICE) == 14_50
 
 
 @pytest.mark.parametrize("invoice_id", [FOREIGN, LATE, DEAR, "INV-404"])

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import policy
 from support.nodes import assess
@@ -107,6 +107,12 @@ def test_amounts(said: str, minor: int) -> None:
     assert policy.amounts(f"I paid {said}.") == {minor}
 
 
+@pytest.mark.parametrize("said", ["9" * 5_000 + " EUR", "€ " + "9" * 5_000, "€ 18.9055", "1.2.3 EUR", "EUR"])
+def test_no_amounts(said: str) -> None:
+    """What is no amount is not taken for one, nor for a part of it."""
+    assert policy.amounts(said) == set()
+
+
 @pytest.mark.parametrize(
     ("said", "amount"),
     [
@@ -171,6 +177,7 @@ def test_matters_for_nobody_in_particular(message: str) -> None:
     assert not policy.wants_person(message)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.sampled_from(["", "INV-1", " EUR", "€", "refund", "invoice #"]))
 def test_no_text_breaks_the_rules(text: str, also: str) -> None:
     """Any message is assessed, and what is granted is within the limit."""

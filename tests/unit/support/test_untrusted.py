@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import untrusted
 
@@ -52,6 +52,7 @@ def test_says_something() -> None:
     assert not untrusted.says_something("🙂 … !?")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_quoted_is_stable_and_plain(text: str) -> None:
     """No input leaves a bracket of ours, a control character or something invisible in a prompt."""
