@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from graphmesh_chassis.calls import current_deadline
 from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, GraphmeshError
+from graphmesh_chassis.migrations import is_current, upgrade
 
 POOL_SIZE = 10
 PING_TIMEOUT = 2.0
@@ -84,9 +85,10 @@ class Database:
 
     async def migrate(self, migrations: Path) -> None:
         """Bring the schema to the newest revision in `migrations`, and to the chassis' own."""
-        from graphmesh_chassis.migrations import upgrade
-
         with translated():
+            async with self._engine.connect() as connection:
+                if await connection.run_sync(is_current, migrations):
+                    return
             async with self._engine.connect() as connection:
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():

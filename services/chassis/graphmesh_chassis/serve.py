@@ -101,7 +101,7 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
     except (ValidationError, PolicyError) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except (OSError, DatabaseUnavailable) as error:
-        _exit(1, f"{name}: {error} ({error.__cause__})")
+        _exit(1, f"{name}: {error}" + (f" ({error.__cause__})" if error.__cause__ else ""))
 
 
 def _exit(code: int, message: str) -> NoReturn:

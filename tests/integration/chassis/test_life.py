@@ -1,0 +1,114 @@
+"""Draining and health, inside one process."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+from graphmesh_chassis import serve
+from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.serve import Servable, _Stop
+from graphmesh_chassis.testing import Served, running
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from tests.integration.chassis.probe import NAME, Answer, Probe, Question, echo, probing, servable
+
+
+class Slow:
+    """A body that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, question: Any, context: Any) -> Any:
+        self.began.set()
+        await self.go.wait()
+        return Answer(text="done")
+
+
+async def health(served: Served, service: str) -> str:
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+async def becomes(served: Served, status: str) -> None:
+    async with asyncio.timeout(5):
+        while await health(served, NAME) != status:
+            await asyncio.sleep(0.02)
+
+
+async def watched(served: Served, seen: list[int]) -> None:
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=NAME)):
+            seen.append(answer.status)
+
+
+async def test_the_first_signal_drains() -> None:
+    """Health says no, new calls are refused, and the call under way ends well."""
+    slow, seen = Slow(), list[int]()
+    async with probing({"Ask": slow}) as served:
+        watching = asyncio.create_task(watched(served, seen))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=5))
+        await slow.began.wait()
+        draining = asyncio.create_task(served.running.drain(_Stop(), 5))
+        await asyncio.sleep(0.1)
+        with pytest.raises(GraphmeshError) as refused:
+            await served.channel.unary(Probe.Ask, Question(), timeout=2)
+        assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
+        slow.go.set()
+        assert (await call).text == "done"
+        watching.cancel()
+        with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+            await watching
+        await asyncio.wait_for(draining, 5)
+    assert seen[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_the_second_signal_insists() -> None:
+    """The call under way is cut off, long before the time for draining is over."""
+    slow, stop = Slow(), _Stop()
+    async with probing({"Ask": slow}) as served:
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
+        await slow.began.wait()
+        draining = asyncio.create_task(served.running.drain(stop, 60))
+        await asyncio.sleep(0.1)
+        stop.second.set()
+        await asyncio.wait_for(draining, 2)
+        with pytest.raises(GraphmeshError):
+            await call
+
+
+async def test_health_is_the_resources_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NOT_SERVING while what it cannot do without does not answer; SERVING again by itself."""
+    monkeypatch.setattr(serve, "PING_SECONDS", 0.02)
+    down = False
+
+    async def ping() -> None:
+        if down:
+            raise OSError("gone")
+
+    probe = servable({"Ask": echo})
+    async with running(Servable(probe.services, pings={"database": ping})) as served:
+        await becomes(served, "SERVING")
+        down = True
+        await becomes(served, "NOT_SERVING")
+        down = False
+        await becomes(served, "SERVING")
+
+
+async def test_reflection_tells_the_services() -> None:
+    """What `grpcurl` and `buf curl` ask first (L4)."""
+    async with probing({"Ask": echo}) as served, grpc.aio.insecure_channel(served.address) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        [answer] = [answer async for answer in stub.ServerReflectionInfo(iter([ask]))]
+        names = {service.name for service in answer.list_services_response.service}
+        assert {NAME, "grpc.health.v1.Health"} <= names
+        file = reflection_pb2.ServerReflectionRequest(file_containing_symbol=NAME)
+        [answer] = [answer async for answer in stub.ServerReflectionInfo(iter([file]))]
+        assert answer.file_descriptor_response.file_descriptor_proto
