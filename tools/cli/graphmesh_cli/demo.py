@@ -3,16 +3,11 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf import json_format
-from graphmesh.billing.v1 import BillingService
-from graphmesh.crm.v1 import CrmService
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis.channel import Channel
 from graphmesh_client import Client
@@ -21,17 +16,14 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from graphmesh_cli.bulk import load
-from graphmesh_cli.ingest import ingest_folder
 from graphmesh_cli.processes import Child, ProcessError, State
-from graphmesh_cli.rows import Row, jsonl
+from graphmesh_cli.rows import jsonl
 from graphmesh_cli.running import RunningMesh, reachable, running_mesh
+from graphmesh_cli.sample import SAMPLE, fill
 from graphmesh_cli.show import RunView, outcome
 
-SAMPLE = Path("deploy/sample")
 STATE = Path(".graphmesh/demo")
 EXAMPLE = '{"customer_id": "cu_1017", "message": "How do I clean a nib?"}'
-TIMES = ("issueTime", "occurTime")
 
 
 def demo(
@@ -73,38 +65,6 @@ def _process(console: Console, child: Child) -> None:
         console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
 
 
-async def fill(channel: Channel, tenant: str = "default") -> str:
-    """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns how much that is, in words."""
-    shift = _age_of_sample()
-    loaded = [
-        f"{(await load(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
-        for name, rpc in (
-            ("customers", CrmService.CreateCustomer),
-            ("orders", CrmService.AddRecord),
-            ("invoices", BillingService.CreateInvoice),
-            ("charges", BillingService.Charge),
-        )
-    ]
-    passages = await ingest_folder(channel, SAMPLE / "articles", tenant=tenant)
-    return f"{', '.join(loaded)}, {passages} passages of knowledge"
-
-
-def _age_of_sample() -> timedelta:
-    """How much to add to the sample's dates, so that its newest invoice was issued an hour ago."""
-    newest = max(datetime.fromisoformat(row.content["issueTime"]) for row in jsonl(SAMPLE / "invoices.jsonl"))
-    return datetime.now(UTC) - timedelta(hours=1) - newest
-
-
-def _rows(name: str, shift: timedelta) -> Iterator[Row]:
-    for row in jsonl(SAMPLE / f"{name}.jsonl"):
-        moved = {key: _moved(row.content[key], shift) for key in TIMES if key in row.content}
-        yield replace(row, content={**row.content, **moved})
-
-
-def _moved(time: str, shift: timedelta) -> str:
-    return (datetime.fromisoformat(time) + shift).isoformat()
-
-
 async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run:
     """Send one request through the edge and show what happens."""
     console.print()
@@ -129,7 +89,7 @@ def _where_next(console: Console, mesh: RunningMesh, seconds: float) -> None:
     console.print(Rule(f"Done in {seconds:.1f} s"))
     for what, where in {
         "the model": "an offline composer that quotes the articles, no language model: services/model",
-        "keep one up": "make up",
+        "keep one up": "make up ARGS=--sample",
         "ask it something": f"graphmesh run support '{EXAMPLE}'",
         "the agent": "orchestrator/graphs/support/graph.py",
         "a tool service": "services/billing/graphmesh_billing/servicer.py",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from graphmesh_chassis.channel import Channel
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from graphmesh_cli.mesh import MeshError
 from graphmesh_cli.processes import Child, OnDeath, ProcessError, State
-from graphmesh_cli.running import MESH_FILE, RunningMesh, running_mesh
+from graphmesh_cli.running import MESH_FILE, RunningMesh, reachable, running_mesh
 from graphmesh_cli.state import DEFAULT_STATE, MeshBusy
 
 STYLES = {
@@ -35,6 +36,7 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Take free ports instead of the file's.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="When a process dies, keep the others.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, where it is not there yet.")] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
@@ -52,12 +54,12 @@ def up(
         on_change=display.changed,
         on_notice=display.notice,
     )
-    raise typer.Exit(asyncio.run(_up(starting, display)))
+    raise typer.Exit(asyncio.run(_up(starting, display, sample)))
 
 
-async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display") -> int:
+async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> int:
     """The exit code, after the end of the mesh."""
-    serving = asyncio.create_task(_until_failure(starting, display), name="mesh")
+    serving = asyncio.create_task(_until_failure(starting, display, sample), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -68,13 +70,22 @@ async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Disp
     return 1
 
 
-async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], display: "Display") -> None:
+async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> None:
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
         display.up(running)
+        if sample:
+            await _load_sample(running, display)
         await running.supervisor.failure()
         display.notice("stopping the others; --keep-going would leave them running, --restart would bring it back")
+
+
+async def _load_sample(running: RunningMesh, display: "Display") -> None:
+    from graphmesh_cli.sample import fill
+
+    async with Channel(reachable(running.mesh.mesh)) as channel:
+        display.notice(f"the sample shop: {await fill(channel)}")
 
 
 def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
