@@ -6,23 +6,20 @@ anybody noticing. What sqlglot reads otherwise than the database does is caught 
 
 import logging
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import sqlglot
-from sqlglot import Token, TokenType, exp, parser
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from graphmesh_sql.domain import Dialect, Rule, RuleBroken, Schema
 from graphmesh_sql.functions import KNOWN, REFUSED
 
-DEEPEST: Final = 40
-"""Brackets in brackets; the parser's recursion bears little more."""
-DEEPEST_TYPES: Final = 4
-"""The same of `[` and of brackets after the name of a type: the parser tries each of them in several ways, one in the
-other, so every level multiplies its work."""
+STEPS: Final = 20_000
+STEPS_A_TOKEN: Final = 10
+"""How many times the parser may go from one token to another; ordinary queries need about one a token. It tries
+some constructs in several ways, one in the other, so a few dozen words could keep it busy for years."""
 
-_OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
-_CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 _WRITING = (
     *(exp.DDL, exp.DML, exp.Drop, exp.Alter, exp.TruncateTable, exp.Command, exp.Set, exp.Pragma, exp.Attach),
     *(exp.Detach, exp.Into, exp.Lock, exp.Use, exp.Transaction, exp.Commit, exp.Rollback, exp.Analyze, exp.Kill),
@@ -40,31 +37,44 @@ def judge(query: str, schema: Schema) -> None:
     """
     try:
         tokens = sqlglot.tokenize(query, read=schema.dialect)
-        _check_depth(tokens)
-        statements = [statement for statement in sqlglot.parse(query, read=schema.dialect) if statement is not None]
+        statements = _parsed(tokens, query, schema)
         _check_statements(statements)
         for node in statements[0].walk():
             _check_node(node, schema)
         _check_keywords(tokens)
-    except RecursionError:
+    except (RecursionError, _Laborious):
         raise RuleBroken(Rule.COMPLEXITY, "the query is nested too deeply") from None
     except SqlglotError as error:
         raise RuleBroken(Rule.SYNTAX, f"this is not {_name(schema)} SQL: {_where(error)}") from error
 
 
-def _check_depth(tokens: list[Token]) -> None:
-    """Before parsing: nothing that would keep the parser busy."""
-    open_brackets: list[bool] = []
-    previous = None
-    for token in tokens:
-        if token.token_type in _OPENING:
-            of_type = token.token_type is TokenType.L_BRACKET or previous in parser.Parser.TYPE_TOKENS
-            open_brackets.append(of_type)
-        elif token.token_type in _CLOSING and open_brackets:
-            open_brackets.pop()
-        if len(open_brackets) > DEEPEST or sum(open_brackets) > DEEPEST_TYPES:
-            raise RuleBroken(Rule.COMPLEXITY, "the query is nested too deeply")
-        previous = token.token_type
+class _Laborious(Exception):
+    """A text keeps the parser busy for too long."""
+
+
+def _parsed(tokens: list[Token], query: str, schema: Schema) -> list[exp.Expr]:
+    """The statements of a query."""
+    parser = _PARSERS[schema.dialect](dialect=schema.dialect)
+    parser.steps_left = STEPS + STEPS_A_TOKEN * len(tokens)
+    return [statement for statement in parser.parse(tokens, query) if statement is not None]
+
+
+def _bounded(dialect: Dialect) -> Any:
+    """The parser of a dialect, which gives up after its steps."""
+
+    class Bounded(sqlglot.Dialect.get_or_raise(dialect).parser_class):  # type: ignore[misc]
+        steps_left = 0
+
+        def _advance(self, times: int = 1) -> None:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                raise _Laborious
+            super()._advance(times)
+
+    return Bounded
+
+
+_PARSERS: Final = {dialect: _bounded(dialect) for dialect in Dialect}
 
 
 def _check_keywords(tokens: list[Token]) -> None:

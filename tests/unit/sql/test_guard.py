@@ -48,6 +48,8 @@ def refusal(query: str, dialect: str) -> Rule | None:
         "SELECT coalesce(a, round(a, 2)), lower('X'), replace('a', 'b', 'c') FROM orders AS insert_",
         "SELECT '; DROP TABLE orders' AS \"delete from\"",
         "WITH orders AS (SELECT 1 AS a) SELECT * FROM orders",
+        "SELECT * FROM orders a" + "".join(f" JOIN orders x{n} ON x{n}.a = a.a" for n in range(100)),
+        "SELECT " + "1 + " * 5000 + "1, " + "(" * 30 + "1" + ")" * 30,
     ],
 )
 def test_selects_pass(query: str, dialect: str) -> None:
@@ -104,6 +106,8 @@ REFUSED = {
         "SELECT " + "(" * 5000 + "1" + ")" * 5000,
         "SELECT " + "NOT " * 4900 + "1",
         "SELECT " + "struct(" * 30 + "1" + ")" * 30,
+        "SELECT * FROM orders" + " JOIN orders" * 30,
+        "SELECT " + "join collate " * 30,
     ],
 }
 
