@@ -20,17 +20,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import (
-    Cancelled,
-    Defect,
-    DependencyError,
-    GraphmeshError,
-)
+from graphmesh_chassis.errors import CallerError, Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo, Runtime
@@ -74,6 +70,7 @@ def remote(
     request: Callable[[Any], RequestT],
     update: Callable[[Any, ResponseT], Update | Command[Any]],
     fallback: Fallback | None = None,
+    refusals: Mapping[type[CallerError], Fallback] = MappingProxyType({}),
 ) -> Node:
     """Make a node of a graph out of an RPC.
 
@@ -81,21 +78,31 @@ def remote(
         rpc: what to call; `graphmesh.billing.v1.BillingService.Refund`.
         request: the state as the RPC's request.
         update: the state and the response as the update of the state, or a `Command`.
-        fallback: what to do instead where the service can't: `degrade`, `instead` or `escalate`. An error that the
-            caller is to blame for (`CallerError`) is a decision of the service and never falls back.
+        fallback: what to do instead where the service can't: `degrade`, `instead` or `escalate`.
+        refusals: what to do where the service decides against the call, by the error that it answers with, such as
+            `{NotFound: degrade(...)}`. A refusal that is not named here ends the run: `fallback` is not for decisions.
     """
 
     async def node(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update | Command[Any]:
         try:
             response = await call(rpc, request(state), config, runtime)
-        except (DependencyError, Defect) as error:
-            if fallback is None:
+        except GraphmeshError as error:
+            way_out = _way_out(error, fallback, refusals)
+            if way_out is None:
                 raise
-            return await fallback(state, config, runtime, error)
+            return await way_out(state, config, runtime, error)
         return update(state, response)
 
     node.__name__ = rpc.method
     return node
+
+
+def _way_out(
+    error: GraphmeshError, fallback: Fallback | None, refusals: Mapping[type[CallerError], Fallback]
+) -> Fallback | None:
+    if error.is_refusal:
+        return next((way_out for kind, way_out in refusals.items() if isinstance(error, kind)), None)
+    return fallback
 
 
 def degrade(update: Callable[[Any, GraphmeshError], Update]) -> Fallback:

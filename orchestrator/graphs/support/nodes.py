@@ -25,14 +25,11 @@ from graphmesh.crm.v1 import (
 )
 from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
-from graphmesh_chassis.errors import CallerError, GraphmeshError, NotFound, RuleViolated
+from graphmesh_chassis.errors import GraphmeshError, NotFound, RuleViolated
 from graphmesh_orchestrator.chat_model import GraphmeshChatModel
-from graphmesh_orchestrator.context import RunContext
-from graphmesh_orchestrator.remote import Node, degrade, remote
+from graphmesh_orchestrator.remote import degrade, remote
 from langchain_core.messages import HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
-from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from support import convert, policy, prompts, relevance, summary, untrusted, validation
@@ -110,32 +107,16 @@ async def classify(state: State) -> Update:
     return {"category": found["intent"], "cause": found["cause"], "confidence": found["confidence"]}
 
 
-def unless_refused(error: type[CallerError], node: Node, update: Update) -> Node:
-    """The node, and this update where the service answers with `error`: a decision of it, and not a failure."""
-
-    async def asked(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Any:
-        try:
-            return await node(state, config, runtime)
-        except error:
-            return update
-
-    asked.__name__ = node.__name__
-    return asked
-
-
 def _account_found(_: State, response: GetCustomerResponse) -> Update:
     return {"account": convert.account(response.customer)}
 
 
-customer = unless_refused(
-    NotFound,
-    remote(
-        CrmService.GetCustomer,
-        request=lambda state: GetCustomerRequest(customer_id=state["customer_id"]),
-        update=_account_found,
-        fallback=degrade(lambda _, __: {"notes": [NO_ACCOUNT]}),
-    ),
-    {"account": Account(known=False, tier="")},
+customer = remote(
+    CrmService.GetCustomer,
+    request=lambda state: GetCustomerRequest(customer_id=state["customer_id"]),
+    update=_account_found,
+    fallback=degrade(lambda _, __: {"notes": [NO_ACCOUNT]}),
+    refusals={NotFound: degrade(lambda _, __: {"account": Account(known=False, tier="")})},
 )
 
 
@@ -143,15 +124,12 @@ def _orders_found(_: State, response: ListRecordsResponse) -> Update:
     return {"orders": [convert.order(record) for record in response.records]}
 
 
-orders = unless_refused(
-    NotFound,
-    remote(
-        CrmService.ListRecords,
-        request=lambda state: ListRecordsRequest(customer_id=state["customer_id"], kind="order", page_size=ORDERS),
-        update=_orders_found,
-        fallback=degrade(lambda _, __: {"notes": [NO_ACCOUNT]}),
-    ),
-    {"orders": []},
+orders = remote(
+    CrmService.ListRecords,
+    request=lambda state: ListRecordsRequest(customer_id=state["customer_id"], kind="order", page_size=ORDERS),
+    update=_orders_found,
+    fallback=degrade(lambda _, __: {"notes": [NO_ACCOUNT]}),
+    refusals={NotFound: degrade(lambda _, __: {"orders": []})},
 )
 
 
@@ -265,15 +243,12 @@ def _refund_failed(_: State, error: GraphmeshError) -> Update:
     return to_person(reason, NO_BILLING)
 
 
-refund = unless_refused(
-    RuleViolated,
-    remote(
-        BillingService.Refund,
-        request=lambda state: convert.refund_request(_claimed(state)),
-        update=_refund_made,
-        fallback=degrade(_refund_failed),
-    ),
-    to_person("refund_not_automatic"),
+refund = remote(
+    BillingService.Refund,
+    request=lambda state: convert.refund_request(_claimed(state)),
+    update=_refund_made,
+    fallback=degrade(_refund_failed),
+    refusals={RuleViolated: degrade(lambda _, __: to_person("refund_not_automatic"))},
 )
 
 

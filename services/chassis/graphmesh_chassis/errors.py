@@ -47,6 +47,8 @@ class GraphmeshError(Exception):
     """Whether the same call, made again later, may succeed."""
     may_have_happened = False
     """Whether the call may have had its effect all the same."""
+    is_refusal = False
+    """Whether it is a decision of the service, and not that the service could not."""
 
     by_reason: ClassVar[dict[str, type["GraphmeshError"]]] = {}
 
@@ -81,6 +83,8 @@ class GraphmeshError(Exception):
 
 class CallerError(GraphmeshError):
     """The call is at fault"""
+
+    is_refusal = True
 
 
 class InvalidRequest(CallerError):

@@ -59,16 +59,32 @@ class ForeignError(GraphmeshError):
     """The service answered with a reason of its own"""
 
     def __init__(
-        self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None, data: Mapping[str, str]
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        retry_after: float | None,
+        violations: tuple[FieldViolation, ...],
+        data: Mapping[str, str],
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, violations=violations)
         self.data = data
         self.code = code
         self.reason = reason
         self.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
         self.may_have_happened = code in _OPEN
+        self.is_refusal = code in _REFUSALS and not self.retryable
 
 
+_REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+}
 _OPEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
@@ -120,7 +136,7 @@ def from_status(status: status_pb2.Status) -> GraphmeshError:
     kind = kind or (None if info.reason else _BY_CODE.get(code))
     data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
     if kind is None:
-        return ForeignError(code, info.reason, status.message, retry_after, data)
+        return ForeignError(code, info.reason, status.message, retry_after, violations, data)
     return kind(status.message, retry_after=retry_after, violations=violations, **data)
 
 
