@@ -1,7 +1,7 @@
 """Generate everything that is made from the protos: messages, stubs, RPC handles, comments, and the image for buf.
 
     python protos/generate.py            writes protos/gen
-    python protos/generate.py --image F  writes only the descriptor image of the protos beside this file, to F
+    python protos/generate.py --image F  writes only the descriptor image, to F
 
 No network: `validate.proto` comes from the descriptor inside protovalidate, `google/api` and `google/rpc` from
 googleapis-common-protos.
@@ -134,33 +134,35 @@ def comments(files: list[descriptor_pb2.FileDescriptorProto]) -> dict[str, str]:
     return found
 
 
-def generate() -> None:
-    shutil.rmtree(GEN, ignore_errors=True)
-    GEN.mkdir()
+def generate(protos: Path, gen: Path) -> None:
+    shutil.rmtree(gen, ignore_errors=True)
+    gen.mkdir()
     with tempfile.NamedTemporaryFile(suffix=".binpb") as target:
-        files = image(PROTOS, Path(target.name)).file
-    protoc(PROTOS, [*proto_files(PROTOS), VALIDATE], f"--python_out={GEN}", f"--mypy_out=quiet:{GEN}")
+        files = image(protos, Path(target.name)).file
+    protoc(protos, [*proto_files(protos), VALIDATE], f"--python_out={gen}", f"--mypy_out=quiet:{gen}")
     packages: dict[str, list[descriptor_pb2.FileDescriptorProto]] = {}
     for file in files:
         if file.package.startswith("graphmesh."):
             packages.setdefault(file.package, []).append(file)
     with_services = [f.name for f in files if f.package in packages and f.service]
-    protoc(PROTOS, with_services, f"--grpc_python_out={GEN}", f"--mypy_grpc_out=quiet:{GEN}")
+    protoc(protos, with_services, f"--grpc_python_out={gen}", f"--mypy_grpc_out=quiet:{gen}")
     for package, members in packages.items():
-        (GEN / package.replace(".", "/") / "__init__.py").write_text(package_module(package, members))
-        (GEN / package.replace(".", "/") / "comments.json").write_text(json.dumps(comments(members), indent=1) + "\n")
-        (GEN / package.replace(".", "/") / "py.typed").touch()
+        folder = gen / package.replace(".", "/")
+        (folder / "__init__.py").write_text(package_module(package, members))
+        (folder / "comments.json").write_text(json.dumps(comments(members), indent=1) + "\n")
+        (folder / "py.typed").touch()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, metavar="F")
     parser.add_argument("--protos", type=Path, default=PROTOS, help="the folder that holds graphmesh/")
+    parser.add_argument("--out", type=Path, default=GEN, help="the folder to write, which is emptied first")
     arguments = parser.parse_args()
     if arguments.image:
         image(arguments.protos, arguments.image)
     else:
-        generate()
+        generate(arguments.protos, arguments.out)
 
 
 if __name__ == "__main__":
