@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from graphmesh_chassis.errors import GraphmeshError, InvalidRequest, MalformedMessage
+from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_contracts import Rpc
 
@@ -42,7 +42,9 @@ class BadRequest:
         """Whether the caller is told what is wrong, and that it is at fault."""
         if not self.field:
             return isinstance(refusal, MalformedMessage)
-        named = [violation.field for violation in refusal.violations] if isinstance(refusal, InvalidRequest) else []
+        if refusal is None or refusal.code is not grpc.StatusCode.INVALID_ARGUMENT:
+            return False
+        named = [violation.field for violation in refusal.violations]
         return any(path == self.field or path.startswith((f"{self.field}[", f"{self.field}.")) for path in named)
 
 

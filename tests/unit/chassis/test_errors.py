@@ -145,6 +145,15 @@ def test_a_foreign_reason_keeps_its_code() -> None:
     assert (got.data, got.retryable, got.may_have_happened) == ({"id": "o1"}, False, False)
 
 
+def test_a_foreign_reason_keeps_its_violations() -> None:
+    """Which fields are bad is said whoever's reason it is."""
+    status = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0])
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="BAD_ORDER", domain="shop"))
+    bad = error_details_pb2.BadRequest.FieldViolation(field="size", description="is odd")
+    status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[bad]))
+    assert from_status(status).violations == (FieldViolation("size", "is odd"),)
+
+
 def test_a_foreign_domain_does_not_borrow_our_reasons() -> None:
     status = status_pb2.Status(code=grpc.StatusCode.NOT_FOUND.value[0])
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="RESOURCE_NOT_FOUND", domain="shop"))
