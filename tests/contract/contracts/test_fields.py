@@ -9,27 +9,29 @@ from typing import Any
 import grpc
 import pytest
 from graphmesh_chassis.testing import running
+from graphmesh_cli.mesh import load
 from graphmesh_contracts import Rpc
 
 from tests.contract.fields import bad_requests, sent
 
-SERVICES = ("billing", "crm", "model", "retrieval", "sql", "ticketing")
+MESH = Path(__file__).parents[3] / "deploy/mesh.yaml"
+TOOLS = {name: service for name, service in load(MESH).services.items() if name != "orchestrator"}
 HEADERS = (("idempotency-key", "k"),)
 
 
 def rpcs(service: str) -> list[Rpc[Any, Any]]:
-    contract = importlib.import_module(f"graphmesh.{service}.v1")
-    handles = getattr(contract, f"{service.capitalize()}Service")
+    package, _, name = TOOLS[service].service.rpartition(".")
+    handles = getattr(importlib.import_module(package), name)
     return [value for value in vars(handles).values() if isinstance(value, Rpc)]
 
 
-EVERY = [(service, rpc) for service in SERVICES for rpc in rpcs(service)]
+EVERY = [(service, rpc) for service in TOOLS for rpc in rpcs(service)]
 
 
 @asynccontextmanager
 async def serving(service: str, folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """The service as it is started, on a new SQLite database, and a bare channel to it."""
-    package = f"graphmesh_{service}"
+    package = TOOLS[service].module
     settings_type = importlib.import_module(f"{package}.settings").Settings
     stores = {"database_url": f"sqlite+aiosqlite:///{folder}/{service}.db"}
     settings = settings_type(**{name: value for name, value in stores.items() if name in settings_type.model_fields})
