@@ -1,7 +1,7 @@
 """Runs over gRPC, through Envoy's edge or directly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -90,7 +90,7 @@ class Client:
             if run.status not in ACTIVE or deadline.remaining == 0:
                 return run
 
-    async def stream_run(self, run_id: str, after_seq: int = 0) -> AsyncIterator[RunEvent]:
+    async def stream_run(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
         """The events of a run after `after_seq`, to its end: each once, in order, also over broken connections."""
         patience = Deadline.after(self._patience)
         while True:
