@@ -1,0 +1,191 @@
+"""Traces and logs: what is in them, and what never is (I1, I3, H5)."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from io import StringIO
+from typing import Any
+
+import pytest
+import structlog
+from graphmesh_chassis import hooks, serve, telemetry
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.errors import GraphmeshError, RuleViolated
+from graphmesh_chassis.logs import configure_logs
+from graphmesh_chassis.sampling import decide
+from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.telemetry import Tracing
+from graphmesh_chassis.testing import running
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.integration.chassis.probe import Answer, Bodies, Probe, Question, echo, probing, servable
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SAMPLED, NOT_SAMPLED = (f"00-{TRACE}-b7ad6b7169203331-{flags}" for flags in ("01", "00"))
+SECRET = "hunter2"
+NEVER = ServerSettings(traces="console", trace_ratio=0)
+ALWAYS = ServerSettings(traces="console", trace_ratio=1)
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Where spans go instead of the console, at once."""
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr(telemetry, "BatchSpanProcessor", SimpleSpanProcessor)
+    monkeypatch.setattr(telemetry, "_exporter", lambda settings: exporter)
+    return exporter
+
+
+async def asked(bodies: Bodies, settings: ServerSettings, **headers: str) -> None:
+    """One call, whose failure is no matter."""
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    async with probing(bodies, settings) as served:
+        try:
+            await served.channel.unary(Probe.Ask, Question(text=SECRET), timeout=5, headers=named)
+        except GraphmeshError:
+            return
+
+
+@pytest.mark.parametrize(
+    ("parent", "ratio", "traced"),
+    [
+        (SAMPLED, 0.0, True),
+        (NOT_SAMPLED, 1.0, False),
+        (f"00-{TRACE}-b7ad6b7169203331-03", 0.0, True),
+        (f"00-{TRACE}-b7ad6b7169203331-02", 1.0, False),
+        ("", 1.0, True),
+        ("", 0.0, False),
+        ("nonsense", 1.0, False),
+    ],
+)
+def test_the_caller_decides_and_else_the_ratio(parent: str, ratio: float, traced: bool) -> None:
+    """Bit 0 of the flags says yes or no; further flags, such as the random one, do not matter."""
+    assert decide({"traceparent": parent} if parent else {}, ratio) is traced
+
+
+async def test_a_traced_call_says_whose_it_is(spans: InMemorySpanExporter) -> None:
+    """The span joins the caller's trace, and has tenant, run, thread and node."""
+    identity = {"x_graphmesh_tenant": "acme", "x_graphmesh_run": "run_1"}
+    await asked({"Ask": echo}, NEVER, traceparent=SAMPLED, **identity, x_graphmesh_node="draft")
+    [span] = spans.get_finished_spans()
+    assert span.context
+    assert f"{span.context.trace_id:032x}" == TRACE
+    attributes = dict(span.attributes or {})
+    assert (attributes["graphmesh.tenant"], attributes["graphmesh.run"]) == ("acme", "run_1")
+    assert (attributes["graphmesh.node"], attributes["rpc.method"]) == ("draft", "Ask")
+
+
+async def test_a_call_that_is_not_sampled_leaves_nothing(spans: InMemorySpanExporter) -> None:
+    """Whatever the ratio of this server says."""
+    await asked({"Ask": echo}, ALWAYS, traceparent=NOT_SAMPLED)
+    assert spans.get_finished_spans() == ()
+
+
+@pytest.mark.parametrize(("parent", "flags"), [(SAMPLED, "01"), (NOT_SAMPLED, "00")])
+async def test_the_decision_travels_on(spans: InMemorySpanExporter, parent: str, flags: str) -> None:
+    """A call that a traced call makes joins its trace; one of an untraced call tells everybody on not to draw again."""
+    seen: list[str] = []
+
+    async def last(question: Any, context: Any) -> Any:
+        seen.append(dict(context.invocation_metadata()).get("traceparent", ""))
+        return Answer()
+
+    async with running(servable({"Ask": last})) as behind:
+        tracing = Tracing("front", ALWAYS)
+        async with Channel(behind.address, tracing) as onward:
+
+            async def forward(question: Any, context: Any) -> Any:
+                return await onward.unary(Probe.Ask, question, timeout=5)
+
+            await asked({"Ask": forward}, ALWAYS, traceparent=parent)
+        tracing.close()
+    [header] = seen
+    assert header.endswith(f"-{flags}")
+    assert (TRACE in header) is (flags == "01")
+
+
+async def explode(question: Any, context: Any) -> Any:
+    raise ValueError(f"{question.text} is wrong")
+
+
+async def refuse(question: Any, context: Any) -> Any:
+    raise RuleViolated(f"{question.text} is too short", rule="length")
+
+
+@pytest.mark.parametrize(("body", "reason"), [(explode, "INTERNAL"), (refuse, "RULE_VIOLATED")])
+async def test_a_failed_call_is_a_failed_span_without_words(
+    spans: InMemorySpanExporter, body: Any, reason: str
+) -> None:
+    """The reason is there, and neither message nor stack, which may hold what customers wrote (H5)."""
+    await asked({"Ask": body}, ALWAYS)
+    [span] = spans.get_finished_spans()
+    assert (dict(span.attributes or {})["error.type"], span.status.is_ok) == (reason, False)
+    assert SECRET not in everything(span)
+
+
+def everything(span: ReadableSpan) -> str:
+    return str(span.to_json())
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
+    """Logs as a process writes them. Loggers keep what they were first configured with, so these are new."""
+    out = StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    configure_logs("probe", "info")
+    for module in (hooks, serve):
+        monkeypatch.setattr(module, "log", structlog.get_logger())
+    yield out
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+async def test_each_call_is_one_line(logged: StringIO, spans: InMemorySpanExporter) -> None:
+    """With who, what, how long and how it ended, as JSON; never with what was said."""
+    await asked({"Ask": echo}, NEVER, x_graphmesh_run="run_1", x_graphmesh_tenant="acme")
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    [call] = [line for line in lines if line["event"] == "call"]
+    assert (call["rpc.method"], call["rpc.response.status_code"]) == (Probe.Ask.path, "OK")
+    assert (call["graphmesh.tenant"], call["graphmesh.run"], call["service"]) == ("acme", "run_1", "probe")
+    assert SECRET not in json.dumps(lines)
+
+
+async def test_a_log_that_cannot_be_written_fails_no_call(logged: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk or a closed pipe must not turn what has been done into an error."""
+    full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, where that fails too
+    monkeypatch.setattr(sys, "stdout", full)
+    configure_logs("probe", "info")
+    async with probing({"Ask": echo}) as served:
+        await served.channel.unary(Probe.Ask, Question(), timeout=5)
+    with suppress(OSError):
+        full.close()
+
+
+async def test_a_defect_is_logged_with_its_stack_and_without_its_variables(
+    logged: StringIO, spans: InMemorySpanExporter
+) -> None:
+    """Where it happened is told; what the variables held, the request among them, is not (H5)."""
+
+    async def fail(question: Any, context: Any) -> Any:
+        password = question.text
+        raise KeyError(len(password))
+
+    await asked({"Ask": fail}, NEVER)
+    out = logged.getvalue()
+    assert '"KeyError"' in out
+    assert "test_telemetry.py" in out
+    assert SECRET not in out
+
+
+def test_a_database_url_is_not_shown() -> None:
+    """Neither by printing settings nor in the complaint about a bad one."""
+    from graphmesh_billing.settings import Settings
+
+    url = f"postgresql+psycopg://billing:{SECRET}@db/billing"
+    assert SECRET not in repr(Settings(database_url=url))
+    with pytest.raises(ValueError, match="database_url") as bad:
+        Settings(database_url=f"mysql://billing:{SECRET}@db/billing")
+    assert SECRET not in str(bad.value)
