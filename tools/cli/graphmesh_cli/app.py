@@ -23,12 +23,13 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("graphmesh_cli.demo:demo", "Start a mesh with sample data and send it three support requests."),
-    "run": Entry("graphmesh_cli.runs:run", "Begin a run of a graph and watch it."),
-    "bench": Entry("graphmesh_cli.bench:app", "Measure what the mesh costs, beside what it is made of."),
     "up": Entry("graphmesh_cli.up:up", "Start the whole mesh on this machine and keep it running."),
-    "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
+    "run": Entry("graphmesh_cli.runs:run", "Begin a run of a graph and watch it."),
     "import": Entry("graphmesh_cli.bulk:import_rows", "Call an RPC once for each row of a file or a query."),
+    "ingest": Entry("graphmesh_cli.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
+    "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
     "render": Entry("graphmesh_cli.envoy.command:commands", "Write what is made from mesh.yaml and the protos."),
+    "bench": Entry("graphmesh_cli.bench:app", "Measure what the mesh costs, beside what it is made of."),
 }
 
 
