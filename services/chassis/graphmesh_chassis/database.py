@@ -170,6 +170,8 @@ def _translation(error: BaseException | None) -> GraphmeshError | None:
         return DeadlineExceeded()
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseUnavailable()
+    if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":
+        return None  # a wrong statement, for which PostgreSQL's driver has a class of its own
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
         return DatabaseUnavailable()
     return None
