@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.identity import Caller
+from graphmesh_contracts import struct_value
 
 from graphmesh_orchestrator.graphs import Graph
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
@@ -42,12 +43,6 @@ def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
         fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
         labels=dict(request.labels),
     )
-
-
-def struct_value(struct: Struct) -> dict[str, Any]:
-    """A Struct as Python values; its numbers, which are all doubles, as integers where they are whole."""
-    value: dict[str, Any] = _whole(json_format.MessageToDict(struct))
-    return value
 
 
 def run_message(run: Run) -> pb.Run:
@@ -125,17 +120,6 @@ def _struct(value: Mapping[str, Any]) -> Struct:
     struct = Struct()
     json_format.ParseDict(dict(value), struct)
     return struct
-
-
-def _whole(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _whole(element) for key, element in value.items()}
-        case list():
-            return [_whole(element) for element in value]
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-    return value
 
 
 def _timestamp(moment: datetime) -> Timestamp:

@@ -13,6 +13,7 @@ from graphmesh_contracts.policy import (
     service_policy,
 )
 from graphmesh_contracts.rpc import Rpc
+from graphmesh_contracts.structs import struct_value
 
 __all__ = [
     "Breaker",
@@ -26,4 +27,5 @@ __all__ = [
     "field_path",
     "method_policy",
     "service_policy",
+    "struct_value",
 ]

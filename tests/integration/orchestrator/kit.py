@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import json_format
 from graphmesh.billing import v1 as billing
 from graphmesh.common.v1 import Money
 from graphmesh.orchestrator import v1 as pb
@@ -17,6 +16,7 @@ from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis import testing
 from graphmesh_chassis.channel import Channel
 from graphmesh_client import Client
+from graphmesh_contracts import struct_value
 from graphmesh_orchestrator.__main__ import build as build_orchestrator
 from graphmesh_orchestrator.settings import Settings
 
@@ -30,7 +30,7 @@ def eur(minor: int) -> Money:
 
 def notes(run: pb.Run) -> list[str]:
     """What the nodes of a run have noted."""
-    found: list[str] = json_format.MessageToDict(run.output)["notes"]
+    found: list[str] = struct_value(run.output)["notes"]
     return found
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf import json_format
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis.channel import Channel
 from graphmesh_client import Client
+from graphmesh_contracts import struct_value
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -76,7 +76,7 @@ async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run
     async for event in client.stream_run(begun.run_id):
         view.show(event)
     ended = await client.get_run(begun.run_id)
-    output = json_format.MessageToDict(ended.output)
+    output = struct_value(ended.output)
     if (answer := str(output.pop("answer", ""))) != view.said:
         console.print(Padding(Text(answer, style="green"), (1, 4)))
     facts = ", ".join(f"{key} {value}" for key, value in output.items() if value not in (None, "", []))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf import json_format
 from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
+from graphmesh_contracts import struct_value
 from rich.console import Console
 
 from graphmesh_cli.show import RunView, outcome
@@ -67,5 +67,5 @@ async def _run(
         ended = await client.get_run(begun.run_id)
     console.print(outcome(ended))
     if ended.HasField("output"):
-        console.print_json(json.dumps(json_format.MessageToDict(ended.output)))
+        console.print_json(json.dumps(struct_value(ended.output)))
     return ended.status == RunStatus.RUN_STATUS_SUCCESS
