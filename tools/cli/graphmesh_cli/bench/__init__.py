@@ -10,8 +10,8 @@ def bench() -> None:
     """Measure what the mesh costs, beside what it is made of."""
 
 
-@app.command()
-def remote(
+@app.command("remote")
+def bench_remote(
     calls: int = typer.Option(400, help="Calls of each kind in a round."),
     rounds: int = typer.Option(7, help="Rounds; in each, every kind is measured once."),
     sampling: float = typer.Option(0.1, help="The share of calls that are traced in the last kind."),
