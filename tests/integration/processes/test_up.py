@@ -175,9 +175,9 @@ async def test_second_signal_insists(mesh_file: Path, state: Path) -> None:
             assert await process.wait() == 0
 
 
-async def test_death_is_shown_and_ends_the_mesh(mesh_file: Path, state: Path) -> None:
-    """Who died, how, and its last lines; then nothing is left and the exit code says that something was wrong."""
-    async with up(mesh_file, state) as process:
+async def test_death_is_shown_and_can_end_the_mesh(mesh_file: Path, state: Path) -> None:
+    """With --fail-fast: who died, how, its last lines; then nothing is left and the exit code says that it was bad."""
+    async with up(mesh_file, state, "--fail-fast") as process:
         known = StateFolder(state).read()
         processes = children(known)
         psutil.Process(known.processes["billing-2"].pid).kill()
@@ -188,9 +188,9 @@ async def test_death_is_shown_and_ends_the_mesh(mesh_file: Path, state: Path) ->
         assert not any(one.is_running() for one in processes)
 
 
-async def test_keep_going_says_how_to_start_it_by_hand(mesh_file: Path, state: Path) -> None:
-    """The command shown brings the dead service back at its address."""
-    async with up(mesh_file, state, "--keep-going") as process:
+async def test_a_death_says_how_to_start_it_by_hand(mesh_file: Path, state: Path) -> None:
+    """A death leaves the others running, and the command shown brings the dead service back at its address."""
+    async with up(mesh_file, state) as process:
         model = StateFolder(state).read().processes["model"]
         psutil.Process(model.pid).kill()
         assert process.stdout

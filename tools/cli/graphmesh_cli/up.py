@@ -34,16 +34,17 @@ def up(
     state: Annotated[Path, typer.Option(help="Folder for databases, logs and Envoy's files.")] = DEFAULT_STATE,
     environment: Annotated[str, typer.Option(help="The environment of the mesh file to lay over it.")] = "",
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Take free ports instead of the file's.")] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="When a process dies, keep the others.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="When a process dies, stop the others.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, where it is not there yet.")] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
     Everything is kept in the state folder. A second Ctrl-C does not wait for calls under way. When a process dies,
-    its last lines are shown and the mesh is stopped, unless told otherwise. Edits of the mesh file reach Envoy at once.
+    its last lines are shown and the others keep running, unless told otherwise. Edits of the mesh file reach Envoy
+    at once.
     """
-    on_death = OnDeath.RESTART if restart else OnDeath.KEEP_GOING if keep_going else OnDeath.STOP
+    on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.KEEP_GOING
     display = Display(Console(), on_death)
     starting = running_mesh(
         mesh,
@@ -78,7 +79,7 @@ async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], dis
         if sample:
             await _load_sample(running, display)
         await running.supervisor.failure()
-        display.notice("stopping the others; --keep-going would leave them running, --restart would bring it back")
+        display.notice("stopping the others")
 
 
 async def _load_sample(running: RunningMesh, display: "Display") -> None:
