@@ -35,6 +35,7 @@ Hook = Callable[[Call], AbstractAsyncContextManager[None]]
 log = structlog.get_logger("graphmesh.calls")
 
 MAX_KEY_LENGTH = 255
+MAX_EPOCH_DIGITS = 18
 
 
 def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
@@ -151,10 +152,8 @@ def decode(payload: bytes, call: Call) -> Message:
 def admitted(admission: Admission) -> Hook:
     """Hold one of the service's places, waiting for it within bounds (D3)."""
 
-    @asynccontextmanager
-    async def admitted(call: Call) -> AsyncIterator[None]:
-        async with admission.slot(call.deadline):
-            yield
+    def admitted(call: Call) -> AbstractAsyncContextManager[None]:
+        return admission.slot(call.deadline)
 
     return admitted
 
@@ -170,8 +169,19 @@ async def effects(call: Call) -> AsyncIterator[None]:
         raise IdempotencyKeyRequired(header=metadata.IDEMPOTENCY_KEY)
     if len(call.effect_key) > MAX_KEY_LENGTH:
         raise InvalidMetadata(header=metadata.IDEMPOTENCY_KEY, rule=f"{MAX_KEY_LENGTH} characters at the most")
+    call.epoch = _epoch(call)
     try:
         yield
     except Replay as replay:
         call.context.set_trailing_metadata(((metadata.REPLAYED, "true"),))
         call.response, call.response_checked = call.response_type.FromString(replay.response), True
+
+
+def _epoch(call: Call) -> int | None:
+    text = call.header(metadata.EPOCH)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_EPOCH_DIGITS and call.header(metadata.RUN)):
+        rule = f"a whole number of {MAX_EPOCH_DIGITS} digits at the most, with {metadata.RUN}"
+        raise InvalidMetadata(header=metadata.EPOCH, rule=rule)
+    return int(text)
