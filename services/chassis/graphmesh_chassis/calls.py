@@ -38,6 +38,8 @@ class Call:
     deadline: Deadline = field(default_factory=lambda: Deadline.after(0))
     effect_key: str = ""
     """The idempotency key; empty for reads."""
+    epoch: int | None = None
+    """The epoch of the worker that executes the run; None outside of runs."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason that it was refused with."""
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime
-from graphmesh_chassis.errors import CallerError, IdempotencyKeyInUse, IdempotencyKeyReused
+from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_response
 
@@ -51,6 +51,16 @@ table = sa.Table(
     sa.Column("create_time", UtcDateTime, nullable=False),
 )
 """One row an effect: also the audit of who caused it, from which run and node."""
+
+
+epochs = sa.Table(
+    "run_epochs",
+    sa.MetaData(),
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("run", sa.String(255), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+)
+"""The highest epoch that was seen of each run."""
 
 
 class Replay(BaseException):
@@ -154,6 +164,28 @@ class InFlight:
 
 def in_use(call: Call) -> IdempotencyKeyInUse:
     return IdempotencyKeyInUse(key=call.effect_key, retry_after=RETRY_AFTER)
+
+
+async def fence(connection: AsyncConnection, call: Call) -> None:
+    """Let only the newest epoch of a run through (design invariant 4).
+
+    The row of the run is written, hence held, so that of two epochs at once the lower is never the later.
+
+    Raises:
+        Fenced: a higher epoch of the run was seen here.
+    """
+    if call.epoch is None:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    run = call.header(metadata.RUN)
+    seen = insert(epochs).values(tenant=call.caller.tenant, run=run, epoch=call.epoch)
+    newest = seen.on_conflict_do_update(
+        index_elements=[epochs.c.tenant, epochs.c.run],
+        set_={"epoch": seen.excluded.epoch},
+        where=epochs.c.epoch <= seen.excluded.epoch,
+    ).returning(epochs.c.epoch)
+    if (await connection.execute(newest)).one_or_none() is None:
+        raise Fenced(run=run, epoch=call.epoch)
 
 
 async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:

@@ -5,8 +5,8 @@
     │   ├── InvalidRequest           ├── NotFound             ├── IdempotencyKeyRequired
     │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
     │   ├── MessageTooLarge          ├── VersionMismatch      ├── UnknownMethod
-    │   ├── InvalidMetadata          ├── RuleViolated         └── ScopeMissing
-    │   └── Unauthenticated
+    │   ├── InvalidMetadata          ├── RuleViolated         ├── ScopeMissing
+    │   └── Unauthenticated          └── Fenced
     ├── DependencyError              something that the call needs is not there: the same call may work later
     │   ├── NotBegun                 it was not begun; a repeat is safe for every method
     │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
@@ -172,6 +172,13 @@ class IdempotencyKeyReused(CallerError):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class Fenced(CallerError):
+    """The run {run} has been taken over: epoch {epoch} is over, nothing of it is stored"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "FENCED"
 
 
 class UnknownMethod(CallerError):

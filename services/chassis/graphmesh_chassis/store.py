@@ -17,10 +17,11 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_chassis.calls import current_call
+from graphmesh_chassis import metadata
+from graphmesh_chassis.calls import Call, current_call
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.effects import Effect, InFlight, Outcome, claim, record
-from graphmesh_chassis.errors import CallerError
+from graphmesh_chassis.effects import Effect, InFlight, Outcome, claim, fence, record
+from graphmesh_chassis.errors import CallerError, Fenced
 
 PortT = TypeVar("PortT")
 PortT_co = TypeVar("PortT_co", covariant=True)
@@ -42,6 +43,7 @@ class Store(Protocol[PortT]):
         Raises:
             IdempotencyKeyReused: the key was used with another request.
             IdempotencyKeyInUse: a call with the key is under way and takes too long to wait for.
+            Fenced: the call is of an epoch of its run that is over.
         """
         ...
 
@@ -65,6 +67,7 @@ class SqlStore(Generic[PortT]):
         refusal: CallerError | None = None
         async with self._in_flight.turn(call) as outcome:
             async with self._database.transaction() as connection:
+                await fence(connection, call)
                 if stored := await claim(connection, call):
                     outcome.set_result(stored)
                     stored.repeat(call)
@@ -88,6 +91,7 @@ class MemoryStore(Generic[PortT]):
         self._port = port
         self._ports: dict[str, PortT] = {}
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
         self._in_flight = InFlight()
         self._writer = asyncio.Lock()
 
@@ -100,6 +104,7 @@ class MemoryStore(Generic[PortT]):
         call = current_call()
         key = (call.caller.tenant, call.effect_key)
         async with self._in_flight.turn(call) as outcome, self._writer:
+            self._fence(call)
             if key in self._outcomes:
                 self._outcomes[key].repeat(call)
             effect = Effect(copy.deepcopy(self._of_tenant(call.caller.tenant)), call)
@@ -110,6 +115,13 @@ class MemoryStore(Generic[PortT]):
                 raise
             outcome.set_result(self._outcomes.setdefault(key, effect.outcome()))
             self._ports[call.caller.tenant] = effect.port
+
+    def _fence(self, call: Call) -> None:
+        run = (call.caller.tenant, call.header(metadata.RUN))
+        if call.epoch is not None and call.epoch < self._epochs.setdefault(run, call.epoch):
+            raise Fenced(run=run[1], epoch=call.epoch)
+        if call.epoch is not None:
+            self._epochs[run] = call.epoch
 
     def _of_tenant(self, tenant: str) -> PortT:
         return self._ports.setdefault(tenant, self._port())

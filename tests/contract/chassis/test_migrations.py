@@ -31,6 +31,7 @@ def tables(folder: Path) -> sa.MetaData:
         for table in declared.tables.values():
             table.to_metadata(everything)
     effects.table.to_metadata(everything)
+    effects.epochs.to_metadata(everything)
     return everything
 
 

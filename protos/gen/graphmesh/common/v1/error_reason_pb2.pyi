@@ -205,6 +205,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "OUTPUT_INVALID", "domain": "graphmesh", "metadata": { "model": "gpt-5", "schema": "response" } }
     """
+    ERROR_REASON_FENCED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION. The run has been taken over: this worker's epoch is over, nothing of it is stored, it has to stop.
+
+        { "reason": "FENCED", "domain": "graphmesh", "metadata": { "run": "run_9", "epoch": "3" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -395,5 +400,10 @@ ERROR_REASON_OUTPUT_INVALID: ErrorReason.ValueType  # 36
 """ABORTED. What a model answered does not fit the schema that was asked for; asking again may help.
 
     { "reason": "OUTPUT_INVALID", "domain": "graphmesh", "metadata": { "model": "gpt-5", "schema": "response" } }
+"""
+ERROR_REASON_FENCED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION. The run has been taken over: this worker's epoch is over, nothing of it is stored, it has to stop.
+
+    { "reason": "FENCED", "domain": "graphmesh", "metadata": { "run": "run_9", "epoch": "3" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

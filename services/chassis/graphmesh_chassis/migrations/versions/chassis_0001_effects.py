@@ -1,4 +1,4 @@
-"""The effects table: idempotency key, fingerprint and outcome of every effect."""
+"""Effects: idempotency key, fingerprint and outcome of each; and the newest epoch of each run that made some."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,7 +24,14 @@ def upgrade() -> None:
         sa.Column("node", sa.String(255), nullable=False),
         sa.Column("create_time", UtcDateTime, nullable=False),
     )
+    op.create_table(
+        "run_epochs",
+        sa.Column("tenant", sa.String(63), primary_key=True),
+        sa.Column("run", sa.String(255), primary_key=True),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("run_epochs")
     op.drop_table("effects")
