@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from graphmesh_billing.domain import MAX_MINOR, Charge, Invoice, Line, Money, Posting, RuleBroken, charge, issue, refund
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -73,6 +73,8 @@ def test_the_books_balance_whatever_happens(lines: list[Line], moves: list[tuple
     assert all(0 <= made.refunded.minor <= made.amount.minor for made in books.charges)
 
 
+@example(10, 10)
+@example(10, 11)
 @given(st.integers(1, 1000), st.integers(1, 1000))
 def test_a_charge_is_never_more_than_is_owed(total: int, amount: int) -> None:
     """Up to what is owed it goes through, above it does not."""
@@ -86,6 +88,7 @@ def test_a_charge_is_never_more_than_is_owed(total: int, amount: int) -> None:
         assert broken.value.rule == "charge_exceeds_outstanding"
 
 
+@example(10, [4, 6, 1])
 @given(st.integers(1, 1000), st.lists(st.integers(1, 400), max_size=10))
 def test_refunds_never_exceed_their_charge(taken: int, refunds: list[int]) -> None:
     """As many parts as fit, to the last cent, and not one more."""

@@ -125,6 +125,13 @@ async def test_a_cancelled_waiter_leaves_no_hole() -> None:
         assert work.inside == [third]
 
 
+async def test_a_cancelled_waiter_makes_room_in_the_queue() -> None:
+    async with working(cap=1, queue=1) as work:
+        _, waiter = await work.begin(), await work.begin()
+        await work.cancel(waiter)
+        assert not work.refused(await work.begin())
+
+
 async def test_a_failing_call_frees_its_place() -> None:
     admission = Admission(1, 0)
     for _ in range(3):
@@ -159,8 +166,8 @@ def test_the_cap_and_the_queue_hold_whatever_comes(cap: int, queue: int, steps: 
             for step, number in steps:
                 if step == "begin":
                     await work.begin()
-                elif number < len(work.calls):
-                    await getattr(work, step)(number)
+                elif work.calls:
+                    await getattr(work, step)(number % len(work.calls))
                 assert len(work.inside) <= cap
                 assert len(work.waiting) <= queue
                 assert not work.waiting or len(work.inside) == cap
