@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, DateTime, Dialect, TypeDecorator, event, text
 from sqlalchemy.engine import make_url
@@ -114,13 +114,14 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
     `sqlite+aiosqlite:///path` makes the file and its folder; `postgresql+psycopg://…` needs the database to be there.
     """
     engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
-    database = Database(engine)
+    database, ending = Database(engine), _Ending.of(engine)
     try:
         if migrations is not None:
             await database.migrate(migrations)
         yield database
     finally:
         await engine.dispose()
+        await ending.wait()
 
 
 def _postgresql(url: str) -> AsyncEngine:
@@ -132,10 +133,6 @@ def _sqlite(url: str) -> AsyncEngine:
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, hide_parameters=True)
-    dialect: Any = engine.sync_engine.dialect
-    # A connection whose task is cancelled is closed by its thread when that is free. The dialect's own way waits for
-    # it in another task, which, cancelled once more, waits for ever.
-    dialect.do_terminate = lambda connection: connection._terminate_force_close()
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
@@ -152,6 +149,33 @@ def _sqlite(url: str) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+class _Ending:
+    """The SQLite connections of cancelled tasks: each is closed by its thread when that is free.
+
+    The dialect's own way waits for it in another task, which, cancelled once more, waits for ever. Nobody waits here
+    but `open_database`, at its end: a thread must not outlive the event loop that it answers to.
+    """
+
+    def __init__(self) -> None:
+        self._closing: set[asyncio.Future[Any]] = set()
+
+    @classmethod
+    def of(cls, engine: AsyncEngine) -> "_Ending":
+        ending, dialect = cls(), cast(Any, engine.sync_engine.dialect)
+        if dialect.name == "sqlite":
+            dialect.do_terminate = ending.begin
+        return ending
+
+    def begin(self, connection: Any) -> None:
+        closing = connection.driver_connection.stop()
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def wait(self) -> None:
+        if self._closing:
+            await asyncio.wait(self._closing)
 
 
 class translated:
