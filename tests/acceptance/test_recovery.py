@@ -15,6 +15,7 @@ from tests.acceptance.shop import MIRA, PRICE, OwnShop, answered, cracked, event
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PATIENCE = 60
+DYING = ([ORCHESTRATOR], [ORCHESTRATOR, "billing"])
 
 
 class Watcher:
@@ -49,7 +50,7 @@ class Watcher:
                 self._refunding.set()
 
 
-@pytest.mark.parametrize("dying", [[ORCHESTRATOR], [ORCHESTRATOR, "billing"]], ids="+".join)
+@pytest.mark.parametrize("dying", DYING, ids="+".join)
 async def test_killed_before_the_refund_is_made(fragile: OwnShop, dying: Sequence[str]) -> None:
     """Whoever comes back goes on with the run: one refund, every event once and without a gap."""
     invoice = f"INV-BEFORE-{len(dying)}"
@@ -64,18 +65,21 @@ async def test_killed_before_the_refund_is_made(fragile: OwnShop, dying: Sequenc
         await refunded_once(fragile, client, watcher, invoice)
 
 
-async def test_killed_after_the_refund_is_made(fragile: OwnShop) -> None:
+@pytest.mark.parametrize("dying", DYING, ids="+".join)
+async def test_killed_after_the_refund_is_made(fragile: OwnShop, dying: Sequence[str]) -> None:
     """The money is gone and the orchestrator never heard of it: the next one asks again with the same key."""
-    await fragile.sell("INV-AFTER")
+    invoice = f"INV-AFTER-{len(dying)}"
+    await fragile.sell(invoice)
     async with fragile.client(PATIENCE) as client:
         with fragile.writes_held("billing"):
-            watcher = await Watcher.of(client, "INV-AFTER")
+            watcher = await Watcher.of(client, invoice)
             await watcher.refunding()
             os.kill(fragile.running.child(ORCHESTRATOR).pid, signal.SIGSTOP)
-        await eventually(lambda: made(fragile, "INV-AFTER"))
-        await fragile.kill(ORCHESTRATOR)
-        await fragile.running.revive(ORCHESTRATOR)
-        await refunded_once(fragile, client, watcher, "INV-AFTER")
+        await eventually(lambda: made(fragile, invoice))
+        for name in dying:
+            await fragile.kill(name)
+        await asyncio.gather(*map(fragile.running.revive, dying))
+        await refunded_once(fragile, client, watcher, invoice)
 
 
 async def made(shop: OwnShop, invoice_id: str) -> bool:

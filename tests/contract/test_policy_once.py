@@ -28,7 +28,8 @@ def edited(text: str) -> str:
 
 def read(gen: Path) -> dict[str, Any]:
     """What the parts of a mesh make of the contracts in `gen`."""
-    environment = {**os.environ, "PYTHONPATH": str(gen)}
+    path = os.pathsep.join(filter(None, [str(gen), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
     ended = subprocess.run([sys.executable, "-P", str(READER)], env=environment, stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
