@@ -24,6 +24,13 @@ class ThreadBusy(CallerError):
     reason = "THREAD_BUSY"
 
 
+class CheckpointConflict(CallerError):
+    """Another checkpoint of the thread {thread} follows {parent} already; read the thread again"""
+
+    code = StatusCode.ABORTED
+    reason = "CHECKPOINT_CONFLICT"
+
+
 class RequestIdReused(CallerError):
     """The request_id {request_id} was used before with another body, for the run {run}; nothing was begun"""
 

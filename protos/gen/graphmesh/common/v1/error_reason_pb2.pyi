@@ -210,6 +210,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "FENCED", "domain": "graphmesh", "metadata": { "run": "run_9", "epoch": "3" } }
     """
+    ERROR_REASON_CHECKPOINT_CONFLICT: _ErrorReason.ValueType  # 38
+    """ABORTED. The thread has got another checkpoint after the one that the caller's is to follow; read the thread again.
+
+        { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "acme/th_1", "parent": "1f0c…" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -405,5 +410,10 @@ ERROR_REASON_FENCED: ErrorReason.ValueType  # 37
 """FAILED_PRECONDITION. The run has been taken over: this worker's epoch is over, nothing of it is stored, it has to stop.
 
     { "reason": "FENCED", "domain": "graphmesh", "metadata": { "run": "run_9", "epoch": "3" } }
+"""
+ERROR_REASON_CHECKPOINT_CONFLICT: ErrorReason.ValueType  # 38
+"""ABORTED. The thread has got another checkpoint after the one that the caller's is to follow; read the thread again.
+
+    { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "acme/th_1", "parent": "1f0c…" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
