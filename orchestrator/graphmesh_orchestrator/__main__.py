@@ -14,6 +14,8 @@ from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
 from graphmesh_orchestrator.journal import Notices
+from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
+from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.servicer import RunServicer
 from graphmesh_orchestrator.settings import Settings
@@ -30,16 +32,23 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         AsyncSqliteSaver.from_conn_string(str(settings.checkpoints)) as checkpointer,
         Channel(settings.mesh, tracing) as channel,
     ):
-        runs, notices = SqlRuns(database), Notices()
+        worker, notices, runs = Worker(), Notices(), SqlRuns(database)
+        leases = SqlLeases(database, worker.name)
         graphs = Registry.load(settings.graphs, checkpointer)
-        executor = Executor(runs, graphs, channel, Policies(settings.tool_policies), notices)
-        async with executor.running():
+        executor = Executor(worker, runs, leases, graphs, channel, Policies(settings.tool_policies), notices)
+        claiming = Claiming(leases, graphs.names, lambda: executor.room)
+        async with Heartbeat(
+            lambda: open_database(settings.database_url), worker, lambda: executor.held, executor.lost
+        ):
             servicer = RunServicer(runs, graphs, executor, notices)
             yield Servable(
                 services=[Service(RunService, add_RunServiceServicer_to_server, servicer)],
                 pings={"database": database.ping},
+                tasks={"claiming": lambda: claiming.run(executor.begin)},
+                drain=lambda: executor.drain(settings.drain_seconds / 2),
                 tracing=tracing,
             )
+            await executor.drain(0)
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ class RunContext:
     deadline: Deadline
     """The run's own; every call of its nodes ends before it."""
     policies: Policies = field(default_factory=Policies)
+    epoch: int = 0
+    """Of the worker that executes the run. It travels with every effect: services refuse one that is over."""
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> str:

@@ -4,24 +4,28 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError
+from graphmesh_chassis.errors import DeadlineExceeded, DependencyError, Fenced, GraphmeshError
 from graphmesh_chassis.status import to_status
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphRecursionError
+from langgraph.errors import GraphDrained, GraphRecursionError
+from langgraph.runtime import RunControl
 from langgraph.types import StreamMode
 
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit
 from graphmesh_orchestrator.graphs import Graph, Registry
 from graphmesh_orchestrator.journal import Journal, Notices
+from graphmesh_orchestrator.leases import Worker
+from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.remote import ToolCall
 from graphmesh_orchestrator.runs import EventKind, Run, RunStatus
@@ -35,50 +39,93 @@ RUN_METADATA = "graphmesh_run"
 
 
 class Executor:
-    """Executes runs in this process, each as a task of its own."""
+    """Executes runs in this process, each as a task of its own, under leases."""
 
-    def __init__(self, runs: SqlRuns, graphs: Registry, channel: Channel, policies: Policies, notices: Notices) -> None:
-        self._runs, self._graphs, self._channel = runs, graphs, channel
-        self._policies, self._notices = policies, notices
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+    def __init__(
+        self,
+        worker: Worker,
+        runs: SqlRuns,
+        leases: SqlLeases,
+        graphs: Registry,
+        channel: Channel,
+        policies: Policies,
+        notices: Notices,
+    ) -> None:
+        self._worker, self._runs, self._leases, self._graphs = worker, runs, leases, graphs
+        self._channel, self._policies, self._notices = channel, policies, notices
+        self._executing: dict[str, _Executing] = {}
+        self._draining = False
+
+    @property
+    def room(self) -> int:
+        """How many more runs this process takes."""
+        return 0 if self._draining else self._worker.capacity - len(self._executing)
+
+    @property
+    def held(self) -> dict[str, int]:
+        """The epochs of the runs that this process executes."""
+        return {run_id: executing.run.epoch for run_id, executing in list(self._executing.items())}
+
+    async def add(self, wanted: Run) -> Run:
+        """Store a run, and where there is room claim it in the same transaction and begin it. Raises as SqlRuns.add."""
+        if self.room <= 0:
+            return await self._runs.add(wanted, worker="")
+        claimed = replace(wanted, status=RunStatus.RUNNING, epoch=1)
+        run = await self._runs.add(claimed, self._worker.name)
+        if run.run_id == claimed.run_id:
+            self.begin(run)
+        return run
 
     def begin(self, run: Run) -> None:
-        """Execute a run from where it stands: its input, or the last checkpoint of its own."""
-        task = asyncio.create_task(self._execute(run), name=f"run {run.run_id}")
-        self._tasks[run.run_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(run.run_id, None))
+        """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint."""
+        control = RunControl()
+        task = asyncio.create_task(self._execute(run, control), name=f"run {run.run_id}")
+        self._executing[run.run_id] = _Executing(run, task, control)
+        task.add_done_callback(lambda _: self._executing.pop(run.run_id, None))
 
-    async def resume_all(self) -> None:
-        """Go on with the runs that an earlier process left (C1)."""
-        for run in await self._runs.active():
-            log.info("resuming", run=run.run_id, graph=run.graph)
-            self.begin(run)
+    def lost(self, run_id: str) -> None:
+        """Stop executing a run whose lease is another's."""
+        if executing := self._executing.get(run_id):
+            log.warning("lease lost", run=run_id, epoch=executing.run.epoch)
+            executing.task.cancel()
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Resume what was left; at the end stop what runs where it stands, to be resumed by the next process."""
-        await self.resume_all()
+    async def drain(self, seconds: float) -> None:
+        """Let every run stop at the end of its superstep, or cut it off after `seconds`, and release it (C4)."""
+        self._draining = True
+        held, tasks = self.held, [executing.task for executing in self._executing.values()]
+        for executing in self._executing.values():
+            executing.control.request_drain()
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(DependencyError):  # not released, they are taken when their leases have run out
+            await self._leases.release(held)
+        self._notices.close()
+
+    async def _execute(self, run: Run, control: RunControl) -> None:
+        set_current(None)  # the run outlives the call that created it, and so its deadline
+        run = replace(run, started=run.started or datetime.now(UTC))
         try:
-            yield
-        finally:
-            tasks = list(self._tasks.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with Journal(self._runs, self._notices, run) as journal:
+                journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
+                await self._to_its_end(run, journal, control)
+        except Fenced:
+            log.warning("fenced", run=run.run_id, epoch=run.epoch)
 
-    async def _execute(self, run: Run) -> None:
-        run = replace(run, status=RunStatus.RUNNING, started=run.started or datetime.now(UTC))
-        async with Journal(self._runs, self._notices, run) as journal:
-            journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
-            execution = _Execution(run, journal)
-            try:
-                status, output = await self._stream(run, execution)
-                journal.end(status, output=output)
-            except GraphmeshError as error:
-                _log_end(run, error)
-                status = RunStatus.TIMEOUT if isinstance(error, RunDeadlineExceeded) else RunStatus.ERROR
-                packed = to_status(error).SerializeToString()
-                journal.end(status, error=packed)
+    async def _to_its_end(self, run: Run, journal: Journal, control: RunControl) -> None:
+        try:
+            status, output = await self._stream(run, _Execution(run, journal, control))
+            journal.end(status, output=output)
+        except GraphDrained:
+            log.info("drained", run=run.run_id)
+        except Fenced:
+            raise
+        except GraphmeshError as error:
+            _log_end(run, error)
+            status = RunStatus.TIMEOUT if isinstance(error, RunDeadlineExceeded) else RunStatus.ERROR
+            journal.end(status, error=to_status(error).SerializeToString())
 
     async def _stream(self, run: Run, execution: "_Execution") -> tuple[RunStatus, dict[str, Any] | None]:
         """Run the graph to its end.
@@ -88,7 +135,9 @@ class Executor:
         """
         graph = self._graphs.get(run.graph)
         deadline = Deadline.after(max(0.0, (run.deadline - datetime.now(UTC)).total_seconds()))
-        context = RunContext(self._channel, run.tenant, run.subject, run.run_id, deadline, self._policies)
+        context = RunContext(
+            self._channel, run.tenant, run.subject, run.run_id, deadline, self._policies, epoch=run.epoch
+        )
         timeout = deadline.timeout()
         try:
             async with timeout:
@@ -99,13 +148,22 @@ class Executor:
             raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
         except GraphRecursionError as error:
             raise RecursionLimit(limit=run.recursion_limit) from error
-        except GraphmeshError:
+        except (GraphmeshError, GraphDrained):
             raise
         except Exception as error:
             raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
         if execution.interrupted:
             return RunStatus.INTERRUPTED, None
         return RunStatus.SUCCESS, execution.output
+
+
+@dataclass(frozen=True)
+class _Executing:
+    """A run under way in this process."""
+
+    run: Run
+    task: asyncio.Task[None]
+    control: RunControl
 
 
 class RunDeadlineExceeded(DeadlineExceeded):
@@ -115,8 +173,8 @@ class RunDeadlineExceeded(DeadlineExceeded):
 class _Execution:
     """One execution of a run: what its stream has said so far."""
 
-    def __init__(self, run: Run, journal: Journal) -> None:
-        self._run, self._journal = run, journal
+    def __init__(self, run: Run, journal: Journal, control: RunControl) -> None:
+        self._run, self._journal, self._control = run, journal, control
         self._began: dict[str, float] = {}
         self.output: dict[str, Any] | None = None
         self.interrupted = False
@@ -138,6 +196,7 @@ class _Execution:
             context=context,
             stream_mode=STREAM_MODES,
             output_keys=compiled.output_channels,
+            control=self._control,
             durability="sync",  # the write-ahead rule: see remote.py
         )
         async with contextlib.aclosing(stream) as parts:

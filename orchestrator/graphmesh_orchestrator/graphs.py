@@ -66,6 +66,10 @@ class Registry:
             raise GraphNotFound(graph=name, registered=", ".join(self._graphs))
         return self._graphs[name]
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._graphs)
+
     def all(self) -> list[Graph]:
         return list(self._graphs.values())
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
-from collections import defaultdict
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
-from graphmesh_chassis.errors import DependencyError
+from graphmesh_chassis.errors import DependencyError, ShuttingDown
 
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
@@ -17,13 +18,16 @@ log = structlog.get_logger("graphmesh.runs")
 
 RETRY_SECONDS = 1.0
 """Between two tries to reach the database."""
+ELSEWHERE_SECONDS = 1.0
+"""How long a waiter trusts that a run's events would be announced: those of another process are not."""
 
 
 class Notices:
     """Tells waiters in this process that a run has new events. What was missed is in the database."""
 
     def __init__(self) -> None:
-        self._events: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._closed = False
 
     def ring(self, run_id: str) -> None:
         if waiting := self._events.pop(run_id, None):
@@ -31,14 +35,33 @@ class Notices:
 
     def next(self, run_id: str) -> asyncio.Event:
         """Set at the next ring. Take it before reading, so that nothing falls in between."""
-        return self._events[run_id]
+        return self._events.setdefault(run_id, asyncio.Event())
+
+    async def wait(self, notice: asyncio.Event) -> None:
+        """Wait for a ring, or for long enough that another process may have written something.
+
+        Raises:
+            ShuttingDown: this process stops; another one can be asked.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ELSEWHERE_SECONDS):
+                await notice.wait()
+        if self._closed:
+            raise ShuttingDown()
+
+    def close(self) -> None:
+        """Send all waiters away."""
+        self._closed = True
+        for waiting in list(self._events.values()):
+            waiting.set()
 
 
 class Journal:
     """The journal of one execution of a run. Nobody else writes the run's events.
 
     A batch is written while the next one collects, so that many small events cost few transactions. Leaving the context
-    writes what is left; leaving it with an exception (the process stops) does too.
+    writes what is left; leaving it with an exception (the process stops) does too. Where the run has been taken over,
+    nothing more is written and the task that opened the journal is cancelled.
     """
 
     def __init__(self, runs: SqlRuns, notices: Notices, run: Run) -> None:
@@ -48,10 +71,13 @@ class Journal:
         self._closed = False
 
     async def __aenter__(self) -> "Journal":
+        owner = asyncio.current_task()
         self._writer = asyncio.create_task(self._write(), name=f"journal {self._run.run_id}")
+        self._writer.add_done_callback(lambda writer: owner.cancel() if owner and not self._closed else None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Raises Fenced where the run has been taken over."""
         self._closed = True
         self._wake.set()
         await self._writer

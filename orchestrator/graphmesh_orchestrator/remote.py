@@ -186,7 +186,9 @@ def call_headers(
         (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),
     ]
-    return [*headers, (metadata.IDEMPOTENCY_KEY, key)] if key else headers
+    if not key:
+        return headers
+    return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
 
 
 class _Attempts:

@@ -77,3 +77,5 @@ class Run:
     started: datetime | None = None
     ended: datetime | None = None
     last_seq: int = 0
+    epoch: int = 0
+    """Grows with each takeover; what is written for the run has to be of the newest."""

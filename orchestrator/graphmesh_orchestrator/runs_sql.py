@@ -1,16 +1,18 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
-from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.errors import Fenced, NotFound
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.errors import RequestIdReused, ThreadBusy
+from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
 
 metadata = sa.MetaData()
@@ -36,7 +38,11 @@ runs = sa.Table(
     sa.Column("deadline", UtcDateTime, nullable=False),
     sa.Column("started", UtcDateTime),
     sa.Column("ended", UtcDateTime),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("lease_owner", sa.String(64), nullable=False),
+    sa.Column("lease_expires", sa.Float, nullable=False),
 )
+"""`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run."""
 ACTIVE = runs.c.status.in_(("pending", "running"))
 by_thread = sa.Index(
     "runs_active_by_thread",
@@ -47,6 +53,12 @@ by_thread = sa.Index(
     postgresql_where=sa.text("status IN ('pending', 'running')"),
 )
 """At most one active run a thread."""
+claimable = sa.Index(
+    "runs_claimable",
+    runs.c.lease_expires,
+    sqlite_where=sa.text("status IN ('pending', 'running')"),
+    postgresql_where=sa.text("status IN ('pending', 'running')"),
+)
 by_request = sa.Index(
     "runs_by_request",
     runs.c.tenant,
@@ -75,8 +87,10 @@ class SqlRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, run: Run) -> Run:
-        """Store a new run, or find the one that the same request has made before.
+    async def add(self, run: Run, worker: str) -> Run:
+        """Store a new run, which `worker` holds from the start, or find the one that the same request has made before.
+
+        Without a worker, any that has room may claim it.
 
         Raises:
             ThreadBusy: another run is active on the thread.
@@ -86,7 +100,7 @@ class SqlRuns:
             async with self._database.transaction() as connection:
                 if run.request_id and (earlier := await self._by_request(connection, run)):
                     return earlier
-                await connection.execute(sa.insert(runs).values(asdict(run)))
+                await connection.execute(sa.insert(runs).values(**asdict(run), **_lease(worker)))
             return run
         except IntegrityError as error:
             return await self._conflict(run, error)
@@ -98,17 +112,16 @@ class SqlRuns:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise NotFound(resource="run", id=run_id)
-        return _run(row)
-
-    async def active(self) -> list[Run]:
-        """The runs of every tenant that have not ended: after a start, those that an earlier process left."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(sa.select(runs).where(ACTIVE).order_by(runs.c.created))
-            return [_run(row) for row in rows]
+        return run_of(row)
 
     async def append(self, run: Run, new: Sequence[Event]) -> None:
-        """Store events, and the run as it is after them, in one transaction."""
+        """Store events, and the run as it is after them, in one transaction.
+
+        Raises:
+            Fenced: the run's epoch is over; nothing is stored.
+        """
         changes = {
+            "lease_expires": seconds_now() + LEASE_SECONDS,
             "status": run.status,
             "output": run.output,
             "error": run.error,
@@ -117,9 +130,15 @@ class SqlRuns:
             "last_seq": run.last_seq,
         }
         async with self._database.transaction() as connection:
+            mine = sa.and_(runs.c.run_id == run.run_id, runs.c.epoch == run.epoch)
+            updated = await connection.execute(sa.update(runs).where(mine).values(changes).returning(runs.c.run_id))
+            if updated.one_or_none() is None:
+                raise Fenced(run=run.run_id, epoch=run.epoch)
             if new:
-                await connection.execute(sa.insert(events), [{"run_id": run.run_id, **asdict(event)} for event in new])
-            await connection.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(changes))
+                insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+                rows = [{"run_id": run.run_id, **asdict(event)} for event in new]
+                # A batch whose commit was not heard of comes again.
+                await connection.execute(insert(events).on_conflict_do_nothing(), rows)
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """The events of a run after `after_seq`, in order."""
@@ -133,7 +152,7 @@ class SqlRuns:
         row = (await connection.execute(query)).one_or_none()
         if row is not None and row.fingerprint != run.fingerprint:
             raise RequestIdReused(request_id=run.request_id, run=row.run_id)
-        return _run(row) if row is not None else None
+        return run_of(row) if row is not None else None
 
     async def _conflict(self, run: Run, error: IntegrityError) -> Run:
         """Who came first: the same request in another process, or another run on the thread."""
@@ -147,5 +166,12 @@ class SqlRuns:
         raise ThreadBusy(thread=run.thread_id, run=busy or "that has just ended") from error
 
 
-def _run(row: Any) -> Run:
-    return Run(**{**row._mapping, "status": RunStatus(row.status)})
+def _lease(worker: str) -> dict[str, Any]:
+    expires = seconds_now() + LEASE_SECONDS if worker else 0
+    return {"lease_owner": worker, "lease_expires": expires}
+
+
+def run_of(row: Any) -> Run:
+    """The run of a row of `runs`."""
+    values = {field.name: row._mapping[field.name] for field in fields(Run)}
+    return Run(**{**values, "status": RunStatus(row.status)})

@@ -25,9 +25,7 @@ class RunServicer(pb.RunServiceServicer):
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         wanted = convert.run(request, current_call().caller)
         self._graphs.get(wanted.graph).check_input(wanted.input)
-        run = await self._runs.add(wanted)
-        if run.run_id == wanted.run_id:
-            self._executor.begin(run)
+        run = await self._executor.add(wanted)
         return pb.CreateRunResponse(run=convert.run_message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
@@ -59,7 +57,7 @@ class RunServicer(pb.RunServiceServicer):
             run = await self._get(run_id)
             if not run.status.is_active:
                 return run
-            await notice.wait()
+            await self._notices.wait(notice)
 
     async def _events(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
         """The events after `after_seq`, to the end of the run."""
@@ -73,4 +71,4 @@ class RunServicer(pb.RunServiceServicer):
             if not run.status.is_active and after_seq >= run.last_seq:
                 return
             if run.status.is_active:
-                await notice.wait()
+                await self._notices.wait(notice)

@@ -34,12 +34,16 @@ def upgrade() -> None:
         sa.Column("deadline", UtcDateTime, nullable=False),
         sa.Column("started", UtcDateTime),
         sa.Column("ended", UtcDateTime),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
+        sa.Column("lease_owner", sa.String(64), nullable=False),
+        sa.Column("lease_expires", sa.Float, nullable=False),
     )
     for name, columns, where in (
         ("runs_active_by_thread", ["tenant", "thread_id"], ACTIVE),
         ("runs_by_request", ["tenant", "request_id"], REQUESTED),
     ):
         op.create_index(name, "runs", columns, unique=True, sqlite_where=where, postgresql_where=where)
+    op.create_index("runs_claimable", "runs", ["lease_expires"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
     op.create_table(
         "run_events",
         sa.Column("run_id", sa.String(64), primary_key=True),

@@ -60,8 +60,8 @@ def serialized(message: Message) -> bytes:
 _current: ContextVar[Call | None] = ContextVar("graphmesh_call", default=None)
 
 
-def set_current(call: Call) -> None:
-    """Make `call` the one of this task and of the tasks that it starts."""
+def set_current(call: Call | None) -> None:
+    """Make `call` the one of this task and of the tasks that it starts; None where the task outlives its call."""
     _current.set(call)
 
 

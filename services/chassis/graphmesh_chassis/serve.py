@@ -46,6 +46,7 @@ Ping = Callable[[], Awaitable[None]]
 """Returns where the resource answers, raises where it does not."""
 Task = Callable[[], Awaitable[None]]
 """Runs as long as the server; one that ends or dies stops the server."""
+Drain = Callable[[], Awaitable[None]]
 
 
 class Handles(Protocol):
@@ -79,6 +80,8 @@ class Servable:
     """The resources that the services cannot do without, by name: their health is the services' health."""
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """What runs beside, by name."""
+    drain: Drain | None = None
+    """Ends what the server does on its own account; called when the server begins to drain."""
     tracing: "Tracing | None" = None
     """That of the calls that it makes itself, so that both are one trace; where it makes none, it needs none."""
 
@@ -113,13 +116,13 @@ async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT
     stop = _Stop()
     async with build(settings) as servable, serving(name, servable, settings) as running:
         log.info("listening", address=running.address, services=[service.name for service in servable.services])
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_forever(name, task), name=name) for name, task in servable.tasks.items()]
-            await stop.first.wait()
-            log.info("draining", seconds=settings.drain_seconds)
-            await running.drain(stop, settings.drain_seconds)
-            for task in tasks:
-                task.cancel()
+        stopped = asyncio.create_task(stop.first.wait(), name="first signal")
+        await asyncio.wait((stopped, running.tasks), return_when=asyncio.FIRST_COMPLETED)
+        if running.tasks.done():
+            stopped.cancel()
+            running.tasks.result()
+        log.info("draining", seconds=settings.drain_seconds)
+        await running.drain(stop, settings.drain_seconds)
     log.info("stopped")
 
 
@@ -151,17 +154,25 @@ class Running:
     health: health.aio.HealthServicer
     admissions: Mapping[str, Admission]
     """By the service's full name."""
+    tasks: "asyncio.Future[list[None]]"
+    """What runs beside; done only when a part of it has died."""
+    own: Drain | None
+    """Ends what the server does on its own account."""
 
     async def drain(self, stop: _Stop, seconds: float) -> None:
         """Take no more calls, let those under way end, and cut them off after `seconds` or at a second signal."""
         await self.health.enter_graceful_shutdown()
-        ended = asyncio.create_task(self.server.stop(seconds), name="drain")
+        ended = asyncio.create_task(self._end(seconds), name="drain")
         insisted = asyncio.create_task(stop.second.wait(), name="second signal")
         await asyncio.wait((ended, insisted), return_when=asyncio.FIRST_COMPLETED)
         insisted.cancel()
         if not ended.done():
             await self.server.stop(None)
         await ended
+
+    async def _end(self, seconds: float) -> None:
+        """Calls may wait for what the server does itself, so both end at the same time."""
+        await asyncio.gather(self.server.stop(seconds), *([self.own()] if self.own else []))
 
 
 @asynccontextmanager
@@ -189,12 +200,14 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     await _ping(servable, health_servicer, {})
     address = _listen(server, settings.listen)
     await server.start()
-    pings = asyncio.create_task(_keep_pinging(servable, health_servicer), name="pings")
+    beside = {"pings": lambda: _keep_pinging(servable, health_servicer), **servable.tasks}
+    tasks = asyncio.gather(*(asyncio.create_task(_forever(name, task), name=name) for name, task in beside.items()))
     try:
-        yield Running(address, server, health_servicer, admissions)
+        yield Running(address, server, health_servicer, admissions, tasks, servable.drain)
     finally:
-        pings.cancel()
+        tasks.cancel()
         await server.stop(None)
+        await asyncio.wait((tasks,))
         if tracing:
             await asyncio.to_thread(tracing.close)
 

@@ -15,6 +15,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
+from tests.integration.orchestrator.crashes import HANGS
+
 
 class Input(TypedDict):
     invoice_id: str
@@ -89,23 +91,15 @@ pay_escalated.add_edge(START, "charge")
 pay_escalated.add_edge("person", END)
 
 
-class Crash(BaseException):
-    """The process dies here."""
-
-
-CRASHES: dict[str, int] = {}
-"""How often the node has still to die after its charge, by invoice."""
-
-
-async def charge_then_crash(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def charge_then_hang(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
     response = await call(BillingService.Charge, _request(state), config, runtime)
-    if CRASHES.get(state["invoice_id"], 0) > 0:
-        CRASHES[state["invoice_id"]] -= 1
+    if state["invoice_id"] in HANGS:
+        HANGS.remove(state["invoice_id"])
         await asyncio.Event().wait()
     return _charged(state, response)
 
 
-pay_crashing = _graph(read=read_invoice, charge=charge_then_crash)
+pay_hanging = _graph(read=read_invoice, charge=charge_then_hang)
 
 loop = StateGraph(State, context_schema=RunContext, input_schema=Input)
 loop.add_node("again", lambda state: {"notes": ["again"]})

@@ -21,7 +21,7 @@ from graphmesh_orchestrator.__main__ import build as build_orchestrator
 from graphmesh_orchestrator.settings import Settings
 
 GRAPHS = Path(__file__).parent / "graphs.py"
-NAMES = ("pay", "pay_degraded", "pay_instead", "pay_escalated", "pay_crashing", "loop", "failing", "slow", "talking")
+NAMES = ("pay", "pay_degraded", "pay_instead", "pay_escalated", "pay_hanging", "loop", "failing", "slow", "talking")
 
 
 def eur(minor: int) -> Money:
@@ -111,13 +111,15 @@ class Kit:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Kit]:
-    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db")
-    async with (
-        build_billing(settings) as servable,
-        testing.running(servable, settings) as served,
-        orchestrating(folder, served) as kit,
-    ):
+    async with billing_of(folder) as served, orchestrating(folder, served) as kit:
         yield kit
+
+
+@asynccontextmanager
+async def billing_of(folder: Path) -> AsyncIterator[testing.Served]:
+    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db")
+    async with build_billing(settings) as servable, testing.running(servable, settings) as served:
+        yield served
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ from graphmesh_orchestrator.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.integration.orchestrator import graphs
-from tests.integration.orchestrator.kit import Faults, Kit, faulty, notes, orchestrating, running
+from tests.integration.orchestrator.crashes import HANGS
+from tests.integration.orchestrator.kit import Faults, Kit, billing_of, faulty, notes, orchestrating, running
 from tests.integration.orchestrator.test_runs import reason
 
 
@@ -88,28 +89,26 @@ async def test_without_a_fallback_the_run_says_what_was_missing(kit: Kit) -> Non
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "UNREACHABLE")
 
 
-async def test_a_crash_after_the_effect_does_not_repeat_it(tmp_path: Path) -> None:
-    """The node dies after its charge, before its checkpoint: the next process runs it again, and one charge exists."""
-    async with running(tmp_path) as kit:
-        invoice = await kit.invoice()
-        graphs.CRASHES[invoice] = 1
-        begun = await kit.client.create_run("pay_crashing", {"invoice_id": invoice, "amount": 7})
-        async with asyncio.timeout(20):
-            while await kit.charges(invoice) == 0:
-                await asyncio.sleep(0.02)
-        async with _restarted(kit) as again:
+async def test_an_effect_before_a_stop_is_not_repeated(tmp_path: Path) -> None:
+    """The process stops between the charge and its checkpoint: the next runs the node again, one charge exists."""
+    async with billing_of(tmp_path) as served:
+        async with orchestrating(tmp_path, served) as kit:
+            invoice = await kit.invoice()
+            HANGS.add(invoice)
+            begun = await kit.client.create_run("pay_hanging", {"invoice_id": invoice, "amount": 7})
+            async with asyncio.timeout(20):
+                while invoice in HANGS:
+                    await asyncio.sleep(0.02)
+            assert await kit.charges(invoice) == 1
+        async with orchestrating(tmp_path, served) as again:
             run = await again.client.wait_run(begun.run_id, timeout=20)
             assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
             assert notes(run) == ["owes 1000", "charged 7"]
             assert await again.charges(invoice) == 1
-            keys = [call.effect_key for call in calls(await again.events(run.run_id)) if call.effect_key]
-            assert len(set(keys)) == 1
-            assert [e.seq for e in await again.events(run.run_id)] == list(range(1, run.last_seq + 1))
-
-
-def _restarted(kit: Kit) -> Any:
-    """Another orchestrator on the same databases, while the first hangs in the node: what a crash leaves behind."""
-    return orchestrating(kit.folder, kit.billing)
+            events = await again.events(run.run_id)
+            assert len({call.effect_key for call in calls(events) if call.effect_key}) == 1
+            assert [event.node for event in events if event.HasField("node_started")] == ["read", "charge", "charge"]
+            assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
 
 
 @pytest.mark.parametrize("durability", ["async", "exit", None])

@@ -1,0 +1,27 @@
+"""The time of leases: the database's, so that workers' clocks do not matter."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+LEASE_SECONDS = 5.0
+"""How long a lease holds without being renewed; so long after it stops, a worker's runs are another's."""
+
+
+class seconds_now(FunctionElement[float]):
+    """The database's time in seconds since 1970, as it passes: not that of the transaction's beginning."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(seconds_now, "postgresql")
+def _postgresql(element: Any, compiler: Any, **_: Any) -> str:
+    return "extract(epoch from clock_timestamp())"
+
+
+@compiles(seconds_now, "sqlite")
+def _sqlite(element: Any, compiler: Any, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"

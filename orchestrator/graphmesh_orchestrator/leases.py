@@ -1,0 +1,114 @@
+"""Leases: which worker executes a run, and until when.
+
+A run's lease has an epoch that grows with each takeover. Whoever writes for the run proves the epoch in the same
+transaction (`runs_sql.py`); services refuse effects of an epoch that is over. So a worker that was paused or cut off
+can change nothing when it comes back, and learns so (design invariant 4; C2).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+from graphmesh_chassis.database import Database
+from graphmesh_chassis.errors import DependencyError
+
+from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs import Run
+
+log = structlog.get_logger("graphmesh.leases")
+
+HEARTBEAT_SECONDS = 1.0
+CLAIM_SECONDS = 0.5
+"""Between two looks for runs that nobody has; new ones are announced and do not wait for it."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One process that executes runs."""
+
+    name: str = field(default_factory=lambda: f"worker_{uuid4().hex}")
+    capacity: int = 200
+    """Runs at a time."""
+
+
+class Heartbeat:
+    """Renews the leases of a worker from a thread of its own: an event loop that is busy must not lose them."""
+
+    def __init__(
+        self,
+        database: Callable[[], AbstractAsyncContextManager[Database]],
+        worker: Worker,
+        held: Callable[[], Mapping[str, int]],
+        lost: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            database: opens a database for the thread.
+            held: the epochs of the runs that the worker holds; called in the thread.
+            lost: told of each run whose lease is another's; called in the event loop of `start`.
+        """
+        self._open, self._worker, self._held, self._lost = database, worker, held, lost
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    async def __aenter__(self) -> "Heartbeat":
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        async with self._open() as database:
+            leases = SqlLeases(database, self._worker.name)
+            while not self._stop.is_set():
+                await self._renew(leases, dict(self._held()))
+                await asyncio.to_thread(self._stop.wait, HEARTBEAT_SECONDS)
+
+    async def _renew(self, leases: SqlLeases, held: Mapping[str, int]) -> None:
+        try:
+            kept = await leases.renew(held)
+        except DependencyError as error:
+            log.warning("leases not renewed", runs=len(held), reason=error.reason)
+            return
+        for run_id in held.keys() - kept:
+            self._loop.call_soon_threadsafe(self._lost, run_id)
+
+
+class Claiming:
+    """Claims runs that nobody has, as long as there is room for them."""
+
+    def __init__(self, leases: SqlLeases, graphs: list[str], room: Callable[[], int]) -> None:
+        self._leases, self._graphs, self._room = leases, graphs, room
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wake.set()
+
+    async def run(self, begin: Callable[[Run], None]) -> None:
+        """Hand every claimed run to `begin`, for ever."""
+        while True:
+            self._wake.clear()
+            try:
+                for run in await self._claim():
+                    begin(run)
+            except DependencyError as error:
+                log.warning("no runs claimed", reason=error.reason)
+            try:
+                async with asyncio.timeout(CLAIM_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim(self) -> list[Run]:
+        return await self._leases.claim(self._graphs, room) if (room := self._room()) > 0 else []

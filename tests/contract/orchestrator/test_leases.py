@@ -1,0 +1,156 @@
+"""Leases and fencing, on SQLite and PostgreSQL (C1, C2; design invariant 4)."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from graphmesh_chassis.database import Database, open_database
+from graphmesh_chassis.errors import Fenced
+from graphmesh_orchestrator.__main__ import MIGRATIONS
+from graphmesh_orchestrator.lease_time import LEASE_SECONDS
+from graphmesh_orchestrator.leases import Heartbeat, Worker
+from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_run(number: int = 1) -> Run:
+    created = NOW + timedelta(seconds=number)
+    return Run(f"run_{number}", "acme", "local", f"th_{number}", "pay", {}, created, created + timedelta(hours=1), 25)
+
+
+def happened(seq: int) -> Event:
+    return Event(seq, NOW, EventKind.CUSTOM, "", {"seq": seq})
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite+aiosqlite:///{tmp_path}/orchestrator.db"
+
+
+@pytest_asyncio.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    async with open_database(url, MIGRATIONS) as database:
+        yield database
+
+
+async def expire(database: Database) -> None:
+    """Let all leases run out."""
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(runs).values(lease_expires=runs.c.lease_expires - LEASE_SECONDS - 1))
+
+
+async def held_by(database: Database, worker: str, run: Run | None = None) -> Run:
+    """A stored run that `worker` has claimed."""
+    await SqlRuns(database).add(run or a_run(), worker="")
+    [claimed] = await SqlLeases(database, worker).claim(["pay"], 1)
+    return claimed
+
+
+async def test_workers_that_claim_at_once_get_different_runs(database: Database) -> None:
+    """Every run is somebody's, none is two workers', whoever is faster."""
+    for number in range(30):
+        await SqlRuns(database).add(a_run(number), worker="")
+    claimed = await asyncio.gather(*(SqlLeases(database, f"w{n}").claim(["pay"], 4) for n in range(10)))
+    names = [run.run_id for runs in claimed for run in runs]
+    assert (len(names), len(set(names))) == (30, 30)
+    assert max(len(runs) for runs in claimed) <= 4
+
+
+async def test_the_oldest_is_claimed_first(database: Database) -> None:
+    for number in (3, 1, 2):
+        await SqlRuns(database).add(a_run(number), worker="")
+    assert [run.run_id for run in await SqlLeases(database, "w").claim(["pay"], 2)] == ["run_1", "run_2"]
+
+
+async def test_a_worker_claims_only_graphs_that_it_serves(database: Database) -> None:
+    await SqlRuns(database).add(a_run(), worker="")
+    assert await SqlLeases(database, "w").claim(["other"], 5) == []
+
+
+async def test_a_held_run_is_nobody_elses_until_its_lease_is_over(database: Database) -> None:
+    """Then the next worker gets it, in a new epoch."""
+    first = await held_by(database, "one")
+    assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+    await expire(database)
+    [second] = await SqlLeases(database, "two").claim(["pay"], 1)
+    assert (second.run_id, second.epoch) == (first.run_id, first.epoch + 1)
+
+
+async def test_a_run_that_is_stored_by_a_worker_is_its_own(database: Database) -> None:
+    """There is no moment at which another could take it."""
+    await SqlRuns(database).add(replace(a_run(), status=RunStatus.RUNNING, epoch=1), worker="one")
+    assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+    assert await SqlLeases(database, "one").renew({"run_1": 1}) == {"run_1"}
+
+
+async def test_whoever_was_replaced_writes_nothing_and_learns_so(database: Database) -> None:
+    """Neither events nor the run's status of an epoch that is over are stored; the new owner's are."""
+    stored = SqlRuns(database)
+    old = await held_by(database, "one")
+    await stored.append(replace(old, last_seq=1), [happened(1)])
+    await expire(database)
+    [new] = await SqlLeases(database, "two").claim(["pay"], 1)
+    with pytest.raises(Fenced):
+        await stored.append(replace(old, last_seq=2, status=RunStatus.SUCCESS), [happened(2)])
+    assert await stored.events("run_1", 0, 10) == [happened(1)]
+    assert (await stored.get("acme", "run_1")).status is RunStatus.RUNNING
+    await stored.append(replace(new, last_seq=2), [happened(2)])
+    assert [event.seq for event in await stored.events("run_1", 0, 10)] == [1, 2]
+
+
+async def test_a_lease_that_is_anothers_is_not_renewed(database: Database) -> None:
+    """The worker is told which of its runs it still has."""
+    old = await held_by(database, "one")
+    mine = await held_by(database, "one", a_run(2))
+    held = {old.run_id: old.epoch - 1, mine.run_id: mine.epoch}
+    assert await SqlLeases(database, "one").renew(held) == {mine.run_id}
+
+
+async def test_a_released_run_is_free_at_once(database: Database) -> None:
+    """A worker that drains makes nobody wait for its leases."""
+    run = await held_by(database, "one")
+    await SqlLeases(database, "one").release({run.run_id: run.epoch})
+    assert [again.epoch for again in await SqlLeases(database, "two").claim(["pay"], 1)] == [run.epoch + 1]
+
+
+async def test_a_batch_whose_commit_was_not_heard_of_can_come_again(database: Database) -> None:
+    """The same events once more change nothing."""
+    stored, run = SqlRuns(database), await held_by(database, "one")
+    for _ in range(2):
+        await stored.append(replace(run, last_seq=1), [happened(1)])
+    assert await stored.events("run_1", 0, 10) == [happened(1)]
+
+
+async def test_a_blocked_event_loop_keeps_its_leases(database: Database, url: str) -> None:
+    """The heartbeat has a thread of its own: a node that computes for longer than a lease loses nothing."""
+    run = await held_by(database, "one")
+    lost: list[str] = []
+    held = {run.run_id: run.epoch}
+    async with Heartbeat(lambda: open_database(url), Worker("one"), lambda: held, lost.append):
+        threading.Event().wait(LEASE_SECONDS + 1)
+        assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+    assert lost == []
+
+
+async def test_a_worker_hears_of_a_lost_lease(database: Database, url: str) -> None:
+    """The heartbeat names the run that another worker has taken."""
+    run = await held_by(database, "one")
+    await expire(database)
+    await SqlLeases(database, "two").claim(["pay"], 1)
+    lost: asyncio.Queue[str] = asyncio.Queue()
+    async with (
+        Heartbeat(lambda: open_database(url), Worker("one"), lambda: {run.run_id: run.epoch}, lost.put_nowait),
+        asyncio.timeout(10),
+    ):
+        assert await lost.get() == run.run_id

@@ -1,0 +1,4 @@
+"""Shared by the tests and the graphs, which an orchestrator imports from their file, as modules of its own."""
+
+HANGS: set[str] = set()
+"""The invoices after whose charge the node never returns; each once."""
