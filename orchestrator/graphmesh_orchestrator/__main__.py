@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from graphmesh.orchestrator.v1 import RunService, add_RunServiceServicer_to_server
@@ -37,9 +38,8 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         graphs = Registry.load(settings.graphs, checkpointer)
         executor = Executor(worker, runs, leases, graphs, channel, Policies(settings.tool_policies), notices)
         claiming = Claiming(leases, graphs.names, lambda: executor.room)
-        async with Heartbeat(
-            lambda: open_database(settings.database_url), worker, lambda: executor.held, executor.lost
-        ):
+        own_database = partial(open_database, settings.database_url)
+        async with Heartbeat(own_database, worker, lambda: executor.held, executor.lost, executor.cancel):
             servicer = RunServicer(runs, graphs, executor, notices)
             yield Servable(
                 services=[Service(RunService, add_RunServiceServicer_to_server, servicer)],

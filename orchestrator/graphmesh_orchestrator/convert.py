@@ -45,6 +45,13 @@ def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
     )
 
 
+def wanted(request: pb.ListRunsRequest) -> dict[str, str]:
+    """What a filter asks for, by the names of `Run`."""
+    status = next((str(status) for status, number in STATUSES.items() if number == request.status), "")
+    asked = {"status": status, "graph": request.graph, "thread_id": request.thread_id}
+    return {name: value for name, value in asked.items() if value}
+
+
 def run_message(run: Run) -> pb.Run:
     message = pb.Run(
         run_id=run.run_id,

@@ -1,6 +1,6 @@
 """The orchestrator's own errors."""
 
-from graphmesh_chassis.errors import CallerError, Defect, InvalidRequest
+from graphmesh_chassis.errors import CallerError, Cancelled, Defect, InvalidRequest
 from grpc import StatusCode
 
 
@@ -56,3 +56,7 @@ class WriteAheadRequired(CallerError):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "WRITE_AHEAD_REQUIRED"
+
+
+class RunCancelled(Cancelled):
+    """The run was cancelled: {cause}"""

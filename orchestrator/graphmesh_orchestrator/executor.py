@@ -4,8 +4,8 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import StreamMode
 
 from graphmesh_orchestrator.context import Policies, RunContext
-from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit
+from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
 from graphmesh_orchestrator.graphs import Graph, Registry
 from graphmesh_orchestrator.journal import Journal, Notices
 from graphmesh_orchestrator.leases import Worker
@@ -78,10 +78,19 @@ class Executor:
 
     def begin(self, run: Run) -> None:
         """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint."""
-        control = RunControl()
-        task = asyncio.create_task(self._execute(run, control), name=f"run {run.run_id}")
-        self._executing[run.run_id] = _Executing(run, task, control)
-        task.add_done_callback(lambda _: self._executing.pop(run.run_id, None))
+        executing = _Executing(run, RunControl())
+        executing.task = asyncio.create_task(self._execute(executing), name=f"run {run.run_id}")
+        self._executing[run.run_id] = executing
+        executing.task.add_done_callback(lambda _: self._executing.pop(run.run_id, None))
+        if run.cancel_reason:
+            self.cancel(run.run_id, run.cancel_reason)
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """End a run, where this process executes it. What it has under way is cancelled, down to the databases (D7)."""
+        executing = self._executing.get(run_id)
+        if executing and not executing.cancel_reason:
+            executing.cancel_reason = reason
+            executing.task.cancel()
 
     def lost(self, run_id: str) -> None:
         """Stop executing a run whose lease is another's."""
@@ -104,28 +113,35 @@ class Executor:
             await self._leases.release(held)
         self._notices.close()
 
-    async def _execute(self, run: Run, control: RunControl) -> None:
+    async def _execute(self, executing: "_Executing") -> None:
         set_current(None)  # the run outlives the call that created it, and so its deadline
-        run = replace(run, started=run.started or datetime.now(UTC))
+        run = replace(executing.run, started=executing.run.started or datetime.now(UTC))
         try:
             async with Journal(self._runs, self._notices, run) as journal:
                 journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
-                await self._to_its_end(run, journal, control)
+                await self._to_its_end(run, journal, executing)
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.epoch)
 
-    async def _to_its_end(self, run: Run, journal: Journal, control: RunControl) -> None:
+    async def _to_its_end(self, run: Run, journal: Journal, executing: "_Executing") -> None:
         try:
-            status, output = await self._stream(run, _Execution(run, journal, control))
+            status, output = await self._stream(run, _Execution(run, journal, executing.control))
             journal.end(status, output=output)
         except GraphDrained:
             log.info("drained", run=run.run_id)
         except Fenced:
             raise
         except GraphmeshError as error:
-            _log_end(run, error)
-            status = RunStatus.TIMEOUT if isinstance(error, RunDeadlineExceeded) else RunStatus.ERROR
-            journal.end(status, error=to_status(error).SerializeToString())
+            self._end_with(error, run, journal)
+        except asyncio.CancelledError:
+            if not executing.cancel_reason:
+                raise
+            self._end_with(RunCancelled(cause=executing.cancel_reason), run, journal)
+
+    def _end_with(self, error: GraphmeshError, run: Run, journal: Journal) -> None:
+        log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)
+        status = next((status for kind, status in ENDS.items() if isinstance(error, kind)), RunStatus.ERROR)
+        journal.end(status, error=to_status(error).SerializeToString())
 
     async def _stream(self, run: Run, execution: "_Execution") -> tuple[RunStatus, dict[str, Any] | None]:
         """Run the graph to its end.
@@ -157,17 +173,25 @@ class Executor:
         return RunStatus.SUCCESS, execution.output
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Executing:
     """A run under way in this process."""
 
     run: Run
-    task: asyncio.Task[None]
     control: RunControl
+    cancel_reason: str = ""
+    task: asyncio.Task[None] = field(init=False)
 
 
 class RunDeadlineExceeded(DeadlineExceeded):
     """The time for the run {run} is over"""
+
+
+ENDS: Mapping[type[GraphmeshError], RunStatus] = {
+    RunDeadlineExceeded: RunStatus.TIMEOUT,
+    RunCancelled: RunStatus.CANCELLED,
+}
+"""The errors that end a run with a status of their own."""
 
 
 class _Execution:
@@ -246,7 +270,3 @@ class _Execution:
 
     def _on_values(self, values: Any) -> None:
         self.output = plain(values)
-
-
-def _log_end(run: Run, error: GraphmeshError) -> None:
-    log.warning("run failed", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)

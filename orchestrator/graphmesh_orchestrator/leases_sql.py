@@ -44,14 +44,18 @@ class SqlLeases:
         async with self._database.transaction() as connection:
             return [run_of(row) for row in await connection.execute(taken)]
 
-    async def renew(self, held: Mapping[str, int]) -> set[str]:
-        """Renew the leases of these runs, by their epochs. Returns those that are still held."""
+    async def renew(self, held: Mapping[str, int]) -> dict[str, str]:
+        """Renew the leases of these runs, by their epochs.
+
+        Returns those that are still held, with the reason why they are to be ended, which is mostly empty.
+        """
         if not held:
-            return set()
+            return {}
         mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
         renewed = sa.update(runs).where(ACTIVE, mine).values(lease_expires=seconds_now() + LEASE_SECONDS)
         async with self._database.transaction() as connection:
-            return set((await connection.execute(renewed.returning(runs.c.run_id))).scalars())
+            kept = await connection.execute(renewed.returning(runs.c.run_id, runs.c.cancel_reason))
+            return {row.run_id: row.cancel_reason for row in kept}
 
     async def release(self, held: Mapping[str, int]) -> None:
         """Give runs back, for any worker to take at once."""

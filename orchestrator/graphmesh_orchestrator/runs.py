@@ -77,5 +77,7 @@ class Run:
     started: datetime | None = None
     ended: datetime | None = None
     last_seq: int = 0
+    cancel_reason: str = ""
+    """Why it is to be ended; empty where nobody has asked for it."""
     epoch: int = 0
     """Grows with each takeover; what is written for the run has to be of the newest."""

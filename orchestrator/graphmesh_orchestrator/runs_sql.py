@@ -1,7 +1,8 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ runs = sa.Table(
     sa.Column("deadline", UtcDateTime, nullable=False),
     sa.Column("started", UtcDateTime),
     sa.Column("ended", UtcDateTime),
+    sa.Column("cancel_reason", sa.String(500), nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("lease_owner", sa.String(64), nullable=False),
     sa.Column("lease_expires", sa.Float, nullable=False),
@@ -59,6 +61,7 @@ claimable = sa.Index(
     sqlite_where=sa.text("status IN ('pending', 'running')"),
     postgresql_where=sa.text("status IN ('pending', 'running')"),
 )
+by_age = sa.Index("runs_by_age", runs.c.tenant, runs.c.created, runs.c.run_id)
 by_request = sa.Index(
     "runs_by_request",
     runs.c.tenant,
@@ -113,6 +116,28 @@ class SqlRuns:
         if row is None:
             raise NotFound(resource="run", id=run_id)
         return run_of(row)
+
+    async def find(
+        self, tenant: str, wanted: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+    ) -> list[Run]:
+        """Runs whose columns have the `wanted` values, newest first, that come after the (created, run_id) `before`."""
+        query = sa.select(runs).where(
+            runs.c.tenant == tenant, *(runs.c[name] == value for name, value in wanted.items())
+        )
+        if before is not None:
+            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
+            query = query.where(sa.tuple_(runs.c.created, runs.c.run_id) < position)
+        query = query.order_by(runs.c.created.desc(), runs.c.run_id.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return [run_of(row) for row in await connection.execute(query)]
+
+    async def ask_to_cancel(self, tenant: str, run_id: str, reason: str) -> Run:
+        """Note that an active run is to be ended; the first reason stands. Returns the run. Raises NotFound."""
+        mine = sa.and_(runs.c.tenant == tenant, runs.c.run_id == run_id)
+        asked = sa.update(runs).where(mine, ACTIVE, runs.c.cancel_reason == "").values(cancel_reason=reason)
+        async with self._database.transaction() as connection:
+            await connection.execute(asked)
+        return await self.get(tenant, run_id)
 
     async def append(self, run: Run, new: Sequence[Event]) -> None:
         """Store events, and the run as it is after them, in one transaction.

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.pages import decode_position, encode_token, page_size
 
 from graphmesh_orchestrator import convert
 from graphmesh_orchestrator.executor import Executor
@@ -44,6 +46,21 @@ class RunServicer(pb.RunServiceServicer):
         await self._get(request.run_id)
         async for event in self._events(request.run_id, request.after_seq):
             yield pb.StreamRunResponse(event=convert.event_message(event))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
+        size = page_size(request.page_size)
+        before = decode_position(request.page_token, datetime, str)
+        found = await self._runs.find(current_call().caller.tenant, convert.wanted(request), before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.ListRunsResponse(
+            runs=[convert.run_message(run) for run in page],
+            next_page_token=encode_token(page[-1].created, page[-1].run_id) if more else "",
+        )
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
+        run = await self._runs.ask_to_cancel(current_call().caller.tenant, request.run_id, request.reason)
+        self._executor.cancel(run.run_id, run.cancel_reason)
+        return pb.CancelRunResponse(run=convert.run_message(run))
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         return pb.ListGraphsResponse(graphs=[convert.graph_message(graph) for graph in self._graphs.all()])

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("deadline", UtcDateTime, nullable=False),
         sa.Column("started", UtcDateTime),
         sa.Column("ended", UtcDateTime),
+        sa.Column("cancel_reason", sa.String(500), nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("lease_owner", sa.String(64), nullable=False),
         sa.Column("lease_expires", sa.Float, nullable=False),
@@ -43,6 +44,7 @@ def upgrade() -> None:
         ("runs_by_request", ["tenant", "request_id"], REQUESTED),
     ):
         op.create_index(name, "runs", columns, unique=True, sqlite_where=where, postgresql_where=where)
+    op.create_index("runs_by_age", "runs", ["tenant", "created", "run_id"])
     op.create_index("runs_claimable", "runs", ["lease_expires"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
     op.create_table(
         "run_events",

@@ -178,3 +178,44 @@ async def test_a_refused_call_of_a_tool_ends_the_run_with_that_error(kit: Kit) -
     """A CallerError is the service's decision: the run ends with its reason and nothing falls back."""
     run = await kit.run("pay_degraded", invoice_id=await kit.invoice(10), amount=11)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "RULE_VIOLATED")
+
+
+async def test_a_cancelled_run_ends_with_the_reason(kit: Kit) -> None:
+    """The run ends as CANCELLED, says why, and its thread is free again (B6)."""
+    begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+    request = pb.CancelRunRequest(run_id=begun.run_id, reason="ordered by mistake")
+    await kit.channel.unary(pb.RunService.CancelRun, request, timeout=5)
+    run = await kit.client.wait_run(begun.run_id, timeout=10)
+    assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_CANCELLED, "CANCELLED")
+    assert "ordered by mistake" in run.error.message
+    assert (await kit.events(run.run_id))[-1].status_changed.status == pb.RunStatus.RUN_STATUS_CANCELLED
+    await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+
+
+async def test_cancelling_an_ended_run_changes_nothing(kit: Kit) -> None:
+    """It stays as it ended."""
+    run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
+    request = pb.CancelRunRequest(run_id=run.run_id, reason="too late")
+    response = await kit.channel.unary(pb.RunService.CancelRun, request, timeout=5)
+    assert response.run == run
+
+
+async def test_runs_are_listed_newest_first_in_pages(kit: Kit) -> None:
+    """Every run once, over pages of two; filters let only what they say through."""
+    begun = [(await kit.run("pay", invoice_id=await kit.invoice(), amount=5)).run_id for _ in range(5)]
+    failed = await kit.run("failing", invoice_id="in", amount=1)
+    listed: list[str] = []
+    request = pb.ListRunsRequest(graph="pay", page_size=2)
+    while True:
+        page = await kit.channel.unary(pb.RunService.ListRuns, request, timeout=5)
+        listed += [run.run_id for run in page.runs]
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+    assert listed == begun[::-1]
+    errors = pb.ListRunsRequest(status=pb.RunStatus.RUN_STATUS_ERROR)
+    found = await kit.channel.unary(pb.RunService.ListRuns, errors, timeout=5)
+    assert [run.run_id for run in found.runs] == [failed.run_id]
+    stranger = [("x-graphmesh-tenant", "stranger")]
+    nothing = await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=5, headers=stranger)
+    assert not nothing.runs

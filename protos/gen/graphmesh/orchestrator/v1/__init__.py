@@ -4,6 +4,8 @@ from typing import Final
 
 from graphmesh_contracts import Rpc
 
+from .orchestrator_pb2 import CancelRunRequest as CancelRunRequest
+from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
 from .orchestrator_pb2 import CreateRunRequest as CreateRunRequest
 from .orchestrator_pb2 import CreateRunResponse as CreateRunResponse
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
@@ -11,6 +13,8 @@ from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
 from .orchestrator_pb2 import ListGraphsRequest as ListGraphsRequest
 from .orchestrator_pb2 import ListGraphsResponse as ListGraphsResponse
+from .orchestrator_pb2 import ListRunsRequest as ListRunsRequest
+from .orchestrator_pb2 import ListRunsResponse as ListRunsResponse
 from .orchestrator_pb2 import NodeFinished as NodeFinished
 from .orchestrator_pb2 import NodeStarted as NodeStarted
 from .orchestrator_pb2 import Run as Run
@@ -42,6 +46,12 @@ class RunService:
     )
     StreamRun: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/StreamRun", StreamRunRequest, StreamRunResponse
+    )
+    ListRuns: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/ListRuns", ListRunsRequest, ListRunsResponse
+    )
+    CancelRun: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/CancelRun", CancelRunRequest, CancelRunResponse
     )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse

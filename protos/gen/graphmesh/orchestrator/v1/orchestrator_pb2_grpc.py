@@ -58,6 +58,16 @@ class RunServiceStub:
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunResponse.FromString,
                 _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/ListRuns',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/CancelRun',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
+                _registered_method=True)
         self.ListGraphs = channel.unary_unary(
                 '/graphmesh.orchestrator.v1.RunService/ListGraphs',
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListGraphsRequest.SerializeToString,
@@ -113,6 +123,23 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRuns(self, request, context):
+        """Lists the tenant's runs, newest first. A filter that is not stated lets everything through.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRun(self, request, context):
+        """Asks for a run to be ended; returns it as it is then, which may still be running: WaitRun tells when it has ended.
+
+        The run's calls under way are cancelled, down to the databases. What tools have already done stays done. A run that
+        has ended stays as it ended; a repeat changes nothing, and the first reason stands. Reasons: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListGraphs(self, request, context):
         """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
         """
@@ -142,6 +169,16 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.StreamRun,
                     request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunRequest.FromString,
                     response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunResponse.SerializeToString,
+            ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.SerializeToString,
             ),
             'ListGraphs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGraphs,
@@ -261,6 +298,60 @@ class RunService:
             '/graphmesh.orchestrator.v1.RunService/StreamRun',
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunRequest.SerializeToString,
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/ListRuns',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/CancelRun',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,14 @@ class RunServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND.
     """
+    ListRuns: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]
+    """Lists the tenant's runs, newest first. A filter that is not stated lets everything through."""
+    CancelRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]
+    """Asks for a run to be ended; returns it as it is then, which may still be running: WaitRun tells when it has ended.
+
+    The run's calls under way are cancelled, down to the databases. What tools have already done stays done. A run that
+    has ended stays as it ended; a repeat changes nothing, and the first reason stands. Reasons: RESOURCE_NOT_FOUND.
+    """
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output."""
 
@@ -96,6 +104,14 @@ class RunServiceAsyncStub(RunServiceStub):
     with an error where the server stops or the deadline is over: reconnect. Text deltas of one node may be joined.
 
     Reasons: RESOURCE_NOT_FOUND.
+    """
+    ListRuns: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]  # type: ignore[assignment]
+    """Lists the tenant's runs, newest first. A filter that is not stated lets everything through."""
+    CancelRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]  # type: ignore[assignment]
+    """Asks for a run to be ended; returns it as it is then, which may still be running: WaitRun tells when it has ended.
+
+    The run's calls under way are cancelled, down to the databases. What tools have already done stays done. A run that
+    has ended stays as it ended; a repeat changes nothing, and the first reason stands. Reasons: RESOURCE_NOT_FOUND.
     """
     ListGraphs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output."""
@@ -153,6 +169,26 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         with an error where the server stops or the deadline is over: reconnect. Text deltas of one node may be joined.
 
         Reasons: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRuns(
+        self,
+        request: _orchestrator_pb2.ListRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListRunsResponse, _abc.Awaitable[_orchestrator_pb2.ListRunsResponse]]:
+        """Lists the tenant's runs, newest first. A filter that is not stated lets everything through."""
+
+    @_abc_1.abstractmethod
+    def CancelRun(
+        self,
+        request: _orchestrator_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.CancelRunResponse, _abc.Awaitable[_orchestrator_pb2.CancelRunResponse]]:
+        """Asks for a run to be ended; returns it as it is then, which may still be running: WaitRun tells when it has ended.
+
+        The run's calls under way are cancelled, down to the databases. What tools have already done stays done. A run that
+        has ended stays as it ended; a repeat changes nothing, and the first reason stands. Reasons: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
