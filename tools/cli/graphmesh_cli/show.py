@@ -80,8 +80,11 @@ def describe(status: status_pb2.Status) -> str:
 def outcome(run: Run) -> Text:
     """How a run ended, in one line."""
     name = RunStatus.Name(run.status).removeprefix("RUN_STATUS_").lower()
-    seconds = (run.end_time.ToNanoseconds() - run.create_time.ToNanoseconds()) / 1e9
-    return Text.assemble((name, STYLES.get(run.status, "bold red")), (f" in {seconds:.2f} s", "dim"))
+    text = Text(name, style=STYLES.get(run.status, "bold red"))
+    if run.HasField("end_time"):
+        seconds = (run.end_time.ToNanoseconds() - run.create_time.ToNanoseconds()) / 1e9
+        text.append(f" in {seconds:.2f} s", style="dim")
+    return text
 
 
 def _milliseconds(duration: object) -> str:

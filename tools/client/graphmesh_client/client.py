@@ -9,10 +9,12 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from graphmesh.orchestrator.v1 import (
+    CancelRunRequest,
     CreateRunRequest,
     GetRunRequest,
     Graph,
     ListGraphsRequest,
+    ListRunsRequest,
     Run,
     RunEvent,
     RunService,
@@ -105,6 +107,15 @@ class Client:
                 if patience.remaining == 0:
                     raise
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def cancel_run(self, run_id: str, reason: str) -> Run:
+        """Ask for a run to be ended; the run as it is then."""
+        return (await self._call(RunService.CancelRun, CancelRunRequest(run_id=run_id, reason=reason), 10)).run
+
+    async def list_runs(self, *, graph: str = "", thread_id: str = "", limit: int = 50) -> list[Run]:
+        """The newest runs, at most 500."""
+        request = ListRunsRequest(graph=graph, thread_id=thread_id, page_size=limit)
+        return list((await self._call(RunService.ListRuns, request, 5)).runs)
 
     async def list_graphs(self) -> list[Graph]:
         return list((await self._call(RunService.ListGraphs, ListGraphsRequest(), 5)).graphs)
