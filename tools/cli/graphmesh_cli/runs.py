@@ -12,7 +12,7 @@ from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from graphmesh_cli.show import RunView, outcome
 from graphmesh_cli.state import DEFAULT_STATE, NoMesh, StateFolder
@@ -66,7 +66,7 @@ def runs(
 ) -> None:
     """List the newest runs."""
     found = _with_client(lambda client: client.list_runs(graph=graph, limit=limit), address, state, tenant)
-    table = Table("run", "graph", "begun", "how it went", box=None)
+    table = Table(Column("run", no_wrap=True, min_width=36), "graph", "begun", "how it went", box=None)
     for one in found:
         begun = one.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
         table.add_row(one.run_id, one.graph, begun, outcome(one))
