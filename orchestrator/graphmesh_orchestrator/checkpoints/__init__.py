@@ -1,0 +1,17 @@
+"""The fenced log checkpointer: LangGraph's checkpoints and task writes in the orchestrator's database.
+
+    commits = GroupCommit(database)
+    async with commits.running():
+        graph = builder.compile(checkpointer=LogSaver(database, commits))
+        await graph.ainvoke(value, {"configurable": {"thread_id": "t", CLAIM: Claim(run_id, epoch)}}, durability="sync")
+
+The log is append-only: a superstep is one row with the values that are new in it, a task's writes are one row. What
+many runs have waiting is stored in one transaction, which proves that their epochs are current; nothing is reported
+as stored before its commit.
+"""
+
+from graphmesh_orchestrator.checkpoints.claims import CLAIM, HEAD, Claim
+from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.saver import LogSaver
+
+__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver"]

@@ -1,0 +1,197 @@
+"""The group commit: what the runs of this process have waiting is stored in one transaction, under their epochs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from graphmesh_chassis.database import Database
+from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_orchestrator.checkpoints.claims import Claim
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.errors import CheckpointConflict
+from graphmesh_orchestrator.runs_sql import events, runs
+
+log = structlog.get_logger("graphmesh.checkpoints")
+
+MAX_ENTRIES = 256
+"""In one transaction."""
+RETRY_SECONDS = 0.5
+"""Between two tries to reach the database."""
+TURNS = 16
+"""Of the event loop, for which task writes and events wait for the checkpoint of their superstep. A turn takes
+microseconds, and LangGraph a few from the end of a task to the checkpoint; nobody waits for a task's writes alone."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one writer wants stored: all of it or nothing."""
+
+    claim: Claim | None = None
+    """Stored only while this is the run's epoch."""
+    checkpoint: Row | None = None
+    writes: Row | None = None
+    events: Sequence[Row] = ()
+    run: Row = field(default_factory=dict)
+    """Columns of the claim's run to set: where it stands, its lease."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    entry: Entry
+    done: "asyncio.Future[None]"
+
+
+class GroupCommit:
+    """Stores entries. One a process, for then many runs share a transaction; several are as right.
+
+    An entry that comes alone is stored at once; those that come during a transaction are stored together in the next.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["GroupCommit"]:
+        """Store what comes; at the end, what has come by then."""
+        writer = asyncio.create_task(self._write(), name="group commit")
+        try:
+            yield self
+        finally:
+            self._closing = True
+            self._wake.set()
+            await writer
+
+    async def store(self, entry: Entry) -> None:
+        """Returns when the entry is committed. A caller that is cancelled leaves it to be stored all the same.
+
+        Raises:
+            Fenced: the claim's epoch is over; nothing of the entry is stored.
+            CheckpointConflict: another checkpoint follows the same parent; nothing of the entry is stored.
+        """
+        if self._closing:
+            raise ShuttingDown()
+        waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        await waiting.done
+
+    async def _write(self) -> None:
+        while self._waiting or not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._checkpoint_joins()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_ENTRIES], self._waiting[MAX_ENTRIES:]
+                await self._commit(batch)
+
+    async def _checkpoint_joins(self) -> None:
+        for _ in range(TURNS):
+            if any(waiting.entry.checkpoint for waiting in self._waiting):
+                return
+            await asyncio.sleep(0)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        """Store a batch, however long the database needs to come back: to store the same rows again changes nothing."""
+        while True:
+            try:
+                outcomes = await self._transaction([waiting.entry for waiting in batch])
+            except DependencyError as error:
+                log.warning("checkpoints wait", entries=len(batch), reason=error.reason)
+                if self._closing:
+                    return _settle(batch, [error] * len(batch))
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                return await self._commit_singly(batch, error)
+            else:
+                return _settle(batch, outcomes)
+
+    async def _commit_singly(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """What cannot be stored fails its own writer and nobody else."""
+        if len(batch) == 1:
+            return _settle(batch, [error])
+        for waiting in batch:
+            await self._commit([waiting])
+        return None
+
+    async def _transaction(self, entries: Sequence[Entry]) -> list[Exception | None]:
+        async with self._database.transaction() as connection:
+            outcomes = await self._fenced(connection, entries)
+            await self._add_checkpoints(connection, entries, outcomes)
+            allowed = [entry for entry, refused in zip(entries, outcomes, strict=True) if refused is None]
+            await self._add(connection, task_writes, [entry.writes for entry in allowed if entry.writes])
+            await self._add(connection, events, [event for entry in allowed for event in entry.events])
+            await self._update_runs(connection, allowed)
+        return outcomes
+
+    async def _fenced(self, connection: AsyncConnection, entries: Sequence[Entry]) -> list[Exception | None]:
+        """Who is refused for an epoch that is over. The rows stay locked, so the others' hold until the commit."""
+        claimed = {entry.claim.run_id for entry in entries if entry.claim}
+        if not claimed:
+            return [None] * len(entries)
+        query = sa.select(runs.c.run_id, runs.c.epoch).where(runs.c.run_id.in_(claimed))
+        locked = query.order_by(runs.c.run_id).with_for_update(key_share=True)
+        current = {Claim(row.run_id, row.epoch) for row in await connection.execute(locked)}
+        return [
+            None if claim is None or claim in current else Fenced(run=claim.run_id, epoch=claim.epoch)
+            for claim in (entry.claim for entry in entries)
+        ]
+
+    async def _add_checkpoints(
+        self, connection: AsyncConnection, entries: Sequence[Entry], outcomes: list[Exception | None]
+    ) -> None:
+        """Insert the checkpoints of who is not refused, and refuse who comes second after a parent."""
+        given = {
+            number: entry.checkpoint
+            for number, entry in enumerate(entries)
+            if entry.checkpoint and outcomes[number] is None
+        }
+        if not given:
+            return
+        insert = self._insert(checkpoints).on_conflict_do_nothing().returning(*checkpoints.primary_key)
+        stored = {tuple(row) for row in await connection.execute(insert, [dict(row) for row in given.values()])}
+        for number, row in given.items():
+            if _key(row) not in stored and not await _exists(connection, row):
+                outcomes[number] = CheckpointConflict(thread=row["thread_id"], parent=row["parent_id"] or "none")
+
+    async def _add(self, connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
+        if rows:
+            await connection.execute(self._insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+
+    async def _update_runs(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.run and entry.claim:
+                update = sa.update(runs).where(runs.c.run_id == entry.claim.run_id)
+                await connection.execute(update.values(entry.run))
+
+
+def _settle(batch: Sequence[_Waiting], outcomes: Sequence[Exception | None]) -> None:
+    for waiting, error in zip(batch, outcomes, strict=True):
+        if waiting.done.done():  # whoever waited was cancelled
+            continue
+        if error is None:
+            waiting.done.set_result(None)
+        else:
+            waiting.done.set_exception(error)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[column.name] for column in checkpoints.primary_key)
+
+
+async def _exists(connection: AsyncConnection, row: Row) -> bool:
+    """Whether the checkpoint is stored already, by an earlier try of the same write."""
+    match = [column == row[column.name] for column in checkpoints.primary_key]
+    return (await connection.execute(sa.select(checkpoints.c.stamp).where(*match))).first() is not None

@@ -1,0 +1,47 @@
+"""The log of checkpoints and of task writes in SQL."""
+
+import sqlalchemy as sa
+
+from graphmesh_orchestrator.runs_sql import metadata
+
+Key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Keys are compared byte by byte on both databases."""
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("thread_id", Key, primary_key=True),
+    sa.Column("ns", Key, primary_key=True),
+    sa.Column("checkpoint_id", Key, primary_key=True),
+    sa.Column("parent_id", Key),
+    sa.Column("follows", Key),
+    sa.Column("run_id", Key),
+    sa.Column("stamp", sa.BigInteger, nullable=False),
+    sa.Column("head", sa.LargeBinary),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+"""One row a superstep.
+
+`head` is the checkpoint without its values, with its metadata and the ids of the rows that hold its values; `data` are
+the values that are new. A row without `head` is no checkpoint any more, and is kept for the values that others need.
+`follows` is the parent where no sibling may be (see `HEAD`). `stamp` orders the rows of a thread: later than the
+parent's, whatever the clocks of the processes say.
+"""
+sa.Index("checkpoints_by_stamp", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.stamp)
+sa.Index("checkpoints_by_follows", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.follows, unique=True)
+sa.Index("checkpoints_by_run", checkpoints.c.run_id)
+
+task_writes = sa.Table(
+    "task_writes",
+    metadata,
+    sa.Column("thread_id", Key, primary_key=True),
+    sa.Column("ns", Key, primary_key=True),
+    sa.Column("checkpoint_id", Key, primary_key=True),
+    sa.Column("task_id", Key, primary_key=True),
+    sa.Column("stamp", sa.BigInteger, primary_key=True),
+    sa.Column("task_path", Key, nullable=False),
+    sa.Column("run_id", Key),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+"""One row for what a task writes at once; `stamp` orders the rows of a task."""
+sa.Index("task_writes_by_run", task_writes.c.run_id)

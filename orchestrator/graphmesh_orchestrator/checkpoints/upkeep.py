@@ -1,0 +1,105 @@
+"""Copying and taking away: whole threads, what runs wrote, what is old."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+
+
+async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str]) -> None:
+    for table in (checkpoints, task_writes):
+        await connection.execute(sa.delete(table).where(table.c.thread_id.in_(thread_ids)))
+
+
+async def copy_thread(connection: AsyncConnection, source: str, target: str) -> None:
+    """Copy a thread with all that its checkpoints are rebuilt from. No run has written the copy."""
+    for table in (checkpoints, task_writes):
+        names = [column.name for column in table.c if column is not table.c.run_id]
+        values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
+        await connection.execute(
+            sa.insert(table).from_select(names, sa.select(*values).where(table.c.thread_id == source))
+        )
+
+
+async def delete_runs(connection: AsyncConnection, serde: SerializerProtocol, run_ids: Sequence[str]) -> set[str]:
+    """Delete what runs wrote. Returns the threads."""
+    ours = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.run_id.in_(run_ids)).distinct()
+    places = [(row.thread_id, row.ns) for row in await connection.execute(ours)]
+    for thread_id, ns in places:
+        rows = await _rows(connection, thread_id, ns)
+        kept = {row.checkpoint_id for row in rows if row.run_id not in run_ids and row.head is not None}
+        await _keep(connection, serde, rows, kept)
+    await connection.execute(sa.delete(task_writes).where(task_writes.c.run_id.in_(run_ids)))
+    return {thread_id for thread_id, _ in places}
+
+
+async def keep_latest(connection: AsyncConnection, serde: SerializerProtocol, thread_ids: Sequence[str]) -> None:
+    """Take away all but each namespace's newest checkpoint, and what that is rebuilt from."""
+    query = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.thread_id.in_(thread_ids))
+    for thread_id, ns in (await connection.execute(query.distinct())).all():
+        rows = await _rows(connection, thread_id, ns)
+        heads = {row.checkpoint_id: Head.unpacked(serde, row.head) for row in rows if row.head is not None}
+        parents = {row.checkpoint_id: row.parent_id for row in rows}
+        if heads:
+            await _keep(connection, serde, rows, _rebuilt_from(next(reversed(heads)), heads, parents))
+
+
+def _rebuilt_from(latest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:
+    """A checkpoint and its ancestors, back to where each of its delta channels has a value: their writes make it."""
+    kept: set[str] = set()
+    at: str | None = latest
+    missing = set(heads[latest].metadata.get("counters_since_delta_snapshot", {}))
+    while at is not None and at in heads and at not in kept:
+        kept.add(at)
+        missing -= heads[at].homes.keys()
+        at = parents[at] if missing else None
+    return kept
+
+
+async def _rows(connection: AsyncConnection, thread_id: str, ns: str) -> Sequence[sa.Row[Any]]:
+    """The rows of a namespace in their order, locked."""
+    columns = [column for column in checkpoints.c if column.name != "data"]
+    query = sa.select(*columns).where(checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns)
+    return (await connection.execute(query.order_by(checkpoints.c.stamp).with_for_update())).all()
+
+
+async def _keep(
+    connection: AsyncConnection, serde: SerializerProtocol, rows: Sequence[sa.Row[Any]], kept: Collection[str]
+) -> None:
+    """Take away the other rows, or only their heads where a kept checkpoint has values in them.
+
+    A run that goes on meanwhile shares values only with what is kept, so it is not disturbed.
+    """
+    needed: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.checkpoint_id in kept:
+            for channel, home in Head.unpacked(serde, row.head).homes.items():
+                needed[home].add(channel)
+    gone = [row for row in rows if row.checkpoint_id not in kept]
+    for row in gone:
+        if row.checkpoint_id in needed:
+            await _behead(connection, serde, row, needed[row.checkpoint_id])
+    for table in (checkpoints, task_writes):
+        spared = needed if table is checkpoints else ()
+        ids = [row.checkpoint_id for row in gone if row.checkpoint_id not in spared]
+        for start in range(0, len(ids), 500):
+            part = table.c.checkpoint_id.in_(ids[start : start + 500])
+            same = (table.c.thread_id == gone[0].thread_id, table.c.ns == gone[0].ns)
+            await connection.execute(sa.delete(table).where(*same, part))
+
+
+async def _behead(
+    connection: AsyncConnection, serde: SerializerProtocol, row: sa.Row[Any], channels: Collection[str]
+) -> None:
+    """Keep of a row only the values of `channels`."""
+    match = [column == getattr(row, column.name) for column in checkpoints.primary_key]
+    data = (await connection.execute(sa.select(checkpoints.c.data).where(*match))).scalar_one()
+    values = {name: value for name, value in unpack(serde, data).items() if name in channels}
+    bare = {"head": None, "parent_id": None, "follows": None, "run_id": None, "data": pack(serde, values)}
+    await connection.execute(sa.update(checkpoints).where(*match).values(bare))

@@ -1,0 +1,177 @@
+"""The group commit: nothing is told before it is stored, and nobody pays for another's fate."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from graphmesh_chassis.database import Database
+from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, commit
+from sqlalchemy.exc import SQLAlchemyError
+
+from tests.contract.checkpoints import kit
+from tests.contract.checkpoints.conftest import begun
+
+T = kit.at("t")
+
+
+class Gate:
+    """Stands before a database's write transactions: counts them, holds them, fails them."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.transactions, self.failures = 0, 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._transaction = database.transaction
+        monkeypatch.setattr(database, "transaction", self._guarded)
+
+    @asynccontextmanager
+    async def _guarded(self) -> AsyncIterator[Any]:
+        """A failing transaction does its work and then does not commit."""
+        self.transactions += 1
+        async with self._transaction() as connection:
+            yield connection
+            await self._open.wait()
+            if self.failures:
+                self.failures -= 1
+                raise DatabaseUnavailable()
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """No transaction commits meanwhile."""
+        self._open.clear()
+        yield
+        self._open.set()
+
+
+@pytest.fixture
+def gate(database: Database, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    monkeypatch.setattr(commit, "RETRY_SECONDS", 0.01)
+    return Gate(database, monkeypatch)
+
+
+async def turns() -> None:
+    """Let everybody get as far as they can."""
+    await asyncio.sleep(0.05)
+
+
+async def test_nothing_is_told_before_the_commit(saver: LogSaver, gate: Gate) -> None:
+    """While the transaction that holds a write is open, its writer waits, and nobody reads it."""
+    with gate.shut():
+        writing = asyncio.create_task(kit.put(saver, T, value=1))
+        await turns()
+        assert not writing.done()
+        assert await saver.aget_tuple(T) is None
+    await writing
+    assert await saver.aget_tuple(T) is not None
+
+
+async def test_who_waits_shares_a_transaction(saver: LogSaver, gate: Gate, database: Database) -> None:
+    """What comes during a transaction is stored by the next one, whatever run it is of."""
+    for number in range(20):
+        await begun(database, f"r{number}")
+    gate.transactions = 0
+    with gate.shut():
+        first = asyncio.create_task(kit.put(saver, T, value=1))
+        await turns()
+        others = [kit.put(saver, kit.claimed(kit.at(f"t{n}"), f"r{n}"), value=n) for n in range(20)]
+        writing = asyncio.gather(*others)
+        await turns()
+    await asyncio.gather(first, writing)
+    assert gate.transactions == 2
+    assert len(await kit.listed(saver, None)) == 21
+
+
+async def test_a_superstep_is_one_transaction(saver: LogSaver, gate: Gate) -> None:
+    """The writes of its tasks go with the checkpoint after them: five nodes, the input and its task, seven in all."""
+    await kit.chain(saver).ainvoke({"log": []}, T, durability="sync")
+    assert gate.transactions <= 7
+
+
+async def test_a_task_writes_without_a_checkpoint(saver: LogSaver, gate: Gate) -> None:
+    """The writes of a task whose siblings take their time are stored at once."""
+    stored = await kit.put(saver, T, value=1)
+    async with asyncio.timeout(1):
+        await saver.aput_writes(stored, [("value", 2)], "task")
+
+
+async def test_the_database_comes_back(saver: LogSaver, gate: Gate) -> None:
+    """A transaction that fails is tried again; its writers notice nothing and nothing is there twice."""
+    gate.failures = 3
+    stored = await kit.put(saver, T, value=1)
+    gate.failures = 1
+    await saver.aput_writes(stored, [("value", 2)], "task")
+    [found] = await kit.listed(saver, T)
+    assert found.pending_writes == [("task", "value", 2)]
+
+
+async def test_who_stops_waiting_takes_nobody_along(saver: LogSaver, gate: Gate) -> None:
+    """A cancelled writer's batch is stored, and so are the later ones."""
+    with gate.shut():
+        tasks = [asyncio.create_task(kit.put(saver, kit.at(f"t{number}"), value=number)) for number in range(5)]
+        await turns()
+        later = asyncio.create_task(kit.put(saver, T, value=9))
+        await turns()
+        tasks[1].cancel()
+        later.cancel()
+        tasks.append(asyncio.create_task(kit.put(saver, kit.at("t5"), value=5)))
+        await turns()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [False, True, *[False] * 4]
+    for number in (0, 2, 3, 4, 5):
+        assert await saver.aget_tuple(kit.at(f"t{number}")) is not None
+
+
+async def test_what_cannot_be_stored_fails_alone(saver: LogSaver, gate: Gate) -> None:
+    """A row that the database does not take fails its writer; the batch that it was in is stored without it."""
+    with gate.shut():
+        first = asyncio.create_task(kit.put(saver, T, value=1))
+        await turns()
+        writing = [kit.put(saver, kit.at(f"t{number}"), value=number) for number in range(3)]
+        broken = saver.aput_writes(kit.at("t", "c"), [("value", 1)], None)  # type: ignore[arg-type]
+        outcome = asyncio.gather(*writing, broken, return_exceptions=True)
+        await turns()
+    await first
+    *stored, refused = await outcome
+    assert isinstance(refused, SQLAlchemyError)
+    assert [type(one) for one in stored] == [dict] * 3
+    assert len(await kit.listed(saver, None)) == 4
+
+
+async def test_the_end_stores_what_has_come(database: Database) -> None:
+    """Stopping waits for what was given before, and takes nothing after."""
+    async with GroupCommit(database).running() as commits:
+        saver = LogSaver(database, commits)
+        writing = [asyncio.create_task(kit.put(saver, kit.at(f"t{number}"), value=number)) for number in range(5)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*writing)
+    assert len(await kit.listed(saver, None)) == 5
+    with pytest.raises(ShuttingDown):
+        await kit.put(saver, T, value=1)
+
+
+async def test_the_end_does_not_wait_for_a_database_that_is_away(database: Database, gate: Gate) -> None:
+    async with GroupCommit(database).running() as commits:
+        gate.failures = 1_000_000
+        writing = asyncio.create_task(kit.put(LogSaver(database, commits), T, value=1))
+        await turns()
+    with pytest.raises(DatabaseUnavailable):
+        await writing
+
+
+async def test_two_writers_of_two_processes_do_not_end_in_a_deadlock(saver: LogSaver, database: Database) -> None:
+    """Batches that follow the same parents in opposite orders: one of each pair is stored, the other is told."""
+    parents = [await kit.put(saver, kit.at(f"t{number}"), value=0) for number in range(10)]
+    heads = [await saver.aget_tuple(kit.at(f"t{number}")) for number in range(10)]
+    assert len(parents) == len(heads)
+    async with GroupCommit(database).running() as commits:
+        other = LogSaver(database, commits)
+        forth = [kit.put(saver, head.config, value=1) for head in heads if head]
+        back = [kit.put(other, head.config, value=2) for head in reversed(heads) if head]
+        outcomes = await asyncio.gather(*forth, *back, return_exceptions=True)
+    assert sum(isinstance(outcome, dict) for outcome in outcomes) == 10
+    async with database.read() as connection:
+        assert (await connection.execute(sa.text("SELECT count(*) FROM checkpoints"))).scalar_one() == 20
