@@ -23,7 +23,7 @@ log = structlog.get_logger("graphmesh.leases")
 
 HEARTBEAT_SECONDS = 1.0
 CLAIM_SECONDS = 0.5
-"""Between two looks for runs that nobody has; new ones are announced and do not wait for it."""
+"""Between two looks for runs that nobody holds."""
 
 
 @dataclass(frozen=True)
@@ -90,30 +90,24 @@ class Heartbeat:
 
 
 class Claiming:
-    """Claims runs that nobody has, as long as there is room for them."""
+    """Claims runs that nobody holds, as long as there is room for them: those that another worker left (C1).
+
+    A run that is submitted here does not pass through here: it is claimed in the transaction that stores it.
+    """
 
     def __init__(self, leases: SqlLeases, graphs: list[str], room: Callable[[], int]) -> None:
         self._leases, self._graphs, self._room = leases, graphs, room
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        """There may be something to claim."""
-        self._wake.set()
 
     async def run(self, begin: Callable[[Run], None]) -> None:
         """Hand every claimed run to `begin`, for ever."""
         while True:
-            self._wake.clear()
             try:
                 for run in await self._claim():
+                    log.info("claimed", run=run.run_id, epoch=run.epoch)
                     begin(run)
             except DependencyError as error:
                 log.warning("no runs claimed", reason=error.reason)
-            try:
-                async with asyncio.timeout(CLAIM_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(CLAIM_SECONDS)
 
     async def _claim(self) -> list[Run]:
         return await self._leases.claim(self._graphs, room) if (room := self._room()) > 0 else []

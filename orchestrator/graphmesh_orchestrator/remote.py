@@ -35,7 +35,6 @@ from langgraph.types import Command
 from graphmesh_orchestrator.context import RunContext, effect_key
 from graphmesh_orchestrator.errors import WriteAheadRequired
 
-StateT = TypeVar("StateT")
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 

@@ -52,23 +52,22 @@ Drain = Callable[[], Awaitable[None]]
 class Handles(Protocol):
     """The generated class of a service's RPC handles, `graphmesh.billing.v1.BillingService`."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Service:
     """A servicer and where it belongs."""
 
-    handles: type[Any]
-    """The generated class of the service's RPC handles."""
+    handles: type[Handles]
     add: Callable[[Any, Any], None]
     """The generated `add_…Servicer_to_server`."""
     servicer: object
 
     @property
     def name(self) -> str:
-        name: str = self.handles.NAME
-        return name
+        return str(self.handles.NAME)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from graphmesh_chassis.effects import Effect, InFlight, Outcome, claim, fence, r
 from graphmesh_chassis.errors import CallerError, Fenced
 
 PortT = TypeVar("PortT")
-PortT_co = TypeVar("PortT_co", covariant=True)
 
 
 class Store(Protocol[PortT]):
