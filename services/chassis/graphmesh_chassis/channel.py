@@ -28,9 +28,10 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.enable_http_proxy", 0),  # the mesh is never behind the proxy that the environment may name
     ("grpc.enable_retries", 0),  # retries have one owner each; gRPC's own would be one more
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    # An Envoy that is back is found before the attempts of a call are used up.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
 )
 
 RequestT = TypeVar("RequestT", bound=Message)
