@@ -9,8 +9,8 @@ from graphmesh.orchestrator.v1 import RunService, add_RunServiceServicer_to_serv
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run, tracing_of
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
@@ -26,16 +26,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
-    settings.checkpoints.parent.mkdir(parents=True, exist_ok=True)
     tracing = tracing_of("orchestrator", settings)
     async with (
         open_database(settings.database_url, MIGRATIONS) as database,
-        AsyncSqliteSaver.from_conn_string(str(settings.checkpoints)) as checkpointer,
+        GroupCommit(database).running() as commits,
         Channel(settings.mesh, tracing) as channel,
     ):
         worker, notices, runs = Worker(), Notices(), SqlRuns(database)
         leases = SqlLeases(database, worker.name)
-        graphs = Registry.load(settings.graphs, checkpointer)
+        graphs = Registry.load(settings.graphs, LogSaver(database, commits))
         executor = Executor(worker, runs, leases, graphs, channel, Policies(settings.tool_policies), notices)
         claiming = Claiming(leases, graphs.names, lambda: executor.room)
         own_database = partial(open_database, settings.database_url)

@@ -20,6 +20,7 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
 from langgraph.types import StreamMode
 
+from graphmesh_orchestrator.checkpoints import CLAIM, Claim
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
 from graphmesh_orchestrator.graphs import Graph, Registry
@@ -207,7 +208,10 @@ class _Execution:
     async def follow(self, graph: Graph, context: RunContext) -> None:
         """Run the graph and write down what it streams."""
         config: RunnableConfig = {
-            "configurable": {"thread_id": f"{self._run.tenant}/{self._run.thread_id}"},
+            "configurable": {
+                "thread_id": f"{self._run.tenant}/{self._run.thread_id}",
+                CLAIM: Claim(self._run.run_id, self._run.epoch),
+            },
             "recursion_limit": self._run.recursion_limit,
             "metadata": {RUN_METADATA: self._run.run_id},
             "run_name": self._run.graph,

@@ -21,9 +21,9 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
 
     database_url: str = Field(
-        "sqlite+aiosqlite:///.graphmesh/orchestrator.db", description="SQLAlchemy URL of the runs and their events"
+        "sqlite+aiosqlite:///.graphmesh/orchestrator.db",
+        description="SQLAlchemy URL of the runs, their events and checkpoints",
     )
-    checkpoints: Path = Field(Path(".graphmesh/checkpoints.db"), description="SQLite file of the graphs' checkpoints")
     mesh: str = Field("127.0.0.1:8081", description="host:port of Envoy's mesh listener")
     graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(

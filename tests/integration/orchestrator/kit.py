@@ -128,7 +128,6 @@ async def orchestrating(folder: Path, served: testing.Served, mesh: str = "") ->
     registry.write_text(json.dumps({"graphs": {name: f"{GRAPHS}:{name}" for name in NAMES}}))
     settings = Settings(
         database_url=f"sqlite+aiosqlite:///{folder}/orchestrator.db",
-        checkpoints=folder / "checkpoints.db",
         mesh=mesh or served.address,
         graphs=registry,
     )

@@ -20,6 +20,7 @@ from graphmesh_billing.__main__ import build as build_billing
 from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel, Headers
+from graphmesh_chassis.database import open_database
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.testing import running
 from graphmesh_contracts import Rpc
@@ -27,12 +28,13 @@ from graphmesh_crm.__main__ import build as build_crm
 from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
 from graphmesh_model.settings import Settings as ModelSettings
+from graphmesh_orchestrator.__main__ import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_retrieval.__main__ import build as build_retrieval
 from graphmesh_retrieval.settings import Settings as RetrievalSettings
 from graphmesh_ticketing.__main__ import build as build_ticketing
 from graphmesh_ticketing.settings import Settings as TicketingSettings
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 from support.graph import graph
 
@@ -141,8 +143,9 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
         }
         services = {name: (await enter(running(await enter(opened)))).channel for name, opened in built.items()}
         mesh = Mesh(services, await enter(Channel("127.0.0.1:1")))
-        saver = await enter(AsyncSqliteSaver.from_conn_string(f"{folder}/checkpoints.db"))
-        shop = Shop(mesh, graph.compile(checkpointer=saver))
+        database = await enter(open_database(_url(folder, "orchestrator"), MIGRATIONS))
+        commits = await enter(GroupCommit(database).running())
+        shop = Shop(mesh, graph.compile(checkpointer=LogSaver(database, commits)))
         yield shop
 
 

@@ -21,7 +21,7 @@ from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFol
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"
-DATA_FILES = {ORCHESTRATOR: {"CHECKPOINTS": "checkpoints.db"}, "sql": {"SAMPLE": "sample-warehouse.db"}}
+DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
 """What a server keeps in files beside its database, by the setting that names the file."""
 STOP_WITHIN = 15.0
 """Seconds; more than servers take to drain."""
