@@ -35,7 +35,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         worker, notices, runs = Worker(), Notices(), SqlRuns(database)
         leases = SqlLeases(database, worker.name)
         graphs = Registry.load(settings.graphs, LogSaver(database, commits))
-        executor = Executor(worker, runs, leases, graphs, channel, Policies(settings.tool_policies), notices)
+        executor = Executor(worker, runs, commits, leases, graphs, channel, Policies(settings.tool_policies), notices)
         claiming = Claiming(leases, graphs.names, lambda: executor.room)
         own_database = partial(open_database, settings.database_url)
         async with Heartbeat(own_database, worker, lambda: executor.held, executor.lost, executor.cancel):

@@ -20,7 +20,7 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
 from langgraph.types import StreamMode
 
-from graphmesh_orchestrator.checkpoints import CLAIM, Claim
+from graphmesh_orchestrator.checkpoints import CLAIM, Claim, GroupCommit
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
 from graphmesh_orchestrator.graphs import Graph, Registry
@@ -46,13 +46,15 @@ class Executor:
         self,
         worker: Worker,
         runs: SqlRuns,
+        commits: GroupCommit,
         leases: SqlLeases,
         graphs: Registry,
         channel: Channel,
         policies: Policies,
         notices: Notices,
     ) -> None:
-        self._worker, self._runs, self._leases, self._graphs = worker, runs, leases, graphs
+        self._worker, self._runs, self._commits = worker, runs, commits
+        self._leases, self._graphs = leases, graphs
         self._channel, self._policies, self._notices = channel, policies, notices
         self._executing: dict[str, _Executing] = {}
         self._draining = False
@@ -118,7 +120,7 @@ class Executor:
         set_current(None)  # the run outlives the call that created it, and so its deadline
         run = replace(executing.run, started=executing.run.started or datetime.now(UTC))
         try:
-            async with Journal(self._runs, self._notices, run) as journal:
+            async with Journal(self._commits, self._notices, run) as journal:
                 journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
                 await self._to_its_end(run, journal, executing)
         except Fenced:

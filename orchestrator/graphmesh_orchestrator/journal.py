@@ -3,21 +3,18 @@
 import asyncio
 import base64
 import contextlib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
-import structlog
-from graphmesh_chassis.errors import DependencyError, ShuttingDown
+from graphmesh_chassis.errors import ShuttingDown
 
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit
+from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
 
-log = structlog.get_logger("graphmesh.runs")
-
-RETRY_SECONDS = 1.0
-"""Between two tries to reach the database."""
 ELSEWHERE_SECONDS = 1.0
 """How long a waiter trusts that a run's events would be announced: those of another process are not."""
 
@@ -64,8 +61,8 @@ class Journal:
     nothing more is written and the task that opened the journal is cancelled.
     """
 
-    def __init__(self, runs: SqlRuns, notices: Notices, run: Run) -> None:
-        self._runs, self._notices, self._run = runs, notices, run
+    def __init__(self, commits: GroupCommit, notices: Notices, run: Run) -> None:
+        self._commits, self._notices, self._run = commits, notices, run
         self._pending: list[Event] = []
         self._wake = asyncio.Event()
         self._closed = False
@@ -107,14 +104,15 @@ class Journal:
             self._wake.clear()
             batch, self._pending = self._pending, []
             if batch:
-                await self._store(self._run, batch)
+                await self._commits.store(progress(self._run, batch))
                 self._notices.ring(self._run.run_id)
 
-    async def _store(self, run: Run, batch: list[Event]) -> None:
-        """Store a batch, for as long as the database needs to come back: an event that happened is not given up."""
-        while True:
-            try:
-                return await self._runs.append(run, batch)
-            except DependencyError as error:
-                log.warning("events wait", run=run.run_id, events=len(batch), reason=error.reason)
-                await asyncio.sleep(RETRY_SECONDS)
+
+def progress(run: Run, new: Sequence[Event]) -> Entry:
+    """Events, the run as it is after them, and its lease renewed: stored with the checkpoints that come meanwhile."""
+    state = {name: getattr(run, name) for name in ("status", "output", "error", "started", "ended", "last_seq")}
+    return Entry(
+        Claim(run.run_id, run.epoch),
+        events=[{"run_id": run.run_id, **asdict(event)} for event in new],
+        run={**state, "lease_expires": seconds_now() + LEASE_SECONDS},
+    )

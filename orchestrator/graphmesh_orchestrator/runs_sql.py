@@ -1,14 +1,13 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
-from graphmesh_chassis.errors import Fenced, NotFound
-from sqlalchemy.dialects import postgresql, sqlite
+from graphmesh_chassis.errors import NotFound
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -138,32 +137,6 @@ class SqlRuns:
         async with self._database.transaction() as connection:
             await connection.execute(asked)
         return await self.get(tenant, run_id)
-
-    async def append(self, run: Run, new: Sequence[Event]) -> None:
-        """Store events, and the run as it is after them, in one transaction.
-
-        Raises:
-            Fenced: the run's epoch is over; nothing is stored.
-        """
-        changes = {
-            "lease_expires": seconds_now() + LEASE_SECONDS,
-            "status": run.status,
-            "output": run.output,
-            "error": run.error,
-            "started": run.started,
-            "ended": run.ended,
-            "last_seq": run.last_seq,
-        }
-        async with self._database.transaction() as connection:
-            mine = sa.and_(runs.c.run_id == run.run_id, runs.c.epoch == run.epoch)
-            updated = await connection.execute(sa.update(runs).where(mine).values(changes).returning(runs.c.run_id))
-            if updated.one_or_none() is None:
-                raise Fenced(run=run.run_id, epoch=run.epoch)
-            if new:
-                insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-                rows = [{"run_id": run.run_id, **asdict(event)} for event in new]
-                # A batch whose commit was not heard of comes again.
-                await connection.execute(insert(events).on_conflict_do_nothing(), rows)
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """The events of a run after `after_seq`, in order."""

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import Fenced
 from graphmesh_orchestrator.__main__ import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit
+from graphmesh_orchestrator.journal import progress
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS
 from graphmesh_orchestrator.leases import Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
@@ -42,6 +44,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def database(url: str) -> AsyncIterator[Database]:
     async with open_database(url, MIGRATIONS) as database:
         yield database
+
+
+@pytest_asyncio.fixture
+async def commits(database: Database) -> AsyncIterator[GroupCommit]:
+    async with GroupCommit(database).running() as commits:
+        yield commits
 
 
 def no_cancellation(run_id: str, reason: str) -> None:
@@ -98,18 +106,18 @@ async def test_a_run_that_is_stored_by_a_worker_is_its_own(database: Database) -
     assert await SqlLeases(database, "one").renew({"run_1": 1}) == {"run_1": ""}
 
 
-async def test_whoever_was_replaced_writes_nothing_and_learns_so(database: Database) -> None:
+async def test_whoever_was_replaced_writes_nothing_and_learns_so(database: Database, commits: GroupCommit) -> None:
     """Neither events nor the run's status of an epoch that is over are stored; the new owner's are."""
     stored = SqlRuns(database)
     old = await held_by(database, "one")
-    await stored.append(replace(old, last_seq=1), [happened(1)])
+    await commits.store(progress(replace(old, last_seq=1), [happened(1)]))
     await expire(database)
     [new] = await SqlLeases(database, "two").claim(["pay"], 1)
     with pytest.raises(Fenced):
-        await stored.append(replace(old, last_seq=2, status=RunStatus.SUCCESS), [happened(2)])
+        await commits.store(progress(replace(old, last_seq=2, status=RunStatus.SUCCESS), [happened(2)]))
     assert await stored.events("run_1", 0, 10) == [happened(1)]
     assert (await stored.get("acme", "run_1")).status is RunStatus.RUNNING
-    await stored.append(replace(new, last_seq=2), [happened(2)])
+    await commits.store(progress(replace(new, last_seq=2), [happened(2)]))
     assert [event.seq for event in await stored.events("run_1", 0, 10)] == [1, 2]
 
 
@@ -128,11 +136,11 @@ async def test_a_released_run_is_free_at_once(database: Database) -> None:
     assert [again.epoch for again in await SqlLeases(database, "two").claim(["pay"], 1)] == [run.epoch + 1]
 
 
-async def test_a_batch_whose_commit_was_not_heard_of_can_come_again(database: Database) -> None:
+async def test_a_batch_whose_commit_was_not_heard_of_can_come_again(database: Database, commits: GroupCommit) -> None:
     """The same events once more change nothing."""
     stored, run = SqlRuns(database), await held_by(database, "one")
     for _ in range(2):
-        await stored.append(replace(run, last_seq=1), [happened(1)])
+        await commits.store(progress(replace(run, last_seq=1), [happened(1)]))
     assert await stored.events("run_1", 0, 10) == [happened(1)]
 
 
