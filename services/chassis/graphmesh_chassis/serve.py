@@ -206,7 +206,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     finally:
         tasks.cancel()
         await server.stop(None)
-        await asyncio.wait((tasks,))
+        await asyncio.gather(tasks, return_exceptions=True)
         if tracing:
             await asyncio.to_thread(tracing.close)
 

@@ -95,7 +95,7 @@ class Shop:
             entries = await tally.entries()
         return Answer(number=len(entries), text=str(sum(entries)))
 
-    async def add(self, number: int, key: str = "k", tenant: str = "acme", timeout: float = 5) -> Any:
+    async def add(self, number: int, key: str = "k", tenant: str = "acme", timeout: float = 30) -> Any:
         headers = [("idempotency-key", key), ("x-graphmesh-tenant", tenant)]
         return await self._served.channel.unary(Probe.Change, Question(number=number), timeout=timeout, headers=headers)
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import operator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse, GetInvoiceRequest
 from graphmesh.common.v1 import Money
+from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.remote import call, degrade, escalate, instead, remote
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -62,14 +64,13 @@ async def say_sorry(state: State, config: RunnableConfig, runtime: Runtime[RunCo
 
 pay = _graph(read=read_invoice, charge=remote(BillingService.Charge, request=_request, update=_charged))
 
-pay_degraded = _graph(
-    charge=remote(
-        BillingService.Charge,
-        request=_request,
-        update=_charged,
-        fallback=degrade(lambda state, error: {"notes": [f"not charged: {error.reason}"]}),
-    )
-)
+
+def paying(otherwise: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, RunContext, Input]:
+    """Charges; where that cannot be, the update is what `otherwise` makes of it."""
+    return _graph(charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=degrade(otherwise)))
+
+
+pay_degraded = paying(lambda state, error: {"notes": [f"not charged: {error.reason}"]})
 
 pay_instead = _graph(
     charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=instead(say_sorry))

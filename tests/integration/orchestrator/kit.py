@@ -1,5 +1,6 @@
 """A billing service, and an orchestrator that runs a graph given by the test, both real and in this process."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,13 +40,20 @@ class Faults:
     """A server in front of the real billing service, which can refuse calls of Charge before they reach it."""
 
     billing: testing.Served
+    address: str = ""
+    """Where it listens."""
     refusals: list[grpc.StatusCode] = field(default_factory=list)
     """Answer the next calls with these."""
+    then_closed: bool = False
+    """Listen no more after the next refusal."""
+    server: grpc.aio.Server | None = None
     keys: list[str] = field(default_factory=list)
     """The idempotency key of each call that came."""
 
     async def forward(self, request: bytes, context: Any) -> bytes:
         self.keys.append(str(dict(context.invocation_metadata())["idempotency-key"]))
+        if self.refusals and self.then_closed and self.server:
+            self._closing = asyncio.create_task(self.server.stop(0.2))
         if self.refusals:
             await context.abort(self.refusals.pop(0), "injected")
         headers = [(key, value) for key, value in context.invocation_metadata() if key in FORWARDED]
@@ -69,8 +77,10 @@ async def faulty(served: testing.Served) -> AsyncIterator[tuple[Faults, str]]:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    faults.server = server
+    faults.address = f"127.0.0.1:{port}"
     try:
-        yield faults, f"127.0.0.1:{port}"
+        yield faults, faults.address
     finally:
         await server.stop(None)
 

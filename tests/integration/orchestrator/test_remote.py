@@ -11,6 +11,7 @@ import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
@@ -146,3 +147,46 @@ def _input(invoice: str) -> Any:
 def _context(kit: Kit, seconds: float = 10) -> RunContext:
     channel: Channel = kit.billing.channel
     return RunContext(channel, "default", "local", "run_1", Deadline.after(seconds))
+
+
+async def test_an_effect_of_a_run_that_was_taken_over_is_settled(flaky: tuple[Kit, Faults]) -> None:
+    """An earlier epoch may have sent it: it is asked for again beyond the policy's attempts, until somebody answers."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.UNAVAILABLE] * 5
+    invoice = await kit.invoice()
+    graph = graphs.pay_degraded.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    async with Channel(faults.address) as channel:
+        context = RunContext(channel, "default", "local", "run_1", Deadline.after(30), epoch=2)
+        state = await graph.ainvoke(_input(invoice), config, context=context, durability="sync")
+    assert state["notes"] == ["charged 5"]
+    assert len(faults.keys) == 6
+
+
+async def test_what_cannot_be_settled_may_have_happened(kit: Kit) -> None:
+    """The service is gone. This epoch has sent nothing, but an earlier one may have: the error does not deny it."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    caught: list[GraphmeshError] = []
+
+    def otherwise(state: Any, error: GraphmeshError) -> dict[str, list[str]]:
+        caught.append(error)
+        return {"notes": [error.reason]}
+
+    graph = graphs.paying(otherwise)
+    async with Channel("127.0.0.1:1") as nowhere:
+        context = RunContext(nowhere, "default", "local", "run_1", Deadline.after(1), epoch=2)
+        await graph.compile(checkpointer=InMemorySaver()).ainvoke(
+            _input("in_1"), config, context=context, durability="sync"
+        )
+    assert [error.may_have_happened for error in caught] == [True]
+
+
+async def test_what_one_attempt_may_have_done_the_next_does_not_deny(flaky: tuple[Kit, Faults]) -> None:
+    """The first attempt is cut off, the others find nobody: the effect may have happened, and the error says so."""
+    kit, faults = flaky
+    faults.refusals += [grpc.StatusCode.UNAVAILABLE]
+    faults.then_closed = True
+    run = await kit.run("pay_degraded", invoice_id=await kit.invoice(), amount=5)
+    [called] = calls(await kit.events(run.run_id))
+    assert notes(run) == ["not charged: UNREACHABLE"]
+    assert called.may_have_happened
