@@ -79,6 +79,14 @@ class Journal:
         self._wake.set()
         await self._writer
 
+    @property
+    def is_patient(self) -> bool:
+        return self._run.status.is_active
+
+    def taken(self) -> Entry:
+        batch, self._pending = self._pending, []
+        return progress(self._run, batch)
+
     def add(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
         self._run = replace(self._run, last_seq=self._run.last_seq + 1)
         self._pending.append(Event(self._run.last_seq, datetime.now(UTC), kind, node, data or {}))
@@ -97,14 +105,14 @@ class Journal:
         data = {"status": status, "error": base64.b64encode(error).decode() if error else None}
         self._run = replace(self._run, status=status, output=output, error=error, ended=datetime.now(UTC))
         self.add(EventKind.STATUS, data=data)
+        self._commits.look()
 
     async def _write(self) -> None:
         while not (self._closed and not self._pending):
             await self._wake.wait()
             self._wake.clear()
-            batch, self._pending = self._pending, []
-            if batch:
-                await self._commits.store(progress(self._run, batch))
+            if self._pending:
+                await self._commits.store(self)
                 self._notices.ring(self._run.run_id)
 
 

@@ -11,7 +11,7 @@ as stored before its commit.
 """
 
 from graphmesh_orchestrator.checkpoints.claims import CLAIM, HEAD, Claim
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
 
-__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver"]
+__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver", "Source"]

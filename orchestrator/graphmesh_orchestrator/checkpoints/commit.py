@@ -1,10 +1,11 @@
 """The group commit: what the runs of this process have waiting is stored in one transaction, under their epochs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -24,9 +25,13 @@ MAX_ENTRIES = 256
 """In one transaction."""
 RETRY_SECONDS = 0.5
 """Between two tries to reach the database."""
+PATIENCE_SECONDS = 0.005
+"""How long events wait for the checkpoint of their superstep, which then takes them along."""
 TURNS = 16
-"""Of the event loop, for which task writes and events wait for the checkpoint of their superstep. A turn takes
-microseconds, and LangGraph a few from the end of a task to the checkpoint; nobody waits for a task's writes alone."""
+"""Of the event loop, for which a task's writes do. A turn takes microseconds, and LangGraph a few of them from the end
+of the last task to the checkpoint; in a graph with delta channels it waits for the writes, so no clock is asked."""
+LAST_TURNS = 4
+"""For which a checkpoint waits for the events of its superstep: they come by another task."""
 
 Row = Mapping[str, Any]
 
@@ -43,9 +48,33 @@ class Entry:
     run: Row = field(default_factory=dict)
     """Columns of the claim's run to set: where it stands, its lease."""
 
+    @property
+    def is_patient(self) -> bool:
+        return False
+
+    def taken(self) -> "Entry":
+        return self
+
+
+class Source(Protocol):
+    """Something that is to be stored and that grows until it is."""
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether nobody waits for it: then it is stored some milliseconds later, with something else."""
+
+    def taken(self) -> Entry:
+        """All that is there; called once, when its transaction begins."""
+
 
 @dataclass(frozen=True)
 class _Waiting:
+    source: Source
+    done: "asyncio.Future[None]"
+
+
+@dataclass(frozen=True)
+class _Taken:
     entry: Entry
     done: "asyncio.Future[None]"
 
@@ -53,7 +82,7 @@ class _Waiting:
 class GroupCommit:
     """Stores entries. One a process, for then many runs share a transaction; several are as right.
 
-    An entry that comes alone is stored at once; those that come during a transaction are stored together in the next.
+    A checkpoint that comes alone is stored at once; what comes during a transaction is stored together in the next.
     """
 
     def __init__(self, database: Database) -> None:
@@ -74,40 +103,56 @@ class GroupCommit:
             self._wake.set()
             await writer
 
-    async def store(self, entry: Entry) -> None:
-        """Returns when the entry is committed. A caller that is cancelled leaves it to be stored all the same.
+    async def store(self, source: Source) -> None:
+        """Returns when what was there is committed. A caller that is cancelled leaves it to be stored all the same.
 
         Raises:
-            Fenced: the claim's epoch is over; nothing of the entry is stored.
-            CheckpointConflict: another checkpoint follows the same parent; nothing of the entry is stored.
+            Fenced: the claim's epoch is over; nothing of it is stored.
+            CheckpointConflict: another checkpoint follows the same parent; nothing of it is stored.
         """
         if self._closing:
             raise ShuttingDown()
-        waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(source, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wake.set()
         await waiting.done
 
+    def look(self) -> None:
+        """Look again whether the sources are patient."""
+        self._wake.set()
+
     async def _write(self) -> None:
         while self._waiting or not self._closing:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._checkpoint_joins()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_ENTRIES], self._waiting[MAX_ENTRIES:]
-                await self._commit(batch)
+            if not self._waiting:
+                await self._wait()
+                continue
+            await self._company()
+            batch, self._waiting = self._waiting[:MAX_ENTRIES], self._waiting[MAX_ENTRIES:]
+            await self._commit([_Taken(waiting.source.taken(), waiting.done) for waiting in batch])
 
-    async def _checkpoint_joins(self) -> None:
+    async def _company(self) -> None:
+        """Let what nobody waits for be joined by the checkpoint of its superstep."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while all(waiting.source.is_patient for waiting in self._waiting) and not self._closing:
+                    await self._wait()
         for _ in range(TURNS):
-            if any(waiting.entry.checkpoint for waiting in self._waiting):
-                return
+            if any(isinstance(waiting.source, Entry) and waiting.source.checkpoint for waiting in self._waiting):
+                break
+            await asyncio.sleep(0)
+        for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _wait(self) -> None:
+        """Until something else comes."""
+        self._wake.clear()
+        await self._wake.wait()
+
+    async def _commit(self, batch: Sequence[_Taken]) -> None:
         """Store a batch, however long the database needs to come back: to store the same rows again changes nothing."""
         while True:
             try:
-                outcomes = await self._transaction([waiting.entry for waiting in batch])
+                outcomes = await self._transaction([taken.entry for taken in batch])
             except DependencyError as error:
                 log.warning("checkpoints wait", entries=len(batch), reason=error.reason)
                 if self._closing:
@@ -118,12 +163,12 @@ class GroupCommit:
             else:
                 return _settle(batch, outcomes)
 
-    async def _commit_singly(self, batch: Sequence[_Waiting], error: Exception) -> None:
+    async def _commit_singly(self, batch: Sequence[_Taken], error: Exception) -> None:
         """What cannot be stored fails its own writer and nobody else."""
         if len(batch) == 1:
             return _settle(batch, [error])
-        for waiting in batch:
-            await self._commit([waiting])
+        for taken in batch:
+            await self._commit([taken])
         return None
 
     async def _transaction(self, entries: Sequence[Entry]) -> list[Exception | None]:
@@ -177,14 +222,14 @@ class GroupCommit:
                 await connection.execute(update.values(entry.run))
 
 
-def _settle(batch: Sequence[_Waiting], outcomes: Sequence[Exception | None]) -> None:
-    for waiting, error in zip(batch, outcomes, strict=True):
-        if waiting.done.done():  # whoever waited was cancelled
+def _settle(batch: Sequence[_Taken], outcomes: Sequence[Exception | None]) -> None:
+    for taken, error in zip(batch, outcomes, strict=True):
+        if taken.done.done():  # whoever waited was cancelled
             continue
         if error is None:
-            waiting.done.set_result(None)
+            taken.done.set_result(None)
         else:
-            waiting.done.set_exception(error)
+            taken.done.set_exception(error)
 
 
 def _key(row: Row) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, commit
+from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, commit
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.contract.checkpoints import kit
@@ -175,3 +175,44 @@ async def test_two_writers_of_two_processes_do_not_end_in_a_deadlock(saver: LogS
     assert sum(isinstance(outcome, dict) for outcome in outcomes) == 10
     async with database.read() as connection:
         assert (await connection.execute(sa.text("SELECT count(*) FROM checkpoints"))).scalar_one() == 20
+
+
+class Growing:
+    """Numbers on the way to the database, as a run's journal has events."""
+
+    def __init__(self) -> None:
+        self.is_patient, self.numbers = True, [1]
+        self.stored: list[int] = []
+
+    def taken(self) -> Entry:
+        self.stored, self.numbers = self.numbers, []
+        return Entry()
+
+
+async def test_what_is_patient_goes_with_the_next_checkpoint(
+    commits: GroupCommit, saver: LogSaver, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And takes along what has come until then."""
+    monkeypatch.setattr(commit, "PATIENCE_SECONDS", 60)
+    source = Growing()
+    storing = asyncio.create_task(commits.store(source))
+    await turns()
+    source.numbers.append(2)
+    assert gate.transactions == 0
+    await asyncio.gather(storing, kit.put(saver, T, value=1))
+    assert (source.stored, gate.transactions) == ([1, 2], 1)
+
+
+async def test_patience_has_an_end(commits: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that is no longer patient is stored at once, and one that is, after a while."""
+    source = Growing()
+    async with asyncio.timeout(1):
+        await commits.store(source)
+    monkeypatch.setattr(commit, "PATIENCE_SECONDS", 60)
+    storing = asyncio.create_task(commits.store(source))
+    await turns()
+    assert not storing.done()
+    source.is_patient = False
+    commits.look()
+    async with asyncio.timeout(1):
+        await storing
