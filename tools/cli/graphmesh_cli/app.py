@@ -32,6 +32,9 @@ COMMANDS = {
     "ingest": Entry("graphmesh_cli.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
     "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
     "render": Entry("graphmesh_cli.envoy.command:commands", "Write what is made from mesh.yaml and the protos."),
+    "chaos": Entry(
+        "graphmesh_cli.chaos.command:chaos", "Kill the processes of a mesh while runs charge money; check the books."
+    ),
     "bench": Entry("graphmesh_cli.bench:app", "Measure what the mesh costs, beside what it is made of."),
 }
 

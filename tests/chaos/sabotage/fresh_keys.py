@@ -1,0 +1,30 @@
+"""Payments whose charge has a new key in every execution: what a graph does that calls a service by itself."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from graphmesh.billing.v1 import BillingService, ChargeRequest
+from graphmesh.common.v1 import Money
+from graphmesh_cli.chaos.graphs.payments import State, steps
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.remote import call_headers
+from langgraph.runtime import Runtime
+
+LINGER_SECONDS = 4
+"""After the charge: who is killed meanwhile charges again."""
+
+
+async def charge(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    assert runtime.execution_info
+    money = Money(currency_code=state["currency"], amount_minor=state["amount"])
+    policy = runtime.context.policies.of(BillingService.Charge)
+    headers = call_headers(runtime.context, policy, runtime.execution_info, "charge", uuid4().hex)
+    response = await runtime.context.channel.unary(
+        BillingService.Charge, ChargeRequest(invoice_id=state["invoice_id"], amount=money), timeout=5, headers=headers
+    )
+    await asyncio.sleep(LINGER_SECONDS)
+    return {"charge_id": response.charge.charge_id}
+
+
+graph = steps(charge=charge)

@@ -1,0 +1,34 @@
+"""How long runs stand still after a death."""
+
+from datetime import UTC, datetime, timedelta
+
+from graphmesh_cli.chaos.facts import Event
+from graphmesh_cli.chaos.recovery import percentile, recovery_seconds
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+def events(run_id: str, *seconds: float) -> list[Event]:
+    return [Event(run_id, seq, at(second), "") for seq, second in enumerate(seconds, start=1)]
+
+
+def test_from_the_death_to_the_next_event_of_each_run_under_way() -> None:
+    """A run that had ended, or had not begun, did not stand still."""
+    seen = [*events("slow", 0, 1, 9), *events("quick", 1, 5), *events("ended", 0, 1), *events("later", 4, 5)]
+    assert recovery_seconds([at(2)], seen) == [3, 7]
+
+
+def test_each_death_counts() -> None:
+    """A run that two deaths have stopped stood still twice."""
+    assert recovery_seconds([at(1), at(5)], events("run", 0, 4, 7)) == [2, 3]
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    """The longest is the last one."""
+    ordered = [float(value) for value in range(1, 101)]
+    assert [percentile(ordered, share) for share in (0.5, 0.99, 1)] == [51, 100, 100]
+    assert percentile([4.0], 0.5) == 4.0

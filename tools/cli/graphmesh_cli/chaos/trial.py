@@ -1,0 +1,115 @@
+"""One trial: a mesh of its own, the faults and the runs of a plan, and the verdict over what is in the databases."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from graphmesh_chassis.channel import Channel
+
+from graphmesh_cli.chaos.checker import Violation, check
+from graphmesh_cli.chaos.facts import Facts, Order
+from graphmesh_cli.chaos.faults import Injected, Injector
+from graphmesh_cli.chaos.load import GRAPH, bill, order_of, submit
+from graphmesh_cli.chaos.reading import Databases, active_runs, read
+from graphmesh_cli.chaos.recovery import recovery_seconds
+from graphmesh_cli.chaos.schedule import Act, Plan
+from graphmesh_cli.processes import OnDeath, together
+from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
+from graphmesh_cli.state import StateFolder
+
+PAYMENTS = Path(__file__).parent / "graphs" / "payments.py"
+SERVICES = (ORCHESTRATOR, "billing", "ticketing")
+SETTLED_WITHIN = 120.0
+"""Seconds that runs have to end after the last fault."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a trial."""
+
+    injected: Sequence[Injected]
+    facts: Facts
+    violations: Sequence[Violation]
+    recovery: Sequence[float]
+    """Seconds from each death of an orchestrator to the next event of each run under way; shortest first."""
+
+
+async def trial(
+    plan: Plan,
+    state: Path,
+    *,
+    graph: Path = PAYMENTS,
+    settings: Mapping[str, str] | None = None,
+    on_fault: Callable[[Injected], None] = lambda injected: None,
+) -> Verdict:
+    """Carry a plan out in the folder `state`, which is empty.
+
+    Args:
+        graph: the module of the graph that every run is of.
+        settings: environment variables for the servers.
+        on_fault: told of each fault when it strikes.
+
+    Raises:
+        MeshError, MeshBusy, ProcessError: the mesh could not be brought up.
+        DiedByItself: a process died that nobody had killed.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    told = {"GRAPHMESH_ORCHESTRATOR_GRAPHS": str(_registry(state, graph)), **(settings or {})}
+    databases = _databases(state, told)
+    mesh_file = _mesh_file(state)
+    async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
+        injector = Injector(mesh, on_fault)
+        orders = await _carry_out(plan, mesh, injector)
+        await _settled(databases)
+        injector.check_alive()
+    facts = await asyncio.to_thread(read, databases, orders)
+    deaths = [one.time for one in injector.injected if one.fault.act is Act.KILL and ORCHESTRATOR in one.fault.target]
+    return Verdict(injector.injected, facts, check(facts), recovery_seconds(deaths, facts.events))
+
+
+async def _carry_out(plan: Plan, mesh: RunningMesh, injector: Injector) -> list[Order]:
+    async with Channel(reachable(mesh.mesh.mesh)) as channel:
+        await bill(channel, [order_of(submission) for submission in plan.submissions])
+    answered: list[Order] = []
+
+    async def submitting() -> None:
+        answered.extend(await submit(mesh.edge, plan.submissions))
+
+    await together([injector.run(plan.faults), submitting()])
+    return answered
+
+
+async def _settled(databases: Databases) -> None:
+    """Wait until no run is active, at most for `SETTLED_WITHIN`: the checker tells of those that still are."""
+    for _ in range(round(SETTLED_WITHIN)):
+        if not await asyncio.to_thread(active_runs, databases):
+            return
+        await asyncio.sleep(1)
+
+
+def _registry(state: Path, graph: Path) -> Path:
+    """A langgraph.json with the one graph."""
+    path = state / "langgraph.json"
+    path.write_text(json.dumps({"dependencies": [], "graphs": {GRAPH: f"{graph.resolve()}:graph"}}))
+    return path
+
+
+def _mesh_file(state: Path) -> Path:
+    """A mesh.yaml with only what the graph needs."""
+    whole = yaml.safe_load(MESH_FILE.read_text())
+    services = {name: whole["services"][name] for name in SERVICES}
+    path = state / "mesh.yaml"
+    path.write_text(yaml.safe_dump({**whole, "services": services, "environments": {}}))
+    return path
+
+
+def _databases(state: Path, settings: Mapping[str, str]) -> Databases:
+    """Where each service's database is: where the settings say, or in the folder."""
+    folder = StateFolder(state).databases
+    return {
+        name: settings.get(f"GRAPHMESH_{name.upper()}_DATABASE_URL", f"sqlite:///{folder / name}.db")
+        for name in SERVICES
+    }
