@@ -135,6 +135,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             offset = (rows[-1].stamp, rows[-1].checkpoint_id)
 
     async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread. No run is active on it."""
         async with self._database.transaction() as connection:
             await upkeep.delete_threads(connection, [thread_id])
         self._forget({thread_id})

@@ -129,10 +129,15 @@ async def test_delta_channels_are_rebuilt(saver: LogSaver, fresh: LogSaver) -> N
     assert (await kit.chain(fresh, kit.Delta).aget_state(T)).values["log"] == expected
 
 
-async def test_pruning_keeps_what_delta_channels_are_rebuilt_from(saver: LogSaver, fresh: LogSaver) -> None:
+@pytest.mark.parametrize("updates", range(8))
+async def test_pruning_keeps_what_delta_channels_are_rebuilt_from(
+    saver: LogSaver, fresh: LogSaver, updates: int
+) -> None:
+    """However many updates there are since the last snapshot."""
     graph = kit.chain(saver, kit.Delta)
-    for turn in range(4):
-        await graph.ainvoke({"log": [f"{turn}"]}, T, durability="sync")
+    await graph.ainvoke({"log": ["begin"]}, T, durability="sync")
+    for number in range(updates):
+        await graph.aupdate_state(T, {"log": [f"{number}"]})
     before = (await graph.aget_state(T)).values
     stored = len(await history(graph))
     await saver.aprune(["t"])
