@@ -4,6 +4,7 @@ import asyncio
 import random
 import shutil
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
+from graphmesh_cli.chaos.databases import in_folder, on_postgres
 from graphmesh_cli.chaos.faults import DiedByItself, Injected
 from graphmesh_cli.chaos.recovery import percentile
-from graphmesh_cli.chaos.schedule import plan
+from graphmesh_cli.chaos.schedule import Plan, plan
 from graphmesh_cli.chaos.trial import Verdict, trial
 from graphmesh_cli.mesh import MeshError
 from graphmesh_cli.processes import ProcessError
@@ -28,6 +30,7 @@ def chaos(
     runs: Annotated[int, typer.Option(min=1, max=99_999, help="Runs that are asked for.")] = 60,
     seconds: Annotated[float, typer.Option(min=1, help="Over how long the faults are spread.")] = 60,
     kills: Annotated[int | None, typer.Option(min=0, help="Faults; without it one in 5 seconds.")] = None,
+    orchestrators: Annotated[int, typer.Option(min=1, max=8, help="Processes; several share a PostgreSQL.")] = 1,
     state: Annotated[Path, typer.Option(help="The trial's folder; emptied at its beginning.")] = STATE,
 ) -> None:
     """Kill and freeze the processes of a mesh while runs charge money, then check the books.
@@ -40,17 +43,27 @@ def chaos(
     faults = round(seconds / SECONDS_A_FAULT) if kills is None else kills
     console.print(Rule(f"Seed {seed}: {runs} runs, {faults} faults within {seconds:g} s"))
     shutil.rmtree(state, ignore_errors=True)
-    carried_out = trial(
-        plan(seed, runs=runs, seconds=seconds, faults=faults), state, on_fault=lambda one: _fault(console, one)
-    )
+    planned = plan(seed, runs=runs, seconds=seconds, faults=faults, orchestrators=orchestrators)
     try:
-        verdict = asyncio.run(carried_out)
+        verdict = asyncio.run(_carried_out(planned, state, orchestrators, console))
     except (ProcessError, MeshError, MeshBusy, DiedByItself) as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
     _report(console, verdict, seed)
     if verdict.violations:
         raise typer.Exit(1)
+
+
+async def _carried_out(plan: Plan, state: Path, orchestrators: int, console: Console) -> Verdict:
+    async with AsyncExitStack() as stack:
+        databases = await stack.enter_async_context(on_postgres()) if orchestrators > 1 else in_folder(state)
+        return await trial(
+            plan,
+            state,
+            orchestrators=orchestrators,
+            databases=databases,
+            on_fault=lambda injected: _fault(console, injected),
+        )
 
 
 def _fault(console: Console, injected: Injected) -> None:
@@ -71,7 +84,7 @@ def _report(console: Console, verdict: Verdict, seed: int) -> None:
     for violation in verdict.violations:
         console.print(f"  ✗ {violation}", style="red", markup=False)
     if verdict.violations:
-        console.print(f"  {len(verdict.violations)} violations; again: graphmesh chaos --seed {seed}", style="bold red")
+        console.print(f"  {len(verdict.violations)} violations; the same faults again: --seed {seed}", style="bold red")
     else:
         console.print("  ✓ every invariant holds", style="bold green")
 

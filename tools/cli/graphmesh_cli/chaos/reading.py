@@ -8,10 +8,8 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 from sqlalchemy.engine import make_url
 
+from graphmesh_cli.chaos.databases import Databases
 from graphmesh_cli.chaos.facts import ACTIVE, Charge, Effect, Epoch, Event, Facts, Invoice, Order, Posting, Run, Ticket
-
-Databases = Mapping[str, str]
-"""The SQLAlchemy URL of each service's database."""
 
 RUNS = sa.table(
     "runs",

@@ -10,18 +10,19 @@ import yaml
 from graphmesh_chassis.channel import Channel
 
 from graphmesh_cli.chaos.checker import Violation, check
+from graphmesh_cli.chaos.databases import SERVICES, Databases, in_folder, settings_of
 from graphmesh_cli.chaos.facts import Facts, Order
 from graphmesh_cli.chaos.faults import Injected, Injector
 from graphmesh_cli.chaos.load import GRAPH, bill, order_of, submit
-from graphmesh_cli.chaos.reading import Databases, active_runs, read
+from graphmesh_cli.chaos.reading import active_runs, read
 from graphmesh_cli.chaos.recovery import recovery_seconds
 from graphmesh_cli.chaos.schedule import Act, Plan
 from graphmesh_cli.processes import OnDeath, together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
-from graphmesh_cli.state import StateFolder
 
+GRAPHS = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
+"""The setting that names the registry."""
 PAYMENTS = Path(__file__).parent / "graphs" / "payments.py"
-SERVICES = (ORCHESTRATOR, "billing", "ticketing")
 SETTLED_WITHIN = 120.0
 """Seconds that runs have to end after the last fault."""
 
@@ -41,6 +42,8 @@ async def trial(
     plan: Plan,
     state: Path,
     *,
+    orchestrators: int = 1,
+    databases: Databases | None = None,
     graph: Path = PAYMENTS,
     settings: Mapping[str, str] | None = None,
     on_fault: Callable[[Injected], None] = lambda injected: None,
@@ -48,6 +51,8 @@ async def trial(
     """Carry a plan out in the folder `state`, which is empty.
 
     Args:
+        orchestrators: processes that execute runs; several need `databases` on PostgreSQL.
+        databases: where the services are to keep their rows; without it, in SQLite files in `state`.
         graph: the module of the graph that every run is of.
         settings: environment variables for the servers.
         on_fault: told of each fault when it strikes.
@@ -57,9 +62,9 @@ async def trial(
         DiedByItself: a process died that nobody had killed.
     """
     state.mkdir(parents=True, exist_ok=True)
-    told = {"GRAPHMESH_ORCHESTRATOR_GRAPHS": str(_registry(state, graph)), **(settings or {})}
-    databases = _databases(state, told)
-    mesh_file = _mesh_file(state)
+    databases = databases or in_folder(state)
+    told = {GRAPHS: str(_registry(state, graph)), **settings_of(databases), **(settings or {})}
+    mesh_file = _mesh_file(state, orchestrators)
     async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
         injector = Injector(mesh, on_fault)
         orders = await _carry_out(plan, mesh, injector)
@@ -97,19 +102,11 @@ def _registry(state: Path, graph: Path) -> Path:
     return path
 
 
-def _mesh_file(state: Path) -> Path:
+def _mesh_file(state: Path, orchestrators: int) -> Path:
     """A mesh.yaml with only what the graph needs."""
     whole = yaml.safe_load(MESH_FILE.read_text())
     services = {name: whole["services"][name] for name in SERVICES}
+    services[ORCHESTRATOR] = {**services[ORCHESTRATOR], "replicas": orchestrators}
     path = state / "mesh.yaml"
     path.write_text(yaml.safe_dump({**whole, "services": services, "environments": {}}))
     return path
-
-
-def _databases(state: Path, settings: Mapping[str, str]) -> Databases:
-    """Where each service's database is: where the settings say, or in the folder."""
-    folder = StateFolder(state).databases
-    return {
-        name: settings.get(f"GRAPHMESH_{name.upper()}_DATABASE_URL", f"sqlite:///{folder / name}.db")
-        for name in SERVICES
-    }
