@@ -81,10 +81,11 @@ class Executor:
 
     def begin(self, run: Run) -> None:
         """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint."""
+        self.lost(run.run_id, run.epoch - 1)
         executing = _Executing(run, RunControl())
         executing.task = asyncio.create_task(self._execute(executing), name=f"run {run.run_id}")
         self._executing[run.run_id] = executing
-        executing.task.add_done_callback(lambda _: self._executing.pop(run.run_id, None))
+        executing.task.add_done_callback(lambda _: self._forget(executing))
         if run.cancel_reason:
             self.cancel(run.run_id, run.cancel_reason)
 
@@ -95,9 +96,11 @@ class Executor:
             executing.cancel_reason = reason
             executing.task.cancel()
 
-    def lost(self, run_id: str) -> None:
-        """Stop executing a run whose lease is another's."""
-        if executing := self._executing.get(run_id):
+    def lost(self, run_id: str, epoch: int) -> None:
+        """Stop executing a run in an epoch that is over, also where this worker itself, paused past its lease, has
+        claimed its own run again: the execution of the next epoch goes on."""
+        executing = self._executing.get(run_id)
+        if executing and executing.run.epoch <= epoch:
             log.warning("lease lost", run=run_id, epoch=executing.run.epoch)
             executing.task.cancel()
 
@@ -115,6 +118,11 @@ class Executor:
         with contextlib.suppress(DependencyError):  # not released, they are taken when their leases have run out
             await self._leases.release(held)
         self._notices.close()
+
+    def _forget(self, executing: "_Executing") -> None:
+        """It has ended. Another execution of the same run may have taken its place."""
+        if self._executing.get(executing.run.run_id) is executing:
+            del self._executing[executing.run.run_id]
 
     async def _execute(self, executing: "_Executing") -> None:
         set_current(None)  # the run outlives the call that created it, and so its deadline

@@ -43,14 +43,14 @@ class Heartbeat:
         database: Callable[[], AbstractAsyncContextManager[Database]],
         worker: Worker,
         held: Callable[[], Mapping[str, int]],
-        lost: Callable[[str], None],
+        lost: Callable[[str, int], None],
         cancelled: Callable[[str, str], None],
     ) -> None:
         """
         Args:
             database: opens a database for the thread.
             held: the epochs of the runs that the worker holds; called in the thread.
-            lost: told of each run whose lease is another's; called in the event loop of the `async with`.
+            lost: told of each run and epoch that is over; called in the event loop of the `async with`.
             cancelled: told of each run that is to be ended, and why; called there too, until the run is no more held.
         """
         self._open, self._worker, self._held, self._lost, self._cancelled = database, worker, held, lost, cancelled
@@ -83,7 +83,7 @@ class Heartbeat:
             log.warning("leases not renewed", runs=len(held), reason=error.reason)
             return
         for run_id in held.keys() - kept.keys():
-            self._loop.call_soon_threadsafe(self._lost, run_id)
+            self._loop.call_soon_threadsafe(self._lost, run_id, held[run_id])
         for run_id, reason in kept.items():
             if reason:
                 self._loop.call_soon_threadsafe(self._cancelled, run_id, reason)

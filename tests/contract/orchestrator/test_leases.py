@@ -52,6 +52,10 @@ async def commits(database: Database) -> AsyncIterator[GroupCommit]:
         yield commits
 
 
+def nothing_lost(run_id: str, epoch: int) -> None:
+    pytest.fail(f"nobody has taken {run_id} of epoch {epoch}")
+
+
 def no_cancellation(run_id: str, reason: str) -> None:
     pytest.fail(f"nobody asked for {run_id} to be cancelled")
 
@@ -147,24 +151,26 @@ async def test_a_batch_whose_commit_was_not_heard_of_can_come_again(database: Da
 async def test_a_blocked_event_loop_keeps_its_leases(database: Database, url: str) -> None:
     """The heartbeat has a thread of its own: a node that computes for longer than a lease loses nothing."""
     run = await held_by(database, "one")
-    lost: list[str] = []
     held = {run.run_id: run.epoch}
-    async with Heartbeat(lambda: open_database(url), Worker("one"), lambda: held, lost.append, no_cancellation):
+    async with Heartbeat(lambda: open_database(url), Worker("one"), lambda: held, nothing_lost, no_cancellation):
         threading.Event().wait(LEASE_SECONDS + 1)
         assert await SqlLeases(database, "two").claim(["pay"], 1) == []
-    assert lost == []
 
 
 async def test_a_worker_hears_of_a_lost_lease(database: Database, url: str) -> None:
-    """The heartbeat names the run that another worker has taken."""
+    """The heartbeat names the run that another worker has taken, and the epoch that is over."""
     run = await held_by(database, "one")
     await expire(database)
     await SqlLeases(database, "two").claim(["pay"], 1)
-    lost: asyncio.Queue[str] = asyncio.Queue()
+    lost: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
     async with (
         Heartbeat(
-            lambda: open_database(url), Worker("one"), lambda: {run.run_id: run.epoch}, lost.put_nowait, no_cancellation
+            lambda: open_database(url),
+            Worker("one"),
+            lambda: {run.run_id: run.epoch},
+            lambda *epoch: lost.put_nowait(epoch),
+            no_cancellation,
         ),
         asyncio.timeout(10),
     ):
-        assert await lost.get() == run.run_id
+        assert await lost.get() == (run.run_id, run.epoch)

@@ -1,0 +1,73 @@
+"""A worker that was paused past its lease claims its own run again, before it knows that it has lost it (C2)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.database import Database, open_database
+from graphmesh_orchestrator.__main__ import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.context import Policies
+from graphmesh_orchestrator.executor import Executor
+from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.journal import Notices
+from graphmesh_orchestrator.leases import Worker
+from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs import Run
+from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+
+NOW = datetime.now(UTC)
+WORKER = Worker()
+RUN = Run(
+    *("run_1", "acme", "local", "th_1", "slow", {"invoice_id": "INV-1", "amount": 1}),
+    *(NOW, NOW + timedelta(hours=1)),
+    recursion_limit=25,
+)
+
+
+@asynccontextmanager
+async def executing(database: Database, folder: Path) -> AsyncIterator[Executor]:
+    """An executor of slow runs, with nobody who claims or renews."""
+    registry = folder / "langgraph.json"
+    registry.write_text(json.dumps({"graphs": {"slow": f"{Path(__file__).with_name('graphs.py')}:slow"}}))
+    async with GroupCommit(database).running() as commits, Channel("127.0.0.1:1") as nowhere:
+        graphs, leases = Registry.load(registry, LogSaver(database, commits)), SqlLeases(database, WORKER.name)
+        executor = Executor(WORKER, SqlRuns(database), commits, leases, graphs, nowhere, Policies(), Notices())
+        yield executor
+        await executor.drain(0)
+
+
+async def claimed_again(database: Database) -> Run:
+    """The run, after its lease has run out."""
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(runs).values(lease_expires=0))
+    [run] = await SqlLeases(database, WORKER.name).claim(["slow"], 1)
+    return run
+
+
+def executions() -> int:
+    """How many tasks execute the run."""
+    return sum(task.get_name() == f"run {RUN.run_id}" for task in asyncio.all_tasks())
+
+
+async def test_what_ends_is_the_epoch_that_is_over(tmp_path: Path) -> None:
+    """The execution of the new epoch goes on and is held, whatever is still heard of the old one."""
+    async with (
+        open_database(f"sqlite+aiosqlite:///{tmp_path}/runs.db", MIGRATIONS) as database,
+        executing(database, tmp_path) as executor,
+    ):
+        first = await executor.add(RUN)
+        again = await claimed_again(database)
+        executor.begin(again)
+        assert executions() == 2
+        executor.lost(first.run_id, first.epoch)
+        async with asyncio.timeout(10):
+            while executions() == 2:
+                await asyncio.sleep(0.02)
+        assert executor.held == {again.run_id: 2}
+        assert executions() == 1
