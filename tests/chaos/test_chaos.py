@@ -1,29 +1,17 @@
-"""A short trial: processes are killed and frozen while runs charge money and open tickets (C1, C2, C3, E1, E2)."""
+"""Short trials: processes are killed and frozen while runs charge money and open tickets (C1, C2, C3, E1, E2)."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from graphmesh_cli.chaos.schedule import Act, plan
-from graphmesh_cli.chaos.trial import trial
+from graphmesh_cli.backends import Postgres
+from graphmesh_cli.chaos.databases import SERVICES
+from graphmesh_cli.chaos.schedule import Act, Plan, plan
+from graphmesh_cli.chaos.trial import Verdict, trial
 
 pytestmark = pytest.mark.timeout(300)
 
-SEED = 335
-RUNS = 32
-
-
-async def test_whatever_dies_every_run_charges_once(tmp_path: Path) -> None:
-    """All processes of the mesh die at least once, the orchestrator also outlives its lease: nothing is lost or done
-    twice, and runs go on."""
-    planned = plan(SEED, runs=RUNS, seconds=18, faults=7)
-    struck = {(fault.target, fault.act) for fault in planned.faults}
-    assert struck >= STRUCK
-    verdict = await trial(planned, tmp_path)
-    assert verdict.violations == []
-    assert len(verdict.facts.runs) == len(verdict.facts.charges) == len(verdict.facts.tickets) == RUNS
-    assert verdict.recovery
-
-
+RUNS, SECONDS, FAULTS = 32, 18, 7
 STRUCK = {
     ("orchestrator", Act.KILL),
     ("orchestrator", Act.FREEZE),
@@ -31,3 +19,32 @@ STRUCK = {
     ("ticketing", Act.KILL),
     ("envoy", Act.KILL),
 }
+"""What each trial has in it: all processes die, and an orchestrator outlives its lease."""
+
+
+def planned(seed: int, orchestrators: int) -> Plan:
+    made = plan(seed, runs=RUNS, seconds=SECONDS, faults=FAULTS, orchestrators=orchestrators)
+    assert {(fault.target.partition("-")[0], fault.act) for fault in made.faults} >= STRUCK
+    return made
+
+
+def assert_sound(verdict: Verdict) -> None:
+    """All runs ended well, nothing was lost or done twice, and runs had to be taken over."""
+    assert verdict.violations == []
+    assert len(verdict.facts.runs) == len(verdict.facts.charges) == len(verdict.facts.tickets) == RUNS
+    assert max(run.epoch for run in verdict.facts.runs) > 1
+
+
+async def test_one_orchestrator_on_sqlite(tmp_path: Path) -> None:
+    """What dies is started again and goes on with its runs."""
+    verdict = await trial(planned(335, 1), tmp_path)
+    assert_sound(verdict)
+    assert verdict.recovery
+
+
+async def test_two_orchestrators_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
+    """The one goes on with the runs of the other, which changes nothing when it is back."""
+    async with AsyncExitStack() as stack:
+        databases = {name: await stack.enter_async_context(postgres.database()) for name in SERVICES}
+        verdict = await trial(planned(7582, 2), tmp_path, orchestrators=2, databases=databases)
+    assert_sound(verdict)

@@ -1,0 +1,36 @@
+"""`graphmesh chaos` as people call it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from graphmesh_cli.app import app
+from typer.testing import CliRunner
+
+pytestmark = pytest.mark.timeout(300)
+
+SABOTAGE = Path(__file__).parent / "sabotage"
+
+
+def chaos(state: Path, **environment: str) -> tuple[int, str]:
+    """The exit code and the output of a trial without faults."""
+    arguments = ["--seed", "7", "--runs", "2", "--seconds", "1", "--kills", "0", "--state", str(state)]
+    done = CliRunner().invoke(app, ["chaos", *arguments], env=environment)
+    return done.exit_code, done.output
+
+
+def test_a_sound_mesh(tmp_path: Path) -> None:
+    """The verdict and exit code 0; the seed is told."""
+    code, output = chaos(tmp_path / "state")
+    assert code == 0, output
+    assert "Seed 7" in output
+    assert "every invariant holds" in output
+
+
+def test_a_violation(tmp_path: Path) -> None:
+    """Each violation, how to repeat it, and exit code 1."""
+    path = os.pathsep.join(filter(None, [str(SABOTAGE / "forgetful_billing"), os.environ.get("PYTHONPATH", "")]))
+    code, output = chaos(tmp_path / "state", PYTHONPATH=path)
+    assert code == 1, output
+    assert "effects_are_recorded" in output
+    assert "--seed 7" in output
