@@ -51,7 +51,7 @@ class SqlLeases:
         """
         if not held:
             return {}
-        mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
+        mine = _locked(held)
         renewed = sa.update(runs).where(ACTIVE, mine).values(lease_expires=seconds_now() + LEASE_SECONDS)
         async with self._database.transaction() as connection:
             kept = await connection.execute(renewed.returning(runs.c.run_id, runs.c.cancel_reason))
@@ -61,6 +61,12 @@ class SqlLeases:
         """Give runs back, for any worker to take at once."""
         if not held:
             return
-        mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
         async with self._database.transaction() as connection:
-            await connection.execute(sa.update(runs).where(ACTIVE, mine).values(lease_expires=0))
+            await connection.execute(sa.update(runs).where(ACTIVE, _locked(held)).values(lease_expires=0))
+
+
+def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
+    """Those of the runs whose epochs these are, locked in the order in which the group commit locks them."""
+    mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
+    locked = sa.select(runs.c.run_id).where(mine).order_by(runs.c.run_id).with_for_update(key_share=True).cte("locked")
+    return runs.c.run_id.in_(sa.select(locked.c.run_id))

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
-from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, commit
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, commit
+from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs_sql import runs
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.contract.checkpoints import kit
@@ -216,3 +219,20 @@ async def test_patience_has_an_end(commits: GroupCommit, monkeypatch: pytest.Mon
     commits.look()
     async with asyncio.timeout(1):
         await storing
+
+
+async def test_heartbeats_and_commits_do_not_end_in_a_deadlock(commits: GroupCommit, database: Database) -> None:
+    """Both lock the rows of many runs, and in the same order: nobody has to be tried again."""
+    held = {f"r{number}": 1 for number in range(9)}
+    for run_id in reversed(held):
+        await begun(database, run_id)
+    with structlog.testing.capture_logs() as logged:
+        async with database.transaction() as connection:
+            await connection.execute(sa.update(runs).where(runs.c.run_id == "r5").values(last_seq=1))
+            renewing = asyncio.create_task(SqlLeases(database, "worker").renew(held))
+            entries = [Entry(Claim(run_id, 1), run={"last_seq": 2}) for run_id in held]
+            storing = asyncio.gather(*map(commits.store, entries))
+            await asyncio.sleep(0.3)
+        await storing
+        assert (await renewing).keys() == held.keys()
+    assert logged == []
