@@ -1,5 +1,6 @@
 """How long runs stand still after a death."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from graphmesh_cli.chaos.facts import Event
@@ -12,19 +13,25 @@ def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
 
 
-def events(run_id: str, *seconds: float) -> list[Event]:
-    return [Event(run_id, seq, at(second), "") for seq, second in enumerate(seconds, start=1)]
+def events(run_id: str, *seconds: float, begins: Sequence[float] = ()) -> list[Event]:
+    """Events at these seconds; executions begin at some of them."""
+    return [
+        Event(run_id, seq, at(second), "running" if second in begins else "")
+        for seq, second in enumerate(seconds, start=1)
+    ]
 
 
-def test_from_the_death_to_the_next_event_of_each_run_under_way() -> None:
-    """A run that had ended, or had not begun, did not stand still."""
-    seen = [*events("slow", 0, 1, 9), *events("quick", 1, 5), *events("ended", 0, 1), *events("later", 4, 5)]
-    assert recovery_seconds([at(2)], seen) == [3, 7]
+def test_from_the_death_to_the_next_execution_of_each_run_that_it_stopped() -> None:
+    """A run that had ended, had not begun, or is another orchestrator's did not stand still."""
+    slow, quick = events("slow", 0, 1, 9, begins=[0, 9]), events("quick", 1, 5, 6, begins=[1, 5])
+    ended, later = events("ended", 0, 1, begins=[0]), events("later", 4, 5, begins=[4])
+    others = events("another's", 0, 1, 3, begins=[0])
+    assert recovery_seconds([at(2)], [*slow, *quick, *ended, *later, *others]) == [3, 7]
 
 
 def test_each_death_counts() -> None:
     """A run that two deaths have stopped stood still twice."""
-    assert recovery_seconds([at(1), at(5)], events("run", 0, 4, 7)) == [2, 3]
+    assert recovery_seconds([at(1), at(5)], events("run", 0, 4, 7, begins=[0, 4, 7])) == [2, 3]
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -80,7 +80,7 @@ def _report(console: Console, verdict: Verdict, seed: int) -> None:
     console.print("  takeovers ", f"{sum(run.epoch - 1 for run in facts.runs)}")
     if waits:
         shares = ", ".join(f"{name} {percentile(waits, share):.1f} s" for name, share in PERCENTILES.items())
-        console.print("  recovery  ", f"{shares}, of {len(waits)} runs under way at an orchestrator's death")
+        console.print("  recovery  ", f"{shares}, for {len(waits)} runs that an orchestrator's death has stopped")
     for violation in verdict.violations:
         console.print(f"  ✗ {violation}", style="red", markup=False)
     if verdict.violations:

@@ -1,4 +1,4 @@
-"""How long runs stood still after the deaths of their orchestrator."""
+"""How long runs stood still after the death of their orchestrator."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -7,19 +7,22 @@ from datetime import datetime
 from graphmesh_cli.chaos.checker import grouped
 from graphmesh_cli.chaos.facts import Event
 
+BEGINS = "running"
+"""The status that each execution of a run tells first."""
+
 
 def recovery_seconds(deaths: Sequence[datetime], events: Sequence[Event]) -> list[float]:
-    """For each death and each run under way at it, the seconds until the run's next event; shortest first.
+    """For each death and each run that it has stopped, the seconds until the run goes on; shortest first.
 
-    `events` are in the order of run and seq.
+    A death has stopped the runs whose next event is that of a new execution. `events` are in the order of run and seq.
     """
-    times = [[event.time for event in of_run] for of_run in grouped(events, lambda event: event.run_id).values()]
     waits = []
-    for death in deaths:
-        for of_run in times:
-            after = bisect_right(of_run, death)
-            if 0 < after < len(of_run):
-                waits.append((of_run[after] - death).total_seconds())
+    for of_run in grouped(events, lambda event: event.run_id).values():
+        times = [event.time for event in of_run]
+        for death in deaths:
+            after = bisect_right(times, death)
+            if 0 < after < len(of_run) and of_run[after].status == BEGINS:
+                waits.append((times[after] - death).total_seconds())
     return sorted(waits)
 
 

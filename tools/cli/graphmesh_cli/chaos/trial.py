@@ -35,7 +35,7 @@ class Verdict:
     facts: Facts
     violations: Sequence[Violation]
     recovery: Sequence[float]
-    """Seconds from each death of an orchestrator to the next event of each run under way; shortest first."""
+    """Seconds for which each run stood still that the death of an orchestrator has stopped; shortest first."""
 
 
 async def trial(
