@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import aiosqlite
 from sqlalchemy import Connection, DateTime, Dialect, TypeDecorator, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -113,8 +115,9 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
     Values of statements, which are customers' data, are kept out of its error messages, and so out of logs (H5).
     `sqlite+aiosqlite:///path` makes the file and its folder; `postgresql+psycopg://…` needs the database to be there.
     """
-    engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
-    database, ending = Database(engine), _Ending.of(engine)
+    ending = _Ending()
+    engine = _sqlite(url, ending) if url.startswith("sqlite") else _postgresql(url)
+    database = Database(engine)
     try:
         if migrations is not None:
             await database.migrate(migrations)
@@ -128,11 +131,13 @@ def _postgresql(url: str) -> AsyncEngine:
     return create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True)
 
 
-def _sqlite(url: str) -> AsyncEngine:
-    path = make_url(url).database
-    if path and path != ":memory:":
+def _sqlite(url: str, ending: "_Ending") -> AsyncEngine:
+    path = make_url(url).database or ":memory:"
+    if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, hide_parameters=True)
+    engine = create_async_engine(url, hide_parameters=True, async_creator=partial(ending.connected, path))
+    dialect: Any = engine.sync_engine.dialect
+    dialect.do_terminate = ending.begin
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
@@ -154,28 +159,37 @@ def _sqlite(url: str) -> AsyncEngine:
 class _Ending:
     """The SQLite connections of cancelled tasks: each is closed by its thread when that is free.
 
-    The dialect's own way waits for it in another task, which, cancelled once more, waits for ever. Nobody waits here
-    but `open_database`, at its end: a thread must not outlive the event loop that it answers to.
+    The dialect's own way waits for it in another task, which, cancelled once more, waits for ever; and it forgets one
+    that is just being opened. Nobody waits here but `open_database`, at its end: a thread must not outlive the event
+    loop that it answers to.
     """
 
     def __init__(self) -> None:
         self._closing: set[asyncio.Future[Any]] = set()
 
-    @classmethod
-    def of(cls, engine: AsyncEngine) -> "_Ending":
-        ending, dialect = cls(), cast(Any, engine.sync_engine.dialect)
-        if dialect.name == "sqlite":
-            dialect.do_terminate = ending.begin
-        return ending
+    async def connected(self, path: str) -> aiosqlite.Connection:
+        """A new connection; closed as soon as it is open, where nobody waits for it any more."""
+        connection = aiosqlite.connect(path)
+        connection._thread.daemon = True
+        opening = asyncio.ensure_future(connection)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._watch(opening)
+            opening.add_done_callback(lambda opened: self._watch(opened.result().stop()))
+            raise
 
     def begin(self, connection: Any) -> None:
-        closing = connection.driver_connection.stop()
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._watch(connection.driver_connection.stop())
 
     async def wait(self) -> None:
-        if self._closing:
+        while self._closing:
             await asyncio.wait(self._closing)
+
+    def _watch(self, closing: asyncio.Future[Any] | None) -> None:
+        if closing is not None:
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 class translated:
