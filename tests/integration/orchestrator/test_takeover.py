@@ -43,11 +43,13 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[Executor]
 
 
 async def claimed_again(database: Database) -> Run:
-    """The run, after its lease has run out."""
-    async with database.transaction() as connection:
-        await connection.execute(sa.update(runs).values(lease_expires=0))
-    [run] = await SqlLeases(database, WORKER.name).claim(["slow"], 1)
-    return run
+    """The run, after its lease has run out; what its execution writes meanwhile renews it."""
+    claimed: list[Run] = []
+    while not claimed:
+        async with database.transaction() as connection:
+            await connection.execute(sa.update(runs).values(lease_expires=0))
+        claimed = await SqlLeases(database, WORKER.name).claim(["slow"], 1)
+    return claimed[0]
 
 
 def executions() -> int:
