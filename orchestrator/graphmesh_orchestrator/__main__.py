@@ -34,6 +34,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
     ):
         worker, notices, runs = Worker(), Notices(), SqlRuns(database)
         leases = SqlLeases(database, worker.name)
+        await leases.inherit()
         graphs = Registry.load(settings.graphs, LogSaver(database, commits))
         executor = Executor(worker, runs, commits, leases, graphs, channel, Policies(settings.tool_policies), notices)
         claiming = Claiming(leases, graphs.names, lambda: executor.room)

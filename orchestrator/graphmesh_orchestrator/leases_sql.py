@@ -70,3 +70,12 @@ def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
     mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
     locked = sa.select(runs.c.run_id).where(mine).order_by(runs.c.run_id).with_for_update(key_share=True).cte("locked")
     return runs.c.run_id.in_(sa.select(locked.c.run_id))
+
+    async def inherit(self) -> None:
+        """Free all runs, where the database is one process's own (SQLite): whoever held one has ended.
+
+        Nothing is lost if it has not: the next claim begins a new epoch.
+        """
+        if self._database.is_sqlite:
+            async with self._database.transaction() as connection:
+                await connection.execute(sa.update(runs).where(ACTIVE).values(lease_expires=0))

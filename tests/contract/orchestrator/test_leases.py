@@ -174,3 +174,11 @@ async def test_a_worker_hears_of_a_lost_lease(database: Database, url: str) -> N
         asyncio.timeout(10),
     ):
         assert await lost.get() == (run.run_id, run.epoch)
+
+
+async def test_a_process_with_a_database_of_its_own_inherits_at_once(database: Database) -> None:
+    """On SQLite nobody else can be alive: a restart does not wait for the lease. On PostgreSQL others may be."""
+    await held_by(database, "one")
+    two = SqlLeases(database, "two")
+    await two.inherit()
+    assert len(await two.claim(["pay"], 1)) == (1 if database.is_sqlite else 0)
