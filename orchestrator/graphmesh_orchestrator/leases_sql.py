@@ -64,13 +64,6 @@ class SqlLeases:
         async with self._database.transaction() as connection:
             await connection.execute(sa.update(runs).where(ACTIVE, _locked(held)).values(lease_expires=0))
 
-
-def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
-    """Those of the runs whose epochs these are, locked in the order in which the group commit locks them."""
-    mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
-    locked = sa.select(runs.c.run_id).where(mine).order_by(runs.c.run_id).with_for_update(key_share=True).cte("locked")
-    return runs.c.run_id.in_(sa.select(locked.c.run_id))
-
     async def inherit(self) -> None:
         """Free all runs, where the database is one process's own (SQLite): whoever held one has ended.
 
@@ -79,3 +72,10 @@ def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
         if self._database.is_sqlite:
             async with self._database.transaction() as connection:
                 await connection.execute(sa.update(runs).where(ACTIVE).values(lease_expires=0))
+
+
+def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
+    """Those of the runs whose epochs these are, locked in the order in which the group commit locks them."""
+    mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
+    locked = sa.select(runs.c.run_id).where(mine).order_by(runs.c.run_id).with_for_update(key_share=True).cte("locked")
+    return runs.c.run_id.in_(sa.select(locked.c.run_id))
