@@ -28,6 +28,10 @@ up: $(ENV) ## Start the mesh and keep it running until Ctrl-C
 
 ##@ Work on it
 
+.PHONY: chaos
+chaos: $(ENV) ## Kill processes of a mesh by a seed while runs charge money, and check the books
+	@$(BIN)/graphmesh chaos $(ARGS)
+
 .PHONY: env
 env: $(ENV) ## Make or update .venv
 
