@@ -1,13 +1,17 @@
 """LangGraph's checkpointer over the log."""
 
+import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from graphmesh_chassis.database import Database
+from graphmesh_chassis.errors import DatabaseUnavailable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -23,9 +27,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import upkeep
 from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.commit import RETRY_SECONDS, Entry, GroupCommit
 from graphmesh_orchestrator.checkpoints.encoding import Head, merged, numbered, pack, unpack
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger("graphmesh.checkpoints")
 
 KNOWN = 4096
 """Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
@@ -40,6 +49,21 @@ class _Parent:
     stamp: int
     versions: Mapping[str, Any]
     homes: Mapping[str, str]
+
+
+def patient(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Read however long the database needs to come back, as the group commit writes: no run ends for that."""
+
+    @wraps(read)
+    async def reading(*args: P.args, **options: P.kwargs) -> T:
+        while True:
+            try:
+                return await read(*args, **options)
+            except DatabaseUnavailable as error:
+                log.warning("a checkpoint waits to be read", reason=error.reason)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    return reading
 
 
 class LogSaver(BaseCheckpointSaver[int]):
@@ -96,6 +120,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         }
         await self._commits.store(Entry(claim=claim_of(config), writes=row))
 
+    @patient
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = Place.of(config)
         query = _visible(place).order_by(checkpoints.c.stamp.desc()).limit(1)
@@ -209,6 +234,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 stored[Place(thread_id, ns, written.checkpoint_id)].append((written.task_id, written.task_path, writes))
         return defaultdict(list, {place: merged(writes) for place, writes in stored.items()})
 
+    @patient
     async def _parent(self, origin: Place) -> _Parent:
         """What is known of a checkpoint, or is read of it; of none, and of one that is gone, nothing."""
         if origin.checkpoint_id and origin not in self._known:
