@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from graphmesh_cli.chaos.databases import in_folder, on_postgres
+from graphmesh_cli.backends import postgres
 from graphmesh_cli.chaos.faults import DiedByItself, Injected
 from graphmesh_cli.chaos.recovery import percentile
 from graphmesh_cli.chaos.schedule import Plan, plan
@@ -56,12 +56,12 @@ def chaos(
 
 async def _carried_out(plan: Plan, state: Path, orchestrators: int, console: Console) -> Verdict:
     async with AsyncExitStack() as stack:
-        databases = await stack.enter_async_context(on_postgres()) if orchestrators > 1 else in_folder(state)
+        server = await stack.enter_async_context(postgres()) if orchestrators > 1 else None
         return await trial(
             plan,
             state,
             orchestrators=orchestrators,
-            databases=databases,
+            server=server,
             on_fault=lambda injected: _fault(console, injected),
         )
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from graphmesh_cli.backends import Postgres
 from graphmesh_cli.chaos.checker import grouped
+from graphmesh_cli.chaos.databases import crash
 from graphmesh_cli.chaos.schedule import Act, Fault
 from graphmesh_cli.processes import Child, State, together
 from graphmesh_cli.running import RunningMesh
@@ -31,8 +33,8 @@ class DiedByItself(Exception):
 class Injector:
     """Injects faults into the processes of a mesh, each process' own one after the other."""
 
-    def __init__(self, mesh: RunningMesh, on_fault: Callable[[Injected], None]) -> None:
-        self._mesh, self._on_fault = mesh, on_fault
+    def __init__(self, mesh: RunningMesh, server: Postgres | None, on_fault: Callable[[Injected], None]) -> None:
+        self._mesh, self._server, self._on_fault = mesh, server, on_fault
         self.injected: list[Injected] = []
 
     async def run(self, faults: Iterable[Fault]) -> None:
@@ -49,12 +51,15 @@ class Injector:
     async def _one_by_one(self, faults: Iterable[Fault], began: float) -> None:
         for fault in sorted(faults):
             await asyncio.sleep(began + fault.at - asyncio.get_running_loop().time())
-            await self._inject(fault, self._mesh.child(fault.target))
+            self.injected.append(Injected(fault, datetime.now(UTC)))
+            self._on_fault(self.injected[-1])
+            if fault.act is not Act.CRASH:
+                await self._inject(fault, self._mesh.child(fault.target))
+            elif self._server:
+                crash(self._server)
 
     async def _inject(self, fault: Fault, child: Child) -> None:
         check_alive(child)
-        self.injected.append(Injected(fault, datetime.now(UTC)))
-        self._on_fault(self.injected[-1])
         if fault.act is Act.FREEZE:
             with frozen(child.pid):
                 await asyncio.sleep(fault.seconds)

@@ -22,6 +22,8 @@ class Act(StrEnum):
     """It dies without a word, and is started again."""
     FREEZE = "SIGSTOP"
     """It keeps its connections and does nothing, and then goes on as if nothing had been."""
+    CRASH = "crash"
+    """PostgreSQL drops all its connections and recovers by itself."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ KINDS = (
     Kind("ticketing", Act.FREEZE, (0.5, 6), weight=1),
     Kind("envoy", Act.KILL, (0.1, 2), weight=1),
 )
+WITH_POSTGRES = (*KINDS, Kind("postgres", Act.CRASH, (0, 0), weight=2))
 
 
 @dataclass(frozen=True, order=True)
@@ -81,16 +84,20 @@ class Plan:
 
 
 def plan(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Plan:
-    """The plan of a seed: `faults` within about `seconds`, and `runs` that are under way when they strike."""
+    """The plan of a seed: `faults` within about `seconds`, and `runs` that are under way when they strike.
+
+    Several orchestrators share a PostgreSQL, which is struck too.
+    """
     struck = sorted(_faults(Random(f"faults {seed}"), faults, seconds, orchestrators))
     moments = [fault.at for fault in struck] or [seconds / 2]
     return Plan(struck, sorted(_submissions(Random(f"runs {seed}"), runs, moments)))
 
 
 def _faults(random: Random, count: int, seconds: float, orchestrators: int) -> Iterator[Fault]:
+    kinds = WITH_POSTGRES if orchestrators > 1 else KINDS
     free: dict[str, float] = {}
     for at in sorted(random.uniform(LEAD, seconds) for _ in range(count)):
-        [kind] = random.choices(KINDS, [kind.weight for kind in KINDS])
+        [kind] = random.choices(kinds, [kind.weight for kind in kinds])
         target = random.choice(processes(kind.role, orchestrators))
         length = round(random.uniform(*kind.seconds), 2)
         begins = round(max(at, free.get(target, 0)), 2)

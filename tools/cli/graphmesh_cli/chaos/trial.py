@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 from graphmesh_chassis.channel import Channel
 
+from graphmesh_cli.backends import Postgres
 from graphmesh_cli.chaos.checker import Violation, check
-from graphmesh_cli.chaos.databases import SERVICES, Databases, in_folder, settings_of
+from graphmesh_cli.chaos.databases import SERVICES, Databases, databases_of, settings_of
 from graphmesh_cli.chaos.facts import Facts, Order
 from graphmesh_cli.chaos.faults import Injected, Injector
 from graphmesh_cli.chaos.load import GRAPH, bill, order_of, submit
@@ -43,7 +44,7 @@ async def trial(
     state: Path,
     *,
     orchestrators: int = 1,
-    databases: Databases | None = None,
+    server: Postgres | None = None,
     graph: Path = PAYMENTS,
     settings: Mapping[str, str] | None = None,
     on_fault: Callable[[Injected], None] = lambda injected: None,
@@ -51,8 +52,8 @@ async def trial(
     """Carry a plan out in the folder `state`, which is empty.
 
     Args:
-        orchestrators: processes that execute runs; several need `databases` on PostgreSQL.
-        databases: where the services are to keep their rows; without it, in SQLite files in `state`.
+        orchestrators: processes that execute runs; several need a `server`.
+        server: for the databases, which are SQLite files in `state` without it.
         graph: the module of the graph that every run is of.
         settings: environment variables for the servers.
         on_fault: told of each fault when it strikes.
@@ -62,15 +63,15 @@ async def trial(
         DiedByItself: a process died that nobody had killed.
     """
     state.mkdir(parents=True, exist_ok=True)
-    databases = databases or in_folder(state)
-    told = {GRAPHS: str(_registry(state, graph)), **settings_of(databases), **(settings or {})}
     mesh_file = _mesh_file(state, orchestrators)
-    async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
-        injector = Injector(mesh, on_fault)
-        orders = await _carry_out(plan, mesh, injector)
-        await _settled(databases)
-        injector.check_alive()
-    facts = await asyncio.to_thread(read, databases, orders)
+    async with databases_of(server, state) as databases:
+        told = {GRAPHS: str(_registry(state, graph)), **settings_of(databases), **(settings or {})}
+        async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
+            injector = Injector(mesh, server, on_fault)
+            orders = await _carry_out(plan, mesh, injector)
+            await _settled(databases)
+            injector.check_alive()
+        facts = await asyncio.to_thread(read, databases, orders)
     deaths = [one.time for one in injector.injected if one.fault.act is Act.KILL and ORCHESTRATOR in one.fault.target]
     return Verdict(injector.injected, facts, check(facts), recovery_seconds(deaths, facts.events))
 
