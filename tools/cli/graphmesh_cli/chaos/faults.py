@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,10 +12,12 @@ from graphmesh_cli.backends import Postgres
 from graphmesh_cli.chaos.checker import grouped
 from graphmesh_cli.chaos.databases import crash
 from graphmesh_cli.chaos.schedule import Act, Fault
-from graphmesh_cli.processes import Child, State, together
+from graphmesh_cli.processes import Child, ProcessDied, State, together
 from graphmesh_cli.running import RunningMesh
 
 POLL_SECONDS = 0.02
+RESTARTS = 3
+"""How often a process may end before it is ready."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,15 @@ class Injector:
             return
         await killed(child)
         await asyncio.sleep(fault.seconds)
-        await self._mesh.revive(fault.target)
+        await self._revive(fault.target)
+
+    async def _revive(self, name: str) -> None:
+        """Start it again, as a supervisor does: also where it ends at once, for PostgreSQL may be recovering."""
+        for _ in range(RESTARTS):
+            with suppress(ProcessDied):
+                return await self._mesh.revive(name)
+            await asyncio.sleep(1)
+        return await self._mesh.revive(name)
 
 
 def check_alive(child: Child) -> None:

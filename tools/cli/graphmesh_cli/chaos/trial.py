@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from graphmesh_chassis.channel import Channel
+from sqlalchemy.exc import OperationalError
 
 from graphmesh_cli.backends import Postgres
 from graphmesh_cli.chaos.checker import Violation, check
@@ -91,8 +93,9 @@ async def _carry_out(plan: Plan, mesh: RunningMesh, injector: Injector) -> list[
 async def _settled(databases: Databases) -> None:
     """Wait until no run is active, at most for `SETTLED_WITHIN`: the checker tells of those that still are."""
     for _ in range(round(SETTLED_WITHIN)):
-        if not await asyncio.to_thread(active_runs, databases):
-            return
+        with suppress(OperationalError):  # PostgreSQL may still recover from the last fault
+            if not await asyncio.to_thread(active_runs, databases):
+                return
         await asyncio.sleep(1)
 
 
