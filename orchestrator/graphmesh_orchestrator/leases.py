@@ -1,8 +1,8 @@
 """Leases: which worker executes a run, and until when.
 
 A run's lease has an epoch that grows with each takeover. Whoever writes for the run proves the epoch in the same
-transaction (`runs_sql.py`); services refuse effects of an epoch that is over. So a worker that was paused or cut off
-can change nothing when it comes back, and learns so (design invariant 4; C2).
+transaction (`checkpoints/commit.py`); services refuse effects of an epoch that is over. So a worker that was paused or
+cut off can change nothing when it comes back, and learns so (design invariant 4; C2).
 """
 
 import asyncio

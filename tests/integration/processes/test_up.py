@@ -132,7 +132,7 @@ async def test_edit_takes_effect_without_restart(mesh_file: Path, state: Path) -
 
 
 async def test_dead_service_can_be_revived(mesh_file: Path, state: Path) -> None:
-    """With keep-going, the rest runs on, and the dead process comes back at the same address."""
+    """When one dies the rest runs on, and the dead process comes back at the same address."""
     async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING) as running:
         model = running.child("model")
         model.kill()
