@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from graphmesh_contracts import Rpc
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.errors import DeadlineExceeded
 from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
 
@@ -67,6 +68,7 @@ class Channel:
         Raises:
             GraphmeshError: what the service answered, or what the mesh says of why it did not.
         """
+        _require_time(rpc, timeout)
         call, headers = self._callable(rpc, "unary_unary", headers)
         try:
             response: ResponseT = await call(request, timeout=timeout, metadata=headers)
@@ -78,6 +80,7 @@ class Channel:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
     ) -> tuple[ResponseT, bool]:
         """As `unary`; also whether the response is a stored one, so that this call has changed nothing."""
+        _require_time(rpc, timeout)
         make, headers = self._callable(rpc, "unary_unary", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
@@ -90,6 +93,7 @@ class Channel:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
     ) -> AsyncGenerator[ResponseT, None]:
         """Make one call whose responses are streamed. Raises as `unary` does, also between two responses."""
+        _require_time(rpc, timeout)
         make, headers = self._callable(rpc, "unary_stream", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
@@ -110,3 +114,11 @@ class Channel:
         if self._traced is not None and not traced:
             headers = (*headers, NOT_SAMPLED)
         return self._callables[key], headers
+
+
+def _require_time(rpc: Rpc[Any, Any], timeout: float | None) -> None:
+    """A call that has no time left is not sent: gRPC would race its answer against its end."""
+    if timeout is not None and timeout <= 0:
+        error = DeadlineExceeded(tool=rpc.tool)
+        error.may_have_happened = False
+        raise error

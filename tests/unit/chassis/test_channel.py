@@ -1,0 +1,30 @@
+"""Calls before they are sent (D7)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from graphmesh.billing.v1 import BillingService, GetChargeRequest
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.errors import DeadlineExceeded
+
+
+async def _unary(channel: Channel) -> Any:
+    return await channel.unary(BillingService.GetCharge, GetChargeRequest(), timeout=0)
+
+
+async def _effect(channel: Channel) -> Any:
+    return await channel.effect(BillingService.GetCharge, GetChargeRequest(), timeout=0)
+
+
+async def _stream(channel: Channel) -> Any:
+    return [part async for part in channel.stream(BillingService.GetCharge, GetChargeRequest(), timeout=0)]
+
+
+@pytest.mark.parametrize("make", [_unary, _effect, _stream])
+async def test_a_call_without_time_is_not_sent(make: Callable[[Channel], Awaitable[Any]]) -> None:
+    """gRPC would send it and race the answer against the deadline: an effect after its run's end."""
+    async with Channel("127.0.0.1:1") as channel:
+        with pytest.raises(DeadlineExceeded) as raised:
+            await make(channel)
+    assert not raised.value.may_have_happened
