@@ -14,9 +14,9 @@ from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
-from graphmesh_orchestrator.journal import Notices
 from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.servicer import RunServicer
 from graphmesh_orchestrator.settings import Settings

@@ -24,9 +24,10 @@ from graphmesh_orchestrator.checkpoints import CLAIM, Claim, GroupCommit
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
 from graphmesh_orchestrator.graphs import Graph, Registry
-from graphmesh_orchestrator.journal import Journal, Notices
+from graphmesh_orchestrator.journal import Journal
 from graphmesh_orchestrator.leases import Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.remote import ToolCall
 from graphmesh_orchestrator.runs import EventKind, Run, RunStatus

@@ -12,7 +12,7 @@ from graphmesh_chassis.pages import decode_position, encode_token, page_size
 from graphmesh_orchestrator import convert
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
-from graphmesh_orchestrator.journal import Notices
+from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs import Event, Run
 from graphmesh_orchestrator.runs_sql import SqlRuns
 
