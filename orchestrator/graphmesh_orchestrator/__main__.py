@@ -14,12 +14,16 @@ from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.notices import Notices
+from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.servicer import RunServicer
 from graphmesh_orchestrator.settings import Settings
+from graphmesh_orchestrator.submission import Submission
+from graphmesh_orchestrator.waiting import Admitting, SqlWaiting
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -35,16 +39,20 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         worker, notices, runs = Worker(), Notices(), SqlRuns(database)
         leases = SqlLeases(database, worker.name)
         await leases.inherit()
-        graphs = Registry.load(settings.graphs, LogSaver(database, commits))
-        executor = Executor(worker, runs, commits, leases, graphs, channel, Policies(settings.tool_policies), notices)
+        saver, interrupts = LogSaver(database, commits), SqlInterrupts(database)
+        graphs, policies = Registry.load(settings.graphs, saver), Policies(settings.tool_policies)
+        parking = Parking(interrupts, runs, saver)
         claiming = Claiming(leases, graphs.names, lambda: executor.room)
+        admitting = Admitting(SqlWaiting(database), claiming.look)
+        executor = Executor(worker, runs, commits, leases, graphs, channel, policies, notices, parking, admitting.look)
+        submission = Submission(graphs, executor, admitting.added)
         own_database = partial(open_database, settings.database_url)
         async with Heartbeat(own_database, worker, lambda: executor.held, executor.lost, executor.cancel):
-            servicer = RunServicer(runs, graphs, executor, notices)
+            servicer = RunServicer(runs, interrupts, graphs, submission, executor, claiming, notices)
             yield Servable(
                 services=[Service(RunService, add_RunServiceServicer_to_server, servicer)],
                 pings={"database": database.ping},
-                tasks={"claiming": lambda: claiming.run(executor.begin)},
+                tasks={"claiming": lambda: claiming.run(executor.begin), "admitting": admitting.run},
                 drain=lambda: executor.drain(settings.drain_seconds / 2),
                 tracing=tracing,
             )

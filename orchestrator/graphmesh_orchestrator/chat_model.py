@@ -42,7 +42,7 @@ from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, Field
 
 from graphmesh_orchestrator.context import RunContext
-from graphmesh_orchestrator.remote import ToolCall, call, call_headers
+from graphmesh_orchestrator.remote import ToolCall, call, call_headers, require_budget, spend
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -78,6 +78,7 @@ class MeshOfRun:
         began, error = time.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
         try:
             async for response in _opened(rpc, request, node, runtime):
+                spend(runtime.context, getattr(response, "completed", response))
                 yield response
             error = None
         except GraphmeshError as failure:
@@ -93,6 +94,7 @@ def _opened(
     context, task = runtime.context, runtime.execution_info
     if task is None:
         raise RuntimeError("a model of the mesh is used only inside a graph")
+    require_budget(context, rpc)
     policy = context.policies.of(rpc)
     headers = call_headers(context, policy, task, node, "")
     timeout = context.deadline.capped(policy.timeout).remaining

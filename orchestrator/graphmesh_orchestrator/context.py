@@ -10,6 +10,8 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_contracts import MethodPolicy, Overrides, Rpc, method_policy
 from langgraph.runtime import ExecutionInfo
 
+from graphmesh_orchestrator.ceilings import Meter
+
 
 class Policies:
     """The policies of all tools, with this environment's overrides, by the service's full name."""
@@ -38,6 +40,8 @@ class RunContext:
     deadline: Deadline
     """The run's own; every call of its nodes ends before it."""
     policies: Policies = field(default_factory=Policies)
+    meter: Meter = field(default_factory=Meter)
+    """What the run has used of what it may use."""
     epoch: int = 0
     """Of the worker that executes the run. It travels with every effect: services refuse one that is over."""
 

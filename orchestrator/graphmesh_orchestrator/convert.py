@@ -2,32 +2,34 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.identity import Caller
-from graphmesh_contracts import struct_value
+from graphmesh_contracts import struct_value, value_of
 
 from graphmesh_orchestrator.graphs import Graph
-from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Interrupt, Multitask, Run, RunStatus
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_RECURSION_LIMIT = 25
 
+STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 
 
 def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
     """The run that a request asks for."""
     now = datetime.now(UTC)
+    begins = max(now, request.schedule_time.ToDatetime(UTC)) if request.HasField("schedule_time") else now
     timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_TIMEOUT
     return Run(
         run_id=f"run_{uuid4().hex}",
@@ -35,14 +37,32 @@ def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
         subject=caller.subject,
         thread_id=request.thread_id or f"th_{uuid4().hex}",
         graph=request.graph,
-        input=struct_value(request.input),
+        input=struct_value(request.input) if request.HasField("input") else None,
         created=now,
-        deadline=now + timeout,
+        deadline=begins + timeout,
         recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
         request_id=request.request_id,
         fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
         labels=dict(request.labels),
+        ceilings=Ceilings(
+            max_steps=request.ceilings.max_steps,
+            max_tokens=request.ceilings.max_tokens,
+            max_cost=request.ceilings.max_cost_micro_usd,
+        ),
+        multitask=_strategy(request.multitask_strategy),
+        due=begins.timestamp() if begins > now else 0,
+        checkpoint_id=request.checkpoint_id,
+        webhook_url=request.webhook_url,
     )
+
+
+def _strategy(number: int) -> Multitask:
+    return next((strategy for strategy, known in STRATEGIES.items() if known == number), Multitask.REJECT)
+
+
+def answers(request: pb.ResumeRunRequest) -> dict[str, Any]:
+    """The answers by interrupt, as JSON."""
+    return {interrupt_id: value_of(answer) for interrupt_id, answer in request.answers.items()}
 
 
 def wanted(request: pb.ListRunsRequest) -> dict[str, str]:
@@ -52,20 +72,36 @@ def wanted(request: pb.ListRunsRequest) -> dict[str, str]:
     return {name: value for name, value in asked.items() if value}
 
 
-def run_message(run: Run) -> pb.Run:
+def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
     message = pb.Run(
         run_id=run.run_id,
         thread_id=run.thread_id,
         graph=run.graph,
         status=STATUSES[run.status],
-        input=_struct(run.input),
         request_id=run.request_id,
         create_time=_timestamp(run.created),
         deadline=_timestamp(run.deadline),
         recursion_limit=run.recursion_limit,
         last_seq=run.last_seq,
         labels=run.labels,
+        interrupts=[interrupt_message(one) for one in interrupts] if run.status is RunStatus.INTERRUPTED else [],
+        usage=pb.RunUsage(
+            steps=run.usage.steps,
+            input_tokens=run.usage.input_tokens,
+            output_tokens=run.usage.output_tokens,
+            cost_micro_usd=run.usage.cost,
+        ),
+        multitask_strategy=STRATEGIES[run.multitask],
+        webhook_url=run.webhook_url,
+        versions=pb.Versions(graph=run.graph_version, **run.versions),
+        epoch=run.epoch,
     )
+    if run.input is not None:
+        message.input.CopyFrom(_struct(run.input))
+    if run.ceilings != Ceilings():
+        message.ceilings.CopyFrom(_ceilings(run.ceilings))
+    if run.due:
+        message.schedule_time.CopyFrom(_timestamp(datetime.fromtimestamp(run.due, UTC)))
     if run.output is not None:
         message.output.CopyFrom(_struct(run.output))
     if run.error is not None:
@@ -82,8 +118,7 @@ def event_message(event: Event) -> pb.RunEvent:
     data = event.data
     match event.kind:
         case EventKind.STATUS:
-            changed = pb.StatusChanged(status=STATUSES[RunStatus(data["status"])], error=_error(data))
-            message.status_changed.CopyFrom(changed)
+            message.status_changed.CopyFrom(_status_changed(data))
         case EventKind.NODE_STARTED:
             message.node_started.triggers.extend(data["triggers"])
         case EventKind.NODE_FINISHED:
@@ -98,12 +133,38 @@ def event_message(event: Event) -> pb.RunEvent:
     return message
 
 
+def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
+    return pb.Interrupt(
+        interrupt_id=interrupt.interrupt_id,
+        value=json_format.ParseDict(interrupt.value, Value()),
+        node=interrupt.node,
+        approval_id=interrupt.approval_id,
+    )
+
+
 def graph_message(graph: Graph) -> pb.Graph:
     return pb.Graph(
         name=graph.name,
         description=graph.description,
         input_schema=_struct(graph.input_schema),
         output_schema=_struct(graph.output_schema),
+    )
+
+
+def _status_changed(data: Mapping[str, Any]) -> pb.StatusChanged:
+    return pb.StatusChanged(
+        status=STATUSES[RunStatus(data["status"])],
+        error=_error(data),
+        interrupts=[interrupt_message(Interrupt(**one)) for one in data.get("interrupts", ())],
+        epoch=data.get("epoch", 0),
+    )
+
+
+def _ceilings(ceilings: Ceilings) -> pb.Ceilings:
+    return pb.Ceilings(
+        max_steps=ceilings.max_steps,
+        max_tokens=ceilings.max_tokens,
+        max_cost_micro_usd=ceilings.max_cost,
     )
 
 

@@ -1,6 +1,6 @@
 """The orchestrator's own errors."""
 
-from graphmesh_chassis.errors import CallerError, Cancelled, Defect, InvalidRequest
+from graphmesh_chassis.errors import CallerError, Cancelled, Defect, InvalidRequest, NotBegun
 from grpc import StatusCode
 
 
@@ -43,6 +43,62 @@ class RecursionLimit(CallerError):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "RECURSION_LIMIT"
+
+
+class StepLimit(CallerError):
+    """The run began {used} nodes, as many as it may ({limit}), and was ended"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "STEP_LIMIT"
+
+
+class TokenLimit(CallerError):
+    """Models have used {used} tokens for the run, which may use {limit}; it was ended"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOKEN_LIMIT"
+
+
+class BudgetExceeded(CallerError):
+    """Models have cost {used} millionths of a US dollar for the run, which may cost {limit}; it was ended"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+    reason = "BUDGET_EXCEEDED"
+
+
+class WrongGraph(CallerError):
+    """The thread {thread} is of the graph {graph}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_GRAPH"
+
+
+class QueueFull(NotBegun):
+    """{limit} runs of the tenant wait already; come again later"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUEUE_FULL"
+
+
+class RunNotInterrupted(CallerError):
+    """The run {run} waits for no answer: it is {status}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "RUN_NOT_INTERRUPTED"
+
+
+class InterruptAnswered(CallerError):
+    """The interrupt {interrupt} has another answer already, of {by}"""
+
+    code = StatusCode.ABORTED
+    reason = "INTERRUPT_ANSWERED"
+
+
+class ApprovalRequired(CallerError):
+    """This needs an approval, which is answered by RespondApproval: {approval}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "APPROVAL_REQUIRED"
 
 
 class NodeFailed(Defect):

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +18,9 @@ from graphmesh_chassis.status import to_status
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
-from langgraph.types import StreamMode
+from langgraph.types import Command, StateSnapshot, StreamMode
 
+from graphmesh_orchestrator.ceilings import Meter
 from graphmesh_orchestrator.checkpoints import CLAIM, Claim, GroupCommit
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
@@ -28,6 +29,7 @@ from graphmesh_orchestrator.journal import Journal
 from graphmesh_orchestrator.leases import Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.notices import Notices
+from graphmesh_orchestrator.parking import Parking, saver_thread
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.remote import ToolCall
 from graphmesh_orchestrator.runs import EventKind, Run, RunStatus
@@ -53,10 +55,14 @@ class Executor:
         channel: Channel,
         policies: Policies,
         notices: Notices,
+        parking: Parking,
+        thread_is_free: Callable[[], None],
     ) -> None:
+        """`thread_is_free` is called when a run has ended or parked."""
         self._worker, self._runs, self._commits = worker, runs, commits
         self._leases, self._graphs = leases, graphs
         self._channel, self._policies, self._notices = channel, policies, notices
+        self._parking, self._thread_is_free = parking, thread_is_free
         self._executing: dict[str, _Executing] = {}
         self._draining = False
 
@@ -71,24 +77,22 @@ class Executor:
         return {run_id: executing.run.epoch for run_id, executing in list(self._executing.items())}
 
     async def add(self, wanted: Run) -> Run:
-        """Store a run, and where there is room claim it in the same transaction and begin it. Raises as SqlRuns.add."""
-        if self.room <= 0:
-            return await self._runs.add(wanted, worker="")
-        claimed = replace(wanted, status=RunStatus.RUNNING, epoch=1)
-        run = await self._runs.add(claimed, self._worker.name)
-        if run.run_id == claimed.run_id:
+        """Store a run, and where it can begin and there is room claim it in the same transaction and begin it.
+
+        Raises as SqlRuns.add.
+        """
+        run = await self._runs.add(wanted, self._worker.name if self.room > 0 else "")
+        if run.run_id == wanted.run_id and run.status is RunStatus.RUNNING:
             self.begin(run)
         return run
 
     def begin(self, run: Run) -> None:
         """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint."""
         self.lost(run.run_id, run.epoch - 1)
-        executing = _Executing(run, RunControl())
+        executing = _Executing(run, RunControl(), run.cancel_reason)
         executing.task = asyncio.create_task(self._execute(executing), name=f"run {run.run_id}")
         self._executing[run.run_id] = executing
         executing.task.add_done_callback(lambda _: self._forget(executing))
-        if run.cancel_reason:
-            self.cancel(run.run_id, run.cancel_reason)
 
     def cancel(self, run_id: str, reason: str) -> None:
         """End a run, where this process executes it. What it has under way is cancelled, down to the databases (D7)."""
@@ -124,39 +128,50 @@ class Executor:
         """It has ended. Another execution of the same run may have taken its place."""
         if self._executing.get(executing.run.run_id) is executing:
             del self._executing[executing.run.run_id]
+        self._thread_is_free()
 
     async def _execute(self, executing: "_Executing") -> None:
         set_current(None)  # the run outlives the call that created it, and so its deadline
         run = replace(executing.run, started=executing.run.started or datetime.now(UTC))
+        meter = Meter(run.ceilings, run.usage, executing.control.request_drain)
         try:
-            async with Journal(self._commits, self._notices, run) as journal:
-                journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING})
-                await self._to_its_end(run, journal, executing)
+            async with Journal(self._commits, self._notices, run, meter) as journal:
+                journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.epoch})
+                await self._to_its_end(run, _Execution(run, journal, executing.control, meter), executing)
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.epoch)
 
-    async def _to_its_end(self, run: Run, journal: Journal, executing: "_Executing") -> None:
+    async def _to_its_end(self, run: Run, execution: "_Execution", executing: "_Executing") -> None:
         try:
-            status, output = await self._stream(run, _Execution(run, journal, executing.control))
-            journal.end(status, output=output)
-        except GraphDrained:
-            log.info("drained", run=run.run_id)
+            executing.require_wanted()
+            await self._stream(run, execution)
+            await self._stopped(run, execution)
         except Fenced:
             raise
         except GraphmeshError as error:
-            self._end_with(error, run, journal)
+            _end_with(error, run, execution.journal)
         except asyncio.CancelledError:
             if not executing.cancel_reason:
                 raise
-            self._end_with(RunCancelled(cause=executing.cancel_reason), run, journal)
+            _end_with(RunCancelled(cause=executing.cancel_reason), run, execution.journal)
 
-    def _end_with(self, error: GraphmeshError, run: Run, journal: Journal) -> None:
-        log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)
-        status = next((status for kind, status in ENDS.items() if isinstance(error, kind)), RunStatus.ERROR)
-        journal.end(status, error=to_status(error).SerializeToString())
+    async def _stopped(self, run: Run, execution: "_Execution") -> None:
+        """The graph has stopped by itself: it has ended, asks something, was drained, or has reached a ceiling.
 
-    async def _stream(self, run: Run, execution: "_Execution") -> tuple[RunStatus, dict[str, Any] | None]:
-        """Run the graph to its end.
+        Raises:
+            GraphmeshError: the ceiling.
+        """
+        if asked := await self._parking.asked(self._graphs.get(run.graph), execution.config) if execution.asks else []:
+            execution.journal.park(*self._parking.rows(run, asked))
+        elif not execution.drained:
+            execution.journal.end(RunStatus.SUCCESS, output=execution.output)
+        elif error := execution.meter.error:
+            raise error
+        else:
+            log.info("drained", run=run.run_id)
+
+    async def _stream(self, run: Run, execution: "_Execution") -> None:
+        """Run the graph until it stops.
 
         Raises:
             GraphmeshError: how the run failed.
@@ -164,25 +179,37 @@ class Executor:
         graph = self._graphs.get(run.graph)
         deadline = Deadline.after(max(0.0, (run.deadline - datetime.now(UTC)).total_seconds()))
         context = RunContext(
-            self._channel, run.tenant, run.subject, run.run_id, deadline, self._policies, epoch=run.epoch
+            self._channel,
+            run.tenant,
+            run.subject,
+            run.run_id,
+            deadline,
+            self._policies,
+            meter=execution.meter,
+            epoch=run.epoch,
         )
         timeout = deadline.timeout()
         try:
             async with timeout:
-                await execution.follow(graph, context)
+                await execution.follow(graph, context, self._parking)
         except TimeoutError as error:
             if timeout.expired():
                 raise RunDeadlineExceeded(run=run.run_id) from error
             raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
         except GraphRecursionError as error:
             raise RecursionLimit(limit=run.recursion_limit) from error
-        except (GraphmeshError, GraphDrained):
+        except GraphDrained:
+            execution.drained = True
+        except GraphmeshError:
             raise
         except Exception as error:
             raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
-        if execution.interrupted:
-            return RunStatus.INTERRUPTED, None
-        return RunStatus.SUCCESS, execution.output
+
+
+def _end_with(error: GraphmeshError, run: Run, journal: Journal) -> None:
+    log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)
+    status = next((status for kind, status in ENDS.items() if isinstance(error, kind)), RunStatus.ERROR)
+    journal.end(status, error=to_status(error).SerializeToString())
 
 
 @dataclass
@@ -193,6 +220,11 @@ class _Executing:
     control: RunControl
     cancel_reason: str = ""
     task: asyncio.Task[None] = field(init=False)
+
+    def require_wanted(self) -> None:
+        """Raises RunCancelled where it was to be ended before it began."""
+        if self.cancel_reason:
+            raise RunCancelled(cause=self.cancel_reason)
 
 
 class RunDeadlineExceeded(DeadlineExceeded):
@@ -209,28 +241,37 @@ ENDS: Mapping[type[GraphmeshError], RunStatus] = {
 class _Execution:
     """One execution of a run: what its stream has said so far."""
 
-    def __init__(self, run: Run, journal: Journal, control: RunControl) -> None:
-        self._run, self._journal, self._control = run, journal, control
+    def __init__(self, run: Run, journal: Journal, control: RunControl, meter: Meter) -> None:
+        self._run, self._control = run, control
+        self.journal, self.meter = journal, meter
         self._began: dict[str, float] = {}
         self.output: dict[str, Any] | None = None
-        self.interrupted = False
+        self.asks = False
+        """Whether a node asked something."""
+        self.drained = False
         self.last_node = ""
 
-    async def follow(self, graph: Graph, context: RunContext) -> None:
-        """Run the graph and write down what it streams."""
-        config: RunnableConfig = {
+    @property
+    def config(self) -> RunnableConfig:
+        """Where the run is: on its thread, at the newest checkpoint."""
+        return {
             "configurable": {
-                "thread_id": f"{self._run.tenant}/{self._run.thread_id}",
+                "thread_id": saver_thread(self._run.tenant, self._run.thread_id),
                 CLAIM: Claim(self._run.run_id, self._run.epoch),
             },
             "recursion_limit": self._run.recursion_limit,
             "metadata": {RUN_METADATA: self._run.run_id},
             "run_name": self._run.graph,
         }
+
+    async def follow(self, graph: Graph, context: RunContext, parking: "Parking") -> None:
+        """Run the graph and write down what it streams."""
+        config, given = await self._begin(graph, parking)
+        if self.asks:
+            return
         compiled = graph.compiled
-        began = await self._has_begun(graph, config)
         stream: Any = compiled.astream(
-            None if began else self._run.input,
+            given,
             config,
             context=context,
             stream_mode=STREAM_MODES,
@@ -242,30 +283,51 @@ class _Execution:
             async for mode, part in parts:
                 getattr(self, f"_on_{mode}")(part)
 
-    async def _has_begun(self, graph: Graph, config: RunnableConfig) -> bool:
-        """Whether the thread's newest checkpoint is of this run, so that the input is in it."""
-        if self._run.last_seq == 0:
-            return False
-        state = await graph.compiled.aget_state(config)
-        return (state.metadata or {}).get(RUN_METADATA) == self._run.run_id
+    async def _begin(self, graph: Graph, parking: "Parking") -> tuple[RunnableConfig, Any]:
+        """Where the graph is to begin, and what it is given."""
+        config = self.config
+        if self._run.epoch > 1:
+            state = await graph.compiled.aget_state(config)
+            if (state.metadata or {}).get(RUN_METADATA) == self._run.run_id:
+                return config, await self._resumed(state, parking)
+        await parking.take_back(self._run)
+        if self._run.checkpoint_id:
+            config["configurable"]["checkpoint_id"] = self._run.checkpoint_id
+        return config, self._run.input
+
+    async def _resumed(self, state: StateSnapshot, parking: "Parking") -> Command[Any] | None:
+        """What a graph is given that goes on: the answers to what it asked; nothing, where it asked nothing.
+
+        Where it has nothing left to do but wait for answers, it still `asks`.
+        """
+        if not state.interrupts:
+            return None
+        answers = await parking.answers(self._run)
+        known = {asked.id: answers[asked.id] for asked in state.interrupts if asked.id in answers}
+        unfinished = [task for task in state.tasks if task.result is None]
+        self.asks = len(known) < len(state.interrupts) and all(task.interrupts for task in unfinished)
+        return Command(resume=known) if known else None
 
     def _on_tasks(self, task: dict[str, Any]) -> None:
         if "triggers" in task:
             self._began[task["id"]] = time.monotonic()
+            self.meter.begin_step()
             self.last_node = task["name"]
-            self._journal.add(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
+            self.journal.add(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
             return
         if task.get("error"):
             self.last_node = task["name"]
             return
-        self.interrupted = bool(task.get("interrupts"))
+        if task.get("interrupts"):
+            self.asks = True
+            return
         seconds = time.monotonic() - self._began.pop(task["id"], time.monotonic())
         data = {"update": plain(task.get("result") or {}), "seconds": seconds}
-        self._journal.add(EventKind.NODE_FINISHED, task["name"], data)
+        self.journal.add(EventKind.NODE_FINISHED, task["name"], data)
 
     def _on_custom(self, part: Any) -> None:
         if not isinstance(part, ToolCall):
-            self._journal.add(EventKind.CUSTOM, data=part if isinstance(part, dict) else {"value": plain(part)})
+            self.journal.add(EventKind.CUSTOM, data=part if isinstance(part, dict) else {"value": plain(part)})
             return
         error = base64.b64encode(to_status(part.error).SerializeToString()).decode() if part.error else None
         data = {
@@ -276,12 +338,12 @@ class _Execution:
             "error": error,
             "may_have_happened": part.error is None or part.error.may_have_happened,
         }
-        self._journal.add(EventKind.TOOL_CALLED, part.node, data)
+        self.journal.add(EventKind.TOOL_CALLED, part.node, data)
 
     def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
         message, details = part
         if text := message.text:
-            self._journal.add_text(str(details.get("langgraph_node", "")), str(text))
+            self.journal.add_text(str(details.get("langgraph_node", "")), str(text))
 
     def _on_values(self, values: Any) -> None:
         self.output = plain(values)

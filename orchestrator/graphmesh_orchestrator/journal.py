@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import sqlalchemy as sa
+
+from graphmesh_orchestrator.ceilings import Meter
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit
+from graphmesh_orchestrator.interrupts_sql import interrupts
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.notices import Notices
-from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs import Event, EventKind, Interrupt, Run, RunStatus
 
 
 class Journal:
@@ -21,8 +25,9 @@ class Journal:
     nothing more is written and the task that opened the journal is cancelled.
     """
 
-    def __init__(self, commits: GroupCommit, notices: Notices, run: Run) -> None:
-        self._commits, self._notices, self._run = commits, notices, run
+    def __init__(self, commits: GroupCommit, notices: Notices, run: Run, meter: Meter) -> None:
+        self._commits, self._notices, self._run, self._meter = commits, notices, run, meter
+        self._further: dict[sa.Table, Sequence[dict[str, Any]]] = {}
         self._pending: list[Event] = []
         self._wake = asyncio.Event()
         self._closed = False
@@ -45,7 +50,8 @@ class Journal:
 
     def taken(self) -> Entry:
         batch, self._pending = self._pending, []
-        return progress(self._run, batch)
+        further, self._further = self._further, {}
+        return progress(replace(self._run, usage=self._meter.usage), batch, further)
 
     def add(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
         self._run = replace(self._run, last_seq=self._run.last_seq + 1)
@@ -61,9 +67,18 @@ class Journal:
         self._pending[-1] = replace(last, data={"text": last.data["text"] + text})
 
     def end(self, status: RunStatus, output: dict[str, Any] | None = None, error: bytes | None = None) -> None:
-        """The run's last event, and the run as it is after it."""
+        """The run's last event, and the run as it is after it: its thread is free."""
         data = {"status": status, "error": base64.b64encode(error).decode() if error else None}
-        self._run = replace(self._run, status=status, output=output, error=error, ended=datetime.now(UTC))
+        ended = replace(self._run, status=status, output=output, error=error, ended=datetime.now(UTC))
+        self._run = replace(ended, holds_thread=False)
+        self.add(EventKind.STATUS, data=data)
+        self._commits.look()
+
+    def park(self, asked: Sequence[Interrupt], rows: Sequence[dict[str, Any]]) -> None:
+        """The run's last event for now, and what it asks: from then on it is rows and nothing else."""
+        data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(one) for one in asked]}
+        self._run = replace(self._run, status=RunStatus.INTERRUPTED, parked=datetime.now(UTC))
+        self._further[interrupts] = rows
         self.add(EventKind.STATUS, data=data)
         self._commits.look()
 
@@ -76,11 +91,17 @@ class Journal:
                 self._notices.ring(self._run.run_id)
 
 
-def progress(run: Run, new: Sequence[Event]) -> Entry:
+Rows = Mapping[sa.Table, Sequence[dict[str, Any]]]
+CHANGING = ("status", "output", "error", "started", "ended", "parked", "holds_thread", "last_seq")
+"""What an execution changes of its run, besides its usage."""
+
+
+def progress(run: Run, new: Sequence[Event], further: Rows | None = None) -> Entry:
     """Events, the run as it is after them, and its lease renewed: stored with the checkpoints that come meanwhile."""
-    state = {name: getattr(run, name) for name in ("status", "output", "error", "started", "ended", "last_seq")}
+    state = {name: getattr(run, name) for name in CHANGING}
     return Entry(
         Claim(run.run_id, run.epoch),
         events=[{"run_id": run.run_id, **asdict(event)} for event in new],
-        run={**state, "lease_expires": seconds_now() + LEASE_SECONDS},
+        run={**state, "usage": asdict(run.usage), "lease_expires": seconds_now() + LEASE_SECONDS},
+        further=further or {},
     )

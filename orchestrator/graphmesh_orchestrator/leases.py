@@ -6,6 +6,7 @@ cut off can change nothing when it comes back, and learns so (design invariant 4
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -97,6 +98,11 @@ class Claiming:
 
     def __init__(self, leases: SqlLeases, graphs: list[str], room: Callable[[], int]) -> None:
         self._leases, self._graphs, self._room = leases, graphs, room
+        self._look = asyncio.Event()
+
+    def look(self) -> None:
+        """There may be a run to claim."""
+        self._look.set()
 
     async def run(self, begin: Callable[[Run], None]) -> None:
         """Hand every claimed run to `begin`, for ever."""
@@ -107,7 +113,10 @@ class Claiming:
                     begin(run)
             except DependencyError as error:
                 log.warning("no runs claimed", reason=error.reason)
-            await asyncio.sleep(CLAIM_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLAIM_SECONDS):
+                    await self._look.wait()
+            self._look.clear()
 
     async def _claim(self) -> list[Run]:
         return await self._leases.claim(self._graphs, room) if (room := self._room()) > 0 else []

@@ -7,7 +7,7 @@ from graphmesh_chassis.database import Database
 
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import ACTIVE, run_of, runs
+from graphmesh_orchestrator.runs_sql import ACTIVE, CLAIMABLE, run_of, runs
 
 
 class SqlLeases:
@@ -24,7 +24,7 @@ class SqlLeases:
         """
         free = (
             sa.select(runs.c.run_id)
-            .where(ACTIVE, runs.c.graph.in_(graphs), runs.c.lease_expires < seconds_now())
+            .where(CLAIMABLE, runs.c.graph.in_(graphs), runs.c.lease_expires < seconds_now())
             .order_by(runs.c.created)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from graphmesh.model.v1 import ModelService, Usage
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, Cancelled, GraphmeshError
@@ -165,16 +166,31 @@ async def call(
     headers = call_headers(context, policy, task, node, key)
     settling = bool(key) and context.epoch > 1
     attempts = _Attempts(rpc, policy, context.deadline, settling)
+    require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
         response: ResponseT = await attempts.run(context, request, headers)
         error = None
+        spend(context, response)
         return response
     except GraphmeshError as failure:
         error = failure
         raise
     finally:
         runtime.stream_writer(ToolCall(node, rpc.tool, key, attempts.made, attempts.seconds, error))
+
+
+def require_budget(context: RunContext, rpc: Rpc[Any, Any]) -> None:
+    """Raises TokenLimit or BudgetExceeded, where a model is to be called and the run may call none any more."""
+    if rpc.service == ModelService.NAME:
+        context.meter.require()
+
+
+def spend(context: RunContext, response: Message) -> None:
+    """Put on the run's meter what a model has used."""
+    usage = getattr(response, "usage", None)
+    if isinstance(usage, Usage):
+        context.meter.spend(usage.input_tokens, usage.output_tokens, usage.cost_micro_usd)
 
 
 def call_headers(

@@ -23,11 +23,25 @@ class RunStatus(StrEnum):
         return self in (RunStatus.PENDING, RunStatus.RUNNING)
 
 
+class Multitask(StrEnum):
+    """What becomes of a run whose thread another run has (B5)."""
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+
+    @property
+    def preempts(self) -> bool:
+        """Whether it ends the runs before it."""
+        return self in (Multitask.INTERRUPT, Multitask.ROLLBACK)
+
+
 class EventKind(StrEnum):
     """What an event says, and so what is in its data."""
 
     STATUS = "status"
-    """`status`, and `error` as base64 of a serialized google.rpc.Status."""
+    """`status`; `error` as base64 of a serialized google.rpc.Status, `epoch` or `interrupts` where it has them."""
     NODE_STARTED = "node_started"
     """`triggers`."""
     NODE_FINISHED = "node_finished"
@@ -54,6 +68,41 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Ceilings:
+    """What a run may use, over all its resumptions; 0: no bound (B6)."""
+
+    max_steps: int = 0
+    """Nodes that are begun."""
+    max_tokens: int = 0
+    """That models read and write."""
+    max_cost: int = 0
+    """Of models, in millionths of a US dollar."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run has used."""
+
+    steps: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
+    """In millionths of a US dollar."""
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """A question of a parked run."""
+
+    interrupt_id: str
+    node: str
+    value: Any
+    """JSON."""
+    approval_id: str = ""
+    """Of the approval that answers it; empty where anything does."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A run of a graph on a thread."""
 
@@ -62,10 +111,22 @@ class Run:
     subject: str
     thread_id: str
     graph: str
-    input: dict[str, Any]
+    input: dict[str, Any] | None
+    """None: it goes on from the thread's state."""
     created: datetime
     deadline: datetime
     recursion_limit: int
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    usage: Usage = field(default_factory=Usage)
+    multitask: Multitask = Multitask.REJECT
+    due: float = 0
+    """When it may begin at the earliest, in seconds since 1970; 0: at once."""
+    checkpoint_id: str = ""
+    """Of its thread, where it begins; empty: the newest."""
+    webhook_url: str = ""
+    graph_version: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the prompts and of the tools' contracts."""
     request_id: str = ""
     fingerprint: bytes = b""
     """Of the request that created it; only with a request_id."""
@@ -79,5 +140,11 @@ class Run:
     last_seq: int = 0
     cancel_reason: str = ""
     """Why it is to be ended; empty where nobody has asked for it."""
+    holds_thread: bool = False
+    """Whether the thread is its own; a run that waits for its time or its turn, or has ended, has none."""
+    parked: datetime | None = None
+    """Since when it waits for answers; its deadline stands still meanwhile."""
+    rolled_back: bool = False
+    """Whether what it wrote to the thread is to be taken away before the next run begins."""
     epoch: int = 0
     """Grows with each takeover; what is written for the run has to be of the newest."""

@@ -1,21 +1,33 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.errors import NotFound
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.errors import RequestIdReused, ThreadBusy
+from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, Run, RunStatus, Usage
 
 metadata = sa.MetaData()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may wait."""
+
+    max_waiting: int = 10_000
+    """Runs of one tenant."""
+    retry_seconds: float = 5.0
+    """When a refused caller is to come again."""
+
 
 runs = sa.Table(
     "runs",
@@ -26,13 +38,24 @@ runs = sa.Table(
     sa.Column("thread_id", sa.String(64), nullable=False),
     sa.Column("graph", sa.String(64), nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("input", sa.JSON, nullable=False),
+    sa.Column("input", sa.JSON(none_as_null=True)),
     sa.Column("output", sa.JSON(none_as_null=True)),
     sa.Column("error", sa.LargeBinary),
     sa.Column("request_id", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("recursion_limit", sa.Integer, nullable=False),
+    sa.Column("ceilings", sa.JSON, nullable=False),
+    sa.Column("usage", sa.JSON, nullable=False),
+    sa.Column("multitask", sa.String(16), nullable=False),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("checkpoint_id", sa.String(64), nullable=False),
+    sa.Column("webhook_url", sa.Text, nullable=False),
+    sa.Column("graph_version", sa.Integer, nullable=False),
+    sa.Column("versions", sa.JSON, nullable=False),
+    sa.Column("holds_thread", sa.Boolean, nullable=False),
+    sa.Column("parked", UtcDateTime),
+    sa.Column("rolled_back", sa.Boolean, nullable=False),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("deadline", UtcDateTime, nullable=False),
@@ -45,21 +68,26 @@ runs = sa.Table(
 )
 """`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run."""
 ACTIVE = runs.c.status.in_(("pending", "running"))
-by_thread = sa.Index(
-    "runs_active_by_thread",
+"""Goes on by itself; whether its time and its turn have come is another matter."""
+CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != ""))
+"""A worker may have it; one that waits for its turn and is cancelled needs one to be ended."""
+WAITING = sa.and_(runs.c.status == "pending", sa.not_(runs.c.holds_thread))
+"""Its time or its turn has not come."""
+_ACTIVE_ROWS = sa.text("status IN ('pending', 'running')")
+_HOLDERS = sa.text("holds_thread")
+_WAITING_ROWS = sa.text("status = 'pending' AND NOT holds_thread")
+by_holder = sa.Index(
+    "runs_by_holder",
     runs.c.tenant,
     runs.c.thread_id,
     unique=True,
-    sqlite_where=sa.text("status IN ('pending', 'running')"),
-    postgresql_where=sa.text("status IN ('pending', 'running')"),
+    sqlite_where=_HOLDERS,
+    postgresql_where=_HOLDERS,
 )
-"""At most one active run a thread."""
-claimable = sa.Index(
-    "runs_claimable",
-    runs.c.lease_expires,
-    sqlite_where=sa.text("status IN ('pending', 'running')"),
-    postgresql_where=sa.text("status IN ('pending', 'running')"),
-)
+"""At most one run has a thread."""
+claimable = sa.Index("runs_claimable", runs.c.lease_expires, sqlite_where=_ACTIVE_ROWS, postgresql_where=_ACTIVE_ROWS)
+waiting = sa.Index("runs_waiting", runs.c.due, sqlite_where=_WAITING_ROWS, postgresql_where=_WAITING_ROWS)
+by_thread = sa.Index("runs_by_thread", runs.c.tenant, runs.c.thread_id, runs.c.created)
 by_age = sa.Index("runs_by_age", runs.c.tenant, runs.c.created, runs.c.run_id)
 by_request = sa.Index(
     "runs_by_request",
@@ -83,29 +111,52 @@ events = sa.Table(
 )
 
 
+threads = sa.Table(
+    "threads",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("thread_id", sa.String(64), primary_key=True),
+    sa.Column("graph", sa.String(64), nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("used", UtcDateTime, nullable=False),
+    sa.Column("ttl_seconds", sa.Float, nullable=False),
+)
+"""`used` is when a run was last added to it or its state was updated; `ttl_seconds` 0: for ever."""
+
+
 class SqlRuns:
     """The runs of all tenants; reading one takes its tenant."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, bounds: Bounds = Bounds()) -> None:
+        self._database, self._bounds = database, bounds
 
     async def add(self, run: Run, worker: str) -> Run:
-        """Store a new run, which `worker` holds from the start, or find the one that the same request has made before.
+        """Store a new run, or find the one that the same request has made before.
 
-        Without a worker, any that has room may claim it.
+        Where its time and its turn have come, `worker` holds it from the start; without a worker, any that has room may
+        claim it. Else it waits (`admit`).
 
         Raises:
-            ThreadBusy: another run is active on the thread.
+            ThreadBusy: another run has the thread, and the strategy is to reject.
+            WrongGraph: the thread is another graph's.
+            QueueFull: too many runs of the tenant wait.
             RequestIdReused: the request_id was used with another body.
         """
         try:
             async with self._database.transaction() as connection:
                 if run.request_id and (earlier := await self._by_request(connection, run)):
                     return earlier
-                await connection.execute(sa.insert(runs).values(**asdict(run), **_lease(worker)))
-            return run
+                await self._use_thread(connection, run)
+                placed = _placed(run, await self._before(connection, run), worker)
+                if placed.status is RunStatus.PENDING:
+                    await self._require_room(connection, run.tenant)
+                await connection.execute(sa.insert(runs).values(**values_of(placed), **_lease(placed, worker)))
+                if not placed.holds_thread:
+                    await preempt(connection, sa.and_(runs.c.run_id == placed.run_id, WAITING))
+            return placed
         except IntegrityError as error:
-            return await self._conflict(run, error)
+            return await self._conflict(run, worker, error)
 
     async def get(self, tenant: str, run_id: str) -> Run:
         """Raises NotFound, also for another tenant's run."""
@@ -131,12 +182,16 @@ class SqlRuns:
             return [run_of(row) for row in await connection.execute(query)]
 
     async def ask_to_cancel(self, tenant: str, run_id: str, reason: str) -> Run:
-        """Note that an active run is to be ended; the first reason stands. Returns the run. Raises NotFound."""
-        mine = sa.and_(runs.c.tenant == tenant, runs.c.run_id == run_id)
-        asked = sa.update(runs).where(mine, ACTIVE, runs.c.cancel_reason == "").values(cancel_reason=reason)
+        """Note that a run is to be ended, if it has not; the first reason stands. Returns the run. Raises NotFound."""
         async with self._database.transaction() as connection:
-            await connection.execute(asked)
+            await cancel(connection, sa.and_(runs.c.tenant == tenant, runs.c.run_id == run_id), reason)
         return await self.get(tenant, run_id)
+
+    async def rolled_back(self, run: Run) -> list[str]:
+        """The runs on its thread whose writes are to be taken away."""
+        on_thread = sa.and_(runs.c.tenant == run.tenant, runs.c.thread_id == run.thread_id, runs.c.rolled_back)
+        async with self._database.read() as connection:
+            return list((await connection.execute(sa.select(runs.c.run_id).where(on_thread))).scalars())
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """The events of a run after `after_seq`, in order."""
@@ -152,24 +207,103 @@ class SqlRuns:
             raise RequestIdReused(request_id=run.request_id, run=row.run_id)
         return run_of(row) if row is not None else None
 
-    async def _conflict(self, run: Run, error: IntegrityError) -> Run:
+    async def _use_thread(self, connection: AsyncConnection, run: Run) -> None:
+        """Raises WrongGraph."""
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        new = {"graph": run.graph, "labels": {}, "created": run.created, "used": run.created}
+        made = insert(threads).values(tenant=run.tenant, thread_id=run.thread_id, ttl_seconds=0, **new)
+        unbound = sa.case((threads.c.graph == "", run.graph), else_=threads.c.graph)
+        key = [threads.c.tenant, threads.c.thread_id]
+        used = made.on_conflict_do_update(index_elements=key, set_={"graph": unbound, "used": run.created})
+        graph = (await connection.execute(used.returning(threads.c.graph))).scalar_one()
+        if graph != run.graph:
+            raise WrongGraph(thread=run.thread_id, graph=graph)
+
+    async def _before(self, connection: AsyncConnection, run: Run) -> list[Run]:
+        """The runs that have the thread, or wait for it and could begin by now."""
+        on_thread = sa.and_(runs.c.tenant == run.tenant, runs.c.thread_id == run.thread_id)
+        ready = sa.and_(WAITING, runs.c.due <= seconds_now())
+        query = sa.select(runs).where(on_thread, sa.or_(runs.c.holds_thread, ready)).order_by(runs.c.created)
+        return [run_of(row) for row in await connection.execute(query)]
+
+    async def _require_room(self, connection: AsyncConnection, tenant: str) -> None:
+        """Raises QueueFull. Runs that are added at the same instant may overshoot the bound by their number."""
+        bound = self._bounds.max_waiting
+        waiting = sa.select(runs.c.run_id).where(runs.c.tenant == tenant, runs.c.status == "pending").limit(bound)
+        count = await connection.execute(sa.select(sa.func.count()).select_from(waiting.subquery()))
+        if count.scalar_one() >= bound:
+            raise QueueFull(limit=bound, retry_after=self._bounds.retry_seconds)
+
+    async def _conflict(self, run: Run, worker: str, error: IntegrityError) -> Run:
         """Who came first: the same request in another process, or another run on the thread."""
         async with self._database.read() as connection:
             if run.request_id and (earlier := await self._by_request(connection, run)):
                 return earlier
-            query = sa.select(runs.c.run_id).where(
-                runs.c.tenant == run.tenant, runs.c.thread_id == run.thread_id, ACTIVE
-            )
-            busy = (await connection.execute(query)).scalar_one_or_none()
-        raise ThreadBusy(thread=run.thread_id, run=busy or "that has just ended") from error
+            before = await self._before(connection, run)
+        if before and run.multitask is Multitask.REJECT:
+            raise ThreadBusy(thread=run.thread_id, run=before[0].run_id) from error
+        return await self.add(run, worker)
 
 
-def _lease(worker: str) -> dict[str, Any]:
-    expires = seconds_now() + LEASE_SECONDS if worker else 0
-    return {"lease_owner": worker, "lease_expires": expires}
+async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], reason: Any, **also: Any) -> None:
+    """Note that runs are to be ended. One that is parked is handed to a worker for that."""
+    going = sa.or_(ACTIVE, runs.c.status == "interrupted")
+    parked = runs.c.status == "interrupted"
+    asked = sa.update(runs).where(where, going, runs.c.cancel_reason == "")
+    await connection.execute(
+        asked.values(
+            cancel_reason=reason,
+            status=sa.case((parked, "pending"), else_=runs.c.status),
+            lease_expires=sa.case((parked, 0.0), else_=runs.c.lease_expires),
+            **also,
+        )
+    )
+
+
+async def preempt(connection: AsyncConnection, where: sa.ColumnElement[bool]) -> None:
+    """Cancel the runs before those `where` whose strategy is to, on their threads."""
+    query = sa.select(runs).where(where, runs.c.multitask.in_(("interrupt", "rollback")), runs.c.cancel_reason == "")
+    for row in (await connection.execute(query)).all():
+        on_thread = sa.and_(runs.c.tenant == row.tenant, runs.c.thread_id == row.thread_id, runs.c.run_id != row.run_id)
+        earlier = sa.and_(on_thread, sa.or_(runs.c.holds_thread, sa.and_(WAITING, runs.c.created <= row.created)))
+        if row.multitask == "rollback":
+            held = sa.and_(on_thread, runs.c.holds_thread)
+            await connection.execute(sa.update(runs).where(held).values(rolled_back=True))
+        await cancel(connection, earlier, f"the run {row.run_id} on the same thread takes its place")
+
+
+def _placed(run: Run, before: Sequence[Run], worker: str) -> Run:
+    """A new run in its place: on its thread, with `worker` or without, or among those that wait.
+
+    Raises:
+        ThreadBusy: its thread is busy, and the strategy is to reject.
+    """
+    if run.due > run.created.timestamp():
+        return run
+    if before and run.multitask is Multitask.REJECT:
+        raise ThreadBusy(thread=run.thread_id, run=before[0].run_id)
+    if before:
+        return run
+    if not worker:
+        return replace(run, holds_thread=True)
+    return replace(run, holds_thread=True, status=RunStatus.RUNNING, epoch=run.epoch + 1)
+
+
+def _lease(run: Run, worker: str) -> dict[str, Any]:
+    if run.status is RunStatus.RUNNING:
+        return {"lease_owner": worker, "lease_expires": seconds_now() + LEASE_SECONDS}
+    return {"lease_owner": "", "lease_expires": 0}
+
+
+def values_of(run: Run) -> dict[str, Any]:
+    """A run as the columns of `runs`, but for its lease."""
+    return asdict(run)
 
 
 def run_of(row: Any) -> Run:
     """The run of a row of `runs`."""
     values = {field.name: row._mapping[field.name] for field in fields(Run)}
-    return Run(**{**values, "status": RunStatus(row.status)})
+    kinds = {"status": RunStatus, "multitask": Multitask}
+    made = {name: kind(values[name]) for name, kind in kinds.items()}
+    parts = {"ceilings": Ceilings(**row.ceilings), "usage": Usage(**row.usage)}
+    return Run(**{**values, **made, **parts})

@@ -1,7 +1,7 @@
 """RunService: decode, use case, encode."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,26 +12,39 @@ from graphmesh_chassis.pages import decode_position, encode_token, page_size
 from graphmesh_orchestrator import convert
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.leases import Claiming
 from graphmesh_orchestrator.notices import Notices
-from graphmesh_orchestrator.runs import Event, Run
+from graphmesh_orchestrator.runs import Event, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.submission import Submission
 
 PAGE = 200
 """Events that are read at a time."""
 
 
 class RunServicer(pb.RunServiceServicer):
-    def __init__(self, runs: SqlRuns, graphs: Registry, executor: Executor, notices: Notices) -> None:
-        self._runs, self._graphs, self._executor, self._notices = runs, graphs, executor, notices
+    def __init__(
+        self,
+        runs: SqlRuns,
+        interrupts: SqlInterrupts,
+        graphs: Registry,
+        submission: Submission,
+        executor: Executor,
+        claiming: Claiming,
+        notices: Notices,
+    ) -> None:
+        self._runs, self._interrupts, self._graphs = runs, interrupts, graphs
+        self._submission, self._executor = submission, executor
+        self._claiming, self._notices = claiming, notices
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
-        wanted = convert.run(request, current_call().caller)
-        self._graphs.get(wanted.graph).check_input(wanted.input)
-        run = await self._executor.add(wanted)
+        run = await self._submission.add(convert.run(request, current_call().caller))
         return pb.CreateRunResponse(run=convert.run_message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
-        return pb.GetRunResponse(run=convert.run_message(await self._get(request.run_id)))
+        [message] = await self._messages([await self._get(request.run_id)])
+        return pb.GetRunResponse(run=message)
 
     async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
         seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
@@ -40,7 +53,8 @@ class RunServicer(pb.RunServiceServicer):
                 run = await self._ended(request.run_id)
         except TimeoutError:
             run = await self._get(request.run_id)
-        return pb.WaitRunResponse(run=convert.run_message(run))
+        [message] = await self._messages([run])
+        return pb.WaitRunResponse(run=message)
 
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
         await self._get(request.run_id)
@@ -53,7 +67,7 @@ class RunServicer(pb.RunServiceServicer):
         found = await self._runs.find(current_call().caller.tenant, convert.wanted(request), before, size + 1)
         page, more = found[:size], len(found) > size
         return pb.ListRunsResponse(
-            runs=[convert.run_message(run) for run in page],
+            runs=await self._messages(page),
             next_page_token=encode_token(page[-1].created, page[-1].run_id) if more else "",
         )
 
@@ -62,8 +76,21 @@ class RunServicer(pb.RunServiceServicer):
         self._executor.cancel(run.run_id, run.cancel_reason)
         return pb.CancelRunResponse(run=convert.run_message(run))
 
+    async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
+        caller, answers = current_call().caller, convert.answers(request)
+        run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
+        self._claiming.look()
+        [message] = await self._messages([run])
+        return pb.ResumeRunResponse(run=message)
+
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         return pb.ListGraphsResponse(graphs=[convert.graph_message(graph) for graph in self._graphs.all()])
+
+    async def _messages(self, runs: Sequence[Run]) -> list[pb.Run]:
+        """The messages of runs, with what those wait for that are parked."""
+        parked = [run.run_id for run in runs if run.status is RunStatus.INTERRUPTED]
+        asked = await self._interrupts.open(parked) if parked else {}
+        return [convert.run_message(run, asked.get(run.run_id, ())) for run in runs]
 
     async def _get(self, run_id: str) -> Run:
         return await self._runs.get(current_call().caller.tenant, run_id)

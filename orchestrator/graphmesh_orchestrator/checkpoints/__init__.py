@@ -12,6 +12,6 @@ as stored before its commit.
 
 from graphmesh_orchestrator.checkpoints.claims import CLAIM, HEAD, Claim
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
-from graphmesh_orchestrator.checkpoints.saver import LogSaver
+from graphmesh_orchestrator.checkpoints.saver import LogSaver, patient
 
-__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver", "Source"]
+__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver", "Source", "patient"]

@@ -47,6 +47,8 @@ class Entry:
     events: Sequence[Row] = ()
     run: Row = field(default_factory=dict)
     """Columns of the claim's run to set: where it stands, its lease."""
+    further: Mapping[sa.Table, Sequence[Row]] = field(default_factory=dict)
+    """Rows of other tables; one that is there already stays."""
 
     @property
     def is_patient(self) -> bool:
@@ -178,6 +180,9 @@ class GroupCommit:
             allowed = [entry for entry, refused in zip(entries, outcomes, strict=True) if refused is None]
             await self._add(connection, task_writes, [entry.writes for entry in allowed if entry.writes])
             await self._add(connection, events, [event for entry in allowed for event in entry.events])
+            for entry in allowed:
+                for table, rows in entry.further.items():
+                    await self._add(connection, table, rows)
             await self._update_runs(connection, allowed)
         return outcomes
 

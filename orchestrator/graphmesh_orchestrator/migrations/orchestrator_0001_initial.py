@@ -10,6 +10,9 @@ branch_labels = ("orchestrator",)
 depends_on = None
 
 ACTIVE = sa.text("status IN ('pending', 'running')")
+WAITING = sa.text("status = 'pending' AND NOT holds_thread")
+HOLDERS = sa.text("holds_thread")
+EXPIRING = sa.text("status = 'pending' AND expires > 0")
 REQUESTED = sa.text("request_id <> ''")
 
 
@@ -22,13 +25,24 @@ def upgrade() -> None:
         sa.Column("thread_id", sa.String(64), nullable=False),
         sa.Column("graph", sa.String(64), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("input", sa.JSON, nullable=False),
+        sa.Column("input", sa.JSON),
         sa.Column("output", sa.JSON),
         sa.Column("error", sa.LargeBinary),
         sa.Column("request_id", sa.String(64), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary, nullable=False),
         sa.Column("labels", sa.JSON, nullable=False),
         sa.Column("recursion_limit", sa.Integer, nullable=False),
+        sa.Column("ceilings", sa.JSON, nullable=False),
+        sa.Column("usage", sa.JSON, nullable=False),
+        sa.Column("multitask", sa.String(16), nullable=False),
+        sa.Column("due", sa.Float, nullable=False),
+        sa.Column("checkpoint_id", sa.String(64), nullable=False),
+        sa.Column("webhook_url", sa.Text, nullable=False),
+        sa.Column("graph_version", sa.Integer, nullable=False),
+        sa.Column("versions", sa.JSON, nullable=False),
+        sa.Column("holds_thread", sa.Boolean, nullable=False),
+        sa.Column("parked", UtcDateTime),
+        sa.Column("rolled_back", sa.Boolean, nullable=False),
         sa.Column("last_seq", sa.BigInteger, nullable=False),
         sa.Column("created", UtcDateTime, nullable=False),
         sa.Column("deadline", UtcDateTime, nullable=False),
@@ -40,12 +54,44 @@ def upgrade() -> None:
         sa.Column("lease_expires", sa.Float, nullable=False),
     )
     for name, columns, where in (
-        ("runs_active_by_thread", ["tenant", "thread_id"], ACTIVE),
+        ("runs_by_holder", ["tenant", "thread_id"], HOLDERS),
         ("runs_by_request", ["tenant", "request_id"], REQUESTED),
     ):
         op.create_index(name, "runs", columns, unique=True, sqlite_where=where, postgresql_where=where)
     op.create_index("runs_by_age", "runs", ["tenant", "created", "run_id"])
+    op.create_index("runs_by_thread", "runs", ["tenant", "thread_id", "created"])
     op.create_index("runs_claimable", "runs", ["lease_expires"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    op.create_index("runs_waiting", "runs", ["due"], sqlite_where=WAITING, postgresql_where=WAITING)
+    op.create_table(
+        "threads",
+        sa.Column("tenant", sa.String(63), primary_key=True),
+        sa.Column("thread_id", sa.String(64), primary_key=True),
+        sa.Column("graph", sa.String(64), nullable=False),
+        sa.Column("labels", sa.JSON, nullable=False),
+        sa.Column("created", UtcDateTime, nullable=False),
+        sa.Column("used", UtcDateTime, nullable=False),
+        sa.Column("ttl_seconds", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "interrupts",
+        sa.Column("run_id", sa.String(64), primary_key=True),
+        sa.Column("interrupt_id", sa.String(64), primary_key=True),
+        sa.Column("tenant", sa.String(63), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("value", sa.JSON, nullable=False),
+        sa.Column("created", UtcDateTime, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("answer", sa.JSON),
+        sa.Column("answered", UtcDateTime),
+        sa.Column("answered_by", sa.String(255), nullable=False),
+        sa.Column("approval_id", sa.String(64)),
+        sa.Column("approval", sa.JSON),
+        sa.Column("expires", sa.Float, nullable=False),
+        sa.Column("comment", sa.Text, nullable=False),
+    )
+    op.create_index("interrupts_by_approval", "interrupts", ["approval_id"], unique=True)
+    op.create_index("interrupts_expiring", "interrupts", ["expires"], sqlite_where=EXPIRING, postgresql_where=EXPIRING)
+    op.create_index("interrupts_by_tenant", "interrupts", ["tenant", "created", "approval_id"])
     op.create_table(
         "run_events",
         sa.Column("run_id", sa.String(64), primary_key=True),
@@ -58,5 +104,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("interrupts")
+    op.drop_table("threads")
     op.drop_table("run_events")
     op.drop_table("runs")

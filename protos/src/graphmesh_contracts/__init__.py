@@ -10,10 +10,10 @@ from graphmesh_contracts.policy import (
     ServicePolicy,
     field_path,
     method_policy,
-    service_policy,
+    service_policies,
 )
 from graphmesh_contracts.rpc import Rpc
-from graphmesh_contracts.structs import struct_value
+from graphmesh_contracts.structs import struct_value, value_of
 
 __all__ = [
     "Breaker",
@@ -26,6 +26,7 @@ __all__ = [
     "ServicePolicy",
     "field_path",
     "method_policy",
-    "service_policy",
+    "service_policies",
     "struct_value",
+    "value_of",
 ]

@@ -5,7 +5,7 @@ The override of a policy is the JSON form of the policy's own message, so its fi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -122,15 +122,22 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
     )
 
 
-def service_policy(service: ServiceDescriptor, overrides: Overrides = NO_OVERRIDES) -> ServicePolicy:
-    """The policy of `service`.
+def service_policies(
+    services: Sequence[ServiceDescriptor], overrides: Overrides = NO_OVERRIDES
+) -> Mapping[str, ServicePolicy]:
+    """The policies of the services of one process, by their full names.
 
     Raises:
-        PolicyError: it declares none, the declared or the overridden one breaks a rule, or an override names a
-            method that the service does not have.
+        PolicyError: one declares none, a declared or an overridden one breaks a rule, or an override names a method
+            that no service has.
     """
-    if unknown := set(overrides.methods) - set(service.methods_by_name):
-        raise PolicyError(f"{service.full_name} has no method {', '.join(sorted(unknown))}")
+    names = {name for service in services for name in service.methods_by_name}
+    if unknown := set(overrides.methods) - names:
+        raise PolicyError(f"{services[0].full_name} has no method {', '.join(sorted(unknown))}")
+    return {service.full_name: _service_policy(service, overrides) for service in services}
+
+
+def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> ServicePolicy:
     declared = policy_pb2.ServicePolicy()
     if service.GetOptions().HasExtension(policy_pb2.service):
         declared.CopyFrom(service.GetOptions().Extensions[policy_pb2.service])

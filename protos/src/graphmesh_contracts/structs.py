@@ -3,7 +3,7 @@
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 EXACT = 2**53
 """Up to here a double holds every whole number."""
@@ -13,6 +13,11 @@ def struct_value(struct: Struct) -> dict[str, Any]:
     """A Struct as a dict; its numbers, which are all doubles, as integers where they are whole."""
     value: dict[str, Any] = _whole(json_format.MessageToDict(struct))
     return value
+
+
+def value_of(value: Value) -> Any:
+    """A Value as JSON; its numbers as `struct_value` has them."""
+    return _whole(json_format.MessageToDict(value))
 
 
 def _whole(value: Any) -> Any:

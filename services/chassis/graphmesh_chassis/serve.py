@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
-from graphmesh_contracts import PolicyError, service_policy
+from graphmesh_contracts import PolicyError, service_policies
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
@@ -183,7 +183,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         PolicyError: a service declares no policy, or an override is bad.
     """
     tracing = servable.tracing or tracing_of(name, settings)
-    admissions = {service.name: _admission(service, settings) for service in servable.services}
+    admissions = _admissions(servable.services, settings)
     hooks = {service: hooks_of(settings.identity, admission) for service, admission in admissions.items()}
     server = grpc.aio.server(
         interceptors=[HookInterceptor(hooks, settings.policy, tracing)],
@@ -220,10 +220,11 @@ def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
     return Tracing(name, settings)
 
 
-def _admission(service: Service, settings: ServerSettings) -> Admission:
-    descriptor = descriptor_pool.Default().FindServiceByName(service.name)
-    policy = service_policy(descriptor, settings.policy)
-    return Admission(policy.max_concurrency, policy.max_queue)
+def _admissions(services: Sequence[Service], settings: ServerSettings) -> Mapping[str, Admission]:
+    """Each service's own places and queue."""
+    pool = descriptor_pool.Default()
+    policies = service_policies([pool.FindServiceByName(service.name) for service in services], settings.policy)
+    return {name: Admission(policy.max_concurrency, policy.max_queue) for name, policy in policies.items()}
 
 
 def _listen(server: grpc.aio.Server, listen: str) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.runs import Run, RunStatus
+from graphmesh_orchestrator.runs import Run
 from graphmesh_orchestrator.runs_sql import SqlRuns, runs
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -42,7 +42,7 @@ def saver(database: Database, commits: GroupCommit) -> LogSaver:
 
 async def begun(database: Database, run_id: str, epoch: int = 1) -> None:
     """A run that a worker executes on a thread of its own."""
-    run = Run(run_id, "acme", "ann", run_id, "graph", {}, NOW, NOW, 25, status=RunStatus.RUNNING, epoch=epoch)
+    run = Run(run_id, "acme", "ann", run_id, "graph", {}, NOW, NOW, 25, epoch=epoch - 1)
     await SqlRuns(database).add(run, "worker")
 
 

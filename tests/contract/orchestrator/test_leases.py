@@ -105,7 +105,7 @@ async def test_a_held_run_is_nobody_elses_until_its_lease_is_over(database: Data
 
 async def test_a_run_that_is_stored_by_a_worker_is_its_own(database: Database) -> None:
     """There is no moment at which another could take it."""
-    await SqlRuns(database).add(replace(a_run(), status=RunStatus.RUNNING, epoch=1), worker="one")
+    await SqlRuns(database).add(a_run(), worker="one")
     assert await SqlLeases(database, "two").claim(["pay"], 1) == []
     assert await SqlLeases(database, "one").renew({"run_1": 1}) == {"run_1": ""}
 

@@ -15,9 +15,11 @@ from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
+from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases import Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.notices import Notices
+from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.runs import Run
 from graphmesh_orchestrator.runs_sql import SqlRuns, runs
 
@@ -36,8 +38,12 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[Executor]
     registry = folder / "langgraph.json"
     registry.write_text(json.dumps({"graphs": {"slow": f"{Path(__file__).with_name('graphs.py')}:slow"}}))
     async with GroupCommit(database).running() as commits, Channel("127.0.0.1:1") as nowhere:
-        graphs, leases = Registry.load(registry, LogSaver(database, commits)), SqlLeases(database, WORKER.name)
-        executor = Executor(WORKER, SqlRuns(database), commits, leases, graphs, nowhere, Policies(), Notices())
+        saver, stored, leases = LogSaver(database, commits), SqlRuns(database), SqlLeases(database, WORKER.name)
+        graphs, parking = Registry.load(registry, saver), Parking(SqlInterrupts(database), stored, saver)
+        executor = Executor(
+            *(WORKER, stored, commits, leases, graphs, nowhere, Policies(), Notices(), parking),
+            thread_is_free=lambda: None,
+        )
         yield executor
         await executor.drain(0)
 

@@ -4,11 +4,27 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
 from graphmesh.billing.v1 import BillingService
-from graphmesh_contracts import Idempotency, Overrides, PolicyError, RateLimit, method_policy, service_policy
+from graphmesh_contracts import (
+    Idempotency,
+    Overrides,
+    PolicyError,
+    RateLimit,
+    ServicePolicy,
+    method_policy,
+    service_policies,
+)
 
 CHARGE = BillingService.Charge.descriptor
 BILLING = CHARGE.containing_service
+NO_OVERRIDES = Overrides()
+
+
+def service_policy(service: ServiceDescriptor, overrides: Overrides = NO_OVERRIDES) -> ServicePolicy:
+    """The policy of the only service of a process."""
+    [policy] = service_policies([service], overrides).values()
+    return policy
 
 
 def test_a_method_says_what_it_allows() -> None:

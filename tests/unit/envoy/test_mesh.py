@@ -95,7 +95,7 @@ def test_replicas_get_the_overrides_that_envoy_gets() -> None:
     """What a replica is started with reads back as the same numbers."""
     service = parse(raw(policy={"maxConcurrency": 2}, methods={"Charge": {"timeout": "3s"}})).services["billing"]
     assert Overrides.parse(service.overrides.dump()) == service.overrides
-    assert service.method_policies["Charge"].timeout == 3
+    assert {method.name: policy.timeout for method, policy in service.method_policies.items()}["Charge"] == 3
 
 
 @pytest.mark.parametrize("environment", ["", *environments(MESH_FILE)])

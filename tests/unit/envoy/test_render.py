@@ -105,7 +105,8 @@ def test_every_method_has_a_route_in_the_mesh() -> None:
     methods = {
         f"/{method.containing_service.full_name}/{method.name}"
         for service in mesh.services.values()
-        for method in service.descriptor.methods
+        for descriptor in service.descriptors
+        for method in descriptor.methods
     }
     assert {one["match"]["path"] for one in known} == methods
     assert last["direct_response"]["status"] == 404

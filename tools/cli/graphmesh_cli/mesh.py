@@ -9,11 +9,12 @@ from typing import Annotated, Any, Self
 
 import yaml
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import ServiceDescriptor
-from graphmesh_contracts import MethodPolicy, Overrides, ServicePolicy, method_policy, service_policy
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from graphmesh_contracts import MethodPolicy, Overrides, ServicePolicy, method_policy, service_policies
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+FullName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$")]
 ShortName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -51,8 +52,10 @@ class Edge(Listener):
 class Service(Listener):
     """One deployable: the RPC service it serves, where, and how many of it."""
 
-    service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$")]
+    service: FullName
     """The full name of its RPC service, in the package of contracts of the same name."""
+    beside: tuple[FullName, ...] = ()
+    """The RPC services that it serves besides."""
     module: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     """The Python module that `python -m` starts."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -71,7 +74,7 @@ class Service(Listener):
 
     @model_validator(mode="after")
     def _policies_hold(self) -> Self:
-        _ = (self.service_policy, self.method_policies)
+        _ = (self.service_policies, self.method_policies)
         return self
 
     @property
@@ -95,22 +98,31 @@ class Service(Listener):
         return Overrides(service=self.policy, methods=self.methods)
 
     @cached_property
-    def descriptor(self) -> ServiceDescriptor:
-        package = self.service.rpartition(".")[0]
-        try:
-            importlib.import_module(package)
-            return descriptor_pool.Default().FindServiceByName(self.service)
-        except (ImportError, KeyError) as error:
-            raise ValueError(f"the contracts have no {self.service}") from error
+    def descriptors(self) -> tuple[ServiceDescriptor, ...]:
+        return tuple(_descriptor(name) for name in (self.service, *self.beside))
 
     @cached_property
+    def service_policies(self) -> Mapping[str, ServicePolicy]:
+        """The policy of each gRPC service of the process, by its full name."""
+        return service_policies(self.descriptors, self.overrides)
+
+    @property
     def service_policy(self) -> ServicePolicy:
-        return service_policy(self.descriptor, self.overrides)
+        return self.service_policies[self.service]
 
     @cached_property
-    def method_policies(self) -> Mapping[str, MethodPolicy]:
-        """The policy of each method, by the method's own name, in the order of the proto."""
-        return {method.name: method_policy(method, self.overrides) for method in self.descriptor.methods}
+    def method_policies(self) -> Mapping[MethodDescriptor, MethodPolicy]:
+        """The policy of each method, in the order of the protos."""
+        methods = [method for descriptor in self.descriptors for method in descriptor.methods]
+        return {method: method_policy(method, self.overrides) for method in methods}
+
+
+def _descriptor(name: str) -> ServiceDescriptor:
+    try:
+        importlib.import_module(name.rpartition(".")[0])
+        return descriptor_pool.Default().FindServiceByName(name)
+    except (ImportError, KeyError) as error:
+        raise ValueError(f"the contracts have no {name}") from error
 
 
 class Mesh(Model):

@@ -92,4 +92,4 @@ def _take_up(source: MeshSource, running: Mesh, envoy: Path) -> str:
 
 
 def _structure(mesh: Mesh) -> object:
-    return listeners(mesh), {name: (one.service, one.module) for name, one in mesh.services.items()}
+    return listeners(mesh), {name: (one.service, one.beside, one.module) for name, one in mesh.services.items()}

@@ -1,6 +1,6 @@
 """CDS: a cluster for each service, with its cap, its breaker and its health checks."""
 
-from graphmesh_contracts import Breaker, ServicePolicy
+from graphmesh_contracts import Breaker
 
 from graphmesh_cli.envoy.documents import Document, seconds, socket, typed
 from graphmesh_cli.mesh import Mesh, Service
@@ -32,7 +32,7 @@ def cluster(name: str, service: Service) -> Document:
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
-        circuit_breakers={"thresholds": [thresholds(policy, service.replicas)]},
+        circuit_breakers={"thresholds": [thresholds(service)]},
         outlier_detection=outlier_detection(policy.breaker),
         health_checks=[health_check(service.service)],
         ignore_health_on_host_removal=True,
@@ -48,13 +48,14 @@ def endpoints(name: str, service: Service) -> Document:
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": replicas}]}
 
 
-def thresholds(policy: ServicePolicy, replicas: int) -> Document:
+def thresholds(service: Service) -> Document:
     """The guard in front of the replicas' own admission; a call over it fails at once (`UO`)."""
-    admitted = replicas * (policy.max_concurrency + policy.max_queue)
+    policies = service.service_policies.values()
+    admitted = service.replicas * sum(policy.max_concurrency + policy.max_queue for policy in policies)
     return {
         "max_requests": admitted + HEADROOM,
         "max_pending_requests": admitted + HEADROOM,
-        "max_connections": replicas * MAX_CONNECTIONS_A_REPLICA,
+        "max_connections": service.replicas * MAX_CONNECTIONS_A_REPLICA,
         "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": MIN_RETRIES},
     }
 

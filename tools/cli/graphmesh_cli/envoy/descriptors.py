@@ -14,7 +14,7 @@ DESCRIPTORS = "descriptors.binpb"
 
 def descriptor_set(mesh: Mesh) -> bytes:
     """The files of the edge's services and what they import, and the types of error details."""
-    roots = [mesh.services[name].descriptor.file for name in mesh.edge.services]
+    roots = [each.file for name in mesh.edge.services for each in mesh.services[name].descriptors]
     found: dict[str, FileDescriptor] = {}
     for root in [*roots, status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]:
         found |= {file.name: file for file in with_imports(root)}

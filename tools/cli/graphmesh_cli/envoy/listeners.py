@@ -131,7 +131,7 @@ def transcoder(mesh: Mesh) -> Document:
         "envoy.filters.http.grpc_json_transcoder",
         "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         proto_descriptor=DESCRIPTORS,
-        services=[mesh.services[name].service for name in mesh.edge.services],
+        services=[each.full_name for name in mesh.edge.services for each in mesh.services[name].descriptors],
         convert_grpc_status=True,
         auto_mapping=True,
         print_options={"stream_newline_delimited": True},

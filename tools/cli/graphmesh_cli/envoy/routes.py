@@ -50,9 +50,9 @@ def routes(name: str, known: list[Document], filters: Document) -> Document:
 
 def methods(services: Mapping[str, Service]) -> list[Document]:
     return [
-        method_route(name, method, service.method_policies[method.name])
+        method_route(name, method, policy)
         for name, service in services.items()
-        for method in service.descriptor.methods
+        for method, policy in service.method_policies.items()
     ]
 
 

@@ -215,6 +215,46 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "acme/th_1", "parent": "1f0c…" } }
     """
+    ERROR_REASON_STEP_LIMIT: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION. The run ended at its ceiling of steps.
+
+        { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
+    """
+    ERROR_REASON_TOKEN_LIMIT: _ErrorReason.ValueType  # 40
+    """RESOURCE_EXHAUSTED. The run ended at its ceiling of tokens.
+
+        { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
+    """
+    ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 41
+    """RESOURCE_EXHAUSTED. The run ended at its ceiling of cost, in millionths of a US dollar.
+
+        { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
+    """
+    ERROR_REASON_WRONG_GRAPH: _ErrorReason.ValueType  # 42
+    """FAILED_PRECONDITION. The thread has the state of another graph. Nothing was done.
+
+        { "reason": "WRONG_GRAPH", "domain": "graphmesh", "metadata": { "thread": "th_1", "graph": "support" } }
+    """
+    ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 43
+    """RESOURCE_EXHAUSTED. As many runs of the tenant wait as may; `RetryInfo` says when to come back. Nothing was stored.
+
+        { "reason": "QUEUE_FULL", "domain": "graphmesh", "metadata": { "limit": "10000" } }
+    """
+    ERROR_REASON_RUN_NOT_INTERRUPTED: _ErrorReason.ValueType  # 44
+    """FAILED_PRECONDITION. The run waits for no answer.
+
+        { "reason": "RUN_NOT_INTERRUPTED", "domain": "graphmesh", "metadata": { "run": "run_9", "status": "success" } }
+    """
+    ERROR_REASON_INTERRUPT_ANSWERED: _ErrorReason.ValueType  # 45
+    """ABORTED. Another answer to the interrupt came first, and holds.
+
+        { "reason": "INTERRUPT_ANSWERED", "domain": "graphmesh", "metadata": { "interrupt": "5e2f", "by": "ana" } }
+    """
+    ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 46
+    """FAILED_PRECONDITION. A person has to agree first, through RespondApproval. Nothing was done.
+
+        { "reason": "APPROVAL_REQUIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -415,5 +455,45 @@ ERROR_REASON_CHECKPOINT_CONFLICT: ErrorReason.ValueType  # 38
 """ABORTED. The thread has got another checkpoint after the one that the caller's is to follow; read the thread again.
 
     { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "acme/th_1", "parent": "1f0c…" } }
+"""
+ERROR_REASON_STEP_LIMIT: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION. The run ended at its ceiling of steps.
+
+    { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
+"""
+ERROR_REASON_TOKEN_LIMIT: ErrorReason.ValueType  # 40
+"""RESOURCE_EXHAUSTED. The run ended at its ceiling of tokens.
+
+    { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
+"""
+ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 41
+"""RESOURCE_EXHAUSTED. The run ended at its ceiling of cost, in millionths of a US dollar.
+
+    { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
+"""
+ERROR_REASON_WRONG_GRAPH: ErrorReason.ValueType  # 42
+"""FAILED_PRECONDITION. The thread has the state of another graph. Nothing was done.
+
+    { "reason": "WRONG_GRAPH", "domain": "graphmesh", "metadata": { "thread": "th_1", "graph": "support" } }
+"""
+ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 43
+"""RESOURCE_EXHAUSTED. As many runs of the tenant wait as may; `RetryInfo` says when to come back. Nothing was stored.
+
+    { "reason": "QUEUE_FULL", "domain": "graphmesh", "metadata": { "limit": "10000" } }
+"""
+ERROR_REASON_RUN_NOT_INTERRUPTED: ErrorReason.ValueType  # 44
+"""FAILED_PRECONDITION. The run waits for no answer.
+
+    { "reason": "RUN_NOT_INTERRUPTED", "domain": "graphmesh", "metadata": { "run": "run_9", "status": "success" } }
+"""
+ERROR_REASON_INTERRUPT_ANSWERED: ErrorReason.ValueType  # 45
+"""ABORTED. Another answer to the interrupt came first, and holds.
+
+    { "reason": "INTERRUPT_ANSWERED", "domain": "graphmesh", "metadata": { "interrupt": "5e2f", "by": "ana" } }
+"""
+ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 46
+"""FAILED_PRECONDITION. A person has to agree first, through RespondApproval. Nothing was done.
+
+    { "reason": "APPROVAL_REQUIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

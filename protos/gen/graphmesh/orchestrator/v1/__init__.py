@@ -4,31 +4,99 @@ from typing import Final
 
 from graphmesh_contracts import Rpc
 
+from .approvals_pb2 import Approval as Approval
+from .approvals_pb2 import ApprovalStatus as ApprovalStatus
+from .approvals_pb2 import Decision as Decision
+from .approvals_pb2 import GetApprovalRequest as GetApprovalRequest
+from .approvals_pb2 import GetApprovalResponse as GetApprovalResponse
+from .approvals_pb2 import ListApprovalsRequest as ListApprovalsRequest
+from .approvals_pb2 import ListApprovalsResponse as ListApprovalsResponse
+from .approvals_pb2 import RespondApprovalRequest as RespondApprovalRequest
+from .approvals_pb2 import RespondApprovalResponse as RespondApprovalResponse
+from .approvals_pb2_grpc import ApprovalServiceServicer as ApprovalServiceServicer
+from .approvals_pb2_grpc import add_ApprovalServiceServicer_to_server as add_ApprovalServiceServicer_to_server
 from .orchestrator_pb2 import CancelRunRequest as CancelRunRequest
 from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
+from .orchestrator_pb2 import Ceilings as Ceilings
 from .orchestrator_pb2 import CreateRunRequest as CreateRunRequest
 from .orchestrator_pb2 import CreateRunResponse as CreateRunResponse
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
 from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
+from .orchestrator_pb2 import Interrupt as Interrupt
 from .orchestrator_pb2 import ListGraphsRequest as ListGraphsRequest
 from .orchestrator_pb2 import ListGraphsResponse as ListGraphsResponse
 from .orchestrator_pb2 import ListRunsRequest as ListRunsRequest
 from .orchestrator_pb2 import ListRunsResponse as ListRunsResponse
+from .orchestrator_pb2 import MultitaskStrategy as MultitaskStrategy
 from .orchestrator_pb2 import NodeFinished as NodeFinished
 from .orchestrator_pb2 import NodeStarted as NodeStarted
+from .orchestrator_pb2 import ResumeRunRequest as ResumeRunRequest
+from .orchestrator_pb2 import ResumeRunResponse as ResumeRunResponse
 from .orchestrator_pb2 import Run as Run
 from .orchestrator_pb2 import RunEvent as RunEvent
 from .orchestrator_pb2 import RunStatus as RunStatus
+from .orchestrator_pb2 import RunUsage as RunUsage
 from .orchestrator_pb2 import StatusChanged as StatusChanged
 from .orchestrator_pb2 import StreamRunRequest as StreamRunRequest
 from .orchestrator_pb2 import StreamRunResponse as StreamRunResponse
 from .orchestrator_pb2 import TextDelta as TextDelta
 from .orchestrator_pb2 import ToolCalled as ToolCalled
+from .orchestrator_pb2 import Versions as Versions
 from .orchestrator_pb2 import WaitRunRequest as WaitRunRequest
 from .orchestrator_pb2 import WaitRunResponse as WaitRunResponse
 from .orchestrator_pb2_grpc import RunServiceServicer as RunServiceServicer
 from .orchestrator_pb2_grpc import add_RunServiceServicer_to_server as add_RunServiceServicer_to_server
+from .threads_pb2 import CreateThreadRequest as CreateThreadRequest
+from .threads_pb2 import CreateThreadResponse as CreateThreadResponse
+from .threads_pb2 import DeleteThreadRequest as DeleteThreadRequest
+from .threads_pb2 import DeleteThreadResponse as DeleteThreadResponse
+from .threads_pb2 import ForkThreadRequest as ForkThreadRequest
+from .threads_pb2 import ForkThreadResponse as ForkThreadResponse
+from .threads_pb2 import GetThreadRequest as GetThreadRequest
+from .threads_pb2 import GetThreadResponse as GetThreadResponse
+from .threads_pb2 import GetThreadStateRequest as GetThreadStateRequest
+from .threads_pb2 import GetThreadStateResponse as GetThreadStateResponse
+from .threads_pb2 import ListThreadStatesRequest as ListThreadStatesRequest
+from .threads_pb2 import ListThreadStatesResponse as ListThreadStatesResponse
+from .threads_pb2 import ListThreadsRequest as ListThreadsRequest
+from .threads_pb2 import ListThreadsResponse as ListThreadsResponse
+from .threads_pb2 import PruneThreadsRequest as PruneThreadsRequest
+from .threads_pb2 import PruneThreadsResponse as PruneThreadsResponse
+from .threads_pb2 import ReadArtifactRequest as ReadArtifactRequest
+from .threads_pb2 import ReadArtifactResponse as ReadArtifactResponse
+from .threads_pb2 import Thread as Thread
+from .threads_pb2 import ThreadState as ThreadState
+from .threads_pb2 import ThreadStatus as ThreadStatus
+from .threads_pb2 import UpdateThreadRequest as UpdateThreadRequest
+from .threads_pb2 import UpdateThreadResponse as UpdateThreadResponse
+from .threads_pb2 import UpdateThreadStateRequest as UpdateThreadStateRequest
+from .threads_pb2 import UpdateThreadStateResponse as UpdateThreadStateResponse
+from .threads_pb2_grpc import ThreadServiceServicer as ThreadServiceServicer
+from .threads_pb2_grpc import add_ThreadServiceServicer_to_server as add_ThreadServiceServicer_to_server
+from .webhooks_pb2 import Delivery as Delivery
+from .webhooks_pb2 import DeliveryStatus as DeliveryStatus
+from .webhooks_pb2 import ListDeliveriesRequest as ListDeliveriesRequest
+from .webhooks_pb2 import ListDeliveriesResponse as ListDeliveriesResponse
+from .webhooks_pb2 import RetryDeliveryRequest as RetryDeliveryRequest
+from .webhooks_pb2 import RetryDeliveryResponse as RetryDeliveryResponse
+from .webhooks_pb2_grpc import WebhookServiceServicer as WebhookServiceServicer
+from .webhooks_pb2_grpc import add_WebhookServiceServicer_to_server as add_WebhookServiceServicer_to_server
+
+
+class ApprovalService:
+    """The RPCs of `graphmesh.orchestrator.v1.ApprovalService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.ApprovalService"
+    ListApprovals: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ApprovalService/ListApprovals", ListApprovalsRequest, ListApprovalsResponse
+    )
+    GetApproval: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ApprovalService/GetApproval", GetApprovalRequest, GetApprovalResponse
+    )
+    RespondApproval: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ApprovalService/RespondApproval", RespondApprovalRequest, RespondApprovalResponse
+    )
 
 
 class RunService:
@@ -53,6 +121,60 @@ class RunService:
     CancelRun: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/CancelRun", CancelRunRequest, CancelRunResponse
     )
+    ResumeRun: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/ResumeRun", ResumeRunRequest, ResumeRunResponse
+    )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse
+    )
+
+
+class ThreadService:
+    """The RPCs of `graphmesh.orchestrator.v1.ThreadService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.ThreadService"
+    CreateThread: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/CreateThread", CreateThreadRequest, CreateThreadResponse
+    )
+    GetThread: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/GetThread", GetThreadRequest, GetThreadResponse
+    )
+    ListThreads: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/ListThreads", ListThreadsRequest, ListThreadsResponse
+    )
+    UpdateThread: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/UpdateThread", UpdateThreadRequest, UpdateThreadResponse
+    )
+    DeleteThread: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/DeleteThread", DeleteThreadRequest, DeleteThreadResponse
+    )
+    GetThreadState: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/GetThreadState", GetThreadStateRequest, GetThreadStateResponse
+    )
+    ListThreadStates: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/ListThreadStates", ListThreadStatesRequest, ListThreadStatesResponse
+    )
+    UpdateThreadState: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/UpdateThreadState", UpdateThreadStateRequest, UpdateThreadStateResponse
+    )
+    ForkThread: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/ForkThread", ForkThreadRequest, ForkThreadResponse
+    )
+    PruneThreads: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/PruneThreads", PruneThreadsRequest, PruneThreadsResponse
+    )
+    ReadArtifact: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ThreadService/ReadArtifact", ReadArtifactRequest, ReadArtifactResponse
+    )
+
+
+class WebhookService:
+    """The RPCs of `graphmesh.orchestrator.v1.WebhookService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.WebhookService"
+    ListDeliveries: Final = Rpc(
+        "/graphmesh.orchestrator.v1.WebhookService/ListDeliveries", ListDeliveriesRequest, ListDeliveriesResponse
+    )
+    RetryDelivery: Final = Rpc(
+        "/graphmesh.orchestrator.v1.WebhookService/RetryDelivery", RetryDeliveryRequest, RetryDeliveryResponse
     )

@@ -68,6 +68,11 @@ class RunServiceStub:
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/ResumeRun',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
         self.ListGraphs = channel.unary_unary(
                 '/graphmesh.orchestrator.v1.RunService/ListGraphs',
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListGraphsRequest.SerializeToString,
@@ -88,8 +93,11 @@ class RunServiceServicer:
         With a `request_id`, a repeat of the same request gets the run of the first one, in its present state. Without one,
         each call makes another run, and a client that lost the answer can't tell whether there is one.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, THREAD_BUSY (another run has the thread), REQUEST_ID_REUSED (the same
-        request_id with another body; nothing was begun).
+        A thread does one run at a time; a parked run keeps its thread. What a further run does is `multitask_strategy`.
+
+        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread is another
+        graph's), RESOURCE_NOT_FOUND (the checkpoint), QUEUE_FULL (too many runs of the tenant wait), WEBHOOK_NOT_ALLOWED,
+        REQUEST_ID_REUSED (the same request_id with another body; nothing was begun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +148,18 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeRun(self, request, context):
+        """Answers the open interrupts of a parked run, which then goes on from where it parked.
+
+        The run goes on when all its open interrupts are answered. A repeat with the same answers changes nothing. Approvals
+        are not answered here: see ApprovalService.
+
+        Reasons: RESOURCE_NOT_FOUND, RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED (another answer came first), APPROVAL_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListGraphs(self, request, context):
         """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
         """
@@ -179,6 +199,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.FromString,
                     response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.SerializeToString,
             ),
             'ListGraphs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGraphs,
@@ -352,6 +377,33 @@ class RunService:
             '/graphmesh.orchestrator.v1.RunService/CancelRun',
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/ResumeRun',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,66 @@
+"""Parking a run on what its graph asks, and going on with the answers (B8)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import StateSnapshot
+
+from graphmesh_orchestrator.checkpoints import LogSaver, patient
+from graphmesh_orchestrator.graphs import Graph
+from graphmesh_orchestrator.interrupts_sql import PENDING, SqlInterrupts
+from graphmesh_orchestrator.plain import plain
+from graphmesh_orchestrator.runs import Interrupt, Multitask, Run
+from graphmesh_orchestrator.runs_sql import SqlRuns
+
+
+def saver_thread(tenant: str, thread_id: str) -> str:
+    """The name of a thread in checkpoints."""
+    return f"{tenant}/{thread_id}"
+
+
+class Parking:
+    """What an execution needs of the rows of parked and rolled back runs."""
+
+    def __init__(self, interrupts: SqlInterrupts, runs: SqlRuns, saver: LogSaver) -> None:
+        self._interrupts, self._runs, self._saver = interrupts, runs, saver
+
+    @patient
+    async def answers(self, run: Run) -> dict[str, Any]:
+        """The answers that the run has got, by interrupt."""
+        return await self._interrupts.answers(run.run_id)
+
+    async def asked(self, graph: Graph, config: RunnableConfig) -> list[Interrupt]:
+        """What the graph asks at the newest checkpoint of the run's thread."""
+        state: StateSnapshot = await graph.compiled.aget_state(config)
+        return [Interrupt(asked.id, task.name, plain(asked.value)) for task in state.tasks for asked in task.interrupts]
+
+    def rows(self, run: Run, asked: Sequence[Interrupt]) -> tuple[Sequence[Interrupt], list[dict[str, Any]]]:
+        """What is asked, and the rows in which it waits for answers."""
+        return asked, [_row(run, one) for one in asked]
+
+    @patient
+    async def take_back(self, run: Run) -> None:
+        """Where the run rolls others back, delete what they wrote to the thread. The run has the thread by now."""
+        if run.multitask is Multitask.ROLLBACK and (others := await self._runs.rolled_back(run)):
+            await self._saver.adelete_for_runs(others)
+
+
+def _row(run: Run, asked: Interrupt) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "interrupt_id": asked.interrupt_id,
+        "tenant": run.tenant,
+        "node": asked.node,
+        "value": asked.value,
+        "created": datetime.now(UTC),
+        "status": PENDING,
+        "answer": None,
+        "answered": None,
+        "answered_by": "",
+        "approval_id": None,
+        "approval": None,
+        "expires": 0,
+        "comment": "",
+    }
