@@ -122,6 +122,7 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(DependencyError):  # not released, they are taken when their leases have run out
             await self._leases.release(held)
+        self._notices.to_claim()
         self._notices.close()
 
     def _forget(self, executing: "_Executing") -> None:

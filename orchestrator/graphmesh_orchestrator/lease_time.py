@@ -8,6 +8,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 LEASE_SECONDS = 5.0
 """How long a lease holds without being renewed; so long after it stops, a worker's runs are another's."""
+FRESH_SECONDS = 1.5
+"""A lease that was renewed less than that ago is not renewed again: most are by what the runs write."""
 
 
 class seconds_now(FunctionElement[float]):

@@ -2,13 +2,14 @@
 
 A run's lease has an epoch that grows with each takeover. Whoever writes for the run proves the epoch in the same
 transaction (`checkpoints/commit.py`); services refuse effects of an epoch that is over. So a worker that was paused or
-cut off can change nothing when it comes back, and learns so (design invariant 4; C2).
+cut off can change nothing when it comes back, and learns so (design invariant 4; C2). That a worker is dead is known
+sooner than by its leases: `liveness.py`.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -24,7 +25,7 @@ log = structlog.get_logger("graphmesh.leases")
 
 HEARTBEAT_SECONDS = 1.0
 CLAIM_SECONDS = 0.5
-"""Between two looks for runs that nobody holds."""
+"""Between two looks for runs that nobody holds, where nobody says that there are some."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Heartbeat:
             cancelled: told of each run that is to be ended, and why; called there too, until the run is no more held.
         """
         self._open, self._worker, self._held, self._lost, self._cancelled = database, worker, held, lost, cancelled
-        self._stop = threading.Event()
+        self._stop, self._awake = False, threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     async def __aenter__(self) -> "Heartbeat":
@@ -64,8 +65,14 @@ class Heartbeat:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
+        self._stop = True
+        self._awake.set()
         await asyncio.to_thread(self._thread.join)
+
+    def look(self, run_id: str) -> None:
+        """Look at once whether a run is to be ended, if it is held."""
+        if run_id in self._held():
+            self._awake.set()
 
     def _run(self) -> None:
         asyncio.run(self._beat())
@@ -73,9 +80,10 @@ class Heartbeat:
     async def _beat(self) -> None:
         async with self._open() as database:
             leases = SqlLeases(database, self._worker.name)
-            while not self._stop.is_set():
+            while not self._stop:
                 await self._renew(leases, dict(self._held()))
-                await asyncio.to_thread(self._stop.wait, HEARTBEAT_SECONDS)
+                await asyncio.to_thread(self._awake.wait, HEARTBEAT_SECONDS)
+                self._awake.clear()
 
     async def _renew(self, leases: SqlLeases, held: Mapping[str, int]) -> None:
         try:
@@ -91,22 +99,35 @@ class Heartbeat:
 
 
 class Claiming:
-    """Claims runs that nobody holds, as long as there is room for them: those that another worker left (C1).
+    """Claims runs that nobody holds, as long as there is room for them: those that another worker left (C1), and those
+    for which there was no room when they came.
 
-    A run that is submitted here does not pass through here: it is claimed in the transaction that stores it.
+    Else a run that is submitted here does not pass through here: it is claimed in the transaction that stores it.
     """
 
-    def __init__(self, leases: SqlLeases, graphs: list[str], room: Callable[[], int]) -> None:
-        self._leases, self._graphs, self._room = leases, graphs, room
-        self._look = asyncio.Event()
+    def __init__(
+        self,
+        leases: SqlLeases,
+        graphs: list[str],
+        room: Callable[[], int],
+        dead: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """
+        Args:
+            room: how many runs may be claimed now.
+            dead: the workers whose runs are free although their leases are not over.
+        """
+        self._leases, self._graphs, self._room, self._dead = leases, graphs, room, dead
+        self._awake = asyncio.Event()
 
-    def look(self) -> None:
-        """There may be a run to claim."""
-        self._look.set()
+    def look(self, run_id: str = "") -> None:
+        """Look at once: there may be a run to claim, whichever it is."""
+        self._awake.set()
 
     async def run(self, begin: Callable[[Run], None]) -> None:
         """Hand every claimed run to `begin`, for ever."""
         while True:
+            self._awake.clear()
             try:
                 for run in await self._claim():
                     log.info("claimed", run=run.run_id, epoch=run.epoch)
@@ -115,8 +136,8 @@ class Claiming:
                 log.warning("no runs claimed", reason=error.reason)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLAIM_SECONDS):
-                    await self._look.wait()
-            self._look.clear()
+                    await self._awake.wait()
 
     async def _claim(self) -> list[Run]:
-        return await self._leases.claim(self._graphs, room) if (room := self._room()) > 0 else []
+        room = self._room()
+        return await self._leases.claim(self._graphs, room, self._dead()) if room > 0 else []

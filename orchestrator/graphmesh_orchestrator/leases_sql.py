@@ -1,13 +1,18 @@
 """Leases in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import Database
+from graphmesh_chassis.database import Database, UtcDateTime
 
-from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
+from graphmesh_orchestrator.lease_time import FRESH_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import ACTIVE, CLAIMABLE, run_of, runs
+from graphmesh_orchestrator.runs_sql import ACTIVE, CLAIMABLE, HELD, run_of, runs
+
+SPARE = 50
+"""More runs than are wanted have their turn: other workers are taking some of them at this moment."""
+NEVER = sa.literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)
 
 
 class SqlLeases:
@@ -16,23 +21,26 @@ class SqlLeases:
     def __init__(self, database: Database, worker: str) -> None:
         self._database, self._worker = database, worker
 
-    async def claim(self, graphs: Sequence[str], limit: int) -> list[Run]:
-        """Take runs of `graphs` that nobody holds, the oldest first; each begins a new epoch.
+    async def claim(self, graphs: Sequence[str], limit: int, dead: Collection[str] = ()) -> list[Run]:
+        """Take runs of `graphs` that nobody holds, or a `dead` worker; each begins a new epoch.
 
-        Workers that claim at once get different runs: PostgreSQL skips the rows that another one is taking, SQLite has
-        one writer.
+        Tenants take turns: the oldest run of each, then the second of each. Workers that claim at once get different
+        runs: PostgreSQL skips the rows that another one is taking, SQLite has one writer.
         """
-        free = (
+        free = _free(graphs, dead)
+        turns = _turns(free, 3 * limit + SPARE)
+        chosen = (
             sa.select(runs.c.run_id)
-            .where(CLAIMABLE, runs.c.graph.in_(graphs), runs.c.lease_expires < seconds_now())
-            .order_by(runs.c.created)
+            .join(turns, turns.c.run_id == runs.c.run_id)
+            .where(free)
+            .order_by(turns.c.turn, runs.c.created)
             .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("free")
+            .with_for_update(of=runs, skip_locked=True)
+            .cte("chosen")
         )
         taken = (
             sa.update(runs)
-            .where(runs.c.run_id.in_(sa.select(free.c.run_id)))
+            .where(runs.c.run_id.in_(sa.select(chosen.c.run_id)))
             .values(
                 status=RunStatus.RUNNING,
                 epoch=runs.c.epoch + 1,
@@ -45,24 +53,24 @@ class SqlLeases:
             return [run_of(row) for row in await connection.execute(taken)]
 
     async def renew(self, held: Mapping[str, int]) -> dict[str, str]:
-        """Renew the leases of these runs, by their epochs.
+        """Renew the leases of these runs, by their epochs; one that was renewed just now is left as it is.
 
         Returns those that are still held, with the reason why they are to be ended, which is mostly empty.
         """
         if not held:
             return {}
-        mine = _locked(held)
-        renewed = sa.update(runs).where(ACTIVE, mine).values(lease_expires=seconds_now() + LEASE_SECONDS)
-        async with self._database.transaction() as connection:
-            kept = await connection.execute(renewed.returning(runs.c.run_id, runs.c.cancel_reason))
-            return {row.run_id: row.cancel_reason for row in kept}
+        aging = (runs.c.lease_expires < seconds_now() + LEASE_SECONDS - FRESH_SECONDS).label("aging")
+        query = sa.select(runs.c.run_id, runs.c.cancel_reason, aging).where(ACTIVE, _mine(held))
+        async with self._database.read() as connection:
+            kept = (await connection.execute(query)).all()
+        if due := {row.run_id: held[row.run_id] for row in kept if row.aging}:
+            await self._expire(due, seconds_now() + LEASE_SECONDS)
+        return {row.run_id: row.cancel_reason for row in kept}
 
     async def release(self, held: Mapping[str, int]) -> None:
         """Give runs back, for any worker to take at once."""
-        if not held:
-            return
-        async with self._database.transaction() as connection:
-            await connection.execute(sa.update(runs).where(ACTIVE, _locked(held)).values(lease_expires=0))
+        if held:
+            await self._expire(held, sa.literal(0.0))
 
     async def inherit(self) -> None:
         """Free all runs, where the database is one process's own (SQLite): whoever held one has ended.
@@ -71,11 +79,44 @@ class SqlLeases:
         """
         if self._database.is_sqlite:
             async with self._database.transaction() as connection:
-                await connection.execute(sa.update(runs).where(ACTIVE).values(lease_expires=0))
+                await connection.execute(sa.update(runs).where(HELD).values(lease_expires=0))
+
+    async def _expire(self, held: Mapping[str, int], when: sa.ColumnElement[float]) -> None:
+        """Let these leases end then. The rows are locked in the order in which the group commit locks them."""
+        locked = sa.select(runs.c.run_id).where(_mine(held)).order_by(runs.c.run_id).with_for_update(key_share=True)
+        mine = runs.c.run_id.in_(sa.select(locked.cte("locked").c.run_id))
+        async with self._database.transaction() as connection:
+            await connection.execute(sa.update(runs).where(ACTIVE, mine).values(lease_expires=when))
 
 
-def _locked(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
-    """Those of the runs whose epochs these are, locked in the order in which the group commit locks them."""
-    mine = sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
-    locked = sa.select(runs.c.run_id).where(mine).order_by(runs.c.run_id).with_for_update(key_share=True).cte("locked")
-    return runs.c.run_id.in_(sa.select(locked.c.run_id))
+def _mine(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
+    """The runs whose epochs these are."""
+    return sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
+
+
+def _free(graphs: Sequence[str], dead: Collection[str]) -> sa.ColumnElement[bool]:
+    over = runs.c.lease_expires < seconds_now()
+    held_by_none = sa.or_(over, runs.c.lease_owner.in_(list(dead))) if dead else over
+    return sa.and_(CLAIMABLE, runs.c.graph.in_(graphs), held_by_none)
+
+
+def _turns(free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
+    """The oldest `ahead` free runs of each tenant, numbered from 1 on for each.
+
+    However many runs of a tenant wait, no more of them are read.
+    """
+    tenants = distinct(runs.c.tenant, CLAIMABLE)
+    of_tenant = runs.c.tenant == tenants.c.tenant
+    oldest = sa.select(runs.c.created).where(of_tenant, free).order_by(runs.c.created).limit(1).offset(ahead - 1)
+    last = sa.func.coalesce(oldest.correlate(tenants).scalar_subquery(), NEVER)
+    turn = sa.func.row_number().over(partition_by=runs.c.tenant, order_by=runs.c.created)
+    numbered = sa.select(runs.c.run_id, turn.label("turn")).select_from(tenants.join(runs, of_tenant))
+    return numbered.where(free, runs.c.created <= last).subquery("turns")
+
+
+def distinct(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.CTE:
+    """The different values of a column of `runs`, and NULL after them: one step through an index for each."""
+    first = sa.select(sa.func.min(column).label(column.name)).where(where).cte(f"each_{column.name}", recursive=True)
+    following = sa.select(sa.func.min(column)).where(where, column > first.c[column.name])
+    step = sa.select(following.correlate(first).scalar_subquery()).select_from(first)
+    return first.union_all(step.where(first.c[column.name].is_not(None)))

@@ -71,9 +71,12 @@ ACTIVE = runs.c.status.in_(("pending", "running"))
 """Goes on by itself; whether its time and its turn have come is another matter."""
 CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != ""))
 """A worker may have it; one that waits for its turn and is cancelled needs one to be ended."""
+HELD = sa.and_(ACTIVE, runs.c.lease_owner != "")
+"""A worker has it, or had it."""
 WAITING = sa.and_(runs.c.status == "pending", sa.not_(runs.c.holds_thread))
 """Its time or its turn has not come."""
-_ACTIVE_ROWS = sa.text("status IN ('pending', 'running')")
+_ACTIVE_ROWS = "status IN ('pending', 'running')"
+_HELD_ROWS = sa.text(f"{_ACTIVE_ROWS} AND lease_owner <> ''")
 _HOLDERS = sa.text("holds_thread")
 _WAITING_ROWS = sa.text("status = 'pending' AND NOT holds_thread")
 by_holder = sa.Index(
@@ -85,7 +88,15 @@ by_holder = sa.Index(
     postgresql_where=_HOLDERS,
 )
 """At most one run has a thread."""
-claimable = sa.Index("runs_claimable", runs.c.lease_expires, sqlite_where=_ACTIVE_ROWS, postgresql_where=_ACTIVE_ROWS)
+claimable = sa.Index(
+    "runs_claimable",
+    runs.c.tenant,
+    runs.c.created,
+    sqlite_where=sa.text(f"{_ACTIVE_ROWS} AND (holds_thread = 1 OR cancel_reason <> '')"),
+    postgresql_where=sa.text(f"{_ACTIVE_ROWS} AND (holds_thread OR cancel_reason <> '')"),
+)
+"""No index has the time of a lease, so that to renew it touches none."""
+by_owner = sa.Index("runs_by_owner", runs.c.lease_owner, sqlite_where=_HELD_ROWS, postgresql_where=_HELD_ROWS)
 waiting = sa.Index("runs_waiting", runs.c.due, sqlite_where=_WAITING_ROWS, postgresql_where=_WAITING_ROWS)
 by_thread = sa.Index("runs_by_thread", runs.c.tenant, runs.c.thread_id, runs.c.created)
 by_age = sa.Index("runs_by_age", runs.c.tenant, runs.c.created, runs.c.run_id)

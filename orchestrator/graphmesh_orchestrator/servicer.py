@@ -13,7 +13,6 @@ from graphmesh_orchestrator import convert
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
 from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases import Claiming
 from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs import Event, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
@@ -31,12 +30,11 @@ class RunServicer(pb.RunServiceServicer):
         graphs: Registry,
         submission: Submission,
         executor: Executor,
-        claiming: Claiming,
         notices: Notices,
     ) -> None:
         self._runs, self._interrupts, self._graphs = runs, interrupts, graphs
         self._submission, self._executor = submission, executor
-        self._claiming, self._notices = claiming, notices
+        self._notices = notices
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         run = await self._submission.add(convert.run(request, current_call().caller))
@@ -74,12 +72,13 @@ class RunServicer(pb.RunServiceServicer):
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
         run = await self._runs.ask_to_cancel(current_call().caller.tenant, request.run_id, request.reason)
         self._executor.cancel(run.run_id, run.cancel_reason)
+        self._notices.to_cancel(run.run_id)
         return pb.CancelRunResponse(run=convert.run_message(run))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
         caller, answers = current_call().caller, convert.answers(request)
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
-        self._claiming.look()
+        self._notices.to_claim(run.run_id)
         [message] = await self._messages([run])
         return pb.ResumeRunResponse(run=message)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from graphmesh_chassis.settings import ServerSettings, settings_config
 from graphmesh_contracts import Overrides
@@ -25,6 +25,15 @@ class Settings(ServerSettings):
         description="SQLAlchemy URL of the runs, their events and checkpoints",
     )
     mesh: str = Field("127.0.0.1:8081", description="host:port of Envoy's mesh listener")
+    redis_url: str = Field(
+        default="",
+        repr=False,
+        description="redis://… that tells processes of each other's runs sooner; empty: they look",
+    )
+    role: Literal["all", "api", "worker"] = Field(
+        default="all", description="api: takes calls and executes nothing; worker: executes what others have taken"
+    )
+    capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
     graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
         default_factory=dict, description="overrides of the tools' policies, as JSON, by the service's full name"

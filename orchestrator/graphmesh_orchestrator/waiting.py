@@ -77,8 +77,8 @@ class Admitting:
         self._look = asyncio.Event()
         self._some = False
 
-    def added(self) -> None:
-        """A run waits: from now on it matters when others end."""
+    def added(self, run_id: str = "") -> None:
+        """A run waits, whichever it is: from now on it matters when others end."""
         self._some = True
 
     def look(self) -> None:

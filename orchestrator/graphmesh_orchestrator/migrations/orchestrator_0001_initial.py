@@ -9,7 +9,8 @@ down_revision = None
 branch_labels = ("orchestrator",)
 depends_on = None
 
-ACTIVE = sa.text("status IN ('pending', 'running')")
+ACTIVE = "status IN ('pending', 'running')"
+HELD = sa.text(f"{ACTIVE} AND lease_owner <> ''")
 WAITING = sa.text("status = 'pending' AND NOT holds_thread")
 HOLDERS = sa.text("holds_thread")
 EXPIRING = sa.text("status = 'pending' AND expires > 0")
@@ -60,7 +61,14 @@ def upgrade() -> None:
         op.create_index(name, "runs", columns, unique=True, sqlite_where=where, postgresql_where=where)
     op.create_index("runs_by_age", "runs", ["tenant", "created", "run_id"])
     op.create_index("runs_by_thread", "runs", ["tenant", "thread_id", "created"])
-    op.create_index("runs_claimable", "runs", ["lease_expires"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    op.create_index(
+        "runs_claimable",
+        "runs",
+        ["tenant", "created"],
+        sqlite_where=sa.text(f"{ACTIVE} AND (holds_thread = 1 OR cancel_reason <> '')"),
+        postgresql_where=sa.text(f"{ACTIVE} AND (holds_thread OR cancel_reason <> '')"),
+    )
+    op.create_index("runs_by_owner", "runs", ["lease_owner"], sqlite_where=HELD, postgresql_where=HELD)
     op.create_index("runs_waiting", "runs", ["due"], sqlite_where=WAITING, postgresql_where=WAITING)
     op.create_table(
         "threads",

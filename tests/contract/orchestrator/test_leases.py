@@ -12,6 +12,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import Fenced
+from graphmesh_orchestrator import leases
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit
 from graphmesh_orchestrator.journal import progress
@@ -24,9 +25,9 @@ from graphmesh_orchestrator.runs_sql import SqlRuns, runs
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def a_run(number: int = 1) -> Run:
+def a_run(number: int = 1, tenant: str = "acme") -> Run:
     created = NOW + timedelta(seconds=number)
-    return Run(f"run_{number}", "acme", "local", f"th_{number}", "pay", {}, created, created + timedelta(hours=1), 25)
+    return Run(f"run_{number}", tenant, "local", f"th_{number}", "pay", {}, created, created + timedelta(hours=1), 25)
 
 
 def happened(seq: int) -> Event:
@@ -60,6 +61,13 @@ def no_cancellation(run_id: str, reason: str) -> None:
     pytest.fail(f"nobody asked for {run_id} to be cancelled")
 
 
+async def expiry(database: Database, run: Run) -> float:
+    """When the run's lease ends."""
+    async with database.read() as connection:
+        query = sa.select(runs.c.lease_expires).where(runs.c.run_id == run.run_id)
+        return float((await connection.execute(query)).scalar_one())
+
+
 async def expire(database: Database) -> None:
     """Let all leases run out."""
     async with database.transaction() as connection:
@@ -86,7 +94,26 @@ async def test_workers_that_claim_at_once_get_different_runs(database: Database)
 async def test_the_oldest_is_claimed_first(database: Database) -> None:
     for number in (3, 1, 2):
         await SqlRuns(database).add(a_run(number), worker="")
-    assert [run.run_id for run in await SqlLeases(database, "w").claim(["pay"], 2)] == ["run_1", "run_2"]
+    assert {run.run_id for run in await SqlLeases(database, "w").claim(["pay"], 2)} == {"run_1", "run_2"}
+
+
+async def test_tenants_take_turns(database: Database) -> None:
+    """Whoever has a thousand runs waiting does not make another's wait; what is left over is theirs."""
+    for number in range(1000):
+        await SqlRuns(database).add(a_run(number, "busy"), worker="")
+    for number in (1000, 1001):
+        await SqlRuns(database).add(a_run(number, "quiet"), worker="")
+    claimed = await SqlLeases(database, "w").claim(["pay"], 10)
+    oldest = {f"run_{number}" for number in range(8)}
+    assert {run.run_id for run in claimed} == {*oldest, "run_1000", "run_1001"}
+
+
+async def test_a_dead_workers_runs_are_free_at_once(database: Database) -> None:
+    """Nobody waits for its leases; another's stay its own."""
+    first = await held_by(database, "one")
+    await held_by(database, "two", a_run(2))
+    [again] = await SqlLeases(database, "three").claim(["pay"], 5, dead=["one"])
+    assert (again.run_id, again.epoch) == (first.run_id, first.epoch + 1)
 
 
 async def test_a_worker_claims_only_graphs_that_it_serves(database: Database) -> None:
@@ -133,6 +160,18 @@ async def test_a_lease_that_is_anothers_is_not_renewed(database: Database) -> No
     assert await SqlLeases(database, "one").renew(held) == {mine.run_id: ""}
 
 
+async def test_a_lease_is_renewed_when_it_ages(database: Database) -> None:
+    """Most are by what the runs write; a heartbeat that follows writes nothing, and still knows what is held."""
+    run, leases = await held_by(database, "one"), SqlLeases(database, "one")
+    held, claimed = {run.run_id: run.epoch}, await expiry(database, run)
+    assert await leases.renew(held) == {run.run_id: ""}
+    assert await expiry(database, run) == claimed
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(runs).values(lease_expires=claimed - LEASE_SECONDS / 2))
+    assert await leases.renew(held) == {run.run_id: ""}
+    assert await expiry(database, run) >= claimed
+
+
 async def test_a_released_run_is_free_at_once(database: Database) -> None:
     """A worker that drains makes nobody wait for its leases."""
     run = await held_by(database, "one")
@@ -174,6 +213,41 @@ async def test_a_worker_hears_of_a_lost_lease(database: Database, url: str) -> N
         asyncio.timeout(10),
     ):
         assert await lost.get() == (run.run_id, run.epoch)
+
+
+async def test_a_worker_that_is_told_looks_at_once(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs to claim and runs to cancel are not found by looking again and again (D7)."""
+    monkeypatch.setattr(leases, "CLAIM_SECONDS", 3600)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 3600)
+    begun: asyncio.Queue[Run] = asyncio.Queue()
+    cancelled: asyncio.Queue[str] = asyncio.Queue()
+    held: dict[str, int] = {}
+
+    def begin(run: Run) -> None:
+        held[run.run_id] = run.epoch
+        begun.put_nowait(run)
+
+    claiming = leases.Claiming(SqlLeases(database, "one"), ["pay"], lambda: 1)
+    beating = Heartbeat(
+        lambda: open_database(url),
+        Worker("one"),
+        lambda: held,
+        nothing_lost,
+        lambda run_id, _: cancelled.put_nowait(run_id),
+    )
+    await SqlRuns(database).add(a_run(1), worker="")
+    task = asyncio.create_task(claiming.run(begin))
+    async with beating, asyncio.timeout(30):
+        assert (await begun.get()).run_id == "run_1"
+        await SqlRuns(database).add(a_run(2), worker="")
+        claiming.look()
+        assert (await begun.get()).run_id == "run_2"
+        await SqlRuns(database).ask_to_cancel("acme", "run_2", "enough")
+        beating.look("run_2")
+        assert await cancelled.get() == "run_2"
+    task.cancel()
 
 
 async def test_a_process_with_a_database_of_its_own_inherits_at_once(database: Database) -> None:
