@@ -22,6 +22,8 @@ class Meter:
         self, ceilings: Ceilings = UNBOUNDED, usage: Usage = UNUSED, reached: Callable[[], None] = lambda: None
     ) -> None:
         self._ceilings, self.usage, self._reached = ceilings, usage, reached
+        if self.error:
+            reached()
 
     def begin_step(self) -> None:
         """A node begins."""

@@ -13,7 +13,7 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DeadlineExceeded, DependencyError, Fenced, GraphmeshError
+from graphmesh_chassis.errors import DeadlineExceeded, Defect, DependencyError, Fenced, GraphmeshError
 from graphmesh_chassis.status import to_status
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained, GraphRecursionError
@@ -208,7 +208,8 @@ class Executor:
 
 
 def _end_with(error: GraphmeshError, run: Run, journal: Journal) -> None:
-    log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=error)
+    cause = error if isinstance(error, Defect) else None
+    log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=cause)
     status = next((status for kind, status in ENDS.items() if isinstance(error, kind)), RunStatus.ERROR)
     journal.end(status, error=to_status(error).SerializeToString())
 

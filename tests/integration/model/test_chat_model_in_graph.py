@@ -1,6 +1,7 @@
 """The chat model inside a node of a graph: caller, deadline and channel are the run's (D1, D7)."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import pytest
@@ -11,9 +12,12 @@ from graphmesh_chassis.errors import DeadlineExceeded
 from graphmesh_chassis.testing import running
 from graphmesh_model.__main__ import build
 from graphmesh_model.settings import Settings
+from graphmesh_orchestrator.ceilings import Meter
 from graphmesh_orchestrator.chat_model import GraphmeshChatModel
 from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.errors import TokenLimit
 from graphmesh_orchestrator.remote import ToolCall
+from graphmesh_orchestrator.runs import Ceilings
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -63,6 +67,17 @@ async def test_tokens_stream_out_of_the_run(context: RunContext) -> None:
     [call] = calls
     assert isinstance(call, ToolCall)
     assert (call.node, call.tool, call.error) == ("draft", ModelService.StreamGenerate.tool, None)
+
+
+@pytest.mark.parametrize("stream_mode", ["values", "messages"])
+async def test_what_a_model_uses_is_on_the_meter(context: RunContext, stream_mode: Any) -> None:
+    """And when the meter has reached the ceiling of tokens, no model is called any more (B6)."""
+    bounded = replace(context, meter=Meter(Ceilings(max_tokens=20)))
+    [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
+    used = bounded.meter.usage
+    assert used.input_tokens + used.output_tokens == 25
+    with pytest.raises(TokenLimit):
+        [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
 
 
 async def test_the_deadline_of_the_run_holds(context: RunContext) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf import json_format
 from graphmesh.billing import v1 as billing
 from graphmesh.common.v1 import Money
 from graphmesh.orchestrator import v1 as pb
@@ -21,8 +22,20 @@ from graphmesh_contracts import struct_value
 from graphmesh_orchestrator.__main__ import build as build_orchestrator
 from graphmesh_orchestrator.settings import Settings
 
-GRAPHS = Path(__file__).parent / "graphs.py"
-NAMES = ("pay", "pay_degraded", "pay_instead", "pay_escalated", "pay_hanging", "loop", "failing", "slow", "talking")
+GRAPHS = {
+    "graphs.py": (
+        "pay",
+        "pay_degraded",
+        "pay_instead",
+        "pay_escalated",
+        "pay_hanging",
+        "loop",
+        "failing",
+        "slow",
+        "talking",
+    ),
+    "asking.py": ("ask_twice", "ask_both", "ask_nested", "gated", "thinking"),
+}
 
 
 def eur(minor: int) -> Money:
@@ -115,6 +128,21 @@ class Kit:
         begun = await self.client.create_run(graph, input)
         return await self.client.wait_run(begun.run_id, timeout=30)
 
+    async def create(self, graph: str, input: dict[str, Any] | None = None, **fields: Any) -> pb.Run:
+        """A run as `fields` of the request say."""
+        request = pb.CreateRunRequest(graph=graph, **fields)
+        if input is not None:
+            request.input.update(input)
+        return (await self.channel.unary(pb.RunService.CreateRun, request, timeout=10)).run
+
+    async def stopped(self, run_id: str) -> pb.Run:
+        """A run that has ended or is parked."""
+        return await self.client.wait_run(run_id, timeout=30)
+
+    async def resume(self, run_id: str, answers: dict[str, Any]) -> pb.Run:
+        request = json_format.ParseDict({"run_id": run_id, "answers": answers}, pb.ResumeRunRequest())
+        return (await self.channel.unary(pb.RunService.ResumeRun, request, timeout=10)).run
+
     async def events(self, run_id: str, after_seq: int = 0) -> list[pb.RunEvent]:
         return [event async for event in self.client.stream_run(run_id, after_seq)]
 
@@ -135,7 +163,9 @@ async def billing_of(folder: Path) -> AsyncIterator[testing.Served]:
 @asynccontextmanager
 async def orchestrating(folder: Path, served: testing.Served, mesh: str = "") -> AsyncIterator[Kit]:
     registry = folder / "langgraph.json"
-    registry.write_text(json.dumps({"graphs": {name: f"{GRAPHS}:{name}" for name in NAMES}}))
+    here = Path(__file__).parent
+    entries = {name: f"{here / file}:{name}" for file, names in GRAPHS.items() for name in names}
+    registry.write_text(json.dumps({"graphs": entries}))
     settings = Settings(
         database_url=f"sqlite+aiosqlite:///{folder}/orchestrator.db",
         mesh=mesh or served.address,

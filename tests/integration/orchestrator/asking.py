@@ -1,0 +1,75 @@
+"""Graphs that stop: at questions, and at gates that a test opens."""
+
+import operator
+from typing import Annotated, Any
+
+from graphmesh_orchestrator.context import RunContext
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+from tests.integration.orchestrator.gates import GATES, PASSED
+
+
+class Input(TypedDict):
+    name: str
+
+
+class State(Input, total=False):
+    notes: Annotated[list[str], operator.add]
+
+
+def _twice(state: State) -> dict[str, Any]:
+    """Asks two things, one after the other."""
+    first = interrupt({"ask": "how many?"})
+    second = interrupt("sure?")
+    return {"notes": [f"{first}, {second}"]}
+
+
+def _asking(question: str) -> Any:
+    def ask(state: State) -> dict[str, Any]:
+        return {"notes": [f"{question} {interrupt(question)}"]}
+
+    return ask
+
+
+async def _pass(state: State) -> dict[str, Any]:
+    await GATES[state["name"]].wait()
+    PASSED.append(state["name"])
+    return {"notes": [state["name"]]}
+
+
+def _chain(**nodes: Any) -> StateGraph[State, RunContext, Input]:
+    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+    before = START
+    for name, node in nodes.items():
+        graph.add_node(name, node)
+        graph.add_edge(before, name)
+        before = name
+    graph.add_edge(before, END)
+    return graph
+
+
+ask_twice = _chain(note=lambda state: {"notes": ["begun"]}, ask=_twice, end=lambda state: {"notes": ["done"]})
+
+ask_both = StateGraph(State, context_schema=RunContext, input_schema=Input)
+for side in ("left", "right"):
+    ask_both.add_node(side, _asking(side))
+    ask_both.add_edge(START, side)
+    ask_both.add_edge(side, "end")
+ask_both.add_node("end", lambda state: {"notes": ["done"]})
+
+ask_nested = _chain(inner=_chain(ask=_asking("deep")).compile(), end=lambda state: {"notes": ["done"]})
+
+gated = _chain(gate=_pass, end=lambda state: {"notes": ["done"]})
+
+
+async def _think(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    """A model that has read 60 and written 40 tokens, for 500 millionths of a dollar."""
+    runtime.context.meter.require()
+    runtime.context.meter.spend(60, 40, 500)
+    return {"notes": ["thought"]}
+
+
+thinking = _chain(one=_think, two=_think, three=_think)
