@@ -67,18 +67,19 @@ runs = sa.Table(
     sa.Column("lease_expires", sa.Float, nullable=False),
 )
 """`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run."""
-ACTIVE = runs.c.status.in_(("pending", "running"))
+PENDING, RUNNING, NONE = (sa.literal_column(f"'{value}'", sa.String) for value in ("pending", "running", ""))
+"""Not parameters: a database uses a partial index where it sees the index's own condition."""
+ACTIVE = runs.c.status.in_((PENDING, RUNNING))
 """Goes on by itself; whether its time and its turn have come is another matter."""
-CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != ""))
+CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != NONE))
 """A worker may have it; one that waits for its turn and is cancelled needs one to be ended."""
-HELD = sa.and_(ACTIVE, runs.c.lease_owner != "")
+HELD = sa.and_(ACTIVE, runs.c.lease_owner != NONE)
 """A worker has it, or had it."""
-WAITING = sa.and_(runs.c.status == "pending", sa.not_(runs.c.holds_thread))
+WAITING = sa.and_(runs.c.status == PENDING, sa.not_(runs.c.holds_thread))
 """Its time or its turn has not come."""
 _ACTIVE_ROWS = "status IN ('pending', 'running')"
 _HELD_ROWS = sa.text(f"{_ACTIVE_ROWS} AND lease_owner <> ''")
 _HOLDERS = sa.text("holds_thread")
-_WAITING_ROWS = sa.text("status = 'pending' AND NOT holds_thread")
 by_holder = sa.Index(
     "runs_by_holder",
     runs.c.tenant,
@@ -97,7 +98,12 @@ claimable = sa.Index(
 )
 """No index has the time of a lease, so that to renew it touches none."""
 by_owner = sa.Index("runs_by_owner", runs.c.lease_owner, sqlite_where=_HELD_ROWS, postgresql_where=_HELD_ROWS)
-waiting = sa.Index("runs_waiting", runs.c.due, sqlite_where=_WAITING_ROWS, postgresql_where=_WAITING_ROWS)
+waiting = sa.Index(
+    "runs_waiting",
+    runs.c.due,
+    sqlite_where=sa.text("status = 'pending' AND holds_thread = 0"),
+    postgresql_where=sa.text("status = 'pending' AND NOT holds_thread"),
+)
 by_thread = sa.Index("runs_by_thread", runs.c.tenant, runs.c.thread_id, runs.c.created)
 by_age = sa.Index("runs_by_age", runs.c.tenant, runs.c.created, runs.c.run_id)
 by_request = sa.Index(
@@ -156,9 +162,11 @@ class SqlRuns:
         """
         try:
             async with self._database.transaction() as connection:
-                if run.request_id and (earlier := await self._by_request(connection, run)):
+                if earlier := await self._by_request(connection, run):
                     return earlier
                 await self._use_thread(connection, run)
+                if earlier := await self._by_request(connection, run):  # it came while the thread was another's
+                    return earlier
                 placed = _placed(run, await self._before(connection, run), worker)
                 if placed.status is RunStatus.PENDING:
                     await self._require_room(connection, run.tenant)
@@ -212,6 +220,8 @@ class SqlRuns:
             return [Event(row.seq, row.time, EventKind(row.kind), row.node, row.data) for row in rows]
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
+        if not run.request_id:
+            return None
         query = sa.select(runs).where(runs.c.tenant == run.tenant, runs.c.request_id == run.request_id)
         row = (await connection.execute(query)).one_or_none()
         if row is not None and row.fingerprint != run.fingerprint:
@@ -248,7 +258,7 @@ class SqlRuns:
     async def _conflict(self, run: Run, worker: str, error: IntegrityError) -> Run:
         """Who came first: the same request in another process, or another run on the thread."""
         async with self._database.read() as connection:
-            if run.request_id and (earlier := await self._by_request(connection, run)):
+            if earlier := await self._by_request(connection, run):
                 return earlier
             before = await self._before(connection, run)
         if before and run.multitask is Multitask.REJECT:

@@ -11,7 +11,6 @@ depends_on = None
 
 ACTIVE = "status IN ('pending', 'running')"
 HELD = sa.text(f"{ACTIVE} AND lease_owner <> ''")
-WAITING = sa.text("status = 'pending' AND NOT holds_thread")
 HOLDERS = sa.text("holds_thread")
 EXPIRING = sa.text("status = 'pending' AND expires > 0")
 REQUESTED = sa.text("request_id <> ''")
@@ -69,7 +68,13 @@ def upgrade() -> None:
         postgresql_where=sa.text(f"{ACTIVE} AND (holds_thread OR cancel_reason <> '')"),
     )
     op.create_index("runs_by_owner", "runs", ["lease_owner"], sqlite_where=HELD, postgresql_where=HELD)
-    op.create_index("runs_waiting", "runs", ["due"], sqlite_where=WAITING, postgresql_where=WAITING)
+    op.create_index(
+        "runs_waiting",
+        "runs",
+        ["due"],
+        sqlite_where=sa.text("status = 'pending' AND holds_thread = 0"),
+        postgresql_where=sa.text("status = 'pending' AND NOT holds_thread"),
+    )
     op.create_table(
         "threads",
         sa.Column("tenant", sa.String(63), primary_key=True),
