@@ -79,8 +79,8 @@ def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
         graph=run.graph,
         status=STATUSES[run.status],
         request_id=run.request_id,
-        create_time=_timestamp(run.created),
-        deadline=_timestamp(run.deadline),
+        create_time=timestamp(run.created),
+        deadline=timestamp(run.deadline),
         recursion_limit=run.recursion_limit,
         last_seq=run.last_seq,
         labels=run.labels,
@@ -97,24 +97,24 @@ def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
         epoch=run.epoch,
     )
     if run.input is not None:
-        message.input.CopyFrom(_struct(run.input))
+        message.input.CopyFrom(struct(run.input))
     if run.ceilings != Ceilings():
         message.ceilings.CopyFrom(_ceilings(run.ceilings))
     if run.due:
-        message.schedule_time.CopyFrom(_timestamp(datetime.fromtimestamp(run.due, UTC)))
+        message.schedule_time.CopyFrom(timestamp(datetime.fromtimestamp(run.due, UTC)))
     if run.output is not None:
-        message.output.CopyFrom(_struct(run.output))
+        message.output.CopyFrom(struct(run.output))
     if run.error is not None:
         message.error.ParseFromString(run.error)
     if run.started is not None:
-        message.start_time.CopyFrom(_timestamp(run.started))
+        message.start_time.CopyFrom(timestamp(run.started))
     if run.ended is not None:
-        message.end_time.CopyFrom(_timestamp(run.ended))
+        message.end_time.CopyFrom(timestamp(run.ended))
     return message
 
 
 def event_message(event: Event) -> pb.RunEvent:
-    message = pb.RunEvent(seq=event.seq, time=_timestamp(event.time), node=event.node)
+    message = pb.RunEvent(seq=event.seq, time=timestamp(event.time), node=event.node)
     data = event.data
     match event.kind:
         case EventKind.STATUS:
@@ -122,14 +122,14 @@ def event_message(event: Event) -> pb.RunEvent:
         case EventKind.NODE_STARTED:
             message.node_started.triggers.extend(data["triggers"])
         case EventKind.NODE_FINISHED:
-            finished = pb.NodeFinished(update=_struct(data["update"]), duration=_duration(data["seconds"]))
+            finished = pb.NodeFinished(update=struct(data["update"]), duration=duration(data["seconds"]))
             message.node_finished.CopyFrom(finished)
         case EventKind.TOOL_CALLED:
             message.tool_called.CopyFrom(_tool_called(data))
         case EventKind.TEXT:
             message.text_delta.text = data["text"]
         case EventKind.CUSTOM:
-            message.custom.CopyFrom(_struct(data))
+            message.custom.CopyFrom(struct(data))
     return message
 
 
@@ -146,8 +146,8 @@ def graph_message(graph: Graph) -> pb.Graph:
     return pb.Graph(
         name=graph.name,
         description=graph.description,
-        input_schema=_struct(graph.input_schema),
-        output_schema=_struct(graph.output_schema),
+        input_schema=struct(graph.input_schema),
+        output_schema=struct(graph.output_schema),
     )
 
 
@@ -173,7 +173,7 @@ def _tool_called(data: Mapping[str, Any]) -> pb.ToolCalled:
         tool=data["tool"],
         effect_key=data["effect_key"],
         attempts=data["attempts"],
-        duration=_duration(data["seconds"]),
+        duration=duration(data["seconds"]),
         status=_error(data) or status_pb2.Status(),
         may_have_happened=data["may_have_happened"],
     )
@@ -184,19 +184,19 @@ def _error(data: Mapping[str, Any]) -> status_pb2.Status | None:
     return status_pb2.Status.FromString(base64.b64decode(packed)) if packed else None
 
 
-def _struct(value: Mapping[str, Any]) -> Struct:
+def struct(value: Mapping[str, Any]) -> Struct:
     struct = Struct()
     json_format.ParseDict(dict(value), struct)
     return struct
 
 
-def _timestamp(moment: datetime) -> Timestamp:
+def timestamp(moment: datetime) -> Timestamp:
     timestamp = Timestamp()
     timestamp.FromDatetime(moment)
     return timestamp
 
 
-def _duration(seconds: float) -> Duration:
+def duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration
