@@ -94,11 +94,38 @@ class InterruptAnswered(CallerError):
     reason = "INTERRUPT_ANSWERED"
 
 
-class ApprovalRequired(CallerError):
-    """This needs an approval, which is answered by RespondApproval: {approval}"""
+class ApprovalDenied(CallerError):
+    """{by} did not agree to {tool}: nothing was sent"""
 
     code = StatusCode.FAILED_PRECONDITION
-    reason = "APPROVAL_REQUIRED"
+    reason = "APPROVAL_DENIED"
+
+
+class ApprovalExpired(ApprovalDenied):
+    """Nobody answered the approval {approval} of {tool} in time, which is a denial"""
+
+    reason = "APPROVAL_EXPIRED"
+
+
+class ApprovalAnswered(CallerError):
+    """The approval {approval} has been answered already: it is {status}, by {by}"""
+
+    code = StatusCode.ABORTED
+    reason = "APPROVAL_ANSWERED"
+
+
+class ApprovalMismatch(CallerError):
+    """The approval {approval} is of another call of {tool}: nothing was sent"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "APPROVAL_MISMATCH"
+
+
+class WebhookNotAllowed(CallerError):
+    """The host of the webhook_url is not one that may be called: {host}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "WEBHOOK_NOT_ALLOWED"
 
 
 class NodeFailed(Defect):

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
-from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.errors import ApprovalRequired, NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.errors import ApprovalRequired, InterruptAnswered, RunNotInterrupted
+from graphmesh_orchestrator.errors import InterruptAnswered, RunNotInterrupted
 from graphmesh_orchestrator.runs import Interrupt, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import metadata, run_of, runs
 

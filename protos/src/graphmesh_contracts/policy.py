@@ -19,6 +19,10 @@ from graphmesh.policy.v1 import policy_pb2
 PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.ServicePolicy)
 
 
+APPROVAL_SECONDS = 86_400.0
+"""How long a person has to agree, where a policy does not say."""
+
+
 class PolicyError(ValueError):
     """A policy is missing or breaks the rules of policy.proto."""
 
@@ -45,6 +49,10 @@ class MethodPolicy:
     scopes: frozenset[str]
     needs_approval: bool
     visible_to_models: bool
+    approvers: frozenset[str]
+    """The scopes that who agrees needs; empty where not stated."""
+    approval_ttl: float = APPROVAL_SECONDS
+    """Seconds."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,8 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
         scopes=frozenset(message.scopes),
         needs_approval=message.approval == policy_pb2.APPROVAL_REQUIRED,
         visible_to_models=message.llm_visibility == policy_pb2.LLM_VISIBILITY_VISIBLE,
+        approvers=frozenset(message.approvers),
+        approval_ttl=_seconds(message.approval_ttl) or APPROVAL_SECONDS,
     )
 
 

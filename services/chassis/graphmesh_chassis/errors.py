@@ -6,7 +6,8 @@
     │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
     │   ├── MessageTooLarge          ├── VersionMismatch      ├── UnknownMethod
     │   ├── InvalidMetadata          ├── RuleViolated         ├── ScopeMissing
-    │   └── Unauthenticated          └── Fenced
+    │   ├── Unauthenticated          ├── Fenced
+    │   └── ApprovalRequired
     ├── DependencyError              something that the call needs is not there: the same call may work later
     │   ├── NotBegun                 it was not begun; a repeat is safe for every method
     │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
@@ -179,6 +180,13 @@ class Fenced(CallerError):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "FENCED"
+
+
+class ApprovalRequired(CallerError):
+    """A person has to agree to this first, through RespondApproval"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "APPROVAL_REQUIRED"
 
 
 class UnknownMethod(CallerError):

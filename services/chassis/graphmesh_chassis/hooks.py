@@ -17,6 +17,7 @@ from graphmesh_chassis.calls import Call, set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Replay
 from graphmesh_chassis.errors import (
+    ApprovalRequired,
     DeadlineExceeded,
     Defect,
     DependencyError,
@@ -44,6 +45,7 @@ def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
         telemetry,  # first: it has to see how everything else ended
         errors,  # next: whatever is raised below becomes a status, never a stack trace
         identity(mode),  # before any work is done for the caller (A1)
+        approval,  # the same: who may call may need a person's consent too (B8)
         deadline,  # before anything that may wait
         contract,  # before a place is taken: a bad request costs nobody a turn
         admitted(admission),  # the last gate: only what may run holds a place
@@ -71,6 +73,7 @@ async def telemetry(call: Call) -> AsyncIterator[None]:
             names.RUN: call.header(metadata.RUN),
             names.THREAD: call.header(metadata.THREAD),
             names.NODE: call.header(metadata.NODE),
+            names.APPROVAL: call.header(metadata.APPROVAL),
         }
         log.info("call", **{name: value for name, value in fields.items() if value != ""})
 
@@ -106,6 +109,15 @@ def identity(mode: IdentityMode) -> Hook:
         yield
 
     return identity
+
+
+@asynccontextmanager
+async def approval(call: Call) -> AsyncIterator[None]:
+    """Demand an approval of what a person has to agree to. That it is one for this call, the orchestrator has checked:
+    clients cannot send the header, Envoy's edge takes it off."""
+    if call.policy.needs_approval and not call.header(metadata.APPROVAL):
+        raise ApprovalRequired(method=call.path)
+    yield
 
 
 @asynccontextmanager

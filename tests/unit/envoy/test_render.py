@@ -81,7 +81,7 @@ def test_a_route_has_the_method_s_timeout_and_no_other() -> None:
 )
 def test_retries(idempotency: Idempotency, attempts: int, retried: int | None) -> None:
     """Only what was never sent, where the contract says what a repeat does, no more often than it allows (D4)."""
-    policy = MethodPolicy(idempotency, 1.0, attempts, frozenset(), needs_approval=False, visible_to_models=False)
+    policy = MethodPolicy(idempotency, 1.0, attempts, frozenset(), False, False, frozenset())
     rendered = retries(policy).get("retry_policy")
     assert (rendered and rendered["num_retries"]) == retried
     assert not rendered or rendered["retry_on"] == NEVER_SENT

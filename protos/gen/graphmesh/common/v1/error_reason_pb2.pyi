@@ -255,6 +255,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "APPROVAL_REQUIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9" } }
     """
+    ERROR_REASON_APPROVAL_DENIED: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION. Somebody did not agree to the call. It was not made.
+
+        { "reason": "APPROVAL_DENIED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "by": "ana" } }
+    """
+    ERROR_REASON_APPROVAL_EXPIRED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION. Nobody answered the approval in time, which is a denial. The call was not made.
+
+        { "reason": "APPROVAL_EXPIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
+    """
+    ERROR_REASON_APPROVAL_ANSWERED: _ErrorReason.ValueType  # 49
+    """ABORTED. Another answer to the approval came first, and holds.
+
+        { "reason": "APPROVAL_ANSWERED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "status": "denied", "by": "ana" } }
+    """
+    ERROR_REASON_APPROVAL_MISMATCH: _ErrorReason.ValueType  # 50
+    """FAILED_PRECONDITION. What was approved is not what the graph wants to call now. The call was not made.
+
+        { "reason": "APPROVAL_MISMATCH", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
+    """
+    ERROR_REASON_WEBHOOK_NOT_ALLOWED: _ErrorReason.ValueType  # 53
+    """FAILED_PRECONDITION. The orchestrator's settings do not allow the host of a `webhook_url`. Nothing was stored.
+
+        { "reason": "WEBHOOK_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "host": "hooks.example.com" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -495,5 +520,30 @@ ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 46
 """FAILED_PRECONDITION. A person has to agree first, through RespondApproval. Nothing was done.
 
     { "reason": "APPROVAL_REQUIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9" } }
+"""
+ERROR_REASON_APPROVAL_DENIED: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION. Somebody did not agree to the call. It was not made.
+
+    { "reason": "APPROVAL_DENIED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "by": "ana" } }
+"""
+ERROR_REASON_APPROVAL_EXPIRED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION. Nobody answered the approval in time, which is a denial. The call was not made.
+
+    { "reason": "APPROVAL_EXPIRED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
+"""
+ERROR_REASON_APPROVAL_ANSWERED: ErrorReason.ValueType  # 49
+"""ABORTED. Another answer to the approval came first, and holds.
+
+    { "reason": "APPROVAL_ANSWERED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "status": "denied", "by": "ana" } }
+"""
+ERROR_REASON_APPROVAL_MISMATCH: ErrorReason.ValueType  # 50
+"""FAILED_PRECONDITION. What was approved is not what the graph wants to call now. The call was not made.
+
+    { "reason": "APPROVAL_MISMATCH", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
+"""
+ERROR_REASON_WEBHOOK_NOT_ALLOWED: ErrorReason.ValueType  # 53
+"""FAILED_PRECONDITION. The orchestrator's settings do not allow the host of a `webhook_url`. Nothing was stored.
+
+    { "reason": "WEBHOOK_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "host": "hooks.example.com" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

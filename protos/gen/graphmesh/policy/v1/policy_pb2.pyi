@@ -92,6 +92,8 @@ class MethodPolicy(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     APPROVAL_FIELD_NUMBER: _builtins.int
     LLM_VISIBILITY_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    APPROVAL_TTL_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """How often the call is tried at the most, the first try included, by its one retry owner."""
     approval: Global___Approval.ValueType
@@ -108,6 +110,16 @@ class MethodPolicy(_message.Message):
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The scopes that the caller needs, all of them."""
 
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The scopes that who agrees needs, all of them; where none are stated, `approvals.` and the first part of the tool's
+        name: `approvals.billing`.
+        """
+
+    @_builtins.property
+    def approval_ttl(self) -> _duration_pb2.Duration:
+        """How long a person has to agree, after which it is denied; a day where not stated."""
+
     def __init__(
         self,
         *,
@@ -116,10 +128,12 @@ class MethodPolicy(_message.Message):
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         approval: Global___Approval.ValueType = ...,
         llm_visibility: Global___LlmVisibility.ValueType = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
+        approval_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_ttl", b"approval_ttl", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
