@@ -123,6 +123,7 @@ async def test_a_parked_run_is_handed_over_to_be_ended(database: Database) -> No
 
 async def test_requests_at_once_are_one_run(database: Database) -> None:
     """Whatever the run's id is that each of them has made up; another body is told."""
+    await asyncio.gather(*(SqlRuns(database).find("acme", {}, None, 1) for _ in range(20)))  # connections for all
     same = [replace(a_run(number), request_id="r", fingerprint=b"1") for number in range(20)]
     added = await asyncio.gather(*(SqlRuns(database).add(run, "worker") for run in same))
     assert len({run.run_id for run in added}) == 1
