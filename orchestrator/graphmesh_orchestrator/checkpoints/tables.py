@@ -1,4 +1,4 @@
-"""The log of checkpoints and of task writes in SQL."""
+"""The log of checkpoints and of task writes in SQL, and what is referred to in them."""
 
 import sqlalchemy as sa
 
@@ -19,11 +19,13 @@ checkpoints = sa.Table(
     sa.Column("stamp", sa.BigInteger, nullable=False),
     sa.Column("head", sa.LargeBinary),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("refers", sa.JSON(none_as_null=True)),
 )
 """One row a superstep.
 
 `head` is the checkpoint without its values, with its metadata and the ids of the rows that hold its values; `data` are
 the values that are new. A row without `head` is no checkpoint any more, and is kept for the values that others need.
+`refers` are the names of the artifacts that `data` refers to; null for none.
 `follows` is the parent where no sibling may be (see `HEAD`). `stamp` orders the rows of a thread: later than the
 parent's, whatever the clocks of the processes say.
 """
@@ -42,6 +44,23 @@ task_writes = sa.Table(
     sa.Column("task_path", Key, nullable=False),
     sa.Column("run_id", Key),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("refers", sa.JSON(none_as_null=True)),
 )
 """One row for what a task writes at once; `stamp` orders the rows of a task."""
 sa.Index("task_writes_by_run", task_writes.c.run_id)
+
+artifacts = sa.Table(
+    "artifacts",
+    metadata,
+    sa.Column("thread_id", Key, primary_key=True),
+    sa.Column("name", Key, primary_key=True),
+    sa.Column("media_type", sa.String(255), nullable=False),
+    sa.Column("stamp", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+"""One row for the same bytes on a thread, named by their SHA-256.
+
+`value:…` is a value of checkpoints and task writes, packed; it goes when none refers to it. `artifact:…` was put there
+by a graph and stays as long as the thread. `stamp` grows whenever the row is referred to again: who takes away what
+nobody refers to takes only what has the stamp that was read before.
+"""
