@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -120,6 +121,7 @@ async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT
         if running.tasks.done():
             stopped.cancel()
             running.tasks.result()
+        await running.linger(stop, settings.linger_seconds)
         log.info("draining", seconds=settings.drain_seconds)
         await running.drain(stop, settings.drain_seconds)
     log.info("stopped")
@@ -157,6 +159,13 @@ class Running:
     """What runs beside; done only when a part of it has died."""
     own: Drain | None
     """Ends what the server does on its own account."""
+
+    async def linger(self, stop: _Stop, seconds: float) -> None:
+        """Say that this server is stopping, and serve on until whoever routes calls has seen it, or a second signal."""
+        await self.health.enter_graceful_shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.second.wait()
 
     async def drain(self, stop: _Stop, seconds: float) -> None:
         """Take no more calls, let those under way end, and cut them off after `seconds` or at a second signal."""

@@ -59,6 +59,12 @@ class ServerSettings(BaseSettings):
     drain_seconds: float = Field(
         default=10.0, ge=0, le=3600, description="how long calls may go on after the first signal"
     )
+    linger_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="how long calls are still taken after the first signal, for proxies to notice that it is stopping",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
     otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")

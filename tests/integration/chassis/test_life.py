@@ -48,6 +48,13 @@ async def watched(served: Served, seen: list[int]) -> None:
             seen.append(answer.status)
 
 
+async def told(seen: list[int], status: int) -> None:
+    """Wait until a watcher has seen the status."""
+    async with asyncio.timeout(5):
+        while status not in seen:
+            await asyncio.sleep(0.01)
+
+
 async def test_the_first_signal_drains() -> None:
     """Health says no, new calls are refused, and the call under way ends well."""
     slow, seen = Slow(), list[int]()
@@ -55,8 +62,9 @@ async def test_the_first_signal_drains() -> None:
         watching = asyncio.create_task(watched(served, seen))
         call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=5))
         await slow.began.wait()
+        await told(seen, health_pb2.HealthCheckResponse.SERVING)
         draining = asyncio.create_task(served.running.drain(_Stop(), 5))
-        await asyncio.sleep(0.1)
+        await told(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(GraphmeshError) as refused:
             await served.channel.unary(Probe.Ask, Question(), timeout=2)
         assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
@@ -67,6 +75,17 @@ async def test_the_first_signal_drains() -> None:
             await watching
         await asyncio.wait_for(draining, 5)
     assert seen[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_a_server_that_lingers_still_serves() -> None:
+    """Health says no at once, so that proxies go elsewhere; calls are taken until the time is over or it insists."""
+    stop = _Stop()
+    async with probing({"Ask": echo}) as served:
+        lingering = asyncio.create_task(served.running.linger(stop, 60))
+        await becomes(served, "NOT_SERVING")
+        assert await served.channel.unary(Probe.Ask, Question(), timeout=2)
+        stop.second.set()
+        await asyncio.wait_for(lingering, 5)
 
 
 async def test_the_second_signal_insists() -> None:

@@ -25,6 +25,8 @@ DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
 """What a server keeps in files beside its database, by the setting that names the file."""
 STOP_WITHIN = 15.0
 """Seconds; more than servers take to drain."""
+NOTICED_SECONDS = 2.5
+"""How long one of several replicas goes on serving when it is to stop: more than Envoy takes to see it (two checks)."""
 MEMBERS_WITHIN = 15.0
 """Seconds until Envoy must have seen that all replicas are healthy."""
 
@@ -140,6 +142,8 @@ def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folde
     data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
     told = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
     told |= {"LISTEN": place.target, "POLICY": service.overrides.dump()}
+    if service.replicas > 1:
+        told["LINGER_SECONDS"] = str(NOTICED_SECONDS)
     if name == ORCHESTRATOR:
         policies = {tool.service: asdict(tool.overrides) for tool in mesh.services.values()}
         told |= {"MESH": reachable(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
