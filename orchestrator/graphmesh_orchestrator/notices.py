@@ -27,6 +27,8 @@ class Topic(StrEnum):
     """It is there to be claimed."""
     CANCEL = "cancel"
     """It is to be ended."""
+    MISSED = "missed"
+    """Of any run, something that may not have been heard."""
 
 
 Listener = Callable[[str], None]
@@ -59,7 +61,10 @@ class Notices:
     def __init__(self) -> None:
         self.others: Others = Nobody()
         self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._listeners: dict[str, list[Listener]] = {Topic.EVENTS: [self._wake]}
+        self._listeners: dict[str, list[Listener]] = {
+            Topic.EVENTS: [self._wake],
+            Topic.MISSED: [self._wake_all],
+        }
         self._closed = False
 
     def on(self, topic: Topic, listener: Listener) -> None:
@@ -82,12 +87,6 @@ class Notices:
         """Another process has said so; what of is unknown here is not for this one."""
         for listener in self._listeners.get(topic, ()):
             listener(run_id)
-
-    def missed(self) -> None:
-        """Something may have been said that was not heard: everybody looks."""
-        for run_id in list(self._events):
-            self._wake(run_id)
-        self.heard(Topic.CLAIM, "")
 
     def next(self, run_id: str) -> asyncio.Event:
         """Set at the next ring. Take it before reading, so that nothing falls in between."""
@@ -118,3 +117,8 @@ class Notices:
     def _wake(self, run_id: str) -> None:
         if waiting := self._events.pop(run_id, None):
             waiting.set()
+
+    def _wake_all(self, _: str) -> None:
+        for run_id in list(self._events):
+            self._wake(run_id)
+        self.heard(Topic.CLAIM, "")

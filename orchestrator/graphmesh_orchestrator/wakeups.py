@@ -107,12 +107,13 @@ class Wakeups:
                 group.create_task(self._tell(), name="wakeups told")
 
     def _change(self, connected: bool) -> None:
-        """What was said before and after, some have not heard."""
+        """Whoever was not connected has heard nothing meanwhile, and was not heard: all are to look."""
         if connected is not self._connected:
             log.info("redis is there" if connected else "redis is away")
             self._connected = connected
             self._pending.clear()
-            self._notices.missed()
+            self._notices.heard(Topic.MISSED, "")
+            self.announce(Topic.MISSED, "")
 
     async def _hear(self, channel: Any) -> None:
         async for message in channel.listen():

@@ -1,0 +1,72 @@
+"""API and worker roles, together or apart."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis import testing
+from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_client import Client
+from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.settings import Settings
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic_settings import CliApp
+
+from tests.integration.orchestrator.gates import GATES
+
+GRAPH = Path(__file__).with_name("asking.py")
+
+
+def settings_of(folder: Path, *arguments: str) -> Settings:
+    """As the command line of the server says."""
+    registry = folder / "langgraph.json"
+    registry.write_text(json.dumps({"graphs": {"gated": f"{GRAPH}:gated"}}))
+    database = f"--database-url=sqlite+aiosqlite:///{folder}/runs.db"
+    return CliApp.run(Settings, cli_args=[database, f"--graphs={registry}", *arguments])
+
+
+async def test_an_api_takes_runs_and_leaves_them_to_workers(tmp_path: Path) -> None:
+    """They wait in the database until there is one; then they are executed."""
+    api, every = settings_of(tmp_path, "--role=api"), settings_of(tmp_path)
+    GATES["open"].set()
+    async with build(api) as servable, testing.running(servable, api) as served, Client(served.address) as client:
+        begun = await client.create_run("gated", {"name": "open"})
+        assert begun.status == pb.RunStatus.RUN_STATUS_PENDING
+    async with build(every) as servable, testing.running(servable, every) as served, Client(served.address) as client:
+        ended = await client.wait_run(begun.run_id, timeout=30)
+        assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
+
+
+async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
+    """Whoever asks it for a run is told that it does not serve them."""
+    worker = settings_of(tmp_path, "--role=worker")
+    async with (
+        build(worker) as servable,
+        testing.running(servable, worker) as served,
+        grpc.aio.insecure_channel(served.address) as channel,
+    ):
+        with pytest.raises(GraphmeshError):
+            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=5)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = await stub.Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_worker_executes_as_many_runs_as_it_may(tmp_path: Path) -> None:
+    """What comes beyond its capacity waits until one has ended."""
+    one = settings_of(tmp_path, "--capacity=1")
+    async with build(one) as servable, testing.running(servable, one) as served, Client(served.address) as client:
+        first = await client.create_run("gated", {"name": "closed"})
+        second = await client.create_run("gated", {"name": "closed"})
+        assert first.status == pb.RunStatus.RUN_STATUS_RUNNING
+        assert second.status == pb.RunStatus.RUN_STATUS_PENDING
+        await client.cancel_run(first.run_id, "make room")
+        async with asyncio.timeout(30), aclosing(client.stream_run(second.run_id)) as events:
+            async for event in events:
+                if event.HasField("node_started"):
+                    break
