@@ -14,6 +14,7 @@ HELD = sa.text(f"{ACTIVE} AND lease_owner <> ''")
 HOLDERS = sa.text("holds_thread")
 EXPIRING = sa.text("status = 'pending' AND expires > 0")
 REQUESTED = sa.text("request_id <> ''")
+ENDED = sa.text("ended IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -60,6 +61,7 @@ def upgrade() -> None:
         op.create_index(name, "runs", columns, unique=True, sqlite_where=where, postgresql_where=where)
     op.create_index("runs_by_age", "runs", ["tenant", "created", "run_id"])
     op.create_index("runs_by_thread", "runs", ["tenant", "thread_id", "created"])
+    op.create_index("runs_by_end", "runs", ["ended"], sqlite_where=ENDED, postgresql_where=ENDED)
     op.create_index(
         "runs_claimable",
         "runs",
@@ -85,6 +87,8 @@ def upgrade() -> None:
         sa.Column("used", UtcDateTime, nullable=False),
         sa.Column("ttl_seconds", sa.Float, nullable=False),
     )
+    op.create_index("threads_by_age", "threads", ["tenant", "created", "thread_id"])
+    op.create_index("threads_by_use", "threads", ["used"])
     op.create_table(
         "interrupts",
         sa.Column("run_id", sa.String(64), primary_key=True),
