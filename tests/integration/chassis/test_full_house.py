@@ -1,7 +1,7 @@
 """Many callers at once, counted inside the service (D3)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -25,6 +25,12 @@ class Crowd:
         self.inside -= 1
         self.served += 1
         return Answer(number=question.number)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def house(cap: int, queue: int) -> ServerSettings:
@@ -59,8 +65,8 @@ async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() ->
     """CONCURRENCY_LIMIT and not DEADLINE_EXCEEDED, which would leave open whether it happened."""
     crowd = Crowd(seconds=2)
     async with probing({"Ask": crowd}, house(cap=1, queue=8)) as served:
-        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=5))
-        await asyncio.sleep(0.1)
+        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=30))
+        await until(lambda: crowd.inside == 1)
         with pytest.raises(ConcurrencyLimit):
             await served.channel.unary(Probe.Ask, Question(), timeout=0.5)
         await long
@@ -88,23 +94,22 @@ async def test_a_stream_holds_its_place_until_its_caller_leaves() -> None:
 
 async def test_a_caller_who_hangs_up_frees_a_place() -> None:
     """Cancellation travels to the body (D7)."""
-    stopped = asyncio.Event()
+    began, stopped = asyncio.Event(), asyncio.Event()
 
     async def never(question: Any, context: Any) -> Any:
+        began.set()
         try:
             await asyncio.Event().wait()
         finally:
             stopped.set()
 
     async with probing({"Ask": never}, house(cap=1, queue=0)) as served:
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=5))
-        await asyncio.sleep(0.1)
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=30))
+        await began.wait()
         call.cancel()
-        await asyncio.wait_for(stopped.wait(), 2)
+        await asyncio.wait_for(stopped.wait(), 20)
         await gone(served.running.admissions[NAME])
 
 
 async def gone(admission: Any) -> None:
-    async with asyncio.timeout(2):
-        while admission.inside:
-            await asyncio.sleep(0.01)
+    await until(lambda: not admission.inside)

@@ -83,7 +83,7 @@ async def test_an_effect_needs_a_key_of_bounded_length() -> None:
             await served.channel.unary(Probe.Change, Question(), timeout=5, headers=[("idempotency-key", "k" * 256)])
 
 
-@pytest.mark.parametrize(("policy", "caller"), [(0.2, 5), (5, 0.2), (0.2, None)])
+@pytest.mark.parametrize(("policy", "caller"), [(0.2, 60), (60, 0.2), (0.2, None)])
 async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, caller: float | None) -> None:
     """The policy shortens the caller's deadline and never lengthens it; a caller without one gets the policy's (D7)."""
     ended = asyncio.Event()
@@ -98,8 +98,8 @@ async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, calle
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             await served.channel.unary(Probe.Ask, Question(), timeout=caller)  # type: ignore[arg-type]
-        await asyncio.wait_for(ended.wait(), 2)
-        assert 0.15 < time.monotonic() - began < 1.5
+        await asyncio.wait_for(ended.wait(), 10)
+        assert 0.15 < time.monotonic() - began < 30
 
 
 async def test_a_timeout_of_the_bodys_own_is_not_the_calls() -> None:
@@ -149,7 +149,7 @@ async def test_a_flood_of_elements_costs_no_time() -> None:
     began = time.monotonic()
     with pytest.raises(InvalidRequest) as refused:
         check_request(message, "")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
     assert [violation.field for violation in refused.value.violations] == ["parts"]
 
 

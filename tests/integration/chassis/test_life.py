@@ -97,7 +97,7 @@ async def test_the_second_signal_insists() -> None:
         draining = asyncio.create_task(served.running.drain(stop, 60))
         await asyncio.sleep(0.1)
         stop.second.set()
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 20)
         with pytest.raises(GraphmeshError):
             await call
 
