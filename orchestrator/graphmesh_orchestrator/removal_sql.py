@@ -22,13 +22,6 @@ RUNS_AT_ONCE = 200
 OF_RUNS = (events, interrupts)
 """The tables whose rows belong to a run, by `run_id`."""
 
-sa.Index(
-    "runs_by_end",
-    runs.c.ended,
-    sqlite_where=sa.text("ended IS NOT NULL"),
-    postgresql_where=sa.text("ended IS NOT NULL"),
-)
-
 
 class SqlRemoval:
     """Deletes and prunes threads, of which each goes altogether or not at all, and runs that ended long ago."""

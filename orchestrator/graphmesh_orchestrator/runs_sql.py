@@ -104,6 +104,8 @@ waiting = sa.Index(
     sqlite_where=sa.text("status = 'pending' AND holds_thread = 0"),
     postgresql_where=sa.text("status = 'pending' AND NOT holds_thread"),
 )
+_ENDED_ROWS = sa.text("ended IS NOT NULL")
+by_end = sa.Index("runs_by_end", runs.c.ended, sqlite_where=_ENDED_ROWS, postgresql_where=_ENDED_ROWS)
 by_thread = sa.Index("runs_by_thread", runs.c.tenant, runs.c.thread_id, runs.c.created)
 by_age = sa.Index("runs_by_age", runs.c.tenant, runs.c.created, runs.c.run_id)
 by_request = sa.Index(
@@ -139,7 +141,10 @@ threads = sa.Table(
     sa.Column("used", UtcDateTime, nullable=False),
     sa.Column("ttl_seconds", sa.Float, nullable=False),
 )
-"""`used` is when a run was last added to it or its state was updated; `ttl_seconds` 0: for ever."""
+"""`used` is when a run was last added to it or its state was updated. `ttl_seconds` 0: as the settings say; below: for
+ever."""
+sa.Index("threads_by_age", threads.c.tenant, threads.c.created, threads.c.thread_id)
+sa.Index("threads_by_use", threads.c.used)
 
 
 class SqlRuns:

@@ -20,9 +20,6 @@ from graphmesh_orchestrator.threads import Thread, ThreadStatus
 FOR_EVER = -1.0
 """As `ttl_seconds`; 0 says nothing, so that the settings hold."""
 
-sa.Index("threads_by_age", threads.c.tenant, threads.c.created, threads.c.thread_id)
-sa.Index("threads_by_use", threads.c.used)
-
 ON_THREAD = sa.and_(runs.c.tenant == threads.c.tenant, runs.c.thread_id == threads.c.thread_id)
 _HOLDER = sa.select(runs.c.status).where(ON_THREAD, runs.c.holds_thread).correlate(threads).scalar_subquery()
 """Where the run stands that has the thread."""
