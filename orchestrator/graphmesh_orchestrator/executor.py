@@ -28,7 +28,7 @@ from graphmesh_orchestrator.graphs import Graph, Registry
 from graphmesh_orchestrator.journal import Journal
 from graphmesh_orchestrator.leases import Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.notices import Notices
+from graphmesh_orchestrator.notices import Notices, Topic
 from graphmesh_orchestrator.parking import Parking, saver_thread
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.remote import ToolCall
@@ -127,8 +127,11 @@ class Executor:
 
     def _forget(self, executing: "_Executing") -> None:
         """It has ended. Another execution of the same run may have taken its place."""
+        was_full = self.room == 0
         if self._executing.get(executing.run.run_id) is executing:
             del self._executing[executing.run.run_id]
+        if was_full:
+            self._notices.heard(Topic.CLAIM, "")  # one may wait for just this place
         self._thread_is_free()
 
     async def _execute(self, executing: "_Executing") -> None:
@@ -162,8 +165,10 @@ class Executor:
         Raises:
             GraphmeshError: the ceiling.
         """
-        if asked := await self._parking.asked(self._graphs.get(run.graph), execution.config) if execution.asks else []:
-            execution.journal.park(*self._parking.rows(run, asked))
+        graph = self._graphs.get(run.graph)
+        asked, rows = await self._parking.asked(run, graph, execution.config) if execution.asks else ((), ())
+        if asked:
+            execution.journal.park(asked, rows)
         elif not execution.drained:
             execution.journal.end(RunStatus.SUCCESS, output=execution.output)
         elif error := execution.meter.error:

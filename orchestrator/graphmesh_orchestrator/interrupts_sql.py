@@ -9,6 +9,7 @@ from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.errors import ApprovalRequired, NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.approvals import is_marked
 from graphmesh_orchestrator.errors import InterruptAnswered, RunNotInterrupted
 from graphmesh_orchestrator.runs import Interrupt, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import metadata, run_of, runs
@@ -76,7 +77,7 @@ class SqlInterrupts:
             NotFound: no such run, or no such interrupt of it.
             RunNotInterrupted: it is not parked.
             InterruptAnswered: one was answered otherwise.
-            ApprovalRequired: one is an approval, which is answered elsewhere.
+            ApprovalRequired: one is an approval, or is answered as if it were; those are answered elsewhere.
         """
         async with self._database.transaction() as connection:
             run = await locked_run(connection, tenant, run_id)
@@ -91,6 +92,8 @@ class SqlInterrupts:
     async def _asked(
         self, connection: AsyncConnection, run_id: str, answers: Mapping[str, Any]
     ) -> Sequence[sa.Row[Any]]:
+        if any(is_marked(value) for value in answers.values()):
+            raise ApprovalRequired(run=run_id)
         query = sa.select(interrupts).where(interrupts.c.run_id == run_id, interrupts.c.interrupt_id.in_(answers))
         rows = (await connection.execute(query)).all()
         if missing := answers.keys() - {row.interrupt_id for row in rows}:

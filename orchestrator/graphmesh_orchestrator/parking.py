@@ -1,12 +1,15 @@
 """Parking a run on what its graph asks, and going on with the answers (B8)."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from graphmesh_orchestrator.approvals import Terms, approval_id
 from graphmesh_orchestrator.checkpoints import LogSaver, patient
 from graphmesh_orchestrator.graphs import Graph
 from graphmesh_orchestrator.interrupts_sql import PENDING, SqlInterrupts
@@ -31,20 +34,39 @@ class Parking:
         """The answers that the run has got, by interrupt."""
         return await self._interrupts.answers(run.run_id)
 
-    async def asked(self, graph: Graph, config: RunnableConfig) -> list[Interrupt]:
-        """What the graph asks at the newest checkpoint of the run's thread."""
+    async def asked(
+        self, run: Run, graph: Graph, config: RunnableConfig
+    ) -> tuple[Sequence[Interrupt], Sequence[dict[str, Any]]]:
+        """What the graph asks at the newest checkpoint of the run's thread, and the rows in which it waits for
+        answers."""
         state: StateSnapshot = await graph.compiled.aget_state(config)
-        return [Interrupt(asked.id, task.name, plain(asked.value)) for task in state.tasks for asked in task.interrupts]
-
-    def rows(self, run: Run, asked: Sequence[Interrupt]) -> tuple[Sequence[Interrupt], list[dict[str, Any]]]:
-        """What is asked, and the rows in which it waits for answers."""
-        return asked, [_row(run, one) for one in asked]
+        asked = [
+            _interrupt(run, one.id, task.name, plain(one.value)) for task in state.tasks for one in task.interrupts
+        ]
+        checkpoint_id = state.config["configurable"]["checkpoint_id"]
+        return asked, [{**_row(run, one), **_approval(one, checkpoint_id)} for one in asked]
 
     @patient
     async def take_back(self, run: Run) -> None:
         """Where the run rolls others back, delete what they wrote to the thread. The run has the thread by now."""
         if run.multitask is Multitask.ROLLBACK and (others := await self._runs.rolled_back(run)):
             await self._saver.adelete_for_runs(others)
+
+
+def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:
+    return Interrupt(interrupt_id, node, value, approval_id(run.run_id, interrupt_id) if Terms.of(value) else "")
+
+
+def _approval(asked: Interrupt, checkpoint_id: str) -> dict[str, Any]:
+    """The columns of an approval."""
+    terms = Terms.of(asked.value)
+    if terms is None:
+        return {"approval_id": None, "approval": None, "expires": 0}
+    return {
+        "approval_id": asked.approval_id,
+        "approval": {**asdict(terms), "checkpoint_id": checkpoint_id},
+        "expires": time.time() + terms.ttl,
+    }
 
 
 def _row(run: Run, asked: Interrupt) -> dict[str, Any]:
@@ -59,8 +81,5 @@ def _row(run: Run, asked: Interrupt) -> dict[str, Any]:
         "answer": None,
         "answered": None,
         "answered_by": "",
-        "approval_id": None,
-        "approval": None,
-        "expires": 0,
         "comment": "",
     }

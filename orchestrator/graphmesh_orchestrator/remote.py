@@ -33,6 +33,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo, Runtime
 from langgraph.types import Command
 
+from graphmesh_orchestrator.consent import Approval, Ask, obtain
 from graphmesh_orchestrator.context import RunContext, effect_key
 from graphmesh_orchestrator.errors import WriteAheadRequired
 
@@ -74,6 +75,7 @@ def remote(
     update: Callable[[Any, ResponseT], Update | Command[Any]],
     fallback: Fallback | None = None,
     refusals: Mapping[type[CallerError], Fallback] = MappingProxyType({}),
+    approval: Approval | None = None,
 ) -> Node:
     """Make a node of a graph out of an RPC.
 
@@ -84,11 +86,24 @@ def remote(
         fallback: what to do instead where the service can't: `degrade`, `instead` or `escalate`.
         refusals: what to do where the service decides against the call, by the error that it answers with, such as
             `{NotFound: degrade(...)}`. A refusal that is not named here ends the run: `fallback` is not for decisions.
+        approval: when the node asks a person first, besides the calls for which the RPC's policy says so:
+
+                approval=Approval(
+                    question=lambda state, request: f"Refund {request.charge_id}?",
+                    scopes=("approvals.refund",),
+                    ttl=timedelta(hours=4),
+                    when=lambda state, request: request.amount.amount_minor > 10_000,
+                )
+
+            The run parks until somebody answers or the time is over, which is a denial. What was approved is what is
+            sent, once; `{ApprovalDenied: degrade(...)}` among the refusals is for both denials.
     """
 
     async def node(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update | Command[Any]:
         try:
-            response = await call(rpc, request(state), config, runtime)
+            made = request(state)
+            ask = approval.ask(state, made) if approval else None
+            response = await call(rpc, made, config, runtime, ask=ask)
         except GraphmeshError as error:
             way_out = _way_out(error, fallback, refusals)
             if way_out is None:
@@ -145,16 +160,19 @@ async def call(
     runtime: Runtime[RunContext],
     *,
     ordinal: int = 0,
+    ask: Ask | None = None,
 ) -> ResponseT:
     """Call a tool from inside a node of your own. `remote` is the better way where a node is one call.
 
     Args:
         ordinal: tells several effects of one node with the same RPC apart. It has to be the same in every repeat of the
             node: number the effects in your code, never count at run time.
+        ask: what a person is asked first. The run parks in here, and goes on with the node from its beginning.
 
     Raises:
         GraphmeshError: what the service answered, or why it did not; `may_have_happened` says whether it was sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
+        ApprovalDenied, ApprovalExpired, ApprovalMismatch: nobody has agreed to this call; nothing was sent.
     """
     context, task = runtime.context, _task(runtime)
     policy = context.policies.of(rpc)
@@ -162,8 +180,9 @@ async def call(
     if policy.idempotency is Idempotency.EFFECT:
         _require_write_ahead(rpc, config, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
+    approval_id = obtain(rpc, policy, request, ask)
     node = str(config.get("metadata", {}).get("langgraph_node", ""))
-    headers = call_headers(context, policy, task, node, key)
+    headers = call_headers(context, policy, task, node, key, approval_id)
     settling = bool(key) and context.epoch > 1
     attempts = _Attempts(rpc, policy, context.deadline, settling)
     require_budget(context, rpc)
@@ -194,7 +213,7 @@ def spend(context: RunContext, response: Message) -> None:
 
 
 def call_headers(
-    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: str
+    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: str, approval_id: str = ""
 ) -> list[tuple[str, str]]:
     """The metadata of a call: the run's identity, with only the scopes that this call needs (H6)."""
     headers = [
@@ -205,6 +224,8 @@ def call_headers(
         (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),
     ]
+    if approval_id:
+        headers.append((metadata.APPROVAL, approval_id))
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]

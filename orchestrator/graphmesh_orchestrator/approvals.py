@@ -1,0 +1,134 @@
+"""Approvals as values: what is asked, what was decided, and who may still answer (B8; design invariant 8)."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from graphmesh_orchestrator.errors import ApprovalAnswered, ApprovalExpired, RunNotInterrupted
+from graphmesh_orchestrator.runs import RunStatus
+
+T = TypeVar("T")
+
+MARK = "graphmesh.approval"
+"""The one key of the question and of the answer, by which both are known among those of other interrupts. Answers with
+it come from this package alone: ResumeRun refuses them."""
+
+
+class ApprovalStatus(StrEnum):
+    """Where an approval stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    """Denied, because nobody has answered in time."""
+    VOID = "void"
+    """The run has ended before anybody answered."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person is to agree to: one call of a tool, and no other."""
+
+    tool: str
+    arguments: dict[str, Any]
+    digest: str
+    """SHA-256 of tool and request, in hex."""
+    question: str
+    scopes: list[str]
+    """What who answers needs, all of it."""
+    ttl: float
+    """Seconds until it is denied, from when the run parks."""
+
+    def asked(self) -> dict[str, Any]:
+        """As the value of an interrupt."""
+        return {MARK: asdict(self)}
+
+    @classmethod
+    def of(cls, value: Any) -> "Terms | None":
+        """The terms that an interrupt's value asks for; None where it is another question."""
+        return _marked(TypeAdapter(cls), value)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was answered, as the node is told it."""
+
+    approval_id: str
+    digest: str
+    """Of what was asked."""
+    status: ApprovalStatus
+    by: str
+    comment: str
+
+    def answer(self) -> dict[str, Any]:
+        """As the answer to an interrupt."""
+        return {MARK: asdict(self)}
+
+    @classmethod
+    def of(cls, answer: Any) -> "Decision | None":
+        """The decision that an answer is; None where it is the answer to another question."""
+        return _marked(TypeAdapter(cls), answer)
+
+
+def approval_id(run_id: str, interrupt_id: str) -> str:
+    """The id of the approval that an interrupt of a run asks for: the same, however often it parks on it."""
+    return f"apr_{hashlib.sha256(f'{run_id}/{interrupt_id}'.encode()).hexdigest()[:32]}"
+
+
+def is_marked(value: Any) -> bool:
+    """Whether a value could be taken for a decision."""
+    return isinstance(value, dict) and MARK in value
+
+
+def _marked(adapter: TypeAdapter[T], value: Any) -> T | None:
+    try:
+        return adapter.validate_python(value[MARK]) if is_marked(value) else None
+    except ValidationError:
+        return None
+
+
+@dataclass(frozen=True)
+class StoredApproval:
+    """An approval, and how the run that waits for it stands."""
+
+    approval_id: str
+    run_id: str
+    run_status: RunStatus
+    thread_id: str
+    graph: str
+    node: str
+    interrupt_id: str
+    checkpoint_id: str
+    """That the node runs from."""
+    terms: Terms
+    status: ApprovalStatus
+    created: datetime
+    expires: float
+    """In seconds since 1970."""
+    answered: datetime | None
+    answered_by: str
+    comment: str
+
+    def decided(self, status: ApprovalStatus, by: str = "", comment: str = "") -> Decision:
+        return Decision(self.approval_id, self.terms.digest, status, by, comment)
+
+    def require_open(self) -> None:
+        """Hold it against being answered twice, late, or for nothing.
+
+        Raises:
+            ApprovalAnswered: it was answered.
+            ApprovalExpired: its time is over.
+            RunNotInterrupted: its run does not wait any more.
+        """
+        match self.status:
+            case ApprovalStatus.APPROVED | ApprovalStatus.DENIED:
+                raise ApprovalAnswered(approval=self.approval_id, status=self.status, by=self.answered_by)
+            case ApprovalStatus.EXPIRED:
+                raise ApprovalExpired(approval=self.approval_id, tool=self.terms.tool)
+        if self.run_status is not RunStatus.INTERRUPTED:
+            raise RunNotInterrupted(run=self.run_id, status=self.run_status)
