@@ -26,9 +26,10 @@ def tables(folder: Path) -> sa.MetaData:
     A module that only names columns, and leaves types to its migrations, has none that is public.
     """
     everything = sa.MetaData()
-    for module in sorted(folder.parent.glob("*_sql.py")):
-        declared = getattr(importlib.import_module(f"{folder.parent.name}.{module.stem}"), "metadata", sa.MetaData())
-        for table in declared.tables.values():
+    modules = [importlib.import_module(f"{folder.parent.name}.{path.stem}") for path in folder.parent.glob("*_sql.py")]
+    declared = {id(found): found for module in modules if (found := getattr(module, "metadata", None)) is not None}
+    for metadata in declared.values():
+        for table in metadata.tables.values():
             table.to_metadata(everything)
     effects.table.to_metadata(everything)
     effects.epochs.to_metadata(everything)
