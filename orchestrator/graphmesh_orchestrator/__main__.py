@@ -5,14 +5,26 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from graphmesh.orchestrator.v1 import RunService, add_RunServiceServicer_to_server
+from graphmesh.orchestrator.v1 import (
+    ApprovalService,
+    RunService,
+    WebhookService,
+    add_ApprovalServiceServicer_to_server,
+    add_RunServiceServicer_to_server,
+    add_WebhookServiceServicer_to_server,
+)
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, Task, run, tracing_of
 
+from graphmesh_orchestrator.approvals_servicer import ApprovalServicer
+from graphmesh_orchestrator.approvals_sql import SqlApprovals
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
+from graphmesh_orchestrator.deliveries import HostPatterns, Tries
+from graphmesh_orchestrator.deliveries_sql import SqlDeliveries
 from graphmesh_orchestrator.executor import Executor
+from graphmesh_orchestrator.expiring import Expiring
 from graphmesh_orchestrator.graphs import Registry
 from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
@@ -26,6 +38,8 @@ from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.submission import Submission
 from graphmesh_orchestrator.waiting import Admitting, SqlWaiting
 from graphmesh_orchestrator.wakeups import connected
+from graphmesh_orchestrator.webhooks import Dispatcher, Receivers
+from graphmesh_orchestrator.webhooks_servicer import WebhookServicer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -49,7 +63,10 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         claiming = Claiming(leases, graphs.names, lambda: executor.room, lambda: absences.dead)
         admitting = Admitting(SqlWaiting(database), notices.to_claim)
         executor = Executor(worker, runs, commits, leases, graphs, channel, policies, notices, parking, admitting.look)
-        submission = Submission(graphs, executor, notices.to_claim)
+        receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
+        submission = Submission(graphs, executor, receivers, notices.to_claim)
+        deliveries = SqlDeliveries(database)
+        dispatcher = Dispatcher(deliveries, runs, receivers, Tries(settings.webhook_attempts))
         own_database = partial(open_database, settings.database_url)
         heartbeat = Heartbeat(own_database, worker, lambda: executor.held, executor.lost, executor.cancel)
         for topic, listener in (
@@ -59,17 +76,24 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             (Topic.CANCEL, claiming.look),
         ):
             notices.on(topic, listener)
+        approvals = SqlApprovals(database)
+        answering = ApprovalServicer(approvals, notices.to_claim)
         servicer = RunServicer(runs, interrupts, graphs, submission, executor, notices)
         working: Mapping[str, Task] = {
             "claiming": lambda: claiming.run(executor.begin),
             "absences": lambda: absences.run(claiming.look),
             "admitting": admitting.run,
+            "expiring": Expiring(approvals, notices.to_claim).run,
+            "webhooks": dispatcher.run,
         }
+        services = [
+            Service(RunService, add_RunServiceServicer_to_server, servicer),
+            Service(ApprovalService, add_ApprovalServiceServicer_to_server, answering),
+            Service(WebhookService, add_WebhookServiceServicer_to_server, WebhookServicer(deliveries)),
+        ]
         async with heartbeat:
             yield Servable(
-                services=[]
-                if settings.role == "worker"
-                else [Service(RunService, add_RunServiceServicer_to_server, servicer)],
+                services=[] if settings.role == "worker" else services,
                 pings={"database": database.ping},
                 tasks={} if settings.role == "api" else working,
                 drain=lambda: executor.drain(settings.drain_seconds / 2),

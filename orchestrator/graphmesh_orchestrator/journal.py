@@ -11,10 +11,12 @@ import sqlalchemy as sa
 
 from graphmesh_orchestrator.ceilings import Meter
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit
+from graphmesh_orchestrator.deliveries_sql import deliveries, values_of
 from graphmesh_orchestrator.interrupts_sql import interrupts
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs import Event, EventKind, Interrupt, Run, RunStatus
+from graphmesh_orchestrator.webhooks import announcement
 
 
 class Journal:
@@ -67,10 +69,12 @@ class Journal:
         self._pending[-1] = replace(last, data={"text": last.data["text"] + text})
 
     def end(self, status: RunStatus, output: dict[str, Any] | None = None, error: bytes | None = None) -> None:
-        """The run's last event, and the run as it is after it: its thread is free."""
+        """The run's last event, and the run as it is after it: its thread is free, and who wants to know is told."""
         data = {"status": status, "error": base64.b64encode(error).decode() if error else None}
         ended = replace(self._run, status=status, output=output, error=error, ended=datetime.now(UTC))
         self._run = replace(ended, holds_thread=False)
+        if ended.webhook_url:
+            self._further[deliveries] = [values_of(announcement(ended))]
         self.add(EventKind.STATUS, data=data)
         self._commits.look()
 

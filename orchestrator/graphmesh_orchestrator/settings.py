@@ -1,14 +1,16 @@
 """The settings of the orchestrator."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from graphmesh_chassis.settings import ServerSettings, settings_config
 from graphmesh_contracts import Overrides
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
+
+from graphmesh_orchestrator.deliveries import secret_bytes
 
 
 def _tool_policies(value: Any) -> Any:
@@ -35,6 +37,26 @@ class Settings(ServerSettings):
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
     graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
+    webhook_hosts: Sequence[str] = Field(
+        default=(),
+        description='hosts that the ends of runs may be announced to, as JSON: ["hooks.example.com", "*.example.org"]',
+    )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="whsec_… and Base64: signs what is announced; needed with webhook_hosts"
+    )
+    webhook_attempts: int = Field(
+        default=15, ge=1, le=100, description="tries of a delivery; 15 take a working day, with growing waits"
+    )
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
         default_factory=dict, description="overrides of the tools' policies, as JSON, by the service's full name"
     )
+
+    @property
+    def webhook_key(self) -> bytes:
+        """Empty where nothing is announced."""
+        return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        _ = self.webhook_key  # raises
+        return self

@@ -9,14 +9,15 @@ from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Graph, Registry
 from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.runs import Run
+from graphmesh_orchestrator.webhooks import Receivers
 
 
 class Submission:
     """The door through which runs come."""
 
-    def __init__(self, graphs: Registry, executor: Executor, waits: Callable[[], None]) -> None:
+    def __init__(self, graphs: Registry, executor: Executor, receivers: Receivers, waits: Callable[[], None]) -> None:
         """`waits` is told of each run that was added and not begun."""
-        self._graphs, self._executor, self._waits = graphs, executor, waits
+        self._graphs, self._executor, self._receivers, self._waits = graphs, executor, receivers, waits
 
     async def add(self, wanted: Run) -> Run:
         """Check a run, store it, and where it can be, begin it.
@@ -25,9 +26,12 @@ class Submission:
             GraphNotFound: there is no such graph.
             InvalidInput: the input does not fit; or there is none, and no state to go on from.
             NotFound: the thread has no such checkpoint.
+            WebhookNotAllowed: the host of the webhook_url may not be called.
             GraphmeshError: as SqlRuns.add.
         """
         graph = self._graphs.get(wanted.graph)
+        if wanted.webhook_url:
+            self._receivers.require(wanted.webhook_url)
         await _check(graph, wanted)
         run = await self._executor.add(wanted)
         if not run.holds_thread or not run.epoch:
