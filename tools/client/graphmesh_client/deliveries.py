@@ -1,0 +1,34 @@
+"""Deliveries: the ends of runs, announced to the addresses that the runs name."""
+
+from graphmesh.orchestrator.v1 import (
+    Delivery,
+    DeliveryStatus,
+    ListDeliveriesRequest,
+    RetryDeliveryRequest,
+    WebhookService,
+)
+
+from graphmesh_client.calls import Calls
+
+
+class Deliveries:
+    """The deliveries of the client's tenant."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def find(
+        self,
+        *,
+        status: DeliveryStatus.ValueType = DeliveryStatus.DELIVERY_STATUS_UNSPECIFIED,
+        run_id: str = "",
+        limit: int = 50,
+    ) -> list[Delivery]:
+        """The newest deliveries."""
+        request = ListDeliveriesRequest(status=status, run_id=run_id)
+        return await self._calls.listed(WebhookService.ListDeliveries, request, lambda page: page.deliveries, limit)
+
+    async def retry(self, delivery_id: str) -> Delivery:
+        """Try a dead delivery again from the start, at once."""
+        request = RetryDeliveryRequest(delivery_id=delivery_id)
+        return (await self._calls.call(WebhookService.RetryDelivery, request)).delivery
