@@ -1,5 +1,8 @@
 """`graphmesh bench`: what the mesh costs, measured beside what it is made of, in one run on one machine."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(add_completion=False, help="Measure what the mesh costs, beside what it is made of.")
@@ -20,3 +23,31 @@ def bench_remote(
     from graphmesh_cli.bench.remote import main
 
     main(calls, rounds, sampling)
+
+
+@app.command("runs")
+def bench_runs(
+    seconds: Annotated[float, typer.Option(min=0.05, help="For each kind at each number of callers in a round.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each, every kind is measured.")] = 3,
+    state_kb: Annotated[int, typer.Option(min=1, help="How large the state of a run becomes.")] = 2,
+    flush_ms: Annotated[float, typer.Option(min=0, max=100, help="Added to each WAL flush: a disk in a cloud.")] = 0,
+    rows: Annotated[int, typer.Option(min=0, help="Also measure among so many stored runs; 1,000,000 take time.")] = 0,
+    crowd: Annotated[int, typer.Option(min=1, max=1500, help="Callers at once, against one.")] = 1000,
+    memory_runs: Annotated[int, typer.Option(min=1, max=200, help="Runs over which memory is measured.")] = 200,
+    json: Annotated[Path | None, typer.Option(help="Write all that was measured to this file.")] = None,
+) -> None:
+    """Durable runs beside the same graph without and with other durability, on one PostgreSQL.
+
+    Says which goals are met; never fails for a number.
+    """
+    try:
+        from graphmesh_cli.bench.runs.command import main
+    except ModuleNotFoundError as missing:
+        typer.echo(f"{missing.name} is not installed; it comes with graphmesh-cli[bench]", err=True)
+        raise typer.Exit(1) from None
+    from graphmesh_cli.bench.runs.rounds import Plan
+
+    main(
+        Plan(seconds, repeats, crowd=crowd, state_kb=state_kb, flush_ms=flush_ms, rows=rows, memory_runs=memory_runs),
+        json,
+    )

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import TypedDict
 
+from graphmesh_cli.bench.measures import Ratio, cpu_seconds
 from graphmesh_cli.bench.server import BARE, CHASSIS
 from graphmesh_cli.envoy.binary import serve_command
 from graphmesh_cli.envoy.folder import write
@@ -214,18 +215,13 @@ def _raw(channel: aio.Channel, rpc: Rpc[Any, Any]) -> Call:
 
 
 async def _round(kind: Kind, calls: int, processes: list[psutil.Process]) -> None:
-    cpu, began = _cpu(processes), time.perf_counter()
+    cpu, began = cpu_seconds(processes), time.perf_counter()
     for _ in range(calls):
         start = time.perf_counter()
         await kind.call()
         kind.seconds.append(time.perf_counter() - start)
     kind.rate.append(calls / (time.perf_counter() - began))
-    kind.cpu.append((_cpu(processes) - cpu) / calls * 1000)
-
-
-def _cpu(processes: list[psutil.Process]) -> float:
-    """Seconds that the processes have spent."""
-    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+    kind.cpu.append((cpu_seconds(processes) - cpu) / calls * 1000)
 
 
 def _table(kinds: list[Kind]) -> Table:
@@ -251,7 +247,7 @@ def _verdict(kinds: list[Kind], sampling: float) -> list[str]:
 
 def _ratio(one: Kind, other: Kind) -> float:
     """The median over the rounds of the ratio within each."""
-    return statistics.median(mine / its for mine, its in zip(one.cpu, other.cpu, strict=True))
+    return Ratio.paired(one.cpu, other.cpu).median
 
 
 def _difference(one: Kind, other: Kind) -> float:

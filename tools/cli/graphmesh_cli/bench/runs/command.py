@@ -1,0 +1,34 @@
+"""The command `graphmesh bench runs`."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from graphmesh_cli.bench.runs.goals import Results
+from graphmesh_cli.bench.runs.memory import memory
+from graphmesh_cli.bench.runs.report import Report
+from graphmesh_cli.bench.runs.rig import rig
+from graphmesh_cli.bench.runs.rounds import Plan, rounds, warm_up
+
+
+def main(plan: Plan, json: Path | None) -> None:
+    """Measure, show, and write to `json` where it is given."""
+    console = Console(highlight=False)
+    with console.status("Starting") as status:
+        report = asyncio.run(measured(plan, status.update))
+    report.show(console)
+    if json:
+        json.write_text(report.json())
+
+
+async def measured(plan: Plan, say: Callable[[str], None]) -> Report:
+    """Everything of a plan, in a rig that exists for that. `say` is told what is going on."""
+    async with rig(plan) as (made, meter):
+        say("Warming up")
+        await warm_up(made.kinds, plan.seconds / 2)
+        samples = await rounds(made.kinds, plan, meter, lambda number: say(f"Round {number + 1} of {plan.repeats}"))
+        say("Memory")
+        alone = await made.orchestrator("graphmesh_orchestrator")
+        return Report(plan, Results(samples), await memory(alone.client, alone.process, plan.memory_runs))

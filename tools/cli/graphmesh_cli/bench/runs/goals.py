@@ -1,0 +1,124 @@
+"""The goals, and what was measured of each."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from graphmesh_cli.bench.measures import Ratio, percentile
+from graphmesh_cli.bench.runs.kinds import Name
+from graphmesh_cli.bench.runs.memory import Memory
+from graphmesh_cli.bench.runs.rounds import Plan, Sample
+
+FLAT = 1.1
+"""Costs that differ by less are the same, as far as can be measured here."""
+PAGES = 1024
+"""Bytes a run that are no run's: memory comes in pages."""
+
+Measure = Callable[[Sample], float]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal."""
+
+    text: str
+    measured: str
+    met: bool | None
+    """None: not measured in this run."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All samples, in the order of their rounds."""
+
+    samples: Sequence[Sample]
+
+    def of(self, name: Name, callers: int) -> list[Sample]:
+        """One for each round."""
+        return [sample for sample in self.samples if (sample.kind, sample.callers) == (name, callers)]
+
+    def ratio(self, measure: Measure, one: tuple[Name, int], other: tuple[Name, int]) -> Ratio:
+        """Of two kinds, each at a number of callers."""
+        return Ratio.paired(
+            [measure(sample) for sample in self.of(*one)], [measure(sample) for sample in self.of(*other)]
+        )
+
+    def median(self, measure: Measure, name: Name, callers: int) -> float:
+        return statistics.median(measure(sample) for sample in self.of(name, callers))
+
+
+def rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def cpu(sample: Sample) -> float:
+    return sample.cpu
+
+
+def wal(sample: Sample) -> float:
+    return sample.wal
+
+
+def p50(sample: Sample) -> float:
+    return percentile(sample.waits, 0.5)
+
+
+def goals(results: Results, memory: Memory, plan: Plan) -> list[Goal]:
+    """The goals that this run can tell something about, and with what options it could of the others."""
+    return [*_throughput(results, plan), *_costs(results, plan), *_flatness(results, memory, plan)]
+
+
+def _throughput(results: Results, plan: Plan) -> list[Goal]:
+    """At 16 callers."""
+    official = results.ratio(rate, (Name.SYNC, 16), (Name.ON_OFFICIAL, 16))
+    recipe = results.ratio(rate, (Name.SYNC, 16), (Name.RECIPE, 16))
+    slow, text = plan.flush_ms >= 1, "runs/s at 16 callers ≥ {}× the orchestrator on AsyncPostgresSaver"
+    return [
+        _at_least(text.format(2), official, 2) if not slow else _unmeasured(text.format(2), "--flush-ms 0"),
+        _at_least(f"{text.format(4)}, with 1 ms on each WAL flush", official, 4)
+        if slow
+        else _unmeasured(f"{text.format(4)}, with 1 ms on each WAL flush", "--flush-ms 1"),
+        _at_least("runs/s at 16 callers ≥ 2× the FastAPI recipe", recipe, 2),
+    ]
+
+
+def _costs(results: Results, plan: Plan) -> list[Goal]:
+    """CPU, transactions, bytes and time."""
+    nothing = [results.ratio(cpu, (Name.SYNC, callers), (Name.NOTHING, callers)) for callers in plan.callers]
+    found = [
+        _at_most(f"CPU a run at {callers} callers ≤ 1.5× with nothing durable", ratio, 1.5)
+        for callers, ratio in zip(plan.callers, nothing, strict=True)
+    ]
+    for callers, bound in ((1, 8), (16, 2)):
+        writes = results.median(lambda sample: sample.writes, Name.SYNC, callers)
+        text = f"≤ {bound} write transactions a run at {callers} callers"
+        found.append(Goal(text, f"{writes:.2f}", writes <= bound))
+    for name, text in ((Name.SYNC, "WAL of a run"), (Name.LOG, "WAL of its checkpoints alone")):
+        ratio = results.ratio(wal, (name, 16), (Name.OFFICIAL, 16))
+        found.append(_at_most(f"{text} ≤ the official saver's at {plan.state_kb} KB of state", ratio, 1))
+    ratio = results.ratio(p50, (Name.SYNC, 1), (Name.LOG, 1))
+    return [*found, _at_most("p50 of a run at 1 caller ≤ 1.3× in process with the same saver", ratio, 1.3)]
+
+
+def _flatness(results: Results, memory: Memory, plan: Plan) -> list[Goal]:
+    crowd = results.ratio(cpu, (Name.SYNC, plan.crowd), (Name.SYNC, 1))
+    stored = f"CPU a run among {plan.rows or 1_000_000:,} stored runs as in an empty table"
+    return [
+        Goal("memory of a parked run 0", f"{memory.parked:,.0f} bytes", memory.parked < PAGES),
+        _at_most(f"CPU a run at {plan.crowd:,} callers as at 1", crowd, FLAT),
+        _at_most(stored, results.ratio(cpu, (Name.FULL, 16), (Name.SYNC, 16)), FLAT)
+        if plan.rows
+        else _unmeasured(stored, "--rows 1000000"),
+    ]
+
+
+def _at_least(text: str, ratio: Ratio, bound: float) -> Goal:
+    return Goal(text, str(ratio), ratio.median >= bound)
+
+
+def _at_most(text: str, ratio: Ratio, bound: float) -> Goal:
+    return Goal(text, str(ratio), ratio.median <= bound)
+
+
+def _unmeasured(text: str, option: str) -> Goal:
+    return Goal(text, f"measured by {option}", None)

@@ -1,0 +1,107 @@
+"""The kinds of runs that are measured beside each other."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import psutil
+from graphmesh.orchestrator.v1 import Run, RunStatus
+from graphmesh_client import Client
+
+from graphmesh_cli.bench.runs.graph import INPUT
+from graphmesh_cli.bench.runs.http import Connections
+
+BURST = 8
+"""Runs that one caller begins before it waits for the first."""
+
+Turn = Callable[[], Awaitable[list[float]]]
+"""Some runs to their end; the seconds that the caller waited for each."""
+
+
+class Name(StrEnum):
+    """What is measured, as the report says it."""
+
+    PLAIN = "LangGraph, no checkpointer"
+    OFFICIAL = "LangGraph, AsyncPostgresSaver"
+    LOG = "LangGraph, our checkpointer"
+    SYNC = "orchestrator, CreateRun + WaitRun"
+    FULL = "the same, among the stored runs"
+    BACKGROUND = "orchestrator, CreateRun, wait later"
+    ON_OFFICIAL = "orchestrator on AsyncPostgresSaver"
+    NOTHING = "orchestrator, nothing durable"
+    RECIPE = "FastAPI recipe"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to run the graph."""
+
+    name: Name
+    turn: Turn
+    processes: Sequence[psutil.Process]
+    """What executes it, besides PostgreSQL."""
+
+
+class RunFailed(Exception):
+    """A run did not succeed, so there is nothing to measure."""
+
+
+def in_process(compiled: Any) -> Turn:
+    """`ainvoke` in this process."""
+
+    async def turn() -> list[float]:
+        began, config = time.perf_counter(), {"configurable": {"thread_id": uuid4().hex}}
+        await compiled.ainvoke(INPUT, config, durability="sync" if compiled.checkpointer else None)
+        return [time.perf_counter() - began]
+
+    return turn
+
+
+def synchronous(client: Client) -> Turn:
+    """CreateRun and WaitRun; the caller waits for both."""
+
+    async def turn() -> list[float]:
+        began = time.perf_counter()
+        run = await client.create_run("working", INPUT)
+        _require_success(await client.wait_run(run.run_id))
+        return [time.perf_counter() - began]
+
+    return turn
+
+
+def background(client: Client) -> Turn:
+    """A burst of CreateRun, then WaitRun for each; the caller waits for CreateRun."""
+
+    async def turn() -> list[float]:
+        waited, begun = [], []
+        for _ in range(BURST):
+            began = time.perf_counter()
+            begun.append(await client.create_run("working", INPUT))
+            waited.append(time.perf_counter() - began)
+        for run in begun:
+            _require_success(await client.wait_run(run.run_id))
+        return waited
+
+    return turn
+
+
+def over_http(connections: Connections) -> Turn:
+    """A POST to the recipe."""
+
+    async def turn() -> list[float]:
+        began = time.perf_counter()
+        status, body = await connections.post(f"/threads/{uuid4().hex}/runs", json.dumps(INPUT))
+        if status != 200:
+            raise RunFailed(f"the recipe answered {status}: {body!r}")
+        return [time.perf_counter() - began]
+
+    return turn
+
+
+def _require_success(run: Run) -> None:
+    if run.status != RunStatus.RUN_STATUS_SUCCESS:
+        raise RunFailed(f"{run.run_id} ended as {RunStatus.Name(run.status)}: {run.error.message}")
