@@ -34,6 +34,13 @@ GRAPHS = {
         "slow",
         "talking",
     ),
+    "approving.py": (
+        "approved_charge",
+        "approved_by_rule",
+        "approved_soon",
+        "approved_twice",
+        "approved_side_by_side",
+    ),
     "asking.py": ("ask_twice", "ask_both", "ask_nested", "gated", "thinking"),
 }
 
@@ -154,14 +161,14 @@ async def running(folder: Path) -> AsyncIterator[Kit]:
 
 
 @asynccontextmanager
-async def billing_of(folder: Path) -> AsyncIterator[testing.Served]:
-    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db")
+async def billing_of(folder: Path, **further: Any) -> AsyncIterator[testing.Served]:
+    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db", **further)
     async with build_billing(settings) as servable, testing.running(servable, settings) as served:
         yield served
 
 
 @asynccontextmanager
-async def orchestrating(folder: Path, served: testing.Served, mesh: str = "") -> AsyncIterator[Kit]:
+async def orchestrating(folder: Path, served: testing.Served, mesh: str = "", **further: Any) -> AsyncIterator[Kit]:
     registry = folder / "langgraph.json"
     here = Path(__file__).parent
     entries = {name: f"{here / file}:{name}" for file, names in GRAPHS.items() for name in names}
@@ -170,6 +177,7 @@ async def orchestrating(folder: Path, served: testing.Served, mesh: str = "") ->
         database_url=f"sqlite+aiosqlite:///{folder}/orchestrator.db",
         mesh=mesh or served.address,
         graphs=registry,
+        **further,
     )
     async with (
         build_orchestrator(settings) as servable,

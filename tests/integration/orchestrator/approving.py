@@ -1,0 +1,88 @@
+"""Graphs that charge an invoice when a person has agreed."""
+
+import operator
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
+from graphmesh.common.v1 import Money
+from graphmesh_chassis.errors import CallerError
+from graphmesh_orchestrator.consent import Approval, Ask
+from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.errors import ApprovalDenied
+from graphmesh_orchestrator.remote import Fallback, call, degrade, remote
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
+
+from tests.integration.orchestrator.crashes import CHANGED
+
+
+class Input(TypedDict):
+    invoice_id: str
+    amount: int
+
+
+class State(Input, total=False):
+    notes: Annotated[list[str], operator.add]
+
+
+REFUSED: Mapping[type[CallerError], Fallback] = {
+    ApprovalDenied: degrade(lambda _, error: {"notes": [f"{error.reason} {error.data.get('comment', '')}".strip()]})
+}
+
+
+def _request(state: State) -> ChargeRequest:
+    amount = CHANGED.get(state["invoice_id"], state["amount"])
+    return ChargeRequest(invoice_id=state["invoice_id"], amount=Money(currency_code="EUR", amount_minor=amount))
+
+
+def _charged(state: State, response: ChargeResponse) -> dict[str, Any]:
+    return {"notes": [f"charged {response.charge.amount.amount_minor}"]}
+
+
+def _charge(**more: Any) -> Any:
+    return remote(BillingService.Charge, request=_request, update=_charged, **more)
+
+
+def _graph(**nodes: Any) -> StateGraph[State, RunContext, Input]:
+    """The nodes side by side."""
+    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+    for name, node in nodes.items():
+        graph.add_node(name, node)
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    return graph
+
+
+approved_charge = _graph(charge=_charge())
+
+approved_by_rule = _graph(
+    charge=_charge(
+        approval=Approval(
+            question=lambda state, request: f"Charge {request.amount.amount_minor} of {state['invoice_id']}?",
+            scopes=("approvals.charge",),
+            when=lambda _, request: request.amount.amount_minor > 100,
+        ),
+        refusals=REFUSED,
+    )
+)
+
+approved_soon = _graph(charge=_charge(approval=Approval(ttl=timedelta(milliseconds=200)), refusals=REFUSED))
+
+
+async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    """Two effects of one node, each with an approval of its own."""
+    notes = []
+    for ordinal in range(2):
+        ask = Ask(f"The {ordinal + 1}. time?")
+        response = await call(BillingService.Charge, _request(state), config, runtime, ordinal=ordinal, ask=ask)
+        notes += _charged(state, response)["notes"]
+    return {"notes": notes}
+
+
+approved_twice = _graph(charge=_twice)
+
+approved_side_by_side = _graph(left=_charge(approval=Approval()), right=_charge(approval=Approval(), refusals=REFUSED))
