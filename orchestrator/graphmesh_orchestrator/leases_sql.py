@@ -24,11 +24,13 @@ class SqlLeases:
     async def claim(self, graphs: Sequence[str], limit: int, dead: Collection[str] = ()) -> list[Run]:
         """Take runs of `graphs` that nobody holds, or a `dead` worker; each begins a new epoch.
 
-        Tenants take turns: the oldest run of each, then the second of each. Workers that claim at once get different
-        runs: PostgreSQL skips the rows that another one is taking, SQLite has one writer.
+        Tenants take turns: the oldest run of each, then the second of each, and what they have under way counts.
+        Workers that claim at once get different runs: PostgreSQL skips the rows that another one is taking, SQLite has
+        one writer.
         """
-        free = _free(graphs, dead)
-        turns = _turns(free, 3 * limit + SPARE)
+        served = sa.and_(CLAIMABLE, runs.c.graph.in_(graphs))
+        free = sa.and_(served, _held_by_none(dead))
+        turns = _turns(served, free, 3 * limit + SPARE)
         chosen = (
             sa.select(runs.c.run_id)
             .join(turns, turns.c.run_id == runs.c.run_id)
@@ -94,14 +96,13 @@ def _mine(held: Mapping[str, int]) -> sa.ColumnElement[bool]:
     return sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
 
 
-def _free(graphs: Sequence[str], dead: Collection[str]) -> sa.ColumnElement[bool]:
+def _held_by_none(dead: Collection[str]) -> sa.ColumnElement[bool]:
     over = runs.c.lease_expires < seconds_now()
-    held_by_none = sa.or_(over, runs.c.lease_owner.in_(list(dead))) if dead else over
-    return sa.and_(CLAIMABLE, runs.c.graph.in_(graphs), held_by_none)
+    return sa.or_(over, runs.c.lease_owner.in_(list(dead))) if dead else over
 
 
-def _turns(free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
-    """The oldest `ahead` free runs of each tenant, numbered from 1 on for each.
+def _turns(served: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
+    """The runs of each tenant, numbered from the oldest on, up to the one with which `ahead` are free.
 
     However many runs of a tenant wait, no more of them are read.
     """
@@ -111,7 +112,7 @@ def _turns(free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
     last = sa.func.coalesce(oldest.correlate(tenants).scalar_subquery(), NEVER)
     turn = sa.func.row_number().over(partition_by=runs.c.tenant, order_by=runs.c.created)
     numbered = sa.select(runs.c.run_id, turn.label("turn")).select_from(tenants.join(runs, of_tenant))
-    return numbered.where(free, runs.c.created <= last).subquery("turns")
+    return numbered.where(served, runs.c.created <= last).subquery("turns")
 
 
 def distinct(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.CTE:

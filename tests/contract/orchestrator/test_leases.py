@@ -108,6 +108,15 @@ async def test_tenants_take_turns(database: Database) -> None:
     assert {run.run_id for run in claimed} == {*oldest, "run_1000", "run_1001"}
 
 
+async def test_what_a_tenant_has_under_way_counts(database: Database) -> None:
+    """Where one place at a time is free, the tenant that has most of them is not first again for being older."""
+    for number in range(3):
+        await SqlRuns(database).add(a_run(number, "busy"), worker="")
+    await SqlRuns(database).add(a_run(3, "quiet"), worker="")
+    claimed = [await SqlLeases(database, "w").claim(["pay"], 1) for _ in range(4)]
+    assert [run.run_id for [run] in claimed] == ["run_0", "run_3", "run_1", "run_2"]
+
+
 async def test_a_dead_workers_runs_are_free_at_once(database: Database) -> None:
     """Nobody waits for its leases; another's stay its own."""
     first = await held_by(database, "one")
