@@ -8,9 +8,11 @@ from pathlib import Path
 from graphmesh.orchestrator.v1 import (
     ApprovalService,
     RunService,
+    ThreadService,
     WebhookService,
     add_ApprovalServiceServicer_to_server,
     add_RunServiceServicer_to_server,
+    add_ThreadServiceServicer_to_server,
     add_WebhookServiceServicer_to_server,
 )
 from graphmesh_chassis.channel import Channel
@@ -32,10 +34,15 @@ from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.liveness import Absences, present
 from graphmesh_orchestrator.notices import Notices, Topic
 from graphmesh_orchestrator.parking import Parking
+from graphmesh_orchestrator.removal_sql import SqlRemoval
+from graphmesh_orchestrator.retention import Retention
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.servicer import RunServicer
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.submission import Submission
+from graphmesh_orchestrator.thread_states import ThreadStates
+from graphmesh_orchestrator.threads_servicer import ThreadServicer
+from graphmesh_orchestrator.threads_sql import SqlThreads
 from graphmesh_orchestrator.waiting import Admitting, SqlWaiting
 from graphmesh_orchestrator.wakeups import connected
 from graphmesh_orchestrator.webhooks import Dispatcher, Receivers
@@ -79,15 +86,20 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         approvals = SqlApprovals(database)
         answering = ApprovalServicer(approvals, notices.to_claim)
         servicer = RunServicer(runs, interrupts, graphs, submission, executor, notices)
+        threads = SqlThreads(database, saver.serde, settings.thread_ttl_seconds)
+        removal = SqlRemoval(database, saver.serde, settings.thread_ttl_seconds)
+        on_threads = ThreadServicer(threads, ThreadStates(database, graphs), removal, graphs)
         working: Mapping[str, Task] = {
             "claiming": lambda: claiming.run(executor.begin),
             "absences": lambda: absences.run(claiming.look),
             "admitting": admitting.run,
             "expiring": Expiring(approvals, notices.to_claim).run,
             "webhooks": dispatcher.run,
+            "retention": Retention(removal, settings.run_retention_seconds).run,
         }
         services = [
             Service(RunService, add_RunServiceServicer_to_server, servicer),
+            Service(ThreadService, add_ThreadServiceServicer_to_server, on_threads),
             Service(ApprovalService, add_ApprovalServiceServicer_to_server, answering),
             Service(WebhookService, add_WebhookServiceServicer_to_server, WebhookServicer(deliveries)),
         ]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import upkeep
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.deliveries_sql import deliveries
 from graphmesh_orchestrator.interrupts_sql import interrupts
 from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.runs_sql import events, runs, threads
@@ -19,7 +20,7 @@ from graphmesh_orchestrator.threads_sql import ON_THREAD, is_thread, lock_free, 
 AT_ONCE = 20
 """Threads that one transaction takes away or prunes."""
 RUNS_AT_ONCE = 200
-OF_RUNS = (events, interrupts)
+OF_RUNS = (events, interrupts, deliveries)
 """The tables whose rows belong to a run, by `run_id`."""
 
 

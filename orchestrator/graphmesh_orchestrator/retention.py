@@ -18,9 +18,9 @@ LOOK_SECONDS = 60.0
 class Retention:
     """Every orchestrator has one; they share the work."""
 
-    def __init__(self, removal: SqlRemoval, run_retention: timedelta | None) -> None:
-        """`run_retention` is how long ended runs are kept on a thread that stays; None: as long as the thread."""
-        self._removal, self._run_retention = removal, run_retention
+    def __init__(self, removal: SqlRemoval, run_seconds: float = 0) -> None:
+        """`run_seconds` is how long ended runs are kept on a thread that stays; 0: as long as the thread."""
+        self._removal, self._run_seconds = removal, run_seconds
 
     async def run(self) -> None:
         """For ever."""
@@ -39,9 +39,9 @@ class Retention:
             log.info("deleted", threads=threads, runs=runs)
 
     async def _forget_runs(self) -> int:
-        if self._run_retention is None:
+        if not self._run_seconds:
             return 0
-        return await self._removal.forget_runs(datetime.now(UTC) - self._run_retention)
+        return await self._removal.forget_runs(datetime.now(UTC) - timedelta(seconds=self._run_seconds))
 
 
 async def _until_none(some: Callable[[], Awaitable[int]]) -> int:

@@ -37,6 +37,12 @@ class Settings(ServerSettings):
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
     graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
+    thread_ttl_seconds: float = Field(
+        default=0, ge=0, description="after its last use a thread that states no time to live is deleted; 0: never"
+    )
+    run_retention_seconds: float = Field(
+        default=0, ge=0, description="so long after its end a run is deleted, with its events; 0: with its thread"
+    )
     webhook_hosts: Sequence[str] = Field(
         default=(),
         description='hosts that the ends of runs may be announced to, as JSON: ["hooks.example.com", "*.example.org"]',

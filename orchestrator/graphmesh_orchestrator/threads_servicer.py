@@ -1,5 +1,6 @@
 """ThreadService: decode, use case, encode."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,9 @@ from graphmesh_orchestrator.removal_sql import SqlRemoval
 from graphmesh_orchestrator.thread_states import ThreadStates
 from graphmesh_orchestrator.threads import Thread
 from graphmesh_orchestrator.threads_sql import SqlThreads
+
+PART = 256 * 1024
+"""Bytes of an artifact in one message."""
 
 
 class ThreadServicer(pb.ThreadServiceServicer):
@@ -80,6 +84,14 @@ class ThreadServicer(pb.ThreadServiceServicer):
         unused_for = request.unused_for.ToTimedelta()
         removed = await self._removal.prune(_tenant(), unused_for, request.delete, request.dry_run)
         return convert.removed_message(removed)
+
+    async def ReadArtifact(
+        self, request: pb.ReadArtifactRequest, context: Any
+    ) -> AsyncIterator[pb.ReadArtifactResponse]:
+        media_type, data = await self._threads.artifact(_tenant(), request.thread_id, request.digest)
+        yield pb.ReadArtifactResponse(data=data[:PART], media_type=media_type)
+        for start in range(PART, len(data), PART):
+            yield pb.ReadArtifactResponse(data=data[start : start + PART])
 
     async def _get(self, thread_id: str) -> Thread:
         return await self._threads.get(_tenant(), thread_id)

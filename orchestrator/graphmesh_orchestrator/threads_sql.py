@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.fork import fork_thread
+from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.errors import ThreadBusy
 from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.runs_sql import WAITING, runs, threads
@@ -97,6 +98,17 @@ class SqlThreads:
             if checkpoint_id and not copied:
                 raise NotFound(resource="checkpoint", id=checkpoint_id)
             return await self._read(connection, tenant, thread_id)
+
+    async def artifact(self, tenant: str, thread_id: str, digest: str) -> tuple[str, bytes]:
+        """What an artifact of a thread is, and its bytes. Raises NotFound."""
+        place = (artifacts.c.thread_id == saver_thread(tenant, thread_id), artifacts.c.name == f"artifact:{digest}")
+        async with self._database.read() as connection:
+            await self._read(connection, tenant, thread_id)
+            found = await connection.execute(sa.select(artifacts.c.media_type, artifacts.c.data).where(*place))
+            row = found.one_or_none()
+        if row is None:
+            raise NotFound(resource="artifact", id=digest)
+        return row.media_type, row.data
 
     async def _read(self, connection: AsyncConnection, tenant: str, thread_id: str) -> Thread:
         row = (await connection.execute(_THREADS.where(*is_thread(tenant, thread_id)))).one_or_none()
