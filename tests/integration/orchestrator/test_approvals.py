@@ -17,7 +17,7 @@ from graphmesh_orchestrator.approvals import MARK
 from graphmesh_orchestrator.errors import ApprovalAnswered, ApprovalExpired, RunNotInterrupted
 
 from tests.integration.orchestrator.crashes import CHANGED
-from tests.integration.orchestrator.kit import Kit, billing_of, notes, orchestrating
+from tests.integration.orchestrator.kit import Kit, billing_of, eur, notes, orchestrating
 from tests.integration.orchestrator.test_runs import reason
 
 APPROVE, DENY = pb.Decision.DECISION_APPROVE, pb.Decision.DECISION_DENY
@@ -107,9 +107,7 @@ async def test_the_policy_of_a_method_asks(strict: Kit) -> None:
 
 async def test_a_service_refuses_what_nobody_has_agreed_to(strict: Kit) -> None:
     """Not only the orchestrator holds the policy: the service does."""
-    request = BillingService.Charge.request(
-        invoice_id=await strict.invoice(), amount={"currency_code": "EUR", "amount_minor": 5}
-    )
+    request = BillingService.Charge.request(invoice_id=await strict.invoice(), amount=eur(5))
     with pytest.raises(ApprovalRequired):
         await strict.billing.channel.unary(
             BillingService.Charge, request, timeout=5, headers=[(metadata.IDEMPOTENCY_KEY, "key")]
