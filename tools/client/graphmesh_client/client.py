@@ -119,19 +119,20 @@ class Client:
         connections. A parked run goes on under the same numbers: stream it again from the last."""
         patience = Deadline.after(self._calls.patience)
         while True:
-            began = time.monotonic()
+            began, seen = time.monotonic(), after_seq
             try:
                 async with aclosing(self._stream(run_id, after_seq)) as events:
                     async for event in events:
-                        after_seq, patience = event.seq, Deadline.after(self._calls.patience)
+                        after_seq = event.seq
                         yield event
                 return
             except DependencyError:
-                if time.monotonic() - began > STABLE_SECONDS:
+                if after_seq > seen or time.monotonic() - began > STABLE_SECONDS:
                     patience = Deadline.after(self._calls.patience)
-                if patience.remaining == 0:
+                elif patience.remaining == 0:
                     raise
-            await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def resume_run(self, run_id: str, answers: Mapping[str, Any]) -> Run:
         """Answer questions of a parked run, by `interrupt_id`, with anything that JSON has. It goes on when all are

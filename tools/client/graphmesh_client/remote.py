@@ -97,7 +97,7 @@ class Remote:
             return struct_value(run.output)
         if run.status != PARKED:
             raise from_status(run.error)
-        questions = [question(one) for one in run.interrupts]
+        questions = tuple(question(one) for one in run.interrupts)
         if place.is_task:
             raise GraphInterrupt(questions)
         state = await self._client.threads.state(run.thread_id)

@@ -93,7 +93,10 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         output: dict[str, Any] = {}
         async for mode, data in self._remote.follow(input, self._place(config)):
             output = data if mode == "values" else output
-        return GraphOutput(output, tuple(output.pop(INTERRUPT, ()))) if version == "v2" else output
+        asked = output.pop(INTERRUPT, ())
+        if version == "v2":
+            return GraphOutput(output, asked)
+        return {**output, INTERRUPT: list(asked)} if asked else output
 
     async def astream(  # type: ignore[override]  # Runnable wants None for every keyword; LangGraph does not
         self,
@@ -191,9 +194,11 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
 
 def _typed(mode: StreamMode, data: Any) -> dict[str, Any]:
     """A part as version 2 of the stream has it."""
-    asked = tuple(data.get(INTERRUPT, ())) if mode == "values" else ()
-    values = {key: value for key, value in data.items() if key != INTERRUPT} if mode == "values" else data
-    return {"type": mode, "ns": (), "data": values, "interrupts": asked}
+    part = {"type": mode, "ns": (), "data": data}
+    if mode != "values":
+        return part
+    values = {key: value for key, value in data.items() if key != INTERRUPT}
+    return part | {"data": values, "interrupts": data.get(INTERRUPT, ())}
 
 
 def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -1,0 +1,141 @@
+"""RemoteGraph is to LangGraph what a compiled graph is (A4)."""
+
+from typing import Any, Literal
+from uuid import uuid4
+
+import pytest
+from graphmesh.orchestrator.v1 import RunStatus
+from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_client import RemoteGraph
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.pregel.protocol import PregelProtocol
+from langgraph.types import Command, GraphOutput, StateUpdate
+
+from tests.integration.orchestrator import asking
+from tests.integration.orchestrator.kit import Kit
+
+Pregel = PregelProtocol[Any, Any, Any, Any]
+Side = Literal["local", "remote"]
+
+
+def graph_on(side: Side, kit: Kit, name: str) -> Pregel:
+    if side == "remote":
+        return RemoteGraph(kit.client, name)
+    local: Pregel = getattr(asking, name).compile(checkpointer=InMemorySaver())
+    return local
+
+
+def on_a_thread() -> RunnableConfig:
+    return {"configurable": {"thread_id": uuid4().hex}}
+
+
+def said(output: dict[str, Any]) -> dict[str, Any]:
+    """An output without the ids of its questions, which are nobody's but their graph's."""
+    asked = output.get("__interrupt__")
+    return output | ({"__interrupt__": [one.value for one in asked]} if asked else {})
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_a_question_and_its_answer(kit: Kit, side: Side) -> None:
+    """A run that asks twice returns what it asks, and goes on with the answers."""
+    graph, config = graph_on(side, kit, "ask_twice"), on_a_thread()
+    first = await graph.ainvoke({"name": "x"}, config)
+    assert said(first) == {"name": "x", "notes": ["begun"], "__interrupt__": [{"ask": "how many?"}]}
+    second = await graph.ainvoke(Command(resume=3), config)
+    assert said(second)["__interrupt__"] == ["sure?"]
+    assert (await graph.ainvoke(Command(resume="yes"), config))["notes"] == ["begun", "3, yes", "done"]
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_questions_at_once_are_answered_by_id(kit: Kit, side: Side) -> None:
+    graph, config = graph_on(side, kit, "ask_both"), on_a_thread()
+    asked = (await graph.ainvoke({"name": "x"}, config))["__interrupt__"]
+    with pytest.raises((ValueError, RuntimeError), match="id"):
+        await graph.ainvoke(Command(resume="which?"), config)
+    answers = {one.id: f"is {one.value}" for one in asked}
+    ended = await graph.ainvoke(Command(resume=answers), config)
+    assert sorted(ended["notes"]) == ["done", "left is left", "right is right"]
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_streams_have_the_same_parts(kit: Kit, side: Side) -> None:
+    """A mode gives data, a list of modes pairs, subgraphs a namespace before; version 2 says it by name."""
+    graph, config = graph_on(side, kit, "ask_twice"), on_a_thread()
+    [begun, asked] = [part async for part in graph.astream({"name": "x"}, config, stream_mode="updates")]
+    assert begun == {"note": {"notes": ["begun"]}}
+    assert [one.value for one in asked["__interrupt__"]] == [{"ask": "how many?"}]
+    pairs = [part async for part in graph.astream(Command(resume=1), config, stream_mode=["updates", "values"])]
+    assert ("values", ["sure?"]) in [(mode, said(data).get("__interrupt__")) for mode, data in pairs]
+    parts = [part async for part in graph.astream(Command(resume=2), config, subgraphs=True)]
+    assert parts == [((), {"ask": {"notes": ["1, 2"]}}), ((), {"end": {"notes": ["done"]}})]
+    output = await graph.ainvoke({"name": "y"}, on_a_thread(), version="v2")
+    assert isinstance(output, GraphOutput)
+    assert [one.value for one in output.interrupts] == [{"ask": "how many?"}]
+    typed = [part async for part in graph.astream({"name": "y"}, on_a_thread(), version="v2")]
+    assert typed[0] == {"type": "updates", "ns": (), "data": {"note": {"notes": ["begun"]}}}
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_state_and_history(kit: Kit, side: Side) -> None:
+    """A thread can be read, also where it was, changed, and gone on with."""
+    graph, config = graph_on(side, kit, "gated"), on_a_thread()
+    asking.GATES["open"].set()
+    await graph.ainvoke({"name": "open"}, config)
+    state = await graph.aget_state(config)
+    assert (state.values["notes"], state.next) == (["open", "done"], ())
+    history = [one async for one in graph.aget_state_history(config)]
+    assert [one.values.get("notes", []) for one in history] == [["open", "done"], ["open"], [], []]
+    [newest] = [one async for one in graph.aget_state_history(config, limit=1)]
+    assert newest.config["configurable"]["checkpoint_id"] == state.config["configurable"]["checkpoint_id"]
+    before = [one async for one in graph.aget_state_history(config, before=history[1].config)]
+    assert [one.config for one in before] == [one.config for one in history[2:]]
+    loop = [one async for one in graph.aget_state_history(config, filter={"source": "input"})]
+    assert [one.next for one in loop] == [("__start__",)]
+    older = await graph.aget_state(history[1].config)
+    assert (older.values["notes"], older.next) == (["open"], ("end",))
+    changed = await graph.aupdate_state(config, {"notes": ["by hand"]}, as_node="gate")
+    assert (await graph.aget_state(changed)).next == ("end",)
+    await graph.abulk_update_state(config, [[StateUpdate({"notes": ["again"]}, "gate")]])
+    assert (await graph.ainvoke(None, config))["notes"] == ["open", "done", "by hand", "again", "done"]
+
+
+async def test_text_of_models_is_streamed(kit: Kit) -> None:
+    talking = RemoteGraph(kit.client, "talking")
+    chunks = [part async for part in talking.astream({"invoice_id": "x", "amount": 1}, stream_mode="messages")]
+    assert "".join(chunk.content for chunk, _ in chunks) == "ink dries in the feed"
+    assert {about["langgraph_node"] for _, about in chunks} == {"talk"}
+
+
+async def test_a_failed_run_raises_its_error(kit: Kit) -> None:
+    """With its own reason, not one of LangGraph's (H3)."""
+    with pytest.raises(GraphmeshError) as failed:
+        await RemoteGraph(kit.client, "failing").ainvoke({"invoice_id": "x", "amount": 1})
+    assert failed.value.reason == "NODE_FAILED"
+    with pytest.raises(GraphmeshError, match="3 supersteps"):
+        await RemoteGraph(kit.client, "loop", recursion_limit=3).ainvoke({"invoice_id": "x", "amount": 1})
+
+
+async def test_options_and_config_are_kept(kit: Kit) -> None:
+    """Options are those of every run; a config that is bound is merged with that of the call."""
+    bound = RemoteGraph(kit.client, "talking", labels={"by": "test"}).with_config(configurable={"thread_id": "bound"})
+    await bound.ainvoke({"invoice_id": "x", "amount": 1})
+    [run] = await kit.client.list_runs(thread_id="bound")
+    assert (run.labels["by"], run.status) == ("test", RunStatus.RUN_STATUS_SUCCESS)
+
+
+async def test_what_it_cannot_is_refused(kit: Kit) -> None:
+    """What the mesh has no way to do is said, and what to do instead."""
+    graph: Any = RemoteGraph(kit.client, "ask_twice")
+    with pytest.raises(NotImplementedError, match="async only: use ainvoke"):
+        graph.invoke({"name": "x"})
+    with pytest.raises(NotImplementedError, match="aget_state_history"):
+        graph.get_state_history({})
+    with pytest.raises(NotImplementedError, match="interrupt_before"):
+        await graph.ainvoke({"name": "x"}, interrupt_before=["ask"])
+    with pytest.raises(NotImplementedError, match="stream modes but custom, messages, updates, values"):
+        await anext(graph.astream({"name": "x"}, stream_mode="debug"))
+    with pytest.raises(ValueError, match="nothing waits for an answer on the thread idle"):
+        await graph.ainvoke(Command(resume=1), {"configurable": {"thread_id": "idle"}})
+    with pytest.raises(NotImplementedError, match="goto"):
+        await graph.ainvoke(Command(goto="ask"), {"configurable": {"thread_id": "idle"}})
