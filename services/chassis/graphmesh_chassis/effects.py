@@ -35,6 +35,8 @@ RETRY_AFTER = 0.2
 """Seconds after which a repeat of a call that is under way may ask again."""
 LATEST = 1000
 """How many outcomes a process keeps at hand."""
+STARTED, OK = "STARTED", "OK"
+"""What the table says of effects without an error; of others it says the error's reason."""
 
 table = sa.Table(
     "effects",
@@ -45,12 +47,17 @@ table = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
     sa.Column("response", sa.LargeBinary),
     sa.Column("error", sa.LargeBinary),
+    sa.Column("result", sa.String(255), nullable=False),
     sa.Column("subject", sa.String(255), nullable=False),
     sa.Column("run", sa.String(255), nullable=False),
+    sa.Column("thread", sa.String(255), nullable=False),
     sa.Column("node", sa.String(255), nullable=False),
+    sa.Column("epoch", sa.BigInteger),
+    sa.Column("approval", sa.String(255), nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Index("effects_by_run", "tenant", "run"),
 )
-"""One row an effect: also the audit of who caused it, from which run and node."""
+"""One row an effect. It is the audit log too (E5): who caused it, from which run and node, who agreed, how it ended."""
 
 
 epochs = sa.Table(
@@ -75,6 +82,7 @@ class Outcome:
     """What is stored under a key: the request's fingerprint, and a response or an error."""
 
     fingerprint: bytes
+    result: str
     response: bytes | None
     error: bytes | None
 
@@ -115,10 +123,15 @@ class Effect(Generic[PortT]):
     def outcome(self, error: CallerError | None = None) -> Outcome:
         """How it ended: with `error`, or with the response."""
         if error is not None:
-            return Outcome(self._call.fingerprint(), None, to_status(error).SerializeToString())
+            return refused(self._call, error)
         if self.response is None:
             raise RuntimeError(f"{self._call.path} ended its effect without respond()")
-        return Outcome(self._call.fingerprint(), serialized(self.response), None)
+        return Outcome(self._call.fingerprint(), OK, serialized(self.response), None)
+
+
+def refused(call: Call, error: CallerError) -> Outcome:
+    """The outcome of a call that was told no."""
+    return Outcome(call.fingerprint(), error.reason, None, to_status(error).SerializeToString())
 
 
 class InFlight:
@@ -202,9 +215,13 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         "key": call.effect_key,
         "method": call.path,
         "fingerprint": call.fingerprint(),
+        "result": STARTED,
         "subject": call.caller.subject,
         "run": call.header(metadata.RUN),
+        "thread": call.header(metadata.THREAD),
         "node": call.header(metadata.NODE),
+        "epoch": call.epoch,
+        "approval": call.header(metadata.APPROVAL),
         "create_time": datetime.now(UTC),
     }
     try:
@@ -218,12 +235,12 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
     if inserted is not None:
         return None
     stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
-    return Outcome(stored.fingerprint, stored.response, stored.error)
+    return Outcome(stored.fingerprint, stored.result, stored.response, stored.error)
 
 
 async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
     """Store the outcome of `call` under its key, which `claim` has written."""
-    values = {"response": outcome.response, "error": outcome.error}
+    values = {"result": outcome.result, "response": outcome.response, "error": outcome.error}
     await connection.execute(sa.update(table).where(_is(call)).values(values))
 
 

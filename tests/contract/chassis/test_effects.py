@@ -34,7 +34,7 @@ from tests.integration.chassis.probe import Answer, Probe, Question, probing
 
 tallies = sa.Table("tallies", sa.MetaData(), sa.Column("tenant", sa.String), sa.Column("amount", sa.Integer))
 ROOMY = ServerSettings(policy=Overrides(service={"max_concurrency": 50, "max_queue": 2000}))
-HEADERS = "x-graphmesh-run", "x-graphmesh-node", "x-graphmesh-subject"
+HEADERS = "run", "thread", "node", "subject", "approval"
 
 
 class Tally(Protocol):
@@ -237,7 +237,7 @@ async def test_a_failed_try_leaves_nothing(shop: Shop, then: Then, error: type[G
     """Neither the change nor the key: the same call again is a first one."""
     shop.then = then
     with pytest.raises(error):
-        await shop.add(5, timeout=0.5)
+        await shop.add(5, timeout=0.5 if then is hang else 10)
     assert await shop.tally() == (0, 0)
     shop.then = answer
     assert (await shop.add(5)).number == 5
@@ -359,17 +359,26 @@ async def test_another_replicas_call_under_way_is_waited_for(postgres_url: str, 
 
 
 async def test_the_effects_table_is_an_audit(url: str, tmp_path: Path) -> None:
-    """Who caused an effect, from which run and node, by which method and when (E5)."""
+    """Who caused an effect, from which run and node, by which method and when, who agreed, and how it ended (E5)."""
+
+    async def refuse(effect: Effect[Tally], question: Any) -> Any:
+        raise RuleViolated(rule="cap")
+
     async with database(url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as shop:
         assert shop.served
-        headers = [(header, header.upper()) for header in HEADERS]
+        headers = [(f"x-graphmesh-{name}", name.upper()) for name in HEADERS] + [("x-graphmesh-epoch", "7")]
         key = ("idempotency-key", "k")
         await shop.served.channel.unary(Probe.Change, Question(), timeout=5, headers=[key, *headers])
+        shop.then = refuse
+        with pytest.raises(RuleViolated):
+            await shop.add(1, "refused")
         async with stored.read() as connection:
-            [row] = await connection.execute(sa.select(effects.table))
-    assert (row.run, row.node, row.subject) == tuple(header.upper() for header in HEADERS)
-    assert (row.tenant, row.key, row.method) == ("default", "k", Probe.Change.path)
-    assert row.create_time.tzinfo
+            found = await connection.execute(sa.select(effects.table).order_by(effects.table.c.create_time))
+            done, refused = found
+    assert [getattr(done, name) for name in HEADERS] == [name.upper() for name in HEADERS]
+    assert (done.tenant, done.key, done.method, done.epoch) == ("default", "k", Probe.Change.path, 7)
+    assert done.create_time.tzinfo
+    assert (done.result, refused.result) == ("OK", "RULE_VIOLATED")
 
 
 def test_outside_of_a_call_there_is_no_tenant() -> None:

@@ -28,6 +28,8 @@ COMMANDS = {
     "watch": Entry("graphmesh_cli.runs:watch", "Show what happens in a run, from any event on."),
     "runs": Entry("graphmesh_cli.runs:runs", "List the newest runs."),
     "cancel": Entry("graphmesh_cli.runs:cancel", "End a run."),
+    "audit": Entry("graphmesh_cli.audit:audit", "Show every effect: who caused it, why, and how it ended."),
+    "prune": Entry("graphmesh_cli.prune:prune", "Take away what nobody has used for long: history, or threads."),
     "import": Entry("graphmesh_cli.bulk:import_rows", "Call an RPC once for each row of a file or a query."),
     "ingest": Entry("graphmesh_cli.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
     "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),

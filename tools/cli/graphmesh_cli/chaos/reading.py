@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
-from sqlalchemy.engine import make_url
 
 from graphmesh_cli.chaos.databases import Databases
 from graphmesh_cli.chaos.facts import ACTIVE, Charge, Effect, Epoch, Event, Facts, Invoice, Order, Posting, Run, Ticket
+from graphmesh_cli.readonly import reading
 
 RUNS = sa.table(
     "runs",
@@ -61,23 +61,12 @@ def active_runs(databases: Databases) -> int:
 @contextmanager
 def rows_of(url: str) -> Iterator[Rows]:
     """Read one state of a database, and be unable to write it."""
-    engine = sa.create_engine(_read_only(url), poolclass=sa.NullPool)
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect() as connection:
-        if engine.dialect.name == "postgresql":
-            connection = connection.execution_options(**options)
+    with reading(url) as connection:
 
         def rows(table: sa.TableClause, *order: sa.ColumnElement[Any]) -> Sequence[Mapping[str, Any]]:
             return [dict(row) for row in connection.execute(sa.select(table).order_by(*order)).mappings()]
 
         yield rows
-
-
-def _read_only(url: str) -> sa.URL:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return parsed
-    return sa.URL.create("sqlite", database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
 
 
 def _run(row: Mapping[str, Any]) -> Run:

@@ -19,11 +19,16 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.LargeBinary, nullable=False),
         sa.Column("response", sa.LargeBinary),
         sa.Column("error", sa.LargeBinary),
+        sa.Column("result", sa.String(255), nullable=False),
         sa.Column("subject", sa.String(255), nullable=False),
         sa.Column("run", sa.String(255), nullable=False),
+        sa.Column("thread", sa.String(255), nullable=False),
         sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("epoch", sa.BigInteger),
+        sa.Column("approval", sa.String(255), nullable=False),
         sa.Column("create_time", UtcDateTime, nullable=False),
     )
+    op.create_index("effects_by_run", "effects", ["tenant", "run"])
     op.create_table(
         "run_epochs",
         sa.Column("tenant", sa.String(63), primary_key=True),

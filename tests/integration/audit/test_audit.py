@@ -1,0 +1,104 @@
+"""`graphmesh audit` shows what real stores have written (E5)."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphmesh_chassis.effects import Effect
+from graphmesh_chassis.errors import RuleViolated
+from graphmesh_chassis.store import SqlStore
+from graphmesh_cli.app import app
+from typer.testing import CliRunner
+
+from tests.contract.chassis.test_effects import HEADERS, Shop, SqlTally, Tally, answer, database, opened
+from tests.integration.chassis.probe import Probe, Question
+
+
+@asynccontextmanager
+async def selling(url: str, folder: Path) -> AsyncIterator[Shop]:
+    async with database(url, folder) as stored, opened(SqlStore(stored, SqlTally)) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> Path:
+    """A state folder whose mesh is over: two services, one effect in the first, one that was refused in the second."""
+
+    async def refuse(effect: Effect[Tally], question: Any) -> Any:
+        raise RuleViolated("Anna may not have 5", rule="cap")
+
+    folder = tmp_path / "databases"
+    for name, then in (("billing", answer), ("ticketing", refuse)):
+        async with selling(f"sqlite+aiosqlite:///{folder}/{name}.db", tmp_path) as shop:
+            shop.then = then
+            await caused(shop, run=f"run_{name}")
+    (folder / "sample-warehouse.db").touch()
+    return tmp_path
+
+
+async def caused(shop: Shop, run: str) -> None:
+    assert shop.served
+    headers = {f"x-graphmesh-{name}": name.upper() for name in HEADERS}
+    headers |= {"x-graphmesh-run": run, "x-graphmesh-tenant": "acme", "idempotency-key": run, "x-graphmesh-epoch": "3"}
+    with suppress(RuleViolated):
+        await shop.served.channel.unary(Probe.Change, Question(number=5), timeout=10, headers=[*headers.items()])
+
+
+def audit(*arguments: object, **environment: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["audit", *map(str, arguments)], env={"COLUMNS": "200", **environment})
+    return done.exit_code, done.output
+
+
+def test_every_effect_of_every_service_in_the_order_of_time(state: Path) -> None:
+    """Also those that were told no; one line each: when, what, who, why, and how it ended."""
+    code, output = audit("--state", state)
+    assert code == 0, output
+    _, charged, refused = output.splitlines()
+    for said in ("probe.Change", "acme/SUBJECT", "run_billing", "NODE", "APPROVAL", "OK"):
+        assert said in charged
+    assert "run_ticketing" in refused
+    assert "RULE_VIOLATED" in refused
+
+
+def test_one_run_one_tenant_one_service(state: Path) -> None:
+    """Each option leaves out what is not of it."""
+
+    def runs(*options: str) -> list[str]:
+        return [json.loads(line)["run"] for line in audit("--state", state, "--json", *options)[1].splitlines()]
+
+    assert runs() == ["run_billing", "run_ticketing"]
+    assert runs("--run", "run_ticketing") == runs("--service", "ticketing") == runs("--limit", "1") == ["run_ticketing"]
+    assert runs("--tenant", "acme", "--service", "billing") == ["run_billing"]
+    assert runs("--tenant", "other") == []
+
+
+def test_json_has_all_but_contents(state: Path) -> None:
+    """Neither requests nor responses nor messages of errors, which may hold what is private (H5)."""
+    first, second = (json.loads(line) for line in audit("--state", state, "--json")[1].splitlines())
+    assert set(first) == {"create_time", "method", "tenant", "key", "epoch", "result", *HEADERS}
+    assert (first["thread"], first["epoch"], first["key"]) == ("THREAD", 3, "run_billing")
+    assert "Anna" not in json.dumps(second)
+
+
+async def test_a_database_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    """By its URL, or by the setting that the service itself has."""
+    async with selling(postgres_url, tmp_path) as shop:
+        await caused(shop, run="run_postgres")
+    for told in (
+        audit("--database", postgres_url, "--run", "run_postgres"),
+        audit("--state", tmp_path, GRAPHMESH_BILLING_DATABASE_URL=postgres_url),
+    ):
+        assert told[0] == 0
+        assert "run_postgres" in told[1]
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """In one line, and nothing is made of it."""
+    code, output = audit("--state", tmp_path)
+    assert (code, "no database" in output) == (2, True)
+    code, output = audit("--database", f"sqlite:///{tmp_path}/none.db")
+    assert (code, "cannot be read" in output) == (1, True)
+    assert not (tmp_path / "none.db").exists()
