@@ -46,9 +46,10 @@ PRICE = 18_90
 """Of the ink that is refunded, in minor units."""
 
 
-def cracked(invoice_id: str) -> str:
+def cracked(invoice_id: str, price: int = PRICE) -> str:
     """What a customer writes whose ink arrived damaged."""
-    return f"The bottle of Rowan Red was cracked. Could you please refund the 18.90 EUR? The invoice is {invoice_id}."
+    amount = f"{price // 100}.{price % 100:02} EUR"
+    return f"The bottle of Rowan Red was cracked. Could you please refund the {amount}? The invoice is {invoice_id}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +87,12 @@ class Shop:
         """Take in the customer."""
         await self.tell(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
 
-    async def sell(self, invoice_id: str) -> None:
+    async def sell(self, invoice_id: str, price: int = PRICE) -> None:
         """Sell the customer an ink, and take the money for it."""
-        line = InvoiceLine(description="Rowan Red ink, 50 ml", quantity=1, unit_price=eur(PRICE))
+        line = InvoiceLine(description="Rowan Red ink, 50 ml", quantity=1, unit_price=eur(price))
         invoice = CreateInvoiceRequest(invoice_id=invoice_id, customer_id=MIRA, lines=[line])
         await self.tell(BillingService.CreateInvoice, invoice)
-        await self.tell(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(PRICE)))
+        await self.tell(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(price)))
 
     async def refunds(self, invoice_id: str) -> list[int]:
         """What was given back of the invoice's charge, each refund in minor units."""

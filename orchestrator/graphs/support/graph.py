@@ -6,6 +6,8 @@
                          └► knowledge ─┘          └► draft ─► validate ───────────┘
                                                   any of them ─► hand_over
 
+Before a refund that is not so small, `refund` parks the run until a person has agreed to it.
+
 Whichever node finds that a person has to take over sets `reason`; the edges after it then lead to `hand_over` (G1).
 """
 

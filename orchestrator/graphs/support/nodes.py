@@ -14,6 +14,7 @@ from graphmesh.billing.v1 import (
     GetChargeResponse,
     ListInvoicesRequest,
     ListInvoicesResponse,
+    RefundRequest,
     RefundResponse,
 )
 from graphmesh.crm.v1 import (
@@ -27,6 +28,8 @@ from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
 from graphmesh_chassis.errors import GraphmeshError, NotFound, RuleViolated
 from graphmesh_orchestrator.chat_model import GraphmeshChatModel
+from graphmesh_orchestrator.consent import Approval
+from graphmesh_orchestrator.errors import ApprovalDenied
 from graphmesh_orchestrator.remote import degrade, remote
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.constants import TAG_NOSTREAM
@@ -243,12 +246,26 @@ def _refund_failed(_: State, error: GraphmeshError) -> Update:
     return to_person(reason, NO_BILLING)
 
 
+def _consent_question(state: State, _: RefundRequest) -> str:
+    claim = _claimed(state)
+    amount = summary.money(claim["amount"], claim["currency"])
+    return f"Refund {amount} of invoice {claim['invoice_id']}? The customer reports the item as {claim['cause']}."
+
+
 refund = remote(
     BillingService.Refund,
     request=lambda state: convert.refund_request(_claimed(state)),
     update=_refund_made,
     fallback=degrade(_refund_failed),
-    refusals={RuleViolated: degrade(lambda _, __: to_person("refund_not_automatic"))},
+    refusals={
+        RuleViolated: degrade(lambda _, __: to_person("refund_not_automatic")),
+        ApprovalDenied: degrade(lambda _, __: to_person("refund_denied")),
+    },
+    approval=Approval(
+        question=_consent_question,
+        scopes=("approvals.refund",),
+        when=lambda _, request: policy.needs_consent(request.amount.amount_minor),
+    ),
 )
 
 

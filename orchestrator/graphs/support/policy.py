@@ -13,6 +13,8 @@ from support.state import Invoice, State
 CURRENCY = "EUR"
 REFUND_LIMIT = 50_00
 """Minor units; a person looks at larger refunds."""
+CONSENT_LIMIT = 40_00
+"""Minor units; a person has to agree before a larger refund is made."""
 REFUND_WINDOW = timedelta(days=30)
 """After the invoice was issued."""
 ANSWER_WITHIN = "one working day"
@@ -132,6 +134,11 @@ def _in_time(invoice: Invoice, received: str) -> bool:
 
 def _small(amount: int, currency: str) -> bool:
     return 0 < amount <= REFUND_LIMIT and currency == CURRENCY
+
+
+def needs_consent(amount: int) -> bool:
+    """Whether a person has to agree to a refund that the agent may make otherwise."""
+    return amount > CONSENT_LIMIT
 
 
 def charge_checks(amount: int, charge: Charge) -> Mapping[str, bool]:

@@ -20,6 +20,7 @@ Reason = Literal[
     "refund_not_automatic",
     "billing_down",
     "refund_uncertain",
+    "refund_denied",
     "knowledge_down",
     "model_down",
     "unsure",

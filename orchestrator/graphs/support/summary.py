@@ -11,6 +11,7 @@ WHY: Mapping[Reason, str] = {
     "refund_not_automatic": "the refund is not one that may be granted automatically",
     "billing_down": "billing could not be reached; no refund was made",
     "refund_uncertain": "billing did not confirm the refund; look whether it was made before making one",
+    "refund_denied": "nobody has agreed to the refund; it was not made",
     "knowledge_down": "retrieval could not be reached",
     "model_down": "the model could not be reached",
     "unsure": "the articles do not cover the question, or the drafted answer failed its checks",

@@ -61,6 +61,12 @@ def test_limit_is_inclusive() -> None:
         assert ("claim" in assessed) is granted
 
 
+def test_consent_is_for_more_than_its_limit() -> None:
+    """40.00 EUR is refunded without asking, 40.01 is not; and there is something left to ask for (B8)."""
+    assert [policy.needs_consent(amount) for amount in (40_00, 40_01)] == [False, True]
+    assert policy.CONSENT_LIMIT < policy.REFUND_LIMIT
+
+
 def test_foreign_or_several_invoices() -> None:
     """Only an invoice that billing lists for this customer counts, and only one."""
     assert assess(state(INK.replace("INV-1", "INV-2")))["reason"] == "refund_not_automatic"
