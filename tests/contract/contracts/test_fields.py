@@ -1,6 +1,7 @@
 """Every RPC of every service refuses every bad field by name, and never fails inside (A3, H2)."""
 
 import importlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,13 @@ from typing import Any
 
 import grpc
 import pytest
+from graphmesh.orchestrator.v1 import (
+    CreateRunRequest,
+    CreateThreadRequest,
+    RunService,
+    ThreadService,
+    UpdateThreadStateRequest,
+)
 from graphmesh_chassis.testing import running
 from graphmesh_cli.mesh import load
 from graphmesh_contracts import Rpc
@@ -15,25 +23,38 @@ from graphmesh_contracts import Rpc
 from tests.contract.fields import bad_requests, sent
 
 MESH = Path(__file__).parents[3] / "deploy/mesh.yaml"
-TOOLS = {name: service for name, service in load(MESH).services.items() if name != "orchestrator"}
+SERVICES = load(MESH).services
+GRAPHS = Path(__file__).parents[2] / "integration/orchestrator/asking.py"
 HEADERS = (("idempotency-key", "k"),)
+OTHERWISE_GOOD = {
+    RunService.CreateRun.path: CreateRunRequest(graph="gated").SerializeToString(),
+    ThreadService.UpdateThreadState.path: UpdateThreadStateRequest(thread_id="th").SerializeToString(),
+}
+"""What a request needs so that its bad field is looked at: the rules of inputs and states are their graph's."""
 
 
 def rpcs(service: str) -> list[Rpc[Any, Any]]:
-    package, _, name = TOOLS[service].service.rpartition(".")
-    handles = getattr(importlib.import_module(package), name)
-    return [value for value in vars(handles).values() if isinstance(value, Rpc)]
+    """Of all gRPC services that a service of mesh.yaml serves."""
+    names = (SERVICES[service].service, *SERVICES[service].beside)
+    handles = [getattr(importlib.import_module(package), name) for package, _, name in map(_parted, names)]
+    return [value for handle in handles for value in vars(handle).values() if isinstance(value, Rpc)]
 
 
-EVERY = [(service, rpc) for service in TOOLS for rpc in rpcs(service)]
+def _parted(name: str) -> tuple[str, str, str]:
+    return name.rpartition(".")
+
+
+EVERY = [(service, rpc) for service in SERVICES for rpc in rpcs(service)]
 
 
 @asynccontextmanager
 async def serving(service: str, folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """The service as it is started, on a new SQLite database, and a bare channel to it."""
-    package = TOOLS[service].module
+    package = SERVICES[service].module
     settings_type = importlib.import_module(f"{package}.settings").Settings
-    stores = {"database_url": f"sqlite+aiosqlite:///{folder}/{service}.db"}
+    registry = folder / "langgraph.json"
+    registry.write_text(json.dumps({"graphs": {"gated": f"{GRAPHS}:gated"}}))
+    stores = {"database_url": f"sqlite+aiosqlite:///{folder}/{service}.db", "graphs": registry}
     settings = settings_type(**{name: value for name, value in stores.items() if name in settings_type.model_fields})
     build = importlib.import_module(f"{package}.__main__").build
     async with (
@@ -48,8 +69,11 @@ async def serving(service: str, folder: Path) -> AsyncIterator[grpc.aio.Channel]
 async def test_every_bad_field_is_named(service: str, rpc: Rpc[Any, Any], tmp_path: Path) -> None:
     """Too long, too many, out of range, unknown, not UTF-8: INVALID_ARGUMENT, with the field or the message named."""
     async with serving(service, tmp_path) as channel:
+        if rpc is ThreadService.UpdateThreadState:
+            thread = CreateThreadRequest(thread_id="th", graph="gated").SerializeToString()
+            assert await sent(channel, ThreadService.CreateThread, thread) is None
         for case in bad_requests(rpc):
-            refusal = await sent(channel, rpc, case.payload, HEADERS)
+            refusal = await sent(channel, rpc, OTHERWISE_GOOD.get(rpc.path, b"") + case.payload, HEADERS)
             assert case.is_named_by(refusal), f"{case.name}: {refusal!r}"
 
 

@@ -43,7 +43,7 @@ def run(
         console.print(f"{begun.run_id} on {begun.thread_id}", style="dim")
         return await _watched(client, begun.run_id, 0)
 
-    _exit_by(_with_client(begin_and_watch, address, state, tenant))
+    _exit_by(with_client(begin_and_watch, address, state, tenant))
 
 
 def watch(
@@ -54,7 +54,7 @@ def watch(
     tenant: Tenant = "default",
 ) -> None:
     """Show what has happened in a run, and what happens, to its end. Exits with 1 where it did not succeed."""
-    _exit_by(_with_client(lambda client: _watched(client, run_id, after), address, state, tenant))
+    _exit_by(with_client(lambda client: _watched(client, run_id, after), address, state, tenant))
 
 
 def runs(
@@ -65,7 +65,7 @@ def runs(
     tenant: Tenant = "default",
 ) -> None:
     """List the newest runs."""
-    found = _with_client(lambda client: client.list_runs(graph=graph, limit=limit), address, state, tenant)
+    found = with_client(lambda client: client.list_runs(graph=graph, limit=limit), address, state, tenant)
     table = Table(Column("run", no_wrap=True, min_width=36), "graph", "begun", "how it went", box=None)
     for one in found:
         begun = one.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
@@ -86,10 +86,10 @@ def cancel(
         await client.cancel_run(run_id, reason)
         return await client.wait_run(run_id, timeout=30)
 
-    console.print(outcome(_with_client(cancel_and_wait, address, state, tenant)))
+    console.print(outcome(with_client(cancel_and_wait, address, state, tenant)))
 
 
-def _with_client(use: Callable[[Client], Awaitable[ResultT]], address: str, state: Path, tenant: str) -> ResultT:
+def with_client(use: Callable[[Client], Awaitable[ResultT]], address: str, state: Path, tenant: str) -> ResultT:
     """What `use` makes of a client of the mesh. An error of the mesh is said in one line and ends the command."""
 
     async def connected() -> ResultT:
