@@ -20,7 +20,7 @@ from graphmesh_orchestrator.lease_time import LEASE_SECONDS
 from graphmesh_orchestrator.leases import Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import CLAIMABLE, HELD, WAITING, SqlRuns, runs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -115,6 +115,24 @@ async def test_what_a_tenant_has_under_way_counts(database: Database) -> None:
     await SqlRuns(database).add(a_run(3, "quiet"), worker="")
     claimed = [await SqlLeases(database, "w").claim(["pay"], 1) for _ in range(4)]
     assert [run.run_id for [run] in claimed] == ["run_0", "run_3", "run_1", "run_2"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"), [(CLAIMABLE, "runs_claimable"), (HELD, "runs_by_owner"), (WAITING, "runs_waiting")]
+)
+async def test_looks_for_work_read_no_run_that_has_ended(
+    database: Database, condition: sa.ColumnElement[bool], index: str
+) -> None:
+    """The databases see that the conditions of statements are those of the partial indexes, however many runs ended."""
+    query = sa.select(runs.c.run_id).where(condition)
+    async with database.transaction() as connection:
+        explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        if not database.is_sqlite:
+            await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        statement = query.compile(dialect=connection.dialect)
+        assert not statement.params
+        plan = (await connection.execute(sa.text(f"{explain} {statement}"))).all()
+    assert index in str(plan)
 
 
 async def test_a_dead_workers_runs_are_free_at_once(database: Database) -> None:
