@@ -128,6 +128,31 @@ class WebhookNotAllowed(CallerError):
     reason = "WEBHOOK_NOT_ALLOWED"
 
 
+class StateTooLarge(CallerError):
+    """The state has {bytes} bytes of {limit}, and {channel} {channel_bytes} of them: store that as an artifact
+
+    Nothing of the checkpoint is stored. The graph puts what is big aside with `runtime.context.artifacts.put`, and
+    keeps the URI that it gets.
+    """
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "STATE_TOO_LARGE"
+
+
+class ArtifactTooLarge(CallerError):
+    """An artifact of {bytes} bytes is more than one may have ({limit}); it was not stored"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "ARTIFACT_TOO_LARGE"
+
+
+class VersionUnavailable(CallerError):
+    """The state is of version {version} of the graph {graph}; served are: {served}. Nothing of it was changed"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "VERSION_UNAVAILABLE"
+
+
 class NodeFailed(Defect):
     """The node {node} raised {type}; the orchestrator's log has the cause"""
 

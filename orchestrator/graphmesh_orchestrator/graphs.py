@@ -5,18 +5,20 @@ import importlib.util
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import PydanticUserError
 
+from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 from graphmesh_orchestrator.schemas import json_schema, misfits
+from graphmesh_orchestrator.versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
 
 
 class RegistryError(ValueError):
@@ -34,6 +36,17 @@ class Graph:
     """JSON schema. A field that the graph does not have is refused, not ignored."""
     output_schema: Mapping[str, Any]
     """JSON schema."""
+    lineage: Lineage = field(default_factory=Lineage)
+    """Its versions, and the older ones whose states it goes on from."""
+
+    @property
+    def versions(self) -> Versions:
+        return self.lineage.versions
+
+    @property
+    def saver(self) -> LogSaver:
+        """The checkpointer that the graph was loaded with, for its version."""
+        return cast(LogSaver, self.compiled.checkpointer)
 
     def check_input(self, value: Mapping[str, Any]) -> None:
         """Raises InvalidInput, which names every bad field (B1)."""
@@ -58,7 +71,10 @@ class Registry:
             entries = json.loads(path.read_text())["graphs"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RegistryError(f"{path}: cannot read its graphs: {error!r}") from error
-        return cls({name: _load(name, path.parent, entry, checkpointer) for name, entry in entries.items()})
+        modules = {name: _module(name, path.parent / _file(entry)) for name, entry in entries.items()}
+        tools = tools_digest()  # of all that is imported, so whatever the order of the graphs
+        lineages = {name: _lineage(name, module, tools) for name, module in modules.items()}
+        return cls({name: _load(lineages[name], modules[name], entry, checkpointer) for name, entry in entries.items()})
 
     def get(self, name: str) -> Graph:
         """Raises GraphNotFound."""
@@ -70,13 +86,35 @@ class Registry:
     def names(self) -> list[str]:
         return list(self._graphs)
 
+    @property
+    def served(self) -> list[tuple[str, int]]:
+        """The graphs with each version whose runs this process can go on with."""
+        return [(name, version) for name, graph in self._graphs.items() for version in graph.lineage.served]
+
     def all(self) -> list[Graph]:
         return list(self._graphs.values())
 
 
-def _load(name: str, folder: Path, entry: str, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+def _file(entry: Any) -> str:
+    return str(entry).partition(":")[0]
+
+
+def _lineage(name: str, module: ModuleType, tools: str) -> Lineage:
+    """What a module says of its version: `VERSION`, and the `MIGRATIONS` that lead to it."""
+    version = getattr(module, "VERSION", FIRST)
+    migrations = getattr(module, "MIGRATIONS", {})
+    if not isinstance(version, int) or version < FIRST:
+        raise RegistryError(f"graph {name}: VERSION is {version!r}, not a number from {FIRST} on")
+    if wrong := [begin for begin in migrations if begin not in range(FIRST, version)]:
+        raise RegistryError(f"graph {name}: MIGRATIONS from {wrong} do not lead to VERSION {version}")
+    return Lineage(name, Versions(version, prompts_digest(module), tools), dict(migrations))
+
+
+def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    name = lineage.name
     file, _, variable = str(entry).partition(":")
-    module = _module(name, folder / file)
+    if isinstance(checkpointer, LogSaver):
+        checkpointer = checkpointer.serving(lineage)
     graph = getattr(module, variable or "graph", None)
     if isinstance(graph, StateGraph):
         compiled = graph.compile(checkpointer=checkpointer, name=name)
@@ -89,7 +127,7 @@ def _load(name: str, folder: Path, entry: str, checkpointer: BaseCheckpointSaver
     except PydanticUserError as error:
         raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
     description = (module.__doc__ or "").strip().partition("\n\n")[0]
-    return Graph(name, description, compiled, {**given, "additionalProperties": False}, made)
+    return Graph(name, description, compiled, {**given, "additionalProperties": False}, made, lineage)
 
 
 def _module(name: str, file: Path) -> ModuleType:

@@ -77,7 +77,7 @@ class ThreadStates:
         _check(graph, values, as_node or ("" if before else START))
         draft = Draft(self._database)
         written = await _drafted(
-            graph, _config(thread, checkpoint_id), values, as_node, LogSaver(self._database, draft)
+            graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft)
         )
         async with self._database.transaction() as connection:
             await lock_free(connection, thread.tenant, thread.thread_id)

@@ -10,8 +10,10 @@ many runs have waiting is stored in one transaction, which proves that their epo
 as stored before its commit.
 """
 
+from graphmesh_orchestrator.checkpoints.aside import Bounds
 from graphmesh_orchestrator.checkpoints.claims import CLAIM, HEAD, Claim
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
-from graphmesh_orchestrator.checkpoints.saver import LogSaver, patient
+from graphmesh_orchestrator.checkpoints.patience import patient
+from graphmesh_orchestrator.checkpoints.saver import LogSaver
 
-__all__ = ["CLAIM", "HEAD", "Claim", "Entry", "GroupCommit", "LogSaver", "Source", "patient"]
+__all__ = ["CLAIM", "HEAD", "Bounds", "Claim", "Entry", "GroupCommit", "LogSaver", "Source", "patient"]

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
-from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.runs_sql import events, runs
 
@@ -44,6 +44,8 @@ class Entry:
     """Stored only while this is the run's epoch."""
     checkpoint: Row | None = None
     writes: Row | None = None
+    artifacts: Sequence[Row] = ()
+    """What the checkpoint, or the writes, refer to."""
     events: Sequence[Row] = ()
     run: Row = field(default_factory=dict)
     """Columns of the claim's run to set: where it stands, its lease."""
@@ -179,6 +181,7 @@ class GroupCommit:
             await self._add_checkpoints(connection, entries, outcomes)
             allowed = [entry for entry, refused in zip(entries, outcomes, strict=True) if refused is None]
             await self._add(connection, task_writes, [entry.writes for entry in allowed if entry.writes])
+            await self._add_artifacts(connection, [row for entry in allowed for row in entry.artifacts])
             await self._add(connection, events, [event for entry in allowed for event in entry.events])
             for entry in allowed:
                 for table, rows in entry.further.items():
@@ -215,6 +218,21 @@ class GroupCommit:
         for number, row in given.items():
             if _key(row) not in stored and not await _exists(connection, row):
                 outcomes[number] = CheckpointConflict(thread=row["thread_id"], parent=row["parent_id"] or "none")
+
+    async def _add_artifacts(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Insert artifacts, or say of those that are there that they are referred to again.
+
+        SQLite has one writer at a time, so there nobody is just taking them away.
+        """
+        unique = {(row["thread_id"], row["name"]): dict(row) for row in rows}
+        if not unique:
+            return
+        insert = self._insert(artifacts)
+        again = insert.on_conflict_do_update(
+            index_elements=artifacts.primary_key, set_={"stamp": artifacts.c.stamp + 1}
+        )
+        statement = insert.on_conflict_do_nothing() if self._database.is_sqlite else again
+        await connection.execute(statement, [unique[key] for key in sorted(unique)])
 
     async def _add(self, connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
         if rows:

@@ -32,6 +32,7 @@ class Draft(GroupCommit):
             raise refused
         writes: list[Mapping[str, Any]] = [entry.writes for entry in self._entries if entry.writes]
         await self._add(connection, task_writes, writes)
+        await self._add_artifacts(connection, [row for entry in self._entries for row in entry.artifacts])
         for entry in self._entries:
             for table, rows in entry.further.items():
                 await self._add(connection, table, rows)

@@ -32,18 +32,26 @@ class Head:
     metadata: CheckpointMetadata
     homes: Mapping[str, str]
     """The id of the row that holds a channel's value, for every channel that has one."""
+    sizes: Mapping[str, int]
+    """The bytes of those values."""
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, metadata: CheckpointMetadata, homes: Mapping[str, str]) -> "Head":
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        homes: Mapping[str, str],
+        sizes: Mapping[str, int],
+    ) -> "Head":
         bare = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        return cls(bare, metadata, homes)
+        return cls(bare, metadata, homes, sizes)
 
     @classmethod
     def unpacked(cls, serde: SerializerProtocol, packed: bytes) -> "Head":
         return cls(*unpack(serde, packed))
 
     def packed(self, serde: SerializerProtocol) -> bytes:
-        return pack(serde, [self.checkpoint, self.metadata, self.homes])
+        return pack(serde, [self.checkpoint, self.metadata, self.homes, self.sizes])
 
     @property
     def id(self) -> str:

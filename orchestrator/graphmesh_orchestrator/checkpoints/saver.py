@@ -1,17 +1,14 @@
 """LangGraph's checkpointer over the log."""
 
-import asyncio
+import copy
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import sqlalchemy as sa
-import structlog
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.errors import DatabaseUnavailable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -19,22 +16,23 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    PendingWrite,
+    DeltaChannelHistory,
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import upkeep
+from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
 from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of
-from graphmesh_orchestrator.checkpoints.commit import RETRY_SECONDS, Entry, GroupCommit
-from graphmesh_orchestrator.checkpoints.encoding import Head, merged, numbered, pack, unpack
-from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-log = structlog.get_logger("graphmesh.checkpoints")
+from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.deltas import History
+from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
+from graphmesh_orchestrator.checkpoints.patience import patient
+from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, newest
+from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
+from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.versions import FIRST, Lineage, recorded_version
 
 KNOWN = 4096
 """Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
@@ -46,24 +44,15 @@ PAGE = 64
 class _Parent:
     """What writing a checkpoint needs to know of the one before."""
 
-    stamp: int
-    versions: Mapping[str, Any]
-    homes: Mapping[str, str]
+    stamp: int = 0
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    graph_version: int = FIRST
 
-
-def patient(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Read however long the database needs to come back, as the group commit writes: no run ends for that."""
-
-    @wraps(read)
-    async def reading(*args: P.args, **options: P.kwargs) -> T:
-        while True:
-            try:
-                return await read(*args, **options)
-            except DatabaseUnavailable as error:
-                log.warning("a checkpoint waits to be read", reason=error.reason)
-                await asyncio.sleep(RETRY_SECONDS)
-
-    return reading
+    @classmethod
+    def of(cls, stamp: int, head: Head) -> "_Parent":
+        return cls(stamp, head.versions, head.homes, head.sizes, recorded_version(head.metadata))
 
 
 class LogSaver(BaseCheckpointSaver[int]):
@@ -72,10 +61,36 @@ class LogSaver(BaseCheckpointSaver[int]):
     A config with a claim writes only while the claim's epoch is the run's; see `claims` for who may write without one.
     """
 
-    def __init__(self, database: Database, commits: GroupCommit, *, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        commits: GroupCommit,
+        *,
+        serde: SerializerProtocol | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
+        self._bounds = bounds or Bounds()
         self._known: OrderedDict[Place, _Parent] = OrderedDict()
+        self._lineage: Lineage | None = None
+
+    def serving(self, lineage: Lineage) -> "LogSaver":
+        """The same saver for one version of a graph.
+
+        Every checkpoint that it writes records the versions. The values of older ones are migrated as they are read,
+        those of the graph itself: a subgraph's are as they were. It raises VersionUnavailable where there is no way to
+        a checkpoint's version; nothing stored changes for that.
+        """
+        view = copy.copy(self)
+        view._lineage = lineage
+        return view
+
+    def through(self, commits: GroupCommit) -> "LogSaver":
+        """The same saver, writing through another commit. It remembers by itself what it has seen."""
+        view = copy.copy(self)
+        view._commits, view._known = commits, OrderedDict()
+        return view
 
     async def aput(
         self,
@@ -89,43 +104,58 @@ class LogSaver(BaseCheckpointSaver[int]):
         Raises:
             Fenced: the claim's epoch is over.
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
+            StateTooLarge: its values are more than a checkpoint may hold.
         """
         origin = Place.of(config)
-        place = origin.at(checkpoint["id"])
-        parent = await self._parent(origin)
-        homes = _homes(checkpoint, new_versions, parent)
-        head = Head.of(checkpoint, get_serializable_checkpoint_metadata(config, metadata), homes)
+        place, parent = origin.at(checkpoint["id"]), self._shared(await self._parent(origin))
+        homes, values = _homes(checkpoint, new_versions, parent), checkpoint["channel_values"]
+        packed = {
+            channel: pack(self.serde, values[channel]) for channel in values if homes[channel] == checkpoint["id"]
+        }
+        sizes = {name: len(packed[name]) if name in packed else parent.sizes[name] for name in homes}
+        self._bounds.check(sizes)
+        head = Head.of(checkpoint, self._recorded(config, metadata), homes, sizes)
         stamp = max(time.time_ns(), parent.stamp + 1)
-        values = checkpoint["channel_values"]
+        aside = Aside(place.thread_id, self._bounds.artifact)
         row = {
             **_written(place, config, stamp, metadata.get("run_id")),
             "parent_id": origin.checkpoint_id,
             "follows": _follows(config, origin),
             "head": head.packed(self.serde),
-            "data": pack(self.serde, {channel: values[channel] for channel in values if homes[channel] == head.id}),
+            "data": pack(self.serde, {channel: aside.slot(value) for channel, value in packed.items()}),
+            "refers": referred(aside.rows),
         }
-        await self._commits.store(Entry(claim=claim_of(config), checkpoint=row))
-        self._know(place, _Parent(stamp, head.versions, homes))
+        await self._commits.store(Entry(claim_of(config), checkpoint=row, artifacts=list(aside.rows.values())))
+        self._know(place, _Parent.of(stamp, head))
         return place.config()
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store a task's writes; returns when they are committed. Raises Fenced."""
+        """Store a task's writes; returns when they are committed.
+
+        Raises:
+            Fenced: the claim's epoch is over.
+            StateTooLarge: they are more than a checkpoint may hold.
+        """
+        place = Place.of(config)
+        aside = Aside(place.thread_id, self._bounds.artifact)
+        packed = [(number, channel, pack(self.serde, value)) for number, channel, value in numbered(writes)]
+        self._bounds.check(_sizes(packed))
         row = {
-            **_written(Place.of(config), config, time.time_ns()),
+            **_written(place, config, time.time_ns()),
             "task_id": task_id,
             "task_path": task_path,
-            "data": pack(self.serde, numbered(writes)),
+            "data": pack(self.serde, [(number, channel, aside.slot(value)) for number, channel, value in packed]),
+            "refers": referred(aside.rows),
         }
-        await self._commits.store(Entry(claim=claim_of(config), writes=row))
+        await self._commits.store(Entry(claim_of(config), writes=row, artifacts=list(aside.rows.values())))
 
     @patient
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = Place.of(config)
-        query = _visible(place).order_by(checkpoints.c.stamp.desc()).limit(1)
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(newest(place))).one_or_none()
             if row is None:
                 return None
             [found] = await self._loaded(connection, [(row, Head.unpacked(self.serde, row.head))])
@@ -143,10 +173,10 @@ class LogSaver(BaseCheckpointSaver[int]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """The checkpoints that match, the newest first, read a page at a time."""
-        query = _listed(config, before).order_by(checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc())
+        query = listed(config, before).order_by(checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc())
         offset: tuple[int, str] | None = None
         while limit is None or limit > 0:
-            page = query.where(sa.tuple_(*offset) > _ORDER) if offset else query
+            page = query.where(sa.tuple_(*offset) > ORDER) if offset else query
             async with self._database.read() as connection:
                 rows = (await connection.execute(page.limit(PAGE))).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
@@ -186,64 +216,59 @@ class LogSaver(BaseCheckpointSaver[int]):
                 await upkeep.keep_latest(connection, self.serde, thread_ids)
         self._forget(set(thread_ids))
 
-    async def _loaded(
-        self, connection: AsyncConnection, found: Sequence[tuple[sa.Row[Any], Head]]
-    ) -> list[CheckpointTuple]:
+    @patient
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What delta channels are rebuilt from, some tens of ancestors a query."""
+        history = History(channels)
+        async with self._database.read() as connection:
+            target = (await connection.execute(newest(Place.of(config)))).one_or_none() if channels else None
+            await history.walk(connection, self.serde, target)
+            seeds = await self._loaded(connection, history.seeding)
+            writes = await writes_of(connection, self.serde, [_place(row) for row, _ in history.line])
+        return history.told({one.checkpoint["id"]: one.checkpoint["channel_values"] for one in seeds}, writes)
+
+    async def _loaded(self, connection: AsyncConnection, found: Sequence[Found]) -> list[CheckpointTuple]:
         """Heads with their values and their pending writes."""
-        rows = [row for row, _ in found]
-        values = await self._values(connection, found)
-        pending = await self._pending(connection, rows)
+        values = await values_of(connection, self.serde, found)
+        pending = await writes_of(connection, self.serde, [_place(row) for row, _ in found])
         tuples = []
         for row, head in found:
-            place = Place(row.thread_id, row.ns, row.checkpoint_id)
-            self._know(place, _Parent(row.stamp, head.versions, head.homes))
-            checkpoint = head.filled(values[row.thread_id, row.ns])
+            place = _place(row)
+            self._know(place, _Parent.of(row.stamp, head))
+            checkpoint = self._brought_up(place.ns, head, head.filled(values[row.thread_id, row.ns]))
             parent = place.at(row.parent_id).config() if row.parent_id else None
             tuples.append(CheckpointTuple(place.config(), checkpoint, head.metadata, parent, pending[place]))
         return tuples
 
-    async def _values(
-        self, connection: AsyncConnection, found: Sequence[tuple[sa.Row[Any], Head]]
-    ) -> Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]:
-        """The values by namespace, row and channel."""
-        homes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for row, head in found:
-            homes[row.thread_id, row.ns].update(head.homes.values())
-        values: defaultdict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
-        for (thread_id, ns), ids in homes.items():
-            query = sa.select(checkpoints.c.checkpoint_id, checkpoints.c.data).where(
-                checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns, checkpoints.c.checkpoint_id.in_(ids)
-            )
-            for holder in await connection.execute(query):
-                values[thread_id, ns][holder.checkpoint_id] = unpack(self.serde, holder.data)
-        return values
+    def _brought_up(self, ns: str, head: Head, checkpoint: Checkpoint) -> Checkpoint:
+        """A checkpoint as the version that is served has it. Raises VersionUnavailable."""
+        recorded = recorded_version(head.metadata)
+        if self._lineage is None or recorded == self._lineage.versions.graph:
+            return checkpoint
+        self._lineage.require(recorded)
+        return checkpoint if ns else self._lineage.brought_up(checkpoint, recorded)
 
-    async def _pending(
-        self, connection: AsyncConnection, rows: Sequence[sa.Row[Any]]
-    ) -> Mapping[Place, list[PendingWrite]]:
-        ids: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        for row in rows:
-            ids[row.thread_id, row.ns].append(row.checkpoint_id)
-        stored: defaultdict[Place, list[Any]] = defaultdict(list)
-        for (thread_id, ns), wanted in ids.items():
-            query = sa.select(task_writes).where(
-                task_writes.c.thread_id == thread_id, task_writes.c.ns == ns, task_writes.c.checkpoint_id.in_(wanted)
-            )
-            for written in await connection.execute(query.order_by(task_writes.c.stamp)):
-                writes = unpack(self.serde, written.data)
-                stored[Place(thread_id, ns, written.checkpoint_id)].append((written.task_id, written.task_path, writes))
-        return defaultdict(list, {place: merged(writes) for place, writes in stored.items()})
+    def _recorded(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
+        given = get_serializable_checkpoint_metadata(config, metadata)
+        return cast(CheckpointMetadata, {**given, **self._lineage.versions.metadata()}) if self._lineage else given
+
+    def _shared(self, parent: _Parent) -> _Parent:
+        """The parent, without the values that are of another version than those that are written now."""
+        if self._lineage is None or parent.graph_version == self._lineage.versions.graph:
+            return parent
+        return replace(parent, homes={}, sizes={})
 
     @patient
     async def _parent(self, origin: Place) -> _Parent:
         """What is known of a checkpoint, or is read of it; of none, and of one that is gone, nothing."""
         if origin.checkpoint_id and origin not in self._known:
             async with self._database.read() as connection:
-                row = (await connection.execute(_visible(origin))).one_or_none()
+                row = (await connection.execute(newest(origin))).one_or_none()
             if row is not None:
-                head = Head.unpacked(self.serde, row.head)
-                self._know(origin, _Parent(row.stamp, head.versions, head.homes))
-        return self._known.get(origin, _Parent(0, {}, {}))
+                self._know(origin, _Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
+        return self._known.get(origin, _Parent())
 
     def _know(self, place: Place, parent: _Parent) -> None:
         self._known[place] = parent
@@ -256,9 +281,16 @@ class LogSaver(BaseCheckpointSaver[int]):
             del self._known[place]
 
 
-_WITHOUT_DATA = [column for column in checkpoints.c if column.name != "data"]
-_HEADS = sa.select(*_WITHOUT_DATA).where(checkpoints.c.head.is_not(None))
-_ORDER = sa.tuple_(checkpoints.c.stamp, checkpoints.c.checkpoint_id)
+def _place(row: sa.Row[Any]) -> Place:
+    return Place(row.thread_id, row.ns, row.checkpoint_id)
+
+
+def _sizes(writes: Sequence[tuple[int, str, bytes]]) -> Mapping[str, int]:
+    """The bytes that are written to each channel."""
+    sizes: dict[str, int] = {}
+    for _, channel, value in writes:
+        sizes[channel] = sizes.get(channel, 0) + len(value)
+    return sizes
 
 
 def _written(place: Place, config: RunnableConfig, stamp: int, run_id: str | None = None) -> dict[str, Any]:
@@ -289,29 +321,6 @@ def _follows(config: RunnableConfig, origin: Place) -> str | None:
     """The parent, or none, where no other checkpoint may follow it."""
     marker: str | None = config["configurable"].get(HEAD)
     return None if marker is None else (origin.checkpoint_id or "")
-
-
-def _visible(place: Place) -> sa.Select[Any]:
-    query = _HEADS.where(checkpoints.c.thread_id == place.thread_id, checkpoints.c.ns == place.ns)
-    return query.where(checkpoints.c.checkpoint_id == place.checkpoint_id) if place.checkpoint_id else query
-
-
-def _listed(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.Select[Any]:
-    query = _HEADS
-    for column, key in ((checkpoints.c.thread_id, "thread_id"), (checkpoints.c.ns, "checkpoint_ns")):
-        if config and key in config["configurable"]:
-            query = query.where(column == str(config["configurable"][key]))
-    if config and (wanted := config["configurable"].get("checkpoint_id")):
-        query = query.where(checkpoints.c.checkpoint_id == wanted)
-    if before and (place := Place.of(before)).checkpoint_id:
-        query = query.where(_earlier_than(place))
-    return query
-
-
-def _earlier_than(place: Place) -> sa.ColumnElement[bool]:
-    other = checkpoints.alias()
-    match = (other.c.thread_id == place.thread_id, other.c.checkpoint_id == place.checkpoint_id)
-    return checkpoints.c.stamp < sa.select(sa.func.min(other.c.stamp)).where(*match).scalar_subquery()
 
 
 def _matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -8,39 +8,51 @@ import sqlalchemy as sa
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.checkpoints.aside import Slot, referred
 from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
-from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA
+from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+
+LOG = (checkpoints, task_writes)
+AT_ONCE = 500
+"""Rows that one statement names."""
 
 
 async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str]) -> None:
-    for table in (checkpoints, task_writes):
+    for table in (*LOG, artifacts):
         await connection.execute(sa.delete(table).where(table.c.thread_id.in_(thread_ids)))
 
 
 async def copy_thread(connection: AsyncConnection, source: str, target: str) -> None:
     """Copy a thread with all that its checkpoints are rebuilt from. No run has written the copy."""
-    for table in (checkpoints, task_writes):
-        names = [column.name for column in table.c if column is not table.c.run_id]
+    for table in (*LOG, artifacts):
+        names = [column.name for column in table.c if column.name != "run_id"]
         values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
-        await connection.execute(
-            sa.insert(table).from_select(names, sa.select(*values).where(table.c.thread_id == source))
-        )
+        rows = sa.select(*values).where(table.c.thread_id == source)
+        await connection.execute(sa.insert(table).from_select(names, rows))
 
 
 async def delete_runs(connection: AsyncConnection, serde: SerializerProtocol, run_ids: Sequence[str]) -> set[str]:
     """Delete what runs wrote. Returns the threads."""
-    ours = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.run_id.in_(run_ids)).distinct()
-    places = [(row.thread_id, row.ns) for row in await connection.execute(ours)]
+    ours = [sa.select(table.c.thread_id, table.c.ns).where(table.c.run_id.in_(run_ids)) for table in LOG]
+    places = [(row.thread_id, row.ns) for row in await connection.execute(sa.union(*ours))]
+    threads = {thread_id for thread_id, _ in places}
+    stamps = await _stamps(connection, threads)
     for thread_id, ns in places:
         rows = await _rows(connection, thread_id, ns)
         kept = {row.checkpoint_id for row in rows if row.run_id not in run_ids and row.head is not None}
         await _keep(connection, serde, rows, kept)
     await connection.execute(sa.delete(task_writes).where(task_writes.c.run_id.in_(run_ids)))
-    return {thread_id for thread_id, _ in places}
+    await _drop_unreferred(connection, stamps)
+    return threads
 
 
 async def keep_latest(connection: AsyncConnection, serde: SerializerProtocol, thread_ids: Sequence[str]) -> None:
-    """Take away all but each namespace's newest checkpoint, and what that is rebuilt from."""
+    """Take away all but each namespace's newest checkpoint, and what that is rebuilt from.
+
+    A run that goes on from the newest is not disturbed; one that was begun at an older checkpoint would be.
+    """
+    stamps = await _stamps(connection, thread_ids)
     query = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.thread_id.in_(thread_ids))
     for thread_id, ns in (await connection.execute(query.distinct())).all():
         rows = await _rows(connection, thread_id, ns)
@@ -48,6 +60,31 @@ async def keep_latest(connection: AsyncConnection, serde: SerializerProtocol, th
         parents = {row.checkpoint_id: row.parent_id for row in rows}
         if heads:
             await _keep(connection, serde, rows, _rebuilt_from(next(reversed(heads)), heads, parents))
+    await _drop_unreferred(connection, stamps)
+
+
+async def _stamps(connection: AsyncConnection, thread_ids: Collection[str]) -> Mapping[tuple[str, str], int]:
+    """The stamps of the values that are stored aside, by thread and name."""
+    query = sa.select(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
+    values = query.where(artifacts.c.thread_id.in_(thread_ids), artifacts.c.name.startswith("value:"))
+    return {(row.thread_id, row.name): row.stamp for row in await connection.execute(values)}
+
+
+async def _drop_unreferred(connection: AsyncConnection, stamps: Mapping[tuple[str, str], int]) -> None:
+    """Take away the values that had these stamps before and that no row refers to.
+
+    A writer who refers to one meanwhile has either been seen, or changes its stamp, or stores it again.
+    """
+    threads = {thread_id for thread_id, _ in stamps}
+    referred_to: set[tuple[str, str]] = set()
+    for table in LOG:
+        query = sa.select(table.c.thread_id, table.c.refers).where(table.c.thread_id.in_(threads))
+        for row in await connection.execute(query.where(table.c.refers.is_not(None))):
+            referred_to.update((row.thread_id, name) for name in row.refers)
+    gone = [(*key, stamp) for key, stamp in stamps.items() if key not in referred_to]
+    for start in range(0, len(gone), AT_ONCE):
+        found = sa.tuple_(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
+        await connection.execute(sa.delete(artifacts).where(found.in_(gone[start : start + AT_ONCE])))
 
 
 def _rebuilt_from(latest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:
@@ -64,8 +101,7 @@ def _rebuilt_from(latest: str, heads: Mapping[str, Head], parents: Mapping[str, 
 
 async def _rows(connection: AsyncConnection, thread_id: str, ns: str) -> Sequence[sa.Row[Any]]:
     """The rows of a namespace in their order, locked."""
-    columns = [column for column in checkpoints.c if column.name != "data"]
-    query = sa.select(*columns).where(checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns)
+    query = sa.select(*WITHOUT_DATA).where(checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns)
     return (await connection.execute(query.order_by(checkpoints.c.stamp).with_for_update())).all()
 
 
@@ -85,11 +121,11 @@ async def _keep(
     for row in gone:
         if row.checkpoint_id in needed:
             await _behead(connection, serde, row, needed[row.checkpoint_id])
-    for table in (checkpoints, task_writes):
+    for table in LOG:
         spared = needed if table is checkpoints else ()
         ids = [row.checkpoint_id for row in gone if row.checkpoint_id not in spared]
-        for start in range(0, len(ids), 500):
-            part = table.c.checkpoint_id.in_(ids[start : start + 500])
+        for start in range(0, len(ids), AT_ONCE):
+            part = table.c.checkpoint_id.in_(ids[start : start + AT_ONCE])
             same = (table.c.thread_id == gone[0].thread_id, table.c.ns == gone[0].ns)
             await connection.execute(sa.delete(table).where(*same, part))
 
@@ -100,6 +136,7 @@ async def _behead(
     """Keep of a row only the values of `channels`."""
     match = [column == getattr(row, column.name) for column in checkpoints.primary_key]
     data = (await connection.execute(sa.select(checkpoints.c.data).where(*match))).scalar_one()
-    values = {name: value for name, value in unpack(serde, data).items() if name in channels}
-    bare = {"head": None, "parent_id": None, "follows": None, "run_id": None, "data": pack(serde, values)}
-    await connection.execute(sa.update(checkpoints).where(*match).values(bare))
+    slots: dict[str, Slot] = {name: slot for name, slot in unpack(serde, data).items() if name in channels}
+    bare = dict.fromkeys(("head", "parent_id", "follows", "run_id"))
+    kept = {"data": pack(serde, slots), "refers": referred(slots.values())}
+    await connection.execute(sa.update(checkpoints).where(*match).values(**bare, **kept))

@@ -48,7 +48,7 @@ def test_a_head_is_the_checkpoint_without_its_values() -> None:
         versions_seen={"n": {"a": 1}},
         updated_channels=["b"],
     )
-    head = Head.of(given, {"step": 1}, {"a": "c1", "b": "c2"})
+    head = Head.of(given, {"step": 1}, {"a": "c1", "b": "c2"}, {"a": 1, "b": 2})
     again = Head.unpacked(SERDE, head.packed(SERDE))
     assert again == head
     assert again.filled({"c1": {"a": 1, "b": b"old"}, "c2": {"b": b"2"}}) == given

@@ -280,6 +280,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "WEBHOOK_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "host": "hooks.example.com" } }
     """
+    ERROR_REASON_STATE_TOO_LARGE: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION. The state has grown past what a checkpoint may hold; the biggest channel is named. Nothing of the
+    checkpoint is stored. What is big belongs into an artifact.
+
+        { "reason": "STATE_TOO_LARGE", "domain": "graphmesh", "metadata": { "bytes": "9437184", "limit": "8388608", "channel": "document", "channel_bytes": "9300000" } }
+    """
+    ERROR_REASON_ARTIFACT_TOO_LARGE: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION. The artifact is larger than one may be. It was not stored.
+
+        { "reason": "ARTIFACT_TOO_LARGE", "domain": "graphmesh", "metadata": { "bytes": "80000000", "limit": "67108864" } }
+    """
+    ERROR_REASON_VERSION_UNAVAILABLE: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION. The state was written by a version of the graph from which no migration leads to the one that is served.
+    It is as it was.
+
+        { "reason": "VERSION_UNAVAILABLE", "domain": "graphmesh", "metadata": { "graph": "support", "version": "3", "served": "2, 1" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -545,5 +562,22 @@ ERROR_REASON_WEBHOOK_NOT_ALLOWED: ErrorReason.ValueType  # 53
 """FAILED_PRECONDITION. The orchestrator's settings do not allow the host of a `webhook_url`. Nothing was stored.
 
     { "reason": "WEBHOOK_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "host": "hooks.example.com" } }
+"""
+ERROR_REASON_STATE_TOO_LARGE: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION. The state has grown past what a checkpoint may hold; the biggest channel is named. Nothing of the
+checkpoint is stored. What is big belongs into an artifact.
+
+    { "reason": "STATE_TOO_LARGE", "domain": "graphmesh", "metadata": { "bytes": "9437184", "limit": "8388608", "channel": "document", "channel_bytes": "9300000" } }
+"""
+ERROR_REASON_ARTIFACT_TOO_LARGE: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION. The artifact is larger than one may be. It was not stored.
+
+    { "reason": "ARTIFACT_TOO_LARGE", "domain": "graphmesh", "metadata": { "bytes": "80000000", "limit": "67108864" } }
+"""
+ERROR_REASON_VERSION_UNAVAILABLE: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION. The state was written by a version of the graph from which no migration leads to the one that is served.
+It is as it was.
+
+    { "reason": "VERSION_UNAVAILABLE", "domain": "graphmesh", "metadata": { "graph": "support", "version": "3", "served": "2, 1" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
