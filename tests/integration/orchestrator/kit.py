@@ -112,6 +112,8 @@ class Kit:
     client: Client
     channel: Channel
     """To the orchestrator."""
+    address: str
+    """Of the orchestrator."""
 
     async def invoice(self, minor: int = 1000) -> str:
         """The id of a new invoice."""
@@ -184,4 +186,4 @@ async def orchestrating(folder: Path, served: testing.Served, mesh: str = "", **
         testing.running(servable, settings) as orchestrator,
         Client(orchestrator.address, patience=5) as client,
     ):
-        yield Kit(folder, served, client, orchestrator.channel)
+        yield Kit(folder, served, client, orchestrator.channel, orchestrator.address)

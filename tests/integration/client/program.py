@@ -1,0 +1,45 @@
+"""A LangGraph program of somebody else, with a graph of the mesh as its node; run as a process that a test kills.
+
+python -m tests.integration.client.program EDGE POSTGRES_URL begin|go-on
+"""
+
+import asyncio
+import json
+import operator
+import sys
+from typing import Annotated, Any
+
+from graphmesh_client import Client, RemoteGraph
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    name: str
+    mine: str
+    notes: Annotated[list[str], operator.add]
+
+
+def program(node: RemoteGraph) -> StateGraph[State, None, State, State]:
+    """Something before the node of the mesh, and something after it."""
+    graph = StateGraph(State)
+    graph.add_node("before", lambda state: {"mine": "not the mesh's"})
+    graph.add_node("mesh", node)
+    graph.add_node("after", lambda state: {"notes": ["after"]})
+    for one, next_ in ((START, "before"), ("before", "mesh"), ("mesh", "after"), ("after", END)):
+        graph.add_edge(one, next_)
+    return graph
+
+
+async def main(edge: str, database: str, what: str) -> None:
+    async with Client(edge) as client, AsyncPostgresSaver.from_conn_string(database) as saver:
+        await saver.setup()
+        compiled = program(RemoteGraph(client, "gated")).compile(checkpointer=saver)
+        given: Any = {"name": "program"} if what == "begin" else None
+        output = await compiled.ainvoke(given, {"configurable": {"thread_id": "its own"}}, durability="sync")
+        sys.stdout.write(json.dumps(output))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
