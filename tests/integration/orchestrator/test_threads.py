@@ -132,7 +132,7 @@ async def test_times_of_a_thread(kit: Kit) -> None:
     await kit.client.threads.create("th", graph="gated", labels={"team": "ink"}, time_to_live=3600)
     run = await ran(kit)
     thread = await kit.client.threads.get("th")
-    assert (thread.labels, thread.update_time) == ({"team": "ink"}, run.end_time)
+    assert (dict(thread.labels), thread.update_time) == ({"team": "ink"}, run.end_time)
     assert thread.expire_time.seconds - thread.update_time.seconds == 3600
     thread = await kit.client.threads.update("th", time_to_live=0)
     assert not thread.HasField("expire_time")
