@@ -14,7 +14,8 @@
     │   │   ├── RateLimited          ├── Unreachable          └── IdempotencyKeyInUse
     │   └── OutcomeOpen              it may have happened
     │       ├── ConnectionLost       ├── DeadlineExceeded     ├── DatabaseUnavailable
-    │       └── ProviderUnavailable  └── Cancelled
+    │       ├── ProviderUnavailable  ├── Cancelled
+    │       └── OutcomeUnknown
     └── Defect                       the server is at fault: its log knows more
         ├── Internal
         └── InvalidResponse
@@ -268,6 +269,12 @@ class ProviderUnavailable(OutcomeOpen):
     """The provider {provider} does not answer"""
 
     reason = "PROVIDER_UNAVAILABLE"
+
+
+class OutcomeUnknown(OutcomeOpen):
+    """The effect of the idempotency key {key} was begun at its provider, which cannot say now whether it did it"""
+
+    reason = "OUTCOME_UNKNOWN"
 
 
 class DeadlineExceeded(OutcomeOpen):

@@ -297,6 +297,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "VERSION_UNAVAILABLE", "domain": "graphmesh", "metadata": { "graph": "support", "version": "3", "served": "2, 1" } }
     """
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 57
+    """UNAVAILABLE. The effect was begun at a provider, which cannot say now whether it did it; the same call again asks it again.
+
+        { "reason": "OUTCOME_UNKNOWN", "domain": "graphmesh", "metadata": { "key": "5e2f" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -579,5 +584,10 @@ ERROR_REASON_VERSION_UNAVAILABLE: ErrorReason.ValueType  # 56
 It is as it was.
 
     { "reason": "VERSION_UNAVAILABLE", "domain": "graphmesh", "metadata": { "graph": "support", "version": "3", "served": "2, 1" } }
+"""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 57
+"""UNAVAILABLE. The effect was begun at a provider, which cannot say now whether it did it; the same call again asks it again.
+
+    { "reason": "OUTCOME_UNKNOWN", "domain": "graphmesh", "metadata": { "key": "5e2f" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
