@@ -13,7 +13,7 @@ from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.deliveries_sql import deliveries
 from graphmesh_orchestrator.interrupts_sql import interrupts
 from graphmesh_orchestrator.parking import saver_thread
-from graphmesh_orchestrator.runs_sql import events, runs, threads
+from graphmesh_orchestrator.runs_sql import STATES_TTL, events, runs, threads
 from graphmesh_orchestrator.threads import Removed
 from graphmesh_orchestrator.threads_sql import ON_THREAD, is_thread, lock_free, occupant
 
@@ -127,7 +127,8 @@ def _expired(default_ttl: float) -> sa.ColumnElement[bool]:
     ttl = sa.case((threads.c.ttl_seconds == 0, default_ttl), else_=threads.c.ttl_seconds)
     last_since = datetime.now(UTC).timestamp() - ttl
     ended_later = sa.exists().where(ON_THREAD, sa.extract("epoch", runs.c.ended) > last_since).correlate(threads)
-    return sa.and_(ttl > 0, sa.extract("epoch", threads.c.used) <= last_since, sa.not_(ended_later))
+    has_one = ttl > 0 if default_ttl else STATES_TTL
+    return sa.and_(has_one, sa.extract("epoch", threads.c.used) <= last_since, sa.not_(ended_later))
 
 
 async def _checkpoints(connection: AsyncConnection, name: str) -> int:

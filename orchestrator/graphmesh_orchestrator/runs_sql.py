@@ -144,7 +144,15 @@ threads = sa.Table(
 """`used` is when a run was last added to it or its state was updated. `ttl_seconds` 0: as the settings say; below: for
 ever."""
 sa.Index("threads_by_age", threads.c.tenant, threads.c.created, threads.c.thread_id)
-sa.Index("threads_by_use", threads.c.used)
+STATES_TTL = threads.c.ttl_seconds > sa.literal_column("0")
+_TTL_ROWS = sa.text("ttl_seconds > 0")
+sa.Index(
+    "threads_with_ttl",
+    threads.c.tenant,
+    threads.c.thread_id,
+    sqlite_where=_TTL_ROWS,
+    postgresql_where=_TTL_ROWS,
+)
 
 
 class SqlRuns:

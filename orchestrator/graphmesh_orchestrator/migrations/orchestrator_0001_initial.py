@@ -15,6 +15,7 @@ HOLDERS = sa.text("holds_thread")
 EXPIRING = sa.text("status = 'pending' AND expires > 0")
 REQUESTED = sa.text("request_id <> ''")
 ENDED = sa.text("ended IS NOT NULL")
+TTL = sa.text("ttl_seconds > 0")
 
 
 def upgrade() -> None:
@@ -88,7 +89,7 @@ def upgrade() -> None:
         sa.Column("ttl_seconds", sa.Float, nullable=False),
     )
     op.create_index("threads_by_age", "threads", ["tenant", "created", "thread_id"])
-    op.create_index("threads_by_use", "threads", ["used"])
+    op.create_index("threads_with_ttl", "threads", ["tenant", "thread_id"], sqlite_where=TTL, postgresql_where=TTL)
     op.create_table(
         "interrupts",
         sa.Column("run_id", sa.String(64), primary_key=True),
