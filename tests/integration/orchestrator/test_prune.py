@@ -1,0 +1,42 @@
+"""`graphmesh prune` against a real orchestrator (B7)."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+
+import pytest
+from graphmesh_cli.app import app
+from typer.testing import CliRunner
+
+from tests.integration.orchestrator.gates import GATES
+from tests.integration.orchestrator.kit import Kit
+
+
+async def prune(kit: Kit, *options: str) -> str:
+    """What `graphmesh prune`, a process of its own, says; it succeeds."""
+    command = (sys.executable, "-m", "graphmesh_cli", "prune", "--address", kit.address, *options)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return output.decode().strip()
+
+
+async def test_history_goes_first_and_threads_where_asked(kit: Kit) -> None:
+    """A dry run says the same as what follows it, and changes nothing."""
+    GATES["open"].set()
+    for _ in range(2):
+        await kit.run("gated", name="open")
+    history = "6 checkpoints and 0 runs of 2 threads"
+    assert await prune(kit, "--unused-for", "1h") == "gone: 0 checkpoints and 0 runs of 0 threads"
+    assert await prune(kit, "--unused-for", "0s", "--dry-run") == f"would go: {history}"
+    assert await prune(kit, "--unused-for", "0s") == f"gone: {history}"
+    assert len(await kit.client.threads.find()) == 2
+    assert await prune(kit, "--unused-for", "0s", "--delete") == "gone: 2 checkpoints and 2 runs of 2 threads"
+    assert await kit.client.threads.find() == []
+
+
+@pytest.mark.parametrize("time", ["30", "d", "-1d", "1w", "1d2h", "9999999999d"])
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    result = CliRunner().invoke(app, ["prune", "--unused-for", time])
+    assert result.exit_code == 2
+    assert "--unused-for" in result.output
