@@ -21,7 +21,7 @@ from graphmesh_chassis.serve import Servable, Service, Task, run, tracing_of
 
 from graphmesh_orchestrator.approvals_servicer import ApprovalServicer
 from graphmesh_orchestrator.approvals_sql import SqlApprovals
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
 from graphmesh_orchestrator.deliveries import HostPatterns, Tries
 from graphmesh_orchestrator.deliveries_sql import SqlDeliveries
@@ -64,7 +64,8 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
     ):
         runs, leases = SqlRuns(database), SqlLeases(database, worker.name)
         await leases.inherit()
-        saver, interrupts = LogSaver(database, commits), SqlInterrupts(database)
+        bounds = Bounds(settings.artifact_bytes, settings.max_state_bytes)
+        saver, interrupts = LogSaver(database, commits, bounds), SqlInterrupts(database)
         graphs, policies = Registry.load(settings.graphs, saver), Policies(settings.tool_policies)
         parking, absences = Parking(interrupts, runs, saver), Absences(database, worker.name)
         claiming = Claiming(leases, graphs.names, lambda: executor.room, lambda: absences.dead)

@@ -10,6 +10,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_contracts import MethodPolicy, Overrides, Rpc, method_policy
 from langgraph.runtime import ExecutionInfo
 
+from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_orchestrator.ceilings import Meter
 
 
@@ -44,6 +45,8 @@ class RunContext:
     """What the run has used of what it may use."""
     epoch: int = 0
     """Of the worker that executes the run. It travels with every effect: services refuse one that is over."""
+    artifacts: Artifacts = field(default_factory=MemoryArtifacts)
+    """Where nodes put what is too big for the state."""
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> str:

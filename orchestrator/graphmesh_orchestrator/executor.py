@@ -193,6 +193,7 @@ class Executor:
             self._policies,
             meter=execution.meter,
             epoch=run.epoch,
+            artifacts=graph.artifacts(execution.config),
         )
         timeout = deadline.timeout()
         try:

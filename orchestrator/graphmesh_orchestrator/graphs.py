@@ -10,11 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import PydanticUserError
 
+from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 from graphmesh_orchestrator.schemas import json_schema, misfits
@@ -47,6 +49,11 @@ class Graph:
     def saver(self) -> LogSaver:
         """The checkpointer that the graph was loaded with, for its version."""
         return cast(LogSaver, self.compiled.checkpointer)
+
+    def artifacts(self, config: RunnableConfig) -> Artifacts:
+        """Where a run of the graph puts artifacts; in memory, where it was loaded with another checkpointer."""
+        saver = self.compiled.checkpointer
+        return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
 
     def check_input(self, value: Mapping[str, Any]) -> None:
         """Raises InvalidInput, which names every bad field (B1)."""

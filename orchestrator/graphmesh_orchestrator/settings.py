@@ -43,6 +43,12 @@ class Settings(ServerSettings):
     run_retention_seconds: float = Field(
         default=0, ge=0, description="so long after its end a run is deleted, with its events; 0: with its thread"
     )
+    artifact_bytes: int = Field(
+        default=64 * 1024, ge=1024, description="a value of a state that has more is stored once, and referred to"
+    )
+    max_state_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=1024, description="a checkpoint whose values have more ends its run"
+    )
     webhook_hosts: Sequence[str] = Field(
         default=(),
         description='hosts that the ends of runs may be announced to, as JSON: ["hooks.example.com", "*.example.org"]',

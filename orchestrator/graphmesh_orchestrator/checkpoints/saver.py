@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import upkeep
+from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
 from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
 from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
@@ -65,9 +66,9 @@ class LogSaver(BaseCheckpointSaver[int]):
         self,
         database: Database,
         commits: GroupCommit,
+        bounds: Bounds | None = None,
         *,
         serde: SerializerProtocol | None = None,
-        bounds: Bounds | None = None,
     ) -> None:
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
@@ -91,6 +92,10 @@ class LogSaver(BaseCheckpointSaver[int]):
         view = copy.copy(self)
         view._commits, view._known = commits, OrderedDict()
         return view
+
+    def artifacts(self, config: RunnableConfig) -> SqlArtifacts:
+        """The artifacts of a config's thread, put under its claim."""
+        return SqlArtifacts(self._database, self._commits, Place.of(config).thread_id, claim_of(config))
 
     async def aput(
         self,
