@@ -1,49 +1,87 @@
-"""`graphmesh run`, `watch`, `runs`, `cancel`: runs through the edge of a mesh."""
+"""`graphmesh run`, `watch`, `resume`, `runs`, `cancel`: runs through the edge of a mesh."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from graphmesh.orchestrator.v1 import Run, RunStatus
-from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_client import Client
+from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus
+from graphmesh_client import Client, RunOptions
 from graphmesh_contracts import struct_value
-from rich.console import Console
 from rich.table import Column, Table
 
-from graphmesh_cli.show import RunView, outcome
-from graphmesh_cli.state import DEFAULT_STATE, NoMesh, StateFolder
+from graphmesh_cli.edge import DEFAULT_TENANT, Address, Edge, State, Tenant, console, seconds
+from graphmesh_cli.show import RunView, local_time, outcome, waits_for
+from graphmesh_cli.state import DEFAULT_STATE
 
-ResultT = TypeVar("ResultT")
-Address = Annotated[str, typer.Option(help="host:port of the edge; that of the mesh that is up, by default.")]
-State = Annotated[Path, typer.Option(help="The state folder of the mesh that is up.")]
-Tenant = Annotated[str, typer.Option(help="For whom.")]
 RunId = Annotated[str, typer.Argument(help="The id of the run.")]
 
-console = Console()
+PARKED = RunStatus.RUN_STATUS_INTERRUPTED
+EXITS = {RunStatus.RUN_STATUS_SUCCESS: 0, PARKED: 3}
+"""What `run`, `watch` and `resume` exit with; 1 for every other status."""
+
+
+class Multitask(StrEnum):
+    """See MultitaskStrategy in the contract."""
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
 
 
 def run(
     graph: Annotated[str, typer.Argument(help="The graph, by its name in langgraph.json.")],
-    input: Annotated[str, typer.Argument(help="The input as a JSON object, or @FILE.")],
+    input: Annotated[
+        str, typer.Argument(help="The input as a JSON object, or @FILE. Without one, --thread goes on from its state.")
+    ] = "",
     address: Address = "",
     state: State = DEFAULT_STATE,
-    tenant: Tenant = "default",
+    tenant: Tenant = DEFAULT_TENANT,
     thread: Annotated[str, typer.Option(help="The thread to go on with; a new one by default.")] = "",
-    timeout: Annotated[float, typer.Option(help="How long the run may take, in seconds.")] = 600,
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint of the thread to begin from.")] = "",
+    multitask: Annotated[Multitask, typer.Option(help="What to do where another run has the thread.")] = (
+        Multitask.REJECT
+    ),
+    after: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Begin later: 90s, 10m, 2h, 1d.")] = 0,
+    timeout: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="How long the run may take.")] = 600,
+    max_steps: Annotated[int, typer.Option(min=0, help="End it after so many nodes; 0: no bound.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=0, help="End it after so many tokens of models.")] = 0,
+    max_cost: Annotated[float, typer.Option(min=0, help="End it when models have cost so many US dollars.")] = 0,
+    webhook: Annotated[str, typer.Option(help="Where to announce its end.")] = "",
+    request_id: Annotated[
+        str, typer.Option(help="Your own id of this request: the same again gets the same run.")
+    ] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and do not watch it.")] = False,
 ) -> None:
-    """Begin a run and show what happens in it. Exits with 1 where it does not succeed."""
-    value = _input(input)
+    """Begin a run and show what happens in it.
 
-    async def begin_and_watch(client: Client) -> Run:
-        begun = await client.create_run(graph, value, thread_id=thread, timeout=timeout)
-        console.print(f"{begun.run_id} on {begun.thread_id}", style="dim")
-        return await _watched(client, begun.run_id, 0)
+    Exits with 0 where it succeeds, 3 where it waits for an answer, 1 where it ends otherwise. Ctrl-C leaves it running.
+    """
+    edge, value = Edge(address, state, tenant), _input(input)
+    options = RunOptions(
+        timeout=timeout,
+        multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
+        ceilings=Ceilings(max_steps=max_steps, max_tokens=max_tokens, max_cost_micro_usd=round(max_cost * 1e6)),
+        webhook_url=webhook,
+    )
+    if after:
+        options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 
-    _exit_by(with_client(begin_and_watch, address, state, tenant))
+    async def begin(client: Client) -> Run:
+        begun = await client.create_run(
+            graph, value, thread_id=thread, checkpoint_id=checkpoint, request_id=request_id, **options
+        )
+        when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
+        console.print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
+        return begun if detach else await _watched(client, begun.run_id, 0)
+
+    ended = edge.do(begin)
+    if not detach:
+        _exit_by(edge, ended)
 
 
 def watch(
@@ -51,25 +89,51 @@ def watch(
     after: Annotated[int, typer.Option(help="The number of the last event that you have seen.")] = 0,
     address: Address = "",
     state: State = DEFAULT_STATE,
-    tenant: Tenant = "default",
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Show what has happened in a run, and what happens, to its end. Exits with 1 where it did not succeed."""
-    _exit_by(with_client(lambda client: _watched(client, run_id, after), address, state, tenant))
+    """Show what has happened in a run, and what happens, until it ends or waits for an answer.
+
+    Goes on where the connection breaks. Exits as `run` does.
+    """
+    edge = Edge(address, state, tenant)
+    _exit_by(edge, edge.do(lambda client: _watched(client, run_id, after)))
+
+
+def resume(
+    run_id: RunId,
+    answer: Annotated[str, typer.Argument(help="The answer, where one question is open: JSON, or text as it is.")] = "",
+    answers: Annotated[
+        list[str] | None, typer.Option("--answer", metavar="ID=JSON", help="The answer to one of several questions.")
+    ] = None,
+    address: Address = "",
+    state: State = DEFAULT_STATE,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Answer what a run waits for, and show how it goes on. Exits as `run` does."""
+    edge = Edge(address, state, tenant)
+
+    async def answer_and_watch(client: Client) -> Run:
+        parked = await client.get_run(run_id)
+        await client.resume_run(run_id, _answers(parked, answer, answers or []))
+        return await _watched(client, run_id, parked.last_seq)
+
+    _exit_by(edge, edge.do(answer_and_watch))
 
 
 def runs(
     graph: Annotated[str, typer.Option(help="Only runs of this graph.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at the most.")] = 20,
+    thread: Annotated[str, typer.Option(help="Only runs on this thread.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
     address: Address = "",
     state: State = DEFAULT_STATE,
-    tenant: Tenant = "default",
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the newest runs."""
-    found = with_client(lambda client: client.list_runs(graph=graph, limit=limit), address, state, tenant)
+    edge = Edge(address, state, tenant)
+    found = edge.do(lambda client: client.list_runs(graph=graph, thread_id=thread, limit=limit))
     table = Table(Column("run", no_wrap=True, min_width=36), "graph", "begun", "how it went", box=None)
     for one in found:
-        begun = one.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
-        table.add_row(one.run_id, one.graph, begun, outcome(one))
+        table.add_row(one.run_id, one.graph, local_time(one.create_time), outcome(one))
     console.print(table)
 
 
@@ -78,7 +142,7 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Why; kept with the run.")] = "cancelled at the command line",
     address: Address = "",
     state: State = DEFAULT_STATE,
-    tenant: Tenant = "default",
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """End a run. What its tools have already done stays done."""
 
@@ -86,47 +150,54 @@ def cancel(
         await client.cancel_run(run_id, reason)
         return await client.wait_run(run_id, timeout=30)
 
-    console.print(outcome(with_client(cancel_and_wait, address, state, tenant)))
-
-
-def with_client(use: Callable[[Client], Awaitable[ResultT]], address: str, state: Path, tenant: str) -> ResultT:
-    """What `use` makes of a client of the mesh. An error of the mesh is said in one line and ends the command."""
-
-    async def connected() -> ResultT:
-        async with Client(address or _edge_of(state), tenant=tenant) as client:
-            return await use(client)
-
-    try:
-        return asyncio.run(connected())
-    except GraphmeshError as error:
-        console.print(f"{error.reason}: {error}", style="red", markup=False)
-        raise typer.Exit(1) from None
-
-
-def _edge_of(state: Path) -> str:
-    try:
-        return StateFolder(state).read().edge
-    except NoMesh as error:
-        raise typer.BadParameter(f"{error}, or name one with --address") from None
+    console.print(outcome(Edge(address, state, tenant).do(cancel_and_wait)))
 
 
 async def _watched(client: Client, run_id: str, after_seq: int) -> Run:
-    """Show a run's events to its end; the run as it is then."""
+    """Show a run's events until it ends or parks; the run as it is then."""
     view = RunView(console)
     async for event in client.stream_run(run_id, after_seq):
         view.show(event)
     return await client.get_run(run_id)
 
 
-def _exit_by(ended: Run) -> None:
-    console.print(outcome(ended))
-    if ended.HasField("output"):
-        console.print_json(json.dumps(struct_value(ended.output)))
-    if ended.status != RunStatus.RUN_STATUS_SUCCESS:
-        raise typer.Exit(1)
+def _exit_by(edge: Edge, stopped: Run) -> None:
+    console.print(outcome(stopped))
+    if stopped.HasField("output"):
+        console.print_json(json.dumps(struct_value(stopped.output)))
+    for line in waits_for(stopped, edge.command):
+        console.print(line, soft_wrap=True)
+    if code := EXITS.get(stopped.status, 1):
+        raise typer.Exit(code)
 
 
-def _input(text: str) -> dict[str, Any]:
+def _answers(parked: Run, answer: str, by_id: Sequence[str]) -> dict[str, Any]:
+    """The answers by question.
+
+    An answer without an id is to the only open question that no approval answers; the mesh says what is wrong with
+    answers to other questions.
+    """
+    if by_id:
+        return {key: _json_or_text(value) for key, _, value in (one.partition("=") for one in by_id)}
+    asked = [one.interrupt_id for one in parked.interrupts if not one.approval_id] or [
+        one.interrupt_id for one in parked.interrupts
+    ]
+    if not answer or len(asked) > 1:
+        ids = ", ".join(asked)
+        raise typer.BadParameter(f"answer with --answer ID=JSON; open are: {ids}" if asked else "state an answer")
+    return {asked[0] if asked else "none": _json_or_text(answer)}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _input(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
     try:
         value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except (OSError, ValueError) as error:

@@ -1,8 +1,14 @@
 """A run as a person sees it: a line for each thing that happens, while it happens."""
 
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC
+
 from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from graphmesh.orchestrator.v1 import Run, RunEvent, RunStatus, ToolCalled
+from graphmesh_contracts import value_of
 from rich.console import Console
 from rich.text import Text
 
@@ -85,6 +91,25 @@ def outcome(run: Run) -> Text:
         seconds = (run.end_time.ToNanoseconds() - run.create_time.ToNanoseconds()) / 1e9
         text.append(f" in {seconds:.2f} s", style="dim")
     return text
+
+
+def waits_for(run: Run, command: Callable[..., str]) -> Iterator[Text]:
+    """What a parked run asks, and the command that answers: `command` makes one of its words."""
+    alone = sum(not asked.approval_id for asked in run.interrupts) == 1
+    for asked in run.interrupts:
+        question = value_of(asked.value)
+        text = question if isinstance(question, str) else json.dumps(question, ensure_ascii=False)
+        yield Text.assemble((f"  {asked.node:<12}", "bold"), (text, "yellow"))
+        if asked.approval_id:
+            words = ["approve", asked.approval_id]
+        else:
+            words = ["resume", run.run_id, *(["ANSWER"] if alone else ["--answer", f"{asked.interrupt_id}=ANSWER"])]
+        yield Text(f"  {'':<12}{command(*words)}", style="dim")
+
+
+def local_time(timestamp: Timestamp) -> str:
+    """On the clock of whoever looks, to the second."""
+    return timestamp.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _milliseconds(duration: object) -> str:

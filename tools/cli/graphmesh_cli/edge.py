@@ -1,0 +1,91 @@
+"""The edge of a mesh as commands reach it."""
+
+import asyncio
+import re
+import shlex
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_client import Client
+from rich.console import Console
+
+from graphmesh_cli.state import DEFAULT_STATE, NoMesh, StateFolder
+
+ResultT = TypeVar("ResultT")
+Address = Annotated[str, typer.Option(help="host:port of the edge; that of the mesh that is up, by default.")]
+State = Annotated[Path, typer.Option(help="The state folder of the mesh that is up.")]
+Tenant = Annotated[str, typer.Option(help="For whom.")]
+DEFAULT_TENANT = "default"
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NOT_THERE = "is the mesh up? `graphmesh up` starts one, --address names another"
+WAYS_OUT = {
+    "THREAD_BUSY": "wait for it (graphmesh watch {run}), or begin with --multitask enqueue, interrupt or rollback",
+    "WRONG_GRAPH": "leave out --thread, or run {graph}",
+    "RUN_NOT_INTERRUPTED": "graphmesh watch {run} shows where it stands",
+    "APPROVAL_REQUIRED": "graphmesh approve {approval}",
+    "APPROVAL_ANSWERED": "an approval is answered once",
+    "QUEUE_FULL": "wait until some have begun, or cancel some: graphmesh runs",
+    "SCOPE_MISSING": "somebody with these scopes has to do it",
+    "UNREACHABLE": NOT_THERE,
+    "CIRCUIT_OPEN": NOT_THERE,
+    "CONNECTION_LOST": "it may have happened: look before you do it again",
+}
+"""What to do, by the reason of an error and filled in with its data."""
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where a command goes, and for whom."""
+
+    address: str
+    state: Path
+    tenant: str
+
+    def do(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
+        """What `use` makes of a client. An error of the mesh is said, with what to do, and ends the command."""
+        try:
+            return asyncio.run(self._connected(use))
+        except GraphmeshError as error:
+            console.print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
+            if way_out := _way_out(error):
+                console.print(f"  {way_out}", style="dim", markup=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+
+    def command(self, *words: str) -> str:
+        """A command line of this command for the same mesh and tenant."""
+        further = {"--address": self.address, "--tenant": self.tenant if self.tenant != DEFAULT_TENANT else ""}
+        further["--state"] = str(self.state) if self.state != DEFAULT_STATE and not self.address else ""
+        options = [part for name, value in further.items() if value for part in (name, value)]
+        return f"graphmesh {shlex.join([*words, *options])}"
+
+    async def _connected(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
+        async with Client(self.address or self._of_the_mesh(), tenant=self.tenant) as client:
+            return await use(client)
+
+    def _of_the_mesh(self) -> str:
+        try:
+            return StateFolder(self.state).read().edge
+        except NoMesh as error:
+            raise typer.BadParameter(f"{error}, or name one with --address") from None
+
+
+def _way_out(error: GraphmeshError) -> str:
+    try:
+        return WAYS_OUT.get(error.reason, "").format_map(error.data)
+    except KeyError:
+        return ""
+
+
+def seconds(text: str | float) -> float:
+    """`90`, `90s`, `10m`, `2h` or `1d`, in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(text))
+    if not found:
+        raise typer.BadParameter(f"{text} is no time; 90s, 10m, 2h and 1d are")
+    return float(found[1]) * UNITS[found[2] or "s"]
