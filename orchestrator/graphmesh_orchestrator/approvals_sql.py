@@ -18,7 +18,9 @@ from graphmesh_orchestrator.runs_sql import ACTIVE, run_of, runs
 
 OPEN = interrupts.c.status == sa.literal_column("'pending'")
 """Literally as the index of what expires has it, or SQLite would not use it."""
-OVERDUE = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"), interrupts.c.expires <= seconds_now())
+NOW = sa.select(seconds_now()).scalar_subquery()
+"""Reckoned once a statement: what may change from row to row, PostgreSQL looks up in no index."""
+OVERDUE = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"), interrupts.c.expires <= NOW)
 ENDED = sa.not_(sa.or_(ACTIVE, runs.c.status == RunStatus.INTERRUPTED))
 stands = sa.case(
     (sa.and_(OPEN, ENDED), ApprovalStatus.VOID),

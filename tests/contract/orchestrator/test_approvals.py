@@ -97,6 +97,7 @@ async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
         caller = Caller("acme", f"person_{number}", None)
         return approvals.answer(caller, approval_id, (APPROVED, DENIED)[number % 2], "")
 
+    await asyncio.gather(*(approvals.get("acme", approval_id) for _ in range(50)))  # all connections are open
     outcomes = await asyncio.gather(*(answer(number) for number in range(1000)), return_exceptions=True)
     [used] = [outcome for outcome in outcomes if isinstance(outcome, StoredApproval)]
     told = [outcome for outcome in outcomes if isinstance(outcome, ApprovalAnswered)]
