@@ -84,8 +84,10 @@ def _way_out(error: GraphmeshError) -> str:
 
 
 def seconds(text: str | float) -> float:
-    """`90`, `90s`, `10m`, `2h` or `1d`, in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(text))
+    """`90s`, `10m`, `2h` or `1d`, in seconds; a default is in seconds already."""
+    if isinstance(text, float | int):
+        return text
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if not found:
-        raise typer.BadParameter(f"{text} is no time; 90s, 10m, 2h and 1d are")
-    return float(found[1]) * UNITS[found[2] or "s"]
+        raise typer.BadParameter(f"{text} has to be a number with s, m, h or d after it, such as 90s or 30d")
+    return int(found[1]) * UNITS[found[2]]
