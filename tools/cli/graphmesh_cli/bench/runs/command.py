@@ -4,20 +4,27 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from graphmesh_cli.bench.runs.goals import Results
+from graphmesh_cli.bench.runs.kinds import RunFailed
 from graphmesh_cli.bench.runs.memory import memory
 from graphmesh_cli.bench.runs.report import Report
-from graphmesh_cli.bench.runs.rig import rig
+from graphmesh_cli.bench.runs.rig import OURS, rig
 from graphmesh_cli.bench.runs.rounds import Plan, rounds, warm_up
+from graphmesh_cli.processes import ProcessError
 
 
 def main(plan: Plan, json: Path | None) -> None:
     """Measure, show, and write to `json` where it is given."""
     console = Console(highlight=False)
-    with console.status("Starting") as status:
-        report = asyncio.run(measured(plan, status.update))
+    try:
+        with console.status("Starting") as status:
+            report = asyncio.run(measured(plan, status.update))
+    except (ProcessError, RunFailed) as failure:
+        console.print(str(failure), style="red", markup=False)
+        raise typer.Exit(1) from None
     report.show(console)
     if json:
         json.write_text(report.json())
@@ -30,5 +37,5 @@ async def measured(plan: Plan, say: Callable[[str], None]) -> Report:
         await warm_up(made.kinds, plan.seconds / 2)
         samples = await rounds(made.kinds, plan, meter, lambda number: say(f"Round {number + 1} of {plan.repeats}"))
         say("Memory")
-        alone = await made.orchestrator("graphmesh_orchestrator")
+        alone = await made.orchestrator(OURS)
         return Report(plan, Results(samples), await memory(alone.client, alone.process, plan.memory_runs))

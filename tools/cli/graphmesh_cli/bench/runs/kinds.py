@@ -15,7 +15,7 @@ from graphmesh_client import Client
 from graphmesh_cli.bench.runs.graph import INPUT
 from graphmesh_cli.bench.runs.http import Connections
 
-BURST = 8
+BURST = 4
 """Runs that one caller begins before it waits for the first."""
 
 Turn = Callable[[], Awaitable[list[float]]]
@@ -25,14 +25,14 @@ Turn = Callable[[], Awaitable[list[float]]]
 class Name(StrEnum):
     """What is measured, as the report says it."""
 
-    PLAIN = "LangGraph, no checkpointer"
+    PLAIN = "LangGraph alone"
     OFFICIAL = "LangGraph, AsyncPostgresSaver"
-    LOG = "LangGraph, our checkpointer"
-    SYNC = "orchestrator, CreateRun + WaitRun"
-    FULL = "the same, among the stored runs"
-    BACKGROUND = "orchestrator, CreateRun, wait later"
-    ON_OFFICIAL = "orchestrator on AsyncPostgresSaver"
-    NOTHING = "orchestrator, nothing durable"
+    LOG = "LangGraph, LogSaver"
+    SYNC = "orchestrator"
+    FULL = "orchestrator, full table"
+    BACKGROUND = "orchestrator, background"
+    ON_OFFICIAL = "… on AsyncPostgresSaver"
+    NOTHING = "… with nothing durable"
     RECIPE = "FastAPI recipe"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from graphmesh_cli.bench.measures import percentile
 from graphmesh_cli.bench.runs.goals import Goal, Results, cpu, goals, rate
@@ -13,6 +13,7 @@ from graphmesh_cli.bench.runs.kinds import Name
 from graphmesh_cli.bench.runs.memory import Memory
 from graphmesh_cli.bench.runs.rounds import Plan, Sample
 
+RATIOS = "Ratios within each round: the median, and the extremes"
 VERDICTS = {True: "[green]met[/]", False: "[red]not met[/]", None: "—"}
 
 
@@ -53,7 +54,7 @@ class Report:
 
     def _costs(self) -> Table:
         title = f"graphmesh bench runs: medians of {self.plan.repeats} rounds, {self.plan.state_kb} KB of state"
-        table = Table("callers", "kind", title=title)
+        table = Table("callers", Column("kind", no_wrap=True), title=title)
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for name, callers in self.cells:
@@ -62,8 +63,8 @@ class Report:
         return table
 
     def _ratios(self) -> Table:
-        """Within each round, so that a machine that changes its speed does not matter: the median, and the extremes."""
-        table = Table("callers", f"{Name.SYNC}, beside", "runs/s", "CPU a run", title="Paired ratios")
+        """A machine that changes its speed between rounds does not change them."""
+        table = Table("callers", Column(f"{Name.SYNC} / …", no_wrap=True), "runs/s", "CPU a run", title=RATIOS)
         for name, callers in self.cells:
             if name is Name.SYNC or callers not in self.plan.callers:
                 continue

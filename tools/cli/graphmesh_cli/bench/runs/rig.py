@@ -1,5 +1,6 @@
 """Everything that is measured, brought up together: one PostgreSQL, a database and the processes for each kind."""
 
+import asyncio
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 from graphmesh_chassis.database import open_database
@@ -17,7 +19,7 @@ from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 
 from graphmesh_cli import backends
-from graphmesh_cli.bench.runs import graph, kinds, recipe
+from graphmesh_cli.bench.runs import graph, kinds, nothing, official, recipe
 from graphmesh_cli.bench.runs.http import connections
 from graphmesh_cli.bench.runs.kinds import Kind, Name, Turn
 from graphmesh_cli.bench.runs.meter import Meter, metering, tree
@@ -27,6 +29,8 @@ from graphmesh_cli.bench.runs.stored import store_runs
 from graphmesh_cli.probes import Probe, grpc_health, http
 from graphmesh_cli.processes import OnDeath, Program, Supervisor, reserve_port
 
+OURS, OFFICIAL, NOTHING = "graphmesh_orchestrator", official.__name__, nothing.__name__
+"""The modules of the orchestrators: the product, and those of the benchmark."""
 WORKERS = 2
 """Of uvicorn."""
 
@@ -94,7 +98,7 @@ async def rig(plan: Plan) -> AsyncIterator[tuple[Rig, Meter]]:
         supervisor = await stack.enter_async_context(Supervisor(OnDeath.STOP))
         made = Rig(stack, folder, server, supervisor, {graph.STATE_KB: str(plan.state_kb)})
         _register(folder)
-        await _in_process(made, plan)
+        await _in_process(made)
         await _orchestrators(made, plan)
         await _recipe(made)
         await meter.imitate_disk(plan.flush_ms)
@@ -108,27 +112,26 @@ def _register(folder: Path) -> None:
     (folder / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
 
 
-async def _in_process(rig: Rig, plan: Plan) -> None:
-    os.environ[graph.STATE_KB] = str(plan.state_kb)
+async def _in_process(rig: Rig) -> None:
+    rig.stack.enter_context(patch.dict(os.environ, rig.environment))
     url = await rig.database()
     await set_up(url)
-    official = await rig.stack.enter_async_context(official_saver(url))
+    theirs = await rig.stack.enter_async_context(official_saver(url))
     database = await rig.stack.enter_async_context(open_database(await rig.database(), MIGRATIONS))
     commits = await rig.stack.enter_async_context(GroupCommit(database).running())
-    savers: dict[Name, Any] = {Name.PLAIN: None, Name.OFFICIAL: official, Name.LOG: LogSaver(database, commits)}
+    savers: dict[Name, Any] = {Name.PLAIN: None, Name.OFFICIAL: theirs, Name.LOG: LogSaver(database, commits)}
     for name, saver in savers.items():
         rig.add(name, kinds.in_process(graph.working.compile(checkpointer=saver)))
 
 
 async def _orchestrators(rig: Rig, plan: Plan) -> None:
-    ours = await rig.orchestrator("graphmesh_orchestrator")
+    ours, theirs, none = await asyncio.gather(*map(rig.orchestrator, (OURS, OFFICIAL, NOTHING)))
     rig.add(Name.SYNC, kinds.synchronous(ours.client), ours.process)
     rig.add(Name.BACKGROUND, kinds.background(ours.client), ours.process)
-    for name, module in ((Name.ON_OFFICIAL, "official"), (Name.NOTHING, "nothing")):
-        other = await rig.orchestrator(f"graphmesh_cli.bench.runs.{module}")
-        rig.add(name, kinds.synchronous(other.client), other.process)
+    rig.add(Name.ON_OFFICIAL, kinds.synchronous(theirs.client), theirs.process)
+    rig.add(Name.NOTHING, kinds.synchronous(none.client), none.process)
     if plan.rows:
-        full = await rig.orchestrator("graphmesh_orchestrator")
+        full = await rig.orchestrator(OURS)
         await kinds.synchronous(full.client)()
         await store_runs(full.process.environ()["GRAPHMESH_ORCHESTRATOR_DATABASE_URL"], plan.rows)
         rig.add(Name.FULL, kinds.synchronous(full.client), full.process)

@@ -1,12 +1,14 @@
 """The rounds: in each, every kind is measured once at every number of concurrent callers."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from graphmesh_cli.bench.runs.kinds import Kind, Name
 from graphmesh_cli.bench.runs.meter import Cost, Meter
+from graphmesh_cli.processes import together
+
+WARM_UP_CALLERS = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Sample:
 async def warm_up(kinds: Sequence[Kind], seconds: float) -> None:
     """Let every kind open what it opens at first."""
     for kind in kinds:
-        await _called(kind, 16, seconds)
+        await _called(kind, WARM_UP_CALLERS, seconds)
 
 
 async def rounds(kinds: Sequence[Kind], plan: Plan, meter: Meter, on_round: Callable[[int], None]) -> list[Sample]:
@@ -99,7 +101,5 @@ async def _called(kind: Kind, callers: int, seconds: float) -> list[float]:
             if time.perf_counter() >= end:
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(callers):
-            group.create_task(caller())
+    await together(caller() for _ in range(callers))
     return waits

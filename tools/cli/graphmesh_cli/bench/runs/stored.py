@@ -4,7 +4,7 @@ from psycopg import AsyncConnection
 
 COPIES = """
 INSERT INTO {table} SELECT made.*
-FROM (SELECT * FROM {table} LIMIT 1) AS one, generate_series(1, {count}) AS number, LATERAL jsonb_populate_record(
+FROM {table} AS one, generate_series(1, {count}) AS number, LATERAL jsonb_populate_record(
     one, jsonb_build_object('run_id', 'run_' || number, 'thread_id', 'th_' || number, 'request_id', 'rq_' || number)
 ) AS made
 """
