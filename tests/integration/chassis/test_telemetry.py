@@ -145,11 +145,13 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
 
 async def test_each_call_is_one_line(logged: StringIO, spans: InMemorySpanExporter) -> None:
     """With who, what, how long and how it ended, as JSON; never with what was said."""
-    await asked({"Ask": echo}, NEVER, x_graphmesh_run="run_1", x_graphmesh_tenant="acme")
+    identity = {"x_graphmesh_run": "run_1", "x_graphmesh_tenant": "acme", "x_graphmesh_approval": "apr_1"}
+    await asked({"Ask": echo}, NEVER, **identity)
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     [call] = [line for line in lines if line["event"] == "call"]
     assert (call["rpc.method"], call["rpc.response.status_code"]) == (Probe.Ask.path, "OK")
     assert (call["graphmesh.tenant"], call["graphmesh.run"], call["service"]) == ("acme", "run_1", "probe")
+    assert call["graphmesh.approval"] == "apr_1"
     assert SECRET not in json.dumps(lines)
 
 
