@@ -20,8 +20,12 @@ def edge(shop: OwnShop) -> Listener:
     return shop.running.mesh.edge
 
 
+async def send(edge: Listener, method: str, path: str, body: Any) -> Reply:
+    return await fetch(edge, method, path, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
 async def post(edge: Listener, body: Any) -> Reply:
-    return await fetch(edge, "POST", "/v1/runs", json.dumps(body).encode(), {"content-type": "application/json"})
+    return await send(edge, "POST", "/v1/runs", body)
 
 
 async def test_a_run_from_beginning_to_end(edge: Listener) -> None:
@@ -47,6 +51,29 @@ async def test_a_submission_is_made_once(edge: Listener) -> None:
     assert first.json["run"]["runId"] == again.json["run"]["runId"]
     other = await post(edge, {"graph": "support", "input": {**INPUT, "message": "Something else"}, "requestId": "r-2"})
     assert (other.status, reasons(other)) == (409, ["REQUEST_ID_REUSED"])
+
+
+async def test_a_thread_from_beginning_to_end(edge: Listener) -> None:
+    """Make it, let a run work on it, read and change its state, fork it, and delete it (B7)."""
+    made = await send(edge, "POST", "/v1/threads", {"threadId": "t-1", "graph": "support", "timeToLive": "3600s"})
+    assert made.json["thread"]["status"] == "THREAD_STATUS_IDLE"
+    begun = await post(edge, {"graph": "support", "input": INPUT, "threadId": "t-1"})
+    ended = await fetch(edge, "GET", f"/v1/runs/{begun.json['run']['runId']}:wait?maxWait=30s")
+    state = (await fetch(edge, "GET", "/v1/threads/t-1/state")).json["state"]
+    assert state["values"]["outcome"] == ended.json["run"]["output"]["outcome"]
+    states = (await fetch(edge, "GET", "/v1/threads/t-1/states?pageSize=500")).json["states"]
+    assert states[0] == state
+    forked = await send(edge, "POST", "/v1/threads/t-1:fork", {"newThreadId": "t-2"})
+    assert forked.json["thread"]["graph"] == "support"
+    changed = await send(edge, "POST", "/v1/threads/t-2/state", {"values": {"outcome": "escalated"}})
+    assert changed.json["state"]["values"]["outcome"] == "escalated", changed.json
+    wrong = await send(edge, "POST", "/v1/threads/t-2/state", {"values": {"colour": "red"}})
+    assert (wrong.status, reasons(wrong)) == (400, ["INVALID_INPUT"])
+    for thread in ("t-1", "t-2"):
+        assert (await fetch(edge, "DELETE", f"/v1/threads/{thread}")).status == 200
+        assert (await fetch(edge, "GET", f"/v1/threads/{thread}")).status == 404
+    pruned = await send(edge, "POST", "/v1/threads:prune", {"unusedFor": "0s", "dryRun": True})
+    assert pruned.status == 200
 
 
 @pytest.mark.parametrize(
