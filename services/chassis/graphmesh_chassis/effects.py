@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime
-from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused
+from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused, OutcomeUnknown
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_response
 
@@ -36,7 +36,8 @@ RETRY_AFTER = 0.2
 LATEST = 1000
 """How many outcomes a process keeps at hand."""
 STARTED, OK = "STARTED", "OK"
-"""What the table says of effects without an error; of others it says the error's reason."""
+"""The result of an effect, where it is not the reason of an error. As started is only seen what happens in somebody
+else's system: see `foreign.py`, which counts its attempts and says until when somebody works on it."""
 
 table = sa.Table(
     "effects",
@@ -48,6 +49,8 @@ table = sa.Table(
     sa.Column("response", sa.LargeBinary),
     sa.Column("error", sa.LargeBinary),
     sa.Column("result", sa.String(255), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("held_until", UtcDateTime),
     sa.Column("subject", sa.String(255), nullable=False),
     sa.Column("run", sa.String(255), nullable=False),
     sa.Column("thread", sa.String(255), nullable=False),
@@ -83,8 +86,18 @@ class Outcome:
 
     fingerprint: bytes
     result: str
-    response: bytes | None
-    error: bytes | None
+    response: bytes | None = None
+    error: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may or may not have happened in somebody else's system."""
+        return self.result == STARTED
+
+    def require_same(self, call: Call) -> None:
+        """Raises IdempotencyKeyReused where `call` is another request."""
+        if self.fingerprint != call.fingerprint():
+            raise IdempotencyKeyReused(key=call.effect_key)
 
     def repeat(self, call: Call) -> NoReturn:
         """End `call`, which came with the same key.
@@ -93,9 +106,11 @@ class Outcome:
             Replay: the outcome is a response.
             CallerError: it is an error.
             IdempotencyKeyReused: the request is another one.
+            OutcomeUnknown: it is open.
         """
-        if self.fingerprint != call.fingerprint():
-            raise IdempotencyKeyReused(key=call.effect_key)
+        self.require_same(call)
+        if self.is_open:
+            raise OutcomeUnknown(key=call.effect_key)
         if self.error is not None:
             raise from_status(status_pb2.Status.FromString(self.error))
         raise Replay(self.response or b"")
@@ -134,6 +149,10 @@ def refused(call: Call, error: CallerError) -> Outcome:
     return Outcome(call.fingerprint(), error.reason, None, to_status(error).SerializeToString())
 
 
+Turn = asyncio.Future[Outcome | None]
+"""Of a call that works on its key: gets the outcome as soon as that is stored."""
+
+
 class InFlight:
     """The keys that this process works on and its latest outcomes: a repeat waits for the first and shares its outcome.
 
@@ -141,11 +160,11 @@ class InFlight:
     """
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[str, str], asyncio.Future[Outcome | None]] = {}
+        self._outcomes: dict[tuple[str, str], Turn] = {}
         self._latest: deque[tuple[str, str]] = deque()
 
     @asynccontextmanager
-    async def turn(self, call: Call) -> AsyncIterator[asyncio.Future[Outcome | None]]:
+    async def turn(self, call: Call) -> AsyncIterator[Turn]:
         """Hold the key of `call` while the body runs; the body sets the outcome, as soon as that is stored.
 
         Raises:
@@ -216,6 +235,7 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         "method": call.path,
         "fingerprint": call.fingerprint(),
         "result": STARTED,
+        "attempt": 0,
         "subject": call.caller.subject,
         "run": call.header(metadata.RUN),
         "thread": call.header(metadata.THREAD),
@@ -234,15 +254,19 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         raise
     if inserted is not None:
         return None
-    stored = (await connection.execute(sa.select(table).where(_is(call)))).one()
-    return Outcome(stored.fingerprint, stored.result, stored.response, stored.error)
+    return outcome_of((await connection.execute(sa.select(table).where(of(call)))).one())
 
 
 async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
     """Store the outcome of `call` under its key, which `claim` has written."""
     values = {"result": outcome.result, "response": outcome.response, "error": outcome.error}
-    await connection.execute(sa.update(table).where(_is(call)).values(values))
+    await connection.execute(sa.update(table).where(of(call)).values(values))
 
 
-def _is(call: Call) -> sa.ColumnElement[bool]:
+def of(call: Call) -> sa.ColumnElement[bool]:
+    """Selects the row of a call."""
     return sa.and_(table.c.tenant == call.caller.tenant, table.c.key == call.effect_key)
+
+
+def outcome_of(row: sa.Row[Any]) -> Outcome:
+    return Outcome(row.fingerprint, row.result, row.response, row.error)

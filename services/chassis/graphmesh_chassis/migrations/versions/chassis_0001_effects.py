@@ -20,6 +20,8 @@ def upgrade() -> None:
         sa.Column("response", sa.LargeBinary),
         sa.Column("error", sa.LargeBinary),
         sa.Column("result", sa.String(255), nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("held_until", UtcDateTime),
         sa.Column("subject", sa.String(255), nullable=False),
         sa.Column("run", sa.String(255), nullable=False),
         sa.Column("thread", sa.String(255), nullable=False),
