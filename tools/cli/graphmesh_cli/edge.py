@@ -22,20 +22,20 @@ Tenant = Annotated[str, typer.Option(help="For whom.")]
 DEFAULT_TENANT = "default"
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-NOT_THERE = "is the mesh up? `graphmesh up` starts one, --address names another"
+NOT_THERE = "is the mesh up? graphmesh up starts one, --address names another"
 WAYS_OUT = {
-    "THREAD_BUSY": "wait for it (graphmesh watch {run}), or begin with --multitask enqueue, interrupt or rollback",
+    "THREAD_BUSY": "wait for it: [watch {run}]; or begin with --multitask enqueue, interrupt or rollback",
     "WRONG_GRAPH": "leave out --thread, or run {graph}",
-    "RUN_NOT_INTERRUPTED": "graphmesh watch {run} shows where it stands",
-    "APPROVAL_REQUIRED": "graphmesh approve {approval}",
+    "RUN_NOT_INTERRUPTED": "[watch {run}] shows where it stands",
+    "APPROVAL_REQUIRED": "[approve {approval}]",
     "APPROVAL_ANSWERED": "an approval is answered once",
-    "QUEUE_FULL": "wait until some have begun, or cancel some: graphmesh runs",
+    "QUEUE_FULL": "wait until some have begun, or cancel some: [runs]",
     "SCOPE_MISSING": "somebody with these scopes has to do it",
     "UNREACHABLE": NOT_THERE,
     "CIRCUIT_OPEN": NOT_THERE,
     "CONNECTION_LOST": "it may have happened: look before you do it again",
 }
-"""What to do, by the reason of an error and filled in with its data."""
+"""What to do, by the reason of an error and filled in with its data. Commands are in brackets."""
 
 console = Console()
 
@@ -54,7 +54,7 @@ class Edge:
             return asyncio.run(self._connected(use))
         except GraphmeshError as error:
             console.print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
-            if way_out := _way_out(error):
+            if way_out := self._way_out(error):
                 console.print(f"  {way_out}", style="dim", markup=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
@@ -65,6 +65,13 @@ class Edge:
         options = [part for name, value in further.items() if value for part in (name, value)]
         return f"graphmesh {shlex.join([*words, *options])}"
 
+    def _way_out(self, error: GraphmeshError) -> str:
+        try:
+            said = WAYS_OUT.get(error.reason, "").format_map(error.data)
+        except KeyError:
+            return ""
+        return re.sub(r"\[(.+?)\]", lambda words: self.command(*words[1].split()), said)
+
     async def _connected(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         async with Client(self.address or self._of_the_mesh(), tenant=self.tenant) as client:
             return await use(client)
@@ -74,13 +81,6 @@ class Edge:
             return StateFolder(self.state).read().edge
         except NoMesh as error:
             raise typer.BadParameter(f"{error}, or name one with --address") from None
-
-
-def _way_out(error: GraphmeshError) -> str:
-    try:
-        return WAYS_OUT.get(error.reason, "").format_map(error.data)
-    except KeyError:
-        return ""
 
 
 def seconds(text: str | float) -> float:

@@ -7,8 +7,8 @@ from datetime import UTC
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from graphmesh.orchestrator.v1 import Run, RunEvent, RunStatus, ToolCalled
-from graphmesh_contracts import value_of
+from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, RunStatus, ToolCalled
+from graphmesh_client.questions import asked
 from rich.console import Console
 from rich.text import Text
 
@@ -95,16 +95,19 @@ def outcome(run: Run) -> Text:
 
 def waits_for(run: Run, command: Callable[..., str]) -> Iterator[Text]:
     """What a parked run asks, and the command that answers: `command` makes one of its words."""
-    alone = sum(not asked.approval_id for asked in run.interrupts) == 1
-    for asked in run.interrupts:
-        question = value_of(asked.value)
-        text = question if isinstance(question, str) else json.dumps(question, ensure_ascii=False)
-        yield Text.assemble((f"  {asked.node:<12}", "bold"), (text, "yellow"))
-        if asked.approval_id:
-            words = ["approve", asked.approval_id]
-        else:
-            words = ["resume", run.run_id, *(["ANSWER"] if alone else ["--answer", f"{asked.interrupt_id}=ANSWER"])]
-        yield Text(f"  {'':<12}{command(*words)}", style="dim")
+    alone = sum(not one.approval_id for one in run.interrupts) == 1
+    for one in run.interrupts:
+        words = ["resume", run.run_id, *(["ANSWER"] if alone else ["--answer", f"{one.interrupt_id}=ANSWER"])]
+        yield Text.assemble((f"  {one.node:<12}", "bold"), (_question(one), "yellow"))
+        yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
+
+
+def _question(interrupt: Interrupt) -> str:
+    """In words where the graph has some."""
+    value = asked(interrupt)
+    if interrupt.approval_id:
+        return f"{value.get('tool', '')}  {value.get('question', '')}".strip()
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def local_time(timestamp: Timestamp) -> str:

@@ -69,12 +69,11 @@ def history(
     async def read(client: Client) -> list[ThreadState]:
         return [one async for one in client.threads.history(thread_id, limit)]
 
-    table = Table(Column("checkpoint", no_wrap=True, min_width=36), "written", "step", "next", "has", box=None)
+    table = Table(Column("checkpoint", no_wrap=True, min_width=36), "written", "step", "source", "next", box=None)
     for one in Edge(address, state, tenant).do(read):
-        step = str(struct_value(one.metadata).get("step", ""))
-        table.add_row(
-            one.checkpoint_id, local_time(one.create_time), step, ", ".join(one.next) or "–", ", ".join(one.values)
-        )
+        about = struct_value(one.metadata)
+        step, source = str(about.get("step", "")), str(about.get("source", ""))
+        table.add_row(one.checkpoint_id, local_time(one.create_time), step, source, ", ".join(one.next))
     console.print(table)
 
 

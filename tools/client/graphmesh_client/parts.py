@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from graphmesh.orchestrator.v1 import Interrupt, RunEvent, RunStatus, ThreadState
-from graphmesh_contracts import struct_value, value_of
+from graphmesh_contracts import struct_value
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata
 from langgraph.types import Interrupt as Question
 from langgraph.types import PregelTask, StateSnapshot, StreamMode
+
+from graphmesh_client.questions import asked
 
 INTERRUPT = "__interrupt__"
 Part = tuple[StreamMode, Any]
@@ -28,19 +30,15 @@ def parts_of(event: RunEvent) -> Iterator[Part]:
             yield "updates", {INTERRUPT: tuple(map(question, event.status_changed.interrupts))}
 
 
-def question(asked: Interrupt) -> Question:
-    """One that an approval answers says which."""
-    value = value_of(asked.value)
-    return Question(
-        {"approval_id": asked.approval_id, "question": value} if asked.approval_id else value, id=asked.interrupt_id
-    )
+def question(interrupt: Interrupt) -> Question:
+    return Question(asked(interrupt), id=interrupt.interrupt_id)
 
 
 def snapshot(thread_id: str, state: ThreadState) -> StateSnapshot:
     """A state of a thread. Its tasks have names and questions; their ids and results stay in the mesh."""
-    asked = [(one.node, question(one)) for one in state.interrupts]
+    questions = [(one.node, question(one)) for one in state.interrupts]
     tasks = [
-        PregelTask("", name, (), interrupts=tuple(question for node, question in asked if node == name))
+        PregelTask("", name, (), interrupts=tuple(question for node, question in questions if node == name))
         for name in state.next
     ]
     parent = _config(thread_id, state.parent_checkpoint_id) if state.parent_checkpoint_id else None
@@ -53,7 +51,7 @@ def snapshot(thread_id: str, state: ThreadState) -> StateSnapshot:
         created_at=state.create_time.ToJsonString() if state.HasField("create_time") else None,
         parent_config=parent,
         tasks=tuple(tasks),
-        interrupts=tuple(question for _, question in asked),
+        interrupts=tuple(question for _, question in questions),
     )
 
 
