@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from graphmesh_cli.chaos.checker import RULES, check
 from graphmesh_cli.chaos.facts import (
+    Answer,
+    Approval,
     Charge,
     Effect,
     Epoch,
@@ -41,7 +43,36 @@ SOUND = Facts(
     tickets=[Ticket("T-1", "cu_1")],
     effects=[CHARGED, Effect("run-1", "ticket", settled=True)],
     epochs=[Epoch("billing", "run-1", 1), Epoch("ticketing", "run-1", 2)],
+    approvals=[],
+    answers=[],
 )
+YES, NO = Approval("apr-1", "run-1", "approved"), Approval("apr-1", "run-1", "denied")
+AGREED = replace(CHARGED, approval_id="apr-1")
+TICKETED = Effect("run-1", "ticket", settled=True)
+DEAR = replace(ORDER, amount=60_00)
+ASKING = replace(
+    SOUND,
+    orders=[DEAR],
+    invoices=[Invoice("INV-1", 240_00, 180_00)],
+    charges=[Charge("ch-1", "INV-1", 60_00)],
+    postings=[replace(BILLED, amount=240_00), replace(PAID, amount=60_00)],
+    effects=[AGREED, TICKETED],
+    approvals=[YES],
+    answers=[Answer("apr-1", "approved")],
+)
+"""A run whose charge a person has agreed to."""
+REFUSED = replace(
+    ASKING,
+    runs=[replace(RUN, charge_id="")],
+    invoices=[Invoice("INV-1", 240_00, 240_00)],
+    charges=[],
+    postings=[replace(BILLED, amount=240_00)],
+    effects=[TICKETED],
+    epochs=[Epoch("ticketing", "run-1", 2)],
+    approvals=[NO],
+    answers=[Answer("apr-1", "denied")],
+)
+"""A run whose charge a person has refused."""
 
 
 def having(**changed: Any) -> Facts:
@@ -61,9 +92,15 @@ def test_what_is_sound_breaks_nothing() -> None:
     assert check(SOUND) == []
 
 
+@pytest.mark.parametrize("facts", [ASKING, REFUSED, replace(ASKING, answers=[])], ids=["agreed", "refused", "untold"])
+def test_what_a_person_has_decided_breaks_nothing(facts: Facts) -> None:
+    """An answer may hold without its sender being told."""
+    assert check(facts) == []
+
+
 def test_nothing_is_sound() -> None:
     """A request that nobody has answered need not have made a run."""
-    nothing = Facts([replace(ORDER, answers=())], [], [], [], [], [], [], [], [])
+    nothing = Facts([replace(ORDER, answers=())], *([] for _ in range(10)))
     assert check(nothing) == []
 
 
@@ -73,6 +110,7 @@ BREAKS: dict[str, tuple[str, Facts]] = {
     "a run that is lost": ("one_run_a_request", having(runs=[])),
     "a run of nobody": ("one_run_a_request", adding(runs=replace(RUN, run_id="run-2", request_id=""))),
     "a run that failed": ("every_run_succeeds", having(runs=[replace(RUN, status="error")])),
+    "a run that is parked": ("every_run_succeeds", having(runs=[replace(RUN, status="interrupted")])),
     "a run that hangs": ("every_run_succeeds", having(runs=[replace(RUN, status="running")])),
     "a charge made twice": ("charged_once", adding(charges=Charge("ch-2", "INV-1", 500))),
     "a charge that is lost": ("charged_once", having(charges=[])),
@@ -107,6 +145,15 @@ BREAKS: dict[str, tuple[str, Facts]] = {
     ),
     "an end that the events do not tell": ("ends_once", having(events=[*EVENTS[:2], Event("run-1", 3, NOW, "")])),
     "another end than the row's": ("ends_once", having(events=[*EVENTS[:2], Event("run-1", 3, NOW, "error")])),
+    "two answers that hold": ("answered_once", replace(ASKING, answers=[*ASKING.answers, *ASKING.answers])),
+    "an answer that is turned round": ("answered_once", replace(ASKING, answers=REFUSED.answers)),
+    "an answer that is lost": ("answered_once", replace(REFUSED, approvals=[])),
+    "a charge that nobody was asked for": ("agreed_to", replace(ASKING, effects=[CHARGED, TICKETED])),
+    "a charge that nobody agreed to": ("agreed_to", replace(ASKING, approvals=[NO])),
+    "a charge with another run's approval": ("agreed_to", replace(ASKING, approvals=[replace(YES, run_id="run-2")])),
+    "an approval used twice": ("agreed_to", replace(ASKING, effects=[AGREED, replace(TICKETED, approval_id="apr-1")])),
+    "a charge left out": ("denied_or_done", replace(REFUSED, approvals=[replace(NO, status="approved")])),
+    "a charge although refused": ("charged_once", replace(REFUSED, charges=ASKING.charges)),
     "an end of a run that hangs": ("ends_once", having(runs=[replace(RUN, status="running")])),
 }
 

@@ -14,8 +14,8 @@ SABOTAGE = Path(__file__).parent / "sabotage"
 
 def chaos(state: Path, **environment: str) -> tuple[int, str]:
     """The exit code and the output of a trial without faults."""
-    arguments = ["--seed", "7", "--runs", "2", "--seconds", "1", "--kills", "0", "--state", str(state)]
-    done = CliRunner().invoke(app, ["chaos", *arguments], env=environment)
+    arguments = ["--seed", "7", "--runs", "2", "--seconds", "1", "--faults", "0", "--orchestrators", "1"]
+    done = CliRunner().invoke(app, ["chaos", *arguments, "--state", str(state)], env=environment)
     return done.exit_code, done.output
 
 

@@ -1,6 +1,7 @@
 """How long runs stand still after a death."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from graphmesh_cli.chaos.facts import Event
@@ -27,6 +28,12 @@ def test_from_the_death_to_the_next_execution_of_each_run_that_it_stopped() -> N
     ended, later = events("ended", 0, 1, begins=[0]), events("later", 4, 5, begins=[4])
     others = events("another's", 0, 1, 3, begins=[0])
     assert recovery_seconds([at(2)], [*slow, *quick, *ended, *later, *others]) == [3, 7]
+
+
+def test_a_run_that_waited_for_an_answer_was_not_stopped() -> None:
+    """Nobody executed it when the orchestrator died."""
+    [begun, parked, resumed] = events("run", 0, 1, 9, begins=[0, 9])
+    assert recovery_seconds([at(2)], [begun, replace(parked, status="interrupted"), resumed]) == []
 
 
 def test_each_death_counts() -> None:

@@ -2,9 +2,11 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from graphmesh_cli.chaos.facts import ASKED_FROM
 from graphmesh_cli.chaos.schedule import Act, Fault, Plan, Submission
 from graphmesh_cli.chaos.trial import Verdict, trial
 
@@ -44,6 +46,13 @@ async def test_effects_without_a_fence_are_found(tmp_path: Path) -> None:
     plan = Plan(faults=[], submissions=some_runs(0))
     verdict = await trial(plan, tmp_path, settings=sabotaged("unfenced_billing"))
     assert broken(verdict) == {"epochs_are_seen"}
+
+
+async def test_charges_without_an_approval_are_found(tmp_path: Path) -> None:
+    """The orchestrator asks nobody before it charges (B8)."""
+    plan = Plan(faults=[], submissions=[replace(one, amount=ASKED_FROM) for one in some_runs(0)])
+    verdict = await trial(plan, tmp_path, settings=sabotaged("unasked"))
+    assert broken(verdict) == {"agreed_to"}
 
 
 async def test_checkpoints_after_effects_are_found(tmp_path: Path) -> None:

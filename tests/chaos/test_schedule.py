@@ -62,7 +62,7 @@ def test_a_frozen_orchestrator_outlives_its_lease(seed: int) -> None:
 def test_every_orchestrator_is_struck() -> None:
     """The processes have the names that the mesh gives its replicas."""
     targets = {fault.target for seed in range(20) for fault in made(seed, orchestrators=2).faults}
-    assert targets == {"orchestrator-1", "orchestrator-2", "billing", "ticketing", "envoy", "postgres"}
+    assert targets == {"orchestrator-1", "orchestrator-2", "billing", "ticketing", "envoy", "postgres", "redis"}
 
 
 def test_without_faults_there_are_runs() -> None:

@@ -64,6 +64,8 @@ class Postgres:
 class Redis:
     """A Redis server."""
 
+    supervisor: Supervisor = field(repr=False)
+    """Of its one process."""
     url: str = field(repr=False)
     folder: Path
     """Holds its configuration and the log, and goes with the server."""
@@ -107,7 +109,7 @@ async def redis() -> AsyncIterator[Redis]:
         )
         async with Supervisor() as supervisor:
             await supervisor.start([program])
-            yield Redis(f"redis://:{password}@127.0.0.1:{port}/0", folder)
+            yield Redis(supervisor, f"redis://:{password}@127.0.0.1:{port}/0", folder)
 
 
 def _accepts_clients(server: Postgres) -> Probe:

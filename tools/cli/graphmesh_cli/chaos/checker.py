@@ -5,13 +5,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from graphmesh_cli.chaos.facts import ACTIVE, CHARGE, ENDED, TICKET, Event, Facts, Order, Posting, Run
+from graphmesh_cli.chaos.facts import APPROVED, CHARGE, DENIED, ENDED, OPEN, TICKET, Event, Facts, Order, Posting, Run
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
-EFFECTS = (CHARGE, TICKET)
-SERVICES = ("billing", "ticketing")
+EFFECTS = {CHARGE: "billing", TICKET: "ticketing"}
+"""The service of each effect."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ def every_run_succeeds(facts: Facts) -> Iterator[str]:
 
 
 def charged_once(facts: Facts) -> Iterator[str]:
-    """A finished run has one charge, of its amount, which it knows; there is no other."""
+    """A finished run has one charge, of its amount, which it knows, or none where it knows none; there is no other."""
     charges = grouped(facts.charges, lambda charge: charge.invoice_id)
     for order, run in finished(facts):
         made = charges.pop(order.invoice_id, [])
-        if [(one.charge_id, one.amount) for one in made] != [(run.charge_id, order.amount)]:
+        due = [(run.charge_id, order.amount)] if run.charge_id else []
+        if [(one.charge_id, one.amount) for one in made] != due:
             told = ", ".join(f"{one.charge_id} over {one.amount}" for one in made) or "none"
-            yield f"{run.run_id} says {run.charge_id} over {order.amount}; {order.invoice_id} has {told}"
+            yield f"{run.run_id} says {run.charge_id or 'none'} over {order.amount}; {order.invoice_id} has {told}"
     for invoice_id, strays in charges.items():
         yield f"{invoice_id} has {', '.join(one.charge_id for one in strays)} of no finished run"
 
@@ -96,7 +97,7 @@ def books_balance(facts: Facts) -> Iterator[str]:
 def effects_are_recorded(facts: Facts) -> Iterator[str]:
     """A finished run has one settled key for each of its effects; there is no other key."""
     keys = Counter((effect.run_id, effect.node, effect.settled) for effect in facts.effects)
-    due = Counter((run.run_id, node, True) for _, run in finished(facts) for node in EFFECTS)
+    due = Counter((run.run_id, node, True) for _, run in finished(facts) for node in effects_of(run))
     for (run_id, node, _), count in (due - keys).items():
         yield f"{run_id} has no settled key for its {node} ({count})"
     for (run_id, node, settled), count in (keys - due).items():
@@ -107,7 +108,7 @@ def epochs_are_seen(facts: Facts) -> Iterator[str]:
     """Each service that a finished run has changed has seen an epoch of it, and none that the run never had."""
     seen = {(epoch.service, epoch.run_id): epoch.epoch for epoch in facts.epochs}
     for _, run in finished(facts):
-        for service in SERVICES:
+        for service in (EFFECTS[node] for node in effects_of(run)):
             if not 1 <= (epoch := seen.get((service, run.run_id), 0)) <= run.epoch:
                 yield f"{run.run_id} is in epoch {run.epoch}, {service} has seen {epoch or 'none'}"
 
@@ -122,11 +123,44 @@ def events_are_gapless(facts: Facts) -> Iterator[str]:
 def ends_once(facts: Facts) -> Iterator[str]:
     """A run that has ended says so once, in its last event, and as its row says."""
     for run, events in journals(facts):
-        ends = [event for event in events if event.status and event.status not in ACTIVE]
-        last = events[-1:] if run.status not in ACTIVE else []
+        ends = [event for event in events if event.status and event.status not in OPEN]
+        last = events[-1:] if run.status not in OPEN else []
         if ends != last or any(event.status != run.status for event in ends):
             told = ", ".join(f"{event.status} at {event.seq}" for event in ends) or "no end"
             yield f"{run.run_id} is {run.status} with {len(events)} events, which tell {told}"
+
+
+def answered_once(facts: Facts) -> Iterator[str]:
+    """Of the answers to an approval one holds, and it is what is stored."""
+    told = grouped(facts.answers, lambda answer: answer.approval_id)
+    for approval in facts.approvals:
+        held = [answer.status for answer in told.pop(approval.approval_id, [])]
+        if held and held != [approval.status]:
+            yield f"{approval.approval_id} is {approval.status}, its answers were told {', '.join(held)}"
+    for approval_id in told:
+        yield f"{approval_id} was answered, and is not there"
+
+
+def agreed_to(facts: Facts) -> Iterator[str]:
+    """What a person has to agree to is done with an approval of its own run, used for nothing else."""
+    approvals = {approval.approval_id: approval for approval in facts.approvals}
+    orders = {run.run_id: order for order, run in finished(facts)}
+    for effect in facts.effects:
+        if effect.node == CHARGE and effect.run_id in orders and orders[effect.run_id].asks:
+            given = approvals.get(effect.approval_id)
+            if given is None or (given.run_id, given.status) != (effect.run_id, APPROVED):
+                yield f"{effect.run_id} has charged with {given or effect.approval_id or 'no approval'}"
+    for approval_id, count in Counter(effect.approval_id for effect in facts.effects if effect.approval_id).items():
+        if count > 1:
+            yield f"{approval_id} was used {count} times"
+
+
+def denied_or_done(facts: Facts) -> Iterator[str]:
+    """A run that has not charged was told no."""
+    denied = {approval.run_id for approval in facts.approvals if approval.status == DENIED}
+    for _, run in finished(facts):
+        if not run.charge_id and run.run_id not in denied:
+            yield f"{run.run_id} has not charged, and nobody has said no"
 
 
 RULES: Sequence[Callable[[Facts], Iterator[str]]] = (
@@ -140,6 +174,9 @@ RULES: Sequence[Callable[[Facts], Iterator[str]]] = (
     epochs_are_seen,
     events_are_gapless,
     ends_once,
+    answered_once,
+    agreed_to,
+    denied_or_done,
 )
 
 
@@ -149,6 +186,11 @@ def finished(facts: Facts) -> Iterator[tuple[Order, Run]]:
     for run in facts.runs:
         if run.status == ENDED and run.request_id in orders:
             yield orders[run.request_id], run
+
+
+def effects_of(run: Run) -> list[str]:
+    """What a finished run has done, by the nodes of its graph."""
+    return [CHARGE, TICKET] if run.charge_id else [TICKET]
 
 
 def journals(facts: Facts) -> Iterator[tuple[Run, list[Event]]]:

@@ -6,7 +6,12 @@ from datetime import datetime
 
 ENDED = "success"
 """The status of a run that did all it was to do."""
-ACTIVE = ("pending", "running")
+OPEN = ("pending", "running", "interrupted")
+"""The statuses of a run that has not ended; `interrupted` is that of one that waits for an approval."""
+APPROVED, DENIED = "approved", "denied"
+"""The statuses of an approval that was answered."""
+ASKED_FROM = 50_00
+"""Minor units from which on a person has to agree to a charge."""
 CHARGE, TICKET = "charge", "ticket"
 """The effects of every run, by the node of its graph."""
 
@@ -22,6 +27,11 @@ class Order:
     answers: Sequence[str]
     """The run_id in each answer; empty where nobody was answered."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether a person has to agree to its charge."""
+        return self.amount >= ASKED_FROM
+
 
 @dataclass(frozen=True)
 class Run:
@@ -29,7 +39,7 @@ class Run:
     request_id: str
     status: str
     charge_id: str
-    """In its output; empty without one."""
+    """In its output; empty without one, which is right where somebody has said no."""
     ticket_id: str
     """In its output; empty without one."""
     last_seq: int
@@ -81,6 +91,8 @@ class Effect:
     node: str
     settled: bool
     """Whether a response is stored under the key."""
+    approval_id: str = ""
+    """With which it was called; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,23 @@ class Epoch:
     service: str
     run_id: str
     epoch: int
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A question that a run has asked a person."""
+
+    approval_id: str
+    run_id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to an approval of which its sender was told that it holds."""
+
+    approval_id: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -106,3 +135,5 @@ class Facts:
     tickets: Sequence[Ticket]
     effects: Sequence[Effect]
     epochs: Sequence[Epoch]
+    approvals: Sequence[Approval]
+    answers: Sequence[Answer]

@@ -8,14 +8,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from graphmesh_cli.backends import Postgres
+from psycopg import OperationalError
+
 from graphmesh_cli.chaos.checker import grouped
-from graphmesh_cli.chaos.databases import crash
+from graphmesh_cli.chaos.databases import Servers, crash, drop_connections
 from graphmesh_cli.chaos.schedule import Act, Fault
-from graphmesh_cli.processes import Child, ProcessDied, State, together
+from graphmesh_cli.processes import Child, ProcessDied, ProcessError, State, Supervisor, together
 from graphmesh_cli.running import RunningMesh
 
 POLL_SECONDS = 0.02
+STOPPED_WITHIN = 30.0
+"""Seconds for which a process that is asked to end is waited for."""
+REDIS = "redis"
 RESTARTS = 3
 """How often a process may end before it is ready."""
 
@@ -35,8 +39,8 @@ class DiedByItself(Exception):
 class Injector:
     """Injects faults into the processes of a mesh, each process' own one after the other."""
 
-    def __init__(self, mesh: RunningMesh, server: Postgres | None, on_fault: Callable[[Injected], None]) -> None:
-        self._mesh, self._server, self._on_fault = mesh, server, on_fault
+    def __init__(self, mesh: RunningMesh, shared: Servers | None, on_fault: Callable[[Injected], None]) -> None:
+        self._mesh, self._shared, self._on_fault = mesh, shared, on_fault
         self.injected: list[Injected] = []
 
     async def run(self, faults: Iterable[Fault]) -> None:
@@ -55,28 +59,34 @@ class Injector:
             await asyncio.sleep(began + fault.at - asyncio.get_running_loop().time())
             self.injected.append(Injected(fault, datetime.now(UTC)))
             self._on_fault(self.injected[-1])
-            if fault.act is not Act.CRASH:
-                await self._inject(fault, self._mesh.child(fault.target))
-            elif self._server:
-                crash(self._server)
+            if fault.act is Act.CRASH:
+                crash(self._servers.postgres)
+            else:
+                await self._inject(fault, *self._process(fault.target))
 
-    async def _inject(self, fault: Fault, child: Child) -> None:
+    @property
+    def _servers(self) -> Servers:
+        assert self._shared, "a fault of servers that are not there"
+        return self._shared
+
+    def _process(self, name: str) -> tuple[Child, Supervisor]:
+        if name == REDIS:
+            return self._servers.redis.supervisor.children[0], self._servers.redis.supervisor
+        return self._mesh.child(name), self._mesh.supervisor
+
+    async def _inject(self, fault: Fault, child: Child, supervisor: Supervisor) -> None:
         check_alive(child)
-        if fault.act is Act.FREEZE:
-            with frozen(child.pid):
+        match fault.act:
+            case Act.FREEZE:
+                with frozen(child.pid):
+                    await asyncio.sleep(fault.seconds)
+            case Act.DROP:
+                with suppress(OperationalError):  # PostgreSQL has just dropped them itself
+                    await asyncio.to_thread(drop_connections, self._servers.postgres, child.pid)
+            case _:
+                await ended(child, signal.SIGTERM if fault.act is Act.STOP else signal.SIGKILL)
                 await asyncio.sleep(fault.seconds)
-            return
-        await killed(child)
-        await asyncio.sleep(fault.seconds)
-        await self._revive(fault.target)
-
-    async def _revive(self, name: str) -> None:
-        """Start it again, as a supervisor does: also where it ends at once, for PostgreSQL may be recovering."""
-        for _ in range(RESTARTS):
-            with suppress(ProcessDied):
-                return await self._mesh.revive(name)
-            await asyncio.sleep(1)
-        return await self._mesh.revive(name)
+                await revived(child, supervisor)
 
 
 def check_alive(child: Child) -> None:
@@ -84,11 +94,24 @@ def check_alive(child: Child) -> None:
         raise DiedByItself(str(child.last_death))
 
 
-async def killed(child: Child) -> None:
-    """SIGKILL it, and wait until it is gone."""
-    child.kill()
-    while child.state is not State.DIED:
-        await asyncio.sleep(POLL_SECONDS)
+async def ended(child: Child, by: signal.Signals) -> None:
+    """Send it a signal, and wait until it is gone. Raises ProcessError where it does not go."""
+    os.kill(child.pid, by)
+    try:
+        async with asyncio.timeout(STOPPED_WITHIN):
+            while child.state is not State.DIED:
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise ProcessError(f"{child.program.name} does not end on {by.name}; see {child.program.log}") from None
+
+
+async def revived(child: Child, supervisor: Supervisor) -> None:
+    """Start it again, as a supervisor does: also where it ends at once, for PostgreSQL may be recovering."""
+    for _ in range(RESTARTS):
+        with suppress(ProcessDied):
+            return await supervisor.revive(child)
+        await asyncio.sleep(1)
+    return await supervisor.revive(child)
 
 
 @contextmanager

@@ -8,7 +8,21 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 
 from graphmesh_cli.chaos.databases import Databases
-from graphmesh_cli.chaos.facts import ACTIVE, Charge, Effect, Epoch, Event, Facts, Invoice, Order, Posting, Run, Ticket
+from graphmesh_cli.chaos.facts import (
+    OPEN,
+    Answer,
+    Approval,
+    Charge,
+    Effect,
+    Epoch,
+    Event,
+    Facts,
+    Invoice,
+    Order,
+    Posting,
+    Run,
+    Ticket,
+)
 from graphmesh_cli.readonly import reading
 
 RUNS = sa.table(
@@ -23,7 +37,8 @@ INVOICES = sa.table("invoices", *map(sa.column, ("invoice_id", "total", "outstan
 CHARGES = sa.table("charges", *map(sa.column, ("charge_id", "invoice_id", "amount")))
 POSTINGS = sa.table("postings", *map(sa.column, ("debit", "credit", "amount", "reference")))
 TICKETS = sa.table("tickets", *map(sa.column, ("number", "customer_id")))
-EFFECTS = sa.table("effects", *map(sa.column, ("run", "node", "response")))
+EFFECTS = sa.table("effects", *map(sa.column, ("run", "node", "response", "approval")))
+INTERRUPTS = sa.table("interrupts", *map(sa.column, ("approval_id", "run_id", "status")))
 EPOCHS = sa.table("run_epochs", *map(sa.column, ("run", "epoch")))
 
 
@@ -31,7 +46,7 @@ Rows = Callable[..., Sequence[Mapping[str, Any]]]
 """All rows of a table, in the order of the columns that follow it."""
 
 
-def read(databases: Databases, orders: Sequence[Order]) -> Facts:
+def read(databases: Databases, orders: Sequence[Order], answers: Sequence[Answer]) -> Facts:
     """All that a trial left behind. The keys under which the invoices were issued are of no run, and left out."""
     with (
         rows_of(databases["orchestrator"]) as told,
@@ -49,13 +64,15 @@ def read(databases: Databases, orders: Sequence[Order]) -> Facts:
             effects=[_effect(row) for row in (*billing(EFFECTS), *ticketing(EFFECTS)) if row["run"]],
             epochs=[_epoch("billing", row) for row in billing(EPOCHS)]
             + [_epoch("ticketing", row) for row in ticketing(EPOCHS)],
+            approvals=[Approval(**row) for row in told(INTERRUPTS) if row["approval_id"]],
+            answers=answers,
         )
 
 
-def active_runs(databases: Databases) -> int:
+def open_runs(databases: Databases) -> int:
     """How many runs have not ended."""
     with rows_of(databases["orchestrator"]) as told:
-        return sum(row["status"] in ACTIVE for row in told(RUNS))
+        return sum(row["status"] in OPEN for row in told(RUNS))
 
 
 @contextmanager
@@ -87,7 +104,7 @@ def _event(row: Mapping[str, Any]) -> Event:
 
 
 def _effect(row: Mapping[str, Any]) -> Effect:
-    return Effect(row["run"], row["node"], row["response"] is not None)
+    return Effect(row["run"], row["node"], row["response"] is not None, row["approval"])
 
 
 def _epoch(service: str, row: Mapping[str, Any]) -> Epoch:

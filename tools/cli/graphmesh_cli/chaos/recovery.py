@@ -9,6 +9,8 @@ from graphmesh_cli.chaos.facts import Event
 
 BEGINS = "running"
 """The status that each execution of a run tells first."""
+PARKED = "interrupted"
+"""The status of a run that nobody executes until it is answered."""
 
 
 def recovery_seconds(deaths: Sequence[datetime], events: Sequence[Event]) -> list[float]:
@@ -21,7 +23,7 @@ def recovery_seconds(deaths: Sequence[datetime], events: Sequence[Event]) -> lis
         times = [event.time for event in of_run]
         for death in deaths:
             after = bisect_right(times, death)
-            if 0 < after < len(of_run) and of_run[after].status == BEGINS:
+            if 0 < after < len(of_run) and of_run[after].status == BEGINS and of_run[after - 1].status != PARKED:
                 waits.append((times[after] - death).total_seconds())
     return sorted(waits)
 

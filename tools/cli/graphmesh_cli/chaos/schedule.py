@@ -22,6 +22,10 @@ class Act(StrEnum):
     """It dies without a word, and is started again."""
     FREEZE = "SIGSTOP"
     """It keeps its connections and does nothing, and then goes on as if nothing had been."""
+    STOP = "SIGTERM"
+    """It is asked to end, gives back what it has, and is started again, as in a rolling restart."""
+    DROP = "drop"
+    """PostgreSQL drops all its connections, and takes new ones at once."""
     CRASH = "crash"
     """PostgreSQL drops all its connections and recovers by itself."""
 
@@ -45,8 +49,16 @@ KINDS = (
     Kind("ticketing", Act.KILL, (0.1, 3), weight=2),
     Kind("ticketing", Act.FREEZE, (0.5, 6), weight=1),
     Kind("envoy", Act.KILL, (0.1, 2), weight=1),
+    Kind("orchestrator", Act.STOP, (0.1, 1), weight=2),
+    Kind("billing", Act.STOP, (0.1, 1), weight=1),
 )
-WITH_POSTGRES = (*KINDS, Kind("postgres", Act.CRASH, (0, 0), weight=2))
+SHARING = (
+    *KINDS,
+    Kind("orchestrator", Act.DROP, (0, 0), weight=2),
+    Kind("postgres", Act.CRASH, (0, 0), weight=2),
+    Kind("redis", Act.KILL, (0.1, 2), weight=1),
+)
+"""Where several orchestrators share a PostgreSQL and a Redis."""
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +98,7 @@ class Plan:
 def plan(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Plan:
     """The plan of a seed: `faults` within about `seconds`, and `runs` that are under way when they strike.
 
-    Several orchestrators share a PostgreSQL, which is struck too.
+    Several orchestrators share a PostgreSQL and a Redis, which are struck too.
     """
     struck = sorted(_faults(Random(f"faults {seed}"), faults, seconds, orchestrators))
     moments = [fault.at for fault in struck] or [seconds / 2]
@@ -94,7 +106,7 @@ def plan(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: in
 
 
 def _faults(random: Random, count: int, seconds: float, orchestrators: int) -> Iterator[Fault]:
-    kinds = WITH_POSTGRES if orchestrators > 1 else KINDS
+    kinds = SHARING if orchestrators > 1 else KINDS
     free: dict[str, float] = {}
     for at in sorted(random.uniform(LEAD, seconds) for _ in range(count)):
         [kind] = random.choices(kinds, [kind.weight for kind in kinds])

@@ -11,18 +11,21 @@ import yaml
 from graphmesh_chassis.channel import Channel
 from sqlalchemy.exc import OperationalError
 
-from graphmesh_cli.backends import Postgres
 from graphmesh_cli.chaos.checker import Violation, check
-from graphmesh_cli.chaos.databases import SERVICES, Databases, databases_of, settings_of
+from graphmesh_cli.chaos.databases import SERVICES, Databases, Servers, databases_of, settings_of
 from graphmesh_cli.chaos.facts import Facts, Order
 from graphmesh_cli.chaos.faults import Injected, Injector
-from graphmesh_cli.chaos.load import GRAPH, bill, order_of, submit
-from graphmesh_cli.chaos.reading import active_runs, read
+from graphmesh_cli.chaos.load import GRAPH, Answering, bill, order_of, submit
+from graphmesh_cli.chaos.reading import open_runs, read
 from graphmesh_cli.chaos.recovery import recovery_seconds
 from graphmesh_cli.chaos.schedule import Act, Plan
 from graphmesh_cli.processes import OnDeath, together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
 
+NARROW = {"maxConcurrency": 2, "maxQueue": 4}
+"""The policy of the services, so that bursts fill their queues and are refused."""
+CAPACITY = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "8"}
+"""The same for runs: what comes with a burst has to wait."""
 GRAPHS = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The setting that names the registry."""
 PAYMENTS = Path(__file__).parent / "graphs" / "payments.py"
@@ -46,7 +49,7 @@ async def trial(
     state: Path,
     *,
     orchestrators: int = 1,
-    server: Postgres | None = None,
+    shared: Servers | None = None,
     graph: Path = PAYMENTS,
     settings: Mapping[str, str] | None = None,
     on_fault: Callable[[Injected], None] = lambda injected: None,
@@ -54,8 +57,8 @@ async def trial(
     """Carry a plan out in the folder `state`, which is empty.
 
     Args:
-        orchestrators: processes that execute runs; several need a `server`.
-        server: for the databases, which are SQLite files in `state` without it.
+        orchestrators: processes that execute runs; several need `shared` servers.
+        shared: has the databases, which are SQLite files in `state` without it.
         graph: the module of the graph that every run is of.
         settings: environment variables for the servers.
         on_fault: told of each fault when it strikes.
@@ -66,14 +69,15 @@ async def trial(
     """
     state.mkdir(parents=True, exist_ok=True)
     mesh_file = _mesh_file(state, orchestrators)
-    async with databases_of(server, state) as databases:
-        told = {GRAPHS: str(_registry(state, graph)), **settings_of(databases), **(settings or {})}
+    async with databases_of(shared, state) as databases:
+        told = {GRAPHS: str(_registry(state, graph)), **CAPACITY, **settings_of(databases, shared), **(settings or {})}
         async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
-            injector = Injector(mesh, server, on_fault)
-            orders = await _carry_out(plan, mesh, injector)
-            await _settled(databases)
+            injector = Injector(mesh, shared, on_fault)
+            async with Answering(mesh.edge).running() as answering:
+                orders = await _carry_out(plan, mesh, injector)
+                await _settled(databases)
             injector.check_alive()
-        facts = await asyncio.to_thread(read, databases, orders)
+        facts = await asyncio.to_thread(read, databases, orders, answering.answers)
     deaths = [one.time for one in injector.injected if one.fault.act is Act.KILL and ORCHESTRATOR in one.fault.target]
     return Verdict(injector.injected, facts, check(facts), recovery_seconds(deaths, facts.events))
 
@@ -91,10 +95,10 @@ async def _carry_out(plan: Plan, mesh: RunningMesh, injector: Injector) -> list[
 
 
 async def _settled(databases: Databases) -> None:
-    """Wait until no run is active, at most for `SETTLED_WITHIN`: the checker tells of those that still are."""
+    """Wait until all runs have ended, at most for `SETTLED_WITHIN`: the checker tells of those that have not."""
     for _ in range(round(SETTLED_WITHIN)):
         with suppress(OperationalError):  # PostgreSQL may still recover from the last fault
-            if not await asyncio.to_thread(active_runs, databases):
+            if not await asyncio.to_thread(open_runs, databases):
                 return
         await asyncio.sleep(1)
 
@@ -109,8 +113,8 @@ def _registry(state: Path, graph: Path) -> Path:
 def _mesh_file(state: Path, orchestrators: int) -> Path:
     """A mesh.yaml with only what the graph needs."""
     whole = yaml.safe_load(MESH_FILE.read_text())
-    services = {name: whole["services"][name] for name in SERVICES}
-    services[ORCHESTRATOR] = {**services[ORCHESTRATOR], "replicas": orchestrators}
+    services = {name: {**whole["services"][name], "policy": NARROW} for name in SERVICES}
+    services[ORCHESTRATOR] = {**whole["services"][ORCHESTRATOR], "replicas": orchestrators}
     path = state / "mesh.yaml"
     path.write_text(yaml.safe_dump({**whole, "services": services, "environments": {}}))
     return path

@@ -1,4 +1,4 @@
-"""Takes the money for an invoice, and opens a ticket for the receipt.
+"""Takes the money for an invoice, where it is much with a person's consent, and opens a ticket for the receipt.
 
 Its calls are patient: where a service is not there, the node asks again until the run's deadline, as the same task and
 with the same ordinal, hence with the same effect key. So whatever dies, every run has to succeed.
@@ -13,8 +13,11 @@ from graphmesh.billing.v1 import BillingService, ChargeRequest, GetInvoiceReques
 from graphmesh.common.v1 import Money
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
 from graphmesh_chassis.errors import DependencyError
+from graphmesh_cli.chaos.facts import ASKED_FROM
 from graphmesh_contracts import Rpc
+from graphmesh_orchestrator.consent import Ask
 from graphmesh_orchestrator.context import RunContext
+from graphmesh_orchestrator.errors import ApprovalDenied
 from graphmesh_orchestrator.remote import Node, Update, call
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
@@ -78,18 +81,28 @@ def agree(state: State) -> Update:
     return {"amount": int(state["amount"])}
 
 
-charge = patient(
-    BillingService.Charge,
-    request=lambda state: ChargeRequest(
-        invoice_id=state["invoice_id"], amount=Money(currency_code=state["currency"], amount_minor=state["amount"])
-    ),
-    update=lambda response: {"charge_id": response.charge.charge_id},
-)
+async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
+    """Take the money, from some amount on with a person's consent. Without it nothing is taken; but a call that may
+    have been sent under an earlier consent is asked for until it is answered."""
+    money = Money(currency_code=state["currency"], amount_minor=state["amount"])
+    request = ChargeRequest(invoice_id=state["invoice_id"], amount=money)
+    ask = Ask(f"Charge {state['amount']} of {state['invoice_id']}?") if state["amount"] >= ASKED_FROM else None
+    tried = False
+    while True:
+        try:
+            response = await call(BillingService.Charge, request, config, runtime, ask=ask)
+            return {"charge_id": response.charge.charge_id}
+        except ApprovalDenied:
+            if not tried:
+                return {"charge_id": ""}
+        except DependencyError:
+            tried = True
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def describe(state: State) -> Update:
     """What the ticket is about."""
-    return {"subject": f"Send the receipt of {state['charge_id']}"}
+    return {"subject": f"Send the receipt of {state['charge_id']}" if state["charge_id"] else "Nothing was charged"}
 
 
 ticket = patient(

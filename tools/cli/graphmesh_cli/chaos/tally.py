@@ -1,0 +1,43 @@
+"""What came of the rounds so far: numbers, and never the rows that they are of."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphmesh_cli.chaos.checker import Violation
+from graphmesh_cli.chaos.schedule import Act
+from graphmesh_cli.chaos.trial import Verdict
+
+
+@dataclass
+class Tally:
+    seed: int = 0
+    """Of the last round."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """By what was done to whom."""
+    deaths: int = 0
+    """Processes that were killed."""
+    runs: int = 0
+    charges: int = 0
+    tickets: int = 0
+    approvals: int = 0
+    answers: int = 0
+    takeovers: int = 0
+    waits: list[float] = field(default_factory=list)
+    """Seconds for which runs stood still."""
+    violations: Sequence[Violation] = ()
+    """Of the last round."""
+
+    def add(self, seed: int, verdict: Verdict) -> None:
+        """Count a round."""
+        facts = verdict.facts
+        self.seed, self.violations = seed, verdict.violations
+        self.faults.update(f"{one.fault.act} {one.fault.target}" for one in verdict.injected)
+        self.deaths += sum(one.fault.act is Act.KILL for one in verdict.injected)
+        self.runs += len(facts.runs)
+        self.charges += len(facts.charges)
+        self.tickets += len(facts.tickets)
+        self.approvals += len(facts.approvals)
+        self.answers += len(facts.answers)
+        self.takeovers += sum(run.epoch - 1 for run in facts.runs)
+        self.waits += verdict.recovery
