@@ -13,9 +13,9 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies."""
+    """The value below which this share of them lies; infinite where there are none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("inf")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from graphmesh_cli.bench.runs.goals import Results
-from graphmesh_cli.bench.runs.kinds import RunFailed
 from graphmesh_cli.bench.runs.memory import memory
 from graphmesh_cli.bench.runs.report import Report
 from graphmesh_cli.bench.runs.rig import OURS, rig
@@ -22,7 +21,7 @@ def main(plan: Plan, json: Path | None) -> None:
     try:
         with console.status("Starting") as status:
             report = asyncio.run(measured(plan, status.update))
-    except (ProcessError, RunFailed) as failure:
+    except ProcessError as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
     report.show(console)

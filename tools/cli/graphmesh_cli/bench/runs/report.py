@@ -59,7 +59,9 @@ class Report:
             table.add_column(column, justify="right")
         for name, callers in self.cells:
             numbers = [self.results.median(measure, name, callers) for measure in COLUMNS.values()]
-            table.add_row(f"{callers:,}", name, *(f"{number:,.{0 if number >= 100 else 2}f}" for number in numbers))
+            table.add_row(
+                f"{callers:,}", name, *(f"{number:,.{0 if number >= 100 or not number else 2}f}" for number in numbers)
+            )
         return table
 
     def _ratios(self) -> Table:
@@ -96,5 +98,6 @@ COLUMNS: dict[str, Callable[[Sample], float]] = {
     "CPU ms a run": cpu,
     "writes a run": lambda sample: sample.writes,
     "WAL KB a run": lambda sample: sample.wal / 1024,
+    "failed": lambda sample: sample.failed,
 }
 """CPU is that of everything but the client, and of an in-process run with it; writes are write transactions."""

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from graphmesh_cli.bench.runs.kinds import Kind, Name
+from graphmesh_chassis.errors import GraphmeshError
+
+from graphmesh_cli.bench.runs.kinds import Kind, Name, RunFailed
 from graphmesh_cli.bench.runs.meter import Cost, Meter
 from graphmesh_cli.processes import together
 
@@ -46,6 +48,8 @@ class Sample:
     seconds: float
     waits: Sequence[float]
     """Seconds that the caller waited for each run."""
+    failed: int
+    """Runs that ended in another way, or whose caller was sent away: at most the callers."""
     cost: Cost
 
     @property
@@ -56,17 +60,17 @@ class Sample:
     @property
     def cpu(self) -> float:
         """Milliseconds a run."""
-        return self.cost.cpu / self.runs * 1000
+        return self.cost.cpu / max(1, self.runs) * 1000
 
     @property
     def writes(self) -> float:
         """Write transactions a run."""
-        return self.cost.writes / self.runs
+        return self.cost.writes / max(1, self.runs)
 
     @property
     def wal(self) -> float:
         """Bytes a run."""
-        return self.cost.wal / self.runs
+        return self.cost.wal / max(1, self.runs)
 
 
 async def warm_up(kinds: Sequence[Kind], seconds: float) -> None:
@@ -86,20 +90,22 @@ async def rounds(kinds: Sequence[Kind], plan: Plan, meter: Meter, on_round: Call
 
 async def _sample(kind: Kind, callers: int, seconds: float, meter: Meter) -> Sample:
     before, began = await meter.read(kind.processes), time.perf_counter()
-    waits = await _called(kind, callers, seconds)
+    waits, failed = await _called(kind, callers, seconds)
     took = time.perf_counter() - began
-    return Sample(kind.name, callers, len(waits), took, waits, await meter.read(kind.processes) - before)
+    return Sample(kind.name, callers, len(waits), took, waits, failed, await meter.read(kind.processes) - before)
 
 
-async def _called(kind: Kind, callers: int, seconds: float) -> list[float]:
-    """What so many callers waited for each run, one run after the other, until the time is over."""
-    end, waits = time.perf_counter() + seconds, list[float]()
+async def _called(kind: Kind, callers: int, seconds: float) -> tuple[list[float], int]:
+    """What so many callers waited for each run, until the time is over, and how many of them gave up before."""
+    end, waits, failures = time.perf_counter() + seconds, list[float](), list[Exception]()
 
     async def caller() -> None:
-        while True:
+        try:
             waits.extend(await kind.turn())
-            if time.perf_counter() >= end:
-                return
+            while time.perf_counter() < end:
+                waits.extend(await kind.turn())
+        except (GraphmeshError, RunFailed) as failure:
+            failures.append(failure)
 
     await together(caller() for _ in range(callers))
-    return waits
+    return waits, len(failures)
