@@ -34,6 +34,9 @@ COMMANDS = {
     "audit": Entry("graphmesh_cli.audit:audit", "Show every effect: who caused it, why, and how it ended."),
     "prune": Entry("graphmesh_cli.prune:prune", "Take away what nobody has used for long: history, or threads."),
     "import": Entry("graphmesh_cli.bulk:import_rows", "Call an RPC once for each row of a file or a query."),
+    "import-threads": Entry(
+        "graphmesh_cli.threads_import:import_threads_command", "Take over the threads of LangGraph's own savers."
+    ),
     "ingest": Entry("graphmesh_cli.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
     "new-service": Entry("graphmesh_cli.new_service.command:new_service", "Make a complete tool service of your own."),
     "render": Entry("graphmesh_cli.envoy.command:commands", "Write what is made from mesh.yaml and the protos."),
