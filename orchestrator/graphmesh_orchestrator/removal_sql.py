@@ -73,8 +73,13 @@ class SqlRemoval:
             return len(found)
 
     async def forget_runs(self, ended_before: datetime) -> int:
-        """Delete some of the runs, of all tenants, that ended before, with their events. Returns how many."""
-        old = sa.select(runs.c.run_id).where(runs.c.ended < sa.literal(ended_before, UtcDateTime))
+        """Delete some of the runs, of all tenants, that ended before, with their events. Returns how many.
+
+        A run whose end is still to be delivered somewhere stays until it is, or is given up.
+        """
+        awaited = sa.exists().where(deliveries.c.run_id == runs.c.run_id, deliveries.c.status == "pending")
+        since = sa.literal(ended_before, UtcDateTime)
+        old = sa.select(runs.c.run_id).where(runs.c.ended < since, sa.not_(awaited))
         locked = old.order_by(runs.c.ended).limit(RUNS_AT_ONCE).with_for_update(skip_locked=True)
         async with self._database.transaction() as connection:
             ids = list((await connection.execute(locked)).scalars())

@@ -1,6 +1,6 @@
 """The states of threads: read, listed, written as if by a node (B7)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,9 @@ from graphmesh_orchestrator.threads_sql import is_thread, lock_free
 
 log = structlog.get_logger("graphmesh.threads")
 
+AT_ONCE = 16
+"""States that a listing reads at a time: each may have megabytes."""
+
 
 class ThreadStates:
     """The states of the threads of all tenants."""
@@ -48,14 +51,12 @@ class ThreadStates:
         state = await self._read(thread, checkpoint_id)
         return _state(state) if state is not None else State()
 
-    async def history(self, thread: Thread, before: str, limit: int) -> list[State]:
-        """The states before the checkpoint `before`, or all, the newest first. Raises GraphNotFound."""
-        if not thread.graph:
-            return []
-        graph = self._graphs.get(thread.graph).compiled
-        start = _config(thread, before) if before else None
-        found = graph.aget_state_history(_config(thread), before=start, limit=limit)
-        return [_state(snapshot) async for snapshot in found]
+    async def history(self, thread: Thread, before: str = "") -> AsyncIterator[State]:
+        """The states, or those before the checkpoint `before`, the newest first. Raises GraphNotFound."""
+        while found := await self._before(thread, before):
+            for snapshot in found:
+                yield _state(snapshot)
+            before = _id_of(found[-1])
 
     async def update(self, thread: Thread, values: Mapping[str, Any], as_node: str, checkpoint_id: str) -> State:
         """Write a checkpoint after the newest one, or after `checkpoint_id`, as if `as_node` had made the update.
@@ -76,9 +77,7 @@ class ThreadStates:
         before = await self._read(thread, checkpoint_id)
         _check(graph, values, as_node or ("" if before else START))
         draft = Draft(self._database)
-        written = await _drafted(
-            graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft)
-        )
+        written = await _drafted(graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft))
         async with self._database.transaction() as connection:
             await lock_free(connection, thread.tenant, thread.thread_id)
             if not checkpoint_id:
@@ -87,6 +86,13 @@ class ThreadStates:
             used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
             await connection.execute(used.values(used=datetime.now(UTC)))
         return await self.get(thread, written["configurable"]["checkpoint_id"])
+
+    async def _before(self, thread: Thread, checkpoint_id: str) -> list[StateSnapshot]:
+        if not thread.graph:
+            return []
+        start = _config(thread, checkpoint_id) if checkpoint_id else None
+        compiled = self._graphs.get(thread.graph).compiled
+        return [found async for found in compiled.aget_state_history(_config(thread), before=start, limit=AT_ONCE)]
 
     async def _read(self, thread: Thread, checkpoint_id: str) -> StateSnapshot | None:
         """LangGraph's state; None where the thread has none. Raises as `get`."""

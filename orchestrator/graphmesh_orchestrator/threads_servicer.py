@@ -16,6 +16,8 @@ from graphmesh_orchestrator.thread_states import ThreadStates
 from graphmesh_orchestrator.threads import Thread
 from graphmesh_orchestrator.threads_sql import SqlThreads
 
+PAGE_BYTES = 2 * 1024 * 1024
+"""Of states in one page, unless it has only one: gRPC's clients take messages of 4 MiB."""
 PART = 256 * 1024
 """Bytes of an artifact in one message."""
 
@@ -59,14 +61,17 @@ class ThreadServicer(pb.ThreadServiceServicer):
         return pb.GetThreadStateResponse(state=convert.state_message(state))
 
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
-        size = page_size(request.page_size)
+        size, room = page_size(request.page_size), PAGE_BYTES
         _, before = decode_position(request.page_token, str, str) or ("", "")
-        found = await self._states.history(await self._get(request.thread_id), before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListThreadStatesResponse(
-            states=[convert.state_message(state) for state in page],
-            next_page_token=encode_token(request.thread_id, page[-1].checkpoint_id) if more else "",
-        )
+        page = pb.ListThreadStatesResponse()
+        async for state in self._states.history(await self._get(request.thread_id), before):
+            message = convert.state_message(state)
+            room -= message.ByteSize()
+            if page.states and (len(page.states) == size or room < 0):
+                page.next_page_token = encode_token(request.thread_id, page.states[-1].checkpoint_id)
+                break
+            page.states.append(message)
+        return page
 
     async def UpdateThreadState(
         self, request: pb.UpdateThreadStateRequest, context: Any

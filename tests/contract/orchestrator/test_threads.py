@@ -13,6 +13,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, InvalidRequest, NotFound
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.deliveries_sql import deliveries
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
 from graphmesh_orchestrator.graphs import Graph, Registry
 from graphmesh_orchestrator.interrupts_sql import interrupts
@@ -34,7 +35,7 @@ from tests.contract.checkpoints import kit
 
 LETTERS = ["a", "b", "c", "d", "e"]
 DAY = timedelta(days=1)
-ALL = (threads, runs, events, interrupts, checkpoints, task_writes, artifacts)
+ALL = (threads, runs, events, interrupts, deliveries, checkpoints, task_writes, artifacts)
 
 
 def registered(name: str, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Graph:
@@ -93,6 +94,10 @@ class Threads:
         """As LangGraph says it."""
         return [found async for found in self.graphs.get(graph).compiled.aget_state_history(at(thread_id))]
 
+    async def listed(self, thread: Thread) -> list[State]:
+        """Its history."""
+        return [state async for state in self.states.history(thread)]
+
     async def log(self, thread_id: str = "th", checkpoint_id: str = "") -> Any:
         state = await self.states.get(await self.stored.get("acme", thread_id), checkpoint_id)
         return state.values.get("log")
@@ -120,6 +125,13 @@ class Threads:
             await connection.execute(sa.insert(events).values(event))
         return made
 
+    async def announced(self, run: Run) -> None:
+        """The run's end is to be delivered somewhere."""
+        row = {"delivery_id": f"del_{run.run_id}", "tenant": "acme", "run_id": run.run_id, "url": "", "host": ""}
+        stands = {"created": run.created, "next_attempt": 0, "status": "pending", "attempts": 0, "last_error": ""}
+        async with self.database.transaction() as connection:
+            await connection.execute(sa.insert(deliveries).values(**row, **stands))
+
     async def used(self, thread_id: str, ago: timedelta) -> None:
         async with self.database.transaction() as connection:
             used = sa.update(threads).where(threads.c.thread_id == thread_id)
@@ -143,7 +155,7 @@ async def test_a_thread_is_made_once(here: Threads) -> None:
     assert (made.graph, made.labels, made.status) == ("chain", {"team": "ink"}, ThreadStatus.IDLE)
     assert made.expires == made.updated + timedelta(hours=1)
     assert await here.states.get(made) == State()
-    assert await here.states.history(made, "", 10) == []
+    assert await here.listed(made) == []
     with pytest.raises(AlreadyExists):
         await here.stored.create("acme", "th", "", {}, 0)
     await here.stored.create("other", "th", "", {}, 0)
@@ -192,16 +204,13 @@ async def test_the_history_is_langgraphs_own(here: Threads) -> None:
     """Every state with its values, what comes next, parent and metadata, in LangGraph's order, also page by page."""
     thread = await here.made()
     expected = await here.history()
-    found = await here.states.history(thread, "", 100)
+    found = await here.listed(thread)
     assert [state.checkpoint_id for state in found] == [one.config["configurable"]["checkpoint_id"] for one in expected]
     assert [state.values for state in found] == [one.values for one in expected]
     assert [state.next for state in found] == [one.next for one in expected]
     assert [state.metadata for state in found] == [one.metadata for one in expected]
     assert [state.parent_id for state in found] == [*[state.checkpoint_id for state in found[1:]], ""]
-    paged: list[State] = []
-    while page := await here.states.history(thread, paged[-1].checkpoint_id if paged else "", 2):
-        paged += page
-    assert paged == found
+    assert [state async for state in here.states.history(thread, found[2].checkpoint_id)] == found[3:]
     assert [await here.states.get(thread, state.checkpoint_id) for state in found] == found
 
 
@@ -219,7 +228,7 @@ async def test_a_state_says_what_is_asked(here: Threads) -> None:
 async def test_what_is_not_there_is_told(here: Threads) -> None:
     """A checkpoint of another thread is none of this one's; a graph may be gone."""
     thread, other = await here.made(), await here.made(thread_id="th_2")
-    [newest, *_] = await here.states.history(other, "", 1)
+    [newest, *_] = await here.listed(other)
     with pytest.raises(NotFound, match="checkpoint"):
         await here.states.get(thread, newest.checkpoint_id)
     with pytest.raises(NotFound, match="checkpoint"):
@@ -268,11 +277,11 @@ async def test_an_update_gives_a_new_thread_its_state(here: Threads) -> None:
 async def test_an_update_of_an_old_checkpoint_forks_the_thread_there(here: Threads) -> None:
     """The new checkpoint follows the old one and is the newest; what came after the old one stays in the history."""
     thread = await here.made()
-    old = (await here.states.history(thread, "", 100))[3]
+    old = (await here.listed(thread))[3]
     state = await here.states.update(thread, {"log": ["other"]}, "", old.checkpoint_id)
     assert (state.parent_id, state.values["log"]) == (old.checkpoint_id, ["a", "b", "other"])
     assert (await here.states.get(thread)) == state
-    assert len(await here.states.history(thread, "", 100)) == 8
+    assert len(await here.listed(thread)) == 8
 
 
 @pytest.mark.parametrize(
@@ -390,6 +399,8 @@ async def test_a_deleted_thread_leaves_nothing(here: Threads) -> None:
     empty = {"created": datetime.now(UTC), "answered_by": "", "expires": 0, "comment": ""}
     async with here.database.transaction() as connection:
         await connection.execute(sa.insert(interrupts).values(**asked, **empty))
+    await here.announced(ended)
+    await here.states.update(await here.stored.get("acme", "th_2"), {"document": "x" * 100_000}, "other", "")
     removed = await here.removal.delete("acme", "th_2")
     assert (removed.threads, removed.runs) == (1, 1)
     assert await here.count(*ALL) == before
@@ -403,16 +414,24 @@ async def test_a_deleted_thread_leaves_nothing(here: Threads) -> None:
 async def test_a_fork_begins_at_a_checkpoint(here: Threads, graph: str) -> None:
     """It has the history up to there, and both go separate ways from then on, also in delta channels."""
     thread = await here.made(graph)
-    states = await here.states.history(thread, "", 100)
+    states = await here.listed(thread)
     at_b = next(state for state in states if state.values["log"] == ["a", "b"])
     fork = await here.stored.fork("acme", "th", at_b.checkpoint_id, "fork")
-    assert await here.states.history(fork, "", 100) == states[states.index(at_b) :]
+    assert await here.listed(fork) == states[states.index(at_b) :]
     await here.states.update(fork, {"log": ["other"]}, "", "")
     await here.invoke(graph, "fork", None)
     assert await here.log("fork") == ["a", "b", "other", "c", "d", "e"]
-    assert await here.states.history(thread, "", 100) == states
+    assert await here.listed(thread) == states
     await here.removal.delete("acme", "th")
     assert await here.log("fork") == ["a", "b", "other", "c", "d", "e"]
+
+
+async def test_a_fork_has_big_values_of_its_own(here: Threads) -> None:
+    """Also those that are stored aside."""
+    thread = await here.made(document="x" * 100_000)
+    fork = await here.stored.fork("acme", "th", "", "fork")
+    await here.removal.delete("acme", thread.thread_id)
+    assert (await here.states.get(fork)).values["document"] == "x" * 100_000
 
 
 async def test_a_fork_of_a_question_is_answered_for_itself(here: Threads) -> None:
@@ -443,12 +462,12 @@ async def test_pruning_keeps_each_threads_newest_state(here: Threads) -> None:
         await here.made(thread_id=f"th_{number}")
         await here.used(f"th_{number}", number * DAY)
     thread = await here.stored.get("acme", "th_24")
-    newest = (await here.states.history(thread, "", 100))[:1]
+    newest = (await here.listed(thread))[:1]
     expected = Removed(threads=5, checkpoints=30)
     for dry_run in (True, False):
         assert await here.removal.prune("acme", 20 * DAY, delete=False, dry_run=dry_run) == expected
     assert await here.removal.prune("acme", 20 * DAY, delete=False, dry_run=False) == Removed()
-    assert await here.states.history(thread, "", 100) == newest
+    assert await here.listed(thread) == newest
     assert await here.log("th_24") == LETTERS
     await here.states.update(thread, {"log": ["f"]}, "e", "")
     assert await here.log("th_24") == [*LETTERS, "f"]
@@ -502,15 +521,17 @@ async def test_orchestrators_share_what_expires(here: Threads) -> None:
 
 
 async def test_old_runs_go_and_their_thread_stays(here: Threads) -> None:
-    """With their events; younger ones, and those that have not ended, stay."""
+    """With their events; younger ones, those that have not ended, and those whose end is not delivered, stay."""
     await here.made()
     for number, status in enumerate(("success", "error", "timeout")):
         await here.run("th", status, ago=(9 - number) * DAY)
+    announced = await here.run("th", "success", ago=9 * DAY, run_id="announced")
+    await here.announced(announced)
     parked = await here.run("th", "interrupted", ago=9 * DAY)
     await Retention(here.removal, run_seconds=7.5 * 86400).look()
     left = await SqlRuns(here.database).find("acme", {}, None, 10)
-    assert {run.run_id for run in left} == {"run_th_timeout", parked.run_id}
-    assert await here.count(events) == [2]
+    assert {run.run_id for run in left} == {"run_th_timeout", "announced", parked.run_id}
+    assert await here.count(events) == [3]
     assert await here.log() == LETTERS
 
 
