@@ -68,7 +68,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         saver, interrupts = LogSaver(database, commits, bounds), SqlInterrupts(database)
         graphs, policies = Registry.load(settings.graphs, saver), Policies(settings.tool_policies)
         parking, absences = Parking(interrupts, runs, saver), Absences(database, worker.name)
-        claiming = Claiming(leases, graphs.names, lambda: executor.room, lambda: absences.dead)
+        claiming = Claiming(leases, graphs.served, lambda: executor.room, lambda: absences.dead)
         admitting = Admitting(SqlWaiting(database), notices.to_claim)
         executor = Executor(worker, runs, commits, leases, graphs, channel, policies, notices, parking, admitting.look)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)

@@ -96,7 +96,18 @@ class Journal:
 
 
 Rows = Mapping[sa.Table, Sequence[dict[str, Any]]]
-CHANGING = ("status", "output", "error", "started", "ended", "parked", "holds_thread", "last_seq")
+CHANGING = (
+    "status",
+    "output",
+    "error",
+    "started",
+    "ended",
+    "parked",
+    "holds_thread",
+    "last_seq",
+    "graph_version",
+    "versions",
+)
 """What an execution changes of its run, besides its usage."""
 
 

@@ -9,7 +9,7 @@ sooner than by its leases: `liveness.py`.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -108,16 +108,17 @@ class Claiming:
     def __init__(
         self,
         leases: SqlLeases,
-        graphs: list[str],
+        served: Sequence[tuple[str, int]],
         room: Callable[[], int],
         dead: Callable[[], Collection[str]] = tuple,
     ) -> None:
         """
         Args:
+            served: the graphs and the versions of them that this process goes on with.
             room: how many runs may be claimed now.
             dead: the workers whose runs are free although their leases are not over.
         """
-        self._leases, self._graphs, self._room, self._dead = leases, graphs, room, dead
+        self._leases, self._served, self._room, self._dead = leases, served, room, dead
         self._awake = asyncio.Event()
 
     def look(self, run_id: str = "") -> None:
@@ -140,4 +141,4 @@ class Claiming:
 
     async def _claim(self) -> list[Run]:
         room = self._room()
-        return await self._leases.claim(self._graphs, room, self._dead()) if room > 0 else []
+        return await self._leases.claim(self._served, room, self._dead()) if room > 0 else []

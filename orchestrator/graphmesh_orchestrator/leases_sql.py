@@ -21,16 +21,16 @@ class SqlLeases:
     def __init__(self, database: Database, worker: str) -> None:
         self._database, self._worker = database, worker
 
-    async def claim(self, graphs: Sequence[str], limit: int, dead: Collection[str] = ()) -> list[Run]:
-        """Take runs of `graphs` that nobody holds, or a `dead` worker; each begins a new epoch.
+    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> list[Run]:
+        """Take runs of these graphs and versions that nobody holds, or a `dead` worker; each begins a new epoch.
 
         Tenants take turns: the oldest run of each, then the second of each, and what they have under way counts.
         Workers that claim at once get different runs: PostgreSQL skips the rows that another one is taking, SQLite has
         one writer.
         """
-        served = sa.and_(CLAIMABLE, runs.c.graph.in_(graphs))
-        free = sa.and_(served, _held_by_none(dead))
-        turns = _turns(served, free, 3 * limit + SPARE)
+        ours = sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
+        free = sa.and_(ours, _held_by_none(dead))
+        turns = _turns(ours, free, 3 * limit + SPARE)
         chosen = (
             sa.select(runs.c.run_id)
             .join(turns, turns.c.run_id == runs.c.run_id)
@@ -101,7 +101,7 @@ def _held_by_none(dead: Collection[str]) -> sa.ColumnElement[bool]:
     return sa.or_(over, runs.c.lease_owner.in_(list(dead))) if dead else over
 
 
-def _turns(served: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
+def _turns(ours: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
     """The runs of each tenant, numbered from the oldest on, up to the one with which `ahead` are free.
 
     However many runs of a tenant wait, no more of them are read.
@@ -112,7 +112,7 @@ def _turns(served: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: 
     last = sa.func.coalesce(oldest.correlate(tenants).scalar_subquery(), NEVER)
     turn = sa.func.row_number().over(partition_by=runs.c.tenant, order_by=runs.c.created)
     numbered = sa.select(runs.c.run_id, turn.label("turn")).select_from(tenants.join(runs, of_tenant))
-    return numbered.where(served, runs.c.created <= last).subquery("turns")
+    return numbered.where(ours, runs.c.created <= last).subquery("turns")
 
 
 def distinct(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.CTE:

@@ -1,6 +1,7 @@
 """Submitting a run: what is checked before it is stored (A3, A4, B1)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from graphmesh_chassis.errors import FieldViolation, NotFound
 
@@ -33,7 +34,7 @@ class Submission:
         if wanted.webhook_url:
             self._receivers.require(wanted.webhook_url)
         await _check(graph, wanted)
-        run = await self._executor.add(wanted)
+        run = await self._executor.add(replace(wanted, **graph.versions.of_run()))
         if not run.holds_thread or not run.epoch:
             self._waits()
         return run

@@ -40,6 +40,10 @@ class Versions:
         """As every checkpoint records it."""
         return {GRAPH_VERSION: self.graph, "prompts_version": self.prompts, "tools_version": self.tools}
 
+    def of_run(self) -> dict[str, Any]:
+        """As a run records it: the columns by their names."""
+        return {"graph_version": self.graph, "versions": {"prompts": self.prompts, "tools": self.tools}}
+
 
 @dataclass(frozen=True)
 class Lineage:

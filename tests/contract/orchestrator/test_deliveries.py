@@ -98,7 +98,7 @@ async def test_a_worker_that_was_taken_over_announces_nothing(database: Database
     run = await begun(database)
     async with database.transaction() as connection:
         await connection.execute(sa.update(runs).values(lease_expires=0))
-    await SqlLeases(database, "other").claim(["pay"], 1)
+    await SqlLeases(database, "other").claim([("pay", 1)], 1)
     with pytest.raises((Fenced, asyncio.CancelledError)):
         await end(run, commits)
     assert await found(database) == []

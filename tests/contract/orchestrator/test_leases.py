@@ -77,7 +77,7 @@ async def expire(database: Database) -> None:
 async def held_by(database: Database, worker: str, run: Run | None = None) -> Run:
     """A stored run that `worker` has claimed."""
     await SqlRuns(database).add(run or a_run(), worker="")
-    [claimed] = await SqlLeases(database, worker).claim(["pay"], 1)
+    [claimed] = await SqlLeases(database, worker).claim([("pay", 1)], 1)
     return claimed
 
 
@@ -85,7 +85,7 @@ async def test_workers_that_claim_at_once_get_different_runs(database: Database)
     """Every run is somebody's, none is two workers', whoever is faster."""
     for number in range(30):
         await SqlRuns(database).add(a_run(number), worker="")
-    claimed = await asyncio.gather(*(SqlLeases(database, f"w{n}").claim(["pay"], 4) for n in range(10)))
+    claimed = await asyncio.gather(*(SqlLeases(database, f"w{n}").claim([("pay", 1)], 4) for n in range(10)))
     names = [run.run_id for runs in claimed for run in runs]
     assert (len(names), len(set(names))) == (30, 30)
     assert max(len(runs) for runs in claimed) <= 4
@@ -94,7 +94,7 @@ async def test_workers_that_claim_at_once_get_different_runs(database: Database)
 async def test_the_oldest_is_claimed_first(database: Database) -> None:
     for number in (3, 1, 2):
         await SqlRuns(database).add(a_run(number), worker="")
-    assert {run.run_id for run in await SqlLeases(database, "w").claim(["pay"], 2)} == {"run_1", "run_2"}
+    assert {run.run_id for run in await SqlLeases(database, "w").claim([("pay", 1)], 2)} == {"run_1", "run_2"}
 
 
 async def test_tenants_take_turns(database: Database) -> None:
@@ -103,7 +103,7 @@ async def test_tenants_take_turns(database: Database) -> None:
         await SqlRuns(database).add(a_run(number, "busy"), worker="")
     for number in (1000, 1001):
         await SqlRuns(database).add(a_run(number, "quiet"), worker="")
-    claimed = await SqlLeases(database, "w").claim(["pay"], 10)
+    claimed = await SqlLeases(database, "w").claim([("pay", 1)], 10)
     oldest = {f"run_{number}" for number in range(8)}
     assert {run.run_id for run in claimed} == {*oldest, "run_1000", "run_1001"}
 
@@ -113,7 +113,7 @@ async def test_what_a_tenant_has_under_way_counts(database: Database) -> None:
     for number in range(3):
         await SqlRuns(database).add(a_run(number, "busy"), worker="")
     await SqlRuns(database).add(a_run(3, "quiet"), worker="")
-    claimed = [await SqlLeases(database, "w").claim(["pay"], 1) for _ in range(4)]
+    claimed = [await SqlLeases(database, "w").claim([("pay", 1)], 1) for _ in range(4)]
     assert [run.run_id for [run] in claimed] == ["run_0", "run_3", "run_1", "run_2"]
 
 
@@ -139,28 +139,28 @@ async def test_a_dead_workers_runs_are_free_at_once(database: Database) -> None:
     """Nobody waits for its leases; another's stay its own."""
     first = await held_by(database, "one")
     await held_by(database, "two", a_run(2))
-    [again] = await SqlLeases(database, "three").claim(["pay"], 5, dead=["one"])
+    [again] = await SqlLeases(database, "three").claim([("pay", 1)], 5, dead=["one"])
     assert (again.run_id, again.epoch) == (first.run_id, first.epoch + 1)
 
 
 async def test_a_worker_claims_only_graphs_that_it_serves(database: Database) -> None:
     await SqlRuns(database).add(a_run(), worker="")
-    assert await SqlLeases(database, "w").claim(["other"], 5) == []
+    assert await SqlLeases(database, "w").claim([("other", 1)], 5) == []
 
 
 async def test_a_held_run_is_nobody_elses_until_its_lease_is_over(database: Database) -> None:
     """Then the next worker gets it, in a new epoch."""
     first = await held_by(database, "one")
-    assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+    assert await SqlLeases(database, "two").claim([("pay", 1)], 1) == []
     await expire(database)
-    [second] = await SqlLeases(database, "two").claim(["pay"], 1)
+    [second] = await SqlLeases(database, "two").claim([("pay", 1)], 1)
     assert (second.run_id, second.epoch) == (first.run_id, first.epoch + 1)
 
 
 async def test_a_run_that_is_stored_by_a_worker_is_its_own(database: Database) -> None:
     """There is no moment at which another could take it."""
     await SqlRuns(database).add(a_run(), worker="one")
-    assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+    assert await SqlLeases(database, "two").claim([("pay", 1)], 1) == []
     assert await SqlLeases(database, "one").renew({"run_1": 1}) == {"run_1": ""}
 
 
@@ -170,7 +170,7 @@ async def test_whoever_was_replaced_writes_nothing_and_learns_so(database: Datab
     old = await held_by(database, "one")
     await commits.store(progress(replace(old, last_seq=1), [happened(1)]))
     await expire(database)
-    [new] = await SqlLeases(database, "two").claim(["pay"], 1)
+    [new] = await SqlLeases(database, "two").claim([("pay", 1)], 1)
     with pytest.raises(Fenced):
         await commits.store(progress(replace(old, last_seq=2, status=RunStatus.SUCCESS), [happened(2)]))
     assert await stored.events("run_1", 0, 10) == [happened(1)]
@@ -203,7 +203,7 @@ async def test_a_released_run_is_free_at_once(database: Database) -> None:
     """A worker that drains makes nobody wait for its leases."""
     run = await held_by(database, "one")
     await SqlLeases(database, "one").release({run.run_id: run.epoch})
-    assert [again.epoch for again in await SqlLeases(database, "two").claim(["pay"], 1)] == [run.epoch + 1]
+    assert [again.epoch for again in await SqlLeases(database, "two").claim([("pay", 1)], 1)] == [run.epoch + 1]
 
 
 async def test_a_batch_whose_commit_was_not_heard_of_can_come_again(database: Database, commits: GroupCommit) -> None:
@@ -220,14 +220,14 @@ async def test_a_blocked_event_loop_keeps_its_leases(database: Database, url: st
     held = {run.run_id: run.epoch}
     async with Heartbeat(lambda: open_database(url), Worker("one"), lambda: held, nothing_lost, no_cancellation):
         threading.Event().wait(LEASE_SECONDS + 1)
-        assert await SqlLeases(database, "two").claim(["pay"], 1) == []
+        assert await SqlLeases(database, "two").claim([("pay", 1)], 1) == []
 
 
 async def test_a_worker_hears_of_a_lost_lease(database: Database, url: str) -> None:
     """The heartbeat names the run that another worker has taken, and the epoch that is over."""
     run = await held_by(database, "one")
     await expire(database)
-    await SqlLeases(database, "two").claim(["pay"], 1)
+    await SqlLeases(database, "two").claim([("pay", 1)], 1)
     lost: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
     async with (
         Heartbeat(
@@ -256,7 +256,7 @@ async def test_a_worker_that_is_told_looks_at_once(
         held[run.run_id] = run.epoch
         begun.put_nowait(run)
 
-    claiming = leases.Claiming(SqlLeases(database, "one"), ["pay"], lambda: 1)
+    claiming = leases.Claiming(SqlLeases(database, "one"), [("pay", 1)], lambda: 1)
     beating = Heartbeat(
         lambda: open_database(url),
         Worker("one"),
@@ -282,4 +282,4 @@ async def test_a_process_with_a_database_of_its_own_inherits_at_once(database: D
     await held_by(database, "one")
     two = SqlLeases(database, "two")
     await two.inherit()
-    assert len(await two.claim(["pay"], 1)) == (1 if database.is_sqlite else 0)
+    assert len(await two.claim([("pay", 1)], 1)) == (1 if database.is_sqlite else 0)

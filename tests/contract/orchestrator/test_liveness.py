@@ -38,7 +38,7 @@ async def holds(database: Database, worker: str) -> None:
     """Let the worker hold a run."""
     run = Run(f"run_{worker}", "acme", "local", f"th_{worker}", "pay", {}, NOW, NOW + timedelta(hours=1), 25)
     await SqlRuns(database).add(run, worker="")
-    await SqlLeases(database, worker).claim(["pay"], 1)
+    await SqlLeases(database, worker).claim([("pay", 1)], 1)
 
 
 async def locked(database: Database, worker: str) -> bool:
@@ -100,7 +100,7 @@ async def test_who_holds_nothing_is_not_looked_for(database: Database) -> None:
     absences = Absences(database, "me", clock)
     for clock.seconds in (0, 10):
         await absences.look()
-    assert len(await SqlLeases(database, "me").claim(["pay"], 1, absences.dead)) == 1
+    assert len(await SqlLeases(database, "me").claim([("pay", 1)], 1, absences.dead)) == 1
     await absences.look()
     assert absences.dead == frozenset()
 

@@ -35,7 +35,7 @@ async def end(database: Database, *run_ids: str) -> None:
 
 
 async def claimed(database: Database) -> list[str]:
-    return [run.run_id for run in await SqlLeases(database, "other").claim(["pay"], 10)]
+    return [run.run_id for run in await SqlLeases(database, "other").claim([("pay", 1)], 10)]
 
 
 async def cancelled(database: Database) -> set[str]:

@@ -54,7 +54,7 @@ async def claimed_again(database: Database) -> Run:
     while not claimed:
         async with database.transaction() as connection:
             await connection.execute(sa.update(runs).values(lease_expires=0))
-        claimed = await SqlLeases(database, WORKER.name).claim(["slow"], 1)
+        claimed = await SqlLeases(database, WORKER.name).claim([("slow", 1)], 1)
     return claimed[0]
 
 
