@@ -23,10 +23,10 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
 
     database_url: str = Field(
-        "sqlite+aiosqlite:///.graphmesh/orchestrator.db",
+        default="sqlite+aiosqlite:///.graphmesh/orchestrator.db",
         description="SQLAlchemy URL of the runs, their events and checkpoints",
     )
-    mesh: str = Field("127.0.0.1:8081", description="host:port of Envoy's mesh listener")
+    mesh: str = Field(default="127.0.0.1:8081", description="host:port of Envoy's mesh listener")
     redis_url: str = Field(
         default="",
         repr=False,
@@ -36,7 +36,7 @@ class Settings(ServerSettings):
         default="all", description="api: takes calls and executes nothing; worker: executes what others have taken"
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
-    graphs: Path = Field(Path("langgraph.json"), description="the registry of the graphs")
+    graphs: Path = Field(default=Path("langgraph.json"), description="the registry of the graphs")
     thread_ttl_seconds: float = Field(
         default=0, ge=0, description="after its last use a thread that states no time to live is deleted; 0: never"
     )
