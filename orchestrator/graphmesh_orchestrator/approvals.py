@@ -64,6 +64,8 @@ class Decision:
     status: ApprovalStatus
     by: str
     comment: str
+    epoch: int
+    """In which the run has parked: no earlier one than the next can have made the call."""
 
     def answer(self) -> dict[str, Any]:
         """As the answer to an interrupt."""
@@ -99,6 +101,7 @@ class StoredApproval:
     approval_id: str
     run_id: str
     run_status: RunStatus
+    run_epoch: int
     thread_id: str
     graph: str
     node: str
@@ -115,7 +118,7 @@ class StoredApproval:
     comment: str
 
     def decided(self, status: ApprovalStatus, by: str = "", comment: str = "") -> Decision:
-        return Decision(self.approval_id, self.terms.digest, status, by, comment)
+        return Decision(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch)
 
     def require_open(self) -> None:
         """Hold it against being answered twice, late, or for nothing.

@@ -29,8 +29,9 @@ stands = sa.case(
 ).label("stands")
 """Where an approval stands now, whatever of it is written already."""
 
+OF_RUN = (runs.c.status.label("run_status"), runs.c.epoch.label("run_epoch"), runs.c.thread_id, runs.c.graph)
 APPROVALS = (
-    sa.select(interrupts, stands, runs.c.status.label("run_status"), runs.c.thread_id, runs.c.graph)
+    sa.select(interrupts, stands, *OF_RUN)
     .join(runs, runs.c.run_id == interrupts.c.run_id)
     .where(interrupts.c.approval_id.is_not(None))
 )
@@ -132,6 +133,7 @@ def _approval(row: Any) -> StoredApproval:
         approval_id=row.approval_id,
         run_id=row.run_id,
         run_status=RunStatus(row.run_status),
+        run_epoch=row.run_epoch,
         thread_id=row.thread_id,
         graph=row.graph,
         node=row.node,

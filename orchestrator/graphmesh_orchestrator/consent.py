@@ -49,15 +49,15 @@ class Approval:
         return Ask(self.question(state, request), self.scopes, self.ttl) if self.when(state, request) else None
 
 
-def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> str:
-    """The id of the approval of this call; empty where it needs none. The run parks here until somebody has answered.
+def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> Decision | None:
+    """Who has agreed to this call; None where it needs nobody. The run parks here until somebody has answered.
 
     Raises:
         ApprovalDenied: somebody did not agree; or, as ApprovalExpired, nobody answered in time.
         ApprovalMismatch: what was answered is not this call.
     """
     if not policy.needs_approval and ask is None:
-        return ""
+        return None
     terms = _terms(rpc, policy, request, ask)
     decision = Decision.of(interrupt(terms.asked()))
     if decision is None or decision.digest != terms.digest:
@@ -66,7 +66,7 @@ def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask 
         raise ApprovalExpired(approval=decision.approval_id, tool=rpc.tool)
     if decision.status is not ApprovalStatus.APPROVED:
         raise ApprovalDenied(approval=decision.approval_id, tool=rpc.tool, by=decision.by, comment=decision.comment)
-    return decision.approval_id
+    return decision
 
 
 def _terms(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> Terms:

@@ -180,10 +180,11 @@ async def call(
     if policy.idempotency is Idempotency.EFFECT:
         _require_write_ahead(rpc, config, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
-    approval_id = obtain(rpc, policy, request, ask)
+    consent = obtain(rpc, policy, request, ask)
     node = str(config.get("metadata", {}).get("langgraph_node", ""))
-    headers = call_headers(context, policy, task, node, key, approval_id)
-    settling = bool(key) and context.epoch > 1
+    headers = call_headers(context, policy, task, node, key, consent.approval_id if consent else "")
+    first_epoch = consent.epoch + 1 if consent else 1
+    settling = bool(key) and context.epoch > first_epoch
     attempts = _Attempts(rpc, policy, context.deadline, settling)
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)

@@ -104,7 +104,7 @@ async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
     assert len(told) == 999
     assert {(one.data["status"], one.data["by"]) for one in told} == {(used.status, used.answered_by)}
     [answer_of_run] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer_of_run) == Decision(approval_id, "d1", used.status, used.answered_by, "")
+    assert Decision.of(answer_of_run) == Decision(approval_id, "d1", used.status, used.answered_by, "", 1)
 
 
 async def test_answering_and_expiring_at_once(database: Database) -> None:
@@ -133,7 +133,7 @@ async def test_the_run_goes_on_with_the_last_answer(database: Database) -> None:
     await approvals.answer(ANA, "apr_run_1_1", APPROVED, "")
     assert await status(database) is RunStatus.INTERRUPTED
     await approvals.answer(ANA, "apr_run_1_2", DENIED, "no")
-    [claimed] = await SqlLeases(database, "worker_1").claim(["pay"], 1)
+    [claimed] = await SqlLeases(database, "worker_1").claim([("pay", 1)], 1)
     assert claimed.deadline - a_run().deadline >= timedelta(minutes=30)
 
 
@@ -165,7 +165,7 @@ async def test_what_is_late_is_denied(database: Database) -> None:
         await approvals.answer(ANA, approval_id, APPROVED, "")
     assert sum(await asyncio.gather(*(approvals.expire(10) for _ in range(10)))) == 1
     [answer] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer) == Decision(approval_id, "d1", ApprovalStatus.EXPIRED, "", "")
+    assert Decision.of(answer) == Decision(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1)
     assert await status(database) is RunStatus.PENDING
     with pytest.raises(ApprovalExpired):
         await approvals.answer(ANA, approval_id, APPROVED, "")
@@ -217,6 +217,6 @@ async def test_ten_thousand_parked_runs_are_rows_and_nothing_else(database: Data
     parked = [a_run(number) for number in range(10_000)]
     await park(database, parked, [asked(run) for run in parked])
     approvals, leases = SqlApprovals(database), SqlLeases(database, "worker_1")
-    assert (await leases.claim(["pay"], 100), await approvals.expire(100)) == ([], 0)
+    assert (await leases.claim([("pay", 1)], 100), await approvals.expire(100)) == ([], 0)
     await approvals.answer(ANA, "apr_run_7000_1", APPROVED, "")
-    assert [run.run_id for run in await leases.claim(["pay"], 100)] == ["run_7000"]
+    assert [run.run_id for run in await leases.claim([("pay", 1)], 100)] == ["run_7000"]

@@ -170,6 +170,16 @@ async def test_what_was_approved_is_what_is_called(kit: Kit) -> None:
     assert await kit.charges(invoice_of(run)) == 0
 
 
+async def test_what_was_just_agreed_to_is_not_called_uncertain(kit: Kit) -> None:
+    """The service is gone when the answer comes. Nobody can have made the call before: it is known not to be made."""
+    run = await parked(kit, "approved_by_rule")
+    await kit.billing.running.server.stop(None)
+    run = await answered(kit, run, APPROVE)
+    assert (run.status, reason(run)) == (ERROR, "UNREACHABLE")
+    [called] = [event.tool_called for event in await kit.events(run.run_id) if event.HasField("tool_called")]
+    assert not called.may_have_happened
+
+
 async def test_one_approval_after_the_other_in_one_node(kit: Kit) -> None:
     """Each of two effects needs its own; the first is not made again while the second waits."""
     run = await parked(kit, "approved_twice", 300)
