@@ -98,6 +98,21 @@ async def test_history_goes_page_by_page(kit: Kit) -> None:
     assert struct_value(states[0].metadata)["graphmesh_run"] == run.run_id
 
 
+async def test_a_page_of_big_states_fits_into_a_message(kit: Kit) -> None:
+    """It ends sooner than asked for, and the next one goes on; a state that is bigger comes alone."""
+    await kit.client.threads.create("th", graph="gated")
+    await kit.client.threads.update_state("th", {"name": "open"})
+    for number in range(4):
+        await kit.client.threads.update_state("th", {"notes": [str(number) * 700_000]}, as_node="end")
+    request, sizes = pb.ListThreadStatesRequest(thread_id="th", page_size=500), list[int]()
+    while not sizes or request.page_token:
+        page = await kit.channel.unary(pb.ThreadService.ListThreadStates, request, timeout=5)
+        assert page.ByteSize() < 4 * 1024 * 1024
+        request.page_token = page.next_page_token
+        sizes.append(len(page.states))
+    assert sizes == [1, 1, 1, 2]
+
+
 async def test_a_thread_that_a_run_has_is_left_alone(kit: Kit) -> None:
     """It says so, and by whom; afterwards it can be changed and deleted (THREAD_BUSY)."""
     begun = await kit.create("gated", {"name": "shut"}, thread_id="th")
