@@ -174,6 +174,7 @@ async def orchestrating(folder: Path, served: testing.Served, mesh: str = "", **
     registry = folder / "langgraph.json"
     here = Path(__file__).parent
     entries = {name: f"{here / file}:{name}" for file, names in GRAPHS.items() for name in names}
+    entries |= {module.stem: f"{module}:graph" for module in folder.glob("*.py")}
     registry.write_text(json.dumps({"graphs": entries}))
     settings = Settings(
         database_url=f"sqlite+aiosqlite:///{folder}/orchestrator.db",
