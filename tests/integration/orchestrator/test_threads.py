@@ -1,6 +1,10 @@
 """Threads over gRPC: their states between runs, forks, deletion, other tenants (B7)."""
 
+import asyncio
+import contextlib
 import hashlib
+from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +15,11 @@ from graphmesh_chassis.database import open_database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_contracts import Rpc, struct_value
 from graphmesh_orchestrator.checkpoints.tables import artifacts
-from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, ThreadBusy
+from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
 
+from tests.integration.envoy.rig import eventually
 from tests.integration.orchestrator.gates import GATES
-from tests.integration.orchestrator.kit import Kit, notes
+from tests.integration.orchestrator.kit import Kit, billing_of, notes, orchestrating
 
 IDLE, BUSY, INTERRUPTED = (
     pb.ThreadStatus.THREAD_STATUS_IDLE,
@@ -130,6 +135,22 @@ async def test_a_thread_that_a_run_has_is_left_alone(kit: Kit) -> None:
             await gone
 
 
+async def test_updates_and_runs_at_once_lose_nothing(kit: Kit) -> None:
+    """What was answered is in the state, whoever came first; who was too late was told."""
+    expected = notes(await ran(kit))
+    for number in range(12):
+        update = kit.client.threads.update_state("th", {"notes": [str(number)]}, as_node="end")
+        updated, begun = await asyncio.gather(
+            update, kit.create("gated", {"name": "open"}, thread_id="th"), return_exceptions=True
+        )
+        assert isinstance(begun, pb.Run)
+        await kit.stopped(begun.run_id)
+        assert isinstance(updated, pb.ThreadState | ThreadBusy | CheckpointConflict)
+        expected += ["open", "done", *([str(number)] if isinstance(updated, pb.ThreadState) else [])]
+    found = struct_value((await kit.client.threads.state("th")).values)["notes"]
+    assert sorted(found) == sorted(expected)
+
+
 async def test_a_parked_runs_thread_says_what_it_waits_for(kit: Kit) -> None:
     """The state has the run's questions; the thread is the run's until they are answered."""
     begun = await kit.create("ask_both", {"name": "x"}, thread_id="th")
@@ -206,3 +227,22 @@ async def test_another_tenant_sees_nothing(kit: Kit, rpc: Rpc[Any, Any]) -> None
         await (anext(aiter(stream)) if _streams(rpc) else kit.channel.unary(rpc, request, timeout=5, headers=headers))
     listed = await kit.channel.unary(pb.ThreadService.ListThreads, pb.ListThreadsRequest(), timeout=5, headers=headers)
     assert not listed.threads
+
+
+async def test_an_orchestrator_deletes_what_is_over(tmp_path: Path) -> None:
+    """In the background: a thread past its time to live, and an old run of a thread that stays."""
+    async with billing_of(tmp_path) as served:
+        async with orchestrating(tmp_path, served) as kit:
+            await kit.client.threads.create("over", time_to_live=0.001)
+            run = await ran(kit, "stays")
+        async with orchestrating(tmp_path, served, run_retention_seconds=0.001) as kit:
+            await eventually(lambda: _is_gone(kit.client.threads.get("over")))
+            await eventually(lambda: _is_gone(kit.client.get_run(run.run_id)))
+            assert struct_value((await kit.client.threads.state("stays")).values) == struct_value(run.output)
+
+
+async def _is_gone(read: Awaitable[object]) -> bool:
+    with contextlib.suppress(NotFound):
+        await read
+        return False
+    return True
