@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from graphmesh_cli.chaos.facts import Event
-from graphmesh_cli.chaos.recovery import percentile, recovery_seconds
+from graphmesh_cli.chaos.recovery import Death, percentile, recovery_seconds
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,23 +22,29 @@ def events(run_id: str, *seconds: float, begins: Sequence[float] = ()) -> list[E
     ]
 
 
+def death(second: float, *runs: str) -> Death:
+    return Death(at(second), runs)
+
+
 def test_from_the_death_to_the_next_execution_of_each_run_that_it_stopped() -> None:
-    """A run that had ended, had not begun, or is another orchestrator's did not stand still."""
+    """A run of another orchestrator, or one that has said something since, did not stand still."""
     slow, quick = events("slow", 0, 1, 9, begins=[0, 9]), events("quick", 1, 5, 6, begins=[1, 5])
-    ended, later = events("ended", 0, 1, begins=[0]), events("later", 4, 5, begins=[4])
-    others = events("another's", 0, 1, 3, begins=[0])
-    assert recovery_seconds([at(2)], [*slow, *quick, *ended, *later, *others]) == [3, 7]
+    ended, others = events("ended", 0, 3, begins=[0]), events("another's", 0, 1, 8, begins=[0, 8])
+    stopped = death(2, "slow", "quick", "ended", "lost")
+    assert recovery_seconds([stopped], [*slow, *quick, *ended, *others]) == [3, 7]
 
 
 def test_a_run_that_waited_for_an_answer_was_not_stopped() -> None:
     """Nobody executed it when the orchestrator died."""
     [begun, parked, resumed] = events("run", 0, 1, 9, begins=[0, 9])
-    assert recovery_seconds([at(2)], [begun, replace(parked, status="interrupted"), resumed]) == []
+    parked = replace(parked, status="interrupted")
+    assert recovery_seconds([death(2, "run")], [begun, parked, resumed]) == []
 
 
 def test_each_death_counts() -> None:
     """A run that two deaths have stopped stood still twice."""
-    assert recovery_seconds([at(1), at(5)], events("run", 0, 4, 7, begins=[0, 4, 7])) == [2, 3]
+    deaths = [death(1, "run"), death(5, "run")]
+    assert recovery_seconds(deaths, events("run", 0, 4, 7, begins=[0, 4, 7])) == [2, 3]
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

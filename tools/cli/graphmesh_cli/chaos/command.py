@@ -79,8 +79,8 @@ async def _rounds(wanted: Wanted, seed: int, deaths: int, state: Path, tally: Ta
             if tally.violations or tally.deaths >= deaths:
                 return
             seed += 1
-            left = f"--seed {seed} --deaths {deaths - tally.deaths}"
-            console.print(f"  {tally.deaths} deaths, {tally.runs} runs, no violation; to go on from here: {left}")
+            console.print(f"  {tally.deaths} deaths, {tally.runs} runs, no violation; recovery {_recovery(tally)}")
+            console.print(f"  to go on from here: --seed {seed} --deaths {deaths - tally.deaths}", style="dim")
 
 
 async def _round(wanted: Wanted, seed: int, shared: Servers | None, state: Path, console: Console | None) -> Verdict:
@@ -107,9 +107,9 @@ def _report(console: Console, tally: Tally) -> None:
     console.print("  databases ", f"{tally.runs} runs, {tally.charges} charges, {tally.tickets} tickets")
     console.print("  approvals ", f"{tally.approvals} asked, {tally.answers} answers that held")
     console.print("  takeovers ", f"{tally.takeovers}")
-    if waits := sorted(tally.waits):
-        shares = ", ".join(f"{name} {percentile(waits, share):.1f} s" for name, share in PERCENTILES.items())
-        console.print("  recovery  ", f"{shares}, for {len(waits)} runs that an orchestrator's death has stopped")
+    console.print(
+        "  recovery  ", f"{_recovery(tally)}, for {len(tally.waits)} runs that a killed orchestrator executed"
+    )
     for violation in tally.violations:
         console.print(f"  ✗ {violation}", style="red", markup=False)
     if tally.violations:
@@ -117,6 +117,13 @@ def _report(console: Console, tally: Tally) -> None:
         console.print(f"  {len(tally.violations)} violations; {again}", style="bold red")
     else:
         console.print("  ✓ every invariant holds", style="bold green")
+
+
+def _recovery(tally: Tally) -> str:
+    """How long runs stood still."""
+    waits = sorted(tally.waits)
+    shares = (f"{name} {percentile(waits, share):.1f} s" for name, share in PERCENTILES.items() if waits)
+    return ", ".join(shares) or "not measured"
 
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}

@@ -1,25 +1,30 @@
 """Doing to processes what a plan says."""
 
 import asyncio
+import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import sqlalchemy as sa
 from psycopg import OperationalError
 
 from graphmesh_cli.chaos.checker import grouped
-from graphmesh_cli.chaos.databases import Servers, crash, drop_connections
+from graphmesh_cli.chaos.databases import Databases, Servers, crash, drop_connections
+from graphmesh_cli.chaos.reading import executed_runs
 from graphmesh_cli.chaos.schedule import Act, Fault
 from graphmesh_cli.processes import Child, ProcessDied, ProcessError, State, Supervisor, together
-from graphmesh_cli.running import RunningMesh
+from graphmesh_cli.running import ORCHESTRATOR, RunningMesh
 
 POLL_SECONDS = 0.02
 STOPPED_WITHIN = 30.0
 """Seconds for which a process that is asked to end is waited for."""
 REDIS = "redis"
+PRESENCE = '"presence shown"'
+"""In the line of an orchestrator's log that names its worker."""
 RESTARTS = 3
 """How often a process may end before it is ready."""
 
@@ -30,6 +35,8 @@ class Injected:
 
     fault: Fault
     time: datetime
+    stopped: Sequence[str] = ()
+    """The runs that the process executed, where an orchestrator was killed."""
 
 
 class DiedByItself(Exception):
@@ -39,8 +46,14 @@ class DiedByItself(Exception):
 class Injector:
     """Injects faults into the processes of a mesh, each process' own one after the other."""
 
-    def __init__(self, mesh: RunningMesh, shared: Servers | None, on_fault: Callable[[Injected], None]) -> None:
-        self._mesh, self._shared, self._on_fault = mesh, shared, on_fault
+    def __init__(
+        self,
+        mesh: RunningMesh,
+        databases: Databases,
+        shared: Servers | None,
+        on_fault: Callable[[Injected], None],
+    ) -> None:
+        self._mesh, self._databases, self._shared, self._on_fault = mesh, databases, shared, on_fault
         self.injected: list[Injected] = []
 
     async def run(self, faults: Iterable[Fault]) -> None:
@@ -57,7 +70,8 @@ class Injector:
     async def _one_by_one(self, faults: Iterable[Fault], began: float) -> None:
         for fault in sorted(faults):
             await asyncio.sleep(began + fault.at - asyncio.get_running_loop().time())
-            self.injected.append(Injected(fault, datetime.now(UTC)))
+            stopped = await self._executed(fault) if fault.act is Act.KILL and ORCHESTRATOR in fault.target else ()
+            self.injected.append(Injected(fault, datetime.now(UTC), stopped))
             self._on_fault(self.injected[-1])
             if fault.act is Act.CRASH:
                 crash(self._servers.postgres)
@@ -74,6 +88,13 @@ class Injector:
             return self._servers.redis.supervisor.children[0], self._servers.redis.supervisor
         return self._mesh.child(name), self._mesh.supervisor
 
+    async def _executed(self, fault: Fault) -> Sequence[str]:
+        """The runs that the target executes; none where PostgreSQL cannot tell."""
+        worker = worker_of(self._mesh.child(fault.target)) if self._shared else ""
+        with suppress(sa.exc.OperationalError):
+            return await asyncio.to_thread(executed_runs, self._databases, worker)
+        return ()
+
     async def _inject(self, fault: Fault, child: Child, supervisor: Supervisor) -> None:
         check_alive(child)
         match fault.act:
@@ -87,6 +108,12 @@ class Injector:
                 await ended(child, signal.SIGTERM if fault.act is Act.STOP else signal.SIGKILL)
                 await asyncio.sleep(fault.seconds)
                 await revived(child, supervisor)
+
+
+def worker_of(child: Child) -> str:
+    """The name under which an orchestrator holds leases, as it has said itself."""
+    lines = child.program.log.read_text(errors="replace").splitlines()
+    return next((str(json.loads(line)["worker"]) for line in reversed(lines) if PRESENCE in line), "nobody")
 
 
 def check_alive(child: Child) -> None:

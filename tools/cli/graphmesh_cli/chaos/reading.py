@@ -27,7 +27,7 @@ from graphmesh_cli.readonly import reading
 
 RUNS = sa.table(
     "runs",
-    *map(sa.column, ("run_id", "request_id", "status", "last_seq", "epoch")),
+    *map(sa.column, ("run_id", "request_id", "status", "last_seq", "epoch", "lease_owner")),
     sa.column("output", sa.JSON(none_as_null=True)),
 )
 EVENTS = sa.table(
@@ -73,6 +73,13 @@ def open_runs(databases: Databases) -> int:
     """How many runs have not ended."""
     with rows_of(databases["orchestrator"]) as told:
         return sum(row["status"] in OPEN for row in told(RUNS))
+
+
+def executed_runs(databases: Databases, worker: str) -> list[str]:
+    """The runs that a worker executes; without a worker, those that anybody does."""
+    with rows_of(databases["orchestrator"]) as told:
+        executed = (row for row in told(RUNS) if row["status"] == "running")
+        return [row["run_id"] for row in executed if row["lease_owner"] == worker or not worker]
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from graphmesh_cli.chaos.facts import Facts, Order
 from graphmesh_cli.chaos.faults import Injected, Injector
 from graphmesh_cli.chaos.load import GRAPH, Answering, bill, order_of, submit
 from graphmesh_cli.chaos.reading import open_runs, read
-from graphmesh_cli.chaos.recovery import recovery_seconds
-from graphmesh_cli.chaos.schedule import Act, Plan
+from graphmesh_cli.chaos.recovery import Death, recovery_seconds
+from graphmesh_cli.chaos.schedule import Plan
 from graphmesh_cli.processes import OnDeath, together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
 
@@ -72,13 +72,13 @@ async def trial(
     async with databases_of(shared, state) as databases:
         told = {GRAPHS: str(_registry(state, graph)), **CAPACITY, **settings_of(databases, shared), **(settings or {})}
         async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
-            injector = Injector(mesh, shared, on_fault)
+            injector = Injector(mesh, databases, shared, on_fault)
             async with Answering(mesh.edge).running() as answering:
                 orders = await _carry_out(plan, mesh, injector)
                 await _settled(databases)
             injector.check_alive()
         facts = await asyncio.to_thread(read, databases, orders, answering.answers)
-    deaths = [one.time for one in injector.injected if one.fault.act is Act.KILL and ORCHESTRATOR in one.fault.target]
+    deaths = [Death(one.time, one.stopped) for one in injector.injected]
     return Verdict(injector.injected, facts, check(facts), recovery_seconds(deaths, facts.events))
 
 
