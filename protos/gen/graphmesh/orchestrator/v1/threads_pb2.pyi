@@ -556,7 +556,7 @@ class ListThreadStatesRequest(_message.Message):
     thread_id: _builtins.str
     """The thread."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """How many at the most; 50 where 0. Fewer where the states are big, so that a page fits into 4 MiB if one state does."""
     page_token: _builtins.str
     """Where to go on: the next_page_token of the page before."""
     def __init__(

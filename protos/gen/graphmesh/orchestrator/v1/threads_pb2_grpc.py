@@ -29,7 +29,8 @@ class ThreadServiceStub:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     def __init__(self, channel):
@@ -99,7 +100,8 @@ class ThreadServiceServicer:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     def CreateThread(self, request, context):
@@ -260,7 +262,8 @@ class ThreadService:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     @staticmethod

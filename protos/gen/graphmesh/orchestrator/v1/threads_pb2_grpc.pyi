@@ -30,7 +30,8 @@ class ThreadServiceStub:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     @_typing.overload
@@ -83,7 +84,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -132,7 +134,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
     A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too: end it first.
+    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
+    its time or its turn on it: end it first.
     """
 
     @_abc_1.abstractmethod
