@@ -62,7 +62,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         GroupCommit(database).running() as commits,
         Channel(settings.mesh, tracing) as channel,
     ):
-        runs, leases = SqlRuns(database), SqlLeases(database, worker.name)
+        runs, leases = SqlRuns(database, settings.max_waiting), SqlLeases(database, worker.name)
         await leases.inherit()
         bounds = Bounds(settings.artifact_bytes, settings.max_state_bytes)
         saver, interrupts = LogSaver(database, commits, bounds), SqlInterrupts(database)

@@ -1,7 +1,7 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,15 +19,10 @@ from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, R
 metadata = sa.MetaData()
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """How much may wait."""
-
-    max_waiting: int = 10_000
-    """Runs of one tenant."""
-    retry_seconds: float = 5.0
-    """When a refused caller is to come again."""
-
+MAX_WAITING = 10_000
+"""Runs of a tenant, where nothing else is said."""
+RETRY_SECONDS = 5.0
+"""When a caller is to come again for whose run there is no place among those that wait."""
 
 runs = sa.Table(
     "runs",
@@ -158,8 +153,9 @@ sa.Index(
 class SqlRuns:
     """The runs of all tenants; reading one takes its tenant."""
 
-    def __init__(self, database: Database, bounds: Bounds = Bounds()) -> None:
-        self._database, self._bounds = database, bounds
+    def __init__(self, database: Database, max_waiting: int = MAX_WAITING) -> None:
+        """Of one tenant's runs, `max_waiting` may wait."""
+        self._database, self._max_waiting = database, max_waiting
 
     async def add(self, run: Run, worker: str) -> Run:
         """Store a new run, or find the one that the same request has made before.
@@ -262,11 +258,11 @@ class SqlRuns:
 
     async def _require_room(self, connection: AsyncConnection, tenant: str) -> None:
         """Raises QueueFull. Runs that are added at the same instant may overshoot the bound by their number."""
-        bound = self._bounds.max_waiting
+        bound = self._max_waiting
         waiting = sa.select(runs.c.run_id).where(runs.c.tenant == tenant, runs.c.status == "pending").limit(bound)
         count = await connection.execute(sa.select(sa.func.count()).select_from(waiting.subquery()))
         if count.scalar_one() >= bound:
-            raise QueueFull(limit=bound, retry_after=self._bounds.retry_seconds)
+            raise QueueFull(limit=bound, retry_after=RETRY_SECONDS)
 
     async def _conflict(self, run: Run, worker: str, error: IntegrityError) -> Run:
         """Who came first: the same request in another process, or another run on the thread."""

@@ -36,6 +36,9 @@ class Settings(ServerSettings):
         default="all", description="api: takes calls and executes nothing; worker: executes what others have taken"
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
+    max_waiting: int = Field(
+        default=10_000, ge=1, description="runs of one tenant that may wait; a further one is refused with QUEUE_FULL"
+    )
     graphs: Path = Field(default=Path("langgraph.json"), description="the registry of the graphs")
     thread_ttl_seconds: float = Field(
         default=0, ge=0, description="after its last use a thread that states no time to live is deleted; 0: never"

@@ -11,7 +11,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs import Multitask, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import Bounds, SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import SqlRuns, runs
 from graphmesh_orchestrator.waiting import SqlWaiting
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
@@ -153,12 +153,12 @@ async def test_a_thread_is_of_one_graph(database: Database) -> None:
 
 async def test_a_tenant_has_so_many_waiting(database: Database) -> None:
     """The next is told when to come back, and nothing of it is stored; other tenants are not concerned."""
-    stored = SqlRuns(database, Bounds(max_waiting=3, retry_seconds=7))
+    stored = SqlRuns(database, max_waiting=3)
     for number in range(3):
         await stored.add(a_run(number, f"th_{number}"), worker="")
     with pytest.raises(QueueFull) as full:
         await stored.add(a_run(3, "th_3"), worker="")
-    assert full.value.retry_after == 7
+    assert full.value.retry_after
     await stored.add(a_run(4, tenant="other"), worker="")
     assert len(await stored.find("acme", {}, None, 10)) == 3
     await stored.add(a_run(5, "th_5"), worker="worker")
