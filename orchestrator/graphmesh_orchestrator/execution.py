@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphmesh_chassis.status import to_status
@@ -72,25 +72,28 @@ class Execution:
                 getattr(self, f"_on_{mode}")(part)
 
     async def _begin(self, parking: Parking) -> tuple[RunnableConfig, Any]:
-        """Where the graph is to begin, and what it is given."""
+        """Where the graph is to begin, and what it is given.
+
+        A run that has parked goes on, also where it has written no checkpoint: the first thing that it did was to ask.
+        """
         config = self.config
         if self.run.epoch > 1:
+            answers = await parking.answers(self.run)
             state = await self.graph.compiled.aget_state(config)
-            if (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
-                return config, await self._resumed(state, parking)
+            if answers or (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
+                return config, self._resumed(state, answers)
         await parking.take_back(self.run)
         if self.run.checkpoint_id:
             config["configurable"]["checkpoint_id"] = self.run.checkpoint_id
         return config, self.run.input
 
-    async def _resumed(self, state: StateSnapshot, parking: Parking) -> Command[Any] | None:
+    def _resumed(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
         """What a graph is given that goes on: the answers to what it asked; nothing, where it asked nothing.
 
         Where it has nothing left to do but wait for answers, it still `asks`.
         """
         if not state.interrupts:
             return None
-        answers = await parking.answers(self.run)
         known = {asked.id: answers[asked.id] for asked in state.interrupts if asked.id in answers}
         unfinished = [task for task in state.tasks if task.result is None]
         self.asks = len(known) < len(state.interrupts) and all(task.interrupts for task in unfinished)

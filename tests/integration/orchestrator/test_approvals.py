@@ -227,6 +227,29 @@ async def test_an_approval_of_a_run_that_was_cancelled_is_void(kit: Kit) -> None
         await respond(kit, asked.approval_id, APPROVE)
 
 
+async def test_another_run_that_goes_on_from_there_asks_for_itself(kit: Kit) -> None:
+    """A cancelled run's thread stands where it asked. What goes on with it needs an approval of its own."""
+    cancelled = await parked(kit, "approved_by_rule")
+    await kit.client.cancel_run(cancelled.run_id, "nobody cares")
+    await kit.stopped(cancelled.run_id)
+    begun = await kit.create("approved_by_rule", thread_id=cancelled.thread_id)
+    run = await kit.stopped(begun.run_id)
+    assert run.interrupts[0].approval_id != cancelled.interrupts[0].approval_id
+    assert notes(await answered(kit, run, APPROVE)) == ["charged 500"]
+
+
+async def test_a_fork_asks_again(kit: Kit) -> None:
+    """An approval is of one execution: who begins at the same checkpoint once more asks once more (B7)."""
+    run = await parked(kit, "approved_by_rule")
+    asked = await approval(kit, run)
+    await answered(kit, run, APPROVE)
+    begun = await kit.create("approved_by_rule", thread_id=run.thread_id, checkpoint_id=asked.checkpoint_id)
+    fork = await kit.stopped(begun.run_id)
+    assert (fork.status, await kit.charges(invoice_of(run))) == (INTERRUPTED, 1)
+    await answered(kit, fork, DENY)
+    assert await kit.charges(invoice_of(run)) == 1
+
+
 async def test_an_approval_is_answered_by_nothing_else(kit: Kit) -> None:
     """ResumeRun answers no approval, and what looks like a decision answers no question."""
     run = await parked(kit, "approved_by_rule")
