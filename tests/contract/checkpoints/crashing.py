@@ -46,7 +46,7 @@ async def run(url: str, place: int) -> None:
         die_before(database, place)
         await kit.asking(TellingSaver(database, commits)).ainvoke({"log": []}, kit.at(f"ask{place}"), durability="sync")
         graph = kit.chain(TellingSaver(database, commits), nodes=kit.TWO)
-        await graph.ainvoke({"log": [], "document": "x" * 1000}, kit.at(f"t{place}"), durability="sync")
+        await graph.ainvoke({"log": [], "document": kit.DOCUMENT}, kit.at(f"t{place}"), durability="sync")
 
 
 def survives(url: str, place: int) -> bool:

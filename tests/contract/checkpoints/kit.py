@@ -16,6 +16,8 @@ from typing_extensions import TypedDict
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 LETTERS = ("a", "b", "c", "d", "e")
 TWO = LETTERS[:2]
+DOCUMENT = "x" * 100_000
+"""So big that it is stored aside."""
 
 
 class State(TypedDict, total=False):

@@ -14,7 +14,7 @@ from graphmesh_orchestrator import artifacts as port
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
-from graphmesh_orchestrator.errors import ArtifactTooLarge, StateTooLarge
+from graphmesh_orchestrator.errors import ArtifactTooLarge, CheckpointConflict, StateTooLarge
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
@@ -232,3 +232,15 @@ async def test_a_stale_owner_puts_nothing(saver: LogSaver, database: Database) -
     with pytest.raises(Fenced):
         await kit.put(saver, kit.claimed(T, "r"), value=BIG)
     assert await stored(database) == [7]
+
+
+async def test_the_loser_of_two_writers_leaves_nothing_aside(saver: LogSaver, database: Database) -> None:
+    """Who is told of a conflict has stored neither its checkpoint nor what that refers to."""
+    await kit.put(saver, T, value=1)
+    head = await saver.aget_tuple(T)
+    assert head is not None
+    mine, other = os.urandom(100_000), os.urandom(110_000)
+    writing_both = [kit.put(saver, head.config, value=document) for document in (mine, other)]
+    outcomes = await asyncio.gather(*writing_both, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [dict, CheckpointConflict]
+    assert [size // 1000 for size in await stored(database)] == [100]
