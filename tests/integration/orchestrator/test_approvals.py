@@ -130,6 +130,14 @@ async def test_a_rule_of_the_node_asks(kit: Kit) -> None:
     assert notes(await answered(kit, run, APPROVE)) == ["charged 101"]
 
 
+async def test_a_rule_takes_nothing_from_the_policy(strict: Kit) -> None:
+    """Where the rule would let the request pass, the policy asks all the same; where both ask, both name who answers."""
+    small = await approval(strict, await parked(strict, "approved_by_rule", 100))
+    assert (small.question, list(small.scopes)) == ("", ["approvals.money"])
+    large = await approval(strict, await parked(strict, "approved_by_rule", 101))
+    assert list(large.scopes) == ["approvals.charge", "approvals.money"]
+
+
 async def test_a_denial_is_a_refusal_that_the_node_handles(kit: Kit) -> None:
     run = await answered(kit, await parked(kit, "approved_by_rule"), DENY, "not today")
     assert (run.status, notes(run)) == (SUCCESS, ["APPROVAL_DENIED not today"])
@@ -140,6 +148,7 @@ async def test_what_nobody_answers_in_time_is_denied(kit: Kit) -> None:
     """The run goes on with the denial by itself; who answers later is told."""
     run = await parked(kit, "approved_soon")
     asked = await approval(kit, run)
+    assert list(asked.scopes) == ["approvals.billing"]
     async with asyncio.timeout(20):
         while run.status != SUCCESS:
             run = await kit.stopped(run.run_id)

@@ -35,6 +35,15 @@ def test_a_method_says_what_it_allows() -> None:
     assert (policy.needs_approval, policy.visible_to_models) == (False, False)
 
 
+def test_an_environment_can_ask_for_approvals() -> None:
+    """Whose, and how long they have; a day where nothing is said (B8)."""
+    asked = method_policy(CHARGE, Overrides(methods={"Charge": {"approval": "APPROVAL_REQUIRED"}}))
+    assert (asked.needs_approval, asked.approvers, asked.approval_ttl) == (True, set(), 86_400)
+    named = {"approval": "APPROVAL_REQUIRED", "approvers": ["approvals.money"], "approvalTtl": "60s"}
+    policy = method_policy(CHARGE, Overrides(methods={"Charge": named}))
+    assert (policy.approvers, policy.approval_ttl) == ({"approvals.money"}, 60)
+
+
 def test_a_service_says_what_it_bears() -> None:
     """Cap, queue and breaker; no rate limit where none is declared."""
     policy = service_policy(BILLING)
