@@ -6,8 +6,8 @@ repeat gets the stored outcome, be it a response or an error of the caller's; no
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, NoReturn, TypeVar
@@ -244,17 +244,24 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         "approval": call.header(metadata.APPROVAL),
         "create_time": datetime.now(UTC),
     }
-    try:
-        # RETURNING tells whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
-        claiming = insert(table).values(row).on_conflict_do_nothing().returning(table.c.key)
+    # RETURNING tells whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
+    claiming = insert(table).values(row).on_conflict_do_nothing().returning(table.c.key)
+    with locking(call):
         inserted = (await connection.execute(claiming)).one_or_none()
+    if inserted is not None:
+        return None
+    return outcome_of((await connection.execute(sa.select(table).where(of(call)))).one())
+
+
+@contextmanager
+def locking(call: Call) -> Iterator[None]:
+    """Raises IdempotencyKeyInUse where the body waits too long for another process that writes the row of `call`."""
+    try:
+        yield
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             raise in_use(call) from error
         raise
-    if inserted is not None:
-        return None
-    return outcome_of((await connection.execute(sa.select(table).where(of(call)))).one())
 
 
 async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ repeat asks the provider, and sends again only what the provider surely has not.
 That holds with a provider that does one thing for each key, however often that comes, and can be asked for it by it.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_chassis.calls import Call
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.effects import STARTED, Effect, Outcome, in_use, of, outcome_of, table
+from graphmesh_chassis.effects import STARTED, Effect, Outcome, in_use, locking, of, outcome_of, table
 from graphmesh_chassis.errors import CallerError, DependencyError, GraphmeshError, OutcomeUnknown
 
 PortT = TypeVar("PortT")
@@ -85,7 +86,8 @@ async def hold(connection: AsyncConnection, call: Call) -> int:
     free = sa.or_(table.c.held_until.is_(None), table.c.held_until <= now)
     values = {"attempt": table.c.attempt + 1, "held_until": now + timedelta(seconds=call.deadline.remaining)}
     taking = sa.update(table).where(of(call), table.c.result == STARTED, free).values(values)
-    attempt = (await connection.execute(taking.returning(table.c.attempt))).scalar_one_or_none()
+    with locking(call):
+        attempt = (await connection.execute(taking.returning(table.c.attempt))).scalar_one_or_none()
     if attempt is None:
         raise in_use(call)
     return int(attempt)
@@ -100,7 +102,8 @@ async def superseded(connection: AsyncConnection, call: Call, attempt: int) -> O
     Raises:
         IdempotencyKeyInUse: another attempt is under way.
     """
-    row = (await connection.execute(sa.select(table).where(of(call)).with_for_update())).one()
+    with locking(call):
+        row = (await connection.execute(sa.select(table).where(of(call)).with_for_update())).one()
     if row.result != STARTED:
         return outcome_of(row)
     if row.attempt != attempt:
@@ -110,13 +113,13 @@ async def superseded(connection: AsyncConnection, call: Call, attempt: int) -> O
 
 @asynccontextmanager
 async def letting_go(database: Database, call: Call, attempt: int) -> AsyncIterator[None]:
-    """Let go of the key where the body fails, so that a repeat has nothing to wait for.
+    """Let go of the key where the body fails or is cancelled, so that a repeat has nothing to wait for.
 
-    Of a call that is cancelled, or whose process dies, the hold ends with the deadline.
+    Where that cannot be, and of a process that dies, the hold ends with the deadline.
     """
     try:
         yield
-    except Exception:
+    except (Exception, asyncio.CancelledError):
         mine = sa.and_(of(call), table.c.result == STARTED, table.c.attempt == attempt)
         with suppress(DependencyError):
             async with database.transaction() as connection:

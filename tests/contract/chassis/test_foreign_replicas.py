@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,11 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis import effects
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.errors import IdempotencyKeyInUse
+from graphmesh_chassis.errors import IdempotencyKeyInUse, ProviderUnavailable
 from graphmesh_chassis.store import SqlStore
 
-from tests.contract.chassis.test_effects import SqlTally, database, url
-from tests.contract.chassis.test_foreign import Doing, Office, Provider, decline, serving
+from tests.contract.chassis.test_effects import Held, SqlTally, database, url
+from tests.contract.chassis.test_foreign import Doing, Office, Provider, decline, lose, serving
 
 __all__ = ["url"]
 
@@ -27,26 +29,32 @@ class Replicas:
     other: Office
     database: Database
 
-    async def hold_is_over(self) -> None:
-        """As after a pause of the process that is longer than its hold."""
+    async def hold_ends(self, when: datetime | None = None) -> None:
+        """Now: as after a pause of the process that is longer than its hold. Later: as where it died."""
         async with self.database.transaction() as connection:
-            await connection.execute(sa.update(effects.table).values(held_until=None))
+            await connection.execute(sa.update(effects.table).values(held_until=when))
 
     async def result(self) -> str:
         async with self.database.read() as connection:
             return str((await connection.execute(sa.select(effects.table.c.result))).scalar_one())
 
 
-@pytest_asyncio.fixture
-async def replicas(url: str, tmp_path: Path) -> AsyncIterator[Replicas]:
+@asynccontextmanager
+async def together(url: str, folder: Path) -> AsyncIterator[Replicas]:
     provider = Provider()
     async with (
-        database(url, tmp_path) as first,
-        database(url, tmp_path) as second,
+        database(url, folder) as first,
+        database(url, folder) as second,
         serving(Office(SqlStore(first, SqlTally), provider=provider)) as one,
         serving(Office(SqlStore(second, SqlTally), provider=provider)) as other,
     ):
         yield Replicas(one, other, first)
+
+
+@pytest_asyncio.fixture
+async def replicas(url: str, tmp_path: Path) -> AsyncIterator[Replicas]:
+    async with together(url, tmp_path) as replicas:
+        yield replicas
 
 
 async def test_replicas_send_once(replicas: Replicas) -> None:
@@ -90,14 +98,44 @@ async def test_while_another_process_works_on_it(replicas: Replicas) -> None:
 
 async def test_the_hold_of_a_process_that_died_ends_with_its_deadline(replicas: Replicas) -> None:
     """Another process settles what it left, as soon as its call would be over, and not before."""
-    replicas.one.provider.after = gate = Gate()
-    began = asyncio.get_running_loop().time()
-    dying = asyncio.create_task(replicas.one.add(5, timeout=1.5))
-    await gate.began.wait()
-    dying.cancel()
+    replicas.one.provider.after = lose
+    with pytest.raises(ProviderUnavailable):
+        await replicas.one.add(5)
+    await replicas.hold_ends(deadline := datetime.now(UTC) + timedelta(seconds=1))
+    with pytest.raises(IdempotencyKeyInUse):
+        await replicas.other.add(5)
     assert (await replicas.other.settled()).number == 5
-    assert asyncio.get_running_loop().time() - began > 1
+    assert datetime.now(UTC) >= deadline
     assert len(replicas.one.provider.sent) == 1
+
+
+async def test_a_hold_is_no_longer_than_the_deadline(replicas: Replicas) -> None:
+    """By the database's clock."""
+    replicas.one.provider.before = gate = Gate()
+    before = datetime.now(UTC)
+    working = asyncio.create_task(replicas.one.add(5, timeout=4))
+    await gate.began.wait()
+    latest = datetime.now(UTC) + timedelta(seconds=4)
+    async with replicas.database.read() as connection:
+        held_until = (await connection.execute(sa.select(effects.table.c.held_until))).scalar_one()
+    gate.go.set()
+    await working
+    assert before + timedelta(seconds=1) < held_until <= latest
+
+
+async def test_a_recording_that_outlives_its_hold(postgres_url: str, tmp_path: Path) -> None:
+    """Whoever would take over waits for its transaction, and is told to come again where that takes too long."""
+    async with together(postgres_url, tmp_path) as replicas:
+        replicas.one.provider.before, replicas.one.then = gate, held = Gate(), Held()
+        first = asyncio.create_task(replicas.one.add(5))
+        await gate.began.wait()
+        await replicas.hold_ends()
+        gate.go.set()
+        await held.began.wait()
+        with pytest.raises(IdempotencyKeyInUse):
+            await replicas.other.add(5, timeout=2)
+        held.go.set()
+        assert await first == await replicas.other.add(5)
 
 
 async def test_whoever_was_paused_has_no_say(replicas: Replicas) -> None:
@@ -106,7 +144,7 @@ async def test_whoever_was_paused_has_no_say(replicas: Replicas) -> None:
     one.provider.before = gate = Gate(decline)
     paused = asyncio.create_task(one.add(5))
     await gate.began.wait()
-    await replicas.hold_is_over()
+    await replicas.hold_ends()
     one.provider.before = None
     settled = await other.add(5)
     gate.go.set()
@@ -121,7 +159,7 @@ async def test_whoever_was_paused_waits_for_who_took_over(replicas: Replicas) ->
     one.provider.before = first = Gate(decline)
     paused = asyncio.create_task(one.add(5))
     await first.began.wait()
-    await replicas.hold_is_over()
+    await replicas.hold_ends()
     one.provider.before = second = Gate()
     taking_over = asyncio.create_task(other.add(5))
     await second.began.wait()
