@@ -70,7 +70,7 @@ approved_by_rule = _graph(
     )
 )
 
-approved_soon = _graph(charge=_charge(approval=Approval(ttl=timedelta(milliseconds=200)), refusals=REFUSED))
+approved_soon = _graph(charge=_charge(approval=Approval(ttl=timedelta(seconds=2)), refusals=REFUSED))
 
 
 async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ async def test_a_rule_of_the_node_asks(kit: Kit) -> None:
 
 
 async def test_a_rule_takes_nothing_from_the_policy(strict: Kit) -> None:
-    """Where the rule would let the request pass, the policy asks all the same; where both ask, both name who answers."""
+    """Where the rule would let the request pass, the policy asks all the same; where both ask, both say whom."""
     small = await approval(strict, await parked(strict, "approved_by_rule", 100))
     assert (small.question, list(small.scopes)) == ("", ["approvals.money"])
     large = await approval(strict, await parked(strict, "approved_by_rule", 101))
