@@ -172,20 +172,16 @@ def _exit_by(edge: Edge, stopped: Run) -> None:
 
 
 def _answers(parked: Run, answer: str, by_id: Sequence[str]) -> dict[str, Any]:
-    """The answers by question.
-
-    An answer without an id is to the only open question that no approval answers; the mesh says what is wrong with
-    answers to other questions.
-    """
+    """The answers by question. One without an id is to the only question that no approval answers; where there is
+    none, the mesh says which approval does."""
+    if not parked.interrupts:
+        raise typer.BadParameter(f"the run waits for no answer, it is {outcome(parked)}")
     if by_id:
         return {key: _json_or_text(value) for key, _, value in (one.partition("=") for one in by_id)}
-    asked = [one.interrupt_id for one in parked.interrupts if not one.approval_id] or [
-        one.interrupt_id for one in parked.interrupts
-    ]
+    asked = [one.interrupt_id for one in parked.interrupts if not one.approval_id]
     if not answer or len(asked) > 1:
-        ids = ", ".join(asked)
-        raise typer.BadParameter(f"answer with --answer ID=JSON; open are: {ids}" if asked else "state an answer")
-    return {asked[0] if asked else "none": _json_or_text(answer)}
+        raise typer.BadParameter(f"state an answer, or --answer ID=JSON for each of: {', '.join(asked)}")
+    return {(asked or [parked.interrupts[0].interrupt_id])[0]: _json_or_text(answer)}
 
 
 def _json_or_text(text: str) -> Any:

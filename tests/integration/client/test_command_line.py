@@ -1,0 +1,136 @@
+"""`graphmesh run`, `watch`, `resume`, `thread` and `approve` as who types them sees them."""
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from typing import Any
+
+import pytest
+from graphmesh_cli.app import app
+from graphmesh_cli.edge import Edge, seconds
+from graphmesh_cli.state import DEFAULT_STATE
+from typer.testing import CliRunner
+
+from tests.integration.orchestrator.kit import Kit
+
+ASKS = json.dumps({"name": "x"})
+
+
+async def typed(kit: Kit, *words: str, exits: int = 0) -> str:
+    """What a command, a process of its own, prints."""
+    command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", kit.address)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    output, _ = await process.communicate()
+    assert process.returncode == exits, output.decode()
+    return output.decode()
+
+
+async def suggested(kit: Kit, output: str, answer: str = "", exits: int = 0) -> str:
+    """What the last command that an output suggests prints, typed as it stands there."""
+    line = re.findall(r"graphmesh (.+)$", output, re.MULTILINE)[-1]
+    words = [word.replace("ANSWER", answer) for word in shlex.split(line)]
+    assert words[-2:] == ["--address", kit.address]
+    return await typed(kit, *words[:-2], exits=exits)
+
+
+def id_in(output: str, kind: str) -> str:
+    found: list[str] = re.findall(rf"{kind}_[0-9a-f]+", output)
+    return found[0]
+
+
+async def test_a_question_is_answered_as_the_command_says(kit: Kit) -> None:
+    """A run that parks exits with 3, and says what it asks and the command that answers it."""
+    output = await typed(kit, "run", "ask_twice", ASKS, exits=3)
+    assert "how many?" in output
+    output = await suggested(kit, output, "3", exits=3)
+    assert "sure?" in output
+    assert "note" not in output, "what has been shown is not shown again"
+    output = await suggested(kit, output, "yes")
+    assert '"3, yes"' in output
+
+
+async def test_several_questions_are_answered_by_id(kit: Kit) -> None:
+    output = await typed(kit, "run", "ask_both", ASKS, exits=3)
+    run_id = id_in(output, "run")
+    assert "--answer ID=JSON" in await typed(kit, "resume", run_id, "which?", exits=2)
+    questions = re.findall(r"--answer (\w+)=ANSWER", output)
+    answers = [word for one in questions for word in ("--answer", f"{one}=true")]
+    output = await typed(kit, "resume", run_id, *answers)
+    assert "left True" in output
+    assert "waits for no answer" in await typed(kit, "resume", run_id, "late", exits=2)
+
+
+async def test_an_approval_is_listed_and_given(kit: Kit) -> None:
+    """The list shows what is to be called and with what; the command that it suggests gives consent, once (E1)."""
+    assert await typed(kit, "approve") == "nothing waits for an approval\n"
+    invoice = await kit.invoice()
+    asked = await typed(kit, "run", "approved_by_rule", json.dumps({"invoice_id": invoice, "amount": 1000}), exits=3)
+    listed = await typed(kit, "approve")
+    for part in ("billing.Charge", f"Charge 1000 of {invoice}?", '"amount_minor": "1000"', "approvals.charge"):
+        assert part in listed
+    refused = await typed(kit, "resume", id_in(asked, "run"), "yes", exits=1)
+    assert f"graphmesh approve {id_in(listed, 'apr')}" in refused
+    approved = await suggested(kit, asked)
+    assert "approved" in approved
+    assert "success" in await suggested(kit, approved)
+    assert "APPROVAL_ANSWERED" in await typed(kit, "approve", id_in(listed, "apr"), "--deny", exits=1)
+    assert await kit.charges(invoice) == 1
+
+
+async def test_a_denial_is_told_to_the_graph(kit: Kit) -> None:
+    invoice = await kit.invoice()
+    wanted = json.dumps({"invoice_id": invoice, "amount": 1000})
+    approval = id_in(await typed(kit, "run", "approved_by_rule", wanted, exits=3), "apr")
+    denied = await typed(kit, "approve", approval, "--deny", "--comment", "too much")
+    assert "denied" in denied
+    assert "APPROVAL_DENIED too much" in await suggested(kit, denied)
+
+
+async def test_a_thread_is_read_forked_and_deleted(kit: Kit) -> None:
+    await typed(kit, "run", "thinking", ASKS, "--thread", "mine")
+    assert "mine" in await typed(kit, "thread", "list")
+    shown = await typed(kit, "thread", "show", "mine")
+    assert "mine of thinking, idle" in shown
+    assert '"thought"' in shown
+    history = await typed(kit, "thread", "history", "mine")
+    checkpoint = next(line.split()[0] for line in history.splitlines() if line.rstrip().endswith("two"))
+    forked = await typed(kit, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
+    assert (await suggested(kit, forked)).count('"thought"') == 3
+    assert await typed(kit, "thread", "delete", "mine") == "mine is deleted\n"
+    assert "There is no thread mine" in await typed(kit, "thread", "show", "mine", exits=1)
+
+
+async def test_bounds_delays_and_turns(kit: Kit) -> None:
+    """What the contract of CreateRun has, the command has."""
+    assert "TOKEN_LIMIT" in await typed(kit, "run", "thinking", ASKS, "--max-tokens", "150", exits=1)
+    assert "STEP_LIMIT" in await typed(kit, "run", "thinking", ASKS, "--max-steps", "1", exits=1)
+    assert "BUDGET_EXCEEDED" in await typed(kit, "run", "thinking", ASKS, "--max-cost", "0.0006", exits=1)
+    assert "begins at" in await typed(kit, "run", "thinking", ASKS, "--after", "1h", "--detach")
+    parked = id_in(await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=3), "run")
+    busy = await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=1)
+    assert f"graphmesh watch {parked} --address {kit.address}; or begin with --multitask" in busy
+    await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", "--multitask", "interrupt", exits=3)
+    assert "cancelled" in await typed(kit, "watch", parked, exits=1)
+    same = {await typed(kit, "run", "thinking", ASKS, "--request-id", "same", "--detach") for _ in range(2)}
+    assert len(same) == 1
+
+
+@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), (600, 600)])
+def test_times(text: Any, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("words", [["run", "x", "[]"], ["run", "x", "{}", "--after", "10"], ["run", "x", "@nowhere"]])
+def test_what_is_typed_wrongly_is_named(words: list[str]) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "has to be" in result.output or "No such file" in result.output
+
+
+def test_suggested_commands_go_to_the_same_mesh() -> None:
+    edge = Edge("127.0.0.1:1", DEFAULT_STATE, "acme")
+    assert edge.command("watch", "run_1") == "graphmesh watch run_1 --address 127.0.0.1:1 --tenant acme"
+    assert Edge("", DEFAULT_STATE, "default").command("runs") == "graphmesh runs"
