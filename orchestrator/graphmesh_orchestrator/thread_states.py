@@ -75,7 +75,7 @@ class ThreadStates:
             raise InvalidInput(violations=[FieldViolation("thread_id", "is of a thread without a graph")])
         graph = self._graphs.get(thread.graph)
         before = await self._read(thread, checkpoint_id)
-        _check(graph, values, as_node or ("" if before else START))
+        _check(graph, values, as_node or await _last_node(graph, _config(thread, checkpoint_id)))
         draft = Draft(self._database)
         written = await _drafted(graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft))
         async with self._database.transaction() as connection:
@@ -132,10 +132,19 @@ async def _require_newest(connection: AsyncConnection, thread: Thread, checkpoin
         raise CheckpointConflict(thread=thread.thread_id, parent=checkpoint_id or "none")
 
 
+async def _last_node(graph: Graph, config: RunnableConfig) -> str:
+    """The node that wrote last, or the graph's input. Where several did, which LangGraph refuses, one of them."""
+    saved = await graph.saver.aget_tuple(config)
+    seen = saved.checkpoint["versions_seen"] if saved else {}
+    nodes = (START, *graph.compiled.builder.nodes)
+    wrote = [(version, name) for name in nodes for version in seen.get(name, {}).values()]
+    return max(wrote, default=(0, START))[1]
+
+
 def _check(graph: Graph, values: Mapping[str, Any], as_node: str) -> None:
-    """Raises InvalidInput, which names every bad field. An empty `as_node` is left to LangGraph."""
+    """Raises InvalidInput, which names every bad field."""
     violations = list(misfits(_update_schema(graph, as_node), values, "values"))
-    if as_node and as_node not in (START, *graph.compiled.builder.nodes):
+    if as_node not in (START, *graph.compiled.builder.nodes):
         nodes = ", ".join(graph.compiled.builder.nodes)
         violations.append(FieldViolation("as_node", f"is none of {START}, {nodes}"))
     if violations:

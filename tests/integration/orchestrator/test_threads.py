@@ -184,6 +184,17 @@ async def test_what_is_wrong_with_an_update_is_named(kit: Kit) -> None:
         await kit.client.threads.create("other", graph="nothing")
 
 
+async def test_what_the_input_has_no_field_for_is_not_dropped(kit: Kit) -> None:
+    """On a thread on which no node has written yet, an update is the graph's input."""
+    await kit.client.threads.create("th", graph="gated")
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match=r"values\.notes"):
+            await kit.client.threads.update_state("th", {"notes": ["x"]})
+        await kit.client.threads.update_state("th", {"name": "open"})
+    state = await kit.client.threads.update_state("th", {"notes": ["z"]}, as_node="gate")
+    assert struct_value(state.values) == {"name": "open", "notes": ["z"]}
+
+
 async def test_pruning_says_how_much(kit: Kit) -> None:
     """A dry run changes nothing; deleting takes the runs along."""
     for name in ("a", "b"):
