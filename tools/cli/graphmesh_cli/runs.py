@@ -175,7 +175,7 @@ def _answers(parked: Run, answer: str, by_id: Sequence[str]) -> dict[str, Any]:
     """The answers by question. One without an id is to the only question that no approval answers; where there is
     none, the mesh says which approval does."""
     if not parked.interrupts:
-        raise typer.BadParameter(f"the run waits for no answer, it is {outcome(parked)}")
+        raise typer.BadParameter(f"the run waits for no answer: {outcome(parked)}")
     if by_id:
         return {key: _json_or_text(value) for key, _, value in (one.partition("=") for one in by_id)}
     asked = [one.interrupt_id for one in parked.interrupts if not one.approval_id]
