@@ -75,16 +75,21 @@ async def _drop_unreferred(connection: AsyncConnection, stamps: Mapping[tuple[st
 
     A writer who refers to one meanwhile has either been seen, or changes its stamp, or stores it again.
     """
-    threads = {thread_id for thread_id, _ in stamps}
-    referred_to: set[tuple[str, str]] = set()
-    for table in LOG:
-        query = sa.select(table.c.thread_id, table.c.refers).where(table.c.thread_id.in_(threads))
-        for row in await connection.execute(query.where(table.c.refers.is_not(None))):
-            referred_to.update((row.thread_id, name) for name in row.refers)
+    referred_to = await _referred(connection, {thread_id for thread_id, _ in stamps})
     gone = [(*key, stamp) for key, stamp in stamps.items() if key not in referred_to]
     for start in range(0, len(gone), AT_ONCE):
         found = sa.tuple_(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
         await connection.execute(sa.delete(artifacts).where(found.in_(gone[start : start + AT_ONCE])))
+
+
+async def _referred(connection: AsyncConnection, thread_ids: Collection[str]) -> set[tuple[str, str]]:
+    """The artifacts that rows refer to, by thread and name."""
+    found: set[tuple[str, str]] = set()
+    for table in LOG:
+        query = sa.select(table.c.thread_id, table.c.refers).where(table.c.thread_id.in_(thread_ids))
+        for row in await connection.execute(query.where(table.c.refers.is_not(None))):
+            found.update((row.thread_id, name) for name in row.refers)
+    return found
 
 
 def _rebuilt_from(latest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import operator
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, NotFound
 from graphmesh_orchestrator import artifacts as port
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver, upkeep
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import ArtifactTooLarge, CheckpointConflict, StateTooLarge
 from langgraph.channels.delta import DeltaChannel
@@ -180,6 +180,29 @@ async def test_a_run_goes_on_while_its_thread_is_pruned(saver: LogSaver, databas
     assert (await running)["document"] == documents[-1]
     async for snapshot in writing(LogSaver(database, others), *(documents * 12)).aget_state_history(T):
         assert snapshot.values.get("document") in (None, *documents)
+
+
+async def test_a_value_that_comes_back_while_it_is_pruned_stays(
+    saver: LogSaver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written again when pruning has seen that nobody refers to it, and before it is taken away."""
+    latest = await kit.put(saver, await kit.put(saver, T, value=BIG), value="small")
+    writes: list[asyncio.Task[Any]] = []
+    referred = upkeep._referred
+
+    async def interrupted(*given: Any) -> Any:
+        found = await referred(*given)
+        writes.append(asyncio.create_task(kit.put(saver, latest, value=BIG)))
+        if not database.is_sqlite:  # where a writer waits until pruning is through
+            await writes[0]
+        return found
+
+    monkeypatch.setattr(upkeep, "_referred", interrupted)
+    await saver.aprune(["t"])
+    await writes[0]
+    found = await saver.aget_tuple(T)
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"value": BIG}
 
 
 @pytest.fixture(params=["memory", "log"])
