@@ -69,7 +69,7 @@ class ThreadStates:
             GraphNotFound: the thread's graph is not registered any more.
             InvalidInput: the values do not fit the graph's state, or there is no such node.
             ThreadBusy: a run has the thread, or waits for it.
-            CheckpointConflict: the thread has another newest checkpoint by now.
+            CheckpointConflict: the thread has another newest checkpoint by now, or the named one was pruned.
         """
         if not thread.graph:
             raise InvalidInput(violations=[FieldViolation("thread_id", "is of a thread without a graph")])
@@ -80,8 +80,7 @@ class ThreadStates:
         written = await _drafted(graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft))
         async with self._database.transaction() as connection:
             await lock_free(connection, thread.tenant, thread.thread_id)
-            if not checkpoint_id:
-                await _require_newest(connection, thread, _id_of(before))
+            await _require_unchanged(connection, thread, _id_of(before), is_newest=not checkpoint_id)
             await draft.write(connection)
             used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
             await connection.execute(used.values(used=datetime.now(UTC)))
@@ -123,12 +122,16 @@ async def _drafted(
         raise InvalidInput(violations=[FieldViolation("values", cause)]) from error
 
 
-async def _require_newest(connection: AsyncConnection, thread: Thread, checkpoint_id: str) -> None:
-    """Raises CheckpointConflict where the newest checkpoint of a locked thread is another one."""
+async def _require_unchanged(
+    connection: AsyncConnection, thread: Thread, checkpoint_id: str, *, is_newest: bool
+) -> None:
+    """Raises CheckpointConflict where a locked thread has the checkpoint no more, or not as its newest one."""
     place = (checkpoints.c.thread_id == saver_thread(thread.tenant, thread.thread_id), checkpoints.c.ns == "")
     query = sa.select(checkpoints.c.checkpoint_id).where(*place, checkpoints.c.head.is_not(None))
-    newest = (await connection.execute(query.order_by(checkpoints.c.stamp.desc()).limit(1))).scalar() or ""
-    if newest != checkpoint_id:
+    if not is_newest:
+        query = query.where(checkpoints.c.checkpoint_id == checkpoint_id)
+    found = (await connection.execute(query.order_by(checkpoints.c.stamp.desc()).limit(1))).scalar() or ""
+    if found != checkpoint_id:
         raise CheckpointConflict(thread=thread.thread_id, parent=checkpoint_id or "none")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -321,10 +322,36 @@ async def test_an_update_from_a_state_that_is_no_more_the_newest_is_told(here: T
     """A run that began and ended while the update was made has written after the same checkpoint, or the first one."""
     for name, values in (("old", {"log": ["x"]}), ("new", {})):
         thread = await here.made(thread_id=name) if values else await here.stored.create("acme", name, "chain", {}, 0)
-        between = _Between(here, name)
+        between: Any = _Between(here, name)
         with pytest.raises(CheckpointConflict):
-            await replace_reading(here, between).update(thread, {"log": ["mine"]}, "a", "")
+            await ThreadStates(between, here.graphs).update(thread, {"log": ["mine"]}, "a", "")
         assert "mine" not in await here.log(name)
+
+
+async def test_an_update_of_a_checkpoint_that_is_pruned_meanwhile_is_told(here: Threads) -> None:
+    """Its values would be gone."""
+    thread = await here.made()
+    old = (await here.listed(thread))[3]
+    pruning: Any = _Pruning(here)
+    with pytest.raises(CheckpointConflict):
+        await ThreadStates(pruning, here.graphs).update(thread, {}, "a", old.checkpoint_id)
+    assert await here.log() == LETTERS
+
+
+@dataclass
+class _Pruning:
+    """Prunes threads when the transaction of an update is about to begin."""
+
+    here: Threads
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.here.database, name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        await self.here.removal.prune("acme", timedelta(), delete=False, dry_run=False)
+        async with self.here.database.transaction() as connection:
+            yield connection
 
 
 @dataclass
@@ -333,30 +360,15 @@ class _Between:
 
     here: Threads
     thread_id: str
-    done: bool = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.here.database, name)
 
-    def transaction(self) -> Any:
-        return _After(self)
-
-
-@dataclass
-class _After:
-    between: _Between
-
-    async def __aenter__(self) -> Any:
-        await self.between.here.invoke("chain", self.between.thread_id, {"log": ["run"]})
-        self.inner = self.between.here.database.transaction()
-        return await self.inner.__aenter__()
-
-    async def __aexit__(self, *error: Any) -> Any:
-        return await self.inner.__aexit__(*error)
-
-
-def replace_reading(here: Threads, between: Any) -> ThreadStates:
-    return ThreadStates(between, here.graphs)
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        await self.here.invoke("chain", self.thread_id, {"log": ["run"]})
+        async with self.here.database.transaction() as connection:
+            yield connection
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted"])
