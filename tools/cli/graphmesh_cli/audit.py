@@ -105,16 +105,13 @@ def _entries(url: str, wanted: Mapping[str, str], limit: int) -> Iterator[Entry]
 
 
 def _table(entries: Sequence[Entry]) -> Table:
-    names = ("time", "what", "who", "run", "node", "approval", "result")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=None)
+    """Folded where it does not fit, so that nothing is cut off."""
+    names = ("what", "result", "who", "run", "node", "approval")
+    folded = [Column(name, overflow="fold", min_width=7) for name in names]
+    table = Table(Column("time", no_wrap=True), *folded, box=None)
     for entry in entries:
-        told = (
-            entry.create_time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00"),
-            entry.tool,
-            f"{entry.tenant}/{entry.subject}",
-            entry.run,
-            entry.node,
-            entry.approval,
-        )
-        table.add_row(*map(Text, told), Text(entry.result, STYLES.get(entry.result, "red")))
+        time = f"{entry.create_time:%Y-%m-%d %H:%M:%S}"
+        result = Text(entry.result, STYLES.get(entry.result, "red"))
+        why = map(Text, (f"{entry.tenant}/{entry.subject}", entry.run, entry.node, entry.approval))
+        table.add_row(time, Text(entry.tool), result, *why)
     return table
