@@ -51,7 +51,7 @@ class Terms:
     @classmethod
     def of(cls, value: Any) -> "Terms | None":
         """The terms that an interrupt's value asks for; None where it is another question."""
-        return _marked(TypeAdapter(cls), value)
+        return _marked(_TERMS, value)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,10 @@ class Decision:
     @classmethod
     def of(cls, answer: Any) -> "Decision | None":
         """The decision that an answer is; None where it is the answer to another question."""
-        return _marked(TypeAdapter(cls), answer)
+        return _marked(_DECISION, answer)
+
+
+_TERMS, _DECISION = TypeAdapter(Terms), TypeAdapter(Decision)
 
 
 def approval_id(run_id: str, interrupt_id: str) -> str:

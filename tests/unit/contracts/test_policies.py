@@ -38,10 +38,10 @@ def test_a_method_says_what_it_allows() -> None:
 def test_an_environment_can_ask_for_approvals() -> None:
     """Whose, and how long they have; a day where nothing is said (B8)."""
     asked = method_policy(CHARGE, Overrides(methods={"Charge": {"approval": "APPROVAL_REQUIRED"}}))
-    assert (asked.needs_approval, asked.approvers, asked.approval_ttl) == (True, set(), 86_400)
+    assert (asked.needs_approval, asked.approvers, asked.approval_ttl) == (True, frozenset(), 86_400.0)
     named = {"approval": "APPROVAL_REQUIRED", "approvers": ["approvals.money"], "approvalTtl": "60s"}
     policy = method_policy(CHARGE, Overrides(methods={"Charge": named}))
-    assert (policy.approvers, policy.approval_ttl) == ({"approvals.money"}, 60)
+    assert (policy.approvers, policy.approval_ttl) == (frozenset({"approvals.money"}), 60.0)
 
 
 def test_a_service_says_what_it_bears() -> None:
