@@ -4,7 +4,7 @@ import copy
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -33,27 +33,13 @@ from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.versions import FIRST, Lineage, recorded_version
+from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
+from graphmesh_orchestrator.versions import Lineage, recorded_version
 
 KNOWN = 4096
 """Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
 PAGE = 64
 """Checkpoints that a listing reads at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Parent:
-    """What writing a checkpoint needs to know of the one before."""
-
-    stamp: int = 0
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    homes: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    graph_version: int = FIRST
-
-    @classmethod
-    def of(cls, stamp: int, head: Head) -> "_Parent":
-        return cls(stamp, head.versions, head.homes, head.sizes, recorded_version(head.metadata))
 
 
 class LogSaver(BaseCheckpointSaver[int]):
@@ -73,7 +59,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
         self._bounds = bounds or Bounds()
-        self._known: OrderedDict[Place, _Parent] = OrderedDict()
+        self._known: OrderedDict[Place, Parent] = OrderedDict()
         self._lineage: Lineage | None = None
 
     def serving(self, lineage: Lineage) -> "LogSaver":
@@ -113,7 +99,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         """
         origin = Place.of(config)
         place, parent = origin.at(checkpoint["id"]), self._shared(await self._parent(origin))
-        homes, values = _homes(checkpoint, new_versions, parent), checkpoint["channel_values"]
+        homes, values = homes_of(checkpoint, new_versions, parent), checkpoint["channel_values"]
         packed = {
             channel: pack(self.serde, values[channel]) for channel in values if homes[channel] == checkpoint["id"]
         }
@@ -123,15 +109,15 @@ class LogSaver(BaseCheckpointSaver[int]):
         stamp = max(time.time_ns(), parent.stamp + 1)
         aside = Aside(place.thread_id, self._bounds.artifact)
         row = {
-            **_written(place, config, stamp, metadata.get("run_id")),
+            **written(place, config, stamp, metadata.get("run_id")),
             "parent_id": origin.checkpoint_id,
-            "follows": _follows(config, origin),
+            "follows": follows_of(config, origin),
             "head": head.packed(self.serde),
             "data": pack(self.serde, {channel: aside.slot(value) for channel, value in packed.items()}),
             "refers": referred(aside.rows),
         }
         await self._commits.store(Entry(claim_of(config), checkpoint=row, artifacts=list(aside.rows.values())))
-        self._know(place, _Parent.of(stamp, head))
+        self._know(place, Parent.of(stamp, head))
         return place.config()
 
     async def aput_writes(
@@ -146,9 +132,9 @@ class LogSaver(BaseCheckpointSaver[int]):
         place = Place.of(config)
         aside = Aside(place.thread_id, self._bounds.artifact)
         packed = [(number, channel, pack(self.serde, value)) for number, channel, value in numbered(writes)]
-        self._bounds.check(_sizes(packed))
+        self._bounds.check(sizes_of(packed))
         row = {
-            **_written(place, config, time.time_ns()),
+            **written(place, config, time.time_ns()),
             "task_id": task_id,
             "task_path": task_path,
             "data": pack(self.serde, [(number, channel, aside.slot(value)) for number, channel, value in packed]),
@@ -241,7 +227,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         tuples = []
         for row, head in found:
             place = _place(row)
-            self._know(place, _Parent.of(row.stamp, head))
+            self._know(place, Parent.of(row.stamp, head))
             checkpoint = self._brought_up(place.ns, head, head.filled(values[row.thread_id, row.ns]))
             parent = place.at(row.parent_id).config() if row.parent_id else None
             tuples.append(CheckpointTuple(place.config(), checkpoint, head.metadata, parent, pending[place]))
@@ -259,23 +245,23 @@ class LogSaver(BaseCheckpointSaver[int]):
         given = get_serializable_checkpoint_metadata(config, metadata)
         return cast(CheckpointMetadata, {**given, **self._lineage.versions.metadata()}) if self._lineage else given
 
-    def _shared(self, parent: _Parent) -> _Parent:
+    def _shared(self, parent: Parent) -> Parent:
         """The parent, without the values that are of another version than those that are written now."""
         if self._lineage is None or parent.graph_version == self._lineage.versions.graph:
             return parent
         return replace(parent, homes={}, sizes={})
 
     @patient
-    async def _parent(self, origin: Place) -> _Parent:
+    async def _parent(self, origin: Place) -> Parent:
         """What is known of a checkpoint, or is read of it; of none, and of one that is gone, nothing."""
         if origin.checkpoint_id and origin not in self._known:
             async with self._database.read() as connection:
                 row = (await connection.execute(newest(origin))).one_or_none()
             if row is not None:
-                self._know(origin, _Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
-        return self._known.get(origin, _Parent())
+                self._know(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
+        return self._known.get(origin, Parent())
 
-    def _know(self, place: Place, parent: _Parent) -> None:
+    def _know(self, place: Place, parent: Parent) -> None:
         self._known[place] = parent
         self._known.move_to_end(place)
         while len(self._known) > KNOWN:
@@ -288,44 +274,6 @@ class LogSaver(BaseCheckpointSaver[int]):
 
 def _place(row: sa.Row[Any]) -> Place:
     return Place(row.thread_id, row.ns, row.checkpoint_id)
-
-
-def _sizes(writes: Sequence[tuple[int, str, bytes]]) -> Mapping[str, int]:
-    """The bytes that are written to each channel."""
-    sizes: dict[str, int] = {}
-    for _, channel, value in writes:
-        sizes[channel] = sizes.get(channel, 0) + len(value)
-    return sizes
-
-
-def _written(place: Place, config: RunnableConfig, stamp: int, run_id: str | None = None) -> dict[str, Any]:
-    """The columns that checkpoints and task writes share. The claim says whose they are, else the metadata."""
-    if claim := claim_of(config):
-        run_id = claim.run_id
-    return {
-        "thread_id": place.thread_id,
-        "ns": place.ns,
-        "checkpoint_id": place.checkpoint_id,
-        "run_id": run_id or config.get("metadata", {}).get("run_id"),
-        "stamp": stamp,
-    }
-
-
-def _homes(checkpoint: Checkpoint, new_versions: ChannelVersions, parent: _Parent) -> dict[str, str]:
-    """The row that holds each channel's value: the parent's where the channel has not changed since, else the own."""
-    versions = checkpoint["channel_versions"]
-    return {
-        channel: parent.homes[channel]
-        if channel in parent.homes and channel not in new_versions and parent.versions.get(channel) == versions[channel]
-        else checkpoint["id"]
-        for channel in checkpoint["channel_values"]
-    }
-
-
-def _follows(config: RunnableConfig, origin: Place) -> str | None:
-    """The parent, or none, where no other checkpoint may follow it."""
-    marker: str | None = config["configurable"].get(HEAD)
-    return None if marker is None else (origin.checkpoint_id or "")
 
 
 def _matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

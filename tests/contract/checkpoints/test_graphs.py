@@ -1,14 +1,17 @@
 """Graphs on the log saver behave as on LangGraph's own saver in memory: history, forks, interrupts, delta channels."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import HEAD, GroupCommit, LogSaver
 from graphmesh_orchestrator.errors import CheckpointConflict
+from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, StateSnapshot
+from sqlalchemy import event
+from typing_extensions import TypedDict
 
 from tests.contract.checkpoints import kit
 
@@ -127,6 +130,22 @@ async def test_delta_channels_are_rebuilt(saver: LogSaver, fresh: LogSaver) -> N
         await graph.ainvoke({"log": [f"{turn}"]}, T, durability="sync")
     expected = [name for turn in range(4) for name in (f"{turn}", *kit.LETTERS)]
     assert (await kit.chain(fresh, kit.Delta).aget_state(T)).values["log"] == expected
+
+
+async def test_delta_channels_are_rebuilt_by_a_few_statements(saver: LogSaver, fresh: LogSaver) -> None:
+    """However many writes there are since the last snapshot: not by some for each ancestor."""
+
+    class Long(TypedDict):
+        log: Annotated[list[str], DeltaChannel(lambda value, writes: sum(writes, value or []), snapshot_frequency=999)]
+
+    graph = kit.chain(saver, Long, kit.TWO)
+    for turn in range(20):
+        await graph.ainvoke({"log": [f"{turn}"]}, T, durability="sync")
+    statements: list[str] = []
+    engine: Any = fresh._database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    assert len((await kit.chain(fresh, Long, kit.TWO).aget_state(T)).values["log"]) == 60
+    assert len([statement for statement in statements if statement.startswith("SELECT")]) < 10
 
 
 @pytest.mark.parametrize("updates", range(8))
