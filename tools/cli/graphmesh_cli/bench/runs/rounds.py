@@ -1,5 +1,6 @@
 """The rounds: in each, every kind is measured once at every number of concurrent callers."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from graphmesh_cli.bench.runs.meter import Cost, Meter
 from graphmesh_cli.processes import together
 
 WARM_UP_CALLERS = 4
+PATIENCE_SECONDS = 20.0
+"""How long a caller waits for a run that is under way when the time is over."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,11 @@ async def _called(kind: Kind, callers: int, seconds: float) -> tuple[list[float]
 
     async def caller() -> None:
         try:
-            waits.extend(await kind.turn())
-            while time.perf_counter() < end:
+            async with asyncio.timeout(seconds + PATIENCE_SECONDS):
                 waits.extend(await kind.turn())
-        except (GraphmeshError, RunFailed) as failure:
+                while time.perf_counter() < end:
+                    waits.extend(await kind.turn())
+        except (GraphmeshError, RunFailed, TimeoutError) as failure:
             failures.append(failure)
 
     await together(caller() for _ in range(callers))
