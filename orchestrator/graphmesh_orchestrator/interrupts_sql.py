@@ -61,6 +61,14 @@ class SqlInterrupts:
                 found[row.run_id].append(interrupt_of(row))
         return found
 
+    async def of_thread(self, tenant: str, thread_id: str) -> dict[str, Interrupt]:
+        """What the run that has a thread waits for, by interrupt."""
+        has_thread = (runs.c.tenant == tenant, runs.c.thread_id == thread_id, runs.c.holds_thread)
+        query = sa.select(interrupts).join(runs, runs.c.run_id == interrupts.c.run_id)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.where(*has_thread, interrupts.c.status == PENDING))
+            return {row.interrupt_id: interrupt_of(row) for row in rows}
+
     async def answers(self, run_id: str) -> dict[str, Any]:
         """The answers of a run, by interrupt."""
         query = sa.select(interrupts.c.interrupt_id, interrupts.c.answer)

@@ -1,6 +1,7 @@
 """The states of threads: read, listed, written as if by a node (B7)."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from graphmesh_orchestrator.checkpoints.draft import Draft
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.errors import CheckpointConflict, InvalidInput
 from graphmesh_orchestrator.graphs import Graph, Registry
+from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.runs import Interrupt
@@ -48,8 +50,12 @@ class ThreadStates:
             NotFound: the thread has no such checkpoint.
             GraphNotFound: the thread's graph is not registered any more.
         """
-        state = await self._read(thread, checkpoint_id)
-        return _state(state) if state is not None else State()
+        snapshot = await self._read(thread, checkpoint_id)
+        state = _state(snapshot) if snapshot is not None else State()
+        if not state.interrupts:
+            return state
+        waits_for = await SqlInterrupts(self._database).of_thread(thread.tenant, thread.thread_id)
+        return replace(state, interrupts=[waits_for.get(one.interrupt_id, one) for one in state.interrupts])
 
     async def history(self, thread: Thread, before: str = "") -> AsyncIterator[State]:
         """The states, or those before the checkpoint `before`, the newest first. Raises GraphNotFound."""

@@ -159,6 +159,12 @@ async def test_what_nobody_answers_in_time_is_denied(kit: Kit) -> None:
         await respond(kit, asked.approval_id, APPROVE)
 
 
+async def test_the_state_of_a_thread_names_the_approval(kit: Kit) -> None:
+    """As the run that waits on it does (B7)."""
+    run = await parked(kit, "approved_by_rule")
+    assert list((await kit.client.threads.state(run.thread_id)).interrupts) == list(run.interrupts)
+
+
 async def test_only_who_has_the_scopes_answers(kit: Kit) -> None:
     """Who lacks one is told which; nothing changes by it."""
     run = await parked(kit, "approved_by_rule")
