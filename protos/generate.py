@@ -9,7 +9,6 @@ googleapis-common-protos.
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -134,9 +133,20 @@ def comments(files: list[descriptor_pb2.FileDescriptorProto]) -> dict[str, str]:
     return found
 
 
+def replace(protos: Path, gen: Path) -> None:
+    """Generate into `gen`, in place of what is there; a proto that cannot be compiled leaves it as it is."""
+    gen.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=gen.parent, prefix=".gen-") as work:
+        made, before = Path(work, "made"), Path(work, "before")
+        made.mkdir()
+        generate(protos, made)
+        if gen.exists():
+            gen.rename(before)
+        made.rename(gen)
+
+
 def generate(protos: Path, gen: Path) -> None:
-    shutil.rmtree(gen, ignore_errors=True)
-    gen.mkdir()
+    """Generate everything into an empty folder."""
     with tempfile.NamedTemporaryFile(suffix=".binpb") as target:
         files = image(protos, Path(target.name)).file
     protoc(protos, [*proto_files(protos), VALIDATE], f"--python_out={gen}", f"--mypy_out=quiet:{gen}")
@@ -157,12 +167,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, metavar="F")
     parser.add_argument("--protos", type=Path, default=PROTOS, help="the folder that holds graphmesh/")
-    parser.add_argument("--out", type=Path, default=GEN, help="the folder to write, which is emptied first")
+    parser.add_argument("--out", type=Path, default=GEN, help="the folder to write anew")
     arguments = parser.parse_args()
     if arguments.image:
         image(arguments.protos, arguments.image)
     else:
-        generate(arguments.protos, arguments.out)
+        replace(arguments.protos, arguments.out)
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def call_headers(
         (metadata.SUBJECT, context.subject),
         (metadata.SCOPES, " ".join(sorted(policy.scopes))),
         (metadata.RUN, context.run_id),
-        (metadata.THREAD, task.thread_id or ""),
+        (metadata.THREAD, (task.thread_id or "").removeprefix(f"{context.tenant}/")),
         (metadata.NODE, node),
     ]
     if approval_id:
