@@ -68,4 +68,5 @@ async def test_a_key_of_the_graphs_own_is_found(tmp_path: Path) -> None:
     """A key that is new in each execution charges once for each death (E1)."""
     verdict = await trial(Plan([DEATH], some_runs(0)), tmp_path, graph=SABOTAGE / "fresh_keys.py")
     assert "charged_once" in broken(verdict)
+    assert len(verdict.recovery) == RUNS
     assert max(charges(verdict).values()) == 2

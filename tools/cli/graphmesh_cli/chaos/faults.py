@@ -16,7 +16,7 @@ from graphmesh_cli.chaos.checker import grouped
 from graphmesh_cli.chaos.databases import Databases, Servers, crash, drop_connections
 from graphmesh_cli.chaos.reading import executed_runs
 from graphmesh_cli.chaos.schedule import Act, Fault
-from graphmesh_cli.processes import Child, ProcessDied, ProcessError, State, Supervisor, together
+from graphmesh_cli.processes import Child, ProcessDied, State, Supervisor, together
 from graphmesh_cli.running import ORCHESTRATOR, RunningMesh
 
 POLL_SECONDS = 0.02
@@ -122,14 +122,18 @@ def check_alive(child: Child) -> None:
 
 
 async def ended(child: Child, by: signal.Signals) -> None:
-    """Send it a signal, and wait until it is gone. Raises ProcessError where it does not go."""
+    """Send it a signal, and wait until it is gone; as any supervisor does, insist after a while."""
     os.kill(child.pid, by)
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(STOPPED_WITHIN):
-            while child.state is not State.DIED:
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError:
-        raise ProcessError(f"{child.program.name} does not end on {by.name}; see {child.program.log}") from None
+            await _gone(child)
+    child.kill()
+    await _gone(child)
+
+
+async def _gone(child: Child) -> None:
+    while child.state is not State.DIED:
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def revived(child: Child, supervisor: Supervisor) -> None:
