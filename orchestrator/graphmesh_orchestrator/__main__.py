@@ -32,6 +32,7 @@ from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.liveness import Absences, present
+from graphmesh_orchestrator.looking import Looking
 from graphmesh_orchestrator.notices import Notices, Topic
 from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.removal_sql import SqlRemoval
@@ -84,6 +85,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             (Topic.CANCEL, claiming.look),
         ):
             notices.on(topic, listener)
+        looking = Looking(runs, notices, lambda: executor.held)
         approvals = SqlApprovals(database)
         answering = ApprovalServicer(approvals, notices.to_claim)
         servicer = RunServicer(runs, interrupts, graphs, submission, executor, notices)
@@ -108,7 +110,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             yield Servable(
                 services=[] if settings.role == "worker" else services,
                 pings={"database": database.ping},
-                tasks={} if settings.role == "api" else working,
+                tasks={"looking": looking.run, **({} if settings.role == "api" else working)},
                 drain=lambda: executor.drain(settings.drain_seconds / 2),
                 tracing=tracing,
             )

@@ -13,7 +13,6 @@ from graphmesh_orchestrator.ceilings import Meter
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit
 from graphmesh_orchestrator.deliveries_sql import deliveries, values_of
 from graphmesh_orchestrator.interrupts_sql import interrupts
-from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs import Event, EventKind, Interrupt, Run, RunStatus
 from graphmesh_orchestrator.webhooks import announcement
@@ -92,7 +91,7 @@ class Journal:
             self._wake.clear()
             if self._pending:
                 await self._commits.store(self)
-                self._notices.ring(self._run.run_id)
+                self._notices.ring(self._run.run_id, stopped=not self._run.status.is_active)
 
 
 Rows = Mapping[sa.Table, Sequence[dict[str, Any]]]
@@ -112,11 +111,11 @@ CHANGING = (
 
 
 def progress(run: Run, new: Sequence[Event], further: Rows | None = None) -> Entry:
-    """Events, the run as it is after them, and its lease renewed: stored with the checkpoints that come meanwhile."""
+    """Events, and the run as it is after them: stored with the checkpoints that come meanwhile."""
     state = {name: getattr(run, name) for name in CHANGING}
     return Entry(
         Claim(run.run_id, run.epoch),
         events=[{"run_id": run.run_id, **asdict(event)} for event in new],
-        run={**state, "usage": asdict(run.usage), "lease_expires": seconds_now() + LEASE_SECONDS},
+        run={**state, "usage": asdict(run.usage)},
         further=further or {},
     )

@@ -1,10 +1,9 @@
 """Waking those who wait: they read the database when something is new there, and do not poll it.
 
-What is said here may get lost, and only costs time: whoever waits looks from time to time by himself.
+What is said here may get lost, and only costs time: for all who wait, `looking.py` looks from time to time.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
@@ -12,17 +11,14 @@ from weakref import WeakValueDictionary
 
 from graphmesh_chassis.errors import ShuttingDown
 
-ELSEWHERE_SECONDS = 1.0
-"""How long a waiter trusts that it would be told, where other processes tell nothing."""
-CONNECTED_SECONDS = 5.0
-"""The same where they do."""
-
 
 class Topic(StrEnum):
     """What is said of a run."""
 
     EVENTS = "events"
     """It has new events."""
+    STOPPED = "stopped"
+    """It has ended or parked."""
     CLAIM = "claim"
     """It is there to be claimed."""
     CANCEL = "cancel"
@@ -55,14 +51,21 @@ class Nobody:
         """Nobody is told."""
 
 
+_Waiters = WeakValueDictionary[str, asyncio.Event]
+
+
 class Notices:
     """Tells who waits for a run in this process, and its worker what there is to do; and the other processes."""
 
     def __init__(self) -> None:
         self.others: Others = Nobody()
-        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._waiters: dict[Topic, _Waiters] = {
+            Topic.EVENTS: WeakValueDictionary(),
+            Topic.STOPPED: WeakValueDictionary(),
+        }
         self._listeners: dict[str, list[Listener]] = {
-            Topic.EVENTS: [self._wake],
+            Topic.EVENTS: [lambda run_id: self._wake(Topic.EVENTS, run_id)],
+            Topic.STOPPED: [lambda run_id: self._wake(Topic.STOPPED, run_id)],
             Topic.MISSED: [self._wake_all],
         }
         self._closed = False
@@ -71,9 +74,11 @@ class Notices:
         """Who is told too from now on, of what is said here and elsewhere."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    def ring(self, run_id: str) -> None:
-        """A run has new events."""
+    def ring(self, run_id: str, stopped: bool) -> None:
+        """A run has new events, and may have ended or parked with them."""
         self._say(Topic.EVENTS, run_id)
+        if stopped:
+            self._say(Topic.STOPPED, run_id)
 
     def to_claim(self, run_id: str = "") -> None:
         """A run is there for any worker that has room."""
@@ -88,37 +93,42 @@ class Notices:
         for listener in self._listeners.get(topic, ()):
             listener(run_id)
 
-    def next(self, run_id: str) -> asyncio.Event:
-        """Set at the next ring. Take it before reading, so that nothing falls in between."""
-        return self._events.setdefault(run_id, asyncio.Event())
+    def next(self, topic: Topic, run_id: str) -> asyncio.Event:
+        """Set when that is said of the run. Take it before reading, so that nothing falls in between."""
+        return self._waiters[topic].setdefault(run_id, asyncio.Event())
 
     async def wait(self, notice: asyncio.Event) -> None:
-        """Wait for a ring, or for long enough that one may have been lost.
+        """Wait for what is to be said.
 
         Raises:
             ShuttingDown: this process stops; another one can be asked.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECTED_SECONDS if self.others.connected else ELSEWHERE_SECONDS):
-                await notice.wait()
+        await notice.wait()
         if self._closed:
             raise ShuttingDown()
+
+    @property
+    def waited_for(self) -> set[str]:
+        """The runs that somebody waits for."""
+        return {run_id for waiters in self._waiters.values() for run_id in list(waiters)}
 
     def close(self) -> None:
         """Send all waiters away."""
         self._closed = True
-        for waiting in list(self._events.values()):
-            waiting.set()
+        for waiters in self._waiters.values():
+            for waiting in list(waiters.values()):
+                waiting.set()
 
     def _say(self, topic: Topic, run_id: str) -> None:
         self.heard(topic, run_id)
         self.others.announce(topic, run_id)
 
-    def _wake(self, run_id: str) -> None:
-        if waiting := self._events.pop(run_id, None):
+    def _wake(self, topic: Topic, run_id: str) -> None:
+        if waiting := self._waiters[topic].pop(run_id, None):
             waiting.set()
 
     def _wake_all(self, _: str) -> None:
-        for run_id in list(self._events):
-            self._wake(run_id)
+        for topic, waiters in self._waiters.items():
+            for run_id in list(waiters):
+                self._wake(topic, run_id)
         self.heard(Topic.CLAIM, "")

@@ -23,6 +23,14 @@ class RunStatus(StrEnum):
         return self in (RunStatus.PENDING, RunStatus.RUNNING)
 
 
+@dataclass(frozen=True)
+class Stand:
+    """How far a run has come."""
+
+    status: RunStatus
+    last_seq: int
+
+
 class Multitask(StrEnum):
     """What becomes of a run whose thread another run has (B5)."""
 

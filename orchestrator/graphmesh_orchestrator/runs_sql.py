@@ -1,6 +1,6 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, Run, RunStatus, Usage
+from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, Run, RunStatus, Stand, Usage
 
 metadata = sa.MetaData()
 
@@ -194,6 +194,13 @@ class SqlRuns:
         if row is None:
             raise NotFound(resource="run", id=run_id)
         return run_of(row)
+
+    async def stands(self, run_ids: Collection[str]) -> dict[str, Stand]:
+        """How runs stand; one that is not there is missing."""
+        query = sa.select(runs.c.run_id, runs.c.status, runs.c.last_seq).where(runs.c.run_id.in_(list(run_ids)))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return {row.run_id: Stand(RunStatus(row.status), row.last_seq) for row in rows}
 
     async def find(
         self, tenant: str, wanted: Mapping[str, str], before: tuple[datetime, str] | None, limit: int

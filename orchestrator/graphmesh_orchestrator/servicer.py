@@ -13,7 +13,7 @@ from graphmesh_orchestrator import convert
 from graphmesh_orchestrator.executor import Executor
 from graphmesh_orchestrator.graphs import Registry
 from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.notices import Notices
+from graphmesh_orchestrator.notices import Notices, Topic
 from graphmesh_orchestrator.runs import Event, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.submission import Submission
@@ -48,7 +48,7 @@ class RunServicer(pb.RunServiceServicer):
         seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
         try:
             async with asyncio.timeout(seconds):
-                run = await self._ended(request.run_id)
+                run = await self._stopped(request.run_id)
         except TimeoutError:
             run = await self._get(request.run_id)
         [message] = await self._messages([run])
@@ -94,24 +94,33 @@ class RunServicer(pb.RunServiceServicer):
     async def _get(self, run_id: str) -> Run:
         return await self._runs.get(current_call().caller.tenant, run_id)
 
-    async def _ended(self, run_id: str) -> Run:
+    async def _stopped(self, run_id: str) -> Run:
+        """The run as soon as it has ended or parked."""
         while True:
-            notice = self._notices.next(run_id)
+            notice = self._notices.next(Topic.STOPPED, run_id)
             run = await self._get(run_id)
             if not run.status.is_active:
                 return run
             await self._notices.wait(notice)
 
     async def _events(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
-        """The events after `after_seq`, to the end of the run."""
+        """The events after `after_seq`, until the run ends or parks."""
         while True:
-            notice = self._notices.next(run_id)
+            notice = self._notices.next(Topic.EVENTS, run_id)
             run = await self._get(run_id)
-            while page := await self._runs.events(run_id, after_seq, PAGE):
-                for event in page:
-                    yield event
-                after_seq = page[-1].seq
+            async for event in self._stored(run_id, after_seq):
+                yield event
+                after_seq = event.seq
             if not run.status.is_active and after_seq >= run.last_seq:
                 return
             if run.status.is_active:
                 await self._notices.wait(notice)
+
+    async def _stored(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
+        """The events after `after_seq` that are stored by now."""
+        while page := await self._runs.events(run_id, after_seq, PAGE):
+            for event in page:
+                yield event
+            if len(page) < PAGE:
+                return
+            after_seq = page[-1].seq

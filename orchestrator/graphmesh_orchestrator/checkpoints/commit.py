@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
+from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs_sql import events, runs
 
 log = structlog.get_logger("graphmesh.checkpoints")
@@ -48,7 +49,7 @@ class Entry:
     """What the checkpoint, or the writes, refer to."""
     events: Sequence[Row] = ()
     run: Row = field(default_factory=dict)
-    """Columns of the claim's run to set: where it stands, its lease."""
+    """Columns of the claim's run to set: where it stands. Its lease is renewed with them."""
     further: Mapping[sa.Table, Sequence[Row]] = field(default_factory=dict)
     """Rows of other tables; one that is there already stays."""
 
@@ -239,10 +240,15 @@ class GroupCommit:
             await connection.execute(self._insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
 
     async def _update_runs(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if entry.run and entry.claim:
-                update = sa.update(runs).where(runs.c.run_id == entry.claim.run_id)
-                await connection.execute(update.values(entry.run))
+        """Each run is written once, as its last entry has it, and its lease is renewed; all in one statement."""
+        states = {entry.claim.run_id: entry.run for entry in entries if entry.run and entry.claim}
+        for columns in {frozenset(state) for state in states.values()}:
+            rows = [{"of": run_id, **state} for run_id, state in states.items() if state.keys() == columns]
+            await connection.execute(_UPDATE, rows)
+
+
+_UPDATE = sa.update(runs).where(runs.c.run_id == sa.bindparam("of")).values(lease_expires=seconds_now() + LEASE_SECONDS)
+"""The columns besides are those of the rows that it is executed with."""
 
 
 def _settle(batch: Sequence[_Taken], outcomes: Sequence[Exception | None]) -> None:

@@ -16,7 +16,9 @@ from tests.integration.envoy import shelf
 from tests.integration.envoy.rig import MESSAGE_BYTES, Rig, eventually, refusing, shelf_mesh, standing
 
 ORIGIN = "https://app.example"
-SPOOFED = {f"x-graphmesh-{name}": "mine" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")}
+SPOOFED = {
+    f"x-graphmesh-{name}": "mine" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")
+}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
 from graphmesh_cli import backends
 from graphmesh_client import Client
-from graphmesh_orchestrator import leases, notices
+from graphmesh_orchestrator import leases, looking
 from graphmesh_orchestrator.__main__ import build
 from graphmesh_orchestrator.settings import Settings
 from redis.asyncio import Redis
@@ -32,8 +32,8 @@ PATIENCE = 30
 
 @pytest.fixture(autouse=True)
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "ELSEWHERE_SECONDS", NEVER)
-    monkeypatch.setattr(notices, "CONNECTED_SECONDS", NEVER)
+    monkeypatch.setattr(looking, "ELSEWHERE_SECONDS", NEVER)
+    monkeypatch.setattr(looking, "CONNECTED_SECONDS", NEVER)
     monkeypatch.setattr(leases, "CLAIM_SECONDS", NEVER)
 
 
@@ -150,7 +150,7 @@ async def test_without_redis_everybody_looks(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It dies under a stream: that goes on by looking, and no call fails."""
-    monkeypatch.setattr(notices, "ELSEWHERE_SECONDS", 0.1)
+    monkeypatch.setattr(looking, "ELSEWHERE_SECONDS", 0.1)
     async with backends.redis() as server, paired(tmp_path, postgres_url, server.url) as pair:
         run_id = await pair.begun()
         following = asyncio.create_task(pair.passes(run_id))
