@@ -14,7 +14,8 @@ from graphmesh_orchestrator.approvals import ApprovalStatus, StoredApproval, Ter
 from graphmesh_orchestrator.interrupts_sql import go_on, interrupts, locked_run, settle
 from graphmesh_orchestrator.lease_time import seconds_now
 from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import ACTIVE, run_of, runs
+from graphmesh_orchestrator.runs_sql import run_of
+from graphmesh_orchestrator.tables import ACTIVE, runs
 
 OPEN = interrupts.c.status == sa.literal_column("'pending'")
 """Literally as the index of what expires has it, or SQLite would not use it."""

@@ -11,7 +11,7 @@ from graphmesh_chassis.errors import NotFound
 
 from graphmesh_orchestrator.deliveries import Delivery, DeliveryStatus
 from graphmesh_orchestrator.lease_time import seconds_now
-from graphmesh_orchestrator.runs_sql import PENDING, metadata
+from graphmesh_orchestrator.tables import PENDING, metadata
 
 CLAIM_SECONDS = 60.0
 """How long a try may take; after it, whoever makes it is held for dead and another one is made."""

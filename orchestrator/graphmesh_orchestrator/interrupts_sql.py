@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.approvals import is_marked
 from graphmesh_orchestrator.errors import InterruptAnswered, RunNotInterrupted
 from graphmesh_orchestrator.runs import Interrupt, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import metadata, run_of, runs
+from graphmesh_orchestrator.runs_sql import run_of
+from graphmesh_orchestrator.tables import metadata, runs
 
 PENDING, ANSWERED = "pending", "answered"
 

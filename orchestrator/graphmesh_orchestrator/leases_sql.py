@@ -8,7 +8,8 @@ from graphmesh_chassis.database import Database, UtcDateTime
 
 from graphmesh_orchestrator.lease_time import FRESH_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import ACTIVE, CLAIMABLE, HELD, run_of, runs
+from graphmesh_orchestrator.runs_sql import run_of
+from graphmesh_orchestrator.tables import ACTIVE, CLAIMABLE, HELD, runs
 
 SPARE = 50
 """More runs than are wanted have their turn: other workers are taking some of them at this moment."""

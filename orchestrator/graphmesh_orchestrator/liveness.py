@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from graphmesh_orchestrator.leases_sql import distinct
-from graphmesh_orchestrator.runs_sql import HELD, runs
+from graphmesh_orchestrator.tables import HELD, runs
 
 log = structlog.get_logger("graphmesh.liveness")
 

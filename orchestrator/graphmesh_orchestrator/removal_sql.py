@@ -13,7 +13,7 @@ from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.deliveries_sql import deliveries
 from graphmesh_orchestrator.interrupts_sql import interrupts
 from graphmesh_orchestrator.parking import saver_thread
-from graphmesh_orchestrator.runs_sql import STATES_TTL, events, runs, threads
+from graphmesh_orchestrator.tables import STATES_TTL, events, runs, threads
 from graphmesh_orchestrator.threads import Removed
 from graphmesh_orchestrator.threads_sql import ON_THREAD, is_thread, lock_free, occupant
 

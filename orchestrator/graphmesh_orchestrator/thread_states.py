@@ -26,8 +26,8 @@ from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.plain import plain
 from graphmesh_orchestrator.runs import Interrupt
-from graphmesh_orchestrator.runs_sql import threads
 from graphmesh_orchestrator.schemas import json_schema, misfits
+from graphmesh_orchestrator.tables import threads
 from graphmesh_orchestrator.threads import State, Thread
 from graphmesh_orchestrator.threads_sql import is_thread, lock_free
 

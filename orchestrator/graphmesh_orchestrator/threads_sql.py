@@ -15,7 +15,7 @@ from graphmesh_orchestrator.checkpoints.fork import fork_thread
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.errors import ThreadBusy
 from graphmesh_orchestrator.parking import saver_thread
-from graphmesh_orchestrator.runs_sql import WAITING, runs, threads
+from graphmesh_orchestrator.tables import WAITING, runs, threads
 from graphmesh_orchestrator.threads import Thread, ThreadStatus
 
 FOR_EVER = -1.0

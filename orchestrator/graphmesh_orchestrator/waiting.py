@@ -11,7 +11,8 @@ from graphmesh_chassis.errors import DependencyError
 from sqlalchemy.exc import IntegrityError
 
 from graphmesh_orchestrator.lease_time import seconds_now
-from graphmesh_orchestrator.runs_sql import WAITING, preempt, runs
+from graphmesh_orchestrator.runs_sql import preempt
+from graphmesh_orchestrator.tables import WAITING, runs
 
 log = structlog.get_logger("graphmesh.waiting")
 

@@ -18,7 +18,7 @@ from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.runs_sql import events, runs
+from graphmesh_orchestrator.tables import events, runs
 
 log = structlog.get_logger("graphmesh.checkpoints")
 

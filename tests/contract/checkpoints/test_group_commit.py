@@ -12,7 +12,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, commit
 from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs_sql import runs
+from graphmesh_orchestrator.tables import runs
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.contract.checkpoints import kit

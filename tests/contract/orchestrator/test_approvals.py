@@ -20,7 +20,8 @@ from graphmesh_orchestrator.errors import ApprovalAnswered, ApprovalExpired, Run
 from graphmesh_orchestrator.interrupts_sql import PENDING, SqlInterrupts, interrupts
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns, runs, values_of
+from graphmesh_orchestrator.runs_sql import SqlRuns, values_of
+from graphmesh_orchestrator.tables import runs
 
 APPROVED, DENIED = ApprovalStatus.APPROVED, ApprovalStatus.DENIED
 NOW = datetime.now(UTC)

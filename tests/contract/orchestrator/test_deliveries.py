@@ -17,7 +17,8 @@ from graphmesh_orchestrator.journal import Journal
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.runs import Ceilings, Run, RunStatus, Usage
-from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.tables import runs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "https://hooks.example.com/runs"

@@ -20,7 +20,8 @@ from graphmesh_orchestrator.lease_time import LEASE_SECONDS
 from graphmesh_orchestrator.leases import Heartbeat, Worker
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import CLAIMABLE, HELD, WAITING, SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.tables import CLAIMABLE, HELD, WAITING, runs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

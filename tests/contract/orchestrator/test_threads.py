@@ -22,8 +22,9 @@ from graphmesh_orchestrator.parking import saver_thread
 from graphmesh_orchestrator.removal_sql import SqlRemoval
 from graphmesh_orchestrator.retention import Retention
 from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns, events, runs, threads
+from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.schemas import json_schema
+from graphmesh_orchestrator.tables import events, runs, threads
 from graphmesh_orchestrator.thread_states import ThreadStates
 from graphmesh_orchestrator.threads import Removed, State, Thread, ThreadStatus
 from graphmesh_orchestrator.threads_sql import FOR_EVER, SqlThreads

@@ -11,7 +11,8 @@ from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.runs import Multitask, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.tables import runs
 from graphmesh_orchestrator.waiting import SqlWaiting
 
 NOW = datetime.now(UTC) - timedelta(hours=1)

@@ -21,7 +21,8 @@ from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.notices import Notices
 from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns, runs
+from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.tables import runs
 
 NOW = datetime.now(UTC)
 WORKER = Worker()

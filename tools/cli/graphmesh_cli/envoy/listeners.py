@@ -19,7 +19,9 @@ from graphmesh_cli.mesh import Listener, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message that servers take; JSON is larger than what it becomes, so it gets twice that."""
-CALLER_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval"))
+CALLER_HEADERS = tuple(
+    f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")
+)
 """What the mesh says about a call. Clients cannot say it: the edge removes it. The tenant passes."""
 
 FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
