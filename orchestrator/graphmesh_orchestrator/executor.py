@@ -32,6 +32,10 @@ from graphmesh_orchestrator.runs_sql import SqlRuns
 log = structlog.get_logger("graphmesh.runs")
 
 
+STORE_SECONDS = 5.0
+"""How long runs that were cut off have for storing their last events."""
+
+
 class Executor:
     """Executes runs in this process, each as a task of its own, under leases."""
 
@@ -100,7 +104,10 @@ class Executor:
             executing.task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Let every run stop at the end of its superstep, or cut it off after `seconds`, and release it (C4)."""
+        """Let every run stop at the end of its superstep, or cut it off after `seconds`, and release it (C4).
+
+        Where the database is away, what the runs have reached since their last checkpoint stays unsaid.
+        """
         self._draining = True
         held, tasks = self.held, [executing.task for executing in self._executing.values()]
         for executing in self._executing.values():
@@ -109,7 +116,8 @@ class Executor:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STORE_SECONDS)
         with contextlib.suppress(DependencyError):  # not released, they are taken when their leases have run out
             await self._leases.release(held)
         self._notices.to_claim()

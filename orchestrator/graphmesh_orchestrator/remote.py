@@ -167,7 +167,8 @@ async def call(
     Args:
         ordinal: tells several effects of one node with the same RPC apart. It has to be the same in every repeat of the
             node: number the effects in your code, never count at run time.
-        ask: what a person is asked first. The run parks in here, and goes on with the node from its beginning.
+        ask: what a person is asked first. The run parks in here, and goes on with the node from its beginning. Each
+            call asks by itself, so a node that calls in a loop asks again and again.
 
     Raises:
         GraphmeshError: what the service answered, or why it did not; `may_have_happened` says whether it was sent.

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import Database, open_database
+from graphmesh_orchestrator import executor as executors
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.context import Policies
@@ -23,6 +25,8 @@ from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.runs import Run
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.tables import runs
+
+from tests.acceptance.shop import held
 
 NOW = datetime.now(UTC)
 WORKER = Worker()
@@ -62,6 +66,20 @@ async def claimed_again(database: Database) -> Run:
 def executions() -> int:
     """How many tasks execute the run."""
     return sum(task.get_name() == f"run {RUN.run_id}" for task in asyncio.all_tasks())
+
+
+async def test_a_process_that_is_to_stop_does_not_wait_for_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that cannot be stored are left to their leases, and go on from their last checkpoints."""
+    monkeypatch.setattr(executors, "STORE_SECONDS", 0.1)
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/runs.db", MIGRATIONS) as database:
+        async with executing(database, tmp_path) as executor:
+            await executor.add(RUN)
+            with held(tmp_path / "runs.db"):
+                async with asyncio.timeout(30):
+                    await executor.drain(0)
+        assert (await SqlRuns(database).get("acme", RUN.run_id)).status.is_active
 
 
 async def test_what_ends_is_the_epoch_that_is_over(tmp_path: Path) -> None:
