@@ -146,10 +146,10 @@ async def test_a_flood_of_elements_costs_no_time() -> None:
     """Millions of empty elements fit into 16 MiB; the list is named as too long, and none of them is looked at."""
     flood = Question(parts=[Question(number=1)]).SerializeToString() * 2_000_000
     message = Question.FromString(flood)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InvalidRequest) as refused:
         check_request(message, "")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 0.5
     assert [violation.field for violation in refused.value.violations] == ["parts"]
 
 
