@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+SOAK_STATE = Path(".graphmesh/soak")
+
 app = typer.Typer(add_completion=False, help="Measure what the mesh costs, beside what it is made of.")
 
 
@@ -51,3 +53,22 @@ def bench_runs(
         Plan(seconds, repeats, crowd=crowd, state_kb=state_kb, flush_ms=flush_ms, rows=rows, memory_runs=memory_runs),
         json,
     )
+
+
+@app.command("soak")
+def bench_soak(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long the mesh is under load.")] = 60,
+    callers: Annotated[int, typer.Option(min=1, max=200, help="Each has one run at a time.")] = 8,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 30,
+    state: Annotated[Path, typer.Option(help="The mesh's folder; emptied at the beginning.")] = SOAK_STATE,
+    json: Annotated[Path | None, typer.Option(help="Write all that was measured to this file.")] = None,
+) -> None:
+    """A mesh under a steady load for long: whether its memory, connections and tables grow.
+
+    Runs wait, stream, park, are cancelled and repeated; ended ones are kept for a minute. Exits with 1 where a run
+    failed, never for a number.
+    """
+    from graphmesh_cli.bench.soak.command import main
+    from graphmesh_cli.bench.soak.plan import Plan
+
+    main(Plan(minutes * 60, every, callers), state, json)

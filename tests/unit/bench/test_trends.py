@@ -1,0 +1,49 @@
+"""The rule of `graphmesh bench soak`: what grows, and what only goes up and down."""
+
+import itertools
+
+import pytest
+from graphmesh_cli.bench.soak.trends import Series, Trend, Verdict, trend
+
+SECONDS = 1000.0
+TIMES = [float(at) for at in range(0, 1001, 50)]
+
+
+def series(*cycle: float, slope: float = 0, warm_up: float = 0) -> Series:
+    """Values that repeat, on a slope; in the warm-up there is more of everything."""
+    cycled = zip(TIMES, itertools.cycle(cycle), strict=False)
+    return [(at, value + slope * at + (warm_up if at < SECONDS / 5 else 0)) for at, value in cycled]
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        (series(100.0), Verdict.LEVEL),
+        (series(100.0, slope=0.1), Verdict.GROWS),
+        (series(100.0, slope=-0.1), Verdict.LEVEL),
+        (series(100.0, slope=0.01), Verdict.LEVEL),
+        (series(0.0, 300.0, 600.0, 900.0, slope=0.2), Verdict.LEVEL),
+        (series(0.0), Verdict.LEVEL),
+        (series(0.0, slope=1), Verdict.GROWS),
+        ([(900.0 + at, at * at) for at in range(4)], Verdict.UNKNOWN),
+    ],
+    ids=["constant", "steady growth", "decline", "too little", "saw teeth", "nothing", "from nothing", "too few"],
+)
+def test_verdicts(values: Series, verdict: Verdict) -> None:
+    """Growth is what is more than a tenth, and more than a figure goes up and down anyway."""
+    assert trend(values, SECONDS).verdict is verdict
+
+
+def test_the_warm_up_is_not_looked_at() -> None:
+    """Neither what was there then, nor that it is no more."""
+    assert trend(series(100.0, warm_up=500.0), SECONDS) == trend(series(100.0, warm_up=-100.0), SECONDS)
+
+
+def test_the_slope_is_of_an_hour() -> None:
+    made = trend(series(100.0, slope=1), SECONDS)
+    assert (made.first, made.last) == (300.0, 1100.0)
+    assert made.hourly == pytest.approx(3600.0)
+
+
+def test_one_sample_has_no_slope() -> None:
+    assert trend([(900.0, 7.0)], SECONDS) == Trend(7.0, 7.0, 0.0, Verdict.UNKNOWN)
