@@ -159,6 +159,15 @@ class NodeFailed(Defect):
     reason = "NODE_FAILED"
 
 
+class MigrationFailed(Defect):
+    """The graph {graph} could not migrate a state of version {version}: {type}. Nothing of it was changed
+
+    The orchestrator's log has the cause.
+    """
+
+    reason = "MIGRATION_FAILED"
+
+
 class WriteAheadRequired(CallerError):
     """The effect {tool} needs durability="sync" and a checkpointer, this is {durability}: nothing was sent"""
 

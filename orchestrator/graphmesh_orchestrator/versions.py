@@ -12,7 +12,7 @@ from typing import Any, cast
 from google.protobuf.descriptor import FileDescriptor
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
 
-from graphmesh_orchestrator.errors import VersionUnavailable
+from graphmesh_orchestrator.errors import MigrationFailed, VersionUnavailable
 
 GRAPH_VERSION = "graph_version"
 """In the metadata of a checkpoint."""
@@ -75,11 +75,12 @@ class Lineage:
         """A checkpoint of an older version with its values migrated; LangGraph sees new channels as just written.
 
         Only the values: what tasks have written since, and what the nodes have seen, is as it was.
+
+        Raises:
+            MigrationFailed: a migration raised an error, or returned no dictionary.
         """
         before = checkpoint["channel_values"]
-        values = copy.deepcopy(before)  # a migration may change what it is given, and other checkpoints share it
-        for version in range(recorded, self.versions.graph):
-            values = self.migrations[version](values)
+        values = self._migrated(before, recorded)
         known = checkpoint["channel_versions"]
         versions = {
             channel: version for channel, version in known.items() if channel in values or channel not in before
@@ -92,6 +93,18 @@ class Lineage:
             "channel_versions": {**versions, **added},
             "updated_channels": None,
         }
+
+    def _migrated(self, values: Mapping[str, Any], recorded: int) -> dict[str, Any]:
+        """A copy: a migration may change what it is given, and other checkpoints share it. Raises MigrationFailed."""
+        migrated = copy.deepcopy(dict(values))
+        for version in range(recorded, self.versions.graph):
+            try:
+                migrated = self.migrations[version](migrated)
+                if not isinstance(migrated, dict):
+                    raise TypeError(f"the migration from version {version} returned no dictionary")
+            except Exception as error:
+                raise MigrationFailed(graph=self.name, version=version, type=type(error).__name__) from error
+        return migrated
 
 
 def recorded_version(metadata: CheckpointMetadata) -> int:

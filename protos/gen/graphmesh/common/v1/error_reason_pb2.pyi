@@ -302,6 +302,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "OUTCOME_UNKNOWN", "domain": "graphmesh", "metadata": { "key": "5e2f" } }
     """
+    ERROR_REASON_MIGRATION_FAILED: _ErrorReason.ValueType  # 58
+    """INTERNAL. The graph's own migration of an older state raised an error; the version is the one that it leads on from. The state
+    is as it was: a release whose migration works goes on from it.
+
+        { "reason": "MIGRATION_FAILED", "domain": "graphmesh", "metadata": { "graph": "support", "version": "2", "type": "KeyError" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -589,5 +595,11 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 57
 """UNAVAILABLE. The effect was begun at a provider, which cannot say now whether it did it; the same call again asks it again.
 
     { "reason": "OUTCOME_UNKNOWN", "domain": "graphmesh", "metadata": { "key": "5e2f" } }
+"""
+ERROR_REASON_MIGRATION_FAILED: ErrorReason.ValueType  # 58
+"""INTERNAL. The graph's own migration of an older state raised an error; the version is the one that it leads on from. The state
+is as it was: a release whose migration works goes on from it.
+
+    { "reason": "MIGRATION_FAILED", "domain": "graphmesh", "metadata": { "graph": "support", "version": "2", "type": "KeyError" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

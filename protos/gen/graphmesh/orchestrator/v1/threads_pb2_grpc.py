@@ -144,7 +144,7 @@ class ThreadServiceServicer:
 
     def GetThreadState(self, request, context):
         """Reads the state at the newest checkpoint, or at the one that is named. Reasons: RESOURCE_NOT_FOUND (the thread or the
-        checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE.
+        checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +152,7 @@ class ThreadServiceServicer:
 
     def ListThreadStates(self, request, context):
         """Lists the states of a thread, the newest first: its history. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND,
-        VERSION_UNAVAILABLE.
+        VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,7 +161,7 @@ class ThreadServiceServicer:
     def UpdateThreadState(self, request, context):
         """Writes to the state as if a node had: a new checkpoint follows the newest, or the one that is named, which forks the
         thread there. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_INPUT (the values, or the node), THREAD_BUSY,
-        CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE.
+        CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,16 +55,16 @@ class ThreadServiceStub:
     """
     GetThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]
     """Reads the state at the newest checkpoint, or at the one that is named. Reasons: RESOURCE_NOT_FOUND (the thread or the
-    checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE.
+    checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ListThreadStates: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
     """Lists the states of a thread, the newest first: its history. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND,
-    VERSION_UNAVAILABLE.
+    VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     UpdateThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]
     """Writes to the state as if a node had: a new checkpoint follows the newest, or the one that is named, which forks the
     thread there. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_INPUT (the values, or the node), THREAD_BUSY,
-    CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE.
+    CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ForkThread: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]
     """Makes a new thread that begins where another one is, or where it was at a checkpoint, with the history up to there,
@@ -106,16 +106,16 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     """
     GetThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]  # type: ignore[assignment]
     """Reads the state at the newest checkpoint, or at the one that is named. Reasons: RESOURCE_NOT_FOUND (the thread or the
-    checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE.
+    checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]  # type: ignore[assignment]
     """Lists the states of a thread, the newest first: its history. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND,
-    VERSION_UNAVAILABLE.
+    VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     UpdateThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]  # type: ignore[assignment]
     """Writes to the state as if a node had: a new checkpoint follows the newest, or the one that is named, which forks the
     thread there. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_INPUT (the values, or the node), THREAD_BUSY,
-    CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE.
+    CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ForkThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]  # type: ignore[assignment]
     """Makes a new thread that begins where another one is, or where it was at a checkpoint, with the history up to there,
@@ -190,7 +190,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_threads_pb2.GetThreadStateResponse, _abc.Awaitable[_threads_pb2.GetThreadStateResponse]]:
         """Reads the state at the newest checkpoint, or at the one that is named. Reasons: RESOURCE_NOT_FOUND (the thread or the
-        checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE.
+        checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
 
     @_abc_1.abstractmethod
@@ -200,7 +200,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_threads_pb2.ListThreadStatesResponse, _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]]:
         """Lists the states of a thread, the newest first: its history. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND,
-        VERSION_UNAVAILABLE.
+        VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
 
     @_abc_1.abstractmethod
@@ -211,7 +211,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_threads_pb2.UpdateThreadStateResponse, _abc.Awaitable[_threads_pb2.UpdateThreadStateResponse]]:
         """Writes to the state as if a node had: a new checkpoint follows the newest, or the one that is named, which forks the
         thread there. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_INPUT (the values, or the node), THREAD_BUSY,
-        CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE.
+        CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
 
     @_abc_1.abstractmethod
