@@ -22,16 +22,7 @@ from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Rpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
@@ -41,20 +32,12 @@ from langgraph.config import get_config
 from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, Field
 
+from graphmesh_orchestrator import chat_convert as convert
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.remote import ToolCall, call, call_headers, require_budget, spend
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
-
-TOOL_CHOICES: Mapping[str | bool, pb.ToolChoiceMode.ValueType] = {
-    "auto": pb.ToolChoiceMode.TOOL_CHOICE_MODE_AUTO,
-    "none": pb.ToolChoiceMode.TOOL_CHOICE_MODE_NONE,
-    "any": pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
-    "required": pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
-    True: pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
-}
-"""LangChain's words for tool choices; any other one is the name of the tool to call."""
 
 
 @runtime_checkable
@@ -164,9 +147,9 @@ class GraphmeshChatModel(BaseChatModel):
         response = await self.mesh.unary(pb.ModelService.Generate, request)
         message = AIMessage(
             content=response.message.text,
-            tool_calls=[_tool_call(wanted) for wanted in response.message.tool_calls],
-            usage_metadata=_usage(response.usage),
-            response_metadata=_metadata(response),
+            tool_calls=[convert.tool_call(wanted) for wanted in response.message.tool_calls],
+            usage_metadata=convert.usage(response.usage),
+            response_metadata=convert.metadata(response),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -179,7 +162,7 @@ class GraphmeshChatModel(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
         async for event in self.mesh.stream(pb.ModelService.StreamGenerate, request):
-            chunk = ChatGenerationChunk(message=_chunk(event))
+            chunk = ChatGenerationChunk(message=convert.chunk(event))
             if run_manager and event.text_delta:
                 await run_manager.on_llm_new_token(event.text_delta, chunk=chunk)
             yield chunk
@@ -197,9 +180,9 @@ class GraphmeshChatModel(BaseChatModel):
     ) -> pb.Prompt:
         return pb.Prompt(
             model=self.model,
-            messages=[_message(message) for message in messages],
-            tools=[_tool(tool) for tool in tools],
-            tool_choice=_tool_choice(tool_choice),
+            messages=[convert.message(message) for message in messages],
+            tools=[convert.tool(tool) for tool in tools],
+            tool_choice=convert.tool_choice(tool_choice),
             response_schema_json="" if response_schema is None else json.dumps(response_schema),
             temperature=self.temperature if temperature is None else temperature,
             max_output_tokens=max_tokens or self.max_tokens or 0,
@@ -218,94 +201,3 @@ def _parser(schema: dict[str, Any] | type) -> BaseOutputParser[Any]:
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return PydanticOutputParser(pydantic_object=schema)
     return JsonOutputParser()
-
-
-def _message(message: BaseMessage) -> pb.ChatMessage:
-    """Raises ValueError for messages and contents that the service does not take, images among them."""
-    text = _text(message)
-    match message:
-        case SystemMessage():
-            return pb.ChatMessage(system=pb.SystemMessage(text=text))
-        case HumanMessage():
-            return pb.ChatMessage(user=pb.UserMessage(text=text))
-        case AIMessage():
-            calls = [_wanted(wanted) for wanted in message.tool_calls]
-            return pb.ChatMessage(assistant=pb.AssistantMessage(text=text, tool_calls=calls))
-        case ToolMessage():
-            failed = message.status == "error"
-            result = pb.ToolResult(tool_call_id=message.tool_call_id, text=text, is_error=failed)
-            return pb.ChatMessage(tool_result=result)
-        case _:
-            raise ValueError(f"the model service takes no message of type {message.type}")
-
-
-def _text(message: BaseMessage) -> str:
-    blocks = message.content if isinstance(message.content, list) else []
-    kinds = {block.get("type", "") for block in blocks if isinstance(block, dict)}
-    if foreign := kinds - {"text", "tool_use", "tool_call"}:
-        raise ValueError(f"the model service takes text only, not {', '.join(sorted(foreign))}")
-    return str(message.text)
-
-
-def _wanted(wanted: Mapping[str, Any]) -> pb.ToolCall:
-    return pb.ToolCall(id=wanted["id"] or "", name=wanted["name"], arguments_json=json.dumps(wanted["args"]))
-
-
-def _tool(function: Mapping[str, Any]) -> pb.Tool:
-    parameters = json.dumps(function["parameters"]) if function.get("parameters") else ""
-    return pb.Tool(name=function["name"], description=function.get("description", ""), parameters_json=parameters)
-
-
-def _tool_choice(choice: str | bool | None) -> pb.ToolChoice | None:
-    if choice is None or choice is False:
-        return None
-    if choice in TOOL_CHOICES:
-        return pb.ToolChoice(mode=TOOL_CHOICES[choice])
-    return pb.ToolChoice(mode=pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED, tool_name=str(choice))
-
-
-def _tool_call(wanted: pb.ToolCall) -> Any:
-    return {"type": "tool_call", "id": wanted.id, "name": wanted.name, "args": json.loads(wanted.arguments_json)}
-
-
-def _chunk(event: pb.StreamGenerateResponse) -> AIMessageChunk:
-    match event.WhichOneof("event"):
-        case "text_delta":
-            return AIMessageChunk(content=event.text_delta)
-        case "tool_call_delta":
-            return AIMessageChunk(content="", tool_call_chunks=[_tool_call_chunk(event.tool_call_delta)])
-        case _:
-            usage, metadata = _usage(event.completed.usage), _metadata(event.completed)
-            return AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata, chunk_position="last")
-
-
-def _tool_call_chunk(delta: pb.ToolCallDelta) -> ToolCallChunk:
-    return ToolCallChunk(
-        type="tool_call_chunk",
-        index=delta.index,
-        id=delta.id or None,
-        name=delta.name or None,
-        args=delta.arguments_json,
-    )
-
-
-def _usage(usage: pb.Usage) -> UsageMetadata:
-    return UsageMetadata(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        total_tokens=usage.input_tokens + usage.output_tokens,
-        input_token_details={"cache_read": usage.cached_input_tokens},
-    )
-
-
-def _metadata(response: pb.GenerateResponse) -> dict[str, Any]:
-    """Who answered and why it stopped, under the names that LangChain's own models use."""
-    reason = pb.FinishReason.Name(response.finish_reason).removeprefix("FINISH_REASON_").lower()
-    cost = response.usage.cost_micro_usd if response.usage.HasField("cost_micro_usd") else None
-    return {
-        "model_name": response.model,
-        "model_provider": response.provider,
-        "finish_reason": reason,
-        "offline": response.offline,
-        "cost_micro_usd": cost,
-    }

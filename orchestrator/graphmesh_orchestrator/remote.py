@@ -15,9 +15,6 @@ effect carries a key that is the same in every repeat, and is not sent before th
 durable.
 """
 
-import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,13 +23,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Usage
 from graphmesh_chassis import metadata
-from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo, Runtime
 from langgraph.types import Command
 
+from graphmesh_orchestrator.attempts import Attempts
 from graphmesh_orchestrator.consent import Approval, Ask, obtain
 from graphmesh_orchestrator.context import RunContext, effect_key
 from graphmesh_orchestrator.errors import WriteAheadRequired
@@ -44,15 +41,6 @@ Update = Mapping[str, Any]
 Node = Callable[..., Awaitable[Update | Command[Any]]]
 """Takes (state, config, runtime). LangGraph, which hands it all three, has no type for that."""
 Fallback = Callable[[Any, RunnableConfig, Runtime[RunContext], GraphmeshError], Awaitable[Update | Command[Any]]]
-
-BACKOFF_SECONDS = 0.1
-"""The first wait before a repeat; it doubles with each, and a half of it is random."""
-LONGEST_BACKOFF_SECONDS = 2.0
-SETTLE_SECONDS = 60.0
-"""How long the outcome of an effect is asked for that an earlier epoch of the run may have sent."""
-
-RETRIED_BY_ENVOY = frozenset({"UF", "UH", "UO", "NR", "RL"})
-"""The response flags of calls that never reached a service. Their retry owner is Envoy, which has given up (D4)."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +174,7 @@ async def call(
     headers = call_headers(context, policy, task, node, key, consent.approval_id if consent else "")
     first_epoch = consent.epoch + 1 if consent else 1
     settling = bool(key) and context.epoch > first_epoch
-    attempts = _Attempts(rpc, policy, context.deadline, settling)
+    attempts = Attempts(rpc, policy, context.deadline, settling)
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
@@ -231,62 +219,6 @@ def call_headers(
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
-
-
-class _Attempts:
-    """The attempts of one call; the same key in each.
-
-    Where one of them may have happened, the call may have, whatever the last one says; only a refusal settles it: the
-    service has looked under the key and decided.
-
-    An effect of a run that was taken over may have been sent by an earlier epoch, so "not sent" of this one says
-    nothing. It is asked for again until somebody answers, for `SETTLE_SECONDS`.
-    """
-
-    def __init__(self, rpc: Rpc[Any, Any], policy: MethodPolicy, deadline: Deadline, settling: bool) -> None:
-        self._rpc, self._policy, self._settling = rpc, policy, settling
-        self._deadline = deadline.capped(SETTLE_SECONDS if settling else policy.timeout)
-        self._open = settling
-        self._began = time.monotonic()
-        self.made = 0
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._began
-
-    async def run(self, context: RunContext, request: Any, headers: list[tuple[str, str]]) -> Any:
-        while True:
-            self.made += 1
-            try:
-                timeout = self._deadline.capped(self._policy.timeout).remaining
-                return await context.channel.unary(self._rpc, request, timeout=timeout, headers=headers)
-            except GraphmeshError as error:
-                self._open |= error.may_have_happened
-                wait = self._wait_after(error)
-                if wait is None:
-                    error.may_have_happened = self._open and not error.is_refusal
-                    raise
-            await asyncio.sleep(wait)
-
-    def _wait_after(self, error: GraphmeshError) -> float | None:
-        """Seconds until the next attempt; None where there is to be none."""
-        if not self._asks_again(error):
-            return None
-        backoff = min(BACKOFF_SECONDS * 2 ** (self.made - 1), LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
-        wait = max(backoff, error.retry_after or 0)
-        return wait if wait < self._deadline.remaining else None
-
-    def _asks_again(self, error: GraphmeshError) -> bool:
-        if self._settling:
-            return not error.is_refusal
-        return self.made < self._policy.max_attempts and retries(error, self._policy.idempotency)
-
-
-def retries(error: GraphmeshError, idempotency: Idempotency) -> bool:
-    """Whether the remote node, and nobody else, tries again after `error` (D4)."""
-    if not error.retryable or error.data.get("flag") in RETRIED_BY_ENVOY:
-        return False
-    return not error.may_have_happened or idempotency is not Idempotency.UNKNOWN
 
 
 def _task(runtime: Runtime[RunContext]) -> ExecutionInfo:
