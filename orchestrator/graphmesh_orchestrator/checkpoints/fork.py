@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.upkeep import copy_rows
 
 AT_ONCE = 500
 """Rows that one statement names."""
@@ -33,7 +34,7 @@ async def fork_thread(
     undone = {("", checkpoint_id)} if checkpoint_id != newest else set()
     await _copy(connection, checkpoints, source, target, kept.keys() | values)
     await _copy(connection, task_writes, source, target, kept.keys() - undone)
-    await _copy_artifacts(connection, source, target)
+    await copy_rows(connection, artifacts, source, target)  # all: a state may have the URI of any made before it
     return bool(line)
 
 
@@ -64,19 +65,8 @@ def _belongs(key: tuple[str, str], head: Head, line: set[str]) -> bool:
 async def _copy(
     connection: AsyncConnection, table: sa.Table, source: str, target: str, keys: set[tuple[str, str]]
 ) -> None:
-    names = [column.name for column in table.c if column is not table.c.run_id]
-    values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
     for ns, ids in _parts(keys):
-        place = (table.c.thread_id == source, table.c.ns == ns, table.c.checkpoint_id.in_(ids))
-        await connection.execute(sa.insert(table).from_select(names, sa.select(*values).where(*place)))
-
-
-async def _copy_artifacts(connection: AsyncConnection, source: str, target: str) -> None:
-    """All of them: a state may have the URI of any that was made before it."""
-    names = [column.name for column in artifacts.c]
-    values = [sa.literal(target) if name == "thread_id" else artifacts.c[name] for name in names]
-    theirs = sa.select(*values).where(artifacts.c.thread_id == source)
-    await connection.execute(sa.insert(artifacts).from_select(names, theirs))
+        await copy_rows(connection, table, source, target, table.c.ns == ns, table.c.checkpoint_id.in_(ids))
 
 
 def _parts(keys: set[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

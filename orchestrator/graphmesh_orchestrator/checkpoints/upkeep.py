@@ -26,10 +26,17 @@ async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str])
 async def copy_thread(connection: AsyncConnection, source: str, target: str) -> None:
     """Copy a thread with all that its checkpoints are rebuilt from. No run has written the copy."""
     for table in (*LOG, artifacts):
-        names = [column.name for column in table.c if column.name != "run_id"]
-        values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
-        rows = sa.select(*values).where(table.c.thread_id == source)
-        await connection.execute(sa.insert(table).from_select(names, rows))
+        await copy_rows(connection, table, source, target)
+
+
+async def copy_rows(
+    connection: AsyncConnection, table: sa.Table, source: str, target: str, *which: sa.ColumnElement[bool]
+) -> None:
+    """Copy the rows of a thread, or those of them for which `which` holds. No run has written the copies."""
+    names = [column.name for column in table.c if column.name != "run_id"]
+    values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
+    rows = sa.select(*values).where(table.c.thread_id == source, *which)
+    await connection.execute(sa.insert(table).from_select(names, rows))
 
 
 async def delete_runs(connection: AsyncConnection, serde: SerializerProtocol, run_ids: Sequence[str]) -> set[str]:
