@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -16,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from graphmesh_cli.probes import NOT_YET, PROBE_PERIOD, PROBE_TIMEOUT, Probe, running
+from graphmesh_cli.spawning import Process, Spawn, Start, execute
 
-LEASH = Path(__file__).with_name("leash.py")
 LAST_LINES = 20
 SETTLED = 30.0
 """Seconds that a process must live for its next restart to be quick again."""
@@ -66,6 +65,12 @@ class Program:
         """What runs the same in a shell."""
         command = shlex.join(["env", *(f"{name}={value}" for name, value in self.env.items()), *self.argv])
         return f"cd {shlex.quote(str(self.folder))} && {command}" if self.folder else command
+
+    @property
+    def begins(self) -> Start:
+        """What its next process is to be."""
+        env = {**os.environ, **self.env}
+        return Start(self.argv, self.log, env, self.folder, self.user, self.death_signal)
 
 
 class State(Enum):
@@ -133,12 +138,13 @@ class Child:
     The event loop's thread must outlive it: the kernel ties the leash to the thread that forks.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, spawn: Spawn = execute) -> None:
         self.program = program
+        self._spawn = spawn
         self.state = State.NEW
         self.starts = 0
         self.last_death: Death | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._started = 0.0
         self._ready_after: float | None = None
         self._log_start = 0
@@ -158,19 +164,9 @@ class Child:
     async def start(self) -> None:
         program = self.program
         program.log.parent.mkdir(parents=True, exist_ok=True)
-        with program.log.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(LEASH)),
-                *(str(os.getpid()), str(int(program.death_signal)), program.user),
-                *program.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **program.env},
-                cwd=program.folder,
-                process_group=0,
-            )
+        program.log.touch()
+        self._log_start = program.log.stat().st_size
+        self._process = await self._spawn(program.begins)
         self._started, self._ready_after = time.monotonic(), None
         self.starts += 1
         self.state = State.STARTING
@@ -223,6 +219,12 @@ class Child:
             log.seek(max(self._log_start, self.program.log.stat().st_size - 65536))
             return log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
 
+    def written(self) -> str:
+        """All that its running or last process wrote."""
+        with self.program.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
     async def _probe(self) -> None:
         while not await self._answers():
             await asyncio.sleep(PROBE_PERIOD)
@@ -234,7 +236,7 @@ class Child:
         except NOT_YET:
             return False
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: Process) -> None:
         with suppress(ProcessLookupError):
             process.send_signal(self.program.stop_signal)
         try:
@@ -308,11 +310,15 @@ class Supervisor:
     """Processes in groups: started together, stopped group by group in the reverse order."""
 
     def __init__(
-        self, on_death: OnDeath = OnDeath.STOP, on_change: Callable[[Child], None] = lambda child: None
+        self,
+        on_death: OnDeath = OnDeath.STOP,
+        on_change: Callable[[Child], None] = lambda child: None,
+        spawn: Spawn = execute,
     ) -> None:
         """`on_change` is told of each process that starts, becomes ready or dies."""
         self._on_death = on_death
         self._on_change = on_change
+        self._spawn = spawn
         self._groups: list[list[Child]] = []
         self._guards: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
@@ -336,7 +342,7 @@ class Supervisor:
         Raises:
             ProcessError: one of them could not be brought up.
         """
-        added = [[Child(program) for program in group] for group in groups]
+        added = [[Child(program, self._spawn) for program in group] for group in groups]
         self._groups += added
         children = [child for group in added for child in group]
         for child in children:

@@ -17,6 +17,7 @@ from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service
 from graphmesh_cli.mesh_file import MeshSource, Notice, follow, listeners
 from graphmesh_cli.probes import PROBE_PERIOD, get, grpc_health, http
 from graphmesh_cli.processes import Child, OnDeath, Program, Supervisor
+from graphmesh_cli.spawning import Spawn, execute
 from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 
 MESH_FILE = Path("deploy/mesh.yaml")
@@ -63,6 +64,7 @@ async def running_mesh(
     free_ports: bool = False,
     on_death: OnDeath = OnDeath.STOP,
     settings: Mapping[str, str] | None = None,
+    spawn: Spawn = execute,
     on_change: Callable[[Child], None] = lambda child: None,
     on_notice: Notice = lambda text: None,
 ) -> AsyncIterator[RunningMesh]:
@@ -70,6 +72,7 @@ async def running_mesh(
 
     Args:
         settings: environment variables for the servers, over those of this process.
+        spawn: how its programs become processes.
         on_change: told of each process that starts, becomes ready or dies.
         on_notice: told what became of an edit of mesh.yaml.
 
@@ -88,7 +91,7 @@ async def running_mesh(
             folder.write(_state(mesh, environment, supervisor.children))
             on_change(child)
 
-        async with Supervisor(on_death, changed) as supervisor:
+        async with Supervisor(on_death, changed, spawn) as supervisor:
             await supervisor.start(*_programs(mesh, folder, settings or {}))
             await _all_members_healthy(mesh)
             following = asyncio.create_task(follow(source, mesh, folder.envoy, on_notice), name="follow mesh.yaml")
