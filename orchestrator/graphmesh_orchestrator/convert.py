@@ -17,7 +17,7 @@ from graphmesh_chassis.identity import Caller
 from graphmesh_contracts import struct_value, value_of
 
 from graphmesh_orchestrator.graphs import Graph
-from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Interrupt, Multitask, Run, RunStatus
+from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Interrupt, Multitask, Run, RunStatus, own_thread
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_RECURSION_LIMIT = 25
@@ -28,14 +28,14 @@ STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status i
 
 def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
     """The run that a request asks for."""
-    now = datetime.now(UTC)
+    now, run_id = datetime.now(UTC), f"run_{uuid4().hex}"
     begins = max(now, request.schedule_time.ToDatetime(UTC)) if request.HasField("schedule_time") else now
     timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_TIMEOUT
     return Run(
-        run_id=f"run_{uuid4().hex}",
+        run_id=run_id,
         tenant=caller.tenant,
         subject=caller.subject,
-        thread_id=request.thread_id or f"th_{uuid4().hex}",
+        thread_id=request.thread_id or own_thread(run_id),
         graph=request.graph,
         input=struct_value(request.input) if request.HasField("input") else None,
         created=now,

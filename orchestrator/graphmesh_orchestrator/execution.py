@@ -12,7 +12,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.checkpoints import CLAIM, Claim
+from graphmesh_orchestrator.checkpoints import BLANK, CLAIM, Blank, Claim
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.graphs import Graph
 from graphmesh_orchestrator.journal import Journal
@@ -29,8 +29,16 @@ RUN_METADATA = "graphmesh_run"
 class Execution:
     """One execution of a run: what its stream has said so far."""
 
-    def __init__(self, run: Run, graph: Graph, journal: Journal, control: RunControl, meter: Meter) -> None:
-        self.run, self._control = run, control
+    def __init__(
+        self,
+        run: Run,
+        graph: Graph,
+        journal: Journal,
+        control: RunControl,
+        meter: Meter,
+        blank: Blank | None = None,
+    ) -> None:
+        self.run, self._control, self._blank = run, control, blank
         self.graph, self.journal, self.meter = graph, journal, meter
         self._began: dict[str, float] = {}
         self.output: dict[str, Any] | None = None
@@ -85,6 +93,8 @@ class Execution:
         await parking.take_back(self.run)
         if self.run.checkpoint_id:
             config["configurable"]["checkpoint_id"] = self.run.checkpoint_id
+        if self._blank:
+            config["configurable"][BLANK] = self._blank
         return config, self.run.input
 
     def _resumed(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:

@@ -16,7 +16,7 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
 
 from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.checkpoints import GroupCommit
+from graphmesh_orchestrator.checkpoints import Blank, GroupCommit
 from graphmesh_orchestrator.context import Policies, RunContext
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
 from graphmesh_orchestrator.execution import Execution
@@ -77,13 +77,14 @@ class Executor:
         """
         run = await self._runs.add(wanted, self._worker.name if self.room > 0 else "")
         if run.run_id == wanted.run_id and run.status is RunStatus.RUNNING:
-            self.begin(run)
+            self.begin(run, Blank() if run.made_its_thread else None)
         return run
 
-    def begin(self, run: Run) -> None:
-        """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint."""
+    def begin(self, run: Run, blank: Blank | None = None) -> None:
+        """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint. Or on a
+        `blank` thread, which has just been made for it."""
         self.lost(run.run_id, run.epoch - 1)
-        executing = _Executing(run, RunControl(), run.cancel_reason)
+        executing = _Executing(run, RunControl(), run.cancel_reason, blank)
         executing.task = asyncio.create_task(self._execute(executing), name=f"run {run.run_id}")
         self._executing[run.run_id] = executing
         executing.task.add_done_callback(lambda _: self._forget(executing))
@@ -140,7 +141,9 @@ class Executor:
         try:
             async with Journal(self._commits, self._notices, run, meter) as journal:
                 journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.epoch})
-                await self._to_its_end(Execution(run, graph, journal, executing.control, meter), executing)
+                await self._to_its_end(
+                    Execution(run, graph, journal, executing.control, meter, executing.blank), executing
+                )
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.epoch)
 
@@ -230,6 +233,7 @@ class _Executing:
     run: Run
     control: RunControl
     cancel_reason: str = ""
+    blank: Blank | None = None
     task: asyncio.Task[None] = field(init=False)
 
     def require_wanted(self) -> None:

@@ -115,7 +115,7 @@ def progress(run: Run, new: Sequence[Event], further: Rows | None = None) -> Ent
     state = {name: getattr(run, name) for name in CHANGING}
     return Entry(
         Claim(run.run_id, run.epoch),
-        events=[{"run_id": run.run_id, **asdict(event)} for event in new],
+        events=[{"run_id": run.run_id, **vars(event)} for event in new],
         run={**state, "usage": asdict(run.usage)},
         further=further or {},
     )

@@ -156,3 +156,13 @@ class Run:
     """Whether what it wrote to the thread is to be taken away before the next run begins."""
     epoch: int = 0
     """Grows with each takeover; what is written for the run has to be of the newest."""
+
+    @property
+    def made_its_thread(self) -> bool:
+        """Whether the thread was made for it."""
+        return self.thread_id == own_thread(self.run_id)
+
+
+def own_thread(run_id: str) -> str:
+    """The thread that is made for a run whose caller names none."""
+    return f"th_{run_id.removeprefix('run_')}"

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.adding_sql import begin_at_once
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, Run, RunStatus, Stand, Usage
@@ -42,6 +43,10 @@ class SqlRuns:
             QueueFull: too many runs of the tenant wait.
             RequestIdReused: the request_id was used with another body.
         """
+        if worker and not self._database.is_sqlite and not _is_delayed(run):
+            begun = _placed(run, (), worker)
+            if await begin_at_once(self._database, begun, worker):
+                return begun
         try:
             async with self._database.transaction() as connection:
                 if earlier := await self._by_request(connection, run):
@@ -62,18 +67,16 @@ class SqlRuns:
     async def get(self, tenant: str, run_id: str) -> Run:
         """Raises NotFound, also for another tenant's run."""
         query = sa.select(runs).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
+        found = await self._database.rows(query)
+        if not found:
             raise NotFound(resource="run", id=run_id)
-        return run_of(row)
+        return run_of(found[0])
 
     async def stands(self, run_ids: Collection[str]) -> dict[str, Stand]:
         """How runs stand; one that is not there is missing."""
         query = sa.select(runs.c.run_id, runs.c.status, runs.c.last_seq).where(runs.c.run_id.in_(list(run_ids)))
-        async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            return {row.run_id: Stand(RunStatus(row.status), row.last_seq) for row in rows}
+        rows = await self._database.rows(query)
+        return {row.run_id: Stand(RunStatus(row.status), row.last_seq) for row in rows}
 
     async def find(
         self, tenant: str, wanted: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
@@ -86,8 +89,7 @@ class SqlRuns:
             position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
             query = query.where(sa.tuple_(runs.c.created, runs.c.run_id) < position)
         query = query.order_by(runs.c.created.desc(), runs.c.run_id.desc()).limit(limit)
-        async with self._database.read() as connection:
-            return [run_of(row) for row in await connection.execute(query)]
+        return [run_of(row) for row in await self._database.rows(query)]
 
     async def ask_to_cancel(self, tenant: str, run_id: str, reason: str) -> Run:
         """Note that a run is to be ended, if it has not; the first reason stands. Returns the run. Raises NotFound."""
@@ -98,15 +100,13 @@ class SqlRuns:
     async def rolled_back(self, run: Run) -> list[str]:
         """The runs on its thread whose writes are to be taken away."""
         on_thread = sa.and_(runs.c.tenant == run.tenant, runs.c.thread_id == run.thread_id, runs.c.rolled_back)
-        async with self._database.read() as connection:
-            return list((await connection.execute(sa.select(runs.c.run_id).where(on_thread))).scalars())
+        return [row.run_id for row in await self._database.rows(sa.select(runs.c.run_id).where(on_thread))]
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """The events of a run after `after_seq`, in order."""
         query = sa.select(events).where(events.c.run_id == run_id, events.c.seq > after_seq)
-        async with self._database.read() as connection:
-            rows = await connection.execute(query.order_by(events.c.seq).limit(limit))
-            return [Event(row.seq, row.time, EventKind(row.kind), row.node, row.data) for row in rows]
+        rows = await self._database.rows(query.order_by(events.c.seq).limit(limit))
+        return [Event(row.seq, row.time, EventKind(row.kind), row.node, row.data) for row in rows]
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
         if not run.request_id:
@@ -188,7 +188,7 @@ def _placed(run: Run, before: Sequence[Run], worker: str) -> Run:
     Raises:
         ThreadBusy: its thread is busy, and the strategy is to reject.
     """
-    if run.due > run.created.timestamp():
+    if _is_delayed(run):
         return run
     if before and run.multitask is Multitask.REJECT:
         raise ThreadBusy(thread=run.thread_id, run=before[0].run_id)
@@ -197,6 +197,10 @@ def _placed(run: Run, before: Sequence[Run], worker: str) -> Run:
     if not worker:
         return replace(run, holds_thread=True)
     return replace(run, holds_thread=True, status=RunStatus.RUNNING, epoch=run.epoch + 1)
+
+
+def _is_delayed(run: Run) -> bool:
+    return run.due > run.created.timestamp()
 
 
 def _lease(run: Run, worker: str) -> dict[str, Any]:

@@ -11,9 +11,21 @@ as stored before its commit.
 """
 
 from graphmesh_orchestrator.checkpoints.aside import Bounds
-from graphmesh_orchestrator.checkpoints.claims import CLAIM, HEAD, Claim
+from graphmesh_orchestrator.checkpoints.claims import BLANK, CLAIM, HEAD, Blank, Claim
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
 
-__all__ = ["CLAIM", "HEAD", "Bounds", "Claim", "Entry", "GroupCommit", "LogSaver", "Source", "patient"]
+__all__ = [
+    "BLANK",
+    "CLAIM",
+    "HEAD",
+    "Blank",
+    "Bounds",
+    "Claim",
+    "Entry",
+    "GroupCommit",
+    "LogSaver",
+    "Source",
+    "patient",
+]

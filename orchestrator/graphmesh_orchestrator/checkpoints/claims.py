@@ -16,6 +16,9 @@ forks: siblings of what is old are legal. A thread without a checkpoint has noth
 first gives `HEAD: ""`.
 """
 
+BLANK = "__graphmesh_blank"
+"""In `configurable`: a `Blank`, where a run has just made its thread, so that there is nothing to read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -23,6 +26,18 @@ class Claim:
 
     run_id: str
     epoch: int
+
+
+class Blank:
+    """Stands for the first read of a thread, and for no other."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+
+    def take(self) -> bool:
+        """Whether this is it."""
+        was, self._is_taken = self._is_taken, True
+        return not was
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,12 @@ class Place:
                 "checkpoint_id": self.checkpoint_id,
             }
         }
+
+
+def is_blank(config: RunnableConfig) -> bool:
+    """Whether nothing is stored of the thread."""
+    blank: Blank | None = config["configurable"].get(BLANK)
+    return blank is not None and blank.take()
 
 
 def claim_of(config: RunnableConfig) -> Claim | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,9 +12,11 @@ import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
+from graphmesh_orchestrator.checkpoints.statement import Batch
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
@@ -157,7 +159,7 @@ class GroupCommit:
         """Store a batch, however long the database needs to come back: to store the same rows again changes nothing."""
         while True:
             try:
-                outcomes = await self._transaction([taken.entry for taken in batch])
+                outcomes = await self._stored([taken.entry for taken in batch])
             except DependencyError as error:
                 log.warning("checkpoints wait", entries=len(batch), reason=error.reason)
                 if self._closing:
@@ -176,7 +178,15 @@ class GroupCommit:
             await self._commit([taken])
         return None
 
-    async def _transaction(self, entries: Sequence[Entry]) -> list[Exception | None]:
+    async def _stored(self, entries: Sequence[Entry]) -> list[Exception | None]:
+        """Store entries; returns why each was refused that was."""
+        if not self._database.is_sqlite and (batch := at_once(entries)):
+            with contextlib.suppress(DBAPIError):  # statement by statement it is seen what cannot be stored, and whose
+                rows = await self._database.execute_alone(*batch.statement())
+                return _refusals(entries, {Claim(row.run_id, row.epoch) for row in rows})
+        return await self._one_by_one(entries)
+
+    async def _one_by_one(self, entries: Sequence[Entry]) -> list[Exception | None]:
         async with self._database.transaction() as connection:
             outcomes = await self._fenced(connection, entries)
             await self._add_checkpoints(connection, entries, outcomes)
@@ -197,11 +207,7 @@ class GroupCommit:
             return [None] * len(entries)
         query = sa.select(runs.c.run_id, runs.c.epoch).where(runs.c.run_id.in_(claimed))
         locked = query.order_by(runs.c.run_id).with_for_update(key_share=True)
-        current = {Claim(row.run_id, row.epoch) for row in await connection.execute(locked)}
-        return [
-            None if claim is None or claim in current else Fenced(run=claim.run_id, epoch=claim.epoch)
-            for claim in (entry.claim for entry in entries)
-        ]
+        return _refusals(entries, {Claim(row.run_id, row.epoch) for row in await connection.execute(locked)})
 
     async def _add_checkpoints(
         self, connection: AsyncConnection, entries: Sequence[Entry], outcomes: list[Exception | None]
@@ -249,6 +255,30 @@ class GroupCommit:
 
 _UPDATE = sa.update(runs).where(runs.c.run_id == sa.bindparam("of")).values(lease_expires=seconds_now() + LEASE_SECONDS)
 """The columns besides are those of the rows that it is executed with."""
+
+
+def at_once(entries: Sequence[Entry]) -> Batch | None:
+    """Entries as one statement; none, where they have what takes more."""
+    batch = Batch()
+    for entry in entries:
+        if entry.artifacts or entry.further:
+            return None
+        if entry.claim:
+            batch.claim(entry.claim)
+        batch.add(checkpoints, [entry.checkpoint] if entry.checkpoint else [], entry.claim)
+        batch.add(task_writes, [entry.writes] if entry.writes else [], entry.claim)
+        batch.add(events, entry.events, entry.claim)
+        if entry.run and entry.claim:
+            batch.set(entry.run, entry.claim)
+    return batch if batch.fits else None
+
+
+def _refusals(entries: Sequence[Entry], current: Collection[Claim]) -> list[Exception | None]:
+    """Whose epoch is over."""
+    return [
+        None if claim is None or claim in current else Fenced(run=claim.run_id, epoch=claim.epoch)
+        for claim in (entry.claim for entry in entries)
+    ]
 
 
 def _settle(batch: Sequence[_Taken], outcomes: Sequence[Exception | None]) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import upkeep
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
 from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
-from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of
+from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, is_blank
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
 from graphmesh_orchestrator.checkpoints.deltas import History
 from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
@@ -144,6 +144,8 @@ class LogSaver(BaseCheckpointSaver[int]):
 
     @patient
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if is_blank(config):
+            return None
         place = Place.of(config)
         async with self._database.read() as connection:
             row = (await connection.execute(newest(place))).one_or_none()

@@ -1,7 +1,7 @@
 """A service's own database: SQLite when embedded, PostgreSQL in production, the same SQLAlchemy Core code on both."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import Connection, DateTime, Dialect, TypeDecorator, event, text
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Row,
+    Select,
+    TypeDecorator,
+    event,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,8 +35,10 @@ PING_TIMEOUT = 2.0
 """Seconds."""
 OUT_OF_TIME = {"57014", "55P03"}
 """PostgreSQL's SQLSTATEs for a statement that ran into `statement_timeout` or `lock_timeout`."""
-SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Makes every statement of a PostgreSQL transaction see the same state, as SQLite does by itself."""
+ALONE = {"graphmesh_alone": True}
+"""The statements of a connection are transactions of their own."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -53,17 +66,16 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that reads one consistent state.
+        """A connection that reads one consistent state. Where one query is enough, `rows` costs less.
+
+        It ends with a commit: a rollback would make PostgreSQL's driver forget what it has prepared.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
             DeadlineExceeded: the deadline of the current call ended a statement.
         """
         with translated():
-            async with self._engine.connect() as connection:
-                if not self.is_sqlite:
-                    await connection.execution_options(**SNAPSHOT)
-                await self._bound(connection)
+            async with self._engine.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
@@ -76,14 +88,36 @@ class Database:
             async with self._writer, self._engine.connect() as connection:
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():
-                    await self._bound(connection)
                     yield connection
+
+    async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """What one query finds, at the price of one round trip. Raises as `read` does."""
+        with translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**ALONE)
+                found: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                return found
+
+    async def execute_alone(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """One statement of PostgreSQL that is a transaction of its own: stored as a whole or not at all.
+
+        Args:
+            statement: in the driver's own words, compiled once.
+            parameters: as the driver takes them.
+
+        Returns its rows. Raises as `read` does, and SQLAlchemy's DBAPIError where the statement itself fails. What is
+        left of the call's time does not end it.
+        """
+        with translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**ALONE)
+                return (await connection.exec_driver_sql(statement, dict(parameters))).all()
 
     async def ping(self) -> None:
         """Raises DatabaseUnavailable where the database does not answer soon."""
         with translated():
-            async with asyncio.timeout(PING_TIMEOUT), self._engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
+            async with asyncio.timeout(PING_TIMEOUT):
+                await self.rows(select(literal_column("1")))
 
     async def migrate(self, migrations: Path) -> None:
         """Bring the schema to the newest revision in `migrations`, and to the chassis' own."""
@@ -95,17 +129,6 @@ class Database:
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():
                     await connection.run_sync(upgrade, migrations)
-
-    async def _bound(self, connection: AsyncConnection) -> None:
-        """Give PostgreSQL what is left of the call's time (D7); SQLite is cancelled from outside."""
-        deadline = current_deadline()
-        if deadline is None or self.is_sqlite:
-            return
-        milliseconds = max(1, round(deadline.remaining * 1000))
-        await connection.execute(
-            text("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :half, true)"),
-            {"ms": str(milliseconds), "half": str(max(1, milliseconds // 2))},
-        )
 
 
 @asynccontextmanager
@@ -128,7 +151,30 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
 
 
 def _postgresql(url: str) -> AsyncEngine:
-    return create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True)
+    """Transactions are begun here and not by the driver, which takes more round trips for the same."""
+    engine = create_async_engine(
+        url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True, isolation_level="AUTOCOMMIT"
+    )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("graphmesh_alone", False):
+            connection.exec_driver_sql("BEGIN" if options.get("graphmesh_write", False) else SNAPSHOT)
+            _bound(connection)
+
+    return engine
+
+
+def _bound(connection: Connection) -> None:
+    """Give PostgreSQL what is left of the call's time (D7); SQLite is cancelled from outside."""
+    if (deadline := current_deadline()) is None:
+        return
+    milliseconds = max(1, round(deadline.remaining * 1000))
+    connection.execute(
+        text("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :half, true)"),
+        {"ms": str(milliseconds), "half": str(max(1, milliseconds // 2))},
+    )
 
 
 def _sqlite(url: str, ending: "_Ending") -> AsyncEngine:

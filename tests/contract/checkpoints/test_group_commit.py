@@ -22,25 +22,38 @@ T = kit.at("t")
 
 
 class Gate:
-    """Stands before a database's write transactions: counts them, holds them, fails them."""
+    """Stands before a database's write transactions: counts them, holds them, fails them.
+
+    A failing one does its work and does not commit; one that is a single statement has committed, and nobody is told.
+    """
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         self.transactions, self.failures = 0, 0
         self._open = asyncio.Event()
         self._open.set()
-        self._transaction = database.transaction
+        self._transaction, self._execute = database.transaction, database.execute_alone
         monkeypatch.setattr(database, "transaction", self._guarded)
+        monkeypatch.setattr(database, "execute_alone", self._guarded_alone)
 
     @asynccontextmanager
     async def _guarded(self) -> AsyncIterator[Any]:
-        """A failing transaction does its work and then does not commit."""
         self.transactions += 1
         async with self._transaction() as connection:
             yield connection
             await self._open.wait()
-            if self.failures:
-                self.failures -= 1
-                raise DatabaseUnavailable()
+            self._fail()
+
+    async def _guarded_alone(self, *arguments: Any) -> Any:
+        self.transactions += 1
+        await self._open.wait()
+        rows = await self._execute(*arguments)
+        self._fail()
+        return rows
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise DatabaseUnavailable()
 
     @contextmanager
     def shut(self) -> Iterator[None]:
