@@ -34,6 +34,7 @@ from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.liveness import Absences, present
 from graphmesh_orchestrator.looking import Looking
 from graphmesh_orchestrator.notices import Notices, Topic
+from graphmesh_orchestrator.pace import Pace
 from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.removal_sql import SqlRemoval
 from graphmesh_orchestrator.retention import Retention
@@ -70,12 +71,17 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         graphs, policies = Registry.load(settings.graphs, saver), Policies(settings.tool_policies)
         parking, absences = Parking(interrupts, runs, saver), Absences(database, worker.name)
         claiming = Claiming(leases, graphs.served, lambda: executor.room, lambda: absences.dead)
-        admitting = Admitting(SqlWaiting(database), notices.to_claim)
+
+        def pace() -> Pace:
+            return Pace(lambda: database.is_sqlite or notices.others.connected)
+
+        to_deliver, to_expire = pace(), pace()
+        admitting = Admitting(SqlWaiting(database), notices.to_claim, pace())
         executor = Executor(worker, runs, commits, leases, graphs, channel, policies, notices, parking, admitting.look)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         submission = Submission(graphs, executor, receivers, notices.to_claim)
         deliveries = SqlDeliveries(database)
-        dispatcher = Dispatcher(deliveries, runs, receivers, Tries(settings.webhook_attempts))
+        dispatcher = Dispatcher(deliveries, runs, receivers, Tries(settings.webhook_attempts), to_deliver)
         own_database = partial(open_database, settings.database_url)
         heartbeat = Heartbeat(own_database, worker, lambda: executor.held, executor.lost, executor.cancel)
         for topic, listener in (
@@ -83,6 +89,10 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             (Topic.CLAIM, admitting.added),
             (Topic.CANCEL, heartbeat.look),
             (Topic.CANCEL, claiming.look),
+            (Topic.STOPPED, to_deliver.soon),
+            (Topic.STOPPED, to_expire.soon),
+            (Topic.MISSED, to_deliver.soon),
+            (Topic.MISSED, to_expire.soon),
         ):
             notices.on(topic, listener)
         looking = Looking(runs, notices, lambda: executor.held)
@@ -96,7 +106,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             "claiming": lambda: claiming.run(executor.begin),
             "absences": lambda: absences.run(claiming.look),
             "admitting": admitting.run,
-            "expiring": Expiring(approvals, notices.to_claim).run,
+            "expiring": Expiring(approvals, notices.to_claim, to_expire).run,
             "webhooks": dispatcher.run,
             "retention": Retention(removal, settings.run_retention_seconds).run,
         }
@@ -104,7 +114,11 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
             Service(RunService, add_RunServiceServicer_to_server, servicer),
             Service(ThreadService, add_ThreadServiceServicer_to_server, on_threads),
             Service(ApprovalService, add_ApprovalServiceServicer_to_server, answering),
-            Service(WebhookService, add_WebhookServiceServicer_to_server, WebhookServicer(deliveries)),
+            Service(
+                WebhookService,
+                add_WebhookServiceServicer_to_server,
+                WebhookServicer(deliveries, partial(notices.ring, stopped=True)),
+            ),
         ]
         async with heartbeat:
             yield Servable(

@@ -21,7 +21,8 @@ OPEN = interrupts.c.status == sa.literal_column("'pending'")
 """Literally as the index of what expires has it, or SQLite would not use it."""
 NOW = sa.select(seconds_now()).scalar_subquery()
 """Reckoned once a statement: what may change from row to row, PostgreSQL looks up in no index."""
-OVERDUE = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"), interrupts.c.expires <= NOW)
+EXPIRING = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"))
+OVERDUE = sa.and_(EXPIRING, interrupts.c.expires <= NOW)
 ENDED = sa.not_(sa.or_(ACTIVE, runs.c.status == RunStatus.INTERRUPTED))
 stands = sa.case(
     (sa.and_(OPEN, ENDED), ApprovalStatus.VOID),
@@ -82,6 +83,13 @@ class SqlApprovals:
             await _settle(connection, approval, status, caller.subject, comment)
             await go_on(connection, run)
             return await _get(connection, caller.tenant, approval_id)
+
+    async def next_expiry(self) -> float | None:
+        """Seconds until nobody can answer any more what was asked first to be answered; None where nothing expires."""
+        first = sa.select(sa.func.min(interrupts.c.expires) - NOW).where(EXPIRING)
+        async with self._database.read() as connection:
+            due: float | None = (await connection.execute(first)).scalar_one()
+        return due
 
     async def expire(self, limit: int) -> int:
         """Deny what nobody has answered in time, of a limited number of runs. Returns how many runs had some.

@@ -43,13 +43,19 @@ class SqlDeliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def next_due(self) -> float | None:
+        """Seconds until the first delivery is due; None where none is pending."""
+        first = sa.select(sa.func.min(deliveries.c.next_attempt) - _now()).where(deliveries.c.status == PENDING)
+        async with self._database.read() as connection:
+            due: float | None = (await connection.execute(first)).scalar_one()
+        return due
+
     async def claim(self, limit: int, busy: Collection[str]) -> list[Delivery]:
         """Take deliveries that are due and not to `busy` hosts, the one that waits longest first.
 
         Others get different ones, and these too if nothing is settled in time: whoever took them has died.
         """
-        now = sa.select(seconds_now()).scalar_subquery()  # once, and not for each row: else no index would be used
-        due = sa.and_(deliveries.c.status == PENDING, deliveries.c.next_attempt <= now)
+        due = sa.and_(deliveries.c.status == PENDING, deliveries.c.next_attempt <= _now())
         oldest = sa.select(deliveries.c.delivery_id).where(due, deliveries.c.host.not_in(list(busy)))
         chosen = oldest.order_by(deliveries.c.next_attempt).limit(limit).with_for_update(skip_locked=True).cte("chosen")
         taken = (
@@ -102,6 +108,11 @@ class SqlDeliveries:
         settled = sa.update(deliveries).where(*same, deliveries.c.status == "pending")
         async with self._database.transaction() as connection:
             await connection.execute(settled.values(values))
+
+
+def _now() -> sa.ScalarSelect[float]:
+    """Reckoned once a statement, and not for each row: else no index would be used."""
+    return sa.select(seconds_now()).scalar_subquery()
 
 
 def values_of(delivery: Delivery) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Runs that wait for their time or their turn: delayed ones, and those behind another run on their thread (B3, B5)."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -11,13 +10,12 @@ from graphmesh_chassis.errors import DependencyError
 from sqlalchemy.exc import IntegrityError
 
 from graphmesh_orchestrator.lease_time import seconds_now
+from graphmesh_orchestrator.pace import Pace
 from graphmesh_orchestrator.runs_sql import preempt
 from graphmesh_orchestrator.tables import WAITING, runs
 
 log = structlog.get_logger("graphmesh.waiting")
 
-ADMIT_SECONDS = 0.5
-"""Between two looks for runs whose time has come, or that another process has let through."""
 ADMITTED_AT_ONCE = 500
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
@@ -29,10 +27,14 @@ class SqlWaiting:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def any(self) -> bool:
-        """Whether a run waits, be its time come or not."""
+    async def next_due(self) -> float | None:
+        """Seconds until the time of the first run that waits, below 0 for one that waits for its turn; None where none
+        waits."""
+        now = sa.select(seconds_now()).scalar_subquery()
+        first = sa.select(sa.func.min(runs.c.due) - now).where(WAITING)
         async with self._database.read() as connection:
-            return (await connection.execute(sa.select(runs.c.run_id).where(WAITING).limit(1))).first() is not None
+            due: float | None = (await connection.execute(first)).scalar_one()
+        return due
 
     async def admit(self) -> int:
         """Give free threads to the runs whose turn it is; what has to make place for them is cancelled.
@@ -72,34 +74,36 @@ _TURNS = _turns()
 class Admitting:
     """Lets runs through when their time and their turn come."""
 
-    def __init__(self, waiting: SqlWaiting, admitted: Callable[[], None]) -> None:
+    def __init__(self, waiting: SqlWaiting, admitted: Callable[[], None], pace: Pace) -> None:
         """`admitted` is told that there are runs to claim."""
-        self._waiting, self._admitted = waiting, admitted
-        self._look = asyncio.Event()
+        self._waiting, self._admitted, self._pace = waiting, admitted, pace
         self._some = False
 
     def added(self, run_id: str = "") -> None:
         """A run waits, whichever it is: from now on it matters when others end."""
         self._some = True
+        self._pace.soon()
 
     def look(self) -> None:
         """A thread may be free."""
         if self._some:
-            self._look.set()
+            self._pace.at_once()
 
     async def run(self) -> None:
         """For ever."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ADMIT_SECONDS):
-                    await self._look.wait()
-            self._look.clear()
+            due: float | None = 0.0
             try:
-                await self._admit()
+                due = await self._admit()
             except DependencyError as error:
                 log.warning("no runs let through", reason=error.reason)
+            await self._pace.next(due)
 
-    async def _admit(self) -> None:
-        self._some = await self._waiting.any()
-        if self._some and await self._waiting.admit():
+    async def _admit(self) -> float | None:
+        """Let through whose turn it is. Returns as `next_due`."""
+        self._some = False
+        due = await self._waiting.next_due()
+        self._some |= due is not None
+        if due is not None and due <= 0 and await self._waiting.admit():
             self._admitted()
+        return due

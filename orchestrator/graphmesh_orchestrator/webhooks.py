@@ -1,7 +1,6 @@
 """Announcing the ends of runs: each delivery is a POST, signed, and tried until somebody answers it (B3)."""
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -18,13 +17,12 @@ from graphmesh_orchestrator import webhooks_convert as convert
 from graphmesh_orchestrator.deliveries import Delivery, HostPatterns, Tries, signed_headers
 from graphmesh_orchestrator.deliveries_sql import SqlDeliveries
 from graphmesh_orchestrator.errors import WebhookNotAllowed
+from graphmesh_orchestrator.pace import Pace
 from graphmesh_orchestrator.runs import Run
 from graphmesh_orchestrator.runs_sql import SqlRuns
 
 log = structlog.get_logger("graphmesh.webhooks")
 
-LOOK_SECONDS = 0.5
-"""Between two looks for deliveries that are due."""
 AT_ONCE = 64
 """Deliveries under way in this process."""
 TO_A_HOST = 8
@@ -78,24 +76,32 @@ def announcement(run: Run) -> Delivery:
 class Dispatcher:
     """Makes the deliveries that are due. Several processes share them: each try is one's alone."""
 
-    def __init__(self, deliveries: SqlDeliveries, runs: SqlRuns, receivers: Receivers, tries: Tries) -> None:
+    def __init__(
+        self, deliveries: SqlDeliveries, runs: SqlRuns, receivers: Receivers, tries: Tries, pace: Pace
+    ) -> None:
+        """`pace` is told of runs that end."""
         self._deliveries, self._runs = deliveries, runs
-        self._receivers, self._tries = receivers, tries
+        self._receivers, self._tries, self._pace = receivers, tries, pace
         self._under_way: dict[asyncio.Task[None], str] = {}
-        self._finished = asyncio.Event()
 
     async def run(self) -> None:
         """For ever."""
         async with _client() as client, self._ended_with_us():
             while True:
-                self._finished.clear()
+                due: float | None = 0.0
                 try:
-                    await self._begin_what_is_due(client)
+                    due = await self._look(client)
                 except DependencyError as error:
                     log.warning("no deliveries claimed", reason=error.reason)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._finished.wait()
+                await self._pace.next(due)
+
+    async def _look(self, client: httpx.AsyncClient) -> float | None:
+        """Begin what is due. Returns the seconds until something is, or may be; None where nothing ever is."""
+        due = await self._deliveries.next_due()
+        if due is None or due > 0:
+            return due
+        await self._begin_what_is_due(client)
+        return 0.0
 
     async def _begin_what_is_due(self, client: httpx.AsyncClient) -> None:
         while claimed := await self._claim():
@@ -147,7 +153,7 @@ class Dispatcher:
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         del self._under_way[task]
-        self._finished.set()
+        self._pace.at_once()
 
     @asynccontextmanager
     async def _ended_with_us(self) -> AsyncIterator[None]:

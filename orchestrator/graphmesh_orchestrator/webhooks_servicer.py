@@ -1,5 +1,6 @@
 """WebhookService: decode, use case, encode."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +13,9 @@ from graphmesh_orchestrator.deliveries_sql import SqlDeliveries
 
 
 class WebhookServicer(pb.WebhookServiceServicer):
-    def __init__(self, deliveries: SqlDeliveries) -> None:
-        self._deliveries = deliveries
+    def __init__(self, deliveries: SqlDeliveries, ended: Callable[[str], None]) -> None:
+        """`ended` is told of each run whose end is to be delivered again."""
+        self._deliveries, self._ended = deliveries, ended
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Any) -> pb.ListDeliveriesResponse:
         size, wanted = page_size(request.page_size), convert.wanted(request)
@@ -27,4 +29,5 @@ class WebhookServicer(pb.WebhookServiceServicer):
 
     async def RetryDelivery(self, request: pb.RetryDeliveryRequest, context: Any) -> pb.RetryDeliveryResponse:
         delivery = await self._deliveries.retry(current_call().caller.tenant, request.delivery_id)
+        self._ended(delivery.run_id)
         return pb.RetryDeliveryResponse(delivery=convert.delivery_message(delivery))

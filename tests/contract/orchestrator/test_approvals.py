@@ -177,6 +177,20 @@ async def test_what_is_not_late_is_left(database: Database) -> None:
     assert await SqlApprovals(database).expire(10) == 0
 
 
+@pytest.mark.parametrize("expires_in", [3600, -60])
+async def test_the_next_expiry_is_told(database: Database, expires_in: float) -> None:
+    """As long as anything may expire."""
+    approvals = SqlApprovals(database)
+    assert await approvals.next_expiry() is None
+    approval_id = await one(database, expires_in)
+    assert await approvals.next_expiry() == pytest.approx(expires_in, abs=60)
+    if expires_in > 0:
+        await approvals.answer(ANA, approval_id, APPROVED, "")
+    else:
+        await approvals.expire(10)
+    assert await approvals.next_expiry() is None
+
+
 @pytest.mark.parametrize("expires_in", [60, -1])
 async def test_of_a_run_that_has_ended_it_is_void(database: Database, expires_in: float) -> None:
     """Also when its time is over, and then nobody looks at it again."""

@@ -172,3 +172,17 @@ async def test_pages_go_from_new_to_old(database: Database) -> None:
         seen += [delivery.delivery_id for delivery in page]
         before = (page[-1].created, page[-1].delivery_id)
     assert seen == [f"whk_{number}" for number in reversed(range(5))]
+
+
+async def test_the_next_that_is_due_is_told(database: Database) -> None:
+    """Of those that are pending, also while somebody tries one."""
+    store = SqlDeliveries(database)
+    assert await store.next_due() is None
+    await added(database, a_delivery(1))
+    assert (await store.next_due() or 0) < 0
+    [tried] = await store.claim(10, [])
+    assert await store.next_due() == pytest.approx(CLAIM_SECONDS, abs=10)
+    await store.failed(tried, "refused", 3600)
+    assert await store.next_due() == pytest.approx(3600, abs=60)
+    await store.failed(tried, "refused", None)
+    assert await store.next_due() is None

@@ -63,7 +63,7 @@ async def test_one_that_waits_is_nobodys_until_its_turn(database: Database) -> N
     assert await waiting.admit() == 0
     await end(database, "run_2")
     assert (await waiting.admit(), await claimed(database)) == (1, ["run_3"])
-    assert not await waiting.any()
+    assert await waiting.next_due() is None
 
 
 async def test_many_who_let_through_let_one_through(database: Database) -> None:
@@ -82,7 +82,18 @@ async def test_what_is_not_due_waits_and_keeps_nobody_off(database: Database) ->
     [other] = await add(database, a_run(2))
     assert other.holds_thread
     await end(database, "run_2")
-    assert (await SqlWaiting(database).admit(), await SqlWaiting(database).any()) == (0, True)
+    assert await SqlWaiting(database).admit() == 0
+
+
+async def test_the_next_time_is_told(database: Database) -> None:
+    """Of those that wait for their time; one that waits for its turn may get it now."""
+    waiting, now = SqlWaiting(database), datetime.now(UTC).timestamp()
+    await add(database, a_run(1))
+    assert await waiting.next_due() is None
+    await add(database, a_run(2, due=now + 7200), a_run(3, due=now + 3600))
+    assert await waiting.next_due() == pytest.approx(3600, abs=60)
+    await add(database, a_run(4, multitask=Multitask.ENQUEUE))
+    assert (await waiting.next_due() or 0) < 0
 
 
 async def test_what_has_become_due_takes_the_free_thread(database: Database) -> None:

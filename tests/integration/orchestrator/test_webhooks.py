@@ -21,6 +21,7 @@ from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.deliveries import Delivery, DeliveryStatus, HostPatterns, Tries, secret_bytes
 from graphmesh_orchestrator.deliveries_sql import SqlDeliveries, deliveries, values_of
 from graphmesh_orchestrator.errors import WebhookNotAllowed
+from graphmesh_orchestrator.pace import Pace
 from graphmesh_orchestrator.runs import Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.webhooks import TO_A_HOST, Dispatcher, Receivers, announcement
@@ -71,7 +72,7 @@ async def dispatching(database: Database, *receivers: Receiver, most: int = 5) -
     """A dispatcher that waits for a moment between its tries."""
     store, patterns = SqlDeliveries(database), HostPatterns([receiver.host for receiver in receivers])
     tries, allowed = Tries(most, first_wait=0.01), Receivers(patterns, secret_bytes(SECRET))
-    task = asyncio.create_task(Dispatcher(store, SqlRuns(database), allowed, tries).run())
+    task = asyncio.create_task(Dispatcher(store, SqlRuns(database), allowed, tries, Pace(lambda: False)).run())
     try:
         yield store
     finally:
