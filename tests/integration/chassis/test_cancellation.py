@@ -4,6 +4,8 @@ import asyncio
 import random
 from pathlib import Path
 
+import psycopg.waiting
+import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 
@@ -19,6 +21,32 @@ async def test_cancelled_work_leaves_nothing_behind(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["reads", "writes"])
+async def test_a_cancelled_connection_is_as_good_as_new(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, writes: bool
+) -> None:
+    """At whatever step it is cancelled, the next transaction on the connection writes, and sees what others have
+    written. The driver takes a breath at every step, as it does where the loop has been busy."""
+    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0.0)
+    steps = 40
+    async with open_database(postgres_url) as database, open_database(postgres_url) as another:
+        await _write(database, "CREATE TABLE t (n int)")
+        for step in range(steps):
+            task = asyncio.create_task(_work(database, writes))
+            for _ in range(step):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await _write(database, "INSERT INTO t VALUES (1)")
+        async with another.read() as connection:
+            assert (await connection.execute(sa.text("SELECT count(*) FROM t"))).scalar_one() == steps
+
+
+async def _write(database: Database, statement: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(sa.text(statement))
 
 
 async def _cancelled_often(database: Database, chance: random.Random) -> None:
