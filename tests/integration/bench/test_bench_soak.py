@@ -34,8 +34,8 @@ async def test_the_report_is_complete(tmp_path: Path) -> None:
     assert report.trends.keys() >= {(process, what) for process in PROCESSES for what in HELD}
     last = report.samples[-1].figures
     assert all(last[process, what] > 0 for process in PROCESSES for what in HELD)
-    assert last["orchestrator in PostgreSQL", "backends, idle"] > 0
-    assert ("orchestrator in PostgreSQL", "oldest transaction s") in last
+    assert last["orchestrator's PostgreSQL", "idle backends"] > 0
+    assert ("orchestrator's PostgreSQL", "oldest transaction s") in last
     assert all(last[table, "rows"] > 0 and last[table, "MB"] > 0 for table in TABLES)
     assert last["runs", "as they should"] == report.tally.runs.total()
 

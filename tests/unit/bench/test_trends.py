@@ -24,13 +24,24 @@ def series(*cycle: float, slope: float = 0, warm_up: float = 0) -> Series:
         (series(100.0, slope=0.01), Verdict.LEVEL),
         (series(0.0, 300.0, 600.0, 900.0, slope=0.2), Verdict.LEVEL),
         (series(0.0), Verdict.LEVEL),
+        (series(6.0, slope=0.002), Verdict.LEVEL),
         (series(0.0, slope=1), Verdict.GROWS),
         ([(900.0 + at, at * at) for at in range(4)], Verdict.UNKNOWN),
     ],
-    ids=["constant", "steady growth", "decline", "too little", "saw teeth", "nothing", "from nothing", "too few"],
+    ids=[
+        "constant",
+        "steady growth",
+        "decline",
+        "too little",
+        "saw teeth",
+        "nothing",
+        "one more",
+        "from nothing",
+        "too few",
+    ],
 )
 def test_verdicts(values: Series, verdict: Verdict) -> None:
-    """Growth is what is more than a tenth, and more than a figure goes up and down anyway."""
+    """Growth is what is more than a tenth, more than two, and more than a figure goes up and down anyway."""
     assert trend(values, SECONDS).verdict is verdict
 
 

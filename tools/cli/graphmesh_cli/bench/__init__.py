@@ -58,7 +58,7 @@ def bench_runs(
 @app.command("soak")
 def bench_soak(
     minutes: Annotated[float, typer.Option(min=0.01, help="How long the mesh is under load.")] = 60,
-    callers: Annotated[int, typer.Option(min=1, max=200, help="Each has one run at a time.")] = 8,
+    callers: Annotated[int, typer.Option(min=1, max=200, help="Each begins a run a second, one after the other.")] = 8,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 30,
     state: Annotated[Path, typer.Option(help="The mesh's folder; emptied at the beginning.")] = SOAK_STATE,
     json: Annotated[Path | None, typer.Option(help="Write all that was measured to this file.")] = None,

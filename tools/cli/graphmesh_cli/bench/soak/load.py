@@ -27,6 +27,9 @@ SMALL, LARGE = 100, ASKED_FROM
 """Minor units, of which a person has to agree to the large amount."""
 FUNDS = 10**12
 """Minor units: nobody comes to the end of an invoice."""
+EVERY_SECONDS = 1.0
+"""Between the beginnings of two turns of a caller: more than a turn takes, so that the load is the same at any time. One
+that follows the speed of the machine would make all tables follow it."""
 TURN_SECONDS = 120.0
 """How long one turn of a caller may take."""
 EVENTS_A_STREAM = 3
@@ -68,7 +71,9 @@ class Caller:
         for number, (name, kind) in enumerate(itertools.cycle(self._kinds.items())):
             if number >= len(self._kinds) and loop.time() >= until:
                 return
+            next_turn = loop.time() + EVERY_SECONDS
             await self._turn(name, kind)
+            await asyncio.sleep(next_turn - loop.time())
 
     async def _turn(self, name: str, kind: Callable[[], Awaitable[None]]) -> None:
         try:

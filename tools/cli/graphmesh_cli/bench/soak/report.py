@@ -54,10 +54,10 @@ class Report:
     def _table(self) -> Table:
         minutes = self.samples[-1].at / 60
         title = f"graphmesh bench soak: {minutes:.1f} minutes, {self.plan.callers} callers"
-        table = Table(Column("", no_wrap=True), Column("figure", no_wrap=True), title=title)
+        table = Table(Column("", overflow="fold"), Column("figure", overflow="fold"), title=title)
         for column in ("first", "last", "an hour"):
-            table.add_column(column, justify="right")
-        table.add_column("")
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         before = ""
         for (whose, what), made in self.trends.items():
             if not any(sample.figures.get((whose, what)) for sample in self.samples):

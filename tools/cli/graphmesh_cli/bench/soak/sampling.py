@@ -41,7 +41,7 @@ class Sampler:
             found |= {(name, what): value for what, value in _held(process)}
         for name, connection in self.databases.items():
             found |= {
-                (f"{name} in PostgreSQL", what): value for what, value in [row async for row in _backends(connection)]
+                (f"{name}'s PostgreSQL", what): value for what, value in [row async for row in _backends(connection)]
             }
             found |= {figure: value async for figure, value in _tables(name, connection)}
         return found | {
@@ -74,7 +74,7 @@ async def _backends(connection: AsyncConnection) -> AsyncIterator[tuple[str, flo
     whose = (conninfo_to_dict(connection.info.dsn)["dbname"], OURSELVES)
     counts = {state: count async for state, count in await connection.execute(BACKENDS, whose)}
     for state in STATES:
-        yield f"backends, {state}", counts.get(state, 0)
+        yield f"{state} backends", counts.get(state, 0)
     async for (seconds,) in await connection.execute(OLDEST, whose):
         yield "oldest transaction s", seconds
 
