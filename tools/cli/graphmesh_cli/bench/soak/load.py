@@ -28,8 +28,8 @@ SMALL, LARGE = 100, ASKED_FROM
 FUNDS = 10**12
 """Minor units: nobody comes to the end of an invoice."""
 EVERY_SECONDS = 1.0
-"""Between the beginnings of two turns of a caller: more than a turn takes, so that the load is the same at any time. One
-that follows the speed of the machine would make all tables follow it."""
+"""Between the beginnings of two turns of a caller: more than a turn takes, so that the load is the same at any time.
+One that follows the speed of the machine would make all tables follow it."""
 TURN_SECONDS = 120.0
 """How long one turn of a caller may take."""
 EVENTS_A_STREAM = 3
