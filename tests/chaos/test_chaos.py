@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from graphmesh_cli.chaos.databases import servers
 from graphmesh_cli.chaos.schedule import Act, Plan, plan
-from graphmesh_cli.chaos.trial import Verdict, trial
+from graphmesh_cli.chaos.storm import POLICY, SETTINGS, storm
+from graphmesh_cli.chaos.trial import PROGRAMS, Verdict, trial
+from graphmesh_cli.forking import forking
 
 pytestmark = pytest.mark.timeout(300)
 
 RUNS = 32
+DEATHS, STORM_RUNS = 200, 100
 STRUCK = {
     ("orchestrator", Act.KILL),
     ("orchestrator", Act.FREEZE),
@@ -30,10 +33,10 @@ def struck(plan: Plan) -> set[tuple[str, Act]]:
     return {(fault.target.partition("-")[0], fault.act) for fault in plan.faults}
 
 
-def assert_sound(verdict: Verdict) -> None:
+def assert_sound(verdict: Verdict, runs: int = RUNS) -> None:
     """All runs ended well, nothing was lost or done twice, some outlived their orchestrator, and people were asked."""
     assert verdict.violations == []
-    assert len(verdict.facts.runs) == len(verdict.facts.tickets) == RUNS
+    assert len(verdict.facts.runs) == len(verdict.facts.tickets) == runs
     assert len(verdict.facts.charges) == sum(bool(run.charge_id) for run in verdict.facts.runs) > 0
     assert max(run.epoch for run in verdict.facts.runs) > 1
     assert verdict.facts.answers
@@ -43,7 +46,8 @@ async def test_one_orchestrator_on_sqlite(tmp_path: Path) -> None:
     """What dies is started again and goes on with its runs."""
     made = plan(19104, runs=RUNS, seconds=5, faults=6)
     assert struck(made) >= STRUCK
-    verdict = await trial(made, tmp_path)
+    async with forking(PROGRAMS) as spawn:
+        verdict = await trial(made, tmp_path, spawn=spawn)
     assert_sound(verdict)
 
 
@@ -52,6 +56,18 @@ async def test_three_orchestrators_on_postgresql(tmp_path: Path) -> None:
     PostgreSQL, which keeps what it has committed, and the loss of Redis, which keeps nothing."""
     made = plan(17513, runs=RUNS, seconds=15, faults=14, orchestrators=3)
     assert struck(made) >= STRUCK | SHARED_STRUCK
-    async with servers() as shared:
-        verdict = await trial(made, tmp_path, orchestrators=3, shared=shared)
+    async with servers() as shared, forking(PROGRAMS) as spawn:
+        verdict = await trial(made, tmp_path, orchestrators=3, shared=shared, spawn=spawn)
     assert_sound(verdict)
+
+
+async def test_hundreds_of_deaths(tmp_path: Path) -> None:
+    """A process has hardly come back when it dies again, and most deaths stop something."""
+    made = storm(4, runs=STORM_RUNS, seconds=30, faults=DEATHS, orchestrators=3)
+    async with servers() as shared, forking(PROGRAMS) as spawn:
+        verdict = await trial(
+            made, tmp_path, orchestrators=3, shared=shared, settings=SETTINGS, policy=POLICY, spawn=spawn
+        )
+    assert_sound(verdict, STORM_RUNS)
+    assert [death.fault.act for death in verdict.injected] == [Act.KILL] * DEATHS
+    assert sum(death.hit for death in verdict.injected) > DEATHS / 2

@@ -3,10 +3,12 @@
 from itertools import pairwise
 
 from graphmesh_cli.chaos.schedule import LEAD, START_UP, Act, Fault, Plan, plan
+from graphmesh_cli.chaos.storm import storm
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS
 from hypothesis import given
 from hypothesis import strategies as st
 
+SERVICES = {"billing", "ticketing", "envoy"}
 seeds = st.integers(min_value=0, max_value=1_000_000)
 
 
@@ -68,3 +70,15 @@ def test_every_orchestrator_is_struck() -> None:
 def test_without_faults_there_are_runs() -> None:
     """A trial of nothing is a trial of the checker."""
     assert len(plan(1, runs=5, seconds=10, faults=0).submissions) == 5
+
+
+@given(seeds)
+def test_a_storm_is_deaths_of_all_while_runs_are_asked_for(seed: int) -> None:
+    """The same seed gives the same one; at no time are runs missing for long."""
+    made = storm(seed, runs=60, seconds=20, faults=200, orchestrators=3)
+    assert made == storm(seed, runs=60, seconds=20, faults=200, orchestrators=3)
+    assert made != storm(seed + 1, runs=60, seconds=20, faults=200, orchestrators=3)
+    assert [fault.act for fault in made.faults] == [Act.KILL] * 200
+    assert {fault.target for fault in made.faults} == {*(f"orchestrator-{n}" for n in (1, 2, 3)), *SERVICES}
+    moments = [0.0, *(one.at for one in made.submissions), 20.0]
+    assert max(after - before for before, after in pairwise(moments)) <= 2 * 20 / 60

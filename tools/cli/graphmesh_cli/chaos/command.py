@@ -3,49 +3,75 @@
 import asyncio
 import random
 import shutil
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from graphmesh_cli.chaos.databases import Servers, servers
+from graphmesh_cli.chaos.databases import servers
 from graphmesh_cli.chaos.faults import DiedByItself, Injected
 from graphmesh_cli.chaos.recovery import percentile
 from graphmesh_cli.chaos.schedule import Plan, plan
+from graphmesh_cli.chaos.storm import POLICY, SETTINGS, storm
 from graphmesh_cli.chaos.tally import Tally
-from graphmesh_cli.chaos.trial import Verdict, trial
+from graphmesh_cli.chaos.trial import PROGRAMS, trial
+from graphmesh_cli.forking import forking
 from graphmesh_cli.mesh import MeshError
 from graphmesh_cli.processes import ProcessError
+from graphmesh_cli.spawning import execute
 from graphmesh_cli.state import MeshBusy
 
 STATE = Path(".graphmesh/chaos")
-SECONDS_A_FAULT = 2
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What befalls a mesh, and how its servers are set for it."""
+
+    plan: Callable[..., Plan]
+    runs: float
+    """A second, without a number of their own; so too the faults."""
+    faults: float
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
+    """What to know of the seconds of recovery."""
+
+
+MIXED = Manner(plan, runs=1, faults=0.5)
+STORM = Manner(storm, runs=3, faults=5, policy=POLICY, settings=SETTINGS, remark="; the next one died as well")
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a round is made of, besides its seed."""
 
+    manner: Manner
     runs: int
     seconds: float
     faults: int
     orchestrators: int
 
     def plan(self, seed: int) -> Plan:
-        return plan(seed, runs=self.runs, seconds=self.seconds, faults=self.faults, orchestrators=self.orchestrators)
+        numbers = {"runs": self.runs, "seconds": self.seconds, "faults": self.faults}
+        return self.manner.plan(seed, **numbers, orchestrators=self.orchestrators)
 
 
 def chaos(
     seed: Annotated[int | None, typer.Option(help="Repeats the faults and runs of an earlier trial.")] = None,
-    runs: Annotated[int, typer.Option(min=1, max=99_999, help="Runs that are asked for, a round.")] = 60,
+    runs: Annotated[int | None, typer.Option(min=1, max=99_999, help="Of a round; without it 1 a second.")] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Over how long the faults of a round are spread.")] = 60,
     faults: Annotated[int | None, typer.Option(min=0, help="Of a round; without it one in 2 seconds.")] = None,
+    storm: Annotated[bool, typer.Option("--storm", help="Only deaths: 5 a second, and 3 runs.")] = False,
     deaths: Annotated[int, typer.Option(min=0, help="Rounds go on until so many processes were killed.")] = 0,
     orchestrators: Annotated[int, typer.Option(min=1, max=8, help="Several share PostgreSQL and Redis.")] = 3,
+    cold: Annotated[bool, typer.Option("--cold", help="Start each server anew, not as a fork of one process.")] = False,
     state: Annotated[Path, typer.Option(help="The trial's folder; emptied at the beginning of a round.")] = STATE,
 ) -> None:
     """Kill and freeze the processes of a mesh while runs charge money, then check the books.
@@ -56,42 +82,48 @@ def chaos(
     """
     console = Console(highlight=False)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    wanted = Wanted(runs, seconds, round(seconds / SECONDS_A_FAULT) if faults is None else faults, orchestrators)
-    console.print(Rule(f"Seed {seed}: {runs} runs, {wanted.faults} faults within {seconds:g} s"))
+    manner = STORM if storm else MIXED
+    runs = max(1, round(seconds * manner.runs)) if runs is None else runs
+    faults = round(seconds * manner.faults) if faults is None else faults
+    wanted = Wanted(manner, runs, seconds, faults, orchestrators)
+    console.print(Rule(f"Seed {seed}: {runs} runs, {faults} faults within {seconds:g} s"))
     tally = Tally()
     try:
-        asyncio.run(_rounds(wanted, seed, deaths, state, tally, console))
+        asyncio.run(_rounds(wanted, seed, deaths, state, cold, tally, console))
     except (ProcessError, MeshError, MeshBusy, DiedByItself) as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
-    _report(console, tally)
+    _report(console, wanted, tally)
     if tally.violations:
         raise typer.Exit(1)
 
 
-async def _rounds(wanted: Wanted, seed: int, deaths: int, state: Path, tally: Tally, console: Console) -> None:
+async def _rounds(
+    wanted: Wanted, seed: int, deaths: int, state: Path, cold: bool, tally: Tally, console: Console
+) -> None:
     """Rounds until there were enough deaths, or one violation."""
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(servers()) if wanted.orchestrators > 1 else None
+        spawn = execute if cold else await stack.enter_async_context(forking(PROGRAMS))
+        on_fault = partial(_fault, console) if not deaths else lambda injected: None
         while True:
-            verdict = await _round(wanted, seed, shared, state, None if deaths else console)
+            shutil.rmtree(state, ignore_errors=True)
+            verdict = await trial(
+                wanted.plan(seed),
+                state,
+                orchestrators=wanted.orchestrators,
+                shared=shared,
+                settings=wanted.manner.settings,
+                policy=wanted.manner.policy,
+                spawn=spawn,
+                on_fault=on_fault,
+            )
             tally.add(seed, verdict)
             if tally.violations or tally.deaths >= deaths:
                 return
             seed += 1
-            console.print(f"  {tally.deaths} deaths, {tally.runs} runs, no violation; recovery {_recovery(tally)}")
+            console.print(f"  {_deaths(tally)}, {tally.runs} runs, no violation; recovery {_recovery(tally)}")
             console.print(f"  to go on from here: --seed {seed} --deaths {deaths - tally.deaths}", style="dim")
-
-
-async def _round(wanted: Wanted, seed: int, shared: Servers | None, state: Path, console: Console | None) -> Verdict:
-    shutil.rmtree(state, ignore_errors=True)
-    return await trial(
-        wanted.plan(seed),
-        state,
-        orchestrators=wanted.orchestrators,
-        shared=shared,
-        on_fault=lambda injected: _fault(console, injected) if console else None,
-    )
 
 
 def _fault(console: Console, injected: Injected) -> None:
@@ -99,17 +131,17 @@ def _fault(console: Console, injected: Injected) -> None:
     console.print(f"  {fault.at:7.2f} s  {fault.act:<8} {fault.target:<16} for {fault.seconds:.2f} s", style="dim")
 
 
-def _report(console: Console, tally: Tally) -> None:
+def _report(console: Console, wanted: Wanted, tally: Tally) -> None:
     console.print(Rule("Afterwards"))
     console.print(
         "  faults    ", ", ".join(f"{count} × {kind}" for kind, count in sorted(tally.faults.items())) or "none"
     )
+    console.print("  deaths    ", f"{_deaths(tally)}, on {tally.stopped} runs and {tally.calls} calls")
     console.print("  databases ", f"{tally.runs} runs, {tally.charges} charges, {tally.tickets} tickets")
     console.print("  approvals ", f"{tally.approvals} asked, {tally.answers} answers that held")
     console.print("  takeovers ", f"{tally.takeovers}")
-    console.print(
-        "  recovery  ", f"{_recovery(tally)}, for {len(tally.waits)} runs that a killed orchestrator executed"
-    )
+    waited = f"for {len(tally.waits)} runs that a killed orchestrator executed"
+    console.print("  recovery  ", f"{_recovery(tally)}, {waited}{wanted.manner.remark}")
     for violation in tally.violations:
         console.print(f"  ✗ {violation}", style="red", markup=False)
     if tally.violations:
@@ -117,6 +149,11 @@ def _report(console: Console, tally: Tally) -> None:
         console.print(f"  {len(tally.violations)} violations; {again}", style="bold red")
     else:
         console.print("  ✓ every invariant holds", style="bold green")
+
+
+def _deaths(tally: Tally) -> str:
+    """How many died, and how many of them did not die idle."""
+    return f"{tally.deaths} deaths, {tally.hits} of them at work"
 
 
 def _recovery(tally: Tally) -> str:

@@ -9,20 +9,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import sqlalchemy as sa
 from psycopg import OperationalError
 
 from graphmesh_cli.chaos.checker import grouped
 from graphmesh_cli.chaos.databases import Databases, Servers, crash, drop_connections
-from graphmesh_cli.chaos.reading import executed_runs
+from graphmesh_cli.chaos.reading import Executed
 from graphmesh_cli.chaos.schedule import Act, Fault
+from graphmesh_cli.probes import NOT_YET, get
 from graphmesh_cli.processes import Child, ProcessDied, State, Supervisor, together
-from graphmesh_cli.running import ORCHESTRATOR, RunningMesh
+from graphmesh_cli.running import ORCHESTRATOR, RunningMesh, reachable
 
 POLL_SECONDS = 0.02
+IDLE_WITHIN = 1.0
+"""Seconds for which a fault waits for work that it can stop."""
 STOPPED_WITHIN = 30.0
 """Seconds for which a process that is asked to end is waited for."""
-REDIS = "redis"
+ENVOY, REDIS = "envoy", "redis"
 PRESENCE = '"presence shown"'
 """In the line of an orchestrator's log that names its worker."""
 RESTARTS = 3
@@ -37,6 +39,13 @@ class Injected:
     time: datetime
     stopped: Sequence[str] = ()
     """The runs that the process executed, where an orchestrator was killed."""
+    calls: int = 0
+    """That were under way, where anything else of the mesh was killed."""
+
+    @property
+    def hit(self) -> bool:
+        """Whether it stopped work."""
+        return bool(self.stopped or self.calls)
 
 
 class DiedByItself(Exception):
@@ -53,14 +62,18 @@ class Injector:
         shared: Servers | None,
         on_fault: Callable[[Injected], None],
     ) -> None:
-        self._mesh, self._databases, self._shared, self._on_fault = mesh, databases, shared, on_fault
+        self._mesh, self._shared, self._on_fault = mesh, shared, on_fault
+        self._executed = Executed(databases)
         self.injected: list[Injected] = []
 
     async def run(self, faults: Iterable[Fault]) -> None:
         """Inject all; returns when what was killed is ready again. Raises DiedByItself, ProcessError."""
         began = asyncio.get_running_loop().time()
         by_target = grouped(faults, lambda fault: fault.target)
-        await together(self._one_by_one(of_target, began) for of_target in by_target.values())
+        try:
+            await together(self._one_by_one(of_target, began) for of_target in by_target.values())
+        finally:
+            self._executed.close()
 
     def check_alive(self) -> None:
         """Raises DiedByItself."""
@@ -70,13 +83,33 @@ class Injector:
     async def _one_by_one(self, faults: Iterable[Fault], began: float) -> None:
         for fault in sorted(faults):
             await asyncio.sleep(began + fault.at - asyncio.get_running_loop().time())
-            stopped = await self._executed(fault) if fault.act is Act.KILL and ORCHESTRATOR in fault.target else ()
-            self.injected.append(Injected(fault, datetime.now(UTC), stopped))
+            if fault.after is not None:
+                await self._at_work(fault)
+                await asyncio.sleep(fault.after)
+            self.injected.append(await self._strikes(fault))
             self._on_fault(self.injected[-1])
             if fault.act is Act.CRASH:
                 crash(self._servers.postgres)
             else:
                 await self._inject(fault, *self._process(fault.target))
+
+    async def _at_work(self, fault: Fault) -> None:
+        """Wait until the target works, at most for `IDLE_WITHIN`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_WITHIN):
+                while not (await self._strikes(fault)).hit:
+                    await asyncio.sleep(POLL_SECONDS)
+
+    async def _strikes(self, fault: Fault) -> Injected:
+        """A fault of this moment, and what it stops."""
+        if fault.act is not Act.KILL or fault.target == REDIS:
+            return Injected(fault, datetime.now(UTC))
+        if ORCHESTRATOR in fault.target:
+            worker = worker_of(self._mesh.child(fault.target)) if self._shared else ""
+            stopped = await asyncio.to_thread(self._executed.by, worker)
+            return Injected(fault, datetime.now(UTC), stopped)
+        calls = await self._calls(fault.target)
+        return Injected(fault, datetime.now(UTC), calls=calls)
 
     @property
     def _servers(self) -> Servers:
@@ -88,12 +121,13 @@ class Injector:
             return self._servers.redis.supervisor.children[0], self._servers.redis.supervisor
         return self._mesh.child(name), self._mesh.supervisor
 
-    async def _executed(self, fault: Fault) -> Sequence[str]:
-        """The runs that the target executes; none where PostgreSQL cannot tell."""
-        worker = worker_of(self._mesh.child(fault.target)) if self._shared else ""
-        with suppress(sa.exc.OperationalError):
-            return await asyncio.to_thread(executed_runs, self._databases, worker)
-        return ()
+    async def _calls(self, target: str) -> int:
+        """How many calls to the target, or through it where it is Envoy, Envoy waits for; 0 where it is not there."""
+        clusters = "" if target == ENVOY else target
+        url = f"http://{reachable(self._mesh.mesh.admin)}/stats?filter=^cluster.{clusters}.*upstream_rq_active$"
+        with suppress(*NOT_YET):
+            return sum(int(line.rpartition(": ")[2]) for line in (await get(url)).body.splitlines())
+        return 0
 
     async def _inject(self, fault: Fault, child: Child, supervisor: Supervisor) -> None:
         check_alive(child)
@@ -112,8 +146,8 @@ class Injector:
 
 def worker_of(child: Child) -> str:
     """The name under which an orchestrator holds leases, as it has said itself."""
-    lines = child.program.log.read_text(errors="replace").splitlines()
-    return next((str(json.loads(line)["worker"]) for line in reversed(lines) if PRESENCE in line), "nobody")
+    lines = child.written().splitlines()
+    return next((str(json.loads(line)["worker"]) for line in lines if PRESENCE in line), "nobody")
 
 
 def check_alive(child: Child) -> None:

@@ -1,7 +1,7 @@
 """The facts, read from the services' own databases: read-only, and past the code that wrote them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from graphmesh_cli.chaos.facts import (
     Run,
     Ticket,
 )
-from graphmesh_cli.readonly import reading
+from graphmesh_cli.readonly import reader, reading
 
 RUNS = sa.table(
     "runs",
@@ -75,11 +75,22 @@ def open_runs(databases: Databases) -> int:
         return sum(row["status"] in OPEN for row in told(RUNS))
 
 
-def executed_runs(databases: Databases, worker: str) -> list[str]:
-    """The runs that a worker executes; without a worker, those that anybody does."""
-    with rows_of(databases["orchestrator"]) as told:
-        executed = (row for row in told(RUNS) if row["status"] == "running")
-        return [row["run_id"] for row in executed if row["lease_owner"] == worker or not worker]
+class Executed:
+    """Tells which runs are executed; over a connection that is kept, for it is asked often."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._engine = reader(databases["orchestrator"], isolation_level="AUTOCOMMIT")
+
+    def by(self, worker: str) -> Sequence[str]:
+        """The runs that a worker executes; without a worker, those that anybody does. None, where nobody can tell."""
+        executed = sa.select(RUNS.c.run_id).where(RUNS.c.status == "running")
+        owned = executed.where(RUNS.c.lease_owner == worker) if worker else executed
+        with suppress(sa.exc.OperationalError), self._engine.connect() as connection:
+            return connection.execute(owned).scalars().all()
+        return ()
+
+    def close(self) -> None:
+        self._engine.dispose()
 
 
 @contextmanager

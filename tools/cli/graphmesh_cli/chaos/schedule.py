@@ -72,6 +72,8 @@ class Fault:
     act: Act
     seconds: float
     """Until it is started again, or goes on."""
+    after: float | None = None
+    """Seconds for which it must have worked, once it was ready; None: none, it may be idle."""
 
 
 @dataclass(frozen=True, order=True)
@@ -127,6 +129,9 @@ def processes(role: str, orchestrators: int) -> list[str]:
 def _submissions(random: Random, count: int, moments: Sequence[float]) -> Iterator[Submission]:
     """A burst before each of the `moments`: what strikes an idle mesh proves nothing."""
     for number in range(count):
-        at = max(0.0, moments[number % len(moments)] - random.uniform(0, LEAD))
-        copies = 2 if random.random() < REPEATED else 1
-        yield Submission(round(at, 3), number, random.randint(1, 100_00), copies)
+        yield submission(random, max(0.0, moments[number % len(moments)] - random.uniform(0, LEAD)), number)
+
+
+def submission(random: Random, at: float, number: int) -> Submission:
+    copies = 2 if random.random() < REPEATED else 1
+    return Submission(round(at, 3), number, random.randint(1, 100_00), copies)

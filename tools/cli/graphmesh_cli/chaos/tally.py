@@ -17,6 +17,12 @@ class Tally:
     """By what was done to whom."""
     deaths: int = 0
     """Processes that were killed."""
+    hits: int = 0
+    """Those of which it is known that they worked."""
+    stopped: int = 0
+    """Runs that were being executed by what was killed, each as often as that befell it."""
+    calls: int = 0
+    """Calls that were under way to what was killed."""
     runs: int = 0
     charges: int = 0
     tickets: int = 0
@@ -33,7 +39,11 @@ class Tally:
         facts = verdict.facts
         self.seed, self.violations = seed, verdict.violations
         self.faults.update(f"{one.fault.act} {one.fault.target}" for one in verdict.injected)
-        self.deaths += sum(one.fault.act is Act.KILL for one in verdict.injected)
+        deaths = [one for one in verdict.injected if one.fault.act is Act.KILL]
+        self.deaths += len(deaths)
+        self.hits += sum(one.hit for one in deaths)
+        self.stopped += sum(len(one.stopped) for one in deaths)
+        self.calls += sum(one.calls for one in deaths)
         self.runs += len(facts.runs)
         self.charges += len(facts.charges)
         self.tickets += len(facts.tickets)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from graphmesh_chassis.channel import Channel
@@ -21,11 +22,14 @@ from graphmesh_cli.chaos.recovery import Death, recovery_seconds
 from graphmesh_cli.chaos.schedule import Plan
 from graphmesh_cli.processes import OnDeath, together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
+from graphmesh_cli.spawning import Spawn, execute
 
 NARROW = {"maxConcurrency": 2, "maxQueue": 4}
 """The policy of the services, so that bursts fill their queues and are refused."""
 CAPACITY = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "8"}
 """The same for runs: what comes with a burst has to wait."""
+PROGRAMS = tuple(f"graphmesh_{name}" for name in SERVICES)
+"""The packages that the servers are."""
 GRAPHS = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The setting that names the registry."""
 PAYMENTS = Path(__file__).parent / "graphs" / "payments.py"
@@ -52,6 +56,8 @@ async def trial(
     shared: Servers | None = None,
     graph: Path = PAYMENTS,
     settings: Mapping[str, str] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    spawn: Spawn = execute,
     on_fault: Callable[[Injected], None] = lambda injected: None,
 ) -> Verdict:
     """Carry a plan out in the folder `state`, which is empty.
@@ -61,6 +67,8 @@ async def trial(
         shared: has the databases, which are SQLite files in `state` without it.
         graph: the module of the graph that every run is of.
         settings: environment variables for the servers.
+        policy: of the services, over `NARROW`.
+        spawn: how they become processes.
         on_fault: told of each fault when it strikes.
 
     Raises:
@@ -68,10 +76,13 @@ async def trial(
         DiedByItself: a process died that nobody had killed.
     """
     state.mkdir(parents=True, exist_ok=True)
-    mesh_file = _mesh_file(state, orchestrators)
+    mesh_file = _mesh_file(state, orchestrators, {**NARROW, **(policy or {})})
     async with databases_of(shared, state) as databases:
         told = {GRAPHS: str(_registry(state, graph)), **CAPACITY, **settings_of(databases, shared), **(settings or {})}
-        async with running_mesh(mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told) as mesh:
+        starting = running_mesh(
+            mesh_file, state, free_ports=True, on_death=OnDeath.KEEP_GOING, settings=told, spawn=spawn
+        )
+        async with starting as mesh:
             injector = Injector(mesh, databases, shared, on_fault)
             async with Answering(mesh.edge).running() as answering:
                 orders = await _carry_out(plan, mesh, injector)
@@ -110,10 +121,10 @@ def _registry(state: Path, graph: Path) -> Path:
     return path
 
 
-def _mesh_file(state: Path, orchestrators: int) -> Path:
+def _mesh_file(state: Path, orchestrators: int, policy: Mapping[str, Any]) -> Path:
     """A mesh.yaml with only what the graph needs."""
     whole = yaml.safe_load(MESH_FILE.read_text())
-    services = {name: {**whole["services"][name], "policy": NARROW} for name in SERVICES}
+    services = {name: {**whole["services"][name], "policy": policy} for name in SERVICES}
     services[ORCHESTRATOR] = {**whole["services"][ORCHESTRATOR], "replicas": orchestrators}
     path = state / "mesh.yaml"
     path.write_text(yaml.safe_dump({**whole, "services": services, "environments": {}}))
