@@ -65,6 +65,11 @@ class Executor:
         """How many more runs this process takes."""
         return 0 if self._draining else self._worker.capacity - len(self._executing)
 
+    def executes(self, tenant: str, run_id: str) -> bool:
+        """Whether this process executes a run of the tenant; who waits for it is told when it does no more."""
+        executing = self._executing.get(run_id)
+        return executing is not None and executing.run.tenant == tenant
+
     @property
     def held(self) -> dict[str, int]:
         """The epochs of the runs that this process executes."""
@@ -129,6 +134,7 @@ class Executor:
         was_full = self.room == 0
         if self._executing.get(executing.run.run_id) is executing:
             del self._executing[executing.run.run_id]
+        self._notices.heard(Topic.STOPPED, executing.run.run_id)
         if was_full:
             self._notices.heard(Topic.CLAIM, "")  # one may wait for just this place
         self._thread_is_free()

@@ -28,6 +28,7 @@ class Journal:
 
     def __init__(self, commits: GroupCommit, notices: Notices, run: Run, meter: Meter) -> None:
         self._commits, self._notices, self._run, self._meter = commits, notices, run, meter
+        self._last_seq = run.last_seq
         self._further: dict[sa.Table, Sequence[dict[str, Any]]] = {}
         self._pending: list[Event] = []
         self._wake = asyncio.Event()
@@ -52,11 +53,11 @@ class Journal:
     def taken(self) -> Entry:
         batch, self._pending = self._pending, []
         further, self._further = self._further, {}
-        return progress(replace(self._run, usage=self._meter.usage), batch, further)
+        return progress(replace(self._run, last_seq=self._last_seq, usage=self._meter.usage), batch, further)
 
     def add(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
-        self._run = replace(self._run, last_seq=self._run.last_seq + 1)
-        self._pending.append(Event(self._run.last_seq, datetime.now(UTC), kind, node, data or {}))
+        self._last_seq += 1
+        self._pending.append(Event(self._last_seq, datetime.now(UTC), kind, node, data or {}))
         self._wake.set()
 
     def add_text(self, node: str, text: str) -> None:

@@ -41,8 +41,12 @@ runs = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("lease_owner", sa.String(64), nullable=False),
     sa.Column("lease_expires", sa.Float, nullable=False),
+    postgresql_with={"fillfactor": 50},
 )
-"""`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run."""
+"""`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run.
+
+A run is updated once a superstep: in a page with room, PostgreSQL does that without touching the indexes.
+"""
 PENDING, RUNNING, NONE = (sa.literal_column(f"'{value}'", sa.String) for value in ("pending", "running", ""))
 """Not parameters: a database uses a partial index where it sees the index's own condition."""
 ACTIVE = runs.c.status.in_((PENDING, RUNNING))

@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("lease_owner", sa.String(64), nullable=False),
         sa.Column("lease_expires", sa.Float, nullable=False),
+        postgresql_with={"fillfactor": 50},
     )
     for name, columns, where in (
         ("runs_by_holder", ["tenant", "thread_id"], HOLDERS),
