@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
@@ -87,9 +87,8 @@ class SqlApprovals:
     async def next_expiry(self) -> float | None:
         """Seconds until nobody can answer any more what was asked first to be answered; None where nothing expires."""
         first = sa.select(sa.func.min(interrupts.c.expires) - NOW).where(EXPIRING)
-        async with self._database.read() as connection:
-            due: float | None = (await connection.execute(first)).scalar_one()
-        return due
+        [(due,)] = await self._database.rows(first)
+        return cast(float | None, due)
 
     async def expire(self, limit: int) -> int:
         """Deny what nobody has answered in time, of a limited number of runs. Returns how many runs had some.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
@@ -46,9 +46,8 @@ class SqlDeliveries:
     async def next_due(self) -> float | None:
         """Seconds until the first delivery is due; None where none is pending."""
         first = sa.select(sa.func.min(deliveries.c.next_attempt) - _now()).where(deliveries.c.status == PENDING)
-        async with self._database.read() as connection:
-            due: float | None = (await connection.execute(first)).scalar_one()
-        return due
+        [(due,)] = await self._database.rows(first)
+        return cast(float | None, due)
 
     async def claim(self, limit: int, busy: Collection[str]) -> list[Delivery]:
         """Take deliveries that are due and not to `busy` hosts, the one that waits longest first.

@@ -129,7 +129,8 @@ class Absences:
         if self._database.is_sqlite:
             return []
         owners = sa.select(OWNERS.c.lease_owner).where(OWNERS.c.lease_owner != self._worker)
+        if not (names := [row.lease_owner for row in await self._database.rows(owners)]):
+            return []
         async with self._database.read() as connection:
-            names = (await connection.execute(owners)).scalars().all()
-            locks = set((await connection.execute(LOCKS)).scalars()) if names else set()
+            locks = set((await connection.execute(LOCKS)).scalars())
         return [name for name in names if lock_key(name) not in locks]

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import cast
 
 import sqlalchemy as sa
 import structlog
@@ -32,9 +33,8 @@ class SqlWaiting:
         waits."""
         now = sa.select(seconds_now()).scalar_subquery()
         first = sa.select(sa.func.min(runs.c.due) - now).where(WAITING)
-        async with self._database.read() as connection:
-            due: float | None = (await connection.execute(first)).scalar_one()
-        return due
+        [(due,)] = await self._database.rows(first)
+        return cast(float | None, due)
 
     async def admit(self) -> int:
         """Give free threads to the runs whose turn it is; what has to make place for them is cancelled.
