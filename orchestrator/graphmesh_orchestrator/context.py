@@ -1,7 +1,7 @@
 """What a run hands to its nodes: who it runs for, until when, and the way to the mesh."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,13 @@ from langgraph.runtime import ExecutionInfo
 
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_orchestrator.ceilings import Meter
+
+IsDurable = Callable[[ExecutionInfo], Awaitable[bool]]
+
+
+async def believed(task: ExecutionInfo) -> bool:
+    """Of another checkpointer than ours: what LangGraph is told to be durable is taken for that."""
+    return True
 
 
 class Policies:
@@ -47,6 +54,8 @@ class RunContext:
     """Of the worker that executes the run. It travels with every effect: services refuse one that is over."""
     artifacts: Artifacts = field(default_factory=MemoryArtifacts)
     """Where nodes put what is too big for the state."""
+    is_durable: IsDurable = believed
+    """Whether the checkpoint that a task runs from is stored. One that is just being stored is waited for."""
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> str:

@@ -222,6 +222,7 @@ class Executor:
             meter=execution.meter,
             epoch=run.epoch,
             artifacts=execution.graph.artifacts(execution.config),
+            is_durable=execution.graph.is_durable,
         )
 
 

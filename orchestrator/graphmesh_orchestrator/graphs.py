@@ -14,13 +14,17 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import ExecutionInfo
 from pydantic import PydanticUserError
 
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_orchestrator.checkpoints import LogSaver
+from graphmesh_orchestrator.checkpoints import LogSaver, Place
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 from graphmesh_orchestrator.schemas import json_schema, misfits
 from graphmesh_orchestrator.versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+
+NS_SEP = "|"
+"""Between the parts of LangGraph's namespaces: a task's is its checkpoint's, and a part more."""
 
 
 class RegistryError(ValueError):
@@ -54,6 +58,14 @@ class Graph:
         """Where a run of the graph puts artifacts; in memory, where it was loaded with another checkpointer."""
         saver = self.compiled.checkpointer
         return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
+
+    async def is_durable(self, task: ExecutionInfo) -> bool:
+        """See RunContext."""
+        saver = self.compiled.checkpointer
+        if not isinstance(saver, LogSaver):
+            return True
+        ns, _, _ = task.checkpoint_ns.rpartition(NS_SEP)
+        return await saver.is_stored(Place(task.thread_id or "", ns, task.checkpoint_id))
 
     def check_input(self, value: Mapping[str, Any]) -> None:
         """Raises InvalidInput, which names every bad field (B1)."""

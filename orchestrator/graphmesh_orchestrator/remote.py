@@ -167,7 +167,7 @@ async def call(
     policy = context.policies.of(rpc)
     key = ""
     if policy.idempotency is Idempotency.EFFECT:
-        _require_write_ahead(rpc, config, task)
+        await _require_write_ahead(rpc, config, context, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
     consent = obtain(rpc, policy, request, ask)
     node = str(config.get("metadata", {}).get("langgraph_node", ""))
@@ -227,11 +227,17 @@ def _task(runtime: Runtime[RunContext]) -> ExecutionInfo:
     return runtime.execution_info
 
 
-def _require_write_ahead(rpc: Rpc[Any, Any], config: RunnableConfig, task: ExecutionInfo) -> None:
+async def _require_write_ahead(
+    rpc: Rpc[Any, Any], config: RunnableConfig, context: RunContext, task: ExecutionInfo
+) -> None:
     """No effect leaves before its checkpoint is durable (design invariant 1; E4).
 
-    With any durability but `sync` a task that is tried again after a crash gets another id, hence another key.
+    With any durability but `sync` a task that is tried again after a crash gets another id, hence another key. With
+    `sync`, LangGraph waits for the checkpoint after a superstep, but not for the one that it makes of an input or a
+    fork before the first; and a subgraph may have no checkpoints at all.
     """
     durability = config.get("configurable", {}).get("__pregel_durability", "async")
     if durability != "sync" or task.thread_id is None:
         raise WriteAheadRequired(tool=rpc.tool, durability=durability)
+    if not await context.is_durable(task):
+        raise WriteAheadRequired(tool=rpc.tool, durability="none")

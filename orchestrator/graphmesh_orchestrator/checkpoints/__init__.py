@@ -11,7 +11,7 @@ as stored before its commit.
 """
 
 from graphmesh_orchestrator.checkpoints.aside import Bounds
-from graphmesh_orchestrator.checkpoints.claims import BLANK, CLAIM, HEAD, Blank, Claim
+from graphmesh_orchestrator.checkpoints.claims import BLANK, CLAIM, HEAD, Blank, Claim, Place
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
@@ -26,6 +26,7 @@ __all__ = [
     "Entry",
     "GroupCommit",
     "LogSaver",
+    "Place",
     "Source",
     "patient",
 ]

@@ -2,8 +2,7 @@
 
 import copy
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -29,6 +28,7 @@ from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, is_
 from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
 from graphmesh_orchestrator.checkpoints.deltas import History
 from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
+from graphmesh_orchestrator.checkpoints.known import Known
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
@@ -36,8 +36,6 @@ from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
 from graphmesh_orchestrator.versions import Lineage, recorded_version
 
-KNOWN = 4096
-"""Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
 PAGE = 64
 """Checkpoints that a listing reads at once."""
 
@@ -59,7 +57,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
         self._bounds = bounds or Bounds()
-        self._known: OrderedDict[Place, Parent] = OrderedDict()
+        self._known = Known()
         self._lineage: Lineage | None = None
 
     def serving(self, lineage: Lineage) -> "LogSaver":
@@ -76,7 +74,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     def through(self, commits: GroupCommit) -> "LogSaver":
         """The same saver, writing through another commit. It remembers by itself what it has seen."""
         view = copy.copy(self)
-        view._commits, view._known = commits, OrderedDict()
+        view._commits, view._known = commits, Known()
         return view
 
     def artifacts(self, config: RunnableConfig) -> SqlArtifacts:
@@ -97,6 +95,26 @@ class LogSaver(BaseCheckpointSaver[int]):
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
             StateTooLarge: its values are more than a checkpoint may hold.
         """
+        place = Place.of(config).at(checkpoint["id"])
+        async with self._known.storing(place):
+            await self._put(config, checkpoint, metadata, new_versions)
+        return place.config()
+
+    async def is_stored(self, place: Place) -> bool:
+        """Whether there is such a checkpoint. One that is being stored is waited for, from the call of `aput` on."""
+        await self._known.settled(place)
+        if place in self._known:
+            return True
+        same = (checkpoints.c.thread_id == place.thread_id, checkpoints.c.checkpoint_id == place.checkpoint_id)
+        return bool(await self._database.rows(sa.select(checkpoints.c.stamp).where(*same)))
+
+    async def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> None:
         origin = Place.of(config)
         place, parent = origin.at(checkpoint["id"]), self._shared(await self._parent(origin))
         homes, values = homes_of(checkpoint, new_versions, parent), checkpoint["channel_values"]
@@ -117,8 +135,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             "refers": referred(aside.rows),
         }
         await self._commits.store(Entry(claim_of(config), checkpoint=row, artifacts=list(aside.rows.values())))
-        self._know(place, Parent.of(stamp, head))
-        return place.config()
+        self._known.add(place, Parent.of(stamp, head))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -186,13 +203,13 @@ class LogSaver(BaseCheckpointSaver[int]):
         """Delete a thread. No run is active on it."""
         async with self._database.transaction() as connection:
             await upkeep.delete_threads(connection, [thread_id])
-        self._forget({thread_id})
+        self._known.forget({thread_id})
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what the runs wrote; the values that later checkpoints share with theirs stay. The runs have ended."""
         async with self._database.transaction() as connection:
             threads = await upkeep.delete_runs(connection, self.serde, run_ids)
-        self._forget(threads)
+        self._known.forget(threads)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         async with self._database.transaction() as connection:
@@ -207,7 +224,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 await upkeep.delete_threads(connection, thread_ids)
             else:
                 await upkeep.keep_latest(connection, self.serde, thread_ids)
-        self._forget(set(thread_ids))
+        self._known.forget(set(thread_ids))
 
     @patient
     async def aget_delta_channel_history(
@@ -229,7 +246,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         tuples = []
         for row, head in found:
             place = _place(row)
-            self._know(place, Parent.of(row.stamp, head))
+            self._known.add(place, Parent.of(row.stamp, head))
             checkpoint = self._brought_up(place.ns, head, head.filled(values[row.thread_id, row.ns]))
             parent = place.at(row.parent_id).config() if row.parent_id else None
             tuples.append(CheckpointTuple(place.config(), checkpoint, head.metadata, parent, pending[place]))
@@ -260,18 +277,8 @@ class LogSaver(BaseCheckpointSaver[int]):
             async with self._database.read() as connection:
                 row = (await connection.execute(newest(origin))).one_or_none()
             if row is not None:
-                self._know(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
-        return self._known.get(origin, Parent())
-
-    def _know(self, place: Place, parent: Parent) -> None:
-        self._known[place] = parent
-        self._known.move_to_end(place)
-        while len(self._known) > KNOWN:
-            self._known.popitem(last=False)
-
-    def _forget(self, threads: Collection[str]) -> None:
-        for place in [place for place in self._known if place.thread_id in threads]:
-            del self._known[place]
+                self._known.add(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
+        return self._known.parent(origin)
 
 
 def _place(row: sa.Row[Any]) -> Place:

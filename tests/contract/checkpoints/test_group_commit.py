@@ -10,9 +10,10 @@ import sqlalchemy as sa
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
-from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, commit
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, commit
 from graphmesh_orchestrator.leases_sql import SqlLeases
 from graphmesh_orchestrator.tables import runs
+from langgraph.checkpoint.base import CheckpointMetadata
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.contract.checkpoints import kit
@@ -83,6 +84,26 @@ async def test_nothing_is_told_before_the_commit(saver: LogSaver, gate: Gate) ->
         assert await saver.aget_tuple(T) is None
     await writing
     assert await saver.aget_tuple(T) is not None
+
+
+async def test_what_is_being_stored_is_waited_for(saver: LogSaver, gate: Gate, database: Database) -> None:
+    """Whoever asks whether a checkpoint is stored is told when it is, also by a process that has not stored it."""
+    made = kit.checkpoint(value=1)
+    place = Place("t", "", made["id"])
+    assert not await saver.is_stored(place)
+    with gate.shut():
+        metadata = CheckpointMetadata(source="fork", step=0, parents={})
+        writing = asyncio.create_task(saver.aput(T, made, metadata, made["channel_versions"]))
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(saver.is_stored(place))
+        await turns()
+        assert not asking.done()
+    assert await asking
+    await writing
+    async with GroupCommit(database).running() as commits:
+        another = LogSaver(database, commits)
+        assert await another.is_stored(place)
+        assert not await another.is_stored(Place("t", "", "nothing"))
 
 
 async def test_who_waits_shares_a_transaction(saver: LogSaver, gate: Gate, database: Database) -> None:

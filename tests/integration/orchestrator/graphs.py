@@ -64,6 +64,8 @@ async def say_sorry(state: State, config: RunnableConfig, runtime: Runtime[RunCo
 
 pay = _graph(read=read_invoice, charge=remote(BillingService.Charge, request=_request, update=_charged))
 
+pay_nested = _graph(pay=pay.compile())
+
 
 def paying(otherwise: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, RunContext, Input]:
     """Charges; where that cannot be, the update is what `otherwise` makes of it."""

@@ -29,6 +29,7 @@ GRAPHS = {
         "pay_instead",
         "pay_escalated",
         "pay_hanging",
+        "pay_nested",
         "loop",
         "failing",
         "slow",
