@@ -68,26 +68,27 @@ async def soak(plan: Plan, state: Path, say: Callable[[str], None]) -> Report:
     """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
-    tally, samples = Tally(), list[Sample]()
-    async with mesh_of(state) as soaked, sampler(soaked.pids, soaked.databases, tally) as looking:
+    report = Report(plan, [], Tally())
+    async with mesh_of(state) as soaked, sampler(soaked.pids, soaked.databases) as looking:
         where = (soaked.mesh.edge, reachable(soaked.mesh.mesh.mesh))
-        calling = asyncio.ensure_future(call(*where, plan.callers, plan.seconds, tally, soaked.webhook_url))
-        await together([_sampled(calling, plan, looking, samples, say), _none_dies(calling, soaked.mesh)])
-    return Report(plan, samples, tally)
+        calling = asyncio.ensure_future(call(*where, plan.callers, plan.seconds, report.tally, soaked.webhook_url))
+        await together([_sampled(calling, looking, report, say), _none_dies(calling, soaked.mesh)])
+    return report
 
 
 async def _sampled(
-    calling: "asyncio.Future[None]", plan: Plan, looking: Sampler, samples: list[Sample], say: Callable[[str], None]
+    calling: "asyncio.Future[None]", looking: Sampler, report: Report, say: Callable[[str], None]
 ) -> None:
     """Look as often as planned until nobody calls any more, and then once more."""
     loop = asyncio.get_running_loop()
     began, over = loop.time(), False
     while not over:
-        await asyncio.wait((calling,), timeout=plan.every)
+        await asyncio.wait((calling,), timeout=report.plan.every)
         over = calling.done()
         at = loop.time() - began
-        samples.append(Sample(at, await looking.look()))
-        say(f"{at / 60:.1f} of {plan.seconds / 60:g} minutes, {looking.tally.runs.total():,} runs")
+        runs, failed = report.tally.runs.total(), report.tally.failures.total()
+        report.samples.append(Sample(at, await looking.look(), runs, failed))
+        say(f"{at / 60:.1f} of {report.plan.seconds / 60:g} minutes, {runs:,} runs, {failed:,} failed")
     await calling
 
 

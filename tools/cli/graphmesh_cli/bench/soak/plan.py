@@ -24,6 +24,9 @@ class Sample:
     at: float
     """Seconds since the load began."""
     figures: Figures
+    runs: int = 0
+    """How many had gone as they should by then."""
+    failed: int = 0
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """What a soak has found, for people and programs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +17,7 @@ STYLES = {Verdict.GROWS: "yellow", Verdict.LEVEL: "green", Verdict.UNKNOWN: "dim
 @dataclass(frozen=True)
 class Report:
     plan: Plan
-    samples: Sequence[Sample]
+    samples: list[Sample]
     """In their order; the last one is of the end of the time."""
     tally: Tally
 
@@ -27,7 +26,7 @@ class Report:
         """Whether every run went as it should. No number fails."""
         return not self.tally.failures
 
-    @cached_property
+    @property
     def trends(self) -> Mapping[Figure, Trend]:
         """Of every figure in the last sample."""
         series: dict[Figure, list[tuple[float, float]]] = {figure: [] for figure in self.samples[-1].figures}
@@ -46,7 +45,7 @@ class Report:
 
     def json(self) -> str:
         """The plan, all samples, the trends and the tally; figures are named `whose: what`."""
-        samples = [{"at": sample.at, **_named(sample.figures)} for sample in self.samples]
+        samples = [{**asdict(sample), "figures": _named(sample.figures)} for sample in self.samples]
         trends = _named({figure: asdict(made) for figure, made in self.trends.items()})
         ended = {"runs": self.tally.runs, "failures": self.tally.failures}
         return json.dumps({"plan": asdict(self.plan), **ended, "trends": trends, "samples": samples}, indent=2)

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from graphmesh_cli.bench.soak.plan import Figure, Figures, Tally
+from graphmesh_cli.bench.soak.plan import Figure, Figures
 from graphmesh_cli.chaos.databases import Databases
 
 MB = 1024 * 1024
@@ -32,7 +32,6 @@ class Sampler:
     processes: Mapping[str, psutil.Process]
     databases: Mapping[str, AsyncConnection]
     """A connection to each, by the service whose it is."""
-    tally: Tally
 
     async def look(self) -> Figures:
         """All figures as they are now."""
@@ -44,14 +43,11 @@ class Sampler:
                 (f"{name}'s PostgreSQL", what): value for what, value in [row async for row in _backends(connection)]
             }
             found |= {figure: value async for figure, value in _tables(name, connection)}
-        return found | {
-            ("runs", "as they should"): self.tally.runs.total(),
-            ("runs", "failed"): self.tally.failures.total(),
-        }
+        return found
 
 
 @asynccontextmanager
-async def sampler(pids: Mapping[str, int], databases: Databases, tally: Tally) -> AsyncIterator[Sampler]:
+async def sampler(pids: Mapping[str, int], databases: Databases) -> AsyncIterator[Sampler]:
     """One with connections of its own."""
     async with AsyncExitStack() as stack:
         connections = {}
@@ -59,7 +55,7 @@ async def sampler(pids: Mapping[str, int], databases: Databases, tally: Tally) -
             plain = url.replace("+psycopg", "")
             connection = await AsyncConnection.connect(plain, autocommit=True, application_name=OURSELVES)
             connections[name] = await stack.enter_async_context(connection)
-        yield Sampler({name: psutil.Process(pid) for name, pid in pids.items()}, connections, tally)
+        yield Sampler({name: psutil.Process(pid) for name, pid in pids.items()}, connections)
 
 
 def _held(process: psutil.Process) -> Iterator[tuple[str, float]]:
