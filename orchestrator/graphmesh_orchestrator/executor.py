@@ -10,7 +10,14 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DeadlineExceeded, Defect, DependencyError, Fenced, GraphmeshError
+from graphmesh_chassis.errors import (
+    DeadlineExceeded,
+    Defect,
+    DependencyError,
+    Fenced,
+    GraphmeshError,
+    ShuttingDown,
+)
 from graphmesh_chassis.status import to_status
 from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
@@ -152,6 +159,8 @@ class Executor:
                 )
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.epoch)
+        except ShuttingDown:
+            log.warning("cut off", run=run.run_id, epoch=run.epoch)
 
     async def _to_its_end(self, execution: Execution, executing: "_Executing") -> None:
         try:

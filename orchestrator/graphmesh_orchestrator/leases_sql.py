@@ -58,14 +58,14 @@ class SqlLeases:
     async def renew(self, held: Mapping[str, int]) -> dict[str, str]:
         """Renew the leases of these runs, by their epochs; one that was renewed just now is left as it is.
 
-        Returns those that are still held, with the reason why they are to be ended, which is mostly empty.
+        Returns those that nobody else has taken, with the reason why they are to be ended, which is mostly empty. One
+        that has just ended or parked is among them: there is nothing to be ended, and nothing lost.
         """
         if not held:
             return {}
-        aging = (runs.c.lease_expires < seconds_now() + LEASE_SECONDS - FRESH_SECONDS).label("aging")
-        query = sa.select(runs.c.run_id, runs.c.cancel_reason, aging).where(ACTIVE, _mine(held))
-        async with self._database.read() as connection:
-            kept = (await connection.execute(query)).all()
+        aging = sa.and_(ACTIVE, runs.c.lease_expires < seconds_now() + LEASE_SECONDS - FRESH_SECONDS).label("aging")
+        reason = sa.case((ACTIVE, runs.c.cancel_reason), else_="").label("cancel_reason")
+        kept = await self._database.rows(sa.select(runs.c.run_id, reason, aging).where(_mine(held)))
         if due := {row.run_id: held[row.run_id] for row in kept if row.aging}:
             await self._expire(due, seconds_now() + LEASE_SECONDS)
         return {row.run_id: row.cancel_reason for row in kept}

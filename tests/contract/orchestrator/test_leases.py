@@ -200,6 +200,18 @@ async def test_a_lease_is_renewed_when_it_ages(database: Database) -> None:
     assert await expiry(database, run) >= claimed
 
 
+async def test_a_run_that_has_just_ended_is_not_lost(database: Database, commits: GroupCommit) -> None:
+    """Nor is it to be ended, though somebody has asked for that. Its lease is left as it is."""
+    run, leases = await held_by(database, "one"), SqlLeases(database, "one")
+    await SqlRuns(database).ask_to_cancel(run.tenant, run.run_id, "too late")
+    assert await leases.renew({run.run_id: run.epoch}) == {run.run_id: "too late"}
+    await commits.store(progress(replace(run, last_seq=1, status=RunStatus.SUCCESS), [happened(1)]))
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(runs).values(lease_expires=1))
+    assert await leases.renew({run.run_id: run.epoch}) == {run.run_id: ""}
+    assert await expiry(database, run) == 1
+
+
 async def test_a_released_run_is_free_at_once(database: Database) -> None:
     """A worker that drains makes nobody wait for its leases."""
     run = await held_by(database, "one")
