@@ -36,16 +36,20 @@ class Manner:
 
     plan: Callable[..., Plan]
     runs: float
-    """A second, without a number of their own; so too the faults."""
+    """A second, where nobody says how many; so too the faults."""
     faults: float
     policy: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    option: str = ""
+    """With which it is asked for."""
     remark: str = ""
     """What to know of the seconds of recovery."""
 
 
 MIXED = Manner(plan, runs=1, faults=0.5)
-STORM = Manner(storm, runs=3, faults=5, policy=POLICY, settings=SETTINGS, remark="; the next one died as well")
+STORM = Manner(
+    storm, runs=3, faults=5, policy=POLICY, settings=SETTINGS, option="--storm ", remark="; the next one died as well"
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ async def _rounds(
                 return
             seed += 1
             console.print(f"  {_deaths(tally)}, {tally.runs} runs, no violation; recovery {_recovery(tally)}")
-            console.print(f"  to go on from here: --seed {seed} --deaths {deaths - tally.deaths}", style="dim")
+            console.print(
+                f"  to go on from here: {wanted.manner.option}--seed {seed} --deaths {deaths - tally.deaths}",
+                style="dim",
+            )
 
 
 def _fault(console: Console, injected: Injected) -> None:
@@ -145,7 +152,7 @@ def _report(console: Console, wanted: Wanted, tally: Tally) -> None:
     for violation in tally.violations:
         console.print(f"  ✗ {violation}", style="red", markup=False)
     if tally.violations:
-        again = f"the same faults again: --seed {tally.seed}"
+        again = f"the same faults again: {wanted.manner.option}--seed {tally.seed}"
         console.print(f"  {len(tally.violations)} violations; {again}", style="bold red")
     else:
         console.print("  ✓ every invariant holds", style="bold green")

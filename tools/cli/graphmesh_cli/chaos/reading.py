@@ -79,7 +79,7 @@ class Executed:
     """Tells which runs are executed; over a connection that is kept, for it is asked often."""
 
     def __init__(self, databases: Databases) -> None:
-        self._engine = reader(databases["orchestrator"], isolation_level="AUTOCOMMIT")
+        self._engine = reader(databases["orchestrator"], isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
     def by(self, worker: str) -> Sequence[str]:
         """The runs that a worker executes; without a worker, those that anybody does. None, where nobody can tell."""
