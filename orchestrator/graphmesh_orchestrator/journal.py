@@ -50,6 +50,10 @@ class Journal:
     def is_patient(self) -> bool:
         return self._run.status.is_active
 
+    @property
+    def has_checkpoint(self) -> bool:
+        return False
+
     def taken(self) -> Entry:
         batch, self._pending = self._pending, []
         further, self._further = self._further, {}

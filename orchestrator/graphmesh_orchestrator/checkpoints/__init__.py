@@ -12,7 +12,8 @@ as stored before its commit.
 
 from graphmesh_orchestrator.checkpoints.aside import Bounds
 from graphmesh_orchestrator.checkpoints.claims import BLANK, CLAIM, HEAD, Blank, Claim, Place
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
+from graphmesh_orchestrator.checkpoints.commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.entries import Entry, Source
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
 

@@ -7,7 +7,8 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.artifacts import SCHEME, check_size
 from graphmesh_orchestrator.checkpoints.aside import artifact
 from graphmesh_orchestrator.checkpoints.claims import Claim
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 

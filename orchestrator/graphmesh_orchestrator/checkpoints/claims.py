@@ -29,15 +29,16 @@ class Claim:
 
 
 class Blank:
-    """Stands for the first read of a thread, and for no other."""
+    """Stands for the first `read` of a thread and the first `write` of a checkpoint on it, and for no others."""
 
     def __init__(self) -> None:
-        self._is_taken = False
+        self._left = {"read", "write"}
 
-    def take(self) -> bool:
-        """Whether this is it."""
-        was, self._is_taken = self._is_taken, True
-        return not was
+    def take(self, what: str) -> bool:
+        """Whether this is the first of its kind."""
+        is_first = what in self._left
+        self._left.discard(what)
+        return is_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,10 @@ class Place:
         }
 
 
-def is_blank(config: RunnableConfig) -> bool:
-    """Whether nothing is stored of the thread."""
+def is_first(what: str, config: RunnableConfig) -> bool:
+    """Whether this is the first `read` or `write` of a blank thread."""
     blank: Blank | None = config["configurable"].get(BLANK)
-    return blank is not None and blank.take()
+    return blank is not None and blank.take(what)
 
 
 def claim_of(config: RunnableConfig) -> Claim | None:

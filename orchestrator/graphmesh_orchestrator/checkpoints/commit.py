@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
+from graphmesh_orchestrator.checkpoints.entries import Entry, Row, Source
 from graphmesh_orchestrator.checkpoints.statement import Batch
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
@@ -35,43 +36,6 @@ TURNS = 16
 of the last task to the checkpoint; in a graph with delta channels it waits for the writes, so no clock is asked."""
 LAST_TURNS = 4
 """For which a checkpoint waits for the events of its superstep: they come by another task."""
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one writer wants stored: all of it or nothing."""
-
-    claim: Claim | None = None
-    """Stored only while this is the run's epoch."""
-    checkpoint: Row | None = None
-    writes: Row | None = None
-    artifacts: Sequence[Row] = ()
-    """What the checkpoint, or the writes, refer to."""
-    events: Sequence[Row] = ()
-    run: Row = field(default_factory=dict)
-    """Columns of the claim's run to set: where it stands. Its lease is renewed with them."""
-    further: Mapping[sa.Table, Sequence[Row]] = field(default_factory=dict)
-    """Rows of other tables; one that is there already stays."""
-
-    @property
-    def is_patient(self) -> bool:
-        return False
-
-    def taken(self) -> "Entry":
-        return self
-
-
-class Source(Protocol):
-    """Something that is to be stored and that grows until it is."""
-
-    @property
-    def is_patient(self) -> bool:
-        """Whether nobody waits for it: then it is stored some milliseconds later, with something else."""
-
-    def taken(self) -> Entry:
-        """All that is there; called once, when its transaction begins."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +108,7 @@ class GroupCommit:
                 while all(waiting.source.is_patient for waiting in self._waiting) and not self._closing:
                     await self._wait()
         for _ in range(TURNS):
-            if any(isinstance(waiting.source, Entry) and waiting.source.checkpoint for waiting in self._waiting):
+            if any(waiting.source.has_checkpoint for waiting in self._waiting):
                 break
             await asyncio.sleep(0)
         for _ in range(LAST_TURNS):
@@ -180,7 +144,7 @@ class GroupCommit:
 
     async def _stored(self, entries: Sequence[Entry]) -> list[Exception | None]:
         """Store entries; returns why each was refused that was."""
-        if not self._database.is_sqlite and (batch := at_once(entries)):
+        if not self._database.is_sqlite and (batch := Batch.of(entries)):
             with contextlib.suppress(DBAPIError):  # statement by statement it is seen what cannot be stored, and whose
                 rows = await self._database.execute_alone(*batch.statement())
                 return _refusals(entries, {Claim(row.run_id, row.epoch) for row in rows})
@@ -213,18 +177,21 @@ class GroupCommit:
         self, connection: AsyncConnection, entries: Sequence[Entry], outcomes: list[Exception | None]
     ) -> None:
         """Insert the checkpoints of who is not refused, and refuse who comes second after a parent."""
-        given = {
-            number: entry.checkpoint
+        given = [
+            (number, row)
             for number, entry in enumerate(entries)
-            if entry.checkpoint and outcomes[number] is None
-        }
+            if outcomes[number] is None
+            for row in entry.checkpoints
+        ]
         if not given:
             return
         insert = self._insert(checkpoints).on_conflict_do_nothing().returning(*checkpoints.primary_key)
-        stored = {tuple(row) for row in await connection.execute(insert, [dict(row) for row in given.values()])}
-        for number, row in given.items():
+        stored = {tuple(row) for row in await connection.execute(insert, [dict(row) for _, row in given])}
+        for number, row in given:
             if _key(row) not in stored and not await _exists(connection, row):
                 outcomes[number] = CheckpointConflict(thread=row["thread_id"], parent=row["parent_id"] or "none")
+        for row in [row for number, row in given if outcomes[number] and _key(row) in stored]:
+            await connection.execute(sa.delete(checkpoints).where(*_same(row)))
 
     async def _add_artifacts(self, connection: AsyncConnection, rows: Sequence[Row]) -> None:
         """Insert artifacts, or say of those that are there that they are referred to again.
@@ -257,22 +224,6 @@ _UPDATE = sa.update(runs).where(runs.c.run_id == sa.bindparam("of")).values(leas
 """The columns besides are those of the rows that it is executed with."""
 
 
-def at_once(entries: Sequence[Entry]) -> Batch | None:
-    """Entries as one statement; none, where they have what takes more."""
-    batch = Batch()
-    for entry in entries:
-        if entry.artifacts or entry.further:
-            return None
-        if entry.claim:
-            batch.claim(entry.claim)
-        batch.add(checkpoints, [entry.checkpoint] if entry.checkpoint else [], entry.claim)
-        batch.add(task_writes, [entry.writes] if entry.writes else [], entry.claim)
-        batch.add(events, entry.events, entry.claim)
-        if entry.run and entry.claim:
-            batch.set(entry.run, entry.claim)
-    return batch if batch.fits else None
-
-
 def _refusals(entries: Sequence[Entry], current: Collection[Claim]) -> list[Exception | None]:
     """Whose epoch is over."""
     return [
@@ -297,5 +248,8 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 async def _exists(connection: AsyncConnection, row: Row) -> bool:
     """Whether the checkpoint is stored already, by an earlier try of the same write."""
-    match = [column == row[column.name] for column in checkpoints.primary_key]
-    return (await connection.execute(sa.select(checkpoints.c.stamp).where(*match))).first() is not None
+    return (await connection.execute(sa.select(checkpoints.c.stamp).where(*_same(row)))).first() is not None
+
+
+def _same(row: Row) -> Sequence[sa.ColumnElement[bool]]:
+    return [column == row[column.name] for column in checkpoints.primary_key]

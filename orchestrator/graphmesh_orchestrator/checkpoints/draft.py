@@ -6,7 +6,8 @@ from typing import Any
 from graphmesh_chassis.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit, Source
+from graphmesh_orchestrator.checkpoints.commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.entries import Entry, Source
 from graphmesh_orchestrator.checkpoints.tables import task_writes
 
 

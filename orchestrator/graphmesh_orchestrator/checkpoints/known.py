@@ -33,6 +33,10 @@ class Known:
         while len(self._stored) > KNOWN:
             self._stored.popitem(last=False)
 
+    def remove(self, place: Place) -> None:
+        """It is not stored."""
+        self._stored.pop(place, None)
+
     def forget(self, threads: Collection[str]) -> None:
         for place in [place for place in self._stored if place.thread_id in threads]:
             del self._stored[place]

@@ -1,5 +1,6 @@
 """Which rows of the log are checkpoints, and which of them are asked for."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,11 @@ def listed(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.S
     if before and (place := Place.of(before)).checkpoint_id:
         query = query.where(_earlier_than(place))
     return query
+
+
+def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether metadata has what is wanted."""
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
 
 
 def _within(place: Place) -> sa.Select[Any]:

@@ -4,7 +4,9 @@ import copy
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
@@ -24,13 +26,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import upkeep
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
 from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
-from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, is_blank
-from graphmesh_orchestrator.checkpoints.commit import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, is_first
+from graphmesh_orchestrator.checkpoints.commit import GroupCommit
 from graphmesh_orchestrator.checkpoints.deltas import History
 from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
+from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.known import Known
+from graphmesh_orchestrator.checkpoints.opening import Opening
 from graphmesh_orchestrator.checkpoints.patience import patient
-from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, newest
+from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, matches, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
@@ -58,6 +62,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         self._database, self._commits = database, commits
         self._bounds = bounds or Bounds()
         self._known = Known()
+        self._openings: WeakValueDictionary[Place, Opening] = WeakValueDictionary()
         self._lineage: Lineage | None = None
 
     def serving(self, lineage: Lineage) -> "LogSaver":
@@ -88,33 +93,44 @@ class LogSaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; returns when it is committed.
+        """Store a checkpoint; returns when it is committed, but for the first of a blank thread: see `opening`.
 
         Raises:
             Fenced: the claim's epoch is over.
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
             StateTooLarge: its values are more than a checkpoint may hold.
         """
-        place = Place.of(config).at(checkpoint["id"])
+        origin = Place.of(config)
+        place = origin.at(checkpoint["id"])
         async with self._known.storing(place):
-            await self._put(config, checkpoint, metadata, new_versions)
+            entry, parent = await self._entry(config, checkpoint, metadata, new_versions)
+            if is_first("write", config):
+                self._openings[place] = Opening(self._commits, entry, partial(self._known.remove, place))
+            elif opening := self._openings.pop(origin, None):
+                await opening.store(entry)
+            else:
+                await self._commits.store(entry)
+            self._known.add(place, parent)
         return place.config()
 
     async def is_stored(self, place: Place) -> bool:
         """Whether there is such a checkpoint. One that is being stored is waited for, from the call of `aput` on."""
         await self._known.settled(place)
+        if opening := self._openings.get(place):
+            return await opening.stored()
         if place in self._known:
             return True
         same = (checkpoints.c.thread_id == place.thread_id, checkpoints.c.checkpoint_id == place.checkpoint_id)
         return bool(await self._database.rows(sa.select(checkpoints.c.stamp).where(*same)))
 
-    async def _put(
+    async def _entry(
         self,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> None:
+    ) -> tuple[Entry, Parent]:
+        """What is to be stored of a checkpoint, and what writing the next one needs to know of it."""
         origin = Place.of(config)
         place, parent = origin.at(checkpoint["id"]), self._shared(await self._parent(origin))
         homes, values = homes_of(checkpoint, new_versions, parent), checkpoint["channel_values"]
@@ -134,8 +150,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             "data": pack(self.serde, {channel: aside.slot(value) for channel, value in packed.items()}),
             "refers": referred(aside.rows),
         }
-        await self._commits.store(Entry(claim_of(config), checkpoint=row, artifacts=list(aside.rows.values())))
-        self._known.add(place, Parent.of(stamp, head))
+        return Entry(claim_of(config), [row], artifacts=list(aside.rows.values())), Parent.of(stamp, head)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -161,7 +176,7 @@ class LogSaver(BaseCheckpointSaver[int]):
 
     @patient
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if is_blank(config):
+        if is_first("read", config):
             return None
         place = Place.of(config)
         async with self._database.read() as connection:
@@ -190,7 +205,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             async with self._database.read() as connection:
                 rows = (await connection.execute(page.limit(PAGE))).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
-                matching = [(row, head) for row, head in heads if _matches(head.metadata, filter or {})][:limit]
+                matching = [(row, head) for row, head in heads if matches(head.metadata, filter or {})][:limit]
                 found = await self._loaded(connection, matching)
             for one in found:
                 yield one
@@ -283,7 +298,3 @@ class LogSaver(BaseCheckpointSaver[int]):
 
 def _place(row: sa.Row[Any]) -> Place:
     return Place(row.thread_id, row.ns, row.checkpoint_id)
-
-
-def _matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(key in metadata and metadata[key] == value for key, value in wanted.items())

@@ -9,12 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
+from graphmesh_orchestrator.checkpoints.entries import Entry, Row
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.sent import Received, Sent, Types, compiled
 from graphmesh_orchestrator.tables import events, runs
-
-Row = Mapping[str, Any]
 
 CLAIMS, STATES = "claims", "states"
 """The parameters besides those for the rows of a table, which have its name."""
@@ -34,6 +33,22 @@ class Batch:
     _states: dict[Claim, Row] = field(default_factory=dict)
     _columns: set[frozenset[str]] = field(default_factory=set)
 
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> "Batch | None":
+        """Entries as a batch; none, where they take more than one statement."""
+        batch = cls()
+        for entry in entries:
+            if entry.artifacts or entry.further:
+                return None
+            if entry.claim:
+                batch.claim(entry.claim)
+            batch.add(checkpoints, entry.checkpoints, entry.claim)
+            batch.add(task_writes, [entry.writes] if entry.writes else [], entry.claim)
+            batch.add(events, entry.events, entry.claim)
+            if entry.run and entry.claim:
+                batch.set(entry.run, entry.claim)
+        return batch if len(batch._columns) <= 1 else None
+
     def claim(self, claim: Claim) -> None:
         """The run stays locked, and it is told which epoch it is in."""
         self._claimed.add(claim.run_id)
@@ -47,11 +62,6 @@ class Batch:
         """Columns of the claim's run; what is said last holds."""
         self._states[claim] = self._under(claim, state)
         self._columns.add(frozenset(state))
-
-    @property
-    def fits(self) -> bool:
-        """Whether one statement does: it sets the same columns of every run."""
-        return len(self._columns) <= 1
 
     def statement(self) -> tuple[str, dict[str, Any]]:
         """It, and its parameters. It returns the claimed runs with their epochs."""

@@ -217,6 +217,8 @@ async def test_two_writers_of_two_processes_do_not_end_in_a_deadlock(saver: LogS
 class Growing:
     """Numbers on the way to the database, as a run's journal has events."""
 
+    has_checkpoint = False
+
     def __init__(self) -> None:
         self.is_patient, self.numbers = True, [1]
         self.stored: list[int] = []

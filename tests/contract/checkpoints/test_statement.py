@@ -99,7 +99,7 @@ async def test_who_comes_second_takes_nobody_along(database: Database, commits: 
     row: dict[str, Any] = {"thread_id": "t", "ns": "", "parent_id": "p", "follows": "p", "run_id": None}
     row |= {"head": b"h", "data": b"d", "refers": None}
     claim = Claim("r", 1)
-    entries = [Entry(claim, checkpoint={**row, "checkpoint_id": str(number), "stamp": number}) for number in (1, 2)]
+    entries = [Entry(claim, checkpoints=[{**row, "checkpoint_id": str(number), "stamp": number}]) for number in (1, 2)]
     outcomes = await stored(commits, *entries, progress(replace(run, last_seq=1), [happened(run)]))
     assert [type(outcome) for outcome in outcomes] == [type(None), CheckpointConflict, type(None)]
     assert len(await SqlRuns(database).events("r", 0, 10)) == 1

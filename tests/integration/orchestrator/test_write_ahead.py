@@ -33,7 +33,7 @@ async def test_an_effect_waits_for_the_checkpoint_of_a_fork(
             await asyncio.sleep(SLOW_SECONDS)
             sent = len(faults.keys) - 1
             outcomes = await commit(commits, entries)
-            order.extend(f"checkpoint after {sent} charges" for entry in entries if entry.checkpoint)
+            order.extend(f"checkpoint after {sent} charges" for entry in entries if entry.checkpoints)
             return outcomes
 
         monkeypatch.setattr(GroupCommit, "_stored", slowly)
