@@ -22,6 +22,12 @@ def newest(place: Place) -> sa.Select[Any]:
     return query.order_by(checkpoints.c.stamp.desc()).limit(1)
 
 
+def anywhere(place: Place) -> sa.Select[Any]:
+    """A checkpoint by its id, in whatever namespace of its thread."""
+    of_thread = _HEADS.where(checkpoints.c.thread_id == place.thread_id)
+    return of_thread.where(checkpoints.c.checkpoint_id == place.checkpoint_id)
+
+
 def older(row: sa.Row[Any], limit: int) -> sa.Select[Any]:
     """The checkpoints of the same namespace that are older, the newest first."""
     query = _within(Place(row.thread_id, row.ns, None)).where(sa.tuple_(row.stamp, row.checkpoint_id) > ORDER)

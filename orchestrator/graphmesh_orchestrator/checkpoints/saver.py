@@ -34,7 +34,7 @@ from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.known import Known
 from graphmesh_orchestrator.checkpoints.opening import Opening
 from graphmesh_orchestrator.checkpoints.patience import patient
-from graphmesh_orchestrator.checkpoints.queries import ORDER, listed, matches, newest
+from graphmesh_orchestrator.checkpoints.queries import ORDER, anywhere, listed, matches, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
@@ -113,6 +113,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             self._known.add(place, parent)
         return place.config()
 
+    @patient
     async def is_stored(self, place: Place) -> bool:
         """Whether there is such a checkpoint. One that is being stored is waited for, from the call of `aput` on."""
         await self._known.settled(place)
@@ -120,8 +121,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             return await opening.stored()
         if place in self._known:
             return True
-        same = (checkpoints.c.thread_id == place.thread_id, checkpoints.c.checkpoint_id == place.checkpoint_id)
-        return bool(await self._database.rows(sa.select(checkpoints.c.stamp).where(*same)))
+        return bool(await self._database.rows(anywhere(place)))
 
     async def _entry(
         self,
