@@ -32,8 +32,9 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_cli.mesh import Service
-from graphmesh_cli.processes import OnDeath, State
+from graphmesh_cli.processes import State
 from graphmesh_cli.running import MESH_FILE, RunningMesh, reachable, running_mesh
+from graphmesh_cli.supervisor import OnDeath
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc
 

@@ -11,16 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from graphmesh_cli.probes import http, tcp
-from graphmesh_cli.processes import (
-    Child,
-    NotReady,
-    OnDeath,
-    ProcessDied,
-    Program,
-    State,
-    Supervisor,
-    reserve_port,
-)
+from graphmesh_cli.processes import Child, NotReady, ProcessDied, Program, State, reserve_port
+from graphmesh_cli.supervisor import OnDeath, Supervisor
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from graphmesh_cli.mesh import MeshError
 from graphmesh_cli.probes import get
-from graphmesh_cli.processes import OnDeath, ProcessDied, State
+from graphmesh_cli.processes import ProcessDied, State
 from graphmesh_cli.running import RunningMesh, running_mesh
 from graphmesh_cli.state import MeshBusy, MeshState, NoMesh, StateFolder
+from graphmesh_cli.supervisor import OnDeath
 
 MESH = """
 edge: {port: 18080, services: [billing]}

@@ -21,7 +21,8 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.sql import SQL, Composed, Identifier
 
 from graphmesh_cli.probes import Probe, tcp
-from graphmesh_cli.processes import Program, Supervisor, reserve_port, run
+from graphmesh_cli.processes import Program, reserve_port, run
+from graphmesh_cli.supervisor import Supervisor
 
 UNPRIVILEGED = "nobody"
 """PostgreSQL refuses to run as root, so root runs it as this user."""

@@ -16,9 +16,10 @@ from graphmesh_cli.envoy.render import render
 from graphmesh_cli.mesh import Listener, Mesh, MeshError, Service
 from graphmesh_cli.mesh_file import MeshSource, Notice, follow, listeners
 from graphmesh_cli.probes import PROBE_PERIOD, get, grpc_health, http
-from graphmesh_cli.processes import Child, OnDeath, Program, Supervisor
+from graphmesh_cli.processes import Child, Program
 from graphmesh_cli.spawning import Spawn, execute
 from graphmesh_cli.state import DEFAULT_STATE, MeshState, ProcessState, StateFolder
+from graphmesh_cli.supervisor import OnDeath, Supervisor
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.processes import Child, OnDeath, ProcessError, State
+from graphmesh_cli.processes import Child, ProcessError, State
 from graphmesh_cli.running import MESH_FILE, RunningMesh, reachable, running_mesh
 from graphmesh_cli.state import DEFAULT_STATE, MeshBusy
+from graphmesh_cli.supervisor import OnDeath
 
 STYLES = {
     State.NEW: "dim",

@@ -37,7 +37,8 @@ from graphmesh_cli.envoy.folder import write
 from graphmesh_cli.envoy.render import render
 from graphmesh_cli.mesh import Mesh, Service
 from graphmesh_cli.probes import grpc_health, http
-from graphmesh_cli.processes import OnDeath, Program, Supervisor, reserve_port
+from graphmesh_cli.processes import Program, reserve_port
+from graphmesh_cli.supervisor import OnDeath, Supervisor
 
 Call = Callable[[], Awaitable[Any]]
 WARM_UP = 100

@@ -16,8 +16,9 @@ from graphmesh_cli.chaos.databases import Databases, Servers, crash, drop_connec
 from graphmesh_cli.chaos.reading import Executed
 from graphmesh_cli.chaos.schedule import Act, Fault
 from graphmesh_cli.probes import NOT_YET, get
-from graphmesh_cli.processes import Child, ProcessDied, State, Supervisor, together
+from graphmesh_cli.processes import Child, ProcessDied, State, together
 from graphmesh_cli.running import ORCHESTRATOR, RunningMesh, reachable
+from graphmesh_cli.supervisor import Supervisor
 
 POLL_SECONDS = 0.02
 IDLE_WITHIN = 1.0

@@ -20,9 +20,10 @@ from graphmesh_cli.chaos.load import GRAPH, Answering, bill, order_of, submit
 from graphmesh_cli.chaos.reading import open_runs, read
 from graphmesh_cli.chaos.recovery import Death, recovery_seconds
 from graphmesh_cli.chaos.schedule import Plan
-from graphmesh_cli.processes import OnDeath, together
+from graphmesh_cli.processes import together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
 from graphmesh_cli.spawning import Spawn, execute
+from graphmesh_cli.supervisor import OnDeath
 
 NARROW = {"maxConcurrency": 2, "maxQueue": 4}
 """The policy of the services, so that bursts fill their queues and are refused."""

@@ -27,7 +27,8 @@ from graphmesh_cli.bench.runs.official import official_saver, set_up
 from graphmesh_cli.bench.runs.rounds import Plan
 from graphmesh_cli.bench.runs.stored import store_runs
 from graphmesh_cli.probes import Probe, grpc_health, http
-from graphmesh_cli.processes import OnDeath, Program, Supervisor, reserve_port
+from graphmesh_cli.processes import Program, reserve_port
+from graphmesh_cli.supervisor import OnDeath, Supervisor
 
 OURS, OFFICIAL, NOTHING = "graphmesh_orchestrator", official.__name__, nothing.__name__
 """The modules of the orchestrators: the product, and those of the benchmark."""

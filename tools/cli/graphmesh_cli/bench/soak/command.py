@@ -21,9 +21,10 @@ from graphmesh_cli.bench.soak.sampling import Sampler, sampler
 from graphmesh_cli.chaos.databases import SERVICES, Databases, databases_of, servers, settings_of
 from graphmesh_cli.chaos.trial import PAYMENTS as PAYMENTS_FILE
 from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.processes import OnDeath, ProcessDied, ProcessError, together
+from graphmesh_cli.processes import ProcessDied, ProcessError, together
 from graphmesh_cli.running import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
 from graphmesh_cli.state import MeshBusy
+from graphmesh_cli.supervisor import OnDeath
 
 ORCHESTRATORS = 2
 KEPT_SECONDS = "60"
