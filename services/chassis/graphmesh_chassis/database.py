@@ -91,7 +91,11 @@ class Database:
                     yield connection
 
     async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """What one query finds, at the price of one round trip. Raises as `read` does."""
+        """What one query finds, at the price of one round trip.
+
+        The database is not told how much of the call's time is left: the end of that cancels whoever waits here, and so
+        the query. Raises DatabaseUnavailable.
+        """
         with translated():
             async with self._engine.connect() as connection:
                 await connection.execution_options(**ALONE)
@@ -105,8 +109,8 @@ class Database:
             statement: in the driver's own words, compiled once.
             parameters: as the driver takes them.
 
-        Returns its rows. Raises as `read` does, and SQLAlchemy's DBAPIError where the statement itself fails. What is
-        left of the call's time does not end it.
+        Returns its rows. Raises DatabaseUnavailable, and SQLAlchemy's DBAPIError where the statement itself fails. Of the
+        call's time it is as with `rows`.
         """
         with translated():
             async with self._engine.connect() as connection:
