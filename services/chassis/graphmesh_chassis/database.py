@@ -109,8 +109,8 @@ class Database:
             statement: in the driver's own words, compiled once.
             parameters: as the driver takes them.
 
-        Returns its rows. Raises DatabaseUnavailable, and SQLAlchemy's DBAPIError where the statement itself fails. Of the
-        call's time it is as with `rows`.
+        Returns its rows. Raises DatabaseUnavailable, and SQLAlchemy's DBAPIError where the statement itself fails.
+        The end of the call's time ends it as with `rows`.
         """
         with translated():
             async with self._engine.connect() as connection:
