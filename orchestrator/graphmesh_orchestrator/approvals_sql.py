@@ -12,15 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.approvals import ApprovalStatus, StoredApproval, Terms
 from graphmesh_orchestrator.interrupts_sql import go_on, interrupts, locked_run, settle
-from graphmesh_orchestrator.lease_time import seconds_now
+from graphmesh_orchestrator.lease_time import NOW
 from graphmesh_orchestrator.runs import Run, RunStatus
 from graphmesh_orchestrator.runs_sql import run_of
 from graphmesh_orchestrator.tables import ACTIVE, runs
 
 OPEN = interrupts.c.status == sa.literal_column("'pending'")
 """Literally as the index of what expires has it, or SQLite would not use it."""
-NOW = sa.select(seconds_now()).scalar_subquery()
-"""Reckoned once a statement: what may change from row to row, PostgreSQL looks up in no index."""
 EXPIRING = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"))
 OVERDUE = sa.and_(EXPIRING, interrupts.c.expires <= NOW)
 ENDED = sa.not_(sa.or_(ACTIVE, runs.c.status == RunStatus.INTERRUPTED))

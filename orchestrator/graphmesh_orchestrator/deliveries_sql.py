@@ -10,7 +10,7 @@ from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.errors import NotFound
 
 from graphmesh_orchestrator.deliveries import Delivery, DeliveryStatus
-from graphmesh_orchestrator.lease_time import seconds_now
+from graphmesh_orchestrator.lease_time import NOW, seconds_now
 from graphmesh_orchestrator.tables import PENDING, metadata
 
 CLAIM_SECONDS = 60.0
@@ -45,7 +45,7 @@ class SqlDeliveries:
 
     async def next_due(self) -> float | None:
         """Seconds until the first delivery is due; None where none is pending."""
-        first = sa.select(sa.func.min(deliveries.c.next_attempt) - _now()).where(deliveries.c.status == PENDING)
+        first = sa.select(sa.func.min(deliveries.c.next_attempt) - NOW).where(deliveries.c.status == PENDING)
         [(due,)] = await self._database.rows(first)
         return cast(float | None, due)
 
@@ -54,7 +54,7 @@ class SqlDeliveries:
 
         Others get different ones, and these too if nothing is settled in time: whoever took them has died.
         """
-        due = sa.and_(deliveries.c.status == PENDING, deliveries.c.next_attempt <= _now())
+        due = sa.and_(deliveries.c.status == PENDING, deliveries.c.next_attempt <= NOW)
         oldest = sa.select(deliveries.c.delivery_id).where(due, deliveries.c.host.not_in(list(busy)))
         chosen = oldest.order_by(deliveries.c.next_attempt).limit(limit).with_for_update(skip_locked=True).cte("chosen")
         taken = (
@@ -107,11 +107,6 @@ class SqlDeliveries:
         settled = sa.update(deliveries).where(*same, deliveries.c.status == "pending")
         async with self._database.transaction() as connection:
             await connection.execute(settled.values(values))
-
-
-def _now() -> sa.ScalarSelect[float]:
-    """Reckoned once a statement, and not for each row: else no index would be used."""
-    return sa.select(seconds_now()).scalar_subquery()
 
 
 def values_of(delivery: Delivery) -> dict[str, Any]:

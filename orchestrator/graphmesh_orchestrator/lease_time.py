@@ -19,6 +19,10 @@ class seconds_now(FunctionElement[float]):
     inherit_cache = True
 
 
+NOW = sa.select(seconds_now()).scalar_subquery()
+"""Reckoned once a statement: what may change from row to row, PostgreSQL looks up in no index."""
+
+
 @compiles(seconds_now, "postgresql")
 def _postgresql(element: Any, compiler: Any, **_: Any) -> str:
     return "extract(epoch from clock_timestamp())"

@@ -10,7 +10,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DependencyError
 from sqlalchemy.exc import IntegrityError
 
-from graphmesh_orchestrator.lease_time import seconds_now
+from graphmesh_orchestrator.lease_time import NOW, seconds_now
 from graphmesh_orchestrator.pace import Pace
 from graphmesh_orchestrator.runs_sql import preempt
 from graphmesh_orchestrator.tables import WAITING, runs
@@ -31,8 +31,7 @@ class SqlWaiting:
     async def next_due(self) -> float | None:
         """Seconds until the time of the first run that waits, below 0 for one that waits for its turn; None where none
         waits."""
-        now = sa.select(seconds_now()).scalar_subquery()
-        first = sa.select(sa.func.min(runs.c.due) - now).where(WAITING)
+        first = sa.select(sa.func.min(runs.c.due) - NOW).where(WAITING)
         [(due,)] = await self._database.rows(first)
         return cast(float | None, due)
 
