@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.identity import Caller
 from graphmesh_contracts import struct_value, value_of
 
@@ -21,25 +23,32 @@ from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Interrupt, M
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_RECURSION_LIMIT = 25
+MAX_INPUT_BYTES = 8 * 1024 * 1024
+"""Of a run, which is told with its input and its output in one message: what a state may have, by default."""
+PAGE_BYTES = 2 * 1024 * 1024
+"""Of what a listing puts into one page, unless that is one item: gRPC's clients take messages of 4 MiB."""
 
 STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 
 
 def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
-    """The run that a request asks for."""
+    """The run that a request asks for.
+
+    Raises:
+        InvalidRequest: it begins after all years, or its input is too large or has numbers that JSON has not.
+    """
     now, run_id = datetime.now(UTC), f"run_{uuid4().hex}"
-    begins = max(now, request.schedule_time.ToDatetime(UTC)) if request.HasField("schedule_time") else now
-    timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_TIMEOUT
+    begins, deadline = _times(request, now)
     return Run(
         run_id=run_id,
         tenant=caller.tenant,
         subject=caller.subject,
         thread_id=request.thread_id or own_thread(run_id),
         graph=request.graph,
-        input=struct_value(request.input) if request.HasField("input") else None,
+        input=_input(request.input) if request.HasField("input") else None,
         created=now,
-        deadline=begins + timeout,
+        deadline=deadline,
         recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
         request_id=request.request_id,
         fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
@@ -56,13 +65,66 @@ def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
     )
 
 
+def _times(request: pb.CreateRunRequest, now: datetime) -> tuple[datetime, datetime]:
+    """When a run begins at the earliest, and when it is ended."""
+    timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_TIMEOUT
+    try:
+        begins = max(now, request.schedule_time.ToDatetime(UTC)) if request.HasField("schedule_time") else now
+        return begins, begins + timeout
+    except (ValueError, OverflowError) as error:
+        raise _refused("schedule_time", "with the timeout has to be before the year 10000") from error
+
+
+def _input(given: Struct) -> dict[str, Any]:
+    if (size := given.ByteSize()) > MAX_INPUT_BYTES:
+        raise _refused("input", f"has {size} bytes, it may have {MAX_INPUT_BYTES}")
+    return json_object(given, "input")
+
+
 def _strategy(number: int) -> Multitask:
     return next((strategy for strategy, known in STRATEGIES.items() if known == number), Multitask.REJECT)
 
 
 def answers(request: pb.ResumeRunRequest) -> dict[str, Any]:
-    """The answers by interrupt, as JSON."""
-    return {interrupt_id: value_of(answer) for interrupt_id, answer in request.answers.items()}
+    """The answers by interrupt, as JSON. Raises InvalidRequest as `json_object`."""
+    return {key: _json_value(answer, f"answers[{key}]") for key, answer in request.answers.items()}
+
+
+def json_object(given: Struct, field: str) -> dict[str, Any]:
+    """A field of a request as a dict. Raises InvalidRequest, which names every number that JSON does not have."""
+    try:
+        return struct_value(given)
+    except ValueError as error:
+        raise _not_json(Value(struct_value=given), field) from error
+
+
+def _json_value(given: Value, field: str) -> Any:
+    try:
+        return value_of(given)
+    except ValueError as error:
+        raise _not_json(given, field) from error
+
+
+def _not_json(given: Value, field: str) -> InvalidRequest:
+    violations = [FieldViolation(place, "has to be a finite number") for place in _infinite(given, field)]
+    return InvalidRequest(violations=violations)
+
+
+def _infinite(value: Value, place: str) -> Iterator[str]:
+    """Where the numbers are that are infinite or none at all."""
+    match value.WhichOneof("kind"):
+        case "number_value" if not math.isfinite(value.number_value):
+            yield place
+        case "struct_value":
+            for name, inner in value.struct_value.fields.items():
+                yield from _infinite(inner, f"{place}.{name}")
+        case "list_value":
+            for number, inner in enumerate(value.list_value.values):
+                yield from _infinite(inner, f"{place}[{number}]")
+
+
+def _refused(field: str, rule: str) -> InvalidRequest:
+    return InvalidRequest(violations=[FieldViolation(field, rule)])
 
 
 def wanted(request: pb.ListRunsRequest) -> dict[str, str]:

@@ -63,11 +63,15 @@ class RunServicer(pb.RunServiceServicer):
         size = page_size(request.page_size)
         before = decode_position(request.page_token, datetime, str)
         found = await self._runs.find(current_call().caller.tenant, convert.wanted(request), before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListRunsResponse(
-            runs=await self._messages(page),
-            next_page_token=encode_token(page[-1].created, page[-1].run_id) if more else "",
-        )
+        page, room = pb.ListRunsResponse(), convert.PAGE_BYTES
+        for message in await self._messages(found):
+            room -= message.ByteSize()
+            if page.runs and (len(page.runs) == size or room < 0):
+                last = found[len(page.runs) - 1]
+                page.next_page_token = encode_token(last.created, last.run_id)
+                break
+            page.runs.append(message)
+        return page
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
         run = await self._runs.ask_to_cancel(current_call().caller.tenant, request.run_id, request.reason)

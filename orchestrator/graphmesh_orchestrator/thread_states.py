@@ -81,7 +81,10 @@ class ThreadStates:
             raise InvalidInput(violations=[FieldViolation("thread_id", "is of a thread without a graph")])
         graph = self._graphs.get(thread.graph)
         before = await self._read(thread, checkpoint_id)
-        _check(graph, values, as_node or await _last_node(graph, _config(thread, checkpoint_id)))
+        if as_node:
+            _check(graph, values, as_node)
+        else:
+            _check_unnamed(graph, values, await _last_node(graph, _config(thread, checkpoint_id)))
         draft = Draft(self._database)
         written = await _drafted(graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft))
         async with self._database.transaction() as connection:
@@ -148,6 +151,15 @@ async def _last_node(graph: Graph, config: RunnableConfig) -> str:
     nodes = (START, *graph.compiled.builder.nodes)
     wrote = [(version, name) for name in nodes for version in seen.get(name, {}).values()]
     return max(wrote, default=(0, START))[1]
+
+
+def _check_unnamed(graph: Graph, values: Mapping[str, Any], last_node: str) -> None:
+    """The same where nobody says which node the update is to come from: what it was held against is not seen then."""
+    try:
+        _check(graph, values, last_node)
+    except InvalidInput as error:
+        taken_for = FieldViolation("as_node", f"is not stated, and the last that wrote is {last_node}")
+        raise InvalidInput(violations=[*error.violations, taken_for], graph=graph.name) from error
 
 
 def _check(graph: Graph, values: Mapping[str, Any], as_node: str) -> None:

@@ -7,17 +7,15 @@ from typing import Any
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.pages import decode_position, encode_token, page_size
-from graphmesh_contracts import struct_value
 
 from graphmesh_orchestrator import threads_convert as convert
+from graphmesh_orchestrator.convert import PAGE_BYTES, json_object
 from graphmesh_orchestrator.graphs import Registry
 from graphmesh_orchestrator.removal_sql import SqlRemoval
 from graphmesh_orchestrator.thread_states import ThreadStates
 from graphmesh_orchestrator.threads import Thread
 from graphmesh_orchestrator.threads_sql import SqlThreads
 
-PAGE_BYTES = 2 * 1024 * 1024
-"""Of states in one page, unless it has only one: gRPC's clients take messages of 4 MiB."""
 PART = 256 * 1024
 """Bytes of an artifact in one message."""
 
@@ -76,7 +74,7 @@ class ThreadServicer(pb.ThreadServiceServicer):
     async def UpdateThreadState(
         self, request: pb.UpdateThreadStateRequest, context: Any
     ) -> pb.UpdateThreadStateResponse:
-        thread, values = await self._get(request.thread_id), struct_value(request.values)
+        thread, values = await self._get(request.thread_id), json_object(request.values, "values")
         state = await self._states.update(thread, values, request.as_node, request.checkpoint_id)
         return pb.UpdateThreadStateResponse(state=convert.state_message(state))
 
