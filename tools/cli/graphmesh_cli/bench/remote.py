@@ -6,10 +6,9 @@ of them. CPU is that of the client, the server and Envoy together, as the operat
 
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,8 @@ from typing import Any
 
 import psutil
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
-from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import Tracing
-from graphmesh_contracts import Rpc
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.remote import remote
 from grpc import aio
@@ -31,16 +28,12 @@ from rich.table import Table
 from typing_extensions import TypedDict
 
 from graphmesh_cli.bench.measures import Ratio, cpu_seconds
-from graphmesh_cli.bench.server import BARE, CHASSIS
-from graphmesh_cli.envoy.binary import serve_command
-from graphmesh_cli.envoy.folder import write
-from graphmesh_cli.envoy.render import render
-from graphmesh_cli.mesh import Mesh, Service
-from graphmesh_cli.probes import grpc_health, http
-from graphmesh_cli.processes import Program, reserve_port
+from graphmesh_cli.bench.meshed import Call, healthy, mesh_of, raw, routing, run_context, serving
+from graphmesh_cli.bench.server import BARE, CHASSIS, INVOICE_ID
+from graphmesh_cli.mesh import Mesh
+from graphmesh_cli.processes import reserve_port
 from graphmesh_cli.supervisor import OnDeath, Supervisor
 
-Call = Callable[[], Awaitable[Any]]
 WARM_UP = 100
 """Calls of each kind before the first round."""
 
@@ -108,58 +101,17 @@ async def _measure(calls: int, rounds: int, sampling: float) -> list[Kind]:
 async def _processes(folder: Path, sampling: float) -> AsyncIterator[tuple[Mesh, Mesh, list[psutil.Process]]]:
     """The server, and an Envoy for the calls without and one for those with tracing."""
     bare, chassis, traced = reserve_port(), reserve_port(), reserve_port()
-    plain_mesh = _mesh(crm=(BARE, bare), billing=(CHASSIS, chassis))
-    traced_mesh = _mesh(billing=(CHASSIS, traced))
-    addresses = [f"127.0.0.1:{port}" for port in (bare, chassis, traced)]
-    server = Program(
-        name="server",
-        argv=[sys.executable, "-m", "graphmesh_cli.bench.server", *addresses, str(sampling)],
-        log=folder / "server.log",
-        probe=grpc_health(addresses[2], CHASSIS.service),
-    )
-    envoys = [_envoy(mesh, folder / name) for name, mesh in (("plain", plain_mesh), ("traced", traced_mesh))]
+    plain_mesh = mesh_of(crm=(BARE, bare), billing=(CHASSIS, chassis))
+    traced_mesh = mesh_of(billing=(CHASSIS, traced))
+    addresses = [f"127.0.0.1:{port}" for port in (chassis, bare, traced)]
+    server = serving(folder, "info", *addresses, str(sampling))
+    envoys = [routing(mesh, folder / name) for name, mesh in (("plain", plain_mesh), ("traced", traced_mesh))]
     async with Supervisor(OnDeath.STOP) as supervisor:
         await supervisor.start([server], envoys)
         own = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
-        await _healthy(plain_mesh.mesh.target, BARE, CHASSIS)
-        await _healthy(traced_mesh.mesh.target, CHASSIS)
+        await healthy(plain_mesh, BARE, CHASSIS)
+        await healthy(traced_mesh, CHASSIS)
         yield plain_mesh, traced_mesh, own
-
-
-def _mesh(**services: tuple[Rpc[Any, Any], int]) -> Mesh:
-    """A mesh of these services alone."""
-
-    def listener() -> dict[str, int]:
-        return {"port": reserve_port()}
-
-    return Mesh.model_validate(
-        {
-            "edge": {**listener(), "services": ("billing",)},
-            "mesh": listener(),
-            "admin": listener(),
-            "services": {
-                name: Service(service=rpc.service, module="bench", port=port) for name, (rpc, port) in services.items()
-            },
-        }
-    )
-
-
-def _envoy(mesh: Mesh, folder: Path) -> Program:
-    write(folder, render(mesh))
-    probe = http(f"http://{mesh.admin.target}/ready")
-    return Program(name=folder.name, argv=serve_command(), log=folder / "envoy.log", probe=probe, folder=folder)
-
-
-async def _healthy(address: str, *rpcs: Rpc[Any, Any]) -> None:
-    """Wait until Envoy lets calls through."""
-    async with asyncio.timeout(30), aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        for rpc in rpcs:
-            while True:
-                try:
-                    await _raw(channel, rpc)()
-                    break
-                except aio.AioRpcError:
-                    await asyncio.sleep(0.05)
 
 
 async def _kinds(plain: Mesh, mesh: Channel, traced_mesh: Channel, tracing: Tracing) -> list[Kind]:
@@ -167,8 +119,8 @@ async def _kinds(plain: Mesh, mesh: Channel, traced_mesh: Channel, tracing: Trac
     through = aio.insecure_channel(plain.mesh.target, options=CHANNEL_OPTIONS)
     local = _graph(_in_process)
     far = _graph(NODE)
-    context, traced_context = _context(mesh), _context(traced_mesh)
-    state: Any = {"invoice_id": "in_1"}
+    context, traced_context = run_context(mesh), run_context(traced_mesh)
+    state: Any = {"invoice_id": INVOICE_ID}
     runtime: Runtime[RunContext] = Runtime(context=context, execution_info=_task())
     traced_runtime: Runtime[RunContext] = Runtime(context=traced_context, execution_info=_task())
 
@@ -178,8 +130,8 @@ async def _kinds(plain: Mesh, mesh: Channel, traced_mesh: Channel, tracing: Trac
 
     return [
         Kind("in-process node, in a graph", lambda: local.ainvoke(state, context=context)),
-        Kind("raw grpc.aio call", _raw(direct, BARE)),
-        Kind("raw grpc.aio call through Envoy", _raw(through, BARE)),
+        Kind("raw grpc.aio call", raw(direct, BARE)),
+        Kind("raw grpc.aio call through Envoy", raw(through, BARE)),
         Kind("remote node", lambda: NODE(state, {}, runtime)),
         Kind("remote node, in a graph", lambda: far.ainvoke(state, context=context)),
         Kind("remote node, tracing on", traced),
@@ -197,22 +149,8 @@ def _graph(node: Any) -> Any:
     return graph.compile()
 
 
-def _context(channel: Channel) -> RunContext:
-    return RunContext(channel, "default", "bench", "run_1", Deadline.after(3600))
-
-
 def _task() -> ExecutionInfo:
     return ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
-
-
-def _raw(channel: aio.Channel, rpc: Rpc[Any, Any]) -> Call:
-    call = channel.unary_unary(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
-    request = rpc.request(invoice_id="in_1")
-
-    async def raw() -> Any:
-        return await call(request, timeout=5)
-
-    return raw
 
 
 async def _round(kind: Kind, calls: int, processes: list[psutil.Process]) -> None:

@@ -1,10 +1,12 @@
-"""The server under measurement: one method that answers at once, served bare, on the chassis, and with tracing.
+"""The server under measurement: one method that answers at once, served on the chassis, bare, and with tracing.
 
-python -m graphmesh_cli.bench.server BARE_ADDRESS CHASSIS_ADDRESS TRACED_ADDRESS SAMPLING
+python -m graphmesh_cli.bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING]
 """
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -24,10 +26,11 @@ BARE = Rpc(f"/{CrmService.NAME}/GetCustomer", CHASSIS.request, CHASSIS.response)
 
 COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"
 
+INVOICE_ID = "in_1"
 EUR = Money(currency_code="EUR", amount_minor=1890)
 RESPONSE = pb.GetInvoiceResponse(
     invoice=pb.Invoice(
-        invoice_id="in_1",
+        invoice_id=INVOICE_ID,
         customer_id="cu_1",
         lines=[pb.InvoiceLine(description="ink", quantity=1, unit_price=EUR)],
         total=EUR,
@@ -56,8 +59,9 @@ def _add(rpc: Rpc[Any, Any], server: grpc.aio.Server) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, {rpc.method: handler}),))
 
 
-async def main(bare: str, chassis: str, traced: str, sampling: float) -> None:
-    configure_logs("bench", "info")
+@asynccontextmanager
+async def _bare(address: str) -> AsyncIterator[None]:
+    """Served by grpc.aio alone, and the collector with it."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     collector: Any = grpc.unary_unary_rpc_method_handler(_collect)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(COLLECTOR, {"Export": collector}),))
@@ -65,15 +69,28 @@ async def main(bare: str, chassis: str, traced: str, sampling: float) -> None:
     servicer = health.aio.HealthServicer()
     await servicer.set(BARE.service, 1)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    server.add_insecure_port(bare)
+    server.add_insecure_port(address)
     await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+async def main(log_level: str, chassis: str, *besides: str) -> None:
+    """Serve on the chassis; `besides`: the addresses to serve at bare and traced, and the share of traced calls."""
+    configure_logs("bench", log_level)
     servable = Servable([Service(pb.BillingService, _add, CHASSIS)])
-    plain = ServerSettings(listen=chassis)
-    sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=f"http://{bare}", trace_ratio=sampling)
-    async with serving("bench", servable, plain), serving("bench", servable, sampled):
+    async with AsyncExitStack() as stack:
+        if besides:
+            bare, traced, ratio = besides
+            collector = f"http://{bare}"
+            sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=collector, trace_ratio=float(ratio))
+            await stack.enter_async_context(_bare(bare))
+            await stack.enter_async_context(serving("bench", servable, sampled))
+        await stack.enter_async_context(serving("bench", servable, ServerSettings(listen=chassis)))
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    bare, chassis, traced, sampling = sys.argv[1:]
-    asyncio.run(main(bare, chassis, traced, float(sampling)))
+    asyncio.run(main(*sys.argv[1:]))

@@ -3,6 +3,7 @@
 import asyncio
 import operator
 import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from langgraph.graph import START, StateGraph
@@ -26,15 +27,21 @@ class State(Given, Made):
     document: str
 
 
-def _note(name: str) -> Any:
+def made_by(name: str) -> dict[str, Any]:
+    """What the node of this name adds to the state."""
+    notes = [f"{name} has been done"]
+    return {"notes": notes, "document": _document()} if name == "read" else {"notes": notes}
+
+
+def _document() -> str:
+    return "lorem ip" * (int(os.environ.get(STATE_KB, "2")) * 128)
+
+
+def _local(name: str) -> Any:
     async def node(state: State) -> dict[str, Any]:
-        return {"notes": [f"{name} has been done"]}
+        return made_by(name)
 
     return node
-
-
-async def _read(state: State) -> dict[str, Any]:
-    return {"document": "lorem ip" * (int(os.environ.get(STATE_KB, "2")) * 128), "notes": ["read has been done"]}
 
 
 async def _stay(state: State) -> dict[str, Any]:
@@ -49,18 +56,20 @@ async def _ask(state: State) -> dict[str, Any]:
 def _then(name: str, node: Any) -> StateGraph[State, None, Given, Made]:
     """A graph that reads and then comes to `node`."""
     graph = StateGraph(State, input_schema=Given, output_schema=Made)
-    graph.add_node("read", _read)
+    graph.add_node("read", _local("read"))
     graph.add_edge(START, "read")
     graph.add_node(name, node)
     graph.add_edge("read", name)
     return graph
 
 
-def _working() -> StateGraph[State, None, Given, Made]:
-    """Seven nodes in five supersteps: in the second and the fourth, two side by side."""
-    graph = _then("orders", _note("orders"))
-    for name in ("articles", "weigh", "answer", "file", "close"):
-        graph.add_node(name, _note(name))
+def shaped(node: Callable[[str], Any], context: type[Any] | None = None) -> StateGraph[State, Any, Given, Made]:
+    """Seven nodes in five supersteps: in the second and the fourth, two side by side. `node` makes each by its name."""
+    graph = StateGraph(State, context, input_schema=Given, output_schema=Made)
+    for name in ("read", "orders", "articles", "weigh", "answer", "file", "close"):
+        graph.add_node(name, node(name))
+    graph.add_edge(START, "read")
+    graph.add_edge("read", "orders")
     graph.add_edge("read", "articles")
     graph.add_edge(["orders", "articles"], "weigh")
     graph.add_edge("weigh", "answer")
@@ -69,7 +78,7 @@ def _working() -> StateGraph[State, None, Given, Made]:
     return graph
 
 
-working = _working()
+working = shaped(_local)
 staying = _then("stay", _stay)
 """Stays in its second node."""
 asking = _then("ask", _ask)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psutil
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_client import Client
+from graphmesh_orchestrator.context import RunContext
 
 from graphmesh_cli.bench.runs.graph import INPUT
 from graphmesh_cli.bench.runs.http import Connections
@@ -22,8 +23,11 @@ Turn = Callable[[], Awaitable[list[float]]]
 """Some runs to their end; the seconds that the caller waited for each."""
 
 
+MESH = "mesh: "
+
+
 class Name(StrEnum):
-    """What is measured, as the report says it."""
+    """What is measured, as the report says it. On the mesh nodes are remote nodes, elsewhere they are in process."""
 
     PLAIN = "LangGraph alone"
     OFFICIAL = "LangGraph, AsyncPostgresSaver"
@@ -34,6 +38,15 @@ class Name(StrEnum):
     ON_OFFICIAL = "… on AsyncPostgresSaver"
     NOTHING = "… with nothing durable"
     RECIPE = "FastAPI recipe"
+    MESH_LOG = f"{MESH}LangGraph, LogSaver"
+    MESH_SYNC = f"{MESH}orchestrator"
+    MESH_ON_OFFICIAL = f"{MESH}… on AsyncPostgresSaver"
+    MESH_NOTHING = f"{MESH}… with nothing durable"
+
+    @property
+    def orchestrator(self) -> "Name":
+        """The product, with the same nodes."""
+        return Name.MESH_SYNC if self.startswith(MESH) else Name.SYNC
 
 
 @dataclass(frozen=True)
@@ -44,29 +57,32 @@ class Kind:
     turn: Turn
     processes: Sequence[psutil.Process]
     """What executes it, besides PostgreSQL."""
+    only: Sequence[int] = ()
+    """The numbers of callers that a goal needs it at; empty: all."""
 
 
 class RunFailed(Exception):
     """A run did not succeed, so there is nothing to measure."""
 
 
-def in_process(compiled: Any) -> Turn:
-    """`ainvoke` in this process."""
+def in_process(compiled: Any, context: Callable[[], RunContext | None] = lambda: None) -> Turn:
+    """`ainvoke` in this process. `context` is made for each run."""
 
     async def turn() -> list[float]:
         began, config = time.perf_counter(), {"configurable": {"thread_id": uuid4().hex}}
-        await compiled.ainvoke(INPUT, config, durability="sync" if compiled.checkpointer else None)
+        durability = "sync" if compiled.checkpointer else None
+        await compiled.ainvoke(INPUT, config, context=context(), durability=durability)
         return [time.perf_counter() - began]
 
     return turn
 
 
-def synchronous(client: Client) -> Turn:
+def synchronous(client: Client, graph: str = "working") -> Turn:
     """CreateRun and WaitRun; the caller waits for both."""
 
     async def turn() -> list[float]:
         began = time.perf_counter()
-        run = await client.create_run("working", INPUT)
+        run = await client.create_run(graph, INPUT)
         _require_success(await client.wait_run(run.run_id))
         return [time.perf_counter() - began]
 

@@ -68,9 +68,9 @@ class Report:
         """A machine that changes its speed between rounds does not change them."""
         table = Table("callers", Column(f"{Name.SYNC} / …", no_wrap=True), "runs/s", "CPU a run", title=RATIOS)
         for name, callers in self.cells:
-            if name is Name.SYNC or callers not in self.plan.callers:
+            if name is name.orchestrator or callers not in self.plan.callers:
                 continue
-            pair = ((Name.SYNC, callers), (name, callers))
+            pair = ((name.orchestrator, callers), (name, callers))
             table.add_row(str(callers), name, *(str(self.results.ratio(measure, *pair)) for measure in (rate, cpu)))
         return table
 
@@ -100,4 +100,5 @@ COLUMNS: dict[str, Callable[[Sample], float]] = {
     "WAL KB a run": lambda sample: sample.wal / 1024,
     "failed": lambda sample: sample.failed,
 }
-"""CPU is that of everything but the client, and of an in-process run with it; writes are write transactions."""
+"""CPU is that of everything but the client, Envoy and the service included; of an in-process run, with the client.
+Writes are write transactions."""

@@ -37,7 +37,7 @@ class Plan:
     def cells(self, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, int]]:
         """One round: every kind beside the others."""
         for callers in self.callers:
-            yield from ((kind, callers) for kind in kinds)
+            yield from ((kind, callers) for kind in kinds if callers in (kind.only or self.callers))
         yield from ((kind, self.crowd) for kind in kinds if kind.name is Name.SYNC)
 
 
