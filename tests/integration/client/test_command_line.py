@@ -4,8 +4,11 @@ import asyncio
 import json
 import re
 import shlex
+import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from graphmesh_cli.edge import Edge, seconds
 from graphmesh_cli.state import DEFAULT_STATE
 from typer.testing import CliRunner
 
+from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.kit import Kit
 
 ASKS = json.dumps({"name": "x"})
@@ -99,6 +103,8 @@ async def test_a_thread_is_read_forked_and_deleted(kit: Kit) -> None:
     checkpoint = next(line.split()[0] for line in history.splitlines() if line.rstrip().endswith("two"))
     forked = await typed(kit, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
     assert (await suggested(kit, forked)).count('"thought"') == 3
+    await kit.client.threads.create("fresh")
+    assert "run GRAPH --thread" in await typed(kit, "thread", "fork", "fresh")
     assert await typed(kit, "thread", "delete", "mine") == "mine is deleted\n"
     assert "There is no thread mine" in await typed(kit, "thread", "show", "mine", exits=1)
 
@@ -111,6 +117,7 @@ async def test_bounds_delays_and_turns(kit: Kit) -> None:
     assert "begins at" in await typed(kit, "run", "thinking", ASKS, "--after", "1h", "--detach")
     parked = id_in(await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=3), "run")
     busy = await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=1)
+    assert f"graphmesh cancel {parked}" in busy
     assert f"graphmesh watch {parked} --address {kit.address}; or begin with --multitask" in busy
     await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", "--multitask", "interrupt", exits=3)
     assert "cancelled" in await typed(kit, "watch", parked, exits=1)
@@ -118,16 +125,90 @@ async def test_bounds_delays_and_turns(kit: Kit) -> None:
     assert len(same) == 1
 
 
+async def test_who_stops_looking_is_told_how_to_look_again(kit: Kit) -> None:
+    """Ctrl-C leaves the run running; the command that it suggests shows how it goes on (A2)."""
+    command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", kit.address)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    assert process.stdout is not None
+    begun = id_in((await process.stdout.readline()).decode(), "run")
+    process.send_signal(signal.SIGINT)
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 130
+    assert f"graphmesh watch {begun}" in said
+    GATES["alone"].set()
+    assert "success" in await suggested(kit, said.rstrip())
+
+
+def test_who_does_not_reach_the_mesh_is_told_how_to_look_again() -> None:
+    result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"])
+    assert result.exit_code == 1
+    assert "UNREACHABLE" in result.output
+    assert "graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in result.output
+
+
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), (600, 600)])
 def test_times(text: Any, value: float) -> None:
     assert seconds(text) == value
 
 
-@pytest.mark.parametrize("words", [["run", "x", "[]"], ["run", "x", "{}", "--after", "10"], ["run", "x", "@nowhere"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "x", "[]"],
+        ["run", "x", "{}", "--after", "10"],
+        ["run", "x", "@nowhere"],
+        ["run", "x", "{}", "--after", "999999999d"],
+        ["run", "x", "{}", "--max-steps", str(10**10)],
+        ["run", "x", "{}", "--max-tokens", str(10**20)],
+        ["run", "x", "{}", "--max-cost", "1e300"],
+        ["run", "x", "{}", "--tenant", "Ü"],
+        ["run", "x", "{}", "--address", "http://127.0.0.1:8080"],
+        ["watch", "run_1", "--after", str(10**20)],
+        ["approve", "--deny"],
+        ["import-threads", "mysql://localhost/app"],
+    ],
+    ids=" ".join,
+)
 def test_what_is_typed_wrongly_is_named(words: list[str]) -> None:
+    """In one sentence, before anything is sent."""
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert "has to be" in result.output or "No such file" in result.output
+    for part in ("has to be", "No such file", "100 years", "less than or equal", "name the approval", "is none of"):
+        if part in result.output:
+            return
+    pytest.fail(result.output)
+
+
+def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
+    """In one line without the password."""
+    words = [
+        "import-threads",
+        "postgresql://me:secret@127.0.0.1:1/app",
+        "--database",
+        f"sqlite+aiosqlite:///{tmp_path}/x",
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "Connection refused" in result.output
+    assert "secret" not in result.output
+
+
+def test_threads_are_imported_into_the_mesh_of_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no database is named: the default of the settings is no database of any mesh."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", raising=False)
+    there = tmp_path / "mine" / "databases" / "orchestrator.db"
+    there.parent.mkdir(parents=True)
+    for empty in (there, theirs := tmp_path / "theirs.db"):
+        sqlite3.connect(empty).execute("CREATE TABLE IF NOT EXISTS mine (a)").connection.close()
+    with sqlite3.connect(theirs) as saver:
+        saver.execute("CREATE TABLE checkpoints (thread_id TEXT)")
+    result = CliRunner().invoke(app, ["import-threads", str(theirs), "--state", str(tmp_path / "mine")])
+    assert result.exit_code == 0, result.output
+    assert sqlite3.connect(there).execute("SELECT count(*) FROM threads").fetchone() == (0,)
+    assert not (tmp_path / ".graphmesh").exists()
 
 
 def test_suggested_commands_go_to_the_same_mesh() -> None:

@@ -25,6 +25,8 @@ def approve(
 ) -> None:
     """Agree to one call of a tool, or deny it. Without an argument, show what waits for an answer, the oldest first."""
     edge = Edge(address, state, tenant)
+    if not approval_id and (deny or comment):
+        raise typer.BadParameter("name the approval that this is the answer to; without one, they are listed")
     if not approval_id:
         _list(edge, edge.do(lambda client: client.approvals.find(limit=limit)))
         return

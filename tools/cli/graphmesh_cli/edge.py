@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
 from rich.console import Console
 
@@ -21,10 +22,15 @@ State = Annotated[Path, typer.Option(help="The state folder of the mesh that is 
 Tenant = Annotated[str, typer.Option(help="For whom.")]
 DEFAULT_TENANT = "default"
 
+INT32, INT64 = 2**31 - 1, 2**63 - 1
+"""The largest numbers that a message can have; which it may have, the contract says."""
+
+ADDRESS = re.compile(r"[^/\s]+:\d{1,5}")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 100 * 365 * UNITS["d"]
 NOT_THERE = "is the mesh up? graphmesh up starts one, --address names another"
 WAYS_OUT = {
-    "THREAD_BUSY": "wait for it: [watch {run}]; or begin with --multitask enqueue, interrupt or rollback",
+    "THREAD_BUSY": "[watch {run}]; or begin with --multitask enqueue, interrupt or rollback; or end it: [cancel {run}]",
     "WRONG_GRAPH": "leave out --thread, or run {graph}",
     "RUN_NOT_INTERRUPTED": "[watch {run}] shows where it stands",
     "APPROVAL_REQUIRED": "[approve {approval}]",
@@ -47,6 +53,13 @@ class Edge:
     address: str
     state: Path
     tenant: str
+
+    def __post_init__(self) -> None:
+        if self.address and not ADDRESS.fullmatch(self.address):
+            raise typer.BadParameter("has to be host:port, such as 127.0.0.1:8080", param_hint="--address")
+        if not TENANT_RULE.fullmatch(self.tenant):
+            rule = "has to be of lower-case letters, digits, - and _, 63 at the most"
+            raise typer.BadParameter(rule, param_hint="--tenant")
 
     def do(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         """What `use` makes of a client. An error of the mesh is said, with what to do, and ends the command."""
@@ -90,4 +103,6 @@ def seconds(text: str | float) -> float:
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if not found:
         raise typer.BadParameter(f"{text} has to be a number with s, m, h or d after it, such as 90s or 30d")
-    return int(found[1]) * UNITS[found[2]]
+    if (asked := int(found[1]) * UNITS[found[2]]) > LONGEST:
+        raise typer.BadParameter(f"{text} is more than 100 years")
+    return asked

@@ -1,5 +1,6 @@
 """`graphmesh run`, `watch`, `resume`, `runs`, `cancel`: runs through the edge of a mesh."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,12 @@ from typing import Annotated, Any
 
 import typer
 from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus
+from graphmesh_chassis.errors import DependencyError
 from graphmesh_client import Client, RunOptions
 from graphmesh_contracts import struct_value
 from rich.table import Column, Table
 
-from graphmesh_cli.edge import DEFAULT_TENANT, Address, Edge, State, Tenant, console, seconds
+from graphmesh_cli.edge import DEFAULT_TENANT, INT32, INT64, Address, Edge, State, Tenant, console, seconds
 from graphmesh_cli.show import RunView, local_time, outcome, waits_for
 from graphmesh_cli.state import DEFAULT_STATE
 
@@ -48,9 +50,11 @@ def run(
     ),
     after: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Begin later: 90s, 10m, 2h, 1d.")] = 0,
     timeout: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="How long the run may take.")] = 600,
-    max_steps: Annotated[int, typer.Option(min=0, help="End it after so many nodes; 0: no bound.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=0, help="End it after so many tokens of models.")] = 0,
-    max_cost: Annotated[float, typer.Option(min=0, help="End it when models have cost so many US dollars.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=0, max=INT32, help="End it after so many nodes; 0: no bound.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=0, max=INT64, help="End it after so many tokens of models.")] = 0,
+    max_cost: Annotated[
+        float, typer.Option(min=0, max=INT64 // 10**6, help="End it when models have cost so many US dollars.")
+    ] = 0,
     webhook: Annotated[str, typer.Option(help="Where to announce its end.")] = "",
     request_id: Annotated[
         str, typer.Option(help="Your own id of this request: the same again gets the same run.")
@@ -77,7 +81,7 @@ def run(
         )
         when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
         console.print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
-        return begun if detach else await _watched(client, begun.run_id, 0)
+        return begun if detach else await _watched(edge, client, begun.run_id, 0)
 
     ended = edge.do(begin)
     if not detach:
@@ -86,17 +90,17 @@ def run(
 
 def watch(
     run_id: RunId,
-    after: Annotated[int, typer.Option(help="The number of the last event that you have seen.")] = 0,
+    after: Annotated[int, typer.Option(min=0, max=INT64, help="The number of the last event that you have seen.")] = 0,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show what has happened in a run, and what happens, until it ends or waits for an answer.
 
-    Goes on where the connection breaks. Exits as `run` does.
+    Goes on where the connection breaks. Exits as `run` does. Ctrl-C leaves the run as it is.
     """
     edge = Edge(address, state, tenant)
-    _exit_by(edge, edge.do(lambda client: _watched(client, run_id, after)))
+    _exit_by(edge, edge.do(lambda client: _watched(edge, client, run_id, after)))
 
 
 def resume(
@@ -115,7 +119,7 @@ def resume(
     async def answer_and_watch(client: Client) -> Run:
         parked = await client.get_run(run_id)
         await client.resume_run(run_id, _answers(parked, answer, answers or []))
-        return await _watched(client, run_id, parked.last_seq)
+        return await _watched(edge, client, run_id, parked.last_seq)
 
     _exit_by(edge, edge.do(answer_and_watch))
 
@@ -153,12 +157,19 @@ def cancel(
     console.print(outcome(Edge(address, state, tenant).do(cancel_and_wait)))
 
 
-async def _watched(client: Client, run_id: str, after_seq: int) -> Run:
-    """Show a run's events until it ends or parks; the run as it is then."""
+async def _watched(edge: Edge, client: Client, run_id: str, after_seq: int) -> Run:
+    """Show a run's events until it ends or parks; the run as it is then. Who stops looking is told how to go on."""
     view = RunView(console)
-    async for event in client.stream_run(run_id, after_seq):
-        view.show(event)
-    return await client.get_run(run_id)
+    try:
+        async for event in client.stream_run(run_id, after_seq):
+            view.show(event)
+            after_seq = event.seq
+        return await client.get_run(run_id)
+    except (asyncio.CancelledError, DependencyError):
+        view.hush()
+        again = edge.command("watch", run_id, *(["--after", str(after_seq)] if after_seq else []))
+        console.print(f"the run goes on without you: {again}", style="dim", markup=False, soft_wrap=True)
+        raise
 
 
 def _exit_by(edge: Edge, stopped: Run) -> None:

@@ -35,7 +35,7 @@ class RunView:
         if kind == "text_delta":
             self._speak(event.node, event.text_delta.text)
             return
-        self._hush()
+        self.hush()
         if kind == "tool_called":
             self._called.add(event.node)
             self._console.print(_tool_line(event.node, event.tool_called))
@@ -48,13 +48,14 @@ class RunView:
 
     def _speak(self, node: str, text: str) -> None:
         if node != self._speaking:
-            self._hush()
+            self.hush()
             self._console.print(Text(f"  {node:<12}", style="bold"), Text("“", style="green"), end="", sep="")
             self._speaking = node
         self.said += text
         self._console.print(Text(text, style="green"), end="", soft_wrap=True)
 
-    def _hush(self) -> None:
+    def hush(self) -> None:
+        """End the line of a model that was speaking."""
         if self._speaking:
             self._console.print(Text("”", style="green"))
             self._speaking = ""

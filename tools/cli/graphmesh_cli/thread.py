@@ -89,8 +89,9 @@ def fork(
     """Make a new thread that begins where this one is, or was at a checkpoint."""
     edge = Edge(address, state, tenant)
     made = edge.do(lambda client: client.threads.fork(thread_id, checkpoint_id=checkpoint, new_thread_id=into))
-    console.print(f"{made.thread_id} of {made.graph}", soft_wrap=True)
-    console.print(f"  {edge.command('run', made.graph, '--thread', made.thread_id)}", style="dim", soft_wrap=True)
+    console.print(f"{made.thread_id} of {made.graph or 'no graph yet'}", soft_wrap=True)
+    go_on = edge.command("run", made.graph or "GRAPH", "--thread", made.thread_id)
+    console.print(f"  {go_on}", style="dim", soft_wrap=True)
 
 
 @commands.command()

@@ -5,6 +5,7 @@ A checkpoint keeps its id, its parent and its metadata, so the same import again
 
 import asyncio
 import contextlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import sqlalchemy as sa
 import typer
 from graphmesh_chassis.database import Database, open_database
@@ -31,7 +33,11 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphmesh_cli.readonly import reading
+from graphmesh_cli.state import DEFAULT_STATE, StateFolder
 
+DATABASE_SETTING = "GRAPHMESH_ORCHESTRATOR_DATABASE_URL"
+SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
+"""Of the databases that LangGraph has savers for."""
 THREAD_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -185,8 +191,9 @@ def import_threads_command(
     tenant: Annotated[str, typer.Option(help="Whose threads they become.")] = "default",
     graph: Annotated[str, typer.Option(help="The graph that they are of; else their first run says.")] = "",
     database: Annotated[
-        str, typer.Option(help="SQLAlchemy URL of the orchestrator's database; else that of its settings.")
+        str, typer.Option(help="SQLAlchemy URL of the orchestrator's database; else of its settings, or of --state.")
     ] = "",
+    state: Annotated[Path, typer.Option(help="The state folder of a mesh that is up, or was.")] = DEFAULT_STATE,
 ) -> None:
     """Copy the threads of LangGraph's AsyncPostgresSaver or AsyncSqliteSaver, with their history and what is pending.
 
@@ -196,15 +203,25 @@ def import_threads_command(
     console = Console(highlight=False, soft_wrap=True)
     if not TENANT_RULE.fullmatch(tenant):
         raise typer.BadParameter("has characters that it cannot have, or is too long", param_hint="tenant")
-    if "://" not in source and not Path(source).is_file():
+    scheme, separator, _ = source.partition("://")
+    if separator and scheme not in SCHEMES:
+        raise typer.BadParameter(f"{scheme}:// is none of {', '.join(SCHEMES)}", param_hint="source")
+    if not separator and not Path(source).is_file():
         raise typer.BadParameter(f"there is no file {source}", param_hint="source")
     try:
-        counts = asyncio.run(_imported(console, source_url(source), tenant, graph, database))
-    except (GraphmeshError, SQLAlchemyError) as error:
-        console.print(str(error), style="red", markup=False)
+        counts = asyncio.run(_imported(console, source_url(source), tenant, graph, database or _of_the_mesh(state)))
+    except (GraphmeshError, SQLAlchemyError, psycopg.Error) as error:
+        cause = str(getattr(error, "orig", error)).partition("\n")[0]
+        console.print(f"the threads cannot be read, or not be stored: {cause}", style="red", markup=False)
         raise typer.Exit(2) from None
     console.print(str(counts), markup=False)
     raise typer.Exit(1 if counts.refused else 0)
+
+
+def _of_the_mesh(state: Path) -> str:
+    """The database of a state folder's orchestrator; empty where its settings name one, or the folder has none."""
+    kept = StateFolder(state).databases / "orchestrator.db"
+    return f"sqlite+aiosqlite:///{kept}" if DATABASE_SETTING not in os.environ and kept.exists() else ""
 
 
 async def _imported(console: Console, source: str, tenant: str, graph: str, database_url: str) -> Counts:
