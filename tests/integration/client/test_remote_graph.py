@@ -1,5 +1,6 @@
 """RemoteGraph is to LangGraph what a compiled graph is (A4)."""
 
+from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -137,7 +138,30 @@ async def test_what_it_cannot_is_refused(kit: Kit) -> None:
         await graph.ainvoke({"name": "x"}, interrupt_before=["ask"])
     with pytest.raises(NotImplementedError, match="stream modes but custom, messages, updates, values"):
         await anext(graph.astream({"name": "x"}, stream_mode="debug"))
-    with pytest.raises(ValueError, match="nothing waits for an answer on the thread idle"):
+    with pytest.raises(ValueError, match="no run of ask_twice waits for an answer on the thread idle"):
         await graph.ainvoke(Command(resume=1), {"configurable": {"thread_id": "idle"}})
+    with pytest.raises(NotImplementedError, match="use astream"):
+        graph.astream_events({"name": "x"}, version="v2")
+    with pytest.raises(TypeError, match="has to be a mapping, not str"):
+        await graph.ainvoke("x")
+    with pytest.raises(TypeError, match="has to be a mapping, not str"):
+        await graph.aupdate_state({"configurable": {"thread_id": "idle"}}, "x")
     with pytest.raises(NotImplementedError, match="goto"):
         await graph.ainvoke(Command(goto="ask"), {"configurable": {"thread_id": "idle"}})
+
+
+async def test_a_run_of_another_graph_is_not_answered(kit: Kit) -> None:
+    """An answer is for the graph that it is given to, also where another one waits on the thread."""
+    config = on_a_thread()
+    await RemoteGraph(kit.client, "ask_twice").ainvoke({"name": "x"}, config)
+    with pytest.raises(ValueError, match="no run of ask_both waits"):
+        await RemoteGraph(kit.client, "ask_both").ainvoke(Command(resume=1), config)
+    [run] = await kit.client.list_runs()
+    assert run.status == RunStatus.RUN_STATUS_INTERRUPTED
+
+
+async def test_a_time_without_a_zone_is_refused(kit: Kit) -> None:
+    """It would be taken for one of UTC, hours from what was meant."""
+    with pytest.raises(ValueError, match="zone"):
+        await kit.client.create_run("ask_twice", {"name": "x"}, schedule_time=datetime(2030, 1, 1))  # noqa: DTZ001
+    assert not await kit.client.list_runs()

@@ -89,7 +89,13 @@ class Client:
 
         A `request_id` is made where none is given, so that a lost answer never makes a second run. Give one of your own
         where your program itself may die and ask again: the same request then gets the same run.
+
+        Raises:
+            TypeError: the input is no mapping.
+            ValueError: `schedule_time` has no zone.
         """
+        if input is not None and not isinstance(input, Mapping):
+            raise TypeError(f"the input of a graph has to be a mapping, not {type(input).__name__}")
         request = _run_request(
             options,
             graph=graph,
@@ -174,6 +180,8 @@ def _run_request(options: RunOptions, **place: Any) -> CreateRunRequest:
     request = CreateRunRequest(**fields)
     if timeout is not None:
         request.timeout.CopyFrom(seconds_of(timeout))
+    if schedule_time is not None and schedule_time.tzinfo is None:
+        raise ValueError(f"schedule_time has to have a zone: {schedule_time}")
     if schedule_time is not None:
         request.schedule_time.FromDatetime(schedule_time)
     return request

@@ -68,9 +68,11 @@ class Remote:
     async def _resume(self, command: Command[Any], thread_id: str) -> tuple[Run, int]:
         """Answer the run that is parked on a thread."""
         refuse("Command with update or goto", (command.update, command.goto))
-        parked = await self._client.list_runs(thread_id=thread_id, status=PARKED, limit=1) if thread_id else []
+        parked = []
+        if thread_id:
+            parked = await self._client.list_runs(graph=self._graph, thread_id=thread_id, status=PARKED, limit=1)
         if not parked:
-            raise ValueError(f"nothing waits for an answer on the thread {thread_id or '(none)'}")
+            raise ValueError(f"no run of {self._graph} waits for an answer on the thread {thread_id or '(none)'}")
         [run] = parked
         answers = _answers(command.resume, [asked.interrupt_id for asked in run.interrupts])
         return await self._client.resume_run(run.run_id, answers), run.last_seq

@@ -20,11 +20,15 @@ from graphmesh_client.remote import Remote, refuse
 MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "custom"})
 
 
-def _async_only(instead: str) -> Callable[..., Any]:
+def _refusing(why: str) -> Callable[..., Any]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError(f"RemoteGraph is async only: use {instead}, also of the graph that it is a node of")
+        raise NotImplementedError(why)
 
     return refuse
+
+
+def _async_only(instead: str) -> Callable[..., Any]:
+    return _refusing(f"RemoteGraph is async only: use {instead}, also of the graph that it is a node of")
 
 
 class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
@@ -181,6 +185,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     async def aget_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> DrawableGraph:
         return self.get_graph(config, xray=xray)
 
+    astream_events = _refusing("a graph of the mesh has no callbacks that make events: use astream")
     invoke = _async_only("ainvoke")
     stream = _async_only("astream")
     get_state = _async_only("aget_state")

@@ -90,7 +90,13 @@ class Threads:
     async def update_state(
         self, thread_id: str, values: Mapping[str, Any] | None, *, as_node: str = "", checkpoint_id: str = ""
     ) -> ThreadState:
-        """Write to the state as the node would; at an older checkpoint that forks the thread. The state after it."""
+        """Write to the state as the node would; at an older checkpoint that forks the thread. The state after it.
+
+        Raises:
+            TypeError: the values are no mapping.
+        """
+        if values is not None and not isinstance(values, Mapping):
+            raise TypeError(f"an update of a state has to be a mapping, not {type(values).__name__}")
         request = UpdateThreadStateRequest(thread_id=thread_id, as_node=as_node, checkpoint_id=checkpoint_id)
         request.values.CopyFrom(json_format.ParseDict(dict(values or {}), Struct()))
         return (await self._calls.once(ThreadService.UpdateThreadState, request)).state
