@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.adding_sql import begin_at_once
+from graphmesh_orchestrator.adding_sql import Beginnings
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Multitask, Run, RunStatus, Stand, Usage
@@ -30,6 +30,7 @@ class SqlRuns:
     def __init__(self, database: Database, max_waiting: int = MAX_WAITING) -> None:
         """Of one tenant's runs, `max_waiting` may wait."""
         self._database, self._max_waiting = database, max_waiting
+        self._beginnings = None if database.is_sqlite else Beginnings(database)
 
     async def add(self, run: Run, worker: str) -> Run:
         """Store a new run, or find the one that the same request has made before.
@@ -43,9 +44,9 @@ class SqlRuns:
             QueueFull: too many runs of the tenant wait.
             RequestIdReused: the request_id was used with another body.
         """
-        if worker and not self._database.is_sqlite and not _is_delayed(run):
+        if worker and self._beginnings and not _is_delayed(run):
             begun = _placed(run, (), worker)
-            if await begin_at_once(self._database, begun, worker):
+            if await self._beginnings.store(begun, worker):
                 return begun
         try:
             async with self._database.transaction() as connection:

@@ -58,6 +58,7 @@ class GroupCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._alone = None if database.is_sqlite else database.alone()
         self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
@@ -144,10 +145,10 @@ class GroupCommit:
 
     async def _stored(self, entries: Sequence[Entry]) -> list[Exception | None]:
         """Store entries; returns why each was refused that was."""
-        if not self._database.is_sqlite and (batch := Batch.of(entries)):
+        if self._alone and (batch := Batch.of(entries)):
             with contextlib.suppress(DBAPIError):  # statement by statement it is seen what cannot be stored, and whose
-                rows = await self._database.execute_alone(*batch.statement())
-                return _refusals(entries, {Claim(row.run_id, row.epoch) for row in rows})
+                rows = await self._alone.execute(*batch.statement())
+                return _refusals(entries, {Claim(*row) for row in rows})
         return await self._one_by_one(entries)
 
     async def _one_by_one(self, entries: Sequence[Entry]) -> list[Exception | None]:

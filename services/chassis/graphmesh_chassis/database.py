@@ -1,12 +1,12 @@
 """A service's own database: SQLite when embedded, PostgreSQL in production, the same SQLAlchemy Core code on both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 from sqlalchemy import (
@@ -29,6 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from graphmesh_chassis.calls import current_deadline
 from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, GraphmeshError
 from graphmesh_chassis.migrations import is_current, upgrade
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.alone import Alone
 
 POOL_SIZE = 10
 PING_TIMEOUT = 2.0
@@ -63,6 +66,7 @@ class Database:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
+        self._alone: list[Alone] = []
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -102,20 +106,19 @@ class Database:
                 found: Sequence[Row[Any]] = (await connection.execute(query)).all()
                 return found
 
-    async def execute_alone(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        """One statement of PostgreSQL that is a transaction of its own: stored as a whole or not at all.
+    def alone(self) -> "Alone":
+        """A connection of PostgreSQL for one writer's single statements; closed with the database."""
+        from graphmesh_chassis.alone import Alone
 
-        Args:
-            statement: in the driver's own words, compiled once.
-            parameters: as the driver takes them.
+        made = Alone(self._engine)
+        self._alone.append(made)
+        return made
 
-        Returns its rows. Raises DatabaseUnavailable, and SQLAlchemy's DBAPIError where the statement itself fails.
-        The end of the call's time ends it as with `rows`.
-        """
-        with translated():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**ALONE)
-                return (await connection.exec_driver_sql(statement, dict(parameters))).all()
+    async def close(self) -> None:
+        """Close every connection."""
+        for alone in self._alone:
+            await alone.close()
+        await self._engine.dispose()
 
     async def ping(self) -> None:
         """Raises DatabaseUnavailable where the database does not answer soon."""
@@ -150,7 +153,7 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
             await database.migrate(migrations)
         yield database
     finally:
-        await engine.dispose()
+        await database.close()
         await ending.wait()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
+from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, commit
@@ -32,9 +33,9 @@ class Gate:
         self.transactions, self.failures = 0, 0
         self._open = asyncio.Event()
         self._open.set()
-        self._transaction, self._execute = database.transaction, database.execute_alone
+        self._transaction = database.transaction
         monkeypatch.setattr(database, "transaction", self._guarded)
-        monkeypatch.setattr(database, "execute_alone", self._guarded_alone)
+        monkeypatch.setattr(Alone, "execute", self._guarded_alone(Alone.execute))
 
     @asynccontextmanager
     async def _guarded(self) -> AsyncIterator[Any]:
@@ -44,12 +45,15 @@ class Gate:
             await self._open.wait()
             self._fail()
 
-    async def _guarded_alone(self, *arguments: Any) -> Any:
-        self.transactions += 1
-        await self._open.wait()
-        rows = await self._execute(*arguments)
-        self._fail()
-        return rows
+    def _guarded_alone(self, execute: Any) -> Any:
+        async def guarded(*arguments: Any) -> Any:
+            self.transactions += 1
+            await self._open.wait()
+            rows = await execute(*arguments)
+            self._fail()
+            return rows
+
+        return guarded
 
     def _fail(self) -> None:
         if self.failures:

@@ -1,13 +1,16 @@
 """A batch as one statement of PostgreSQL: it stores what many statements would."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import Fenced
 from graphmesh_orchestrator.__main__ import MIGRATIONS
@@ -48,9 +51,15 @@ def statements(database: Database) -> Iterator[list[str]]:
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
         given.append(statement)
 
+    async def note_alone(alone: Alone, statement: str, parameters: Any) -> Any:
+        given.append(statement)
+        return await execute(alone, statement, parameters)
+
     engine: Any = database._engine.sync_engine
+    execute = Alone.execute
     event.listen(engine, "before_cursor_execute", note)
-    yield given
+    with patch.object(Alone, "execute", note_alone):
+        yield given
     event.remove(engine, "before_cursor_execute", note)
 
 
@@ -67,7 +76,7 @@ async def test_what_is_stored_is_what_was_given(database: Database, commits: Gro
 
 
 async def test_supersteps_of_many_runs_are_one_round_trip(postgres_url: str) -> None:
-    """And so is a run that is added and begins at once."""
+    """And so are runs that are added at the same time and begin at once."""
     async with open_database(postgres_url, MIGRATIONS) as database:
         names = [f"r{number}" for number in range(5)]
         for run_id in names:
@@ -76,8 +85,10 @@ async def test_supersteps_of_many_runs_are_one_round_trip(postgres_url: str) -> 
         found = [await runs.get("acme", run_id) for run_id in names]
         with statements(database) as given:
             await stored(GroupCommit(database), *(progress(run, [happened(run)]) for run in found))
-            await runs.add(replace(found[0], run_id="n", thread_id="n", epoch=0), "worker")
-        assert len(given) == 2
+            assert len(given) == 1
+            new = [replace(found[0], run_id=name, thread_id=name, epoch=0) for name in ("n", "m")]
+            assert {run.epoch for run in await asyncio.gather(*(runs.add(run, "worker") for run in new))} == {1}
+            assert len(given) == 2
 
 
 async def test_a_stale_writer_keeps_nobody_from_writing(database: Database, commits: GroupCommit, run: Run) -> None:
