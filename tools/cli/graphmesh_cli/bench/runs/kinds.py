@@ -24,6 +24,7 @@ Turn = Callable[[], Awaitable[list[float]]]
 
 
 MESH = "mesh: "
+"""What the names of kinds with remote nodes begin with."""
 
 
 class Name(StrEnum):

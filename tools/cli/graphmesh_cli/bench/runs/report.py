@@ -13,7 +13,7 @@ from graphmesh_cli.bench.runs.kinds import Name
 from graphmesh_cli.bench.runs.memory import Memory
 from graphmesh_cli.bench.runs.rounds import Plan, Sample
 
-RATIOS = "Ratios within each round: the median, and the extremes"
+RATIOS = "Ratios within each round, with the same nodes: the median, and the extremes"
 VERDICTS = {True: "[green]met[/]", False: "[red]not met[/]", None: "—"}
 
 
