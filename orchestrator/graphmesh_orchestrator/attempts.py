@@ -15,7 +15,7 @@ BACKOFF_SECONDS = 0.1
 """The first wait before a repeat; it doubles with each, and a half of it is random."""
 LONGEST_BACKOFF_SECONDS = 2.0
 SETTLE_SECONDS = 60.0
-"""How long the outcome of an effect is asked for that an earlier epoch of the run may have sent."""
+"""How long the outcome of an effect is asked for that an earlier epoch, or an earlier run, may have sent."""
 
 RETRIED_BY_ENVOY = frozenset({"UF", "UH", "UO", "NR", "RL"})
 """The response flags of calls that never reached a service. Their retry owner is Envoy, which has given up (D4)."""
@@ -27,8 +27,9 @@ class Attempts:
     Where one of them may have happened, the call may have, whatever the last one says; only a refusal settles it: the
     service has looked under the key and decided.
 
-    An effect of a run that was taken over may have been sent by an earlier epoch, so "not sent" of this one says
-    nothing. It is asked for again until somebody answers, for `SETTLE_SECONDS`.
+    An effect of a run that was taken over may have been sent by an earlier epoch, and one of a run that goes on where
+    another has stopped by that one, so "not sent" of this one says nothing. It is asked for again until somebody
+    answers, for `SETTLE_SECONDS`.
     """
 
     def __init__(self, rpc: Rpc[Any, Any], policy: MethodPolicy, deadline: Deadline, settling: bool) -> None:

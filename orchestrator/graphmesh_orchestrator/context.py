@@ -52,6 +52,8 @@ class RunContext:
     """What the run has used of what it may use."""
     epoch: int = 0
     """Of the worker that executes the run. It travels with every effect: services refuse one that is over."""
+    goes_on: bool = False
+    """Whether the run has no input of its own: an earlier one may have begun its first tasks, under the same keys."""
     artifacts: Artifacts = field(default_factory=MemoryArtifacts)
     """Where nodes put what is too big for the state."""
     is_durable: IsDurable = believed

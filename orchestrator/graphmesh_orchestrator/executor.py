@@ -230,6 +230,7 @@ class Executor:
             self._policies,
             meter=execution.meter,
             epoch=run.epoch,
+            goes_on=run.input is None,
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,
         )

@@ -173,7 +173,7 @@ async def call(
     node = str(config.get("metadata", {}).get("langgraph_node", ""))
     headers = call_headers(context, policy, task, node, key, consent.approval_id if consent else "")
     first_epoch = consent.epoch + 1 if consent else 1
-    settling = bool(key) and context.epoch > first_epoch
+    settling = bool(key) and (context.goes_on or context.epoch > first_epoch)
     attempts = Attempts(rpc, policy, context.deadline, settling)
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
