@@ -134,7 +134,7 @@ async def test_who_stops_looking_is_told_how_to_look_again(kit: Kit) -> None:
     process.send_signal(signal.SIGINT)
     said = (await process.communicate())[0].decode()
     assert process.returncode == 130
-    assert f"graphmesh watch {begun}" in said
+    assert f"goes on without you: graphmesh watch {begun}" in said
     GATES["alone"].set()
     assert "success" in await suggested(kit, said.rstrip())
 
@@ -143,7 +143,7 @@ def test_who_does_not_reach_the_mesh_is_told_how_to_look_again() -> None:
     result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"])
     assert result.exit_code == 1
     assert "UNREACHABLE" in result.output
-    assert "graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in result.output
+    assert "look again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in result.output
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), (600, 600)])

@@ -165,10 +165,11 @@ async def _watched(edge: Edge, client: Client, run_id: str, after_seq: int) -> R
             view.show(event)
             after_seq = event.seq
         return await client.get_run(run_id)
-    except (asyncio.CancelledError, DependencyError):
+    except (asyncio.CancelledError, DependencyError) as error:
         view.hush()
+        what = "look again" if isinstance(error, DependencyError) else "the run goes on without you"
         again = edge.command("watch", run_id, *(["--after", str(after_seq)] if after_seq else []))
-        console.print(f"the run goes on without you: {again}", style="dim", markup=False, soft_wrap=True)
+        console.print(f"{what}: {again}", style="dim", markup=False, soft_wrap=True)
         raise
 
 
