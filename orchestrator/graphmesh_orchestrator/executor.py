@@ -72,10 +72,16 @@ class Executor:
         """How many more runs this process takes."""
         return 0 if self._draining else self._worker.capacity - len(self._executing)
 
-    def executes(self, tenant: str, run_id: str) -> bool:
-        """Whether this process executes a run of the tenant; who waits for it is told when it does no more."""
+    async def ended(self, tenant: str, run_id: str) -> Run | None:
+        """Wait until this process executes a run of the tenant no more, if it does.
+
+        Returns the run as it is stored; None where it has not ended, or is another process's by now.
+        """
         executing = self._executing.get(run_id)
-        return executing is not None and executing.run.tenant == tenant
+        if executing is None or executing.run.tenant != tenant:
+            return None
+        await asyncio.wait({executing.task})
+        return executing.ended
 
     @property
     def held(self) -> dict[str, int]:
@@ -157,6 +163,7 @@ class Executor:
                 await self._to_its_end(
                     Execution(run, graph, journal, executing.control, meter, executing.blank), executing
                 )
+            executing.ended = journal.ended
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.epoch)
         except ShuttingDown:
@@ -251,6 +258,8 @@ class _Executing:
     control: RunControl
     cancel_reason: str = ""
     blank: Blank | None = None
+    ended: Run | None = None
+    """As it is stored, with its end."""
     task: asyncio.Task[None] = field(init=False)
 
     def require_wanted(self) -> None:

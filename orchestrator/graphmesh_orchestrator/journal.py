@@ -33,6 +33,7 @@ class Journal:
         self._pending: list[Event] = []
         self._wake = asyncio.Event()
         self._closed = False
+        self._told = run
 
     async def __aenter__(self) -> "Journal":
         owner = asyncio.current_task()
@@ -54,10 +55,16 @@ class Journal:
     def has_checkpoint(self) -> bool:
         return False
 
+    @property
+    def ended(self) -> Run | None:
+        """The run with its end, where it has one: as it is stored, when the context has been left."""
+        return self._told if self._told.ended else None
+
     def taken(self) -> Entry:
         batch, self._pending = self._pending, []
         further, self._further = self._further, {}
-        return progress(replace(self._run, last_seq=self._last_seq, usage=self._meter.usage), batch, further)
+        self._told = replace(self._run, last_seq=self._last_seq, usage=self._meter.usage)
+        return progress(self._told, batch, further)
 
     def add(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
         self._last_seq += 1

@@ -100,9 +100,8 @@ class RunServicer(pb.RunServiceServicer):
 
     async def _stopped(self, run_id: str) -> Run:
         """The run as soon as it has ended or parked."""
-        notice = self._notices.next(Topic.STOPPED, run_id)
-        if self._executor.executes(current_call().caller.tenant, run_id):
-            await self._notices.wait(notice)
+        if ended := await self._executor.ended(current_call().caller.tenant, run_id):
+            return ended
         while True:
             notice = self._notices.next(Topic.STOPPED, run_id)
             run = await self._get(run_id)

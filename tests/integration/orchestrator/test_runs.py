@@ -26,6 +26,17 @@ async def test_a_run_ends_with_the_output_of_its_graph(kit: Kit) -> None:
     assert await kit.charges(invoice) == 1
 
 
+@pytest.mark.parametrize("graph", ["pay", "failing", "slow"])
+async def test_who_waits_is_told_what_is_stored(kit: Kit, graph: str) -> None:
+    """In every field, however the run has ended; and also who waits for a run of another process, or comes late."""
+    given = {"invoice_id": await kit.invoice(), "amount": 5}
+    begun = await kit.client.create_run(graph, given, request_id="r", labels={"team": "a"})
+    waiting = asyncio.create_task(kit.client.wait_run(begun.run_id))
+    if graph == "slow":
+        await kit.client.cancel_run(begun.run_id, "enough")
+    assert await waiting == await kit.client.get_run(begun.run_id) == await kit.client.wait_run(begun.run_id)
+
+
 async def test_events_are_numbered_without_gaps_and_tell_the_story(kit: Kit) -> None:
     """Events run from 1 to last_seq: the run, each node, each tool call with its effect key, the end."""
     run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
