@@ -5,9 +5,11 @@ import json
 import re
 import shlex
 import signal
+import socket
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,21 @@ async def test_who_stops_looking_is_told_how_to_look_again(kit: Kit) -> None:
     assert "success" in await suggested(kit, said.rstrip())
 
 
+async def test_who_does_not_wait_for_the_answer_is_told_where_to_look() -> None:
+    """Ctrl-C before the mesh has answered: nobody knows whether there is a run."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", ASKS, "--address", address)
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            process.send_signal(signal.SIGINT)
+            said = (await process.communicate())[0].decode()
+    assert process.returncode == 130
+    assert f"it may have begun: graphmesh runs --graph gated --address {address}" in said
+
+
 def test_who_does_not_reach_the_mesh_is_told_how_to_look_again() -> None:
     result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"])
     assert result.exit_code == 1
@@ -201,13 +218,13 @@ def test_threads_are_imported_into_the_mesh_of_the_state_folder(
     monkeypatch.delenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", raising=False)
     there = tmp_path / "mine" / "databases" / "orchestrator.db"
     there.parent.mkdir(parents=True)
-    for empty in (there, theirs := tmp_path / "theirs.db"):
-        sqlite3.connect(empty).execute("CREATE TABLE IF NOT EXISTS mine (a)").connection.close()
-    with sqlite3.connect(theirs) as saver:
+    there.touch()
+    with closing(sqlite3.connect(theirs := tmp_path / "theirs.db")) as saver:
         saver.execute("CREATE TABLE checkpoints (thread_id TEXT)")
     result = CliRunner().invoke(app, ["import-threads", str(theirs), "--state", str(tmp_path / "mine")])
     assert result.exit_code == 0, result.output
-    assert sqlite3.connect(there).execute("SELECT count(*) FROM threads").fetchone() == (0,)
+    with closing(sqlite3.connect(there)) as ours:
+        assert ours.execute("SELECT count(*) FROM threads").fetchone() == (0,)
     assert not (tmp_path / ".graphmesh").exists()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from buf.validate import validate_pb2
+from google.protobuf.message import Message
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
@@ -21,9 +23,6 @@ Address = Annotated[str, typer.Option(help="host:port of the edge; that of the m
 State = Annotated[Path, typer.Option(help="The state folder of the mesh that is up.")]
 Tenant = Annotated[str, typer.Option(help="For whom.")]
 DEFAULT_TENANT = "default"
-
-INT32, INT64 = 2**31 - 1, 2**63 - 1
-"""The largest numbers that a message can have; which it may have, the contract says."""
 
 ADDRESS = re.compile(r"[^/\s]+:\d{1,5}")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -94,6 +93,13 @@ class Edge:
             return StateFolder(self.state).read().edge
         except NoMesh as error:
             raise typer.BadParameter(f"{error}, or name one with --address") from None
+
+
+def largest(message: type[Message], field: str) -> int:
+    """What the contract allows a number to be."""
+    described = message.DESCRIPTOR.fields_by_name[field]
+    rules = described.GetOptions().Extensions[validate_pb2.field]
+    return int(getattr(rules, str(rules.WhichOneof("type"))).lte)
 
 
 def seconds(text: str | float) -> float:

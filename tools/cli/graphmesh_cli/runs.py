@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus
+from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus, StreamRunRequest
 from graphmesh_chassis.errors import DependencyError
 from graphmesh_client import Client, RunOptions
 from graphmesh_contracts import struct_value
 from rich.table import Column, Table
 
-from graphmesh_cli.edge import DEFAULT_TENANT, INT32, INT64, Address, Edge, State, Tenant, console, seconds
+from graphmesh_cli.edge import DEFAULT_TENANT, Address, Edge, State, Tenant, console, largest, seconds
 from graphmesh_cli.show import RunView, local_time, outcome, waits_for
 from graphmesh_cli.state import DEFAULT_STATE
 
 RunId = Annotated[str, typer.Argument(help="The id of the run.")]
 
+MOST_STEPS = largest(Ceilings, "max_steps")
+MOST_TOKENS = largest(Ceilings, "max_tokens")
+MOST_COST = largest(Ceilings, "max_cost_micro_usd") // 10**6
+LAST_EVENT = largest(StreamRunRequest, "after_seq")
 PARKED = RunStatus.RUN_STATUS_INTERRUPTED
 EXITS = {RunStatus.RUN_STATUS_SUCCESS: 0, PARKED: 3}
 """What `run`, `watch` and `resume` exit with; 1 for every other status."""
@@ -50,10 +54,10 @@ def run(
     ),
     after: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="Begin later: 90s, 10m, 2h, 1d.")] = 0,
     timeout: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="How long the run may take.")] = 600,
-    max_steps: Annotated[int, typer.Option(min=0, max=INT32, help="End it after so many nodes; 0: no bound.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=0, max=INT64, help="End it after so many tokens of models.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=0, max=MOST_STEPS, help="End it after so many nodes; 0: no bound.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=0, max=MOST_TOKENS, help="End it after so many tokens of models.")] = 0,
     max_cost: Annotated[
-        float, typer.Option(min=0, max=INT64 // 10**6, help="End it when models have cost so many US dollars.")
+        float, typer.Option(min=0, max=MOST_COST, help="End it when models have cost so many US dollars.")
     ] = 0,
     webhook: Annotated[str, typer.Option(help="Where to announce its end.")] = "",
     request_id: Annotated[
@@ -76,9 +80,13 @@ def run(
         options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 
     async def begin(client: Client) -> Run:
-        begun = await client.create_run(
-            graph, value, thread_id=thread, checkpoint_id=checkpoint, request_id=request_id, **options
-        )
+        try:
+            begun = await client.create_run(
+                graph, value, thread_id=thread, checkpoint_id=checkpoint, request_id=request_id, **options
+            )
+        except asyncio.CancelledError:
+            _say(f"it may have begun: {edge.command('runs', '--graph', graph)}")
+            raise
         when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
         console.print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
         return begun if detach else await _watched(edge, client, begun.run_id, 0)
@@ -90,7 +98,9 @@ def run(
 
 def watch(
     run_id: RunId,
-    after: Annotated[int, typer.Option(min=0, max=INT64, help="The number of the last event that you have seen.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=LAST_EVENT, help="The number of the last event that you have seen.")
+    ] = 0,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -169,8 +179,12 @@ async def _watched(edge: Edge, client: Client, run_id: str, after_seq: int) -> R
         view.hush()
         what = "look again" if isinstance(error, DependencyError) else "the run goes on without you"
         again = edge.command("watch", run_id, *(["--after", str(after_seq)] if after_seq else []))
-        console.print(f"{what}: {again}", style="dim", markup=False, soft_wrap=True)
+        _say(f"{what}: {again}")
         raise
+
+
+def _say(hint: str) -> None:
+    console.print(hint, style="dim", markup=False, soft_wrap=True)
 
 
 def _exit_by(edge: Edge, stopped: Run) -> None:
