@@ -66,6 +66,8 @@ class Decision:
     comment: str
     epoch: int
     """In which the run has parked: no earlier one than the next can have made the call."""
+    thread_id: str = ""
+    """On which it was asked. A fork of the thread may have the answer too, and may not use it."""
 
     def answer(self) -> dict[str, Any]:
         """As the answer to an interrupt."""
@@ -121,7 +123,7 @@ class StoredApproval:
     comment: str
 
     def decided(self, status: ApprovalStatus, by: str = "", comment: str = "") -> Decision:
-        return Decision(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch)
+        return Decision(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch, self.thread_id)
 
     def require_open(self) -> None:
         """Hold it against being answered twice, late, or for nothing.

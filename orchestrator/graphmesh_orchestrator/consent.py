@@ -49,8 +49,11 @@ class Approval:
         return Ask(self.question(state, request), self.scopes, self.ttl) if self.when(state, request) else None
 
 
-def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> Decision | None:
-    """Who has agreed to this call; None where it needs nobody. The run parks here until somebody has answered.
+def obtain(
+    rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None, thread_id: str
+) -> Decision | None:
+    """Who has agreed to this call on this thread; None where it needs nobody. The run parks here until somebody has
+    answered.
 
     Raises:
         ApprovalDenied: somebody did not agree; or, as ApprovalExpired, nobody answered in time.
@@ -59,7 +62,7 @@ def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask 
     if not policy.needs_approval and ask is None:
         return None
     terms = _terms(rpc, policy, request, ask)
-    decision = Decision.of(interrupt(terms.asked()))
+    decision = _decision(terms, thread_id)
     if decision is None or decision.digest != terms.digest:
         raise ApprovalMismatch(approval=decision.approval_id if decision else "", tool=rpc.tool)
     if decision.status is ApprovalStatus.EXPIRED:
@@ -67,6 +70,18 @@ def obtain(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask 
     if decision.status is not ApprovalStatus.APPROVED:
         raise ApprovalDenied(approval=decision.approval_id, tool=rpc.tool, by=decision.by, comment=decision.comment)
     return decision
+
+
+def _decision(terms: Terms, thread_id: str) -> Decision | None:
+    """What was answered on this thread; None where it is the answer to another question.
+
+    A fork takes along what its node was told before. Whoever agreed did so to one call: the fork asks once more, and
+    finds both answers in the same order whenever the node is repeated.
+    """
+    while True:
+        decision = Decision.of(interrupt(terms.asked()))
+        if decision is None or decision.thread_id == thread_id:
+            return decision
 
 
 def _terms(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> Terms:

@@ -169,7 +169,7 @@ async def call(
     if policy.idempotency is Idempotency.EFFECT:
         await _require_write_ahead(rpc, config, context, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
-    consent = obtain(rpc, policy, request, ask)
+    consent = obtain(rpc, policy, request, ask, thread_of(context, task))
     node = str(config.get("metadata", {}).get("langgraph_node", ""))
     headers = call_headers(context, policy, task, node, key, consent.approval_id if consent else "")
     first_epoch = consent.epoch + 1 if consent else 1
@@ -211,7 +211,7 @@ def call_headers(
         (metadata.SUBJECT, context.subject),
         (metadata.SCOPES, " ".join(sorted(policy.scopes))),
         (metadata.RUN, context.run_id),
-        (metadata.THREAD, (task.thread_id or "").removeprefix(f"{context.tenant}/")),
+        (metadata.THREAD, thread_of(context, task)),
         (metadata.NODE, node),
     ]
     if approval_id:
@@ -219,6 +219,11 @@ def call_headers(
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
+
+
+def thread_of(context: RunContext, task: ExecutionInfo) -> str:
+    """The thread of a task, under the name by which callers know it."""
+    return (task.thread_id or "").removeprefix(f"{context.tenant}/")
 
 
 def _task(runtime: Runtime[RunContext]) -> ExecutionInfo:

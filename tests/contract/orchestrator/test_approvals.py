@@ -105,7 +105,7 @@ async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
     assert len(told) == 999
     assert {(one.data["status"], one.data["by"]) for one in told} == {(used.status, used.answered_by)}
     [answer_of_run] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer_of_run) == Decision(approval_id, "d1", used.status, used.answered_by, "", 1)
+    assert Decision.of(answer_of_run) == Decision(approval_id, "d1", used.status, used.answered_by, "", 1, "th_1")
 
 
 async def test_answering_and_expiring_at_once(database: Database) -> None:
@@ -166,7 +166,7 @@ async def test_what_is_late_is_denied(database: Database) -> None:
         await approvals.answer(ANA, approval_id, APPROVED, "")
     assert sum(await asyncio.gather(*(approvals.expire(10) for _ in range(10)))) == 1
     [answer] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer) == Decision(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1)
+    assert Decision.of(answer) == Decision(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1, "th_1")
     assert await status(database) is RunStatus.PENDING
     with pytest.raises(ApprovalExpired):
         await approvals.answer(ANA, approval_id, APPROVED, "")
