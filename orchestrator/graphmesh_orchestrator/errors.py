@@ -127,6 +127,11 @@ class WebhookNotAllowed(CallerError):
     code = StatusCode.FAILED_PRECONDITION
     reason = "WEBHOOK_NOT_ALLOWED"
 
+    def _default_message(self) -> str:
+        if not self.data.get("host"):
+            return "The webhook_url has to be an http or https address, without user and password"
+        return super()._default_message()
+
 
 class StateTooLarge(CallerError):
     """The state has {bytes} bytes of {limit}, and {channel} {channel_bytes} of them: store that as an artifact

@@ -83,3 +83,11 @@ async def test_an_update_without_a_node_says_what_it_was_held_against(kit: Kit) 
         "values.notes": "is not a known field",
         "as_node": "is not stated, and the last that wrote is __start__",
     }
+
+
+@pytest.mark.parametrize("url", ["ftp://hooks.example.com/x", "https://me:secret@hooks.example.com/x"])
+async def test_an_address_that_nobody_can_call_is_told_apart_from_one_that_is_not_allowed(kit: Kit, url: str) -> None:
+    with pytest.raises(GraphmeshError, match="http or https address, without user") as refused:
+        await kit.client.create_run("ask_twice", {"name": "x"}, webhook_url=url)
+    assert refused.value.reason == "WEBHOOK_NOT_ALLOWED"
+    assert "secret" not in str(refused.value)
