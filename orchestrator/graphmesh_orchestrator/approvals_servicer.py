@@ -10,6 +10,7 @@ from graphmesh_chassis.pages import decode_position, encode_token, page_size
 
 from graphmesh_orchestrator import approvals_convert as convert
 from graphmesh_orchestrator.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.convert import PAGE_BYTES
 
 
 class ApprovalServicer(pb.ApprovalServiceServicer):
@@ -21,11 +22,14 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
         size, tenant = page_size(request.page_size), current_call().caller.tenant
         after = decode_position(request.page_token, datetime, str)
         found = await self._approvals.find(tenant, convert.wanted(request), request.run_id, after, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListApprovalsResponse(
-            approvals=[convert.approval_message(approval) for approval in page],
-            next_page_token=encode_token(page[-1].created, page[-1].approval_id) if more else "",
-        )
+        page, room = pb.ListApprovalsResponse(), PAGE_BYTES
+        for number, message in enumerate(map(convert.approval_message, found)):
+            room -= message.ByteSize()
+            if number and (number == size or room < 0):
+                page.next_page_token = encode_token(found[number - 1].created, found[number - 1].approval_id)
+                break
+            page.approvals.append(message)
+        return page
 
     async def GetApproval(self, request: pb.GetApprovalRequest, context: Any) -> pb.GetApprovalResponse:
         approval = await self._approvals.get(current_call().caller.tenant, request.approval_id)

@@ -75,6 +75,17 @@ async def test_runs_with_large_inputs_can_be_listed(kit: Kit) -> None:
     assert [run.run_id for run in await kit.client.list_runs()] == begun[::-1]
 
 
+async def test_approvals_of_large_calls_can_be_listed(kit: Kit) -> None:
+    """A page is what a message holds; each approval is listed once."""
+    for number in range(6):
+        run = await kit.run("approved_by_rule", invoice_id=str(number) + "x" * 1_500_000, amount=1000)
+        assert run.status == pb.RunStatus.RUN_STATUS_INTERRUPTED
+    first = await kit.channel.unary(pb.ApprovalService.ListApprovals, pb.ListApprovalsRequest(), timeout=10)
+    assert len(first.approvals) == 1
+    listed = await kit.client.approvals.find()
+    assert [one.question[len("Charge 1000 of ")] for one in listed] == list("012345")
+
+
 async def test_an_update_without_a_node_says_what_it_was_held_against(kit: Kit) -> None:
     await kit.client.threads.create("th", graph="gated")
     with pytest.raises(GraphmeshError) as refused:
