@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.status import to_status
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import RunControl
@@ -83,6 +84,10 @@ class Execution:
         """Where the graph is to begin, and what it is given.
 
         A run that has parked goes on, also where it has written no checkpoint: the first thing that it did was to ask.
+
+        Raises:
+            NotFound: a rollback has taken away the checkpoint that it is to begin at, since it was submitted. LangGraph
+                would begin without a state.
         """
         config = self.config
         if self.run.epoch > 1:
@@ -93,6 +98,8 @@ class Execution:
         await parking.take_back(self.run)
         if self.run.checkpoint_id:
             config["configurable"]["checkpoint_id"] = self.run.checkpoint_id
+            if (await self.graph.compiled.aget_state(config)).created_at is None:
+                raise NotFound(resource="checkpoint", id=self.run.checkpoint_id)
         if self._blank:
             config["configurable"][BLANK] = self._blank
         return config, self.run.input
