@@ -23,7 +23,7 @@ REFUSED = {
     "Orders": "lower-case letters",
     "orders --resource class": "means something in Python",
     "orders --resource page": "choose another --resource",
-    "orders --port 50100": "port 50100 is taken by 'billing'",
+    "orders --port 20100": "port 20100 is taken by 'billing'",
 }
 
 

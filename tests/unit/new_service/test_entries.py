@@ -34,7 +34,7 @@ def test_every_environment_says_of_it_what_it_says_of_the_last_service() -> None
     mesh = """
 services:
   sql:
-    port: 50500
+    port: 20500
     policy: {maxConcurrency: 4}
   # the end of the services
 
@@ -53,13 +53,13 @@ environments:
       sql: {address: sql}
 """
     with pytest.raises(Unlisted, match="empty list"):
-        in_mesh(mesh, CARDS, 50600)
-    made = in_mesh(mesh.replace("    services: {}", "    edge: {}"), CARDS, 50600)
+        in_mesh(mesh, CARDS, 20600)
+    made = in_mesh(mesh.replace("    services: {}", "    edge: {}"), CARDS, 20600)
     environments = yaml.safe_load(made)["environments"]
     assert environments["staging"]["services"]["gift_cards"] == {"address": "gift_cards.staging", "replicas": 3}
     assert environments["other"]["services"]["gift_cards"] == {"address": "gift_cards"}
     assert "gift_cards: # far away" in made
-    assert made.index("port: 50600") < made.index("# the end of the services")
+    assert made.index("port: 20600") < made.index("# the end of the services")
 
 
 def test_a_mesh_in_one_line_is_refused() -> None:

@@ -11,7 +11,7 @@ import yaml
 from graphmesh_cli.new_service.words import Words
 
 REFERENCE = "billing"
-FIRST_PORT = 50100
+FIRST_PORT = 20100
 PORT_STEP = 100
 """Room for the replicas of a service between its port and the next one's."""
 
