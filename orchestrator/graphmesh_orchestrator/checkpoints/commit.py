@@ -219,10 +219,20 @@ class GroupCommit:
         for columns in {frozenset(state) for state in states.values()}:
             rows = [{"of": run_id, **state} for run_id, state in states.items() if state.keys() == columns]
             await connection.execute(_UPDATE, rows)
+        if parked := [run_id for run_id, state in states.items() if state.get("status") == INTERRUPTED]:
+            await connection.execute(_UNWANTED.where(runs.c.run_id.in_(parked)))
 
 
 _UPDATE = sa.update(runs).where(runs.c.run_id == sa.bindparam("of")).values(lease_expires=seconds_now() + LEASE_SECONDS)
 """The columns besides are those of the rows that it is executed with."""
+INTERRUPTED = "interrupted"
+_UNWANTED = (
+    sa.update(runs)
+    .where(runs.c.status == INTERRUPTED, runs.c.cancel_reason != "")
+    .values(status="pending", lease_expires=0.0)
+)
+"""Of runs that have just parked, those that were cancelled before their worker heard of it: as `cancel` does to who is
+parked already, it hands them to a worker that ends them."""
 
 
 def _refusals(entries: Sequence[Entry], current: Collection[Claim]) -> list[Exception | None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from langgraph._internal._constants import ERROR_SOURCE_NODE
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     Checkpoint,
@@ -12,6 +13,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import ERROR
 
 
 def pack(serde: SerializerProtocol, value: Any) -> bytes:
@@ -68,8 +70,19 @@ class Head:
 
 
 def numbered(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any]]:
-    """A task's writes with the numbers by which a repeat is known."""
-    return [(WRITES_IDX_MAP.get(channel, number), channel, value) for number, (channel, value) in enumerate(writes)]
+    """A task's writes with the numbers by which a repeat is known.
+
+    Of a task that has failed, or was cut off, what it wrote until then is left out: LangGraph takes a task that has
+    written anything for done, and would go on without what it had still to write, such as the way on that the edge
+    behind its node was about to choose. A graph that handles the error itself goes on with what there is.
+    """
+    channels = {channel for channel, _ in writes}
+    unfinished = ERROR in channels and ERROR_SOURCE_NODE not in channels
+    return [
+        (WRITES_IDX_MAP.get(channel, number), channel, value)
+        for number, (channel, value) in enumerate(writes)
+        if channel in WRITES_IDX_MAP or not unfinished
+    ]
 
 
 def merged(rows: Iterable[tuple[str, str, list[tuple[int, str, Any]]]]) -> list[PendingWrite]:
