@@ -14,7 +14,7 @@ from graphmesh_orchestrator.checkpoints import LogSaver, patient
 from graphmesh_orchestrator.graphs import Graph
 from graphmesh_orchestrator.interrupts_sql import PENDING, SqlInterrupts
 from graphmesh_orchestrator.plain import plain
-from graphmesh_orchestrator.runs import Interrupt, Multitask, Run
+from graphmesh_orchestrator.runs import Interrupt, Run
 from graphmesh_orchestrator.runs_sql import SqlRuns
 
 
@@ -48,9 +48,13 @@ class Parking:
 
     @patient
     async def take_back(self, run: Run) -> None:
-        """Where the run rolls others back, delete what they wrote to the thread. The run has the thread by now."""
-        if run.multitask is Multitask.ROLLBACK and (others := await self._runs.rolled_back(run)):
+        """Delete what runs wrote to the thread that are rolled back. The run has the thread by now.
+
+        It need not be the one that asked for it: that may have been cancelled before its turn.
+        """
+        if not run.made_its_thread and (others := await self._runs.rolled_back(run)):
             await self._saver.adelete_for_runs(others)
+            await self._runs.taken_back(others)
 
 
 def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:

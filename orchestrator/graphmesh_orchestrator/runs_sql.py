@@ -103,6 +103,11 @@ class SqlRuns:
         on_thread = sa.and_(runs.c.tenant == run.tenant, runs.c.thread_id == run.thread_id, runs.c.rolled_back)
         return [row.run_id for row in await self._database.rows(sa.select(runs.c.run_id).where(on_thread))]
 
+    async def taken_back(self, run_ids: Sequence[str]) -> None:
+        """Note that nothing is left of what runs wrote."""
+        async with self._database.transaction() as connection:
+            await connection.execute(sa.update(runs).where(runs.c.run_id.in_(run_ids)).values(rolled_back=False))
+
     async def events(self, run_id: str, after_seq: int, limit: int) -> list[Event]:
         """The events of a run after `after_seq`, in order."""
         query = sa.select(events).where(events.c.run_id == run_id, events.c.seq > after_seq)

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
+from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases_sql import SqlLeases
+from graphmesh_orchestrator.parking import Parking
 from graphmesh_orchestrator.runs import Multitask, Run, RunStatus
 from graphmesh_orchestrator.runs_sql import SqlRuns
 from graphmesh_orchestrator.tables import runs
 from graphmesh_orchestrator.waiting import SqlWaiting
+
+from tests.contract.checkpoints import kit
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
 
@@ -112,6 +117,21 @@ async def test_who_preempts_cancels_those_before(database: Database, strategy: M
     assert await claimed(database) == ["run_2"]
     await end(database, "run_1", "run_2")
     assert (await SqlWaiting(database).admit(), await claimed(database)) == (1, ["run_4"])
+
+
+async def test_who_comes_next_takes_back_what_is_rolled_back(database: Database, commits: GroupCommit) -> None:
+    """Also where the run that asked for it was cancelled before its turn. Nobody does it twice: others build on it."""
+    stored, saver = SqlRuns(database), LogSaver(database, commits)
+    parking = Parking(SqlInterrupts(database), stored, saver)
+    await add(database, a_run(1))
+    await kit.put(saver, kit.claimed(kit.at("acme/th"), "run_1"), notes="written by the first")
+    [second] = await add(database, a_run(2, multitask=Multitask.ROLLBACK))
+    await stored.ask_to_cancel("acme", second.run_id, "not wanted any more")
+    await end(database, "run_1", "run_2")
+    [third] = await add(database, a_run(3, multitask=Multitask.ENQUEUE))
+    await parking.take_back(third)
+    assert await saver.aget_tuple(kit.at("acme/th")) is None
+    assert await stored.rolled_back(third) == []
 
 
 async def test_a_delayed_preemption_comes_when_it_is_due(database: Database) -> None:
