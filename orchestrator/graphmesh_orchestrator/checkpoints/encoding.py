@@ -50,10 +50,16 @@ class Head:
 
     @classmethod
     def unpacked(cls, serde: SerializerProtocol, packed: bytes) -> "Head":
-        return cls(*unpack(serde, packed))
+        checkpoint, metadata, rows, sizes = unpack(serde, packed)
+        homes = {channel: row or checkpoint["id"] for row, channels in rows.items() for channel in channels}
+        return cls(checkpoint, metadata, homes, sizes)
 
     def packed(self, serde: SerializerProtocol) -> bytes:
-        return pack(serde, [self.checkpoint, self.metadata, self.homes, self.sizes])
+        """Each of the rows is named once, and its own with nothing: their ids are most of what a head would be."""
+        rows: dict[str, list[str]] = {}
+        for channel, home in self.homes.items():
+            rows.setdefault("" if home == self.id else home, []).append(channel)
+        return pack(serde, [self.checkpoint, self.metadata, rows, self.sizes])
 
     @property
     def id(self) -> str:

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.entries import Entry, Row
@@ -94,11 +93,11 @@ def _claimed() -> sa.CTE:
 
 
 def _inserted(table: sa.Table, claimed: sa.CTE) -> sa.CTE:
-    """The rows of a table whose claims hold. Events and writes that are there already stay."""
+    """The rows of a table whose claims hold."""
     given = Received(table.name, table.c, CLAIMED)
     query = sa.select(*map(given.value, table.c)).where(sa.or_(given.rows.c[OWNER].is_(None), _holds(given, claimed)))
-    insert = postgresql.insert(table).from_select([column.name for column in table.c], query)
-    return (insert if table is checkpoints else insert.on_conflict_do_nothing()).cte(f"new_{table.name}")
+    insert = sa.insert(table).from_select([column.name for column in table.c], query)
+    return insert.cte(f"new_{table.name}")
 
 
 def _updated(names: frozenset[str], claimed: sa.CTE) -> sa.CTE:
