@@ -40,8 +40,8 @@ log = structlog.get_logger("graphmesh.server")
 
 PING_SECONDS = 1.0
 """How often the resources of a server are asked whether they still answer."""
-ALLOCATIONS = 20_000
-"""More objects than freed ones, after which cycles among the newest are looked for; some tens of calls."""
+ALLOCATIONS = 3_000
+"""So many more made than freed, cycles among the newest objects are looked for; Python's own number is 700."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)

@@ -176,9 +176,13 @@ def _rate_limit_reset(headers: metadata.Metadata) -> float | None:
     return float(reset) if reset.isdigit() else None
 
 
+NOT_CONNECTED = ("failed to connect", "errors resolving", "dns resolution failed")
+"""What gRPC says of an address that does not answer, or that no name server knows."""
+
+
 def _without_envoy(details: str, service: str) -> GraphmeshError:
-    """A broken channel or stream. Only a failure to connect is known not to have sent the call."""
-    kind = Unreachable if "failed to connect" in details.lower() else ConnectionLost
+    """A broken channel or stream. Only where nothing was connected to is the call known not to have been sent."""
+    kind = Unreachable if any(said in details.lower() for said in NOT_CONNECTED) else ConnectionLost
     return kind(f"{service}: {kind.__doc__} ({details[:200]})", service=service)
 
 

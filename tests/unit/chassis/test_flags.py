@@ -30,6 +30,7 @@ Code = grpc.StatusCode
         ("RL", Code.RESOURCE_EXHAUSTED, "local_rate_limited", RateLimited, False),
         ("", Code.UNAVAILABLE, "Cancelling all calls", ConnectionLost, True),
         ("", Code.UNAVAILABLE, "failed to connect to all addresses", Unreachable, False),
+        ("", Code.UNAVAILABLE, "errors resolving nowhere:1: [… Domain name not found]", Unreachable, False),
         ("", Code.INTERNAL, "Stream removed (RST_STREAM (…))", ConnectionLost, True),
         ("", Code.DEADLINE_EXCEEDED, "downstream duration timeout", DeadlineExceeded, True),
         ("", Code.UNIMPLEMENTED, "the mesh has no such method", UnknownMethod, False),

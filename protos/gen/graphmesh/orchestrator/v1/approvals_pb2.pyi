@@ -192,7 +192,7 @@ class ListApprovalsRequest(_message.Message):
     run_id: _builtins.str
     """Only approvals of this run."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """How many at the most; 50 where 0. Fewer where the calls are big, so that a page fits into 4 MiB if one call does."""
     page_token: _builtins.str
     """Where to go on: the next_page_token of the page before."""
     def __init__(

@@ -717,7 +717,9 @@ class CreateRunRequest(_message.Message):
     """Where to announce the run's end: an http or https address that the orchestrator's settings allow."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
-        """The input: it has to fit the graph's input schema. Absent, on a thread with a state: the graph goes on from there."""
+        """The input: it has to fit the graph's input schema, and into 8 MiB. Absent, on a thread with a state: the graph goes
+        on from there.
+        """
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
@@ -949,7 +951,7 @@ class ListRunsRequest(_message.Message):
     thread_id: _builtins.str
     """Only runs on this thread."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """How many at the most; 50 where 0. Fewer where the runs are big, so that a page fits into 4 MiB if one run does."""
     page_token: _builtins.str
     """Where to go on: the next_page_token of the page before."""
     def __init__(

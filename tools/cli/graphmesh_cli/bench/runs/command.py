@@ -14,10 +14,14 @@ from graphmesh_cli.bench.runs.rig import OURS, rig
 from graphmesh_cli.bench.runs.rounds import Plan, rounds, warm_up
 from graphmesh_cli.processes import ProcessError
 
+WIDTH = 120
+"""Characters that the tables need."""
+
 
 def main(plan: Plan, json: Path | None) -> None:
     """Measure, show, and write to `json` where it is given."""
     console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)
     try:
         with console.status("Starting") as status:
             report = asyncio.run(measured(plan, status.update))
