@@ -29,7 +29,7 @@ MAX_ENTRIES = 256
 """In one transaction."""
 RETRY_SECONDS = 0.5
 """Between two tries to reach the database."""
-PATIENCE_SECONDS = 0.005
+PATIENCE_SECONDS = 0.02
 """How long events wait for the checkpoint of their superstep, which then takes them along."""
 TURNS = 16
 """Of the event loop, for which a task's writes do. A turn takes microseconds, and LangGraph a few of them from the end
