@@ -290,7 +290,7 @@ async def test_an_update_of_an_old_checkpoint_forks_the_thread_there(here: Threa
     ("values", "as_node", "fields"),
     [
         ({"colour": "red"}, "a", ["values.colour"]),
-        ({"colour": "red", "smell": 1, "log": []}, "", ["values.colour", "values.smell"]),
+        ({"colour": "red", "smell": 1, "log": []}, "", ["values.colour", "values.smell", "as_node"]),
         ({"document": 7}, "a", ["values.document"]),
         ({"log": 7}, "a", ["values"]),
         ({}, "nobody", ["as_node"]),
