@@ -40,8 +40,6 @@ log = structlog.get_logger("graphmesh.server")
 
 PING_SECONDS = 1.0
 """How often the resources of a server are asked whether they still answer."""
-ALLOCATIONS = 3_000
-"""So many more made than freed, cycles among the newest objects are looked for; Python's own number is 700."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)
@@ -118,7 +116,7 @@ def _exit(code: int, message: str) -> NoReturn:
 async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
     stop = _Stop()
     async with build(settings) as servable, serving(name, servable, settings) as running:
-        _keep_what_is_loaded()
+        gc.freeze()  # what is loaded by now lives as long as the server: the collector need not look through it
         log.info("listening", address=running.address, services=[service.name for service in servable.services])
         stopped = asyncio.create_task(stop.first.wait(), name="first signal")
         await asyncio.wait((stopped, running.tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -129,12 +127,6 @@ async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT
         log.info("draining", seconds=settings.drain_seconds)
         await running.drain(stop, settings.drain_seconds)
     log.info("stopped")
-
-
-def _keep_what_is_loaded() -> None:
-    """Let the garbage collector pass over what lives as long as the server, and come less often to what calls leave."""
-    gc.freeze()
-    gc.set_threshold(ALLOCATIONS)
 
 
 async def _forever(name: str, task: Task) -> None:

@@ -289,8 +289,9 @@ async def test_parked_runs_cost_only_rows(kit: Kit) -> None:
     runs = await asyncio.gather(*(parked(kit, "approved_by_rule") for _ in range(100)))
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
     assert len(await listed(kit, page_size=500)) == len(runs)
-    answers = await asyncio.gather(*(answered(kit, run, APPROVE) for run in runs))
-    assert [notes(run) for run in answers] == [["charged 500"]] * len(runs)
+    for some in range(0, len(runs), 10):
+        answers = await asyncio.gather(*(answered(kit, run, APPROVE) for run in runs[some : some + 10]))
+        assert [notes(run) for run in answers] == [["charged 500"]] * len(answers)
 
 
 async def test_of_many_answers_one_is_used(kit: Kit) -> None:
