@@ -43,6 +43,15 @@ class Thread:
     async def ended(self, run: pb.Run) -> pb.Run:
         return await self._kit.stopped(run.run_id)
 
+    async def begun(self, name: str) -> pb.ThreadState:
+        """The state that a new run has written, which is at its gate."""
+        before = await self._kit.client.threads.state(self._name)
+        await self.create(name)
+        async with asyncio.timeout(60):
+            while (state := await self._kit.client.threads.state(self._name)).checkpoint_id == before.checkpoint_id:
+                await asyncio.sleep(0.01)
+        return state
+
 
 @pytest.fixture
 def thread(kit: Kit) -> Thread:
@@ -97,7 +106,7 @@ async def test_a_rollback_takes_back_what_the_run_has_written(kit: Kit, thread: 
     """The state before it is the state that the new run begins from."""
     thread.open("a")
     await thread.ended(await thread.create("a"))
-    await kit.client.wait_run((await thread.create("b")).run_id, timeout=0.01)
+    await thread.begun("b")
     thread.open("c")
     last = await thread.ended(await thread.create("c", multitask_strategy=ROLLBACK))
     assert [note.split()[-1] for note in notes(last)] == ["a", "done", "c", "done"]
