@@ -13,7 +13,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.checkpoints import BLANK, CLAIM, Blank, Claim
+from graphmesh_orchestrator.checkpoints import BLANK, CLAIM, TRAIL, Blank, Claim
 from graphmesh_orchestrator.context import RunContext
 from graphmesh_orchestrator.graphs import Graph
 from graphmesh_orchestrator.journal import Journal
@@ -50,11 +50,12 @@ class Execution:
 
     @property
     def config(self) -> RunnableConfig:
-        """Where the run is: on its thread, at the newest checkpoint."""
+        """Where the run is: on its thread, at the newest checkpoint. What it writes goes to its journal."""
         return {
             "configurable": {
                 "thread_id": saver_thread(self.run.tenant, self.run.thread_id),
                 CLAIM: Claim(self.run.run_id, self.run.epoch),
+                TRAIL: self.journal,
             },
             "recursion_limit": self.run.recursion_limit,
             "metadata": {RUN_METADATA: self.run.run_id, **self.graph.versions.metadata()},

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from graphmesh_chassis.calls import set_current
@@ -187,7 +188,7 @@ class Executor:
         """The graph has stopped by itself: it has ended, asks something, was drained, or has reached a ceiling.
 
         Raises:
-            GraphmeshError: the ceiling.
+            GraphmeshError: the ceiling, or why what it has written cannot be stored.
         """
         asked, rows = (
             await self._parking.asked(execution.run, execution.graph, execution.config) if execution.asks else ((), ())
@@ -200,6 +201,7 @@ class Executor:
             raise error
         else:
             log.info("drained", run=execution.run.run_id)
+        await _settled(execution)
 
     async def _stream(self, execution: Execution) -> None:
         """Run the graph until it stops.
@@ -239,8 +241,18 @@ class Executor:
             epoch=run.epoch,
             goes_on=run.input is None,
             artifacts=execution.graph.artifacts(execution.config),
-            is_durable=execution.graph.is_durable,
+            is_durable=partial(execution.graph.is_durable, execution.journal),
         )
+
+
+async def _settled(execution: Execution) -> None:
+    """Wait until all that the run has written is stored, its end with it."""
+    try:
+        await execution.journal.settled()
+    except GraphmeshError:
+        raise
+    except Exception as error:
+        raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
 
 
 def _end_with(error: GraphmeshError, execution: Execution) -> None:

@@ -18,7 +18,7 @@ from langgraph.runtime import ExecutionInfo
 from pydantic import PydanticUserError
 
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_orchestrator.checkpoints import LogSaver, Place
+from graphmesh_orchestrator.checkpoints import LogSaver, Place, Trail
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 from graphmesh_orchestrator.schemas import json_schema, misfits
 from graphmesh_orchestrator.versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
@@ -59,13 +59,13 @@ class Graph:
         saver = self.compiled.checkpointer
         return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
 
-    async def is_durable(self, task: ExecutionInfo) -> bool:
-        """See RunContext."""
+    async def is_durable(self, trail: Trail, task: ExecutionInfo) -> bool:
+        """See RunContext. The trail is that of the task's run."""
         saver = self.compiled.checkpointer
         if not isinstance(saver, LogSaver):
             return True
         ns, _, _ = task.checkpoint_ns.rpartition(NS_SEP)
-        return await saver.is_stored(Place(task.thread_id or "", ns, task.checkpoint_id))
+        return await saver.is_stored(Place(task.thread_id or "", ns, task.checkpoint_id), trail)
 
     def check_input(self, value: Mapping[str, Any]) -> None:
         """Raises InvalidInput, which names every bad field (B1)."""

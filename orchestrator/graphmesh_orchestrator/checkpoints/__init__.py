@@ -16,11 +16,13 @@ from graphmesh_orchestrator.checkpoints.commit import GroupCommit
 from graphmesh_orchestrator.checkpoints.entries import Entry, Source
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
+from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail
 
 __all__ = [
     "BLANK",
     "CLAIM",
     "HEAD",
+    "TRAIL",
     "Blank",
     "Bounds",
     "Claim",
@@ -29,5 +31,6 @@ __all__ = [
     "LogSaver",
     "Place",
     "Source",
+    "Trail",
     "patient",
 ]

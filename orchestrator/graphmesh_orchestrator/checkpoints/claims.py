@@ -29,15 +29,14 @@ class Claim:
 
 
 class Blank:
-    """Stands for the first `read` of a thread and the first `write` of a checkpoint on it, and for no others."""
+    """Stands for the first read of a thread, and for no other."""
 
     def __init__(self) -> None:
-        self._left = {"read", "write"}
+        self._is_read = False
 
-    def take(self, what: str) -> bool:
-        """Whether this is the first of its kind."""
-        is_first = what in self._left
-        self._left.discard(what)
+    def read(self) -> bool:
+        """Whether this is the first."""
+        is_first, self._is_read = not self._is_read, True
         return is_first
 
 
@@ -68,10 +67,10 @@ class Place:
         }
 
 
-def is_first(what: str, config: RunnableConfig) -> bool:
-    """Whether this is the first `read` or `write` of a blank thread."""
+def reads_blank(config: RunnableConfig) -> bool:
+    """Whether this is the first read of a blank thread."""
     blank: Blank | None = config["configurable"].get(BLANK)
-    return blank is not None and blank.take(what)
+    return blank is not None and blank.read()
 
 
 def claim_of(config: RunnableConfig) -> Claim | None:

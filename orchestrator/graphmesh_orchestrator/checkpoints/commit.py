@@ -156,7 +156,7 @@ class GroupCommit:
             outcomes = await self._fenced(connection, entries)
             await self._add_checkpoints(connection, entries, outcomes)
             allowed = [entry for entry, refused in zip(entries, outcomes, strict=True) if refused is None]
-            await self._add(connection, task_writes, [entry.writes for entry in allowed if entry.writes])
+            await self._add(connection, task_writes, [row for entry in allowed for row in entry.writes])
             await self._add_artifacts(connection, [row for entry in allowed for row in entry.artifacts])
             await self._add(connection, events, [event for entry in allowed for event in entry.events])
             for entry in allowed:

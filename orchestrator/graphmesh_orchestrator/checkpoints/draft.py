@@ -1,8 +1,5 @@
 """What a graph writes, kept back to be stored in a transaction that changes other things too."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from graphmesh_chassis.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,8 +28,7 @@ class Draft(GroupCommit):
         await self._add_checkpoints(connection, self._entries, outcomes)
         if refused := next(filter(None, outcomes), None):
             raise refused
-        writes: list[Mapping[str, Any]] = [entry.writes for entry in self._entries if entry.writes]
-        await self._add(connection, task_writes, writes)
+        await self._add(connection, task_writes, [row for entry in self._entries for row in entry.writes])
         await self._add_artifacts(connection, [row for entry in self._entries for row in entry.artifacts])
         for entry in self._entries:
             for table, rows in entry.further.items():

@@ -18,7 +18,7 @@ class Entry:
     claim: Claim | None = None
     """Stored only while this is the run's epoch."""
     checkpoints: Sequence[Row] = ()
-    writes: Row | None = None
+    writes: Sequence[Row] = ()
     artifacts: Sequence[Row] = ()
     """What the checkpoints, or the writes, refer to."""
     events: Sequence[Row] = ()
@@ -34,6 +34,21 @@ class Entry:
     @property
     def has_checkpoint(self) -> bool:
         return bool(self.checkpoints)
+
+    @property
+    def bytes(self) -> int:
+        """Of its values."""
+        return sum(len(row["data"]) for row in (*self.checkpoints, *self.writes, *self.artifacts))
+
+    @classmethod
+    def merged(cls, claim: Claim, entries: Sequence["Entry"]) -> "Entry":
+        """What graphs leave, in one entry: checkpoints, writes, and what they refer to."""
+        return cls(
+            claim,
+            checkpoints=[row for entry in entries for row in entry.checkpoints],
+            writes=[row for entry in entries for row in entry.writes],
+            artifacts=[row for entry in entries for row in entry.artifacts],
+        )
 
     def taken(self) -> "Entry":
         return self

@@ -33,10 +33,6 @@ class Known:
         while len(self._stored) > KNOWN:
             self._stored.popitem(last=False)
 
-    def remove(self, place: Place) -> None:
-        """It is not stored."""
-        self._stored.pop(place, None)
-
     def forget(self, threads: Collection[str]) -> None:
         for place in [place for place in self._stored if place.thread_id in threads]:
             del self._stored[place]
@@ -51,7 +47,7 @@ class Known:
             ended.set_result(None)
             del self._storing[place]
 
-    async def settled(self, place: Place) -> None:
-        """Wait until it is not being stored."""
-        if ended := self._storing.get(place):
+    async def settled(self, thread_id: str) -> None:
+        """Wait until none of the thread is being stored that is by now."""
+        for ended in [ended for place, ended in self._storing.items() if place.thread_id == thread_id]:
             await asyncio.shield(ended)

@@ -4,9 +4,7 @@ import copy
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
@@ -26,17 +24,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import upkeep
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
 from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
-from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, is_first
+from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, reads_blank
 from graphmesh_orchestrator.checkpoints.commit import GroupCommit
 from graphmesh_orchestrator.checkpoints.deltas import History
 from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
 from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.known import Known
-from graphmesh_orchestrator.checkpoints.opening import Opening
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.queries import ORDER, anywhere, listed, matches, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
 from graphmesh_orchestrator.versions import Lineage, recorded_version
 
@@ -48,6 +46,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     """Checkpoints in SQL, written through a group commit. Async only.
 
     A config with a claim writes only while the claim's epoch is the run's; see `claims` for who may write without one.
+    With a trail besides, what it writes is left to that, and waited for before it is read.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class LogSaver(BaseCheckpointSaver[int]):
         self._database, self._commits = database, commits
         self._bounds = bounds or Bounds()
         self._known = Known()
-        self._openings: WeakValueDictionary[Place, Opening] = WeakValueDictionary()
         self._lineage: Lineage | None = None
 
     def serving(self, lineage: Lineage) -> "LogSaver":
@@ -93,35 +91,37 @@ class LogSaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; returns when it is committed, but for the first of a blank thread: see `opening`.
+        """Store a checkpoint; returns when it is committed, or left to the trail.
 
         Raises:
             Fenced: the claim's epoch is over.
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
             StateTooLarge: its values are more than a checkpoint may hold.
         """
-        origin = Place.of(config)
-        place = origin.at(checkpoint["id"])
+        place = Place.of(config).at(checkpoint["id"])
         async with self._known.storing(place):
             entry, parent = await self._entry(config, checkpoint, metadata, new_versions)
-            if is_first("write", config):
-                self._openings[place] = Opening(self._commits, entry, partial(self._known.remove, place))
-            elif opening := self._openings.pop(origin, None):
-                await opening.store(entry)
-            else:
-                await self._commits.store(entry)
+            await self._store(config, entry)
             self._known.add(place, parent)
         return place.config()
 
+    async def is_stored(self, place: Place, trail: Trail | None = None) -> bool:
+        """Whether there is such a checkpoint. What is being stored of its thread is waited for, from the call of `aput`
+        on, and so is the trail, which raises what cannot be stored."""
+        await self._known.settled(place.thread_id)
+        if trail:
+            await trail.settled()
+        return place in self._known or await self._is_there(place)
+
     @patient
-    async def is_stored(self, place: Place) -> bool:
-        """Whether there is such a checkpoint. One that is being stored is waited for, from the call of `aput` on."""
-        await self._known.settled(place)
-        if opening := self._openings.get(place):
-            return await opening.stored()
-        if place in self._known:
-            return True
+    async def _is_there(self, place: Place) -> bool:
         return bool(await self._database.rows(anywhere(place)))
+
+    async def _store(self, config: RunnableConfig, entry: Entry) -> None:
+        if trail := trail_of(config):
+            await trail.leave(entry)
+        else:
+            await self._commits.store(entry)
 
     async def _entry(
         self,
@@ -155,7 +155,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store a task's writes; returns when they are committed.
+        """Store a task's writes; returns when they are committed, or left to the trail.
 
         Raises:
             Fenced: the claim's epoch is over.
@@ -172,12 +172,16 @@ class LogSaver(BaseCheckpointSaver[int]):
             "data": pack(self.serde, [(number, channel, aside.slot(value)) for number, channel, value in packed]),
             "refers": referred(aside.rows),
         }
-        await self._commits.store(Entry(claim_of(config), writes=row, artifacts=list(aside.rows.values())))
+        await self._store(config, Entry(claim_of(config), writes=[row], artifacts=list(aside.rows.values())))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if reads_blank(config):
+            return None
+        await _settled(config)
+        return await self._newest(config)
 
     @patient
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if is_first("read", config):
-            return None
+    async def _newest(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = Place.of(config)
         async with self._database.read() as connection:
             row = (await connection.execute(newest(place))).one_or_none()
@@ -198,6 +202,8 @@ class LogSaver(BaseCheckpointSaver[int]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """The checkpoints that match, the newest first, read a page at a time."""
+        if config:
+            await _settled(config)
         query = listed(config, before).order_by(checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc())
         offset: tuple[int, str] | None = None
         while limit is None or limit > 0:
@@ -241,11 +247,15 @@ class LogSaver(BaseCheckpointSaver[int]):
                 await upkeep.keep_latest(connection, self.serde, thread_ids)
         self._known.forget(set(thread_ids))
 
-    @patient
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """What delta channels are rebuilt from, some tens of ancestors a query."""
+        await _settled(config)
+        return await self._rebuilding(config, channels)
+
+    @patient
+    async def _rebuilding(self, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, DeltaChannelHistory]:
         history = History(channels)
         async with self._database.read() as connection:
             target = (await connection.execute(newest(Place.of(config)))).one_or_none() if channels else None
@@ -294,6 +304,17 @@ class LogSaver(BaseCheckpointSaver[int]):
             if row is not None:
                 self._known.add(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
         return self._known.parent(origin)
+
+
+def trail_of(config: RunnableConfig) -> Trail | None:
+    trail: Trail | None = config["configurable"].get(TRAIL)
+    return trail
+
+
+async def _settled(config: RunnableConfig) -> None:
+    """Wait until what the config's trail has left can be read."""
+    if trail := trail_of(config):
+        await trail.settled()
 
 
 def _place(row: sa.Row[Any]) -> Place:

@@ -42,7 +42,7 @@ class Batch:
             if entry.claim:
                 batch.claim(entry.claim)
             batch.add(checkpoints, entry.checkpoints, entry.claim)
-            batch.add(task_writes, [entry.writes] if entry.writes else [], entry.claim)
+            batch.add(task_writes, entry.writes, entry.claim)
             batch.add(events, entry.events, entry.claim)
             if entry.run and entry.claim:
                 batch.set(entry.run, entry.claim)
