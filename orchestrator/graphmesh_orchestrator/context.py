@@ -57,7 +57,7 @@ class RunContext:
     artifacts: Artifacts = field(default_factory=MemoryArtifacts)
     """Where nodes put what is too big for the state."""
     is_durable: IsDurable = believed
-    """Whether the checkpoint that a task runs from is stored. One that is just being stored is waited for."""
+    """Whether the checkpoint that a task runs from is stored. Graphs run ahead of the database, so it is waited for."""
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> str:

@@ -237,9 +237,9 @@ async def _require_write_ahead(
 ) -> None:
     """No effect leaves before its checkpoint is durable (design invariant 1; E4).
 
-    With any durability but `sync` a task that is tried again after a crash gets another id, hence another key. With
-    `sync`, LangGraph waits for the checkpoint after a superstep, but not for the one that it makes of an input or a
-    fork before the first; and a subgraph may have no checkpoints at all.
+    With any durability but `sync`, LangGraph hands over a checkpoint whenever it comes to it, and a task that is tried
+    again after a crash gets another id, hence another key. With `sync` it is handed over before the next superstep, and
+    waited for here; and a subgraph may have no checkpoints at all.
     """
     durability = config.get("configurable", {}).get("__pregel_durability", "async")
     if durability != "sync" or task.thread_id is None:

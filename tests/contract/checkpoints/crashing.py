@@ -2,7 +2,8 @@
 
 For every place, a child runs two graphs on threads of its own and is gone, as by kill -9, before the statement, or the
 commit, of that number, or after one that is a commit. The last child gets to the end. The second graph leaves a trail,
-as the runs of the orchestrator do. Printed is a line for each checkpoint that a child was told is stored: `<thread> <checkpoint id>`.
+as the runs of the orchestrator do. Printed is a line for each checkpoint that a child was told is stored:
+`<thread> <checkpoint id>`.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any
 
 from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_orchestrator.checkpoints import TRAIL, Claim, GroupCommit, LogSaver, Place, Trail
+from graphmesh_orchestrator.checkpoints import Claim, GroupCommit, LogSaver, Place, Trail
 from graphmesh_orchestrator.checkpoints.saver import trail_of
 from langchain_core.runnables import RunnableConfig
 from sqlalchemy import event
@@ -71,7 +72,7 @@ async def run(url: str, place: int) -> None:
         await kit.asking(TellingSaver(database, commits)).ainvoke({"log": []}, kit.at(f"ask{place}"), durability="sync")
         graph = kit.chain(TellingSaver(database, commits), nodes=kit.TWO)
         async with Trail(commits, Claim(thread, 1)) as trail:
-            config = kit.claimed(kit.at(thread, **{TRAIL: trail}), thread)
+            config = kit.leaving(kit.claimed(kit.at(thread), thread), trail)
             await graph.ainvoke({"log": [], "document": kit.DOCUMENT}, config, durability="sync")
 
 

@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, Any
 
-from graphmesh_orchestrator.checkpoints import CLAIM, Claim, LogSaver
+from graphmesh_orchestrator.checkpoints import CLAIM, TRAIL, Claim, LogSaver, Trail
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointMetadata, CheckpointTuple
@@ -37,6 +37,11 @@ def at(thread_id: str, checkpoint_id: str = "", ns: str = "", **more: Any) -> Ru
 
 def claimed(config: RunnableConfig, run_id: str, epoch: int = 1) -> RunnableConfig:
     return {**config, "configurable": {**config["configurable"], CLAIM: Claim(run_id, epoch)}}
+
+
+def leaving(config: RunnableConfig, trail: Trail) -> RunnableConfig:
+    """What is written goes to the trail."""
+    return {**config, "configurable": {**config["configurable"], TRAIL: trail}}
 
 
 def checkpoint(**values: Any) -> Checkpoint:

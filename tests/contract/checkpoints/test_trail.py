@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced
-from graphmesh_orchestrator.checkpoints import TRAIL, Claim, Entry, GroupCommit, LogSaver, Place, Trail, commit
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, Trail, commit
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.checkpoints.trail import LONGEST, LONGEST_BYTES
 from graphmesh_orchestrator.errors import CheckpointConflict
@@ -31,8 +31,8 @@ async def trail(database: Database, commits: GroupCommit) -> Trail:
     return Trail(commits, Claim("r", 1))
 
 
-def on(trail: Trail, **more: Any) -> RunnableConfig:
-    return kit.claimed(kit.at("t", **{TRAIL: trail}, **more), "r")
+def on(trail: Trail) -> RunnableConfig:
+    return kit.leaving(kit.claimed(kit.at("t"), "r"), trail)
 
 
 def place(config: RunnableConfig) -> Place:
@@ -128,7 +128,7 @@ async def test_what_follows_the_refused_is_refused(
     assert read
     marked: RunnableConfig = {"configurable": {**parent["configurable"], **read.config["configurable"]}}
     rival = await kit.put(saver, marked, value=1)
-    mine = {"configurable": {**marked["configurable"], **on(trail)["configurable"], "checkpoint_id": id_of(parent)}}
+    mine = kit.leaving(kit.claimed(marked, "r"), trail)
     commit_batch = GroupCommit._stored
 
     async def meanwhile(commits: GroupCommit, entries: Sequence[Entry]) -> Any:

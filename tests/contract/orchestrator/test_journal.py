@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.checkpoints import HEAD, TRAIL, Entry, GroupCommit, LogSaver, commit
+from graphmesh_orchestrator.checkpoints import HEAD, Entry, GroupCommit, LogSaver, commit
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.journal import Journal
 from graphmesh_orchestrator.notices import Notices
@@ -46,14 +46,15 @@ async def stored(database: Database) -> tuple[RunStatus, list[Event]]:
     return run.status, events
 
 
-def of(journal: Journal, **more: str) -> RunnableConfig:
-    return kit.claimed(kit.at("t", **{TRAIL: journal}, **more), "run_1")
+def of(journal: Journal, config: RunnableConfig | None = None) -> RunnableConfig:
+    return kit.leaving(kit.claimed(config or kit.at("t"), "run_1"), journal)
 
 
 async def conflicting(saver: LogSaver, journal: Journal) -> RunnableConfig:
     """A run whose first checkpoint follows nothing, where somebody else's does by now."""
-    await kit.put(saver, kit.at("t", **{HEAD: ""}), value=1)
-    return await kit.put(saver, of(journal, **{HEAD: ""}), value=2)
+    first: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "", HEAD: ""}}
+    await kit.put(saver, first, value=1)
+    return await kit.put(saver, of(journal, first), value=2)
 
 
 async def test_an_end_takes_along_what_came_before(database: Database, saver: LogSaver, journal: Journal) -> None:
@@ -63,7 +64,6 @@ async def test_an_end_takes_along_what_came_before(database: Database, saver: Lo
         await kit.put(saver, of(journal), value=1)
         assert await stored(database) == (RunStatus.RUNNING, [])
         journal.end(RunStatus.SUCCESS, output={})
-        assert journal.ended is None
         await journal.settled()
         status, events = await stored(database)
     assert (status, [event.kind for event in events]) == (RunStatus.SUCCESS, [EventKind.NODE_STARTED, EventKind.STATUS])

@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import pytest
 from graphmesh.orchestrator.v1 import RunStatus
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import Fenced, GraphmeshError
 from graphmesh_client import RemoteGraph
+from graphmesh_client.place import TRAIL
+from graphmesh_orchestrator import checkpoints
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -95,6 +97,22 @@ async def test_an_approval_stops_the_program_until_it_is_answered(kit: Kit) -> N
     await kit.client.approvals.respond(asked.value["approval_id"], approve=True)
     assert (await compiled.ainvoke(None, config))["notes"] == ["charged 1000"]
     assert await kit.charges(invoice) == 1
+
+
+async def test_a_graph_of_the_mesh_as_the_program(kit: Kit) -> None:
+    """It runs ahead of its checkpoints, but no run of its node begins before the task's own is stored (E4)."""
+
+    class Lost:
+        async def settled(self) -> None:
+            raise Fenced(run="run_1", epoch=1)
+
+    compiled = program(RemoteGraph(kit.client, "gated")).compile(checkpointer=InMemorySaver())
+    config = on_a_thread()
+    config["configurable"][TRAIL] = Lost()
+    with pytest.raises(Fenced):
+        await compiled.ainvoke({"name": "x"}, config, durability="sync")
+    assert await kit.client.list_runs(graph="gated") == []
+    assert TRAIL == checkpoints.TRAIL
 
 
 async def test_each_task_has_a_run_of_its_own(kit: Kit) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_STREAM  # it has no public name; LangGraph's RemoteGraph reads it
@@ -13,6 +13,15 @@ from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 from graphmesh_client.parts import Part
 
 CHECKPOINT_NS = "checkpoint_ns"
+TRAIL = "__graphmesh_trail"
+"""In `configurable` of a program that is itself a graph of a mesh: the orchestrator's `Trail`."""
+
+
+class Trail(Protocol):
+    """What a program has left to be stored and goes on without."""
+
+    async def settled(self) -> None:
+        """Wait until it is stored."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Place:
     """Of the task."""
     outer: StreamProtocol | None = None
     """Where the program wants to hear what happens."""
+    trail: Trail | None = None
+    """Of the program, where it runs ahead of its checkpoints."""
 
     @classmethod
     def of(cls, config: RunnableConfig, name: str, thread_id: str) -> "Place":
@@ -46,11 +57,18 @@ class Place:
             request_id=f"task_{digest}",
             namespace=tuple(named[CHECKPOINT_NS].split("|")),
             outer=named.get(CONFIG_KEY_STREAM),
+            trail=named.get(TRAIL),
         )
 
     @property
     def is_task(self) -> bool:
         return bool(self.request_id)
+
+    async def stored(self) -> None:
+        """Wait until the checkpoint that the task runs from is stored, where its program says so: were that lost, the
+        task would have another id, and begin another run."""
+        if self.trail:
+            await self.trail.settled()
 
     def heard(self, part: Part) -> Part:
         """Tells the program around the task, where it listens."""

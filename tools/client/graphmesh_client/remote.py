@@ -44,9 +44,11 @@ class Remote:
         """The run, and its last event before this call."""
         if isinstance(input, Command):
             return await self._resume(input, place.thread_id)
+        given = await self._input(input, place)
+        await place.stored()
         run = await self._client.create_run(
             self._graph,
-            await self._input(input, place),
+            given,
             thread_id=place.thread_id,
             checkpoint_id=place.checkpoint_id,
             request_id=place.request_id,
