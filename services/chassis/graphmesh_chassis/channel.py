@@ -31,8 +31,8 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.enable_retries", 0),  # retries have one owner each; gRPC's own would be one more
     # An Envoy that is back is found before the attempts of a call are used up.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # which is, whatever its name, how long one attempt to connect may take
 )
 
 RequestT = TypeVar("RequestT", bound=Message)

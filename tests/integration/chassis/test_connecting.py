@@ -1,0 +1,32 @@
+"""What a channel does about connections (D2)."""
+
+import asyncio
+
+from graphmesh_chassis.channel import Channel
+
+from tests.integration.chassis.probe import Probe, Question, echo, probing
+
+SLOW_SECONDS = 0.6
+
+
+async def test_who_is_slow_to_take_connections_is_reached() -> None:
+    """A server on a busy machine, or far away: the first call waits for its connection, and is made."""
+    async with probing({"Ask": echo}) as served:
+        host, _, port = served.address.rpartition(":")
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(SLOW_SECONDS)
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+        async with await asyncio.start_server(take, "127.0.0.1", 0) as slow:
+            near = slow.sockets[0].getsockname()
+            async with Channel(f"{near[0]}:{near[1]}") as channel:
+                answer = await channel.unary(Probe.Ask, Question(number=5), timeout=20)
+    assert answer.number == 5
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(65536):
+        writer.write(chunk)
+    writer.close()
