@@ -36,8 +36,8 @@ chaos: $(ENV) ## Kill processes of a mesh by a seed while runs charge money, and
 env: $(ENV) ## Make or update .venv
 
 .PHONY: test
-test: $(ENV) ## Run all tests; ARGS="tests/unit -k name" for some
-	$(BIN)/pytest $(ARGS)
+test: $(ENV) ## Run all tests, one process for each core; ARGS="tests/unit -k name" for some
+	$(BIN)/pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 .PHONY: check
 check: check-python check-protos check-envoy ## Everything that is checked without running it: style, types, imports, contracts
