@@ -135,7 +135,7 @@ async def test_a_superstep_is_one_transaction(saver: LogSaver, gate: Gate) -> No
 async def test_a_task_writes_without_a_checkpoint(saver: LogSaver, gate: Gate) -> None:
     """The writes of a task whose siblings take their time are stored at once."""
     stored = await kit.put(saver, T, value=1)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await saver.aput_writes(stored, [("value", 2)], "task")
 
 
@@ -249,7 +249,7 @@ async def test_what_is_patient_goes_with_the_next_checkpoint(
 async def test_patience_has_an_end(commits: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source that is no longer patient is stored at once, and one that is, after a while."""
     source = Growing()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await commits.store(source)
     monkeypatch.setattr(commit, "PATIENCE_SECONDS", 60)
     storing = asyncio.create_task(commits.store(source))
@@ -257,7 +257,7 @@ async def test_patience_has_an_end(commits: GroupCommit, monkeypatch: pytest.Mon
     assert not storing.done()
     source.is_patient = False
     commits.look()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await storing
 
 

@@ -51,7 +51,7 @@ async def test_whoever_finds_the_queue_full_is_refused() -> None:
     """Two inside, eight wait, the other forty are told when to come again, and nothing was begun for them."""
     crowd = Crowd(seconds=0.3)
     async with probing({"Ask": crowd}, house(cap=2, queue=8)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(), timeout=5) for _ in range(50)]
+        calls = [served.channel.unary(Probe.Ask, Question(), timeout=30) for _ in range(50)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refusals = [outcome for outcome in outcomes if isinstance(outcome, ConcurrencyLimit)]
     assert (len(refusals), crowd.served, crowd.most) == (40, 10, 2)

@@ -31,12 +31,12 @@ class Slow:
 async def health(served: Served, service: str) -> str:
     async with grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 async def becomes(served: Served, status: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await health(served, NAME) != status:
             await asyncio.sleep(0.02)
 
@@ -50,7 +50,7 @@ async def watched(served: Served, seen: list[int]) -> None:
 
 async def told(seen: list[int], status: int) -> None:
     """Wait until a watcher has seen the status."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while status not in seen:
             await asyncio.sleep(0.01)
 
@@ -60,20 +60,20 @@ async def test_the_first_signal_drains() -> None:
     slow, seen = Slow(), list[int]()
     async with probing({"Ask": slow}) as served:
         watching = asyncio.create_task(watched(served, seen))
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=5))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
         await slow.began.wait()
         await told(seen, health_pb2.HealthCheckResponse.SERVING)
-        draining = asyncio.create_task(served.running.drain(_Stop(), 5))
+        draining = asyncio.create_task(served.running.drain(_Stop(), 60))
         await told(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(GraphmeshError) as refused:
-            await served.channel.unary(Probe.Ask, Question(), timeout=2)
+            await served.channel.unary(Probe.Ask, Question(), timeout=20)
         assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
         slow.go.set()
         assert (await call).text == "done"
         watching.cancel()
         with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             await watching
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 20)
     assert seen[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -83,9 +83,9 @@ async def test_a_server_that_lingers_still_serves() -> None:
     async with probing({"Ask": echo}) as served:
         lingering = asyncio.create_task(served.running.linger(stop, 60))
         await becomes(served, "NOT_SERVING")
-        assert await served.channel.unary(Probe.Ask, Question(), timeout=2)
+        assert await served.channel.unary(Probe.Ask, Question(), timeout=20)
         stop.second.set()
-        await asyncio.wait_for(lingering, 5)
+        await asyncio.wait_for(lingering, 20)
 
 
 async def test_the_second_signal_insists() -> None:

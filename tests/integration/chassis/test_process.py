@@ -47,7 +47,7 @@ class Started:
     async def health(self, service: str = BILLING) -> str:
         async with grpc.aio.insecure_channel(self.address) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
             return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     async def end(self, number: signal.Signals) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import signal
@@ -23,12 +24,15 @@ from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.kit import Kit
 
 ASKS = json.dumps({"name": "x"})
+CONSOLE = {"COLUMNS": "80"}
+"""As wide as most are, whatever the tests are run in: what is to be typed is not broken."""
 
 
 async def typed(kit: Kit, *words: str, exits: int = 0) -> str:
     """What a command, a process of its own, prints."""
     command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", kit.address)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    environment = {**os.environ, **CONSOLE}
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     output, _ = await process.communicate()
     assert process.returncode == exits, output.decode()
     return output.decode()
@@ -130,7 +134,8 @@ async def test_bounds_delays_and_turns(kit: Kit) -> None:
 async def test_who_stops_looking_is_told_how_to_look_again(kit: Kit) -> None:
     """Ctrl-C leaves the run running; the command that it suggests shows how it goes on (A2)."""
     command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", kit.address)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    environment = {**os.environ, **CONSOLE}
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     assert process.stdout is not None
     begun = id_in((await process.stdout.readline()).decode(), "run")
     process.send_signal(signal.SIGINT)
@@ -147,7 +152,8 @@ async def test_who_does_not_wait_for_the_answer_is_told_where_to_look() -> None:
         silent.setblocking(False)
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", ASKS, "--address", address)
-        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+        environment = {**os.environ, **CONSOLE}
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
         with connection:
             process.send_signal(signal.SIGINT)
@@ -157,7 +163,7 @@ async def test_who_does_not_wait_for_the_answer_is_told_where_to_look() -> None:
 
 
 def test_who_does_not_reach_the_mesh_is_told_how_to_look_again() -> None:
-    result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"])
+    result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"], env=CONSOLE)
     assert result.exit_code == 1
     assert "UNREACHABLE" in result.output
     assert "look again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in result.output
@@ -188,7 +194,7 @@ def test_times(text: Any, value: float) -> None:
 )
 def test_what_is_typed_wrongly_is_named(words: list[str]) -> None:
     """In one sentence, before anything is sent."""
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, words, env=CONSOLE)
     assert result.exit_code == 2
     for part in ("has to be", "No such file", "100 years", "less than or equal", "name the approval", "is none of"):
         if part in result.output:
@@ -204,7 +210,7 @@ def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
         "--database",
         f"sqlite+aiosqlite:///{tmp_path}/x",
     ]
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, words, env=CONSOLE)
     assert result.exit_code == 2
     assert "Connection refused" in result.output
     assert "secret" not in result.output

@@ -23,7 +23,7 @@ async def test_the_policy_caps_the_deadline(tmp_path: Path, timeout: float | Non
         rig.replica.answer = rig.replica.held
         outcome = await rig.call(timeout=timeout)
     assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0.4 < outcome.seconds < 3
+    assert 0.4 < outcome.seconds < 20
     assert 0 < (rig.replica.seen[0].remaining or 0) < 0.6
 
 

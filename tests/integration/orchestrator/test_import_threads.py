@@ -160,4 +160,4 @@ async def test_the_command_tells_what_became_of_the_threads(theirs: Official, so
 
 async def in_a_thread(arguments: list[str]) -> Any:
     """The command has an event loop of its own."""
-    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments, env={"COLUMNS": "200"})

@@ -1,6 +1,7 @@
 """`graphmesh prune` against a real orchestrator (B7)."""
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 
@@ -15,7 +16,8 @@ from tests.integration.orchestrator.kit import Kit
 async def prune(kit: Kit, *options: str) -> str:
     """What `graphmesh prune`, a process of its own, says; it succeeds."""
     command = (sys.executable, "-m", "graphmesh_cli", "prune", "--address", kit.address, *options)
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    environment = {**os.environ, "COLUMNS": "200"}
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     output, _ = await process.communicate()
     assert process.returncode == 0, output
     return output.decode().strip()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 
 def test_help_lists_every_command() -> None:
-    shown = CliRunner().invoke(app, ["--help"]).output
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
     assert all(name in shown for name in COMMANDS)
 
 
