@@ -1,5 +1,6 @@
 """The one adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
 
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         if path not in self._hooked:
             handler = await continuation(handler_call_details)
             if handler is None:
-                return grpc.unary_unary_rpc_method_handler(_unknown_method(path))
+                return grpc.unary_unary_rpc_method_handler(_forgetting(_unknown_method(path)))
             self._hooked[path] = await self._around(path, handler)
         return self._hooked[path]
 
@@ -58,7 +59,7 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         behaviours = _Behaviours(behaviour_of(handler), behaviour_of(traced), self._tracing)
         around = _streaming if handler.response_streaming else _unary
         # Requests arrive as bytes: what cannot be decoded is the caller's error, not the server's.
-        return with_behaviour(handler, around(method, hooks, behaviours), None, serialized)
+        return with_behaviour(handler, _forgetting(around(method, hooks, behaviours)), None, serialized)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,26 @@ def _streaming(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours
                 await context.write(response)
 
     return respond
+
+
+def _forgetting(respond: Any) -> Any:
+    """`respond`, of which nothing is kept when it refuses a call.
+
+    gRPC keeps the abort in the state of the call, and an abort keeps the frames that it came through, with the request
+    and with that state: a circle that waits for the garbage collector, which counts objects and not their megabytes.
+    """
+
+    async def forgetting(incoming: Any, context: Context) -> Message | None:
+        try:
+            response: Message | None = await respond(incoming, context)
+        except grpc.aio.BaseError as abort:
+            del incoming, context
+            traceback.clear_frames(abort.__traceback__)
+            abort.__context__ = None
+            raise
+        return response
+
+    return forgetting
 
 
 def _requests(call: Call, incoming: Any) -> Message | AsyncIterator[Message]:

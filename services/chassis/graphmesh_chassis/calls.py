@@ -3,6 +3,7 @@
 import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from weakref import ref
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -14,7 +15,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.identity import Caller
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Call:
     """One call, filled in by the hooks that it passes."""
 
@@ -57,12 +58,13 @@ def serialized(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-_current: ContextVar[Call | None] = ContextVar("graphmesh_call", default=None)
+_current: ContextVar[ref[Call] | None] = ContextVar("graphmesh_call", default=None)
+"""Weak, for timers keep the context that they were set in until their time, cancelled or not: and so, messages."""
 
 
 def set_current(call: Call | None) -> None:
     """Make `call` the one of this task and of the tasks that it starts; None where the task outlives its call."""
-    _current.set(call)
+    _current.set(ref(call) if call is not None else None)
 
 
 def current_call() -> Call:
@@ -71,7 +73,7 @@ def current_call() -> Call:
     Raises:
         LookupError: this task works on none.
     """
-    call = _current.get()
+    call = _under_way()
     if call is None:
         raise LookupError("no call is under way in this task")
     return call
@@ -79,5 +81,10 @@ def current_call() -> Call:
 
 def current_deadline() -> Deadline | None:
     """The deadline of this task's call; None outside of calls."""
-    call = _current.get()
+    call = _under_way()
     return call.deadline if call is not None else None
+
+
+def _under_way() -> Call | None:
+    found = _current.get()
+    return found() if found is not None else None
