@@ -10,7 +10,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from graphmesh_chassis.errors import DependencyError, Fenced
+from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.commit import GroupCommit
@@ -91,6 +91,7 @@ class Trail:
         Raises:
             Fenced: the claim's epoch is over.
             CheckpointConflict: another checkpoint follows the same parent as one that was left.
+            ShuttingDown: the trail has ended.
         """
         if waiting := self._next or self._underway:
             self._is_awaited = self._next is not None
@@ -115,11 +116,14 @@ class Trail:
             raise self._error
 
     async def _write(self) -> None:
-        while not (self._is_closed and self.is_empty):
-            await self._wake.wait()
-            self._wake.clear()
-            if not self.is_empty:
-                await self._store()
+        try:
+            while not (self._is_closed and self.is_empty):
+                await self._wake.wait()
+                self._wake.clear()
+                if not self.is_empty:
+                    await self._store()
+        finally:
+            self._fail(ShuttingDown())
 
     async def _store(self) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.errors import Fenced
+from graphmesh_chassis.errors import Fenced, ShuttingDown
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, Trail, commit
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.checkpoints.trail import LONGEST, LONGEST_BYTES
@@ -117,6 +117,15 @@ async def test_of_who_was_taken_over_nothing_is_stored(database: Database, saver
     assert await ids(saver) == []
     with pytest.raises(Fenced):
         await trail.leave(Entry(Claim("r", 1)))
+
+
+async def test_nobody_waits_for_a_trail_that_has_ended(trail: Trail) -> None:
+    async with trail:
+        pass
+    with pytest.raises(ShuttingDown):
+        await trail.leave(Entry(Claim("r", 1)))
+    with pytest.raises(ShuttingDown):
+        await trail.settled()
 
 
 async def test_what_follows_the_refused_is_refused(
