@@ -11,13 +11,16 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from graphmesh_cli import edge
 from graphmesh_cli.app import app
 from graphmesh_cli.edge import Edge, seconds
 from graphmesh_cli.state import DEFAULT_STATE
+from graphmesh_client import Client
 from typer.testing import CliRunner
 
 from tests.integration.orchestrator.gates import GATES
@@ -162,7 +165,8 @@ async def test_who_does_not_wait_for_the_answer_is_told_where_to_look() -> None:
     assert f"it may have begun: graphmesh runs --graph gated --address {address}" in said
 
 
-def test_who_does_not_reach_the_mesh_is_told_how_to_look_again() -> None:
+def test_who_does_not_reach_the_mesh_is_told_how_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "Client", partial(Client, patience=0.5))
     result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"], env=CONSOLE)
     assert result.exit_code == 1
     assert "UNREACHABLE" in result.output
@@ -235,6 +239,8 @@ def test_threads_are_imported_into_the_mesh_of_the_state_folder(
 
 
 def test_suggested_commands_go_to_the_same_mesh() -> None:
-    edge = Edge("127.0.0.1:1", DEFAULT_STATE, "acme")
-    assert edge.command("watch", "run_1") == "graphmesh watch run_1 --address 127.0.0.1:1 --tenant acme"
+    assert (
+        Edge("127.0.0.1:1", DEFAULT_STATE, "acme").command("watch", "run_1")
+        == "graphmesh watch run_1 --address 127.0.0.1:1 --tenant acme"
+    )
     assert Edge("", DEFAULT_STATE, "default").command("runs") == "graphmesh runs"

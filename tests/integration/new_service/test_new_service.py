@@ -58,6 +58,7 @@ def run(*command: str) -> str:
     return made.stdout
 
 
+@pytest.mark.timeout(300)
 def test_a_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None:
     """Of two words, because those are the harder ones to spell and to format."""
     code, output = new_service("gift_cards")
