@@ -34,7 +34,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def house(cap: int, queue: int) -> ServerSettings:
-    return ServerSettings(policy=Overrides(service={"max_concurrency": cap, "max_queue": queue}))
+    service = {"max_concurrency": cap, "max_queue": queue}
+    return ServerSettings(policy=Overrides(service=service, methods={"Ask": {"timeout": "60s"}}))
 
 
 async def test_fifty_callers_and_two_places() -> None:
@@ -63,14 +64,21 @@ async def test_whoever_finds_the_queue_full_is_refused() -> None:
 
 async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() -> None:
     """CONCURRENCY_LIMIT and not DEADLINE_EXCEEDED, which would leave open whether it happened."""
-    crowd = Crowd(seconds=2)
-    async with probing({"Ask": crowd}, house(cap=1, queue=8)) as served:
-        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=30))
-        await until(lambda: crowd.inside == 1)
+    begun, go = list[Any](), asyncio.Event()
+
+    async def held(question: Any, context: Any) -> Any:
+        begun.append(question)
+        await go.wait()
+        return Answer()
+
+    async with probing({"Ask": held}, house(cap=1, queue=8)) as served:
+        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
+        await until(lambda: len(begun) == 1)
         with pytest.raises(ConcurrencyLimit):
-            await served.channel.unary(Probe.Ask, Question(), timeout=0.5)
+            await served.channel.unary(Probe.Ask, Question(), timeout=3)
+        go.set()
         await long
-    assert crowd.served == 1
+    assert len(begun) == 1
 
 
 async def test_a_stream_holds_its_place_until_its_caller_leaves() -> None:
