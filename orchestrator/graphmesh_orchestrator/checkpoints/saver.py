@@ -109,9 +109,13 @@ class LogSaver(BaseCheckpointSaver[int]):
         """Whether there is such a checkpoint. What is being stored of its thread is waited for, from the call of `aput`
         on, and so is the trail, which raises what cannot be stored."""
         await self._known.settled(place.thread_id)
+        is_known = place in self._known
         if trail:
             await trail.settled()
-        return place in self._known or await self._is_there(place)
+            await self._known.settled(place.thread_id)
+        if not is_known and place in self._known:  # it was left meanwhile: the trail has not settled it yet
+            return await self.is_stored(place, trail)
+        return is_known or await self._is_there(place)
 
     @patient
     async def _is_there(self, place: Place) -> bool:

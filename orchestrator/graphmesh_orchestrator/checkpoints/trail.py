@@ -52,11 +52,12 @@ class Trail:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Store what is left, also where the process is to stop. Raises Fenced where the claim's epoch is over."""
+        """Store what is left, also where the process is to stop, or who waits for it here is cancelled. Raises Fenced
+        where the claim's epoch is over."""
         self._is_closed = True
         self._wake.set()
         self._commits.look()
-        await self._writer
+        await asyncio.shield(self._writer)
 
     @property
     def is_patient(self) -> bool:

@@ -76,6 +76,27 @@ async def test_an_effect_waits_for_its_checkpoint(saver: LogSaver, trail: Trail)
         assert not await saver.is_stored(Place("t", "", "nothing"), trail)
 
 
+async def test_an_effect_waits_for_a_checkpoint_that_comes_late(
+    saver: LogSaver, trail: Trail, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LangGraph hands over the input of a graph with delta channels after the writes that it is rebuilt from: whoever
+    waits for those by then has not waited for the checkpoint."""
+    made, commit_batch = kit.checkpoint(value=2), GroupCommit._stored
+
+    async def meanwhile(commits: GroupCommit, entries: Sequence[Entry]) -> Any:
+        monkeypatch.setattr(GroupCommit, "_stored", commit_batch)
+        await saver.aput(before, made, {"step": 1}, {"value": 2})
+        return await commit_batch(commits, entries)
+
+    before = await kit.put(saver, kit.at("t"), value=1)
+    before = kit.leaving(kit.claimed(before, "r"), trail)
+    async with trail:
+        await saver.aput_writes(before, [("value", 2)], "input")
+        monkeypatch.setattr(GroupCommit, "_stored", meanwhile)
+        assert await saver.is_stored(Place("t", "", made["id"]), trail)
+        assert made["id"] in await rows(database)
+
+
 async def test_what_was_left_can_be_read(saver: LogSaver, trail: Trail) -> None:
     """By the graph that left it: a subgraph reads its own checkpoints."""
     async with trail:

@@ -1,5 +1,6 @@
 """A run's events and its end are stored with its checkpoints, or the run does not end so (B4, C1)."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -104,6 +105,42 @@ async def test_the_end_that_is_said_first_holds(database: Database, journal: Jou
         journal.end(RunStatus.CANCELLED)
     status, events = await stored(database)
     assert (status, len(events)) == (RunStatus.SUCCESS, 1)
+
+
+async def test_an_end_is_stored_whoever_is_cancelled(
+    database: Database, saver: LogSaver, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that has failed is cancelled before that is stored, while what it left earlier still is under way."""
+    storing, cancelled = asyncio.Event(), asyncio.Event()
+    commit_batch = GroupCommit._stored
+
+    async def held(commits: GroupCommit, entries: Sequence[Entry]) -> Any:
+        storing.set()
+        await cancelled.wait()
+        return await commit_batch(commits, entries)
+
+    async def execution() -> None:
+        async with journal:
+            journal.add(EventKind.NODE_STARTED, "a")
+            first = await kit.put(saver, of(journal), value=1)
+            waiting = asyncio.create_task(journal.settled())
+            await storing.wait()
+            await kit.put(saver, first, value=2)
+            journal.end(RunStatus.ERROR, error=b"")
+            ending.set()
+        await waiting
+
+    monkeypatch.setattr(GroupCommit, "_stored", held)
+    ending, executing = asyncio.Event(), asyncio.create_task(execution())
+    await ending.wait()
+    executing.cancel()
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await executing
+    async with asyncio.timeout(30):
+        while (await stored(database))[0] is not RunStatus.ERROR:
+            await asyncio.sleep(0.01)
+    assert len(await kit.listed(saver, kit.at("t"))) == 2
 
 
 async def test_text_is_joined_until_it_is_stored(
