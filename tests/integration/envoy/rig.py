@@ -14,7 +14,7 @@ from graphmesh_cli.envoy.binary import serve_command
 from graphmesh_cli.envoy.folder import write
 from graphmesh_cli.envoy.render import render
 from graphmesh_cli.mesh import Listener, Mesh, parse
-from graphmesh_cli.probes import http
+from graphmesh_cli.probes import get, http
 from graphmesh_cli.processes import Child, Program, reserve_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -284,6 +284,15 @@ class Rig:
 
         async def known() -> bool:
             return (await self.call()).flags == "UH"
+
+        await eventually(known)
+
+    async def disconnected(self) -> None:
+        """Wait until Envoy knows that its connections to the replicas are gone."""
+        stats = f"http://{self.mesh.admin.target}/stats?filter=^cluster.shelf.upstream_cx_active$"
+
+        async def known() -> bool:
+            return (await get(stats)).body == "cluster.shelf.upstream_cx_active: 0\n"
 
         await eventually(known)
 
