@@ -8,15 +8,16 @@ from typing import Any
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_contracts import MethodPolicy, Overrides, Rpc, method_policy
+from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo
 
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_orchestrator.ceilings import Meter
 
-IsDurable = Callable[[ExecutionInfo], Awaitable[bool]]
+IsDurable = Callable[[RunnableConfig], Awaitable[bool]]
 
 
-async def believed(task: ExecutionInfo) -> bool:
+async def believed(config: RunnableConfig) -> bool:
     """Of another checkpointer than ours: what LangGraph is told to be durable is taken for that."""
     return True
 
@@ -57,7 +58,8 @@ class RunContext:
     artifacts: Artifacts = field(default_factory=MemoryArtifacts)
     """Where nodes put what is too big for the state."""
     is_durable: IsDurable = believed
-    """Whether the checkpoint that a task runs from is stored. Graphs run ahead of the database, so it is waited for."""
+    """Whether the checkpoint that the task of a config runs from is stored, and those of the graphs around it. They run
+    ahead of the database, so it is waited for."""
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> str:

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 from graphmesh_chassis.calls import set_current
@@ -241,7 +240,7 @@ class Executor:
             epoch=run.epoch,
             goes_on=run.input is None,
             artifacts=execution.graph.artifacts(execution.config),
-            is_durable=partial(execution.graph.is_durable, execution.journal),
+            is_durable=execution.graph.is_durable,
         )
 
 

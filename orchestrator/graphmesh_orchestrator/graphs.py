@@ -11,20 +11,17 @@ from types import ModuleType
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only way to the graphs around a task
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import ExecutionInfo
 from pydantic import PydanticUserError
 
 from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_orchestrator.checkpoints import LogSaver, Place, Trail
+from graphmesh_orchestrator.checkpoints import LogSaver, Place, trail_of
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 from graphmesh_orchestrator.schemas import json_schema, misfits
 from graphmesh_orchestrator.versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
-
-NS_SEP = "|"
-"""Between the parts of LangGraph's namespaces: a task's is its checkpoint's, and a part more."""
 
 
 class RegistryError(ValueError):
@@ -59,13 +56,13 @@ class Graph:
         saver = self.compiled.checkpointer
         return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
 
-    async def is_durable(self, trail: Trail, task: ExecutionInfo) -> bool:
-        """See RunContext. The trail is that of the task's run."""
-        saver = self.compiled.checkpointer
+    async def is_durable(self, config: RunnableConfig) -> bool:
+        """See RunContext."""
+        saver, given = self.compiled.checkpointer, config["configurable"]
         if not isinstance(saver, LogSaver):
             return True
-        ns, _, _ = task.checkpoint_ns.rpartition(NS_SEP)
-        return await saver.is_stored(Place(task.thread_id or "", ns, task.checkpoint_id), trail)
+        places = [Place(given["thread_id"], ns, one) for ns, one in given[CONFIG_KEY_CHECKPOINT_MAP].items()]
+        return all([await saver.is_stored(place, trail_of(config)) for place in places])
 
     def check_input(self, value: Mapping[str, Any]) -> None:
         """Raises InvalidInput, which names every bad field (B1)."""

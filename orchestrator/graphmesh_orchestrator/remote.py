@@ -244,5 +244,5 @@ async def _require_write_ahead(
     durability = config.get("configurable", {}).get("__pregel_durability", "async")
     if durability != "sync" or task.thread_id is None:
         raise WriteAheadRequired(tool=rpc.tool, durability=durability)
-    if not await context.is_durable(task):
+    if not await context.is_durable(config):
         raise WriteAheadRequired(tool=rpc.tool, durability="none")

@@ -16,7 +16,7 @@ from graphmesh_orchestrator.checkpoints.commit import GroupCommit
 from graphmesh_orchestrator.checkpoints.entries import Entry, Source
 from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
-from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail
+from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail, trail_of
 
 __all__ = [
     "BLANK",
@@ -33,4 +33,5 @@ __all__ = [
     "Source",
     "Trail",
     "patient",
+    "trail_of",
 ]

@@ -34,7 +34,7 @@ from graphmesh_orchestrator.checkpoints.patience import patient
 from graphmesh_orchestrator.checkpoints.queries import ORDER, anywhere, listed, matches, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail
+from graphmesh_orchestrator.checkpoints.trail import Trail, trail_of
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
 from graphmesh_orchestrator.versions import Lineage, recorded_version
 
@@ -308,11 +308,6 @@ class LogSaver(BaseCheckpointSaver[int]):
             if row is not None:
                 self._known.add(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
         return self._known.parent(origin)
-
-
-def trail_of(config: RunnableConfig) -> Trail | None:
-    trail: Trail | None = config["configurable"].get(TRAIL)
-    return trail
 
 
 async def _settled(config: RunnableConfig) -> None:

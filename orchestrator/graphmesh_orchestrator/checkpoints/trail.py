@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
+from langchain_core.runnables import RunnableConfig
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.commit import GroupCommit
@@ -146,6 +147,11 @@ class Trail:
         self._left, self._bytes = [], 0
         waiting, self._next = self._next, None
         _wake(waiting)
+
+
+def trail_of(config: RunnableConfig) -> Trail | None:
+    trail: Trail | None = config["configurable"].get(TRAIL)
+    return trail
 
 
 def _wake(waiting: asyncio.Future[None] | None) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_orchestrator.checkpoints import Claim, GroupCommit, LogSaver, Place, Trail
-from graphmesh_orchestrator.checkpoints.saver import trail_of
+from graphmesh_orchestrator.checkpoints import Claim, GroupCommit, LogSaver, Place, Trail, trail_of
 from langchain_core.runnables import RunnableConfig
 from sqlalchemy import event
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphmesh_orchestrator.checkpoints import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, Place, Trail
 
 from tests.integration.orchestrator.kit import Kit, faulty, notes, orchestrating
 
@@ -41,6 +41,22 @@ async def test_an_effect_waits_for_the_checkpoint_of_a_fork(
         ended = await slow.stopped(again.run_id)
         assert notes(ended)[-1] == "charged 5"
         assert order[:2] == ["checkpoint after 0 charges", "checkpoint after 1 charges"]
+
+
+async def test_an_effect_of_a_subgraph_waits_for_the_graphs_around_it(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing of them is stored, the subgraph would begin under another namespace after a crash."""
+    invoice = await kit.invoice()
+    is_stored = LogSaver.is_stored
+
+    async def but_for_the_outermost(saver: LogSaver, place: Place, trail: Trail | None) -> bool:
+        return bool(place.ns) and await is_stored(saver, place, trail)
+
+    monkeypatch.setattr(LogSaver, "is_stored", but_for_the_outermost)
+    run = await kit.run("pay_nested", invoice_id=invoice, amount=5)
+    assert "WRITE_AHEAD_REQUIRED" in str(run.error)
+    assert await kit.charges(invoice) == 0
 
 
 async def test_a_subgraph_has_effects(kit: Kit) -> None:
