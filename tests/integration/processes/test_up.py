@@ -107,9 +107,10 @@ async def test_a_state_folder_has_one_mesh(mesh_file: Path, state: Path) -> None
 
 async def test_taken_port_is_named(mesh_file: Path, state: Path) -> None:
     """Which listener of mesh.yaml cannot be had is said before anything starts."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 18082)
-    async with server:
-        with pytest.raises(MeshError, match=r"admin: 127\.0\.0\.1:18082; --free-ports"):
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+        taken = server.sockets[0].getsockname()[1]
+        mesh_file.write_text(MESH.replace("18082", str(taken)))
+        with pytest.raises(MeshError, match=rf"admin: 127\.0\.0\.1:{taken}\b.*; --free-ports"):
             async with running_mesh(mesh_file, state):
                 pass
 
