@@ -26,7 +26,7 @@ async def balance(shop: OwnShop, timeout: float = 5) -> None:
 
 
 async def customer(shop: OwnShop) -> None:
-    await shop.tell(CrmService.GetCustomer, GetCustomerRequest(customer_id=MIRA), timeout=5)
+    await shop.tell(CrmService.GetCustomer, GetCustomerRequest(customer_id=MIRA), timeout=30)
 
 
 async def failure(call: Callable[[], Awaitable[None]]) -> tuple[DependencyError, float]:

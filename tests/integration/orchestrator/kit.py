@@ -123,14 +123,14 @@ class Kit:
         )
         key = [("idempotency-key", f"invoice-{id(request)}")]
         response = await self.billing.channel.unary(
-            billing.BillingService.CreateInvoice, request, timeout=5, headers=key
+            billing.BillingService.CreateInvoice, request, timeout=30, headers=key
         )
         return response.invoice.invoice_id
 
     async def charges(self, invoice_id: str) -> int:
         """How many charges there are of an invoice."""
         request = billing.GetInvoiceRequest(invoice_id=invoice_id)
-        response = await self.billing.channel.unary(billing.BillingService.GetInvoice, request, timeout=5)
+        response = await self.billing.channel.unary(billing.BillingService.GetInvoice, request, timeout=30)
         return len(response.invoice.charge_ids)
 
     async def run(self, graph: str, **input: Any) -> pb.Run:

@@ -110,7 +110,7 @@ async def test_a_service_refuses_what_nobody_has_agreed_to(strict: Kit) -> None:
     request = BillingService.Charge.request(invoice_id=await strict.invoice(), amount=eur(5))
     with pytest.raises(ApprovalRequired):
         await strict.billing.channel.unary(
-            BillingService.Charge, request, timeout=5, headers=[(metadata.IDEMPOTENCY_KEY, "key")]
+            BillingService.Charge, request, timeout=30, headers=[(metadata.IDEMPOTENCY_KEY, "key")]
         )
 
 

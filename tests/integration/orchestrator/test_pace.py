@@ -47,7 +47,7 @@ async def test_an_end_is_announced_and_a_dead_letter_tried_again(kit: Kit, recei
 
     await eventually(lambda: stands(DEAD))
     request = pb.RetryDeliveryRequest(delivery_id=(await delivery_of(kit, run)).delivery_id)
-    await kit.channel.unary(pb.WebhookService.RetryDelivery, request, timeout=5)
+    await kit.channel.unary(pb.WebhookService.RetryDelivery, request, timeout=30)
     await eventually(lambda: stands(DELIVERED))
 
 

@@ -52,7 +52,7 @@ async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
         grpc.aio.insecure_channel(served.address) as channel,
     ):
         with pytest.raises(GraphmeshError):
-            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=5)
+            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=30)
         stub: Any = health_pb2_grpc.HealthStub(channel)
         health = await stub.Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
