@@ -28,7 +28,7 @@ STOPPED_WITHIN = 30.0
 ENVOY, REDIS = "envoy", "redis"
 PRESENCE = '"presence shown"'
 """In the line of an orchestrator's log that names its worker."""
-RESTARTS = 3
+RESTARTS = 20
 """How often a process may end before it is ready."""
 
 
