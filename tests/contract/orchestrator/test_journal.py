@@ -138,7 +138,7 @@ async def test_an_end_is_stored_whoever_is_cancelled(
     with pytest.raises(asyncio.CancelledError):
         await executing
     async with asyncio.timeout(30):
-        while (await stored(database))[0] is not RunStatus.ERROR:
+        while (await SqlRuns(database).get("acme", "run_1")).status is not RunStatus.ERROR:
             await asyncio.sleep(0.01)
     assert len(await kit.listed(saver, kit.at("t"))) == 2
 

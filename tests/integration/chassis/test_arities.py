@@ -1,6 +1,6 @@
 """All four arities of gRPC pass the same hooks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 import grpc
@@ -38,6 +38,13 @@ async def talk(questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any
 
 
 ALL: Bodies = {"Ask": echo, "Count": count, "Gather": gather, "Talk": talk}
+
+
+async def heard(asked: Any) -> None:
+    """All that a caller sends: one that still sends when its call ends may see that it could not, and nothing else."""
+    if isinstance(asked, AsyncIterable):
+        async for _ in asked:
+            pass
 
 
 async def called(served: Served, rpc: Rpc[Any, Any], *sent: Any) -> list[Any]:
@@ -98,10 +105,12 @@ async def test_later_messages_of_a_stream_are_checked_too() -> None:
 async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> None:
     """One of ours keeps its reason and data; anything else is INTERNAL, and its text stays here."""
 
-    async def fail(_: Any, context: Any) -> Any:
+    async def fail(asked: Any, context: Any) -> Any:
+        await heard(asked)
         raise error
 
-    async def fail_in_stream(_: Any, context: Any) -> AsyncIterator[Any]:
+    async def fail_in_stream(asked: Any, context: Any) -> AsyncIterator[Any]:
+        await heard(asked)
         yield Answer()
         raise error
 
@@ -120,10 +129,12 @@ async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> N
 async def test_bad_answers_are_not_sent(rpc: Rpc[Any, Any]) -> None:
     """A server that breaks its own contract says so, without the bad answer (H2)."""
 
-    async def answer(_: Any, context: Any) -> Any:
+    async def answer(asked: Any, context: Any) -> Any:
+        await heard(asked)
         return Answer(text=TOO_LONG)
 
-    async def answers(_: Any, context: Any) -> AsyncIterator[Any]:
+    async def answers(asked: Any, context: Any) -> AsyncIterator[Any]:
+        await heard(asked)
         yield Answer(text=TOO_LONG)
 
     async with probing({rpc.method: answers if rpc.descriptor.server_streaming else answer}) as served:
