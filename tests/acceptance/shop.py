@@ -31,7 +31,8 @@ from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import CallerError, DependencyError
-from graphmesh_cli.mesh import Service
+from graphmesh_cli.forking import forking
+from graphmesh_cli.mesh import Service, load
 from graphmesh_cli.processes import State
 from graphmesh_cli.running import MESH_FILE, RunningMesh, reachable, running_mesh
 from graphmesh_cli.supervisor import OnDeath
@@ -158,8 +159,10 @@ class OwnShop(Shop):
 @asynccontextmanager
 async def open_shop(folder: Path, mesh_file: Path = MESH_FILE) -> AsyncIterator[OwnShop]:
     """A shop without customers on a mesh of its own; the death of one process leaves the others alone."""
+    programs = sorted({service.module for service in load(mesh_file).services.values()})
     async with (
-        running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.KEEP_GOING) as running,
+        forking(programs) as spawn,
+        running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.KEEP_GOING, spawn=spawn) as running,
         Channel(reachable(running.mesh.mesh)) as mesh,
     ):
         yield OwnShop(edge=running.edge, mesh=mesh, running=running)
