@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.claims import Claim
 from graphmesh_orchestrator.checkpoints.entries import Entry, Row, Source
-from graphmesh_orchestrator.checkpoints.statement import Batch
+from graphmesh_orchestrator.checkpoints.statement import RUNNING, Batch
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.lease_time import LEASE_SECONDS, seconds_now
@@ -223,8 +223,13 @@ class GroupCommit:
             await connection.execute(_UNWANTED.where(runs.c.run_id.in_(parked)))
 
 
-_UPDATE = sa.update(runs).where(runs.c.run_id == sa.bindparam("of")).values(lease_expires=seconds_now() + LEASE_SECONDS)
-"""The columns besides are those of the rows that it is executed with."""
+_UPDATE = (
+    sa.update(runs)
+    .where(runs.c.run_id == sa.bindparam("of"), runs.c.status == RUNNING)
+    .values(lease_expires=seconds_now() + LEASE_SECONDS)
+)
+"""The columns besides are those of the rows that it is executed with. A run that has stopped is not its worker's any
+more: a park that is stored again, since nobody knew that it was, would park it on questions that are answered."""
 INTERRUPTED = "interrupted"
 _UNWANTED = (
     sa.update(runs)

@@ -19,6 +19,7 @@ CLAIMS, STATES = "claims", "states"
 OWNER, EPOCH = "claimed_by", "claimed_in"
 """The claim of a row; null for none."""
 CLAIMED: Types = {OWNER: sa.Text(), EPOCH: sa.BigInteger()}
+RUNNING = "running"
 TABLES: Mapping[str, sa.Table] = {table.name: table for table in (checkpoints, task_writes, events)}
 
 
@@ -101,12 +102,13 @@ def _inserted(table: sa.Table, claimed: sa.CTE) -> sa.CTE:
 
 
 def _updated(names: frozenset[str], claimed: sa.CTE) -> sa.CTE:
-    """The claimed runs as they stand now, with their leases renewed."""
+    """The claimed runs as they stand now, with their leases renewed; but for those that have stopped."""
     columns = [column for column in runs.c if column.name in names]
     given = Received(STATES, columns, CLAIMED)
     update = sa.update(runs).values({column: given.value(column) for column in columns})
     renewed = update.values(lease_expires=seconds_now() + LEASE_SECONDS)
-    return renewed.where(runs.c.run_id == given.rows.c[OWNER], _holds(given, claimed)).cte("updated")
+    is_its_own = (runs.c.run_id == given.rows.c[OWNER], runs.c.status == RUNNING)
+    return renewed.where(*is_its_own, _holds(given, claimed)).cte("updated")
 
 
 def _holds(given: Received, claimed: sa.CTE) -> sa.ColumnElement[bool]:
