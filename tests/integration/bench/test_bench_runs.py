@@ -11,7 +11,7 @@ from graphmesh_cli.bench.runs.kinds import Name
 from graphmesh_cli.bench.runs.rounds import Plan
 from rich.console import Console
 
-ONLY = {Name.MESH_LOG: {1}, Name.MESH_ON_OFFICIAL: {16}}
+ONLY = {Name.MESH_LOG: {1}, Name.MESH_ON_OFFICIAL: {16}, Name.PAIR: {16}}
 """Kinds that are measured only at the callers that their goals speak of."""
 PLAN = Plan(seconds=0.05, repeats=1, callers=(1, 16), crowd=20, flush_ms=1, rows=50, memory_runs=2)
 

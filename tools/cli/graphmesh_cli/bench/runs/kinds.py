@@ -1,5 +1,6 @@
 """The kinds of runs that are measured beside each other."""
 
+import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +35,7 @@ class Name(StrEnum):
     OFFICIAL = "LangGraph, AsyncPostgresSaver"
     LOG = "LangGraph, LogSaver"
     SYNC = "orchestrator"
+    PAIR = "orchestrator, two processes"
     FULL = "orchestrator, full table"
     BACKGROUND = "orchestrator, background"
     ON_OFFICIAL = "… on AsyncPostgresSaver"
@@ -86,6 +88,16 @@ def synchronous(client: Client, graph: str = "working") -> Turn:
         run = await client.create_run(graph, INPUT)
         _require_success(await client.wait_run(run.run_id))
         return [time.perf_counter() - began]
+
+    return turn
+
+
+def in_turns(turns: Sequence[Turn]) -> Turn:
+    """Each run by the next of several that are the same."""
+    following = itertools.cycle(turns)
+
+    async def turn() -> list[float]:
+        return await next(following)()
 
     return turn
 

@@ -68,11 +68,11 @@ class Rig:
         """The URL of a new one."""
         return await self.stack.enter_async_context(self.server.database())
 
-    async def orchestrator(self, module: str) -> Served:
-        """An orchestrator, on a database of its own."""
+    async def orchestrator(self, module: str, database: str = "") -> Served:
+        """An orchestrator, on a database of its own where none is given."""
         address = f"127.0.0.1:{reserve_port()}"
         settings = {
-            "DATABASE_URL": await self.database(),
+            "DATABASE_URL": database or await self.database(),
             "LISTEN": address,
             "MESH": self.mesh.mesh.target,
             "GRAPHS": str(self.folder / "langgraph.json"),
@@ -98,10 +98,11 @@ class Rig:
         [child] = await self.supervisor.start([program])
         return psutil.Process(child.pid)
 
-    def add(self, name: Name, turn: Turn, process: psutil.Process | None = None, only: Sequence[int] = ()) -> None:
+    def add(self, name: Name, turn: Turn, *processes: psutil.Process, only: Sequence[int] = ()) -> None:
         """Without a process it is this one; what remote nodes call comes along with them."""
         behind = self.behind if name.orchestrator is Name.MESH_SYNC else []
-        self.kinds.append(Kind(name, turn, [*(tree(process) if process else [psutil.Process()]), *behind], only))
+        executing = [one for process in processes for one in tree(process)] or [psutil.Process()]
+        self.kinds.append(Kind(name, turn, [*executing, *behind], only))
 
 
 @asynccontextmanager
@@ -156,9 +157,18 @@ async def _served(rig: Rig, plan: Plan) -> None:
     if full:
         rig.add(Name.FULL, kinds.synchronous(full.client), full.process)
     rig.add(Name.RECIPE, *over_http)
+    pair = await _pair(rig)
+    turns = [kinds.synchronous(one.client) for one in pair]
+    rig.add(Name.PAIR, kinds.in_turns(turns), *(one.process for one in pair), only=[16])
     rig.add(Name.MESH_SYNC, kinds.synchronous(ours.client, "calling"), ours.process)
     rig.add(Name.MESH_ON_OFFICIAL, kinds.synchronous(theirs.client, "calling"), theirs.process, only=[16])
     rig.add(Name.MESH_NOTHING, kinds.synchronous(none.client, "calling"), none.process)
+
+
+async def _pair(rig: Rig) -> Sequence[Served]:
+    """As many orchestrators as the recipe has workers, on one database."""
+    first = await rig.orchestrator(OURS, database := await rig.database())
+    return [first, *await asyncio.gather(*(rig.orchestrator(OURS, database) for _ in range(WORKERS - 1)))]
 
 
 async def _full(rig: Rig, rows: int) -> Served | None:
