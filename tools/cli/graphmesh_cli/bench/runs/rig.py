@@ -194,5 +194,6 @@ async def _recipe(rig: Rig) -> tuple[Turn, psutil.Process]:
     arguments = ["-m", "uvicorn", f"{recipe.__name__}:app", "--port", str(port), "--workers", str(WORKERS)]
     env = {recipe.DATABASE: url, recipe.REDIS: redis.url}
     options = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "600"]
+    options += ["--timeout-worker-healthcheck", "60"]  # a worker that is busy is no dead one
     process = await rig.program([*arguments, *options], env, http(f"http://127.0.0.1:{port}/"))
     return kinds.over_http(await rig.stack.enter_async_context(connections(port))), process
