@@ -38,7 +38,8 @@ class Plan:
         """One round: every kind beside the others."""
         for callers in self.callers:
             yield from ((kind, callers) for kind in kinds if callers in (kind.only or self.callers))
-        yield from ((kind, self.crowd) for kind in kinds if kind.name is Name.SYNC)
+        if self.crowd not in self.callers:
+            yield from ((kind, self.crowd) for kind in kinds if kind.name is Name.SYNC)
 
 
 @dataclass(frozen=True)
