@@ -1,7 +1,7 @@
 # Everything a person or CI does with this repository. A machine with Python 3.11 or newer, make and git is enough:
 # uv comes from the Python package index into .bootstrap, everything else from uv.lock into .venv.
 
-UV_VERSION := 0.13.8
+UV_VERSION := 0.13.9
 MEMBERS := $(wildcard protos services/* orchestrator tools/*)
 # Sub-processes write no bytecode where this variable is set, and start slower for it.
 unexport PYTHONDONTWRITEBYTECODE
