@@ -1,4 +1,4 @@
-"""The ledger in SQL, on SQLite and PostgreSQL."""
+"""The ledger in SQL, for SQLite and PostgreSQL."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 from graphmesh_chassis.errors import AlreadyExists, NotFound
+from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,25 +70,22 @@ postings = sa.Table(
 
 
 class SqlLedger:
-    """The ledger of one tenant, inside one transaction."""
+    """Ledger of one tenant, inside one transaction."""
 
     def __init__(self, connection: AsyncConnection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
 
-    async def invoice(self, invoice_id: str, *, hold: bool = False) -> Invoice:
-        row = await self._one(invoices, "invoice", invoice_id, hold)
+    async def invoice(self, invoice_id: str, *, for_update: bool = False) -> Invoice:
+        row = await self._one(invoices, "invoice", invoice_id, for_update)
         return _invoice(row, await self._charge_ids([invoice_id]))
 
-    async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
-        return _charge(await self._one(charges, "charge", charge_id, hold))
+    async def charge(self, charge_id: str, *, for_update: bool = False) -> Charge:
+        return _charge(await self._one(charges, "charge", charge_id, for_update))
 
     async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
         query = sa.select(invoices).where(invoices.c.tenant == self._tenant, invoices.c.customer_id == customer_id)
-        if before is not None:
-            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
-            query = query.where(sa.tuple_(invoices.c.issued, invoices.c.invoice_id) < position)
-        query = query.order_by(invoices.c.issued.desc(), invoices.c.invoice_id.desc()).limit(limit)
+        query = keyset_page(query, (invoices.c.issued, invoices.c.invoice_id), before, limit, descending=True)
         rows = (await self._connection.execute(query)).all()
         charge_ids = await self._charge_ids([row.invoice_id for row in rows])
         return [_invoice(row, charge_ids) for row in rows]
@@ -148,22 +146,22 @@ class SqlLedger:
         await self._post(posting)
 
     async def balances(self) -> list[Balance]:
-        """Each posting counted once on its debit and once on its credit account."""
-        none = sa.literal(0)
-        mine = postings.c.tenant == self._tenant
+        """Count each posting twice: once on its debit account, once on its credit account."""
+        zero = sa.literal(0)
+        own = postings.c.tenant == self._tenant
         sides = sa.union_all(
             sa.select(
                 postings.c.debit.label("account"),
                 postings.c.currency,
                 postings.c.amount.label("debit"),
-                none.label("credit"),
-            ).where(mine),
+                zero.label("credit"),
+            ).where(own),
             sa.select(
                 postings.c.credit.label("account"),
                 postings.c.currency,
-                none.label("debit"),
+                zero.label("debit"),
                 postings.c.amount.label("credit"),
-            ).where(mine),
+            ).where(own),
         ).subquery()
         columns = (sides.c.account, sides.c.currency)
         sums = (sa.func.sum(sides.c.debit).label("debit"), sa.func.sum(sides.c.credit).label("credit"))
@@ -171,9 +169,9 @@ class SqlLedger:
         rows = await self._connection.execute(query)
         return [Balance(row.account, row.currency, int(row.debit), int(row.credit)) for row in rows]
 
-    async def _one(self, table: sa.Table, resource: str, key: str, hold: bool) -> Any:
+    async def _one(self, table: sa.Table, resource: str, key: str, for_update: bool) -> sa.Row[Any]:
         query = sa.select(table).where(table.c.tenant == self._tenant, table.c[f"{resource}_id"] == key)
-        row = (await self._connection.execute(query.with_for_update() if hold else query)).one_or_none()
+        row = (await self._connection.execute(query.with_for_update() if for_update else query)).one_or_none()
         if row is None:
             raise NotFound(resource=resource, id=key)
         return row
@@ -205,8 +203,8 @@ def _amount(money: Money) -> dict[str, Any]:
     return {"currency": money.currency, "amount": money.minor}
 
 
-def _invoice(row: Any, charge_ids: dict[str, tuple[str, ...]]) -> Invoice:
-    lines = tuple(Line(text, quantity, Money(row.currency, price)) for text, quantity, price in row.lines)
+def _invoice(row: sa.Row[Any], charge_ids: dict[str, tuple[str, ...]]) -> Invoice:
+    lines = tuple(Line(description, quantity, Money(row.currency, price)) for description, quantity, price in row.lines)
     return Invoice(
         row.invoice_id,
         row.customer_id,
@@ -218,10 +216,10 @@ def _invoice(row: Any, charge_ids: dict[str, tuple[str, ...]]) -> Invoice:
     )
 
 
-def _charge(row: Any) -> Charge:
+def _charge(row: sa.Row[Any]) -> Charge:
     amount, refunded = Money(row.currency, row.amount), Money(row.currency, row.refunded)
     return Charge(row.charge_id, row.invoice_id, amount, refunded, row.created)
 
 
-def _refund(row: Any) -> Refund:
+def _refund(row: sa.Row[Any]) -> Refund:
     return Refund(row.refund_id, row.charge_id, Money(row.currency, row.amount), row.cause, row.created)

@@ -1,40 +1,41 @@
-"""The use cases of billing that change something."""
+"""Use cases of billing that write: issue an invoice, charge it, refund a charge."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from graphmesh_chassis.errors import rule_violations
+
 from graphmesh_billing import domain
-from graphmesh_billing.domain import Charge, Invoice, Line, Money, Refund
-from graphmesh_billing.errors import rules
+from graphmesh_billing.domain import Charge, Invoice, Line, Money, Refund, RuleBroken
 from graphmesh_billing.ledger import Ledger
 
 
 async def issue_invoice(
     ledger: Ledger, invoice_id: str, customer_id: str, lines: tuple[Line, ...], issued: datetime | None
 ) -> Invoice:
-    """Issue an invoice. Raises AlreadyExists, RuleViolated."""
-    with rules():
+    """Store a new invoice; an empty id is replaced by a generated one. Raises AlreadyExists, RuleViolated."""
+    with rule_violations(RuleBroken):
         invoice, posting = domain.issue(invoice_id or _new_id("in"), customer_id, lines, issued or datetime.now(UTC))
     await ledger.add_invoice(invoice, posting)
     return invoice
 
 
 async def charge(ledger: Ledger, invoice_id: str, amount: Money) -> tuple[Invoice, Charge]:
-    """Take money for an invoice. Raises NotFound, RuleViolated."""
-    invoice = await ledger.invoice(invoice_id, hold=True)
-    with rules():
-        after, made, posting = domain.charge(invoice, _new_id("ch"), amount, datetime.now(UTC))
-    await ledger.add_charge(made, after, posting)
-    return after, made
+    """Charge an invoice. Raises NotFound, RuleViolated."""
+    invoice = await ledger.invoice(invoice_id, for_update=True)
+    with rule_violations(RuleBroken):
+        updated, created, posting = domain.charge(invoice, _new_id("ch"), amount, datetime.now(UTC))
+    await ledger.add_charge(created, updated, posting)
+    return updated, created
 
 
 async def refund(ledger: Ledger, charge_id: str, amount: Money, cause: str) -> tuple[Charge, Refund]:
-    """Give money of a charge back. Raises NotFound, RuleViolated."""
-    paid = await ledger.charge(charge_id, hold=True)
-    with rules():
-        after, made, posting = domain.refund(paid, _new_id("re"), amount, cause, datetime.now(UTC))
-    await ledger.add_refund(made, after, posting)
-    return after, made
+    """Refund a charge, wholly or in part. Raises NotFound, RuleViolated."""
+    charge = await ledger.charge(charge_id, for_update=True)
+    with rule_violations(RuleBroken):
+        updated, created, posting = domain.refund(charge, _new_id("re"), amount, cause, datetime.now(UTC))
+    await ledger.add_refund(created, updated, posting)
+    return updated, created
 
 
 def _new_id(prefix: str) -> str:

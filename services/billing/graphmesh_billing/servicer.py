@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from graphmesh.billing import v1 as pb
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_billing import convert, payments
@@ -36,11 +36,8 @@ class BillingServicer(pb.BillingServiceServicer):
         before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as ledger:
             found = await ledger.invoices(request.customer_id, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListInvoicesResponse(
-            invoices=[convert.invoice_message(invoice) for invoice in page],
-            next_page_token=encode_token(page[-1].issued, page[-1].invoice_id) if more else "",
-        )
+        page = page_of(found, size, convert.invoice_message, lambda invoice: (invoice.issued, invoice.invoice_id))
+        return pb.ListInvoicesResponse(invoices=page.messages, next_page_token=page.next_token)
 
     async def Charge(self, request: pb.ChargeRequest, context: Any) -> pb.ChargeResponse:
         async with self._store.effect() as effect:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiosqlite
 from sqlalchemy import (
@@ -15,12 +15,14 @@ from sqlalchemy import (
     Dialect,
     Row,
     Select,
+    Table,
     TypeDecorator,
     event,
     literal_column,
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -42,6 +44,15 @@ SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Makes every statement of a PostgreSQL transaction see the same state, as SQLite does by itself."""
 ALONE = {"graphmesh_alone": True}
 """The statements of a connection are transactions of their own."""
+
+
+Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+"""An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, which both databases write the same way."""
+
+
+def dialect_insert(dialect: Dialect, table: Table) -> Insert:
+    """An INSERT into `table` that can have an ON CONFLICT clause, for a connection's `dialect`."""
+    return sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -67,6 +78,10 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
         self._alone: list[Alone] = []
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT into `table` that can have an ON CONFLICT clause."""
+        return dialect_insert(self._engine.dialect, table)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -15,13 +15,12 @@ from typing import Any, Generic, NoReturn, TypeVar
 import sqlalchemy as sa
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
-from graphmesh_chassis.database import UtcDateTime
+from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused, OutcomeUnknown
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_response
@@ -208,9 +207,8 @@ async def fence(connection: AsyncConnection, call: Call) -> None:
     """
     if call.epoch is None:
         return
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     run = call.header(metadata.RUN)
-    seen = insert(epochs).values(tenant=call.caller.tenant, run=run, epoch=call.epoch)
+    seen = dialect_insert(connection.dialect, epochs).values(tenant=call.caller.tenant, run=run, epoch=call.epoch)
     newest = seen.on_conflict_do_update(
         index_elements=[epochs.c.tenant, epochs.c.run],
         set_={"epoch": seen.excluded.epoch},
@@ -228,7 +226,6 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
     Raises:
         IdempotencyKeyInUse: another process still works on it.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {
         "tenant": call.caller.tenant,
         "key": call.effect_key,
@@ -245,7 +242,8 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         "create_time": datetime.now(UTC),
     }
     # RETURNING tells whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
-    claiming = insert(table).values(row).on_conflict_do_nothing().returning(table.c.key)
+    insert = dialect_insert(connection.dialect, table)
+    claiming = insert.values(row).on_conflict_do_nothing().returning(table.c.key)
     with locking(call):
         inserted = (await connection.execute(claiming)).one_or_none()
     if inserted is not None:

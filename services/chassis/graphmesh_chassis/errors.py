@@ -24,7 +24,8 @@ The first line of a class's docstring is the message, filled in with the error's
 `graphmesh.common.v1.ErrorReason`. A service adds its own by subclassing one of the branches in its `errors.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -310,3 +311,12 @@ class InvalidResponse(Defect):
     """The server's answer broke its own contract and was not sent"""
 
     reason = "INVALID_RESPONSE"
+
+
+@contextmanager
+def rule_violations(broken: type[Exception]) -> Iterator[None]:
+    """Turn a domain's exception for a broken rule into RuleViolated, with its message and its attribute `rule`."""
+    try:
+        yield
+    except broken as error:
+        raise RuleViolated(str(error), rule=getattr(error, "rule", "")) from error

@@ -1,18 +1,75 @@
-"""Page tokens (AIP-158): where a listing goes on. Opaque to callers; a token that was not made here is refused."""
+"""Pages of listings and their tokens (AIP-158). Tokens are opaque to callers; a forged one is refused."""
 
 import base64
 import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 
 DEFAULT_PAGE_SIZE = 50
+PAGE_BYTES = 2 * 1024 * 1024
+"""The limit for listings whose rows may be large: half of what gRPC clients read by default."""
 MAX_NUMBER = 253_402_300_799
 """Numbers of tokens lie between this and its negative; as seconds it is the end of the year 9999."""
 
 FirstT = TypeVar("FirstT", str, int, float, datetime)
 SecondT = TypeVar("SecondT", str, int, float, datetime)
+RowT = TypeVar("RowT")
+MessageT = TypeVar("MessageT", bound=Message)
+Position: TypeAlias = tuple[str | float | datetime, ...]
+"""The sort key of a row."""
+
+
+class Page(Generic[MessageT]):
+    """Collects the messages of one page: at most `size`, and at most `max_bytes` of them, but always the first."""
+
+    def __init__(self, size: int, max_bytes: int | None = None) -> None:
+        self.messages: list[MessageT] = []
+        self.next_token = ""
+        """The token of the next page; empty until a message did not fit."""
+        self._size = size
+        self._bytes_left = max_bytes
+        self._last: Position = ()
+
+    def add(self, message: MessageT, position: Position) -> bool:
+        """Append a message and return True; return False, and set `next_token`, where it belongs to the next page."""
+        if self._bytes_left is not None:
+            self._bytes_left -= message.ByteSize()
+        if self.messages and (len(self.messages) == self._size or (self._bytes_left or 0) < 0):
+            self.next_token = encode_token(*self._last)
+            return False
+        self.messages.append(message)
+        self._last = position
+        return True
+
+
+def page_of(
+    rows: Iterable[RowT],
+    size: int,
+    encode: Callable[[RowT], MessageT],
+    position: Callable[[RowT], Position],
+    *,
+    max_bytes: int | None = None,
+) -> Page[MessageT]:
+    """The page that begins with the first of `rows`, of which the caller queries `size + 1`.
+
+    The extra row shows that there is a next page, without a query for the count.
+
+    Args:
+        size: the number of rows of a page, from `page_size`.
+        encode: makes the message of a row.
+        position: the sort key of a row, which the token of the next page holds.
+        max_bytes: a limit on the serialized messages together; the first one is exempt.
+    """
+    page: Page[MessageT] = Page(size, max_bytes)
+    for row in rows:
+        if not page.add(encode(row), position(row)):
+            break
+    return page
 
 
 def page_size(asked: int) -> int:

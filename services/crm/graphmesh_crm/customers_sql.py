@@ -1,15 +1,16 @@
-"""The customers in SQL, on SQLite and PostgreSQL."""
+"""The customers in SQL, for SQLite and PostgreSQL."""
 
 from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 from graphmesh_chassis.errors import AlreadyExists, NotFound
+from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_crm.customers import Position
-from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier, search_key, searched
+from graphmesh_crm.customers import Position, searchable_text
+from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier
 
 metadata = sa.MetaData()
 
@@ -62,15 +63,15 @@ records = sa.Table(
 
 
 class SqlCustomers:
-    """The customers of one tenant, inside one transaction."""
+    """Customers of one tenant, inside one transaction."""
 
     def __init__(self, connection: AsyncConnection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
 
-    async def customer(self, customer_id: str, *, hold: bool = False) -> Customer:
-        query = sa.select(customers).where(*self._is(customer_id))
-        row = (await self._connection.execute(query.with_for_update() if hold else query)).one_or_none()
+    async def customer(self, customer_id: str, *, for_update: bool = False) -> Customer:
+        query = sa.select(customers).where(*self._by_id(customer_id))
+        row = (await self._connection.execute(query.with_for_update() if for_update else query)).one_or_none()
         if row is None:
             raise NotFound(resource="customer", id=customer_id)
         return _customer(row)
@@ -81,25 +82,25 @@ class SqlCustomers:
             query = query.where(customers.c.searched.contains(search_key(text), autoescape=True))
         if email:
             query = query.where(customers.c.email_key == search_key(email))
-        query = _newest(query, (customers.c.created, customers.c.customer_id), before, limit)
+        query = keyset_page(query, (customers.c.created, customers.c.customer_id), before, limit, descending=True)
         return [_customer(row) for row in await self._connection.execute(query)]
 
     async def changes(self, customer_id: str, before: tuple[int, str] | None, limit: int) -> list[Change]:
         query = sa.select(changes).where(changes.c.tenant == self._tenant, changes.c.customer_id == customer_id)
-        query = _newest(query, (changes.c.version, changes.c.field), before, limit)
+        query = keyset_page(query, (changes.c.version, changes.c.field), before, limit, descending=True)
         return [_change(row) for row in await self._connection.execute(query)]
 
     async def records(self, customer_id: str, kind: str, before: Position | None, limit: int) -> list[Record]:
         query = sa.select(records).where(records.c.tenant == self._tenant, records.c.customer_id == customer_id)
         if kind:
             query = query.where(records.c.kind == kind)
-        query = _newest(query, (records.c.occurred, records.c.record_id), before, limit)
+        query = keyset_page(query, (records.c.occurred, records.c.record_id), before, limit, descending=True)
         return [_record(row) for row in await self._connection.execute(query)]
 
     async def add_customer(self, customer: Customer) -> None:
         try:
             await self._insert(
-                customers, customer_id=customer.customer_id, created=customer.created, **_state(customer)
+                customers, customer_id=customer.customer_id, created=customer.created, **_updatable(customer)
             )
         except IntegrityError as error:
             raise AlreadyExists(resource="customer", id=customer.customer_id) from error
@@ -110,48 +111,38 @@ class SqlCustomers:
         except IntegrityError as error:
             raise AlreadyExists(resource="record", id=record.record_id) from error
 
-    async def change_customer(self, customer: Customer, made: tuple[Change, ...]) -> None:
-        update = sa.update(customers).where(*self._is(customer.customer_id)).values(_state(customer))
+    async def update_customer(self, customer: Customer, made: tuple[Change, ...]) -> None:
+        update = sa.update(customers).where(*self._by_id(customer.customer_id)).values(_updatable(customer))
         await self._connection.execute(update)
         for change in made:
             await self._insert(changes, **vars(change))
 
-    def _is(self, customer_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    def _by_id(self, customer_id: str) -> tuple[sa.ColumnElement[bool], ...]:
         return (customers.c.tenant == self._tenant, customers.c.customer_id == customer_id)
 
     async def _insert(self, table: sa.Table, **values: Any) -> None:
         await self._connection.execute(sa.insert(table).values(tenant=self._tenant, **values))
 
 
-def _newest(
-    query: sa.Select[Any], key: tuple[sa.ColumnElement[Any], ...], before: tuple[Any, ...] | None, limit: int
-) -> sa.Select[Any]:
-    """The rows of the query, newest first by the key, that come after `before`."""
-    if before is not None:
-        position = (sa.literal(part, column.type) for part, column in zip(before, key, strict=True))
-        query = query.where(sa.tuple_(*key) < sa.tuple_(*position))
-    return query.order_by(*(column.desc() for column in key)).limit(limit)
-
-
-def _state(customer: Customer) -> dict[str, Any]:
-    """The columns that an update may change."""
+def _updatable(customer: Customer) -> dict[str, Any]:
+    """The columns that an update changes."""
     return {
         **vars(customer.profile),
         "version": customer.version,
         "updated": customer.updated,
-        "searched": searched(customer.profile),
+        "searched": searchable_text(customer.profile),
         "email_key": search_key(customer.profile.email),
     }
 
 
-def _customer(row: Any) -> Customer:
+def _customer(row: sa.Row[Any]) -> Customer:
     profile = Profile(row.name, row.email, row.phone, row.company, Tier(row.tier), row.locale, row.attributes)
     return Customer(row.customer_id, profile, row.version, row.created, row.updated)
 
 
-def _change(row: Any) -> Change:
+def _change(row: sa.Row[Any]) -> Change:
     return Change(row.customer_id, row.version, row.field, row.old, row.new, row.reason, row.author, row.changed)
 
 
-def _record(row: Any) -> Record:
+def _record(row: sa.Row[Any]) -> Record:
     return Record(row.customer_id, row.kind, row.record_id, row.title, row.status, row.attributes, row.occurred)

@@ -5,7 +5,7 @@ from typing import Any
 
 from graphmesh.crm import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_crm import convert, updates
@@ -18,7 +18,7 @@ class CrmServicer(pb.CrmServiceServicer):
 
     async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Any) -> pb.CreateCustomerResponse:
         async with self._store.effect() as effect:
-            customer = await updates.enrol(effect.port, request.customer_id, convert.profile(request))
+            customer = await updates.create_customer(effect.port, request.customer_id, convert.profile(request))
             return effect.respond(pb.CreateCustomerResponse(customer=convert.customer_message(customer)))
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.GetCustomerResponse:
@@ -31,18 +31,15 @@ class CrmServicer(pb.CrmServiceServicer):
         before = decode_position(request.page_token, datetime, str)
         async with self._store.read() as customers:
             found = await customers.search(request.text, request.email, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.SearchCustomersResponse(
-            customers=[convert.customer_message(customer) for customer in page],
-            next_page_token=encode_token(page[-1].created, page[-1].customer_id) if more else "",
-        )
+        page = page_of(found, size, convert.customer_message, lambda customer: (customer.created, customer.customer_id))
+        return pb.SearchCustomersResponse(customers=page.messages, next_page_token=page.next_token)
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Any) -> pb.UpdateCustomerResponse:
         async with self._store.effect() as effect:
-            customer, changes = await updates.revise(
+            customer, changes = await updates.update_customer(
                 effect.port,
                 request.customer_id,
-                convert.values(request),
+                convert.profile_update(request),
                 expected_version=request.expected_version,
                 reason=request.reason,
                 author=current_call().caller.subject,
@@ -62,15 +59,12 @@ class CrmServicer(pb.CrmServiceServicer):
         async with self._store.read() as customers:
             await customers.customer(request.customer_id)
             found = await customers.changes(request.customer_id, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListCustomerChangesResponse(
-            changes=[convert.change_message(change) for change in page],
-            next_page_token=encode_token(page[-1].version, page[-1].field) if more else "",
-        )
+        page = page_of(found, size, convert.change_message, lambda change: (change.version, change.field))
+        return pb.ListCustomerChangesResponse(changes=page.messages, next_page_token=page.next_token)
 
     async def AddRecord(self, request: pb.AddRecordRequest, context: Any) -> pb.AddRecordResponse:
         async with self._store.effect() as effect:
-            record = await updates.note(effect.port, convert.record(request))
+            record = await updates.add_record(effect.port, convert.record(request))
             return effect.respond(pb.AddRecordResponse(record=convert.record_message(record)))
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Any) -> pb.ListRecordsResponse:
@@ -79,8 +73,5 @@ class CrmServicer(pb.CrmServiceServicer):
         async with self._store.read() as customers:
             await customers.customer(request.customer_id)
             found = await customers.records(request.customer_id, request.kind, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListRecordsResponse(
-            records=[convert.record_message(record) for record in page],
-            next_page_token=encode_token(page[-1].occurred, page[-1].record_id) if more else "",
-        )
+        page = page_of(found, size, convert.record_message, lambda record: (record.occurred, record.record_id))
+        return pb.ListRecordsResponse(records=page.messages, next_page_token=page.next_token)

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import UtcDateTime
+from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.errors import NotFound
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_retrieval.domain import Candidate, Corpus, Document, Entry, Prepared, Section, Source
@@ -116,7 +116,6 @@ class SqlLibrary:
         return self._index.having(query, [term]).scalar_subquery()
 
     async def _put_document(self, document: Prepared, now: datetime) -> None:
-        insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         key = {"tenant": self._tenant, "document_id": document.draft.document_id}
         values = {
             **{name: value for name, value in vars(document.draft).items() if name != "document_id"},
@@ -126,7 +125,8 @@ class SqlLibrary:
             "term_count": sum(len(entry.terms) for entry in document.entries),
             "update_time": now,
         }
-        upsert = insert(documents).values(**key, **values).on_conflict_do_update(index_elements=list(key), set_=values)
+        insert = dialect_insert(self._connection.dialect, documents).values(**key, **values)
+        upsert = insert.on_conflict_do_update(index_elements=list(key), set_=values)
         await self._connection.execute(upsert)
 
     async def _remove_passages(self, document_ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from graphmesh.retrieval import v1 as pb
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_retrieval import convert, ingestion
@@ -38,11 +38,8 @@ class RetrievalServicer(pb.RetrievalServiceServicer):
         _, after = decode_position(request.page_token, str, str) or ("", "")
         async with self._store.read() as library:
             found = await library.page(after, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListDocumentsResponse(
-            documents=[convert.document_message(document) for document in page],
-            next_page_token=encode_token("document", page[-1].document_id) if more else "",
-        )
+        page = page_of(found, size, convert.document_message, lambda document: ("document", document.document_id))
+        return pb.ListDocumentsResponse(documents=page.messages, next_page_token=page.next_token)
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
         async with self._store.effect() as effect:

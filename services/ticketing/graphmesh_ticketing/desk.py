@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from graphmesh_chassis.errors import VersionMismatch
+from graphmesh_chassis.errors import VersionMismatch, rule_violations
 
 from graphmesh_ticketing import domain
-from graphmesh_ticketing.domain import Comment, Draft, Ticket, Values
-from graphmesh_ticketing.errors import rules
+from graphmesh_ticketing.domain import Comment, Draft, RuleBroken, Ticket, Values
 from graphmesh_ticketing.tickets import Tickets
 
 
@@ -23,7 +22,7 @@ async def update(tickets: Tickets, number: int, values: Values, *, expected_vers
     before = await tickets.ticket(number, hold=True)
     if expected_version and expected_version != before.version:
         raise VersionMismatch(resource="ticket", id=before.ticket_id, expected=expected_version, actual=before.version)
-    with rules():
+    with rule_violations(RuleBroken):
         after = domain.update(before, values, datetime.now(UTC))
     await tickets.change_ticket(after)
     return after
@@ -32,7 +31,7 @@ async def update(tickets: Tickets, number: int, values: Values, *, expected_vers
 async def comment(tickets: Tickets, number: int, author: str, text: str, internal: bool) -> Comment:
     """Add a comment to a ticket. Raises NotFound, RuleViolated."""
     ticket = await tickets.ticket(number, hold=True)
-    with rules():
+    with rule_violations(RuleBroken):
         made = domain.comment(ticket, f"co_{uuid4().hex}", author, text, internal, datetime.now(UTC))
     await tickets.add_comment(made)
     return made

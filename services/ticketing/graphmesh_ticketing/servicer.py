@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from graphmesh.ticketing import v1 as pb
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_ticketing import convert, desk
@@ -56,19 +56,13 @@ class TicketingServicer(pb.TicketingServiceServicer):
         async with self._store.read() as tickets:
             await tickets.ticket(number)
             found = await tickets.comments(number, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListCommentsResponse(
-            comments=[convert.comment_message(comment) for comment in page],
-            next_page_token=encode_token(page[-1].created, page[-1].comment_id) if more else "",
-        )
+        page = page_of(found, size, convert.comment_message, lambda comment: (comment.created, comment.comment_id))
+        return pb.ListCommentsResponse(comments=page.messages, next_page_token=page.next_token)
 
     async def SearchTickets(self, request: pb.SearchTicketsRequest, context: Any) -> pb.SearchTicketsResponse:
         size = page_size(request.page_size)
         before = decode_position(request.page_token, datetime, int)
         async with self._store.read() as tickets:
             found = await tickets.search(convert.wanted(request), before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.SearchTicketsResponse(
-            tickets=[convert.ticket_message(ticket) for ticket in page],
-            next_page_token=encode_token(page[-1].created, page[-1].number) if more else "",
-        )
+        page = page_of(found, size, convert.ticket_message, lambda ticket: (ticket.created, ticket.number))
+        return pb.SearchTicketsResponse(tickets=page.messages, next_page_token=page.next_token)

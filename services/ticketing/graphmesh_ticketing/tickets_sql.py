@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import UtcDateTime
+from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.errors import NotFound
-from sqlalchemy.dialects import postgresql, sqlite
+from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Priority, Status, Ticket, search_key, searched
@@ -76,19 +76,18 @@ class SqlTickets:
             query = query.where(tickets.c.status == wanted.status)
         if wanted.customer_id:
             query = query.where(tickets.c.customer_id == wanted.customer_id)
-        query = _newest(query, (tickets.c.created, tickets.c.number), before, limit)
+        query = keyset_page(query, (tickets.c.created, tickets.c.number), before, limit, descending=True)
         return [_ticket(row) for row in await self._connection.execute(query)]
 
     async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         query = sa.select(comments).where(comments.c.tenant == self._tenant, comments.c.number == number)
-        query = _newest(query, (comments.c.created, comments.c.comment_id), before, limit)
+        query = keyset_page(query, (comments.c.created, comments.c.comment_id), before, limit, descending=True)
         return [_comment(row) for row in await self._connection.execute(query)]
 
     async def take_number(self) -> int:
         """One statement: on PostgreSQL it holds the tenant's row, so that the next taker waits for this transaction."""
-        insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         statement = (
-            insert(numbers)
+            dialect_insert(self._connection.dialect, numbers)
             .values(tenant=self._tenant, last=FIRST_NUMBER)
             .on_conflict_do_update(index_elements=["tenant"], set_={"last": numbers.c.last + 1})
             .returning(numbers.c.last)
@@ -124,16 +123,6 @@ class SqlTickets:
 
     def _is(self, number: int) -> tuple[sa.ColumnElement[bool], ...]:
         return (tickets.c.tenant == self._tenant, tickets.c.number == number)
-
-
-def _newest(
-    query: sa.Select[Any], key: tuple[sa.ColumnElement[Any], ...], before: tuple[Any, ...] | None, limit: int
-) -> sa.Select[Any]:
-    """The rows of the query, newest first by the key, that come after `before`."""
-    if before is not None:
-        position = (sa.literal(part, column.type) for part, column in zip(before, key, strict=True))
-        query = query.where(sa.tuple_(*key) < sa.tuple_(*position))
-    return query.order_by(*(column.desc() for column in key)).limit(limit)
 
 
 def _ticket(row: Any) -> Ticket:

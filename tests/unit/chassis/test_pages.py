@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 from graphmesh_chassis.errors import InvalidRequest
-from graphmesh_chassis.pages import DEFAULT_PAGE_SIZE, decode_position, encode_token, page_size
+from graphmesh_chassis.pages import DEFAULT_PAGE_SIZE, Page, decode_position, encode_token, page_of, page_size
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,53 @@ def test_any_text_is_refused(token: str) -> None:
 
 def test_a_page_has_a_default_size() -> None:
     assert (page_size(0), page_size(7)) == (DEFAULT_PAGE_SIZE, 7)
+
+
+def listing(count: int, size: int, max_bytes: int | None = None) -> Page[StringValue]:
+    """A page of rows `0`, `1`, …, each a message of 3 bytes."""
+    rows = range(count)
+    return page_of(
+        rows,
+        size,
+        lambda row: StringValue(value=str(row)),
+        lambda row: (row, f"id-{row}"),
+        max_bytes=max_bytes,
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_last_page_has_no_token(count: int) -> None:
+    page = listing(count, 3)
+    assert [message.value for message in page.messages] == [str(row) for row in range(count)]
+    assert page.next_token == ""
+
+
+def test_row_beyond_the_size_becomes_a_token() -> None:
+    page = listing(4, 3)
+    assert [message.value for message in page.messages] == ["0", "1", "2"]
+    assert decode_position(page.next_token, int, str) == (2, "id-2")
+
+
+def test_page_ends_before_the_message_that_exceeds_the_bytes() -> None:
+    page = listing(10, 9, max_bytes=6)
+    assert len(page.messages) == 2
+    assert decode_position(page.next_token, int, str) == (1, "id-1")
+
+
+def test_first_message_may_exceed_the_bytes() -> None:
+    """Otherwise a listing would never get past a row that is too large."""
+    page = listing(2, 9, max_bytes=1)
+    assert len(page.messages) == 1
+    assert decode_position(page.next_token, int, str) == (0, "id-0")
+
+
+def test_rows_beyond_the_page_are_not_encoded() -> None:
+    """At most one: the row that did not fit."""
+    encoded: list[int] = []
+
+    def encode(row: int) -> StringValue:
+        encoded.append(row)
+        return StringValue(value=str(row))
+
+    page_of(range(100), 2, encode, lambda row: (row, ""))
+    assert encoded == [0, 1, 2]

@@ -15,7 +15,6 @@ TEMPLATES = {
     "__main__.py": "services/$service/graphmesh_$service/__main__.py",
     "convert.py": "services/$service/graphmesh_$service/convert.py",
     "domain.py": "services/$service/graphmesh_$service/domain.py",
-    "errors.py": "services/$service/graphmesh_$service/errors.py",
     "lifecycle.py": "services/$service/graphmesh_$service/lifecycle.py",
     "migration.py": "services/$service/graphmesh_$service/migrations/${service}_0001_initial.py",
     "port.py": "services/$service/graphmesh_$service/$resources.py",
