@@ -2,7 +2,7 @@
 # uv comes from the Python package index into .bootstrap, everything else from uv.lock into .venv.
 
 UV_VERSION := 0.13.9
-MEMBERS := $(wildcard protos services/* orchestrator tools/*)
+MEMBERS := $(wildcard protos services/* orchestrator orchestrator/nodes tools/*)
 # Sub-processes write no bytecode where this variable is set, and start slower for it.
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1

@@ -18,37 +18,39 @@ from graphmesh.orchestrator.v1 import (
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, Task, run, tracing_of
+from graphmesh_nodes.context import Policies
 
-from graphmesh_orchestrator.approvals_servicer import ApprovalServicer
-from graphmesh_orchestrator.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.api.approval_service import ApprovalServicer
+from graphmesh_orchestrator.api.run_service import RunServicer
+from graphmesh_orchestrator.api.run_watcher import RunWatcher
+from graphmesh_orchestrator.api.submission import Submission
+from graphmesh_orchestrator.api.thread_service import ThreadServicer
+from graphmesh_orchestrator.api.webhook_service import WebhookServicer
 from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
-from graphmesh_orchestrator.context import Policies
-from graphmesh_orchestrator.deliveries import HostPatterns, Tries
-from graphmesh_orchestrator.deliveries_sql import SqlDeliveries
-from graphmesh_orchestrator.executor import Executor
-from graphmesh_orchestrator.expiring import Expiring
-from graphmesh_orchestrator.graphs import Registry
-from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases import Claiming, Heartbeat, Worker
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.liveness import Absences, present
-from graphmesh_orchestrator.looking import Looking
-from graphmesh_orchestrator.notices import Notices, Topic
-from graphmesh_orchestrator.pace import Pace
-from graphmesh_orchestrator.parking import Parking
-from graphmesh_orchestrator.removal_sql import SqlRemoval
-from graphmesh_orchestrator.retention import Retention
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.servicer import RunServicer
+from graphmesh_orchestrator.interrupts.approval_expiry import Expiring
+from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.leases.claiming import Claiming
+from graphmesh_orchestrator.leases.heartbeat import Heartbeat, Worker
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.leases.liveness import Absences, present
+from graphmesh_orchestrator.notifications.notifier import Notices, Topic
+from graphmesh_orchestrator.notifications.poll_timer import Pace
+from graphmesh_orchestrator.notifications.redis_bus import connected
+from graphmesh_orchestrator.notifications.status_poller import Looking
+from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.settings import Settings
-from graphmesh_orchestrator.submission import Submission
-from graphmesh_orchestrator.thread_states import ThreadStates
-from graphmesh_orchestrator.threads_servicer import ThreadServicer
-from graphmesh_orchestrator.threads_sql import SqlThreads
-from graphmesh_orchestrator.waiting import Admitting, SqlWaiting
-from graphmesh_orchestrator.wakeups import connected
-from graphmesh_orchestrator.webhooks import Dispatcher, Receivers
-from graphmesh_orchestrator.webhooks_servicer import WebhookServicer
+from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
+from graphmesh_orchestrator.threads.retention import Retention
+from graphmesh_orchestrator.threads.states import ThreadStates
+from graphmesh_orchestrator.threads.threads_sql import SqlThreads
+from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries
+from graphmesh_orchestrator.webhooks.delivery import HostPatterns, Tries
+from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher, Receivers
+from graphmesh_orchestrator.worker.executor import Executor
+from graphmesh_orchestrator.worker.run_queue import Admitting, SqlWaiting
+from graphmesh_orchestrator.worker.suspension import Parking
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -98,7 +100,8 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         looking = Looking(runs, notices, lambda: executor.held)
         approvals = SqlApprovals(database)
         answering = ApprovalServicer(approvals, notices.to_claim)
-        servicer = RunServicer(runs, interrupts, graphs, submission, executor, notices)
+        watcher = RunWatcher(runs, executor, notices)
+        servicer = RunServicer(runs, interrupts, graphs, submission, executor, notices, watcher)
         threads = SqlThreads(database, saver.serde, settings.thread_ttl_seconds)
         removal = SqlRemoval(database, saver.serde, settings.thread_ttl_seconds)
         on_threads = ThreadServicer(threads, ThreadStates(database, graphs), removal, graphs)

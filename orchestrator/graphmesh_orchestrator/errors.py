@@ -45,27 +45,6 @@ class RecursionLimit(CallerError):
     reason = "RECURSION_LIMIT"
 
 
-class StepLimit(CallerError):
-    """The run began {used} nodes, as many as it may ({limit}), and was ended"""
-
-    code = StatusCode.FAILED_PRECONDITION
-    reason = "STEP_LIMIT"
-
-
-class TokenLimit(CallerError):
-    """Models have used {used} tokens for the run, which may use {limit}; it was ended"""
-
-    code = StatusCode.RESOURCE_EXHAUSTED
-    reason = "TOKEN_LIMIT"
-
-
-class BudgetExceeded(CallerError):
-    """Models have cost {used} millionths of a US dollar for the run, which may cost {limit}; it was ended"""
-
-    code = StatusCode.RESOURCE_EXHAUSTED
-    reason = "BUDGET_EXCEEDED"
-
-
 class WrongGraph(CallerError):
     """The thread {thread} is of the graph {graph}"""
 
@@ -94,31 +73,11 @@ class InterruptAnswered(CallerError):
     reason = "INTERRUPT_ANSWERED"
 
 
-class ApprovalDenied(CallerError):
-    """{by} did not agree to {tool}: nothing was sent"""
-
-    code = StatusCode.FAILED_PRECONDITION
-    reason = "APPROVAL_DENIED"
-
-
-class ApprovalExpired(ApprovalDenied):
-    """Nobody answered the approval {approval} of {tool} in time, which is a denial"""
-
-    reason = "APPROVAL_EXPIRED"
-
-
 class ApprovalAnswered(CallerError):
     """The approval {approval} has been answered already: it is {status}, by {by}"""
 
     code = StatusCode.ABORTED
     reason = "APPROVAL_ANSWERED"
-
-
-class ApprovalMismatch(CallerError):
-    """The approval {approval} is of another call of {tool}: nothing was sent"""
-
-    code = StatusCode.FAILED_PRECONDITION
-    reason = "APPROVAL_MISMATCH"
 
 
 class WebhookNotAllowed(CallerError):
@@ -144,13 +103,6 @@ class StateTooLarge(CallerError):
     reason = "STATE_TOO_LARGE"
 
 
-class ArtifactTooLarge(CallerError):
-    """An artifact of {bytes} bytes is more than one may have ({limit}); it was not stored"""
-
-    code = StatusCode.FAILED_PRECONDITION
-    reason = "ARTIFACT_TOO_LARGE"
-
-
 class VersionUnavailable(CallerError):
     """The state is of version {version} of the graph {graph}; served are: {served}. Nothing of it was changed"""
 
@@ -171,13 +123,6 @@ class MigrationFailed(Defect):
     """
 
     reason = "MIGRATION_FAILED"
-
-
-class WriteAheadRequired(CallerError):
-    """The effect {tool} needs durability="sync" and a checkpointer, this is {durability}: nothing was sent"""
-
-    code = StatusCode.FAILED_PRECONDITION
-    reason = "WRITE_AHEAD_REQUIRED"
 
 
 class RunCancelled(Cancelled):

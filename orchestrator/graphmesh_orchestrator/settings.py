@@ -10,7 +10,7 @@ from graphmesh_contracts import Overrides
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from graphmesh_orchestrator.deliveries import secret_bytes
+from graphmesh_orchestrator.webhooks.delivery import secret_bytes
 
 
 def _tool_policies(value: Any) -> Any:

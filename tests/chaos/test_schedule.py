@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from graphmesh_cli.chaos.schedule import LEAD, START_UP, Act, Fault, Plan, plan
 from graphmesh_cli.chaos.storm import storm
-from graphmesh_orchestrator.lease_time import LEASE_SECONDS
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,13 +10,13 @@ many runs have waiting is stored in one transaction, which proves that their epo
 as stored before its commit.
 """
 
-from graphmesh_orchestrator.checkpoints.aside import Bounds
-from graphmesh_orchestrator.checkpoints.claims import BLANK, CLAIM, HEAD, Blank, Claim, Place
-from graphmesh_orchestrator.checkpoints.commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.config_keys import BLANK, CLAIM, HEAD, Blank, Claim, Place
 from graphmesh_orchestrator.checkpoints.entries import Entry, Source
-from graphmesh_orchestrator.checkpoints.patience import patient
+from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.large_values import Bounds
+from graphmesh_orchestrator.checkpoints.retry_reads import patient
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
-from graphmesh_orchestrator.checkpoints.trail import TRAIL, Trail, trail_of
+from graphmesh_orchestrator.checkpoints.write_behind import TRAIL, Trail, trail_of
 
 __all__ = [
     "BLANK",

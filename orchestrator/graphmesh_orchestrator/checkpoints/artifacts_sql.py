@@ -3,13 +3,13 @@
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
+from graphmesh_nodes.artifacts import SCHEME, check_size
 
-from graphmesh_orchestrator.artifacts import SCHEME, check_size
-from graphmesh_orchestrator.checkpoints.aside import artifact
-from graphmesh_orchestrator.checkpoints.claims import Claim
-from graphmesh_orchestrator.checkpoints.commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.config_keys import Claim
 from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.patience import patient
+from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.large_values import artifact
+from graphmesh_orchestrator.checkpoints.retry_reads import patient
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 
 

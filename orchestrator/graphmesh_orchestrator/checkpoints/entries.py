@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from graphmesh_orchestrator.checkpoints.claims import Claim
+from graphmesh_orchestrator.checkpoints.config_keys import Claim
 
 Row = Mapping[str, Any]
 

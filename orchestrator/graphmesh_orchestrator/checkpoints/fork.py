@@ -9,8 +9,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head
+from graphmesh_orchestrator.checkpoints.pruning import copy_rows
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
-from graphmesh_orchestrator.checkpoints.upkeep import copy_rows
 
 AT_ONCE = 500
 """Rows that one statement names."""

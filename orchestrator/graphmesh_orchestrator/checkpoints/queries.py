@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from langchain_core.runnables import RunnableConfig
 
-from graphmesh_orchestrator.checkpoints.claims import Place
+from graphmesh_orchestrator.checkpoints.config_keys import Place
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 
 WITHOUT_DATA = [column for column in checkpoints.c if column.name != "data"]

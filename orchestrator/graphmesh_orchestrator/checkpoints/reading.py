@@ -9,9 +9,9 @@ from langgraph.checkpoint.base import PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints.aside import Contents, Slot
-from graphmesh_orchestrator.checkpoints.claims import Place
+from graphmesh_orchestrator.checkpoints.config_keys import Place
 from graphmesh_orchestrator.checkpoints.encoding import Head, merged, unpack
+from graphmesh_orchestrator.checkpoints.large_values import Contents, Slot
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 
 Found = tuple[sa.Row[Any], Head]

@@ -21,22 +21,22 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints import upkeep
+from graphmesh_orchestrator.checkpoints import pruning as upkeep
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
-from graphmesh_orchestrator.checkpoints.aside import Aside, Bounds, referred
-from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of, reads_blank
-from graphmesh_orchestrator.checkpoints.commit import GroupCommit
-from graphmesh_orchestrator.checkpoints.deltas import History
+from graphmesh_orchestrator.checkpoints.config_keys import HEAD, Place, claim_of, reads_blank
+from graphmesh_orchestrator.checkpoints.delta_channels import History
 from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
 from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.known import Known
-from graphmesh_orchestrator.checkpoints.patience import patient
+from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.head_cache import Known
+from graphmesh_orchestrator.checkpoints.large_values import Aside, Bounds, referred
 from graphmesh_orchestrator.checkpoints.queries import ORDER, anywhere, listed, matches, newest
 from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
+from graphmesh_orchestrator.checkpoints.retry_reads import patient
+from graphmesh_orchestrator.checkpoints.state_versions import Lineage, recorded_version
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.checkpoints.trail import Trail, trail_of
+from graphmesh_orchestrator.checkpoints.write_behind import Trail, trail_of
 from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
-from graphmesh_orchestrator.versions import Lineage, recorded_version
 
 PAGE = 64
 """Checkpoints that a listing reads at once."""

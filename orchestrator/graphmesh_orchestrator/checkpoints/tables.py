@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from graphmesh_orchestrator.tables import metadata
+from graphmesh_orchestrator.db.tables import metadata
 
 Key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Keys are compared byte by byte on both databases."""

@@ -7,9 +7,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from graphmesh_orchestrator.checkpoints.claims import HEAD, Place, claim_of
+from graphmesh_orchestrator.checkpoints.config_keys import HEAD, Place, claim_of
 from graphmesh_orchestrator.checkpoints.encoding import Head
-from graphmesh_orchestrator.versions import FIRST, recorded_version
+from graphmesh_orchestrator.checkpoints.state_versions import FIRST, recorded_version
 
 
 @dataclass(frozen=True, slots=True)

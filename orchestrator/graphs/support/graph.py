@@ -13,7 +13,7 @@ Whichever node finds that a person has to take over sets `reason`; the edges aft
 
 from typing import Literal
 
-from graphmesh_orchestrator.context import RunContext
+from graphmesh_nodes.context import RunContext
 from langgraph.graph import END, START, StateGraph
 
 from support import nodes

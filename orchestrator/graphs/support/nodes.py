@@ -27,10 +27,10 @@ from graphmesh.crm.v1 import (
 from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
 from graphmesh_chassis.errors import GraphmeshError, NotFound, RuleViolated
-from graphmesh_orchestrator.chat_model import GraphmeshChatModel
-from graphmesh_orchestrator.consent import Approval
-from graphmesh_orchestrator.errors import ApprovalDenied
-from graphmesh_orchestrator.remote import degrade, remote
+from graphmesh_nodes.approval import Approval
+from graphmesh_nodes.chat_model import GraphmeshChatModel
+from graphmesh_nodes.errors import ApprovalDenied
+from graphmesh_nodes.remote import degrade, remote
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Overwrite

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import runs
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 

@@ -10,11 +10,13 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, NotFound
-from graphmesh_orchestrator import artifacts as port
-from graphmesh_orchestrator.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver, upkeep
+from graphmesh_nodes import artifacts as port
+from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.errors import ArtifactTooLarge
+from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints import pruning as upkeep
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
-from graphmesh_orchestrator.errors import ArtifactTooLarge, CheckpointConflict, StateTooLarge
+from graphmesh_orchestrator.errors import CheckpointConflict, StateTooLarge
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict

@@ -7,7 +7,7 @@ import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints import patience as module
+from graphmesh_orchestrator.checkpoints import retry_reads as module
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 

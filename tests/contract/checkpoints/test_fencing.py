@@ -8,9 +8,9 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced
 from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
-from graphmesh_orchestrator.runs import EventKind
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import events, runs
+from graphmesh_orchestrator.db.tables import events, runs
+from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 
 from tests.contract.checkpoints import kit
 from tests.contract.checkpoints.conftest import NOW, begun, taken_over

@@ -11,9 +11,10 @@ import structlog
 from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
-from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, commit
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.tables import runs
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place
+from graphmesh_orchestrator.checkpoints import group_commit as commit
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from langgraph.checkpoint.base import CheckpointMetadata
 from sqlalchemy.exc import SQLAlchemyError
 

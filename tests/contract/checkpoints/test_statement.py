@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import Fenced
+from graphmesh_nodes.budget import Usage
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import BLANK, Blank, Claim, Entry, GroupCommit, LogSaver
 from graphmesh_orchestrator.errors import CheckpointConflict
-from graphmesh_orchestrator.journal import progress
-from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus, Usage
-from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.journal import progress
 from langchain_core.runnables import RunnableConfig
 from sqlalchemy import event
 

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, ShuttingDown
-from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, Trail, commit
+from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, LogSaver, Place, Trail
+from graphmesh_orchestrator.checkpoints import group_commit as commit
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.checkpoints.trail import LONGEST, LONGEST_BYTES
+from graphmesh_orchestrator.checkpoints.write_behind import LONGEST, LONGEST_BYTES
 from graphmesh_orchestrator.errors import CheckpointConflict
 from langchain_core.runnables import RunnableConfig
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints import known as module
+from graphmesh_orchestrator.checkpoints import head_cache as module
+from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Migration, Versions
 from graphmesh_orchestrator.errors import VersionUnavailable
-from graphmesh_orchestrator.versions import Lineage, Migration, Versions
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DatabaseUnavailable
-from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, commit
-from graphmesh_orchestrator.interrupts_sql import SqlInterrupts, interrupts
-from graphmesh_orchestrator.journal import progress
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs import Event, EventKind, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.checkpoints import Entry, GroupCommit
+from graphmesh_orchestrator.checkpoints import group_commit as commit
+from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts, interrupts
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs.run import Event, EventKind, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.journal import progress
 
 from tests.contract.orchestrator.test_cancelled_as_it_parks import NOW, QUESTION, a_run
 

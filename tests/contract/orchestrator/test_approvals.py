@@ -13,15 +13,17 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import NotFound, ScopeMissing
 from graphmesh_chassis.identity import Caller
+from graphmesh_nodes.approval_terms import ApprovalStatus, Decision, Terms
+from graphmesh_nodes.errors import ApprovalExpired
 from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.approvals import ApprovalStatus, Decision, StoredApproval, Terms
-from graphmesh_orchestrator.approvals_sql import SqlApprovals
-from graphmesh_orchestrator.errors import ApprovalAnswered, ApprovalExpired, RunNotInterrupted
-from graphmesh_orchestrator.interrupts_sql import PENDING, SqlInterrupts, interrupts
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns, values_of
-from graphmesh_orchestrator.tables import runs
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
+from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.interrupts.interrupts_sql import PENDING, SqlInterrupts, interrupts
+from graphmesh_orchestrator.interrupts.stored_approval import StoredApproval
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs.run import Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns, values_of
 
 APPROVED, DENIED = ApprovalStatus.APPROVED, ApprovalStatus.DENIED
 NOW = datetime.now(UTC)

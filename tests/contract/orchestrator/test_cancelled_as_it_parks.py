@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit
-from graphmesh_orchestrator.interrupts_sql import PENDING, interrupts
-from graphmesh_orchestrator.journal import progress
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs import Event, EventKind, Multitask, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.interrupts.interrupts_sql import PENDING, interrupts
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs.run import Event, EventKind, Multitask, Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.journal import progress
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
 QUESTION = {

@@ -9,16 +9,16 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, NotFound
-from graphmesh_orchestrator.ceilings import Meter
+from graphmesh_nodes.budget import Ceilings, Meter, Usage
 from graphmesh_orchestrator.checkpoints import GroupCommit
-from graphmesh_orchestrator.deliveries import Delivery, DeliveryStatus
-from graphmesh_orchestrator.deliveries_sql import CLAIM_SECONDS, SqlDeliveries, deliveries, values_of
-from graphmesh_orchestrator.journal import Journal
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.notices import Notices
-from graphmesh_orchestrator.runs import Ceilings, Run, RunStatus, Usage
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import runs
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.runs.run import Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.webhooks.deliveries_sql import CLAIM_SECONDS, SqlDeliveries, deliveries, values_of
+from graphmesh_orchestrator.webhooks.delivery import Delivery, DeliveryStatus
+from graphmesh_orchestrator.worker.journal import Journal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "https://hooks.example.com/runs"

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.database import Database
-from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.checkpoints import HEAD, Entry, GroupCommit, LogSaver, commit
+from graphmesh_nodes.budget import Ceilings, Meter, Usage
+from graphmesh_orchestrator.checkpoints import HEAD, Entry, GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints import group_commit as commit
 from graphmesh_orchestrator.errors import CheckpointConflict
-from graphmesh_orchestrator.journal import Journal
-from graphmesh_orchestrator.notices import Notices
-from graphmesh_orchestrator.runs import Ceilings, Event, EventKind, Run, RunStatus, Usage
-from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.journal import Journal
 from langchain_core.runnables import RunnableConfig
 
 from tests.contract.checkpoints import kit

@@ -12,16 +12,16 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import Fenced
-from graphmesh_orchestrator import leases
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit
-from graphmesh_orchestrator.journal import progress
-from graphmesh_orchestrator.lease_time import LEASE_SECONDS
-from graphmesh_orchestrator.leases import Heartbeat, Worker
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs import Event, EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import CLAIMABLE, HELD, WAITING, runs
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS
+from graphmesh_orchestrator.db.tables import CLAIMABLE, HELD, WAITING, runs
+from graphmesh_orchestrator.leases import claiming, heartbeat
+from graphmesh_orchestrator.leases.heartbeat import Heartbeat, Worker
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.journal import progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -259,8 +259,8 @@ async def test_a_worker_that_is_told_looks_at_once(
     database: Database, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs to claim and runs to cancel are not found by looking again and again (D7)."""
-    monkeypatch.setattr(leases, "CLAIM_SECONDS", 3600)
-    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 3600)
+    monkeypatch.setattr(claiming, "CLAIM_SECONDS", 3600)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 3600)
     begun: asyncio.Queue[Run] = asyncio.Queue()
     cancelled: asyncio.Queue[str] = asyncio.Queue()
     held: dict[str, int] = {}
@@ -269,7 +269,7 @@ async def test_a_worker_that_is_told_looks_at_once(
         held[run.run_id] = run.epoch
         begun.put_nowait(run)
 
-    claiming = leases.Claiming(SqlLeases(database, "one"), [("pay", 1)], lambda: 1)
+    claimer = claiming.Claiming(SqlLeases(database, "one"), [("pay", 1)], lambda: 1)
     beating = Heartbeat(
         lambda: open_database(url),
         Worker("one"),
@@ -278,11 +278,11 @@ async def test_a_worker_that_is_told_looks_at_once(
         lambda run_id, _: cancelled.put_nowait(run_id),
     )
     await SqlRuns(database).add(a_run(1), worker="")
-    task = asyncio.create_task(claiming.run(begin))
+    task = asyncio.create_task(claimer.run(begin))
     async with beating, asyncio.timeout(30):
         assert (await begun.get()).run_id == "run_1"
         await SqlRuns(database).add(a_run(2), worker="")
-        claiming.look()
+        claimer.look()
         assert (await begun.get()).run_id == "run_2"
         await SqlRuns(database).ask_to_cancel("acme", "run_2", "enough")
         beating.look("run_2")

@@ -10,10 +10,10 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.liveness import LOCKS, SURE_SECONDS, Absences, lock_key, present
-from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.leases.liveness import LOCKS, SURE_SECONDS, Absences, lock_key, present
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 
 NOW = datetime.now(UTC)
 

@@ -12,22 +12,22 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, InvalidRequest, NotFound
+from graphmesh_nodes.json_schemas import json_schema
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
-from graphmesh_orchestrator.deliveries_sql import deliveries
+from graphmesh_orchestrator.db.tables import events, runs, threads
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
-from graphmesh_orchestrator.graphs import Graph, Registry
-from graphmesh_orchestrator.interrupts_sql import interrupts
-from graphmesh_orchestrator.parking import saver_thread
-from graphmesh_orchestrator.removal_sql import SqlRemoval
-from graphmesh_orchestrator.retention import Retention
-from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.schemas import json_schema
-from graphmesh_orchestrator.tables import events, runs, threads
-from graphmesh_orchestrator.thread_states import ThreadStates
-from graphmesh_orchestrator.threads import Removed, State, Thread, ThreadStatus
-from graphmesh_orchestrator.threads_sql import FOR_EVER, SqlThreads
+from graphmesh_orchestrator.interrupts.interrupts_sql import interrupts
+from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
+from graphmesh_orchestrator.threads.retention import Retention
+from graphmesh_orchestrator.threads.states import ThreadStates
+from graphmesh_orchestrator.threads.thread import Removed, State, Thread, ThreadStatus
+from graphmesh_orchestrator.threads.threads_sql import FOR_EVER, SqlThreads
+from graphmesh_orchestrator.webhooks.deliveries_sql import deliveries
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph

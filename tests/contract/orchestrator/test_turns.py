@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
-from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.parking import Parking
-from graphmesh_orchestrator.runs import Multitask, Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import runs
-from graphmesh_orchestrator.waiting import SqlWaiting
+from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.runs.run import Multitask, Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker.run_queue import SqlWaiting
+from graphmesh_orchestrator.worker.suspension import Parking
 
 from tests.contract.checkpoints import kit
 

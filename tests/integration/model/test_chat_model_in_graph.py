@@ -12,12 +12,11 @@ from graphmesh_chassis.errors import DeadlineExceeded
 from graphmesh_chassis.testing import running
 from graphmesh_model.__main__ import build
 from graphmesh_model.settings import Settings
-from graphmesh_orchestrator.ceilings import Meter
-from graphmesh_orchestrator.chat_model import GraphmeshChatModel
-from graphmesh_orchestrator.context import RunContext
-from graphmesh_orchestrator.errors import TokenLimit
-from graphmesh_orchestrator.remote import ToolCall
-from graphmesh_orchestrator.runs import Ceilings
+from graphmesh_nodes.budget import Ceilings, Meter
+from graphmesh_nodes.chat_model import GraphmeshChatModel
+from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.errors import TokenLimit
+from graphmesh_nodes.remote import ToolCall
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
 from graphmesh.common.v1 import Money
 from graphmesh_chassis.errors import CallerError
-from graphmesh_orchestrator.consent import Approval, Ask
-from graphmesh_orchestrator.context import RunContext
-from graphmesh_orchestrator.errors import ApprovalDenied
-from graphmesh_orchestrator.remote import Fallback, call, degrade, remote
+from graphmesh_nodes.approval import Approval, Ask
+from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.errors import ApprovalDenied
+from graphmesh_nodes.remote import Fallback, call, degrade, remote
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime

@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, Any
 
-from graphmesh_orchestrator.context import RunContext
+from graphmesh_nodes.context import RunContext
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt

@@ -13,8 +13,9 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import metadata
 from graphmesh_chassis.errors import ApprovalRequired, ScopeMissing
 from graphmesh_contracts import Overrides
-from graphmesh_orchestrator.approvals import MARK
-from graphmesh_orchestrator.errors import ApprovalAnswered, ApprovalExpired, RunNotInterrupted
+from graphmesh_nodes.approval_terms import MARK
+from graphmesh_nodes.errors import ApprovalExpired
+from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
 
 from tests.integration.orchestrator.crashes import CHANGED
 from tests.integration.orchestrator.kit import Kit, billing_of, eur, notes, orchestrating

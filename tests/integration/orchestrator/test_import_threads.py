@@ -14,7 +14,7 @@ from graphmesh_cli.threads_import import Counts, Target, import_threads, officia
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
-from graphmesh_orchestrator.tables import threads
+from graphmesh_orchestrator.db.tables import threads
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.types import Command, StateSnapshot

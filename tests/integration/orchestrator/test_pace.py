@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_orchestrator import pace
+from graphmesh_orchestrator.notifications import poll_timer as pace
 
 from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.kit import Kit, billing_of, notes, orchestrating

@@ -12,8 +12,8 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_orchestrator.context import RunContext
-from graphmesh_orchestrator.errors import WriteAheadRequired
+from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.integration.orchestrator import graphs

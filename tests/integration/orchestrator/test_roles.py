@@ -12,8 +12,8 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
-from graphmesh_orchestrator import leases
 from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.leases import claiming
 from graphmesh_orchestrator.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic_settings import CliApp
@@ -60,7 +60,7 @@ async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
 
 async def test_a_worker_executes_as_many_runs_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes beyond its capacity waits until one has ended, and is then claimed without a look by the clock."""
-    monkeypatch.setattr(leases, "CLAIM_SECONDS", 3600)
+    monkeypatch.setattr(claiming, "CLAIM_SECONDS", 3600)
     one = settings_of(tmp_path, "--capacity=1")
     async with build(one) as servable, testing.running(servable, one) as served, Client(served.address) as client:
         first = await client.create_run("gated", {"name": "closed"})

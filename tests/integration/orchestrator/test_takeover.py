@@ -11,20 +11,20 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_orchestrator import executor as executors
+from graphmesh_nodes.context import Policies
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.context import Policies
-from graphmesh_orchestrator.executor import Executor
-from graphmesh_orchestrator.graphs import Registry
-from graphmesh_orchestrator.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases import Worker
-from graphmesh_orchestrator.leases_sql import SqlLeases
-from graphmesh_orchestrator.notices import Notices
-from graphmesh_orchestrator.parking import Parking
-from graphmesh_orchestrator.runs import Run
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.tables import runs
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.leases.heartbeat import Worker
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.worker import executor as executors
+from graphmesh_orchestrator.worker.executor import Executor
+from graphmesh_orchestrator.worker.suspension import Parking
 
 from tests.acceptance.shop import held
 

@@ -18,8 +18,9 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
 from graphmesh_cli import backends
 from graphmesh_client import Client
-from graphmesh_orchestrator import leases, looking
 from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.leases import claiming, heartbeat
+from graphmesh_orchestrator.notifications import status_poller as looking
 from graphmesh_orchestrator.settings import Settings
 from redis.asyncio import Redis
 
@@ -34,7 +35,7 @@ PATIENCE = 30
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "ELSEWHERE_SECONDS", NEVER)
     monkeypatch.setattr(looking, "CONNECTED_SECONDS", NEVER)
-    monkeypatch.setattr(leases, "CLAIM_SECONDS", NEVER)
+    monkeypatch.setattr(claiming, "CLAIM_SECONDS", NEVER)
 
 
 @dataclass
@@ -120,7 +121,7 @@ async def test_events_of_another_process_are_told(pair: Pair) -> None:
 
 async def test_a_cancellation_reaches_the_process_that_executes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is asked tells the one that holds the run."""
-    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", NEVER)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", NEVER)
     run_id = await pair.begun()
     await pair.other.cancel_run(run_id, "enough")
     ended = await pair.other.wait_run(run_id, timeout=PATIENCE)

@@ -18,13 +18,13 @@ from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.deliveries import Delivery, DeliveryStatus, HostPatterns, Tries, secret_bytes
-from graphmesh_orchestrator.deliveries_sql import SqlDeliveries, deliveries, values_of
 from graphmesh_orchestrator.errors import WebhookNotAllowed
-from graphmesh_orchestrator.pace import Pace
-from graphmesh_orchestrator.runs import Run, RunStatus
-from graphmesh_orchestrator.runs_sql import SqlRuns
-from graphmesh_orchestrator.webhooks import TO_A_HOST, Dispatcher, Receivers, announcement
+from graphmesh_orchestrator.notifications.poll_timer import Pace
+from graphmesh_orchestrator.runs.run import Run, RunStatus
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries, deliveries, values_of
+from graphmesh_orchestrator.webhooks.delivery import Delivery, DeliveryStatus, HostPatterns, Tries, secret_bytes
+from graphmesh_orchestrator.webhooks.dispatcher import TO_A_HOST, Dispatcher, Receivers, announcement
 
 from tests.integration.orchestrator.kit import Kit, billing_of, orchestrating
 from tests.integration.orchestrator.receiver import Announced, Receiver, receiving

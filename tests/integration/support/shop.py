@@ -28,9 +28,9 @@ from graphmesh_crm.__main__ import build as build_crm
 from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
 from graphmesh_model.settings import Settings as ModelSettings
+from graphmesh_nodes.context import RunContext
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.context import RunContext
 from graphmesh_retrieval.__main__ import build as build_retrieval
 from graphmesh_retrieval.settings import Settings as RetrievalSettings
 from graphmesh_ticketing.__main__ import build as build_ticketing

@@ -8,7 +8,7 @@ from graphmesh.billing.v1 import RefundRequest
 from graphmesh.model.v1 import GenerateRequest
 from graphmesh.ticketing.v1 import TicketPriority
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_orchestrator.context import RunContext
+from graphmesh_nodes.context import RunContext
 
 from tests.integration.support.shop import DEAR, FOREIGN, INVOICE, LATE, MIRA, OLD, TENANT, Shop
 

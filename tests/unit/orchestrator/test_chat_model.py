@@ -11,8 +11,8 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_model import answering, convert
 from graphmesh_model.catalogue import Catalogue, Entry
 from graphmesh_model.offline_provider import OfflineProvider
-from graphmesh_orchestrator.chat_model import GraphmeshChatModel
-from graphmesh_orchestrator.tool_schemas import tool_schema
+from graphmesh_nodes.chat_model import GraphmeshChatModel
+from graphmesh_nodes.tool_schemas import tool_schema
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field

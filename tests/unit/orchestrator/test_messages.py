@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from graphmesh_orchestrator.messages import bounded
+from graphmesh_nodes.message_history import bounded
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import (

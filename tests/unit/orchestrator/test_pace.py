@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from graphmesh_orchestrator.pace import BUSY_SECONDS, IDLE_SECONDS, Pace
+from graphmesh_orchestrator.notifications.poll_timer import BUSY_SECONDS, IDLE_SECONDS, Pace
 
 MINUTE = 60.0
 

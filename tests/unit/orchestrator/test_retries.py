@@ -3,7 +3,7 @@
 import pytest
 from graphmesh_chassis import errors
 from graphmesh_contracts import Idempotency
-from graphmesh_orchestrator.attempts import retries
+from graphmesh_nodes.retries import retries
 
 
 @pytest.mark.parametrize(

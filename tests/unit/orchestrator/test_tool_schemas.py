@@ -20,7 +20,7 @@ from graphmesh.sql.v1 import SqlService
 from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_contracts import Rpc
-from graphmesh_orchestrator.tool_schemas import NOT_A_MODELS, ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes.tool_schemas import NOT_A_MODELS, ToolSchema, tool_schema, tool_schemas
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator

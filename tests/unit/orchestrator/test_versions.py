@@ -7,9 +7,9 @@ from pathlib import Path
 
 import graphmesh.billing.v1  # noqa: F401
 import pytest
+from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions, recorded_version, tools_digest
 from graphmesh_orchestrator.errors import VersionUnavailable
-from graphmesh_orchestrator.graphs import Registry, RegistryError
-from graphmesh_orchestrator.versions import Lineage, Versions, recorded_version, tools_digest
+from graphmesh_orchestrator.registry import Registry, RegistryError
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 

@@ -4,9 +4,9 @@ import base64
 from typing import Any
 
 import pytest
-from graphmesh_orchestrator.deliveries import HostPatterns, Tries, secret_bytes, signed_headers
 from graphmesh_orchestrator.settings import Settings
-from graphmesh_orchestrator.webhooks import host_of
+from graphmesh_orchestrator.webhooks.delivery import HostPatterns, Tries, secret_bytes, signed_headers
+from graphmesh_orchestrator.webhooks.dispatcher import host_of
 from pydantic import ValidationError
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

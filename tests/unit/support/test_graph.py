@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from graphmesh_chassis.errors import ConnectionLost, Unreachable
 from graphmesh_orchestrator.errors import InvalidInput
-from graphmesh_orchestrator.graphs import Graph, Registry
+from graphmesh_orchestrator.registry import Graph, Registry
 from langgraph.checkpoint.memory import InMemorySaver
 from support import convert, graph, nodes, policy, prompts, summary
 from support.state import noted

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 if "graphmesh_orchestrator" in sys.orig_argv:
-    from graphmesh_orchestrator import remote
+    from graphmesh_nodes import remote
     from langgraph.pregel import Pregel
 
     astream: Any = Pregel.astream

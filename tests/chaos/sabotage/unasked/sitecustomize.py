@@ -3,7 +3,7 @@
 import sys
 
 if "graphmesh_orchestrator" in sys.orig_argv:
-    from graphmesh_orchestrator import remote
+    from graphmesh_nodes import remote
 
     def agreed(*_: object) -> str:
         return ""

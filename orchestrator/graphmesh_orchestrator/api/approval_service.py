@@ -1,0 +1,42 @@
+"""ApprovalService: decode, use case, encode."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.pages import decode_position, encode_token, page_size
+
+from graphmesh_orchestrator.interrupts import convert
+from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.runs.convert import PAGE_BYTES
+
+
+class ApprovalServicer(pb.ApprovalServiceServicer):
+    def __init__(self, approvals: SqlApprovals, to_claim: Callable[[str], None]) -> None:
+        """`to_claim` is told of each run that may go on."""
+        self._approvals, self._to_claim = approvals, to_claim
+
+    async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Any) -> pb.ListApprovalsResponse:
+        size, tenant = page_size(request.page_size), current_call().caller.tenant
+        after = decode_position(request.page_token, datetime, str)
+        found = await self._approvals.find(tenant, convert.wanted(request), request.run_id, after, size + 1)
+        page, room = pb.ListApprovalsResponse(), PAGE_BYTES
+        for number, message in enumerate(map(convert.approval_message, found)):
+            room -= message.ByteSize()
+            if number and (number == size or room < 0):
+                page.next_page_token = encode_token(found[number - 1].created, found[number - 1].approval_id)
+                break
+            page.approvals.append(message)
+        return page
+
+    async def GetApproval(self, request: pb.GetApprovalRequest, context: Any) -> pb.GetApprovalResponse:
+        approval = await self._approvals.get(current_call().caller.tenant, request.approval_id)
+        return pb.GetApprovalResponse(approval=convert.approval_message(approval))
+
+    async def RespondApproval(self, request: pb.RespondApprovalRequest, context: Any) -> pb.RespondApprovalResponse:
+        caller, status = current_call().caller, convert.DECISIONS[request.decision]
+        approval = await self._approvals.answer(caller, request.approval_id, status, request.comment)
+        self._to_claim(approval.run_id)
+        return pb.RespondApprovalResponse(approval=convert.approval_message(approval))

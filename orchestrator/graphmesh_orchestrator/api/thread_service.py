@@ -1,0 +1,104 @@
+"""ThreadService: decode, use case, encode."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.pages import decode_position, encode_token, page_size
+
+from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.runs.convert import PAGE_BYTES, json_object
+from graphmesh_orchestrator.threads import convert
+from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
+from graphmesh_orchestrator.threads.states import ThreadStates
+from graphmesh_orchestrator.threads.thread import Thread
+from graphmesh_orchestrator.threads.threads_sql import SqlThreads
+
+PART = 256 * 1024
+"""Bytes of an artifact in one message."""
+
+
+class ThreadServicer(pb.ThreadServiceServicer):
+    def __init__(self, threads: SqlThreads, states: ThreadStates, removal: SqlRemoval, graphs: Registry) -> None:
+        self._threads, self._states, self._removal, self._graphs = threads, states, removal, graphs
+
+    async def CreateThread(self, request: pb.CreateThreadRequest, context: Any) -> pb.CreateThreadResponse:
+        if request.graph:
+            self._graphs.get(request.graph)
+        ttl = convert.seconds(request.time_to_live) if request.HasField("time_to_live") else 0
+        thread_id = convert.new_id(request.thread_id)
+        made = await self._threads.create(_tenant(), thread_id, request.graph, request.labels, ttl)
+        return pb.CreateThreadResponse(thread=convert.thread_message(made))
+
+    async def GetThread(self, request: pb.GetThreadRequest, context: Any) -> pb.GetThreadResponse:
+        return pb.GetThreadResponse(thread=convert.thread_message(await self._get(request.thread_id)))
+
+    async def ListThreads(self, request: pb.ListThreadsRequest, context: Any) -> pb.ListThreadsResponse:
+        size, status = page_size(request.page_size), convert.wanted_status(request.status)
+        before = decode_position(request.page_token, datetime, str)
+        found = await self._threads.find(_tenant(), request.graph, status, before, size + 1)
+        page, more = found[:size], len(found) > size
+        return pb.ListThreadsResponse(
+            threads=[convert.thread_message(thread) for thread in page],
+            next_page_token=encode_token(page[-1].created, page[-1].thread_id) if more else "",
+        )
+
+    async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Any) -> pb.UpdateThreadResponse:
+        ttl = convert.seconds(request.time_to_live) if request.HasField("time_to_live") else None
+        changed = await self._threads.update(_tenant(), request.thread_id, request.labels, ttl)
+        return pb.UpdateThreadResponse(thread=convert.thread_message(changed))
+
+    async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Any) -> pb.DeleteThreadResponse:
+        await self._removal.delete(_tenant(), request.thread_id)
+        return pb.DeleteThreadResponse()
+
+    async def GetThreadState(self, request: pb.GetThreadStateRequest, context: Any) -> pb.GetThreadStateResponse:
+        state = await self._states.get(await self._get(request.thread_id), request.checkpoint_id)
+        return pb.GetThreadStateResponse(state=convert.state_message(state))
+
+    async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
+        size, room = page_size(request.page_size), PAGE_BYTES
+        _, before = decode_position(request.page_token, str, str) or ("", "")
+        page = pb.ListThreadStatesResponse()
+        async for state in self._states.history(await self._get(request.thread_id), before):
+            message = convert.state_message(state)
+            room -= message.ByteSize()
+            if page.states and (len(page.states) == size or room < 0):
+                page.next_page_token = encode_token(request.thread_id, page.states[-1].checkpoint_id)
+                break
+            page.states.append(message)
+        return page
+
+    async def UpdateThreadState(
+        self, request: pb.UpdateThreadStateRequest, context: Any
+    ) -> pb.UpdateThreadStateResponse:
+        thread, values = await self._get(request.thread_id), json_object(request.values, "values")
+        state = await self._states.update(thread, values, request.as_node, request.checkpoint_id)
+        return pb.UpdateThreadStateResponse(state=convert.state_message(state))
+
+    async def ForkThread(self, request: pb.ForkThreadRequest, context: Any) -> pb.ForkThreadResponse:
+        new_id = convert.new_id(request.new_thread_id)
+        forked = await self._threads.fork(_tenant(), request.thread_id, request.checkpoint_id, new_id)
+        return pb.ForkThreadResponse(thread=convert.thread_message(forked))
+
+    async def PruneThreads(self, request: pb.PruneThreadsRequest, context: Any) -> pb.PruneThreadsResponse:
+        unused_for = request.unused_for.ToTimedelta()
+        removed = await self._removal.prune(_tenant(), unused_for, request.delete, request.dry_run)
+        return convert.removed_message(removed)
+
+    async def ReadArtifact(
+        self, request: pb.ReadArtifactRequest, context: Any
+    ) -> AsyncIterator[pb.ReadArtifactResponse]:
+        media_type, data = await self._threads.artifact(_tenant(), request.thread_id, request.digest)
+        yield pb.ReadArtifactResponse(data=data[:PART], media_type=media_type)
+        for start in range(PART, len(data), PART):
+            yield pb.ReadArtifactResponse(data=data[start : start + PART])
+
+    async def _get(self, thread_id: str) -> Thread:
+        return await self._threads.get(_tenant(), thread_id)
+
+
+def _tenant() -> str:
+    return current_call().caller.tenant

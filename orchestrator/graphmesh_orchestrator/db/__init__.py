@@ -1,0 +1,1 @@
+"""Tables, clock and row batches of the orchestrator's database."""

@@ -1,0 +1,1 @@
+"""Interrupts of runs, and the approvals among them."""

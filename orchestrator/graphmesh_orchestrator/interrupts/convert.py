@@ -1,0 +1,45 @@
+"""Between messages about approvals and values. Protobuf stops here."""
+
+from datetime import UTC, datetime
+
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_nodes.approval_terms import ApprovalStatus
+
+from graphmesh_orchestrator.interrupts.stored_approval import StoredApproval
+
+STATUSES = {status: pb.ApprovalStatus.Value(f"APPROVAL_STATUS_{status.name}") for status in ApprovalStatus}
+DECISIONS = {
+    pb.Decision.DECISION_APPROVE: ApprovalStatus.APPROVED,
+    pb.Decision.DECISION_DENY: ApprovalStatus.DENIED,
+}
+
+
+def wanted(request: pb.ListApprovalsRequest) -> ApprovalStatus | None:
+    """The status that a filter asks for; None for any."""
+    return next((status for status, number in STATUSES.items() if number == request.status), None)
+
+
+def approval_message(approval: StoredApproval) -> pb.Approval:
+    message = pb.Approval(
+        approval_id=approval.approval_id,
+        run_id=approval.run_id,
+        thread_id=approval.thread_id,
+        graph=approval.graph,
+        node=approval.node,
+        checkpoint_id=approval.checkpoint_id,
+        tool=approval.terms.tool,
+        arguments=json_format.ParseDict(approval.terms.arguments, Struct()),
+        digest=approval.terms.digest,
+        question=approval.terms.question,
+        scopes=approval.terms.scopes,
+        status=STATUSES[approval.status],
+        answered_by=approval.answered_by,
+        comment=approval.comment,
+    )
+    message.create_time.FromDatetime(approval.created)
+    message.expire_time.FromDatetime(datetime.fromtimestamp(approval.expires, UTC))
+    if approval.answered is not None:
+        message.answer_time.FromDatetime(approval.answered)
+    return message

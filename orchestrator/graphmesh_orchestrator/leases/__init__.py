@@ -1,0 +1,1 @@
+"""Which worker executes a run, and until when."""

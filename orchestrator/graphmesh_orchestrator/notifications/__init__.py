@@ -1,0 +1,1 @@
+"""Notifications within a process and between processes."""

@@ -1,0 +1,166 @@
+"""The graphs of an orchestrator: registered in a `langgraph.json`, loaded and compiled once."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.json_schemas import json_schema, misfits
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only way to the graphs around a task
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from pydantic import PydanticUserError
+
+from graphmesh_orchestrator.checkpoints import LogSaver, Place, trail_of
+from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
+
+
+class RegistryError(ValueError):
+    """The langgraph.json, or a module that it names, cannot be used."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A compiled graph under its name."""
+
+    name: str
+    description: str
+    compiled: CompiledStateGraph[Any, Any, Any, Any]
+    input_schema: Mapping[str, Any]
+    """JSON schema. A field that the graph does not have is refused, not ignored."""
+    output_schema: Mapping[str, Any]
+    """JSON schema."""
+    lineage: Lineage = field(default_factory=Lineage)
+    """Its versions, and the older ones whose states it goes on from."""
+
+    @property
+    def versions(self) -> Versions:
+        return self.lineage.versions
+
+    @property
+    def saver(self) -> LogSaver:
+        """The checkpointer that the graph was loaded with, for its version."""
+        return cast(LogSaver, self.compiled.checkpointer)
+
+    def artifacts(self, config: RunnableConfig) -> Artifacts:
+        """Where a run of the graph puts artifacts; in memory, where it was loaded with another checkpointer."""
+        saver = self.compiled.checkpointer
+        return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
+
+    async def is_durable(self, config: RunnableConfig) -> bool:
+        """See RunContext."""
+        saver, given = self.compiled.checkpointer, config["configurable"]
+        if not isinstance(saver, LogSaver):
+            return True
+        places = [Place(given["thread_id"], ns, one) for ns, one in given[CONFIG_KEY_CHECKPOINT_MAP].items()]
+        return all([await saver.is_stored(place, trail_of(config)) for place in places])
+
+    def check_input(self, value: Mapping[str, Any]) -> None:
+        """Raises InvalidInput, which names every bad field (B1)."""
+        if violations := misfits(self.input_schema, value, "input"):
+            raise InvalidInput(violations=violations, graph=self.name)
+
+
+class Registry:
+    """The graphs by name."""
+
+    def __init__(self, graphs: Mapping[str, Graph]) -> None:
+        self._graphs = dict(sorted(graphs.items()))
+
+    @classmethod
+    def load(cls, path: Path, checkpointer: BaseCheckpointSaver[Any]) -> "Registry":
+        """Load every graph that the langgraph.json at `path` names, as `"name": "./module.py:variable"`.
+
+        Raises:
+            RegistryError: the file is missing or wrong, or a graph in it is.
+        """
+        try:
+            entries = json.loads(path.read_text())["graphs"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RegistryError(f"{path}: cannot read its graphs: {error!r}") from error
+        modules = {name: _module(name, path.parent / _file(entry)) for name, entry in entries.items()}
+        tools = tools_digest()  # of all that is imported, so whatever the order of the graphs
+        lineages = {name: _lineage(name, module, tools) for name, module in modules.items()}
+        return cls({name: _load(lineages[name], modules[name], entry, checkpointer) for name, entry in entries.items()})
+
+    def get(self, name: str) -> Graph:
+        """Raises GraphNotFound."""
+        if name not in self._graphs:
+            raise GraphNotFound(graph=name, registered=", ".join(self._graphs))
+        return self._graphs[name]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._graphs)
+
+    @property
+    def served(self) -> list[tuple[str, int]]:
+        """The graphs with each version whose runs this process can go on with."""
+        return [(name, version) for name, graph in self._graphs.items() for version in graph.lineage.served]
+
+    def all(self) -> list[Graph]:
+        return list(self._graphs.values())
+
+
+def _file(entry: Any) -> str:
+    return str(entry).partition(":")[0]
+
+
+def _lineage(name: str, module: ModuleType, tools: str) -> Lineage:
+    """What a module says of its version: `VERSION`, and the `MIGRATIONS` that lead to it."""
+    version = getattr(module, "VERSION", FIRST)
+    migrations = getattr(module, "MIGRATIONS", {})
+    if not isinstance(version, int) or version < FIRST:
+        raise RegistryError(f"graph {name}: VERSION is {version!r}, not a number from {FIRST} on")
+    if wrong := [begin for begin in migrations if begin not in range(FIRST, version)]:
+        raise RegistryError(f"graph {name}: MIGRATIONS from {wrong} do not lead to VERSION {version}")
+    return Lineage(name, Versions(version, prompts_digest(module), tools), dict(migrations))
+
+
+def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    name = lineage.name
+    file, _, variable = str(entry).partition(":")
+    if isinstance(checkpointer, LogSaver):
+        checkpointer = checkpointer.serving(lineage)
+    graph = getattr(module, variable or "graph", None)
+    if isinstance(graph, StateGraph):
+        compiled = graph.compile(checkpointer=checkpointer, name=name)
+    elif isinstance(graph, CompiledStateGraph):
+        compiled = graph.copy(update={"checkpointer": checkpointer, "name": name})
+    else:
+        raise RegistryError(f"graph {name}: {file} has no StateGraph named {variable or 'graph'}")
+    try:
+        given, made = json_schema(compiled.builder.input_schema), json_schema(compiled.builder.output_schema)
+    except PydanticUserError as error:
+        raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
+    description = (module.__doc__ or "").strip().partition("\n\n")[0]
+    return Graph(name, description, compiled, {**given, "additionalProperties": False}, made, lineage)
+
+
+def _module(name: str, file: Path) -> ModuleType:
+    """Import a module from its file, as a member of a package where its folder is one."""
+    file = file.resolve()
+    package = file.parent.name if (file.parent / "__init__.py").exists() else ""
+    if package and str(file.parent.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent.parent))
+    try:
+        if package:
+            return importlib.import_module(f"{package}.{file.stem}")
+        spec = importlib.util.spec_from_file_location(f"graphmesh_graph_{name}", file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{file} is not a Python module")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module.__name__] = module
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RegistryError(f"graph {name}: {file} cannot be imported: {error!r}") from error
+    return module

@@ -1,0 +1,1 @@
+"""The building blocks of graphs: remote nodes, approvals, budgets, models, artifacts."""
