@@ -13,8 +13,8 @@ from graphmesh_cli.envoy.clusters import cds
 from graphmesh_cli.envoy.routes import mesh_routes
 from graphmesh_cli.mesh import Mesh, load
 from graphmesh_cli.running import MESH_FILE
-from graphmesh_orchestrator.context import Policies
-from graphmesh_orchestrator.tool_schemas import tool_schemas
+from graphmesh_nodes.context import Policies
+from graphmesh_nodes.tool_schemas import tool_schemas
 
 
 def envoy(mesh: Mesh) -> Mapping[str, Any]:
