@@ -1,1 +1,1 @@
-"""Invoices, charges and refunds, on a double-entry ledger (F3)."""
+"""Invoices, charges and refunds, on a double-entry ledger."""

@@ -1,4 +1,4 @@
-"""Settings, build, serve."""
+"""Composition root: settings, build, serve."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

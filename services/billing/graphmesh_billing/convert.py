@@ -1,4 +1,4 @@
-"""Between billing's protobuf messages and its domain. Protobuf stops here."""
+"""Converts between billing's protobuf messages and its domain, which knows no protobuf."""
 
 from datetime import UTC, datetime
 

@@ -1,14 +1,14 @@
-"""The rules of billing. Standard library only; amounts are minor units of one currency."""
+"""Rules of billing. Standard library only; amounts are in minor units of one currency."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 MAX_MINOR = 10**15
-"""The largest amount of anything; the contract's bound on `Money`."""
+"""Largest amount of an invoice, a charge or a refund; equals the bound of `Money` in the contract."""
 
 
 class RuleBroken(ValueError):
-    """A rule of billing forbids it."""
+    """A request breaks a rule of billing; `rule` is the rule's stable name."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -17,16 +17,18 @@ class RuleBroken(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Money:
+    """An amount in minor units. Arithmetic raises RuleBroken for amounts of two currencies."""
+
     currency: str
     minor: int
 
     def __add__(self, other: "Money") -> "Money":
-        return Money(self.currency, self.minor + self._same(other).minor)
+        return Money(self.currency, self.minor + self._of_same_currency(other).minor)
 
     def __sub__(self, other: "Money") -> "Money":
-        return Money(self.currency, self.minor - self._same(other).minor)
+        return Money(self.currency, self.minor - self._of_same_currency(other).minor)
 
-    def _same(self, other: "Money") -> "Money":
+    def _of_same_currency(self, other: "Money") -> "Money":
         if other.currency != self.currency:
             raise RuleBroken("currency_mismatch", f"the amount is in {other.currency}, not in {self.currency}")
         return other
@@ -37,8 +39,6 @@ class Money:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an invoice."""
-
     description: str
     quantity: int
     unit_price: Money
@@ -83,19 +83,19 @@ class Refund:
 
 @dataclass(frozen=True)
 class Posting:
-    """One ledger entry: an amount that leaves one account for another, so that debit and credit are equal."""
+    """A double entry in the ledger: one amount, debited to one account and credited to another."""
 
     debit: str
     credit: str
     amount: Money
     reference: str
-    """The id of the invoice, charge or refund that it is posted for."""
+    """Id of the invoice, charge or refund that caused the posting."""
     created: datetime
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The sums of one account in one currency, in minor units."""
+    """Totals of one account in one currency, in minor units."""
 
     account: str
     currency: str
@@ -104,10 +104,10 @@ class Balance:
 
 
 def issue(invoice_id: str, customer_id: str, lines: tuple[Line, ...], issued: datetime) -> tuple[Invoice, Posting]:
-    """A new invoice: its total becomes receivable.
+    """Make an invoice, and the posting of its total as receivable.
 
     Raises:
-        RuleBroken: the lines are of several currencies, or their total is zero or too large.
+        RuleBroken: the lines have several currencies, or their total is zero or above `MAX_MINOR`.
     """
     total = Money(lines[0].unit_price.currency, 0)
     for line in lines:
@@ -119,29 +119,29 @@ def issue(invoice_id: str, customer_id: str, lines: tuple[Line, ...], issued: da
 
 
 def charge(invoice: Invoice, charge_id: str, amount: Money, now: datetime) -> tuple[Invoice, Charge, Posting]:
-    """Take money for an invoice: what was receivable becomes cash.
+    """Charge an invoice: the amount moves from receivable to cash. Returns the updated invoice first.
 
     Raises:
-        RuleBroken: it is more than the invoice still owes, or another currency.
+        RuleBroken: the amount exceeds the outstanding amount, or is in another currency.
     """
     outstanding = invoice.outstanding - amount
     if outstanding.minor < 0:
         message = f"invoice {invoice.invoice_id} owes {invoice.outstanding}, the charge is over {amount}"
         raise RuleBroken("charge_exceeds_outstanding", message)
-    after = replace(invoice, outstanding=outstanding, charge_ids=(*invoice.charge_ids, charge_id))
-    made = Charge(charge_id, invoice.invoice_id, amount, Money(amount.currency, 0), now)
-    return after, made, Posting("cash", "receivable", amount, charge_id, now)
+    updated = replace(invoice, outstanding=outstanding, charge_ids=(*invoice.charge_ids, charge_id))
+    created = Charge(charge_id, invoice.invoice_id, amount, Money(amount.currency, 0), now)
+    return updated, created, Posting("cash", "receivable", amount, charge_id, now)
 
 
 def refund(charge: Charge, refund_id: str, amount: Money, cause: str, now: datetime) -> tuple[Charge, Refund, Posting]:
-    """Give money of a charge back.
+    """Refund a charge, wholly or in part. Returns the updated charge first.
 
     Raises:
-        RuleBroken: it is more than is left of the charge, or another currency.
+        RuleBroken: the amount exceeds the refundable amount, or is in another currency.
     """
     if (charge.refundable - amount).minor < 0:
         message = f"{charge.refundable} is left of charge {charge.charge_id}, the refund is over {amount}"
         raise RuleBroken("refund_exceeds_charge", message)
-    after = replace(charge, refunded=charge.refunded + amount)
-    made = Refund(refund_id, charge.charge_id, amount, cause, now)
-    return after, made, Posting("refunds", "cash", amount, refund_id, now)
+    updated = replace(charge, refunded=charge.refunded + amount)
+    created = Refund(refund_id, charge.charge_id, amount, cause, now)
+    return updated, created, Posting("refunds", "cash", amount, refund_id, now)

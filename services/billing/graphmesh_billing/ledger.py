@@ -1,4 +1,4 @@
-"""The port of billing: one tenant's invoices, charges, refunds and ledger; and its twin in memory."""
+"""Port of billing, one tenant's invoices, charges, refunds and postings, and its in-memory twin."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,43 +11,43 @@ from graphmesh_billing.domain import Balance, Charge, Invoice, Posting, Refund
 
 
 class Ledger(Protocol):
-    """Every change comes with its posting: there is no way to move money without one."""
+    """Invoices, charges and refunds of one tenant. Each change takes its posting, so no money moves without one."""
 
-    async def invoice(self, invoice_id: str, *, hold: bool = False) -> Invoice:
-        """The invoice; held, nobody else changes it until the transaction ends. Raises NotFound."""
+    async def invoice(self, invoice_id: str, *, for_update: bool = False) -> Invoice:
+        """Read an invoice. With `for_update`, its row is locked until the transaction ends. Raises NotFound."""
         ...
 
-    async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
-        """The charge; `hold` as in `invoice`. Raises NotFound."""
+    async def charge(self, charge_id: str, *, for_update: bool = False) -> Charge:
+        """Read a charge; `for_update` as in `invoice`. Raises NotFound."""
         ...
 
     async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
-        """The customer's invoices, newest first, that come after the (issue time, id) `before`."""
+        """List at most `limit` invoices of the customer older than `before` (issue time, id), newest first."""
         ...
 
     async def refunds(self, charge_id: str) -> list[Refund]:
-        """The refunds of a charge, oldest first."""
+        """List the refunds of a charge, oldest first."""
         ...
 
     async def add_invoice(self, invoice: Invoice, posting: Posting) -> None:
-        """Raises AlreadyExists."""
+        """Store an invoice and its posting. Raises AlreadyExists."""
         ...
 
     async def add_charge(self, charge: Charge, invoice: Invoice, posting: Posting) -> None:
-        """Add a charge; `invoice` is how it leaves its invoice."""
+        """Store a charge, its posting, and the invoice as the charge changes it."""
         ...
 
     async def add_refund(self, refund: Refund, charge: Charge, posting: Posting) -> None:
-        """Add a refund; `charge` is how it leaves its charge."""
+        """Store a refund, its posting, and the charge as the refund changes it."""
         ...
 
     async def balances(self) -> list[Balance]:
-        """The sums of every account and currency, by name."""
+        """List the totals of each account and currency, ordered by account, then currency."""
         ...
 
 
 class MemoryLedger:
-    """The ledger of one tenant in memory."""
+    """Ledger of one tenant in memory. Has no locks: `for_update` changes nothing."""
 
     def __init__(self) -> None:
         self._invoices: dict[str, Invoice] = {}
@@ -55,20 +55,20 @@ class MemoryLedger:
         self._refunds: dict[str, Refund] = {}
         self._postings: list[Posting] = []
 
-    async def invoice(self, invoice_id: str, *, hold: bool = False) -> Invoice:
+    async def invoice(self, invoice_id: str, *, for_update: bool = False) -> Invoice:
         if invoice_id not in self._invoices:
             raise NotFound(resource="invoice", id=invoice_id)
         return self._invoices[invoice_id]
 
-    async def charge(self, charge_id: str, *, hold: bool = False) -> Charge:
+    async def charge(self, charge_id: str, *, for_update: bool = False) -> Charge:
         if charge_id not in self._charges:
             raise NotFound(resource="charge", id=charge_id)
         return self._charges[charge_id]
 
     async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
-        mine = [invoice for invoice in self._invoices.values() if invoice.customer_id == customer_id]
-        mine.sort(key=_age, reverse=True)
-        return [invoice for invoice in mine if before is None or _age(invoice) < before][:limit]
+        found = [invoice for invoice in self._invoices.values() if invoice.customer_id == customer_id]
+        found.sort(key=_invoice_key, reverse=True)
+        return [invoice for invoice in found if before is None or _invoice_key(invoice) < before][:limit]
 
     async def refunds(self, charge_id: str) -> list[Refund]:
         return [refund for refund in self._refunds.values() if refund.charge_id == charge_id]
@@ -98,15 +98,15 @@ class MemoryLedger:
                 Balance(posting.credit, posting.amount.currency, 0, posting.amount.minor),
             )
         ]
-        sides.sort(key=_account)
-        return [_sum(list(group)) for _, group in groupby(sides, key=_account)]
+        sides.sort(key=_account_key)
+        return [_sum(list(group)) for _, group in groupby(sides, key=_account_key)]
 
 
-def _age(invoice: Invoice) -> tuple[datetime, str]:
+def _invoice_key(invoice: Invoice) -> tuple[datetime, str]:
     return (invoice.issued, invoice.invoice_id)
 
 
-def _account(balance: Balance) -> tuple[str, str]:
+def _account_key(balance: Balance) -> tuple[str, str]:
     return (balance.account, balance.currency)
 
 

@@ -1,4 +1,4 @@
-"""The settings of billing."""
+"""Settings of the billing service, read from `GRAPHMESH_BILLING_*`."""
 
 from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
 

@@ -14,5 +14,5 @@ def to_timestamp(moment: datetime) -> Timestamp:
 
 
 def from_timestamp(timestamp: Timestamp) -> datetime:
-    """Convert to UTC, in whole microseconds. Unlike `ToDatetime`, accepts any nanos: no rule of a contract bounds them."""
+    """Convert to UTC, in whole microseconds. Unlike `ToDatetime`, accepts any nanos: no contract can bound them."""
     return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)

@@ -1,1 +1,1 @@
-"""Customers and their records, guarded updates with history (F5)."""
+"""Customers and their records, guarded updates with history."""

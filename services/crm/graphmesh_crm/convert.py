@@ -1,15 +1,14 @@
-"""Between the CRM's protobuf messages and its domain. Protobuf stops here."""
+"""Converts between the CRM's protobuf messages and its domain, which knows no protobuf."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.crm import v1 as pb
+from graphmesh_chassis.timestamps import from_timestamp, to_timestamp
 
-from graphmesh_crm.domain import Change, Customer, Profile, Record, Tier, Values
+from graphmesh_crm.domain import Change, Customer, Profile, ProfileUpdate, Record, Tier
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIERS: Mapping[pb.CustomerTier.ValueType, Tier] = {
     pb.CustomerTier.CUSTOMER_TIER_UNSPECIFIED: Tier.STANDARD,
     pb.CustomerTier.CUSTOMER_TIER_STANDARD: Tier.STANDARD,
@@ -31,10 +30,10 @@ def profile(message: pb.CreateCustomerRequest | pb.CustomerUpdate) -> Profile:
     )
 
 
-def values(request: pb.UpdateCustomerRequest) -> Values:
-    """The values that the update mask names; the contract lets it name only parts of a profile."""
-    told = vars(profile(request.customer))
-    return cast(Values, {path: told[path] for path in request.update_mask.paths})
+def profile_update(request: pb.UpdateCustomerRequest) -> ProfileUpdate:
+    """The fields that the update mask names; the contract admits only fields of a profile."""
+    fields = vars(profile(request.customer))
+    return cast(ProfileUpdate, {path: fields[path] for path in request.update_mask.paths})
 
 
 def record(request: pb.AddRecordRequest) -> Record:
@@ -45,7 +44,7 @@ def record(request: pb.AddRecordRequest) -> Record:
         title=request.title,
         status=request.status,
         attributes=_attributes(request.attributes),
-        occurred=_moment(request.occur_time) if request.HasField("occur_time") else datetime.now(UTC),
+        occurred=from_timestamp(request.occur_time) if request.HasField("occur_time") else datetime.now(UTC),
     )
 
 
@@ -61,8 +60,8 @@ def customer_message(customer: Customer) -> pb.Customer:
         locale=profile.locale,
         attributes=profile.attributes,
         version=customer.version,
-        create_time=_timestamp(customer.created),
-        update_time=_timestamp(customer.updated),
+        create_time=to_timestamp(customer.created),
+        update_time=to_timestamp(customer.updated),
     )
 
 
@@ -75,7 +74,7 @@ def change_message(change: Change) -> pb.CustomerChange:
         new_value=change.new,
         reason=change.reason,
         author=change.author,
-        change_time=_timestamp(change.changed),
+        change_time=to_timestamp(change.changed),
     )
 
 
@@ -87,20 +86,10 @@ def record_message(record: Record) -> pb.Record:
         title=record.title,
         status=record.status,
         attributes=record.attributes,
-        occur_time=_timestamp(record.occurred),
+        occur_time=to_timestamp(record.occurred),
     )
 
 
 def _attributes(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Drop attributes without a value: an empty value deletes the attribute."""
     return {key: value for key, value in attributes.items() if value}
-
-
-def _moment(timestamp: Timestamp) -> datetime:
-    """Unlike `ToDatetime`, takes any nanos: no rule of a contract can bound them."""
-    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

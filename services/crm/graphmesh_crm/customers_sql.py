@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
+from graphmesh_chassis.search_keys import search_key
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -111,10 +112,10 @@ class SqlCustomers:
         except IntegrityError as error:
             raise AlreadyExists(resource="record", id=record.record_id) from error
 
-    async def update_customer(self, customer: Customer, made: tuple[Change, ...]) -> None:
+    async def update_customer(self, customer: Customer, new_changes: tuple[Change, ...]) -> None:
         update = sa.update(customers).where(*self._by_id(customer.customer_id)).values(_updatable(customer))
         await self._connection.execute(update)
-        for change in made:
+        for change in new_changes:
             await self._insert(changes, **vars(change))
 
     def _by_id(self, customer_id: str) -> tuple[sa.ColumnElement[bool], ...]:

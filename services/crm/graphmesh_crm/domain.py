@@ -1,4 +1,4 @@
-"""The rules of the CRM: what a customer is, and how a change of one is told. Standard library only."""
+"""Rules of the CRM: customers, their versions and their history of changes. Standard library only."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a customer, as somebody tells it."""
+    """The fields of a customer that callers set."""
 
     name: str
     email: str
@@ -26,8 +26,8 @@ class Profile:
     attributes: Mapping[str, str]
 
 
-class Values(TypedDict, total=False):
-    """The parts of a profile that an update sets; what is absent stays as it is."""
+class ProfileUpdate(TypedDict, total=False):
+    """The fields of a profile that an update sets; absent fields stay unchanged."""
 
     name: str
     email: str
@@ -49,11 +49,11 @@ class Customer:
 
 @dataclass(frozen=True)
 class Change:
-    """One field of a customer, changed once."""
+    """One entry of a customer's history: one field changed by one update."""
 
     customer_id: str
     version: int
-    """The version that the change made."""
+    """Version of the customer that the update created."""
     field: str
     old: str
     new: str
@@ -64,7 +64,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Record:
-    """Something that happened with a customer."""
+    """An event in the relationship with a customer: such as an order or a call."""
 
     customer_id: str
     kind: str
@@ -75,48 +75,38 @@ class Record:
     occurred: datetime
 
 
-def enrol(customer_id: str, profile: Profile, now: datetime) -> Customer:
+def new_customer(customer_id: str, profile: Profile, now: datetime) -> Customer:
     return Customer(customer_id, profile, version=1, created=now, updated=now)
 
 
-def revise(
-    before: Customer, values: Values, *, reason: str, author: str, now: datetime
+def apply_update(
+    customer: Customer, update: ProfileUpdate, *, reason: str, author: str, now: datetime
 ) -> tuple[Customer, tuple[Change, ...]]:
-    """Set the values. Only a real difference makes a version, and each differing field makes a change."""
-    profile = replace(before.profile, **values)
-    if profile == before.profile:
-        return before, ()
-    after = replace(before, profile=profile, version=before.version + 1, updated=now)
+    """Set the fields of the update, with one change for each field that differs.
+
+    An update that changes nothing returns the customer itself: no new version, no changes.
+    """
+    profile = replace(customer.profile, **update)
+    if profile == customer.profile:
+        return customer, ()
+    updated = replace(customer, profile=profile, version=customer.version + 1, updated=now)
     changes = (
-        Change(before.customer_id, after.version, field, old, new, reason, author, now)
-        for field, old, new in _differences(before.profile, profile)
+        Change(customer.customer_id, updated.version, field, old, new, reason, author, now)
+        for field, old, new in _differences(customer.profile, profile)
     )
-    return after, tuple(changes)
+    return updated, tuple(changes)
 
 
 def _differences(before: Profile, after: Profile) -> Iterator[tuple[str, str, str]]:
-    """The name, the old and the new text of what differs, by name."""
-    olds, news = _fields(before), _fields(after)
-    for field in sorted(olds.keys() | news.keys()):
-        old, new = olds.get(field, ""), news.get(field, "")
+    """Yield name, old text and new text of each field that differs, ordered by name."""
+    old_fields, new_fields = _fields(before), _fields(after)
+    for field in sorted(old_fields.keys() | new_fields.keys()):
+        old, new = old_fields.get(field, ""), new_fields.get(field, "")
         if old != new:
             yield field, old, new
 
 
 def _fields(profile: Profile) -> dict[str, str]:
-    """The profile as text by name; an attribute is a field of its own."""
+    """The fields of a profile as text; each attribute is a field of its own, `attributes.<key>`."""
     fields = {name: str(value) for name, value in vars(profile).items() if name != "attributes"}
     return fields | {f"attributes.{key}": value for key, value in profile.attributes.items()}
-
-
-def search_key(*texts: str) -> str:
-    """The form in which texts are compared, a line each: letter case and runs of white space do not matter.
-
-    It is made here and stored, because SQLite lowers ASCII only and PostgreSQL by its locale.
-    """
-    return "\n".join(" ".join(text.casefold().split()) for text in texts)
-
-
-def searched(profile: Profile) -> str:
-    """What a search by text looks through."""
-    return search_key(profile.name, profile.email, profile.company)

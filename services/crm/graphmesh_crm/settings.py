@@ -1,4 +1,4 @@
-"""The settings of the CRM."""
+"""Settings of the CRM service, read from `GRAPHMESH_CRM_*`."""
 
 from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
 

@@ -1,1 +1,1 @@
-"""Support tickets: created, worked on, commented, found again (F4)."""
+"""Support tickets: created, worked on, commented, found again."""

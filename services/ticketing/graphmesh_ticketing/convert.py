@@ -1,14 +1,13 @@
-"""Between ticketing's protobuf messages and its domain. Protobuf stops here."""
+"""Converts between ticketing's protobuf messages and its domain, which knows no protobuf."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.ticketing import v1 as pb
+from graphmesh_chassis.timestamps import to_timestamp
 
-from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket, Values
-from graphmesh_ticketing.tickets import Wanted
+from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket, TicketUpdate
+from graphmesh_ticketing.tickets import TicketFilter
 
 STATUSES: Mapping[pb.TicketStatus.ValueType, Status] = {
     pb.TicketStatus.TICKET_STATUS_OPEN: Status.OPEN,
@@ -28,7 +27,7 @@ PRIORITY_MESSAGES = {priority: message for message, priority in PRIORITIES.items
 
 
 def number(ticket_id: str) -> int:
-    """The number in `T-1001`; the contract has checked its form."""
+    """Parse the number of an id such as `T-1001`; the contract has checked the form."""
     return int(ticket_id.removeprefix("T-"))
 
 
@@ -44,18 +43,18 @@ def draft(request: pb.CreateTicketRequest) -> Draft:
     )
 
 
-def values(request: pb.UpdateTicketRequest) -> Values:
-    """The values that the update mask names; the contract has it state a status that it names."""
-    told: dict[str, Any] = {
+def ticket_update(request: pb.UpdateTicketRequest) -> TicketUpdate:
+    """The fields that the update mask names; the contract refuses a mask that names an unspecified status."""
+    fields: dict[str, Any] = {
         "status": STATUSES.get(request.ticket.status),
         "priority": PRIORITIES[request.ticket.priority],
         "assignee": request.ticket.assignee,
     }
-    return cast(Values, {path: told[path] for path in request.update_mask.paths})
+    return cast(TicketUpdate, {path: fields[path] for path in request.update_mask.paths})
 
 
-def wanted(request: pb.SearchTicketsRequest) -> Wanted:
-    return Wanted(request.text, STATUSES.get(request.status), request.customer_id)
+def ticket_filter(request: pb.SearchTicketsRequest) -> TicketFilter:
+    return TicketFilter(request.text, STATUSES.get(request.status), request.customer_id)
 
 
 def ticket_message(ticket: Ticket) -> pb.Ticket:
@@ -70,8 +69,8 @@ def ticket_message(ticket: Ticket) -> pb.Ticket:
         tags=ticket.tags,
         assignee=ticket.assignee,
         version=ticket.version,
-        create_time=_timestamp(ticket.created),
-        update_time=_timestamp(ticket.updated),
+        create_time=to_timestamp(ticket.created),
+        update_time=to_timestamp(ticket.updated),
     )
 
 
@@ -82,11 +81,5 @@ def comment_message(comment: Comment) -> pb.Comment:
         author=comment.author,
         text=comment.text,
         internal=comment.internal,
-        create_time=_timestamp(comment.created),
+        create_time=to_timestamp(comment.created),
     )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

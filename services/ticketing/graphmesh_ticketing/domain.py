@@ -1,4 +1,4 @@
-"""The rules of ticketing: what a ticket is, and what may become of it. Standard library only."""
+"""Rules of ticketing: tickets, their versions and their status. Standard library only."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Final, TypedDict
 
 FIRST_NUMBER: Final = 1001
-"""The number of a tenant's first ticket."""
+"""Number of a tenant's first ticket."""
 
 
 class RuleBroken(ValueError):
-    """A rule of ticketing forbids it."""
+    """A request breaks a rule of ticketing; `rule` is the rule's stable name."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True)
 class Draft:
-    """What somebody wants a ticket for."""
+    """The fields of a ticket that its creator sets."""
 
     subject: str
     description: str
@@ -57,8 +57,8 @@ class Ticket(Draft):
         return f"T-{self.number}"
 
 
-class Values(TypedDict, total=False):
-    """The fields that an update sets; what is absent stays as it is."""
+class TicketUpdate(TypedDict, total=False):
+    """The fields of a ticket that an update sets; absent fields stay unchanged."""
 
     status: Status
     priority: Priority
@@ -69,29 +69,29 @@ class Values(TypedDict, total=False):
 class Comment:
     comment_id: str
     number: int
-    """The number of the ticket."""
+    """Number of the ticket."""
     author: str
     text: str
     internal: bool
     created: datetime
 
 
-def open_ticket(draft: Draft, number: int, now: datetime) -> Ticket:
+def new_ticket(draft: Draft, number: int, now: datetime) -> Ticket:
     return Ticket(**vars(draft), number=number, status=Status.OPEN, version=1, created=now, updated=now)
 
 
-def update(ticket: Ticket, values: Values, now: datetime) -> Ticket:
-    """Set the values. Only a real difference makes a version.
+def apply_update(ticket: Ticket, update: TicketUpdate, now: datetime) -> Ticket:
+    """Set the fields of the update. An update that changes nothing returns the ticket itself, without a new version.
 
     Raises:
         RuleBroken: the ticket is closed.
     """
-    after = replace(_not_closed(ticket), **values)
-    return ticket if after == ticket else replace(after, version=ticket.version + 1, updated=now)
+    updated = replace(_not_closed(ticket), **update)
+    return ticket if updated == ticket else replace(updated, version=ticket.version + 1, updated=now)
 
 
-def comment(ticket: Ticket, comment_id: str, author: str, text: str, internal: bool, now: datetime) -> Comment:
-    """A comment on the ticket.
+def new_comment(ticket: Ticket, comment_id: str, author: str, text: str, internal: bool, now: datetime) -> Comment:
+    """Comment on a ticket.
 
     Raises:
         RuleBroken: the ticket is closed.
@@ -103,16 +103,3 @@ def _not_closed(ticket: Ticket) -> Ticket:
     if ticket.status is Status.CLOSED:
         raise RuleBroken("ticket_closed", f"{ticket.ticket_id} is closed for good; open a new ticket")
     return ticket
-
-
-def search_key(*texts: str) -> str:
-    """The form in which texts are compared, a line each: letter case and runs of white space do not matter.
-
-    It is made here and stored, because SQLite lowers ASCII only and PostgreSQL by its locale.
-    """
-    return "\n".join(" ".join(text.casefold().split()) for text in texts)
-
-
-def searched(ticket: Draft) -> str:
-    """What a search by text looks through."""
-    return search_key(ticket.subject, ticket.description, ticket.requester)

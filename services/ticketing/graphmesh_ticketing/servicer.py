@@ -7,11 +7,11 @@ from graphmesh.ticketing import v1 as pb
 from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
-from graphmesh_ticketing import convert, desk
+from graphmesh_ticketing import convert, lifecycle
 from graphmesh_ticketing.tickets import Tickets
 
 LAST_COMMENTS: Final = 100
-"""How many comments come with a ticket."""
+"""Number of newest comments that GetTicket returns."""
 
 
 class TicketingServicer(pb.TicketingServiceServicer):
@@ -20,22 +20,22 @@ class TicketingServicer(pb.TicketingServiceServicer):
 
     async def CreateTicket(self, request: pb.CreateTicketRequest, context: Any) -> pb.CreateTicketResponse:
         async with self._store.effect() as effect:
-            ticket = await desk.open_ticket(effect.port, convert.draft(request))
+            ticket = await lifecycle.create_ticket(effect.port, convert.draft(request))
             return effect.respond(pb.CreateTicketResponse(ticket=convert.ticket_message(ticket)))
 
     async def UpdateTicket(self, request: pb.UpdateTicketRequest, context: Any) -> pb.UpdateTicketResponse:
         async with self._store.effect() as effect:
-            ticket = await desk.update(
+            ticket = await lifecycle.update_ticket(
                 effect.port,
                 convert.number(request.ticket_id),
-                convert.values(request),
+                convert.ticket_update(request),
                 expected_version=request.expected_version,
             )
             return effect.respond(pb.UpdateTicketResponse(ticket=convert.ticket_message(ticket)))
 
     async def AddComment(self, request: pb.AddCommentRequest, context: Any) -> pb.AddCommentResponse:
         async with self._store.effect() as effect:
-            comment = await desk.comment(
+            comment = await lifecycle.add_comment(
                 effect.port, convert.number(request.ticket_id), request.author, request.text, request.internal
             )
             return effect.respond(pb.AddCommentResponse(comment=convert.comment_message(comment)))
@@ -63,6 +63,6 @@ class TicketingServicer(pb.TicketingServiceServicer):
         size = page_size(request.page_size)
         before = decode_position(request.page_token, datetime, int)
         async with self._store.read() as tickets:
-            found = await tickets.search(convert.wanted(request), before, size + 1)
+            found = await tickets.search(convert.ticket_filter(request), before, size + 1)
         page = page_of(found, size, convert.ticket_message, lambda ticket: (ticket.created, ticket.number))
         return pb.SearchTicketsResponse(tickets=page.messages, next_page_token=page.next_token)

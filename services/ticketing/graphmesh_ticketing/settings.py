@@ -1,4 +1,4 @@
-"""The settings of ticketing."""
+"""Settings of the ticketing service, read from `GRAPHMESH_TICKETING_*`."""
 
 from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
 

@@ -1,17 +1,18 @@
-"""The port of ticketing: one tenant's tickets and comments; and its twin in memory."""
+"""Port of ticketing, one tenant's tickets and comments, and its in-memory twin."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.search_keys import search_key
 
-from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Status, Ticket, search_key, searched
+from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Draft, Status, Ticket
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a search looks for; an empty filter lets every ticket pass."""
+class TicketFilter:
+    """The conditions of a search, joined by AND; an empty one matches every ticket."""
 
     text: str = ""
     status: Status | None = None
@@ -19,66 +20,66 @@ class Wanted:
 
 
 class Tickets(Protocol):
-    """Lists are newest first, and go on after the sort key `before`."""
+    """Tickets of one tenant. Lists are newest first and start behind the sort key `before`."""
 
-    async def ticket(self, number: int, *, hold: bool = False) -> Ticket:
-        """The ticket; held, nobody else changes it until the transaction ends. Raises NotFound."""
+    async def ticket(self, number: int, *, for_update: bool = False) -> Ticket:
+        """Read a ticket. With `for_update`, its row is locked until the transaction ends. Raises NotFound."""
         ...
 
-    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
-        """The tickets that pass all filters; before (created, number)."""
+    async def search(self, conditions: TicketFilter, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
+        """Find tickets; the sort key is (created, number)."""
         ...
 
     async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
-        """The comments of the ticket; before (created, id)."""
+        """List the comments of a ticket; the sort key is (created, id)."""
         ...
 
-    async def take_number(self) -> int:
-        """The number of the tenant's next ticket, never given twice."""
+    async def allocate_number(self) -> int:
+        """Allocate the number of the tenant's next ticket. No number is allocated twice."""
         ...
 
     async def add_ticket(self, ticket: Ticket) -> None: ...
 
-    async def change_ticket(self, ticket: Ticket) -> None:
-        """Put the ticket in place of the stored one."""
+    async def update_ticket(self, ticket: Ticket) -> None:
+        """Replace the stored ticket."""
         ...
 
     async def add_comment(self, comment: Comment) -> None:
-        """Add the comment, and make its time that of the ticket's last update."""
+        """Store a comment, and set the update time of its ticket to the comment's time."""
         ...
 
 
 class MemoryTickets:
-    """The tickets of one tenant in memory."""
+    """Tickets of one tenant in memory. Has no locks: `for_update` changes nothing."""
 
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
         self._comments: list[Comment] = []
         self._last_number = FIRST_NUMBER - 1
 
-    async def ticket(self, number: int, *, hold: bool = False) -> Ticket:
+    async def ticket(self, number: int, *, for_update: bool = False) -> Ticket:
         if number not in self._tickets:
             raise NotFound(resource="ticket", id=f"T-{number}")
         return self._tickets[number]
 
-    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
-        found = [ticket for ticket in self._tickets.values() if _matches(ticket, wanted)]
-        found.sort(key=_age, reverse=True)
-        return [ticket for ticket in found if before is None or _age(ticket) < before][:limit]
+    async def search(self, conditions: TicketFilter, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
+        found = [ticket for ticket in self._tickets.values() if _matches(ticket, conditions)]
+        found.sort(key=_ticket_key, reverse=True)
+        return [ticket for ticket in found if before is None or _ticket_key(ticket) < before][:limit]
 
     async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         found = [comment for comment in self._comments if comment.number == number]
-        found.sort(key=_date, reverse=True)
-        return [comment for comment in found if before is None or _date(comment) < before][:limit]
+        found.sort(key=_comment_key, reverse=True)
+        return [comment for comment in found if before is None or _comment_key(comment) < before][:limit]
 
-    async def take_number(self) -> int:
+    async def allocate_number(self) -> int:
         self._last_number += 1
         return self._last_number
 
     async def add_ticket(self, ticket: Ticket) -> None:
         self._tickets[ticket.number] = ticket
 
-    async def change_ticket(self, ticket: Ticket) -> None:
+    async def update_ticket(self, ticket: Ticket) -> None:
         self._tickets[ticket.number] = ticket
 
     async def add_comment(self, comment: Comment) -> None:
@@ -86,17 +87,22 @@ class MemoryTickets:
         self._tickets[comment.number] = replace(self._tickets[comment.number], updated=comment.created)
 
 
-def _matches(ticket: Ticket, wanted: Wanted) -> bool:
+def searchable_text(ticket: Draft) -> str:
+    """The text that a search covers, in the form of `search_key`."""
+    return search_key(ticket.subject, ticket.description, ticket.requester)
+
+
+def _matches(ticket: Ticket, conditions: TicketFilter) -> bool:
     return (
-        search_key(wanted.text) in searched(ticket)
-        and wanted.status in (None, ticket.status)
-        and wanted.customer_id in ("", ticket.customer_id)
+        search_key(conditions.text) in searchable_text(ticket)
+        and conditions.status in (None, ticket.status)
+        and conditions.customer_id in ("", ticket.customer_id)
     )
 
 
-def _age(ticket: Ticket) -> tuple[datetime, int]:
+def _ticket_key(ticket: Ticket) -> tuple[datetime, int]:
     return (ticket.created, ticket.number)
 
 
-def _date(comment: Comment) -> tuple[datetime, str]:
+def _comment_key(comment: Comment) -> tuple[datetime, str]:
     return (comment.created, comment.comment_id)

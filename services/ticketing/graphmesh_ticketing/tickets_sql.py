@@ -1,4 +1,4 @@
-"""The tickets in SQL, on SQLite and PostgreSQL."""
+"""The tickets in SQL, for SQLite and PostgreSQL."""
 
 from datetime import datetime
 from typing import Any
@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.keyset import keyset_page
+from graphmesh_chassis.search_keys import search_key
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Priority, Status, Ticket, search_key, searched
-from graphmesh_ticketing.tickets import Wanted
+from graphmesh_ticketing.domain import FIRST_NUMBER, Comment, Priority, Status, Ticket
+from graphmesh_ticketing.tickets import TicketFilter, searchable_text
 
 metadata = sa.MetaData()
 
@@ -55,27 +56,27 @@ numbers = sa.Table(
 
 
 class SqlTickets:
-    """The tickets of one tenant, inside one transaction."""
+    """Tickets of one tenant, inside one transaction."""
 
     def __init__(self, connection: AsyncConnection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
 
-    async def ticket(self, number: int, *, hold: bool = False) -> Ticket:
-        query = sa.select(tickets).where(*self._is(number))
-        row = (await self._connection.execute(query.with_for_update() if hold else query)).one_or_none()
+    async def ticket(self, number: int, *, for_update: bool = False) -> Ticket:
+        query = sa.select(tickets).where(*self._by_id(number))
+        row = (await self._connection.execute(query.with_for_update() if for_update else query)).one_or_none()
         if row is None:
             raise NotFound(resource="ticket", id=f"T-{number}")
         return _ticket(row)
 
-    async def search(self, wanted: Wanted, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
+    async def search(self, conditions: TicketFilter, before: tuple[datetime, int] | None, limit: int) -> list[Ticket]:
         query = sa.select(tickets).where(tickets.c.tenant == self._tenant)
-        if wanted.text:
-            query = query.where(tickets.c.searched.contains(search_key(wanted.text), autoescape=True))
-        if wanted.status is not None:
-            query = query.where(tickets.c.status == wanted.status)
-        if wanted.customer_id:
-            query = query.where(tickets.c.customer_id == wanted.customer_id)
+        if conditions.text:
+            query = query.where(tickets.c.searched.contains(search_key(conditions.text), autoescape=True))
+        if conditions.status is not None:
+            query = query.where(tickets.c.status == conditions.status)
+        if conditions.customer_id:
+            query = query.where(tickets.c.customer_id == conditions.customer_id)
         query = keyset_page(query, (tickets.c.created, tickets.c.number), before, limit, descending=True)
         return [_ticket(row) for row in await self._connection.execute(query)]
 
@@ -84,8 +85,8 @@ class SqlTickets:
         query = keyset_page(query, (comments.c.created, comments.c.comment_id), before, limit, descending=True)
         return [_comment(row) for row in await self._connection.execute(query)]
 
-    async def take_number(self) -> int:
-        """One statement: on PostgreSQL it holds the tenant's row, so that the next taker waits for this transaction."""
+    async def allocate_number(self) -> int:
+        """Count up in one statement. On PostgreSQL it locks the tenant's row until the transaction ends."""
         statement = (
             dialect_insert(self._connection.dialect, numbers)
             .values(tenant=self._tenant, last=FIRST_NUMBER)
@@ -98,14 +99,14 @@ class SqlTickets:
     async def add_ticket(self, ticket: Ticket) -> None:
         await self._connection.execute(
             sa.insert(tickets).values(
-                tenant=self._tenant, **vars(ticket) | {"tags": list(ticket.tags)}, searched=searched(ticket)
+                tenant=self._tenant, **vars(ticket) | {"tags": list(ticket.tags)}, searched=searchable_text(ticket)
             )
         )
 
-    async def change_ticket(self, ticket: Ticket) -> None:
+    async def update_ticket(self, ticket: Ticket) -> None:
         await self._connection.execute(
             sa.update(tickets)
-            .where(*self._is(ticket.number))
+            .where(*self._by_id(ticket.number))
             .values(
                 status=ticket.status,
                 priority=ticket.priority,
@@ -118,14 +119,14 @@ class SqlTickets:
     async def add_comment(self, comment: Comment) -> None:
         await self._connection.execute(sa.insert(comments).values(tenant=self._tenant, **vars(comment)))
         await self._connection.execute(
-            sa.update(tickets).where(*self._is(comment.number)).values(updated=comment.created)
+            sa.update(tickets).where(*self._by_id(comment.number)).values(updated=comment.created)
         )
 
-    def _is(self, number: int) -> tuple[sa.ColumnElement[bool], ...]:
+    def _by_id(self, number: int) -> tuple[sa.ColumnElement[bool], ...]:
         return (tickets.c.tenant == self._tenant, tickets.c.number == number)
 
 
-def _ticket(row: Any) -> Ticket:
+def _ticket(row: sa.Row[Any]) -> Ticket:
     return Ticket(
         subject=row.subject,
         description=row.description,
@@ -142,5 +143,5 @@ def _ticket(row: Any) -> Ticket:
     )
 
 
-def _comment(row: Any) -> Comment:
+def _comment(row: sa.Row[Any]) -> Comment:
     return Comment(row.comment_id, row.number, row.author, row.text, row.internal, row.created)

@@ -17,7 +17,7 @@ from graphmesh_crm import updates
 from graphmesh_crm.__main__ import MIGRATIONS
 from graphmesh_crm.customers import Customers, MemoryCustomers
 from graphmesh_crm.customers_sql import SqlCustomers, metadata
-from graphmesh_crm.domain import Customer, Profile, Record, Tier, enrol, revise
+from graphmesh_crm.domain import Customer, Profile, Record, Tier, apply_update, new_customer
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -69,7 +69,7 @@ def profile(name: str, email: str = "", company: str = "") -> Profile:
 
 
 def customer(number: int, name: str = "Mira", email: str = "", company: str = "") -> Customer:
-    return enrol(f"cu_{number}", profile(name, email, company), NOW + timedelta(microseconds=number))
+    return new_customer(f"cu_{number}", profile(name, email, company), NOW + timedelta(microseconds=number))
 
 
 def order(number: int, customer_id: str = "cu_1", kind: str = "order") -> Record:
@@ -88,7 +88,7 @@ async def test_a_customer_comes_back_as_it_was_stored(opened: Opened) -> None:
         await customers.add_customer(customer(1))
     async with opened() as customers:
         assert await customers.customer("cu_1") == customer(1)
-        assert await customers.customer("cu_1", hold=True) == customer(1)
+        assert await customers.customer("cu_1", for_update=True) == customer(1)
 
 
 async def test_an_id_is_given_once(opened: Opened) -> None:
@@ -110,7 +110,7 @@ async def test_tenants_know_nothing_of_each_other(opened: Opened) -> None:
             before = customer(1, tenant)
             await customers.add_customer(before)
             await customers.add_record(replace(order(1), title=tenant))
-            await customers.change_customer(*revise(before, {"phone": ""}, reason=tenant, author="a", now=NOW))
+            await customers.update_customer(*apply_update(before, {"phone": ""}, reason=tenant, author="a", now=NOW))
     for tenant in ("acme", "globex"):
         async with opened(tenant) as customers:
             assert [one.profile.name for one in await customers.search("", "", None, 10)] == [tenant]
@@ -148,7 +148,7 @@ async def test_a_changed_customer_is_found_by_what_it_is_now(opened: Opened) -> 
     async with opened() as customers:
         await customers.add_customer(customer(1, "Henrik", "old@example.org"))
     async with opened() as customers:
-        await updates.revise(
+        await updates.update_customer(
             customers, "cu_1", {"name": "Rik", "email": "new@example.org"}, expected_version=1, reason="r", author="a"
         )
     assert await found(opened, "henrik") == await found(opened, email="old@example.org") == []
@@ -158,13 +158,15 @@ async def test_a_changed_customer_is_found_by_what_it_is_now(opened: Opened) -> 
 async def test_an_update_on_an_old_version_changes_nothing(opened: Opened) -> None:
     async with opened() as customers:
         await customers.add_customer(customer(1))
-        await updates.revise(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
+        await updates.update_customer(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
     with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
         async with opened() as customers:
-            await updates.revise(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
+            await updates.update_customer(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
     async with opened() as customers:
         assert (await customers.customer("cu_1")).profile.phone == "1"
-        _, changes = await updates.revise(customers, "cu_1", {"phone": "3"}, expected_version=0, reason="r", author="a")
+        _, changes = await updates.update_customer(
+            customers, "cu_1", {"phone": "3"}, expected_version=0, reason="r", author="a"
+        )
         assert [(change.version, change.old, change.new) for change in changes] == [(3, "1", "3")]
 
 
@@ -176,13 +178,13 @@ async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
 
     async def second() -> None:
         async with opened() as customers:
-            await updates.revise(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
+            await updates.update_customer(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
 
     async with opened() as customers:
-        await customers.customer("cu_1", hold=True)
+        await customers.customer("cu_1", for_update=True)
         waiting = asyncio.create_task(second())
         assert not (await asyncio.wait({waiting}, timeout=0.3))[0]
-        await updates.revise(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
+        await updates.update_customer(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
     with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
         await waiting
 
@@ -190,10 +192,12 @@ async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
 async def test_the_history_is_complete_and_newest_first(opened: Opened) -> None:
     async with opened() as customers:
         await customers.add_customer(customer(1))
-        await updates.revise(
+        await updates.update_customer(
             customers, "cu_1", {"phone": "1", "company": "X"}, expected_version=0, reason="moved", author="ana"
         )
-        await updates.revise(customers, "cu_1", {"attributes": {}}, expected_version=0, reason="cleared", author="bo")
+        await updates.update_customer(
+            customers, "cu_1", {"attributes": {}}, expected_version=0, reason="cleared", author="bo"
+        )
     async with opened() as customers:
         history = await customers.changes("cu_1", None, 10)
     assert [(change.version, change.field, change.author, change.reason) for change in history] == [

@@ -12,10 +12,10 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import NotFound, RuleViolated, VersionMismatch
-from graphmesh_ticketing import desk
+from graphmesh_ticketing import lifecycle
 from graphmesh_ticketing.__main__ import MIGRATIONS
-from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket, open_ticket
-from graphmesh_ticketing.tickets import MemoryTickets, Tickets, Wanted
+from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket, new_ticket
+from graphmesh_ticketing.tickets import MemoryTickets, TicketFilter, Tickets
 from graphmesh_ticketing.tickets_sql import SqlTickets, metadata
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -68,16 +68,16 @@ def draft(subject: str = "A cracked bottle", customer_id: str = "cu_1", requeste
 
 
 def ticket(number: int, subject: str = "A cracked bottle", customer_id: str = "cu_1") -> Ticket:
-    return open_ticket(draft(subject, customer_id), number, NOW + timedelta(microseconds=number // 2))
+    return new_ticket(draft(subject, customer_id), number, NOW + timedelta(microseconds=number // 2))
 
 
 def comment(number: int) -> Comment:
     return Comment(f"co_{number}", 1001, "ana", f"Text {number}", number % 2 == 0, NOW + timedelta(seconds=number // 2))
 
 
-async def found(opened: Opened, wanted: Wanted) -> list[int]:
+async def found(opened: Opened, conditions: TicketFilter) -> list[int]:
     async with opened() as tickets:
-        return [ticket.number for ticket in await tickets.search(wanted, None, 100)]
+        return [ticket.number for ticket in await tickets.search(conditions, None, 100)]
 
 
 async def test_a_ticket_comes_back_as_it_was_stored(opened: Opened) -> None:
@@ -86,14 +86,14 @@ async def test_a_ticket_comes_back_as_it_was_stored(opened: Opened) -> None:
         await tickets.add_ticket(ticket(1001))
     async with opened() as tickets:
         assert await tickets.ticket(1001) == ticket(1001)
-        assert await tickets.ticket(1001, hold=True) == ticket(1001)
+        assert await tickets.ticket(1001, for_update=True) == ticket(1001)
 
 
 async def test_numbers_count_up_for_each_tenant(opened: Opened) -> None:
     for expected in ("T-1001", "T-1002"):
         for tenant in ("acme", "globex"):
             async with opened(tenant) as tickets:
-                assert (await desk.open_ticket(tickets, draft())).ticket_id == expected
+                assert (await lifecycle.create_ticket(tickets, draft())).ticket_id == expected
 
 
 async def test_no_number_is_given_twice(opened: Opened) -> None:
@@ -101,7 +101,7 @@ async def test_no_number_is_given_twice(opened: Opened) -> None:
 
     async def one() -> int:
         async with opened() as tickets:
-            return (await desk.open_ticket(tickets, draft())).number
+            return (await lifecycle.create_ticket(tickets, draft())).number
 
     numbers = await asyncio.gather(*(one() for _ in range(20)))
     assert sorted(numbers) == list(range(1001, 1021))
@@ -115,7 +115,7 @@ async def test_tenants_know_nothing_of_each_other(opened: Opened) -> None:
             await tickets.add_comment(Comment(f"co_{tenant}", 1001, tenant, "Text", False, NOW))
     for tenant in ("acme", "globex"):
         async with opened(tenant) as tickets:
-            assert [one.subject for one in await tickets.search(Wanted(), None, 10)] == [tenant]
+            assert [one.subject for one in await tickets.search(TicketFilter(), None, 10)] == [tenant]
             assert [one.author for one in await tickets.comments(1001, None, 10)] == [tenant]
     async with opened("initech") as tickets:
         with pytest.raises(NotFound, match="ticket T-1001"):
@@ -127,12 +127,12 @@ async def test_a_search_finds_plain_text_in_any_letter_case(opened: Opened) -> N
     async with opened() as tickets:
         await tickets.add_ticket(ticket(1001, "ÄRGER with\nthe  ink"))
         await tickets.add_ticket(ticket(1002, "100% of_it \\ gone"))
-    assert await found(opened, Wanted("ärger WITH the ink")) == [1001]
-    assert await found(opened, Wanted("0% OF_it \\")) == [1002]
-    assert await found(opened, Wanted("%")) == [1002]
-    assert await found(opened, Wanted("o__it")) == []
-    assert await found(opened, Wanted("everywhere")) == [1002, 1001]
-    assert await found(opened, Wanted("MIRA@")) == [1002, 1001]
+    assert await found(opened, TicketFilter("ärger WITH the ink")) == [1001]
+    assert await found(opened, TicketFilter("0% OF_it \\")) == [1002]
+    assert await found(opened, TicketFilter("%")) == [1002]
+    assert await found(opened, TicketFilter("o__it")) == []
+    assert await found(opened, TicketFilter("everywhere")) == [1002, 1001]
+    assert await found(opened, TicketFilter("MIRA@")) == [1002, 1001]
 
 
 async def test_filters_are_joined_by_and(opened: Opened) -> None:
@@ -140,20 +140,20 @@ async def test_filters_are_joined_by_and(opened: Opened) -> None:
         await tickets.add_ticket(ticket(1001))
         await tickets.add_ticket(ticket(1002, customer_id="cu_2"))
         await tickets.add_ticket(ticket(1003))
-        await desk.update(tickets, 1003, {"status": Status.SOLVED}, expected_version=0)
-    assert await found(opened, Wanted(status=Status.OPEN)) == [1002, 1001]
-    assert await found(opened, Wanted(customer_id="cu_1")) == [1003, 1001]
-    assert await found(opened, Wanted("bottle", Status.SOLVED, "cu_1")) == [1003]
-    assert await found(opened, Wanted("bottle", Status.SOLVED, "cu_2")) == []
+        await lifecycle.update_ticket(tickets, 1003, {"status": Status.SOLVED}, expected_version=0)
+    assert await found(opened, TicketFilter(status=Status.OPEN)) == [1002, 1001]
+    assert await found(opened, TicketFilter(customer_id="cu_1")) == [1003, 1001]
+    assert await found(opened, TicketFilter("bottle", Status.SOLVED, "cu_1")) == [1003]
+    assert await found(opened, TicketFilter("bottle", Status.SOLVED, "cu_2")) == []
 
 
 async def test_an_update_on_an_old_version_changes_nothing(opened: Opened) -> None:
     async with opened() as tickets:
         await tickets.add_ticket(ticket(1001))
-        await desk.update(tickets, 1001, {"assignee": "ana", "priority": Priority.LOW}, expected_version=1)
+        await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana", "priority": Priority.LOW}, expected_version=1)
     with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
         async with opened() as tickets:
-            await desk.update(tickets, 1001, {"assignee": "bo"}, expected_version=1)
+            await lifecycle.update_ticket(tickets, 1001, {"assignee": "bo"}, expected_version=1)
     async with opened() as tickets:
         stored = await tickets.ticket(1001)
     assert (stored.assignee, stored.priority, stored.version) == ("ana", Priority.LOW, 2)
@@ -167,13 +167,13 @@ async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
 
     async def second() -> None:
         async with opened() as tickets:
-            await desk.update(tickets, 1001, {"assignee": "bo"}, expected_version=1)
+            await lifecycle.update_ticket(tickets, 1001, {"assignee": "bo"}, expected_version=1)
 
     async with opened() as tickets:
-        await tickets.ticket(1001, hold=True)
+        await tickets.ticket(1001, for_update=True)
         waiting = asyncio.create_task(second())
         assert not (await asyncio.wait({waiting}, timeout=0.3))[0]
-        await desk.update(tickets, 1001, {"assignee": "ana"}, expected_version=1)
+        await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana"}, expected_version=1)
     with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
         await waiting
 
@@ -181,19 +181,19 @@ async def test_who_updates_waits_for_who_holds(opened: Opened) -> None:
 async def test_a_closed_ticket_takes_nothing_more(opened: Opened) -> None:
     async with opened() as tickets:
         await tickets.add_ticket(ticket(1001))
-        await desk.update(tickets, 1001, {"status": Status.CLOSED}, expected_version=0)
+        await lifecycle.update_ticket(tickets, 1001, {"status": Status.CLOSED}, expected_version=0)
     with pytest.raises(RuleViolated, match="T-1001 is closed"):
         async with opened() as tickets:
-            await desk.update(tickets, 1001, {"status": Status.OPEN}, expected_version=0)
+            await lifecycle.update_ticket(tickets, 1001, {"status": Status.OPEN}, expected_version=0)
     with pytest.raises(RuleViolated, match="T-1001 is closed"):
         async with opened() as tickets:
-            await desk.comment(tickets, 1001, "ana", "Still there?", False)
+            await lifecycle.add_comment(tickets, 1001, "ana", "Still there?", False)
 
 
 async def test_a_comment_moves_the_update_time_but_not_the_version(opened: Opened) -> None:
     async with opened() as tickets:
         await tickets.add_ticket(ticket(1001))
-        made = await desk.comment(tickets, 1001, "ana", "A new bottle is on its way.", True)
+        made = await lifecycle.add_comment(tickets, 1001, "ana", "A new bottle is on its way.", True)
     async with opened() as tickets:
         stored = await tickets.ticket(1001)
         assert await tickets.comments(1001, None, 10) == [made]
@@ -207,7 +207,7 @@ async def test_lists_go_on_where_they_stopped(opened: Opened) -> None:
             await tickets.add_ticket(ticket(1000 + number))
             await tickets.add_comment(comment(number))
         before, numbers = None, list[int]()
-        while page := await tickets.search(Wanted("cracked"), before, 3):
+        while page := await tickets.search(TicketFilter("cracked"), before, 3):
             numbers += [one.number for one in page]
             before = (page[-1].created, page[-1].number)
         assert numbers == [1007, 1006, 1005, 1004, 1003, 1002, 1001]

@@ -4,7 +4,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
-from graphmesh_ticketing.domain import Draft, Priority, RuleBroken, Status, Ticket, comment, open_ticket, update
+from graphmesh_ticketing.domain import (
+    Draft,
+    Priority,
+    RuleBroken,
+    Status,
+    Ticket,
+    apply_update,
+    new_comment,
+    new_ticket,
+)
 
 THEN = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOW = THEN + timedelta(hours=1)
@@ -13,8 +22,8 @@ NOT_CLOSED = (Status.OPEN, Status.PENDING, Status.SOLVED)
 
 def ticket(status: Status = Status.OPEN) -> Ticket:
     draft = Draft("A cracked bottle", "Ink everywhere.", "cu_1", "mira@example.com", ("damage",), Priority.HIGH, "")
-    made = open_ticket(draft, 1001, THEN)
-    return made if status is made.status else update(made, {"status": status}, THEN)
+    made = new_ticket(draft, 1001, THEN)
+    return made if status is made.status else apply_update(made, {"status": status}, THEN)
 
 
 def test_a_ticket_begins_open_at_version_one() -> None:
@@ -30,12 +39,12 @@ def test_a_ticket_begins_open_at_version_one() -> None:
 
 @pytest.mark.parametrize(("before", "after"), list(permutations(NOT_CLOSED, 2)))
 def test_open_pending_and_solved_follow_one_another(before: Status, after: Status) -> None:
-    assert update(ticket(before), {"status": after}, NOW).status is after
+    assert apply_update(ticket(before), {"status": after}, NOW).status is after
 
 
 @pytest.mark.parametrize("before", NOT_CLOSED)
 def test_any_ticket_may_be_closed(before: Status) -> None:
-    assert update(ticket(before), {"status": Status.CLOSED}, NOW).status is Status.CLOSED
+    assert apply_update(ticket(before), {"status": Status.CLOSED}, NOW).status is Status.CLOSED
 
 
 def test_closed_is_the_end() -> None:
@@ -43,17 +52,17 @@ def test_closed_is_the_end() -> None:
     closed = ticket(Status.CLOSED)
     for status in Status:
         with pytest.raises(RuleBroken, match="T-1001 is closed"):
-            update(closed, {"status": status}, NOW)
+            apply_update(closed, {"status": status}, NOW)
     with pytest.raises(RuleBroken, match="T-1001 is closed"):
-        comment(closed, "co_1", "ana", "One more thing.", False, NOW)
+        new_comment(closed, "co_1", "ana", "One more thing.", False, NOW)
 
 
 def test_an_update_sets_what_it_names_and_makes_a_version() -> None:
-    after = update(ticket(), {"assignee": "ana", "priority": Priority.URGENT}, NOW)
+    after = apply_update(ticket(), {"assignee": "ana", "priority": Priority.URGENT}, NOW)
     assert (after.assignee, after.priority, after.status) == ("ana", Priority.URGENT, Status.OPEN)
     assert (after.version, after.created, after.updated) == (2, THEN, NOW)
 
 
 def test_values_as_stored_make_no_version() -> None:
     before = ticket()
-    assert update(before, {"priority": Priority.HIGH, "assignee": ""}, NOW) is before
+    assert apply_update(before, {"priority": Priority.HIGH, "assignee": ""}, NOW) is before

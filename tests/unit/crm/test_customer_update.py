@@ -3,26 +3,27 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from graphmesh_crm.domain import Change, Profile, Tier, Values, enrol, revise, search_key
+from graphmesh_chassis.search_keys import search_key
+from graphmesh_crm.domain import Change, Profile, ProfileUpdate, Tier, apply_update, new_customer
 from hypothesis import given
 from hypothesis import strategies as st
 
 THEN = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOW = THEN + timedelta(days=1)
-MIRA = enrol(
+MIRA = new_customer(
     "cu_1",
     Profile("Mira Odenwald", "mira@example.com", "", "", Tier.STANDARD, "de-DE", {"city": "Freiburg", "ink": "red"}),
     THEN,
 )
 
 
-def told(values: Values) -> list[tuple[str, str, str]]:
-    _, changes = revise(MIRA, values, reason="she asked", author="ana", now=NOW)
+def told(values: ProfileUpdate) -> list[tuple[str, str, str]]:
+    _, changes = apply_update(MIRA, values, reason="she asked", author="ana", now=NOW)
     return [(change.field, change.old, change.new) for change in changes]
 
 
 def test_a_change_says_who_when_what_and_why() -> None:
-    after, changes = revise(MIRA, {"tier": Tier.VIP}, reason="a regular", author="ana", now=NOW)
+    after, changes = apply_update(MIRA, {"tier": Tier.VIP}, reason="a regular", author="ana", now=NOW)
     assert changes == (Change("cu_1", 2, "tier", "standard", "vip", "a regular", "ana", NOW),)
     assert (after.profile.tier, after.version, after.created, after.updated) == (Tier.VIP, 2, THEN, NOW)
     assert after.profile.email == MIRA.profile.email
@@ -39,7 +40,7 @@ def test_each_attribute_is_a_field_of_its_own() -> None:
 
 
 def test_values_as_stored_make_no_version() -> None:
-    after, changes = revise(
+    after, changes = apply_update(
         MIRA, {"name": "Mira Odenwald", "attributes": {"ink": "red", "city": "Freiburg"}}, reason="", author="", now=NOW
     )
     assert after is MIRA
