@@ -1,1 +1,1 @@
-"""The model service: one door to language models, with an offline demo composer by default."""
+"""The model service: one API for language models of all vendors, with an offline demo composer by default."""

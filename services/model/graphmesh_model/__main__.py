@@ -16,7 +16,7 @@ from graphmesh_model.settings import OFFLINE, ModelSettings, PriceSettings, Sett
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
-    """The service over the models that its settings name. It keeps nothing, so that it has no database."""
+    """Build the service over the models of its settings. It stores nothing, so it opens no database."""
     catalogue = Catalogue(_entry(alias, model, settings) for alias, model in settings.models.items())
     yield Servable([Service(ModelService, add_ModelServiceServicer_to_server, ModelServicer(catalogue))])
 
@@ -24,10 +24,10 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
 def _entry(alias: str, model: ModelSettings, settings: Settings) -> Entry:
     if model.model == OFFLINE:
         return Entry(alias, OfflineProvider(), FREE, model.fallbacks)
-    return Entry(alias, _vendors(model, settings), _price(model.price), model.fallbacks)
+    return Entry(alias, _vendor_provider(model, settings), _price(model.price), model.fallbacks)
 
 
-def _vendors(model: ModelSettings, settings: Settings) -> Provider:
+def _vendor_provider(model: ModelSettings, settings: Settings) -> Provider:
     from graphmesh_model.langchain_provider import (
         open_model,  # an optional dependency, which the offline default must not need
     )

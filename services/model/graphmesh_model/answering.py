@@ -1,4 +1,4 @@
-"""Answering a prompt with the model that it names, or with one that steps in for it."""
+"""Answers a prompt with the model that it names, or with a fallback model."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,90 +12,108 @@ from graphmesh_chassis.errors import DependencyError, ProviderUnavailable, RateL
 
 from graphmesh_model import json_text
 from graphmesh_model.catalogue import Entry
-from graphmesh_model.domain import Answer, FinishReason, Piece, Prompt
+from graphmesh_model.domain import Answer, FinishReason, Prompt, StreamEvent
 from graphmesh_model.errors import OutputInvalid
-from graphmesh_model.schemas import misfit
+from graphmesh_model.schemas import schema_violation
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
 Chain = tuple[Entry, ...]
+Stream = AsyncGenerator[StreamEvent, None]
 
 
 async def answer(chain: Chain, prompt: Prompt, deadline: Deadline) -> Answer:
-    """The answer of the first model of `chain` that gives one; checked against the prompt's schemas, and priced."""
-    entry, given = await _first(chain, deadline, lambda entry: entry.provider.answer(prompt))
-    return _finished(entry, given, prompt)
+    """Return the answer of the first available model of `chain`, validated against the prompt's schemas, and priced.
+
+    Raises:
+        OutputInvalid: the answer does not fit the response schema, or a tool call its tool's parameters.
+        ProviderUnavailable, RateLimited: the last model of the chain failed as well.
+        RuleViolated: a vendor refused the prompt.
+    """
+    entry, answer = await _first_available(chain, deadline, lambda entry: entry.provider.answer(prompt))
+    return _validate_and_price(entry, answer, prompt)
 
 
-async def stream(chain: Chain, prompt: Prompt, deadline: Deadline) -> AsyncGenerator[Piece, None]:
-    """The same in pieces. The chain is followed up to the first piece: what was said cannot be taken back."""
-    entry, (first, rest) = await _first(chain, deadline, lambda entry: _begun(entry.provider.stream(prompt)))
+async def stream(chain: Chain, prompt: Prompt, deadline: Deadline) -> AsyncGenerator[StreamEvent, None]:
+    """Stream the answer as events. A fallback is used only before the first event: sent text cannot be retracted.
+
+    Raises: as `answer`; OutputInvalid comes with the last event.
+    """
+    entry, (first, rest) = await _first_available(chain, deadline, lambda entry: _start(entry.provider.stream(prompt)))
     async with aclosing(rest):
-        yield _checked(entry, first, prompt)
-        async for piece in rest:
-            yield _checked(entry, piece, prompt)
+        yield _validate_if_complete(entry, first, prompt)
+        async for event in rest:
+            yield _validate_if_complete(entry, event, prompt)
 
 
-async def _begun(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece, AsyncGenerator[Piece, None]]:
-    return await anext(pieces), pieces
+async def _start(events: Stream) -> tuple[StreamEvent, Stream]:
+    return await anext(events), events
 
 
-def _checked(entry: Entry, piece: Piece, prompt: Prompt) -> Piece:
-    return _finished(entry, piece, prompt) if isinstance(piece, Answer) else piece
+def _validate_if_complete(entry: Entry, event: StreamEvent, prompt: Prompt) -> StreamEvent:
+    return _validate_and_price(entry, event, prompt) if isinstance(event, Answer) else event
 
 
-async def _first(chain: Chain, deadline: Deadline, ask: Callable[[Entry], Awaitable[Result]]) -> tuple[Entry, Result]:
-    """What the first entry that can be asked says. Each one has its share of the time, or none is left to step in."""
+async def _first_available(
+    chain: Chain, deadline: Deadline, call: Callable[[Entry], Awaitable[Result]]
+) -> tuple[Entry, Result]:
+    """Return the first entry that answers, with its result.
+
+    Each entry gets an equal share of the remaining time, so that a slow model leaves time for its fallbacks.
+    """
     *preferred, last = chain
-    for place, entry in enumerate(preferred):
+    for index, entry in enumerate(preferred):
         try:
-            return entry, await _within(deadline.remaining / (len(chain) - place), entry, ask)
+            return entry, await _with_timeout(deadline.remaining / (len(chain) - index), entry, call)
         except (ProviderUnavailable, RateLimited) as error:
             log.warning(
-                "model stepped over", alias=entry.alias, reason=error.reason, cause=type(error.__cause__).__name__
+                "model skipped for a fallback",
+                alias=entry.alias,
+                reason=error.reason,
+                cause=type(error.__cause__).__name__,
             )
-    return last, await ask(last)
+    return last, await call(last)
 
 
-async def _within(seconds: float, entry: Entry, ask: Callable[[Entry], Awaitable[Result]]) -> Result:
+async def _with_timeout(seconds: float, entry: Entry, call: Callable[[Entry], Awaitable[Result]]) -> Result:
     try:
         async with asyncio.timeout(seconds):
-            return await ask(entry)
+            return await call(entry)
     except TimeoutError as error:
         raise ProviderUnavailable(provider=entry.provider.vendor) from error
 
 
-def _finished(entry: Entry, given: Answer, prompt: Prompt) -> Answer:
-    """`given` with its price, once it is known to fit.
+def _validate_and_price(entry: Entry, answer: Answer, prompt: Prompt) -> Answer:
+    """Return `answer` with its cost.
 
     Raises:
         OutputInvalid: a tool call or the text does not fit its schema.
     """
-    _check_tool_calls(given, prompt)
-    _check_text(given, prompt)
-    return replace(given, cost_micro_usd=entry.price.cost(given.usage) if entry.price else None)
+    _validate_tool_calls(answer, prompt)
+    _validate_text(answer, prompt)
+    return replace(answer, cost_micro_usd=entry.price.cost(answer.usage) if entry.price else None)
 
 
-def _check_tool_calls(given: Answer, prompt: Prompt) -> None:
-    for call in given.message.tool_calls:
+def _validate_tool_calls(answer: Answer, prompt: Prompt) -> None:
+    for call in answer.message.tool_calls:
         parameters = prompt.parameters_of(call.name)
-        where = "$: no such tool" if parameters is None else misfit(call.arguments, parameters)
+        where = "$: no such tool" if parameters is None else schema_violation(call.arguments, parameters)
         if where is not None:
-            raise _unfit(given, f"tool {call.name}", where)
+            raise _output_invalid(answer, f"tool {call.name}", where)
 
 
-def _check_text(given: Answer, prompt: Prompt) -> None:
-    held_back = given.finish_reason in (FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER)
-    if prompt.response_schema is None or held_back:
+def _validate_text(answer: Answer, prompt: Prompt) -> None:
+    has_no_text = answer.finish_reason in (FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER)
+    if prompt.response_schema is None or has_no_text:
         return
     try:
-        value = json_text.read(given.message.text)
+        value = json_text.loads(answer.message.text)
     except ValueError as error:
-        raise _unfit(given, "response", f"$: not JSON, finished by {given.finish_reason.value}") from error
-    if where := misfit(value, prompt.response_schema):
-        raise _unfit(given, "response", where)
+        raise _output_invalid(answer, "response", f"$: not JSON, finished by {answer.finish_reason.value}") from error
+    if where := schema_violation(value, prompt.response_schema):
+        raise _output_invalid(answer, "response", where)
 
 
-def _unfit(given: Answer, schema: str, where: str) -> DependencyError:
-    message = f"The answer of {given.model} does not fit the schema of the {schema}: {where}"
-    return OutputInvalid(message, model=given.model, schema=schema, where=where)
+def _output_invalid(answer: Answer, schema: str, where: str) -> DependencyError:
+    message = f"The answer of {answer.model} does not fit the schema of the {schema}: {where}"
+    return OutputInvalid(message, model=answer.model, schema=schema, where=where)

@@ -1,4 +1,4 @@
-"""Which models there are, by the aliases that callers name."""
+"""The configured models by alias."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from graphmesh_model.domain import Price
 from graphmesh_model.provider import Provider
 
 DEFAULT = "default"
-"""The alias that an empty one stands for."""
+"""Alias of a prompt that names no model."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Entry:
     alias: str
     provider: Provider
     price: Price | None = None
-    """None where it is not known."""
+    """None if the price is unknown."""
     fallbacks: tuple[str, ...] = ()
-    """The aliases that step in, in this order. Their own fallbacks do not."""
+    """Aliases of the fallback models, in this order. Not transitive."""
 
 
 class Catalogue:
@@ -34,10 +34,10 @@ class Catalogue:
         return iter(self._entries.values())
 
     def chain(self, alias: str) -> tuple[Entry, ...]:
-        """The entry of `alias`, and after it those that step in for it.
+        """Return the entry of `alias`, followed by its fallbacks.
 
         Raises:
-            NotFound: there is none.
+            NotFound: the alias is not configured.
         """
         entry = self._entries.get(alias or DEFAULT)
         if entry is None:

@@ -1,4 +1,4 @@
-"""Between the messages of the contract and the domain."""
+"""Converts between the model service's protobuf messages and its domain."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,15 +29,15 @@ FINISH_REASON = {
 
 
 def prompt(message: pb.Prompt) -> domain.Prompt:
-    """The prompt of a request.
+    """Convert the prompt of a request.
 
     Raises:
-        InvalidRequest: a field that holds JSON text does not hold what it has to.
+        InvalidRequest: a field of JSON text is not valid JSON, or not a JSON object or JSON Schema as required.
     """
     schema = message.response_schema_json
     return domain.Prompt(
-        messages=tuple(_message(each, f"prompt.messages[{place}]") for place, each in enumerate(message.messages)),
-        tools=tuple(_tool(each, f"prompt.tools[{place}]") for place, each in enumerate(message.tools)),
+        messages=tuple(_message(each, f"prompt.messages[{index}]") for index, each in enumerate(message.messages)),
+        tools=tuple(_tool(each, f"prompt.tools[{index}]") for index, each in enumerate(message.tools)),
         tool_choice=domain.ToolChoice(TOOL_USE[message.tool_choice.mode], message.tool_choice.tool_name or None),
         response_schema=_parsed(parse_schema, schema, "prompt.response_schema_json") if schema else None,
         temperature=message.temperature if message.HasField("temperature") else None,
@@ -67,7 +67,7 @@ def _message(message: pb.ChatMessage, field: str) -> domain.Message:
 
 
 def _tool_calls(message: pb.AssistantMessage, field: str) -> tuple[domain.ToolCall, ...]:
-    return tuple(_tool_call(call, f"{field}.tool_calls[{place}]") for place, call in enumerate(message.tool_calls))
+    return tuple(_tool_call(call, f"{field}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls))
 
 
 def _tool_call(call: pb.ToolCall, field: str) -> domain.ToolCall:
@@ -97,25 +97,25 @@ def response(answer: domain.Answer) -> pb.GenerateResponse:
 
 
 def _assistant(message: domain.Assistant) -> pb.AssistantMessage:
-    calls = [_wanted(call) for call in message.tool_calls]
+    calls = [_tool_call_message(call) for call in message.tool_calls]
     return pb.AssistantMessage(text=message.text, tool_calls=calls)
 
 
-def _wanted(call: domain.ToolCall) -> pb.ToolCall:
-    return pb.ToolCall(id=call.id, name=call.name, arguments_json=json_text.write(call.arguments))
+def _tool_call_message(call: domain.ToolCall) -> pb.ToolCall:
+    return pb.ToolCall(id=call.id, name=call.name, arguments_json=json_text.dumps(call.arguments))
 
 
-def event(piece: domain.Piece) -> pb.StreamGenerateResponse:
-    match piece:
+def event(event: domain.StreamEvent) -> pb.StreamGenerateResponse:
+    match event:
         case domain.TextDelta(text=text):
             return pb.StreamGenerateResponse(text_delta=text)
         case domain.ToolCallDelta():
             delta = pb.ToolCallDelta(
-                index=piece.index, id=piece.id, name=piece.name, arguments_json=piece.arguments_json
+                index=event.index, id=event.id, name=event.name, arguments_json=event.arguments_json
             )
             return pb.StreamGenerateResponse(tool_call_delta=delta)
         case domain.Answer():
-            return pb.StreamGenerateResponse(completed=response(piece))
+            return pb.StreamGenerateResponse(completed=response(event))
 
 
 def model(entry: Entry) -> pb.Model:

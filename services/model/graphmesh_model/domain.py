@@ -1,4 +1,4 @@
-"""What is asked of a model, what it answers, and what that costs."""
+"""Prompts, answers and prices of models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that a model wants made."""
+    """A tool call that a model requests."""
 
     id: str
     name: str
@@ -22,21 +22,21 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class System:
-    """What the author of a graph tells the model."""
+    """A system message: instructions of the graph's author."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class User:
-    """What the person says, with the material for the answer."""
+    """A user message; it may contain documents to answer from."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Assistant:
-    """What a model said."""
+    """A message that a model wrote."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -44,7 +44,7 @@ class Assistant:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool answered."""
+    """A tool's response to a tool call."""
 
     tool_call_id: str
     text: str
@@ -56,7 +56,7 @@ Message = System | User | Assistant | ToolResult
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that a model may ask for."""
+    """A tool that a model may call."""
 
     name: str
     description: str
@@ -64,7 +64,7 @@ class Tool:
 
 
 class ToolUse(Enum):
-    """Whether a model calls tools."""
+    """Whether a model may, must not or must call tools."""
 
     AUTO = "auto"
     NONE = "none"
@@ -73,16 +73,15 @@ class ToolUse(Enum):
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """Whether a model calls tools, and which one it has to."""
+    """Whether a model calls tools."""
 
     use: ToolUse = ToolUse.AUTO
     tool_name: str | None = None
+    """The tool that a REQUIRED call must name; None allows any."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked of a model."""
-
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
@@ -96,8 +95,6 @@ class Prompt:
 
 
 class FinishReason(Enum):
-    """Why a model stopped."""
-
     STOP = "stop"
     LENGTH = "length"
     TOOL_CALLS = "tool_calls"
@@ -111,19 +108,19 @@ class Usage:
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
-    """Those of the input that the vendor had cached."""
+    """Input tokens that the vendor read from its cache; included in `input_tokens`."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Millionths of a US dollar for a million tokens."""
+    """Prices in millionths of a US dollar for a million tokens."""
 
     input_micro_usd: int
     output_micro_usd: int
     cached_input_micro_usd: int
 
     def cost(self, usage: Usage) -> int:
-        """Millionths of a US dollar, rounded up: what is given away in rounding must not add up to a free lunch."""
+        """Return the cost in millionths of a US dollar, rounded up so that small answers are never free."""
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         total = (
             (usage.input_tokens - cached) * self.input_micro_usd
@@ -138,30 +135,30 @@ FREE = Price(0, 0, 0)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered, and which model that was."""
+    """A model's answer, with the model that gave it."""
 
     message: Assistant
     finish_reason: FinishReason
     usage: Usage
     model: str
-    """The vendor's name of the model that really answered."""
+    """The vendor's name of the model that answered; a fallback or a dated version can differ from the requested one."""
     provider: str
     offline: bool = False
     """Whether it comes from the offline demo composer."""
     cost_micro_usd: int | None = None
-    """None where the model has no price."""
+    """None if the model's price is unknown."""
 
 
 @dataclass(frozen=True)
 class TextDelta:
-    """More of an answer's text."""
+    """The next part of an answer's text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ToolCallDelta:
-    """More of an answer's tool call number `index`."""
+    """The next part of the tool call at `index`; only its first part has the id and the name."""
 
     index: int
     id: str
@@ -169,5 +166,5 @@ class ToolCallDelta:
     arguments_json: str
 
 
-Piece = TextDelta | ToolCallDelta | Answer
-"""What a stream consists of; the answer is the last."""
+StreamEvent = TextDelta | ToolCallDelta | Answer
+"""An event of a stream. The last one is the whole answer."""

@@ -1,4 +1,4 @@
-"""The errors that only this service has."""
+"""Errors of the model service."""
 
 from graphmesh_chassis.errors import DependencyError
 from grpc import StatusCode
@@ -7,7 +7,7 @@ from grpc import StatusCode
 class OutputInvalid(DependencyError):
     """The answer of {model} does not fit the schema of the {schema}
 
-    ABORTED, not UNAVAILABLE: the model is there, so that this must not open its breaker.
+    ABORTED, not UNAVAILABLE: the model is reachable, so this must not open its circuit breaker.
     """
 
     code = StatusCode.ABORTED

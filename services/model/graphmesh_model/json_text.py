@@ -1,25 +1,25 @@
-"""JSON text that other programs can read again: no NaN, no infinity, no half of a character."""
+"""Strict JSON text: no NaN, no infinity, no lone surrogate, so that every JSON parser can read it."""
 
 import json
 import math
 from typing import Any
 
 
-def read(text: str) -> Any:
-    """The value of `text`, with whole numbers as integers however they are spelt.
+def loads(text: str) -> Any:
+    """Parse JSON text. Whole numbers become integers, also those written as `1.0` or `1e3`.
 
     Raises:
-        ValueError: it is not JSON, or holds what cannot be sent on.
+        ValueError: the text is not JSON, or contains a value that strict JSON cannot represent.
     """
     try:
         value = json.loads(text, parse_float=_number, parse_constant=_refuse)
-        write(value).encode()  # a lone surrogate can be escaped in JSON, and is in no UTF-8
+        dumps(value).encode()  # JSON can escape a lone surrogate; UTF-8 cannot encode it.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from error
     return value
 
 
-def write(value: Any) -> str:
+def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -31,4 +31,4 @@ def _number(text: str) -> float | int:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""LangChain's chat models as providers, whoever their vendor is."""
+"""Adapts the chat models of LangChain, of any vendor, to the provider port."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from graphmesh_model.domain import (
     Assistant,
     FinishReason,
     Message,
-    Piece,
     Prompt,
+    StreamEvent,
     System,
     TextDelta,
     Tool,
@@ -39,19 +39,19 @@ FINISH_REASONS = {
     "refusal": FinishReason.CONTENT_FILTER,
     "safety": FinishReason.CONTENT_FILTER,
 }
-"""What vendors call the ends that are not the usual ones, in lower case."""
-REFUSED = frozenset({400, 413, 422})
-"""The HTTP codes by which vendors say that the prompt is at fault."""
-TOO_MANY = 429
-FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
-"""JSON in a Markdown fence, which models write however they are asked."""
+"""Vendors' finish reasons in lower case, without those that mean STOP or TOOL_CALLS."""
+INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
+"""HTTP status codes by which vendors reject a prompt."""
+TOO_MANY_REQUESTS = 429
+JSON_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+"""JSON in a Markdown code fence, which models write even when instructed not to."""
 ANSWER_IN_JSON = "Answer with one JSON value and nothing around it. It has to fit this JSON Schema:\n"
 
 
 def open_model(
     name: str, description: str, api_key: SecretStr | None, parameters: Mapping[str, Any]
 ) -> "LangchainProvider":
-    """The model that LangChain's `init_chat_model` knows as `name`, for example `openai:gpt-5`.
+    """Open the model that LangChain's `init_chat_model` knows as `name`, for example `openai:gpt-5`.
 
     Raises:
         ImportError: LangChain, or its package for the vendor, is not installed.
@@ -66,7 +66,7 @@ def open_model(
 
 
 class LangchainProvider:
-    """One chat model of LangChain. It must not retry by itself: the caller of this service is the one that does."""
+    """A LangChain chat model. It must not retry: retries belong to the caller of this service."""
 
     offline = False
 
@@ -75,29 +75,29 @@ class LangchainProvider:
         self._chat = chat
 
     async def answer(self, prompt: Prompt) -> Answer:
-        with _translated(self.vendor):
+        with _translate_errors(self.vendor):
             message = await self._bound(prompt).ainvoke(_messages(prompt))
         return self._answer(message, prompt)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
         whole: AIMessageChunk | None = None
-        with _translated(self.vendor):
+        with _translate_errors(self.vendor):
             async for chunk in self._bound(prompt).astream(_messages(prompt)):
                 if isinstance(chunk, AIMessageChunk):
                     whole = chunk if whole is None else whole + chunk
-                    for piece in _pieces(chunk):
-                        yield piece
+                    for event in _stream_events(chunk):
+                        yield event
         if whole is None:
             raise ProviderUnavailable(provider=self.vendor)
         yield self._answer(whole, prompt)
 
     def _bound(self, prompt: Prompt) -> Runnable[LanguageModelInput, AIMessage]:
-        given = {
+        options_or_none = {
             "temperature": prompt.temperature,
             "max_tokens": prompt.max_output_tokens,
             "stop": list(prompt.stop) or None,
         }
-        options = {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in options_or_none.items() if value is not None}
         if not prompt.tools or prompt.tool_choice.use is ToolUse.NONE:
             return self._chat.bind(**options)
         tools = [_tool(tool) for tool in prompt.tools]
@@ -107,11 +107,11 @@ class LangchainProvider:
         if message.invalid_tool_calls:
             name = message.invalid_tool_calls[0]["name"] or ""
             raise OutputInvalid(model=self.model, schema=f"tool {name}")
-        said = _assistant(message, in_json=prompt.response_schema is not None)
+        assistant = _assistant(message, in_json=prompt.response_schema is not None)
         metadata = message.response_metadata
         return Answer(
-            message=said,
-            finish_reason=_finish_reason(metadata, said),
+            message=assistant,
+            finish_reason=_finish_reason(metadata, assistant),
             usage=_usage(message),
             model=str(metadata.get("model_name") or metadata.get("model") or self.model),
             provider=self.vendor,
@@ -119,8 +119,10 @@ class LangchainProvider:
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:
-    """The conversation. A response schema is asked for in words: every vendor understands it so, with tools as without,
-    in a stream as at once; and the answer is held against it in any case."""
+    """Convert the conversation, with a response schema as an instruction in the system message.
+
+    An instruction works for every vendor, with and without tools and streaming; the answer is validated in any case.
+    """
     messages = [_message(message) for message in prompt.messages]
     if prompt.response_schema is None:
         return messages
@@ -147,7 +149,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _tool_choice(prompt: Prompt) -> str | None:
-    """In LangChain's words: a tool's name, `any` of them, or None for as the model likes."""
+    """Convert to LangChain's `tool_choice`: a tool's name, `any`, or None for the model's own choice."""
     if prompt.tool_choice.use is not ToolUse.REQUIRED:
         return None
     return prompt.tool_choice.tool_name or "any"
@@ -155,25 +157,25 @@ def _tool_choice(prompt: Prompt) -> str | None:
 
 def _assistant(message: AIMessage, *, in_json: bool) -> Assistant:
     calls = (
-        ToolCall(call["id"] or f"call_{place}", call["name"], call["args"])
-        for place, call in enumerate(message.tool_calls, start=1)
+        ToolCall(call["id"] or f"call_{number}", call["name"], call["args"])
+        for number, call in enumerate(message.tool_calls, start=1)
     )
-    fenced = FENCED.fullmatch(message.text) if in_json else None
+    fenced = JSON_FENCE.fullmatch(message.text) if in_json else None
     return Assistant(fenced.group(1) if fenced else str(message.text), tuple(calls))
 
 
-def _pieces(chunk: AIMessageChunk) -> Iterator[Piece]:
+def _stream_events(chunk: AIMessageChunk) -> Iterator[StreamEvent]:
     if chunk.text:
         yield TextDelta(str(chunk.text))
-    for place, call in enumerate(chunk.tool_call_chunks):
-        index = call["index"] if isinstance(call["index"], int) else place
+    for position, call in enumerate(chunk.tool_call_chunks):
+        index = call["index"] if isinstance(call["index"], int) else position
         yield ToolCallDelta(index, call["id"] or "", call["name"] or "", call["args"] or "")
 
 
-def _finish_reason(metadata: Mapping[str, Any], said: Assistant) -> FinishReason:
+def _finish_reason(metadata: Mapping[str, Any], message: Assistant) -> FinishReason:
     reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or "").lower()
-    usual = FinishReason.TOOL_CALLS if said.tool_calls else FinishReason.STOP
-    return FINISH_REASONS.get(reason, usual)
+    default = FinishReason.TOOL_CALLS if message.tool_calls else FinishReason.STOP
+    return FINISH_REASONS.get(reason, default)
 
 
 def _usage(message: AIMessage) -> Usage:
@@ -185,36 +187,36 @@ def _usage(message: AIMessage) -> Usage:
 
 
 @contextmanager
-def _translated(vendor: str) -> Iterator[None]:
-    """Turn what the vendor's package raises into errors of the mesh. Its words stay here: they may quote the prompt."""
+def _translate_errors(vendor: str) -> Iterator[None]:
+    """Translate exceptions of the vendor's package, without their messages: those may quote the prompt."""
     try:
         yield
     except Exception as error:
-        if not _is_foreign(error):
+        if not _is_vendor_error(error):
             raise
-        raise _meaning(error, vendor) from error
+        raise _mesh_error(error, vendor) from error
 
 
-def _is_foreign(error: Exception) -> bool:
-    """Whether it comes from a vendor's package or the network, not from a mistake in this process."""
+def _is_vendor_error(error: Exception) -> bool:
+    """Tell errors of a vendor's package or the network from defects of this process, which raise builtin exceptions."""
     return isinstance(error, OSError) or type(error).__module__ != "builtins"
 
 
-def _meaning(error: Exception, vendor: str) -> GraphmeshError:
+def _mesh_error(error: Exception, vendor: str) -> GraphmeshError:
     status = _http_status(error)
-    if status == TOO_MANY:
-        message = f"The provider {vendor} takes no more calls for now"
+    if status == TOO_MANY_REQUESTS:
+        message = f"The provider {vendor} accepts no more calls at the moment"
         return RateLimited(message, retry_after=_retry_after(error), provider=vendor)
-    if status in REFUSED:
-        message = f"The provider {vendor} refused the request as it is"
+    if status in INVALID_REQUEST_STATUSES:
+        message = f"The provider {vendor} rejected the request"
         return RuleViolated(message, rule="provider_refused", provider=vendor, status=status)
     return ProviderUnavailable(provider=vendor)
 
 
 def _http_status(error: Exception) -> int | None:
-    for holder in (error, getattr(error, "response", None)):
+    for source in (error, getattr(error, "response", None)):
         for name in ("status_code", "code"):
-            status = getattr(holder, name, None)
+            status = getattr(source, name, None)
             if isinstance(status, int):
                 return status
     return None

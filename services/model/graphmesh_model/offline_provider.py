@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 
-from graphmesh_model.domain import Answer, Piece, Prompt
+from graphmesh_model.domain import Answer, Prompt, StreamEvent
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.offline import composer
-from graphmesh_model.offline.filler import TooLarge, Unfillable
+from graphmesh_model.offline.schema_filler import SchemaTooLarge, Unfillable
 
 
 class OfflineProvider:
@@ -20,14 +20,14 @@ class OfflineProvider:
     offline = True
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Compose in a thread: a long conversation takes a moment, in which others must go on."""
+        """Compose in a thread, because a long conversation would block the event loop."""
         try:
             return await asyncio.to_thread(composer.compose, prompt)
         except Unfillable as error:
             raise OutputInvalid(f"The offline demo composer cannot fill {error}", model=self.model) from error
-        except TooLarge as error:
+        except SchemaTooLarge as error:
             raise InvalidRequest(violations=[FieldViolation("prompt.response_schema_json", str(error))]) from error
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        for piece in composer.pieces(await self.answer(prompt)):
-            yield piece
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
+        for event in composer.stream_events(await self.answer(prompt)):
+            yield event

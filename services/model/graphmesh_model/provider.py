@@ -1,16 +1,19 @@
-"""The port to whoever runs a model."""
+"""The port to a vendor's model."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from graphmesh_model.domain import Answer, Piece, Prompt
+from graphmesh_model.domain import Answer, Prompt, StreamEvent
 
 
 class Provider(Protocol):
     """One model of one vendor.
 
-    Both methods raise ProviderUnavailable where the vendor does not answer, RateLimited where it takes no more calls
-    for a while, RuleViolated where it refuses the prompt, and OutputInvalid where what it wrote is no answer.
+    Raises, from `answer` and `stream`:
+        ProviderUnavailable: the vendor does not answer.
+        RateLimited: the vendor accepts no more calls at the moment.
+        RuleViolated: the vendor rejects the prompt.
+        OutputInvalid: the vendor's response is not a valid answer.
     """
 
     @property
@@ -18,17 +21,17 @@ class Provider(Protocol):
 
     @property
     def model(self) -> str:
-        """The vendor's name for it."""
+        """The vendor's name of the model."""
 
     @property
     def description(self) -> str:
-        """What it is, for people."""
+        """A description for operators."""
 
     @property
     def offline(self) -> bool:
-        """Whether it is the offline demo composer, not a language model."""
+        """Whether this is the offline demo composer, not a language model."""
 
     async def answer(self, prompt: Prompt) -> Answer: ...
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        """The answer piece by piece, and the whole of it last."""
+    def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
+        """Stream deltas, then the whole answer as the last event."""

@@ -9,29 +9,27 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from graphmesh_model.catalogue import DEFAULT
 
 OFFLINE = "offline"
-"""The model that is the offline demo composer."""
+"""Model name of the offline demo composer."""
 
 
 class PriceSettings(BaseModel):
-    """What a model costs, in millionths of a US dollar for a million tokens."""
+    """Prices in millionths of a US dollar for a million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_micro_usd: int = Field(ge=0)
     output_micro_usd: int = Field(ge=0)
-    cached_input_micro_usd: int | None = Field(default=None, ge=0, description="as other input, where not given")
+    cached_input_micro_usd: int | None = Field(default=None, ge=0, description="default: as other input")
 
 
 class ModelSettings(BaseModel):
-    """A model and how it is called."""
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
         pattern=r"^(offline|[a-z][a-z0-9_]*:.+)$", description="offline, or vendor:model as LangChain names it"
     )
     description: str = ""
-    fallbacks: tuple[str, ...] = Field(default=(), description="the aliases that step in, in this order")
+    fallbacks: tuple[str, ...] = Field(default=(), description="aliases of fallback models, in this order")
     price: PriceSettings | None = None
     parameters: Mapping[str, Any] = Field(
         default={}, description="further arguments of LangChain's chat model: base_url, …"
@@ -43,7 +41,7 @@ class ModelSettings(BaseModel):
 
 
 class Settings(ServerSettings):
-    """Read from `GRAPHMESH_MODEL_…`. Objects are given as JSON.
+    """Read from `GRAPHMESH_MODEL_…`. Objects are JSON.
 
     A vendor's model with the offline composer behind it, which needs `graphmesh-model[openai]` to be installed:
 
@@ -64,7 +62,7 @@ class Settings(ServerSettings):
         default={DEFAULT: ModelSettings(model=OFFLINE)},
         description="the models by alias; one of them is `default`",
     )
-    api_keys: Mapping[str, SecretStr] = Field(default={}, description="the keys by vendor; no other process has them")
+    api_keys: Mapping[str, SecretStr] = Field(default={}, description="API keys by vendor; no other process knows them")
 
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:

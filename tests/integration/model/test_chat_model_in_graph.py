@@ -1,4 +1,4 @@
-"""The chat model inside a node of a graph: caller, deadline and channel are the run's (D1, D7)."""
+"""The chat model inside a node of a graph: caller, deadline and channel are those of the run."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -48,14 +48,14 @@ async def context() -> AsyncIterator[RunContext]:
         yield RunContext(served.channel, "shop", "ana", "run_1", Deadline.after(5))
 
 
-async def test_a_node_talks_to_the_model(context: RunContext) -> None:
+async def test_node_calls_the_model(context: RunContext) -> None:
     state = await graph().ainvoke({}, THREAD, context=context, durability="sync")
     assert state["answer"].text == "Returns are free for 30 days."
     assert state["answer"].usage_metadata["total_tokens"] == 25
 
 
-async def test_tokens_stream_out_of_the_run(context: RunContext) -> None:
-    """By LangGraph's own stream mode, from a node that asked for an answer; and the call is told to the run (B4)."""
+async def test_node_streams_tokens_and_reports_the_tool_call(context: RunContext) -> None:
+    """LangGraph's `messages` mode streams the tokens of a node that only awaits the answer."""
     modes = ["messages", "custom"]
     events = [event async for event in graph().astream({}, THREAD, context=context, stream_mode=modes)]
     chunks = [data[0] for mode, data in events if mode == "messages"]
@@ -69,8 +69,8 @@ async def test_tokens_stream_out_of_the_run(context: RunContext) -> None:
 
 
 @pytest.mark.parametrize("stream_mode", ["values", "messages"])
-async def test_what_a_model_uses_is_on_the_meter(context: RunContext, stream_mode: Any) -> None:
-    """And when the meter has reached the ceiling of tokens, no model is called any more (B6)."""
+async def test_token_usage_is_metered_and_limited(context: RunContext, stream_mode: Any) -> None:
+    """Once the run has reached its token limit, the next model call fails."""
     bounded = replace(context, meter=Meter(Ceilings(max_tokens=20)))
     [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
     used = bounded.meter.usage
@@ -79,7 +79,7 @@ async def test_what_a_model_uses_is_on_the_meter(context: RunContext, stream_mod
         [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
 
 
-async def test_the_deadline_of_the_run_holds(context: RunContext) -> None:
+async def test_model_call_respects_the_run_deadline(context: RunContext) -> None:
     late = RunContext(context.channel, "shop", "ana", "run_1", Deadline.after(0))
     for stream_mode in ("values", "messages"):
         with pytest.raises(DeadlineExceeded):

@@ -1,4 +1,4 @@
-"""The model service as a caller meets it: a real server with every hook (F6)."""
+"""The model service over a real channel, with every hook."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,8 +35,8 @@ async def generate(channel: Channel, prompt: pb.Prompt, *headers: tuple[str, str
     return await channel.unary(Models.Generate, pb.GenerateRequest(prompt=prompt), timeout=5, headers=headers)
 
 
-async def test_the_default_answers_without_a_network_and_says_what_it_is(channel: Channel) -> None:
-    """The price of nothing is 0, which is known."""
+async def test_default_model_is_offline_and_free(channel: Channel) -> None:
+    """The cost is a known 0, not an unknown cost."""
     answer = await generate(channel, pb.Prompt(messages=[QUESTION]))
     assert answer.message.text == "Returns are free for 30 days."
     assert (answer.model, answer.provider, answer.offline) == ("offline-extractive-1", "offline", True)
@@ -44,12 +44,12 @@ async def test_the_default_answers_without_a_network_and_says_what_it_is(channel
     assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.cost_micro_usd) == (18, 7, 0)
 
 
-async def test_the_same_request_gets_the_same_answer(channel: Channel) -> None:
+async def test_offline_answers_are_deterministic(channel: Channel) -> None:
     first, second = [await generate(channel, pb.Prompt(messages=[QUESTION])) for _ in range(2)]
     assert first == second
 
 
-async def test_a_stream_is_text_and_then_the_whole_answer(channel: Channel) -> None:
+async def test_stream_ends_with_the_completed_answer(channel: Channel) -> None:
     prompt = pb.Prompt(messages=[QUESTION])
     stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), timeout=5)
     *deltas, last = [event async for event in stream]
@@ -57,7 +57,7 @@ async def test_a_stream_is_text_and_then_the_whole_answer(channel: Channel) -> N
     assert "".join(delta.text_delta for delta in deltas) == last.completed.message.text
 
 
-async def test_a_tool_call_comes_with_arguments_of_the_tools_schema(channel: Channel) -> None:
+async def test_tool_call_arguments_fit_the_schema(channel: Channel) -> None:
     prompt = pb.Prompt(
         messages=[pb.ChatMessage(user=pb.UserMessage(text="Refund charge ch_7"))],
         tools=[pb.Tool(name="billing_Refund", description="Refund a charge", parameters_json=json.dumps(CHARGE))],
@@ -68,7 +68,7 @@ async def test_a_tool_call_comes_with_arguments_of_the_tools_schema(channel: Cha
     assert answer.finish_reason == pb.FinishReason.FINISH_REASON_TOOL_CALLS
 
 
-async def test_what_the_conversation_does_not_hold_is_refused_and_named(channel: Channel) -> None:
+async def test_missing_required_value_is_named(channel: Channel) -> None:
     prompt = pb.Prompt(messages=[QUESTION], response_schema_json=json.dumps(CHARGE))
     stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), timeout=5)
     with pytest.raises(OutputInvalid, match="charge_id"):
@@ -96,36 +96,34 @@ async def test_what_the_conversation_does_not_hold_is_refused_and_named(channel:
         ),
     ],
 )
-async def test_a_bad_prompt_is_refused_by_the_name_of_its_field(
-    channel: Channel, prompt: pb.Prompt, field: str
-) -> None:
-    """JSON inside of fields is checked like the fields themselves (A3)."""
+async def test_invalid_prompt_names_the_field(channel: Channel, prompt: pb.Prompt, field: str) -> None:
+    """JSON text inside a field is validated like the field itself."""
     with pytest.raises(InvalidRequest) as refused:
         await generate(channel, prompt)
     assert [violation.field for violation in refused.value.violations] == [field]
 
 
-async def test_history_with_broken_arguments_is_refused(channel: Channel) -> None:
+async def test_invalid_arguments_in_history_name_the_field(channel: Channel) -> None:
     call = pb.ToolCall(id="1", name="a", arguments_json="[]")
-    said = pb.ChatMessage(assistant=pb.AssistantMessage(tool_calls=[call]))
+    earlier = pb.ChatMessage(assistant=pb.AssistantMessage(tool_calls=[call]))
     with pytest.raises(InvalidRequest) as refused:
-        await generate(channel, pb.Prompt(messages=[said, QUESTION]))
+        await generate(channel, pb.Prompt(messages=[earlier, QUESTION]))
     [violation] = refused.value.violations
     assert violation.field == "prompt.messages[0].assistant.tool_calls[0].arguments_json"
 
 
-async def test_an_unknown_alias_is_not_found(channel: Channel) -> None:
+async def test_unknown_alias_is_not_found(channel: Channel) -> None:
     with pytest.raises(NotFound):
         await generate(channel, pb.Prompt(model="gpt", messages=[QUESTION]))
 
 
-async def test_the_models_are_listed_with_what_they_are(channel: Channel) -> None:
+async def test_list_models_describes_the_offline_model(channel: Channel) -> None:
     listed = await channel.unary(Models.ListModels, pb.ListModelsRequest(), timeout=5)
     [model] = listed.models
     assert (model.alias, model.provider, model.offline) == ("default", "offline", True)
     assert "not a language model" in model.description
 
 
-async def test_the_scope_is_needed(channel: Channel) -> None:
+async def test_generate_requires_its_scope(channel: Channel) -> None:
     with pytest.raises(ScopeMissing):
         await generate(channel, pb.Prompt(messages=[QUESTION]), ("x-graphmesh-scopes", "model.read"))

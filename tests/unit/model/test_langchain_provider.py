@@ -1,4 +1,4 @@
-"""LangChain's chat models as providers: nothing of the vendor comes through but its answers (F6)."""
+"""LangChain's chat models as providers: requests are forwarded, answers and errors are translated."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import SecretStr
 
-from tests.unit.model.vendors import Vendor
+from tests.unit.model.fake_chat_model import FakeChatModel
 
 HELLO = Prompt((User("Hello"),))
 TRACK = Tool("shop_Track", "Tracks.", {"type": "object", "properties": {}})
@@ -33,7 +33,7 @@ USAGE = UsageMetadata(input_tokens=9, output_tokens=2, total_tokens=11, input_to
 
 
 class VendorError(Exception):
-    """What vendors' packages raise: their own class, with the HTTP response, and words that quote the prompt."""
+    """An error as vendors' packages raise it: their own class, an HTTP response, a message that quotes the prompt."""
 
     def __init__(self, status: int, **headers: str) -> None:
         super().__init__("you said: Hello")
@@ -41,19 +41,19 @@ class VendorError(Exception):
         self.response = SimpleNamespace(headers=headers)
 
 
-def provider(vendor: Vendor) -> LangchainProvider:
+def provider(vendor: FakeChatModel) -> LangchainProvider:
     return LangchainProvider(vendor, "acme", "acme-large")
 
 
-async def test_a_conversation_is_passed_on_whole() -> None:
-    vendor = Vendor(message=AIMessage("Hi"), asked=[])
+async def test_conversation_and_options_are_forwarded() -> None:
+    vendor = FakeChatModel(message=AIMessage("Hi"), calls=[])
     call = ToolCall("c1", "shop_Track", {"order": 7})
     messages = (System("Be kind."), User("Where?"), Assistant("", (call,)), ToolResult("c1", "gone", is_error=True))
     await provider(vendor).answer(Prompt(messages, temperature=0.0, max_output_tokens=5, stop=("\n",)))
-    [(asked, options)] = vendor.asked
-    assert [message.type for message in asked] == ["system", "human", "ai", "tool"]
-    assert isinstance(asked[2], AIMessage)
-    assert (asked[2].tool_calls[0]["args"], asked[3].model_dump()["status"]) == ({"order": 7}, "error")
+    [(messages_sent, options)] = vendor.calls
+    assert [message.type for message in messages_sent] == ["system", "human", "ai", "tool"]
+    assert isinstance(messages_sent[2], AIMessage)
+    assert (messages_sent[2].tool_calls[0]["args"], messages_sent[3].model_dump()["status"]) == ({"order": 7}, "error")
     assert options == {"temperature": 0.0, "max_tokens": 5, "stop": ["\n"]}
 
 
@@ -65,25 +65,25 @@ async def test_a_conversation_is_passed_on_whole() -> None:
         (ToolChoice(ToolUse.REQUIRED, "shop_Track"), "shop_Track"),
     ],
 )
-async def test_tools_are_offered_as_the_choice_says(choice: ToolChoice, bound: str | None) -> None:
-    vendor = Vendor(asked=[])
+async def test_tool_choice_is_forwarded(choice: ToolChoice, bound: str | None) -> None:
+    vendor = FakeChatModel(calls=[])
     await provider(vendor).answer(Prompt(HELLO.messages, (TRACK,), choice))
-    [(_, options)] = vendor.asked
+    [(_, options)] = vendor.calls
     assert options["tool_choice"] == bound
     assert options["tools"][0]["function"]["name"] == "shop_Track"
 
 
-async def test_tools_that_may_not_be_called_are_not_offered() -> None:
-    vendor = Vendor(asked=[])
+async def test_tool_choice_none_forwards_no_tools() -> None:
+    vendor = FakeChatModel(calls=[])
     await provider(vendor).answer(Prompt(HELLO.messages, (TRACK,), ToolChoice(ToolUse.NONE)))
-    assert vendor.asked[0][1] == {"stop": None}
+    assert vendor.calls[0][1] == {"stop": None}
 
 
-async def test_a_schema_is_asked_for_and_a_fence_around_the_answer_taken_off() -> None:
-    vendor = Vendor(message=AIMessage('```json\n{"a": 1}\n```'), asked=[])
+async def test_response_schema_is_an_instruction_and_a_fence_is_removed() -> None:
+    vendor = FakeChatModel(message=AIMessage('```json\n{"a": 1}\n```'), calls=[])
     answer = await provider(vendor).answer(Prompt(HELLO.messages, response_schema={"title": "A"}))
     assert answer.message.text == '{"a": 1}'
-    assert '{"title": "A"}' in vendor.asked[0][0][0].text
+    assert '{"title": "A"}' in vendor.calls[0][0][0].text
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ async def test_a_schema_is_asked_for_and_a_fence_around_the_answer_taken_off() -
         ({}, FinishReason.STOP),
     ],
 )
-async def test_vendors_name_their_reasons_differently(metadata: dict[str, str], reason: FinishReason) -> None:
-    answer = await provider(Vendor(message=AIMessage("Hi", response_metadata=metadata))).answer(HELLO)
+async def test_vendor_finish_reasons_are_mapped(metadata: dict[str, str], reason: FinishReason) -> None:
+    answer = await provider(FakeChatModel(message=AIMessage("Hi", response_metadata=metadata))).answer(HELLO)
     assert answer.finish_reason is reason
 
 
-async def test_the_answer_names_the_model_and_counts_its_tokens() -> None:
-    """The model as the vendor spells it, with its date; what was asked for where the vendor does not say."""
+async def test_answer_has_vendor_model_name_and_usage() -> None:
+    """The model name is the vendor's dated one, or the requested one if the response has none."""
     dated = AIMessage("Hi", usage_metadata=USAGE, response_metadata={"model_name": "acme-large-2026-01-01"})
-    answer = await provider(Vendor(message=dated)).answer(HELLO)
+    answer = await provider(FakeChatModel(message=dated)).answer(HELLO)
     assert (answer.model, answer.provider, answer.usage) == ("acme-large-2026-01-01", "acme", Usage(9, 2, 5))
-    assert (await provider(Vendor(message=AIMessage("Hi"))).answer(HELLO)).model == "acme-large"
+    assert (await provider(FakeChatModel(message=AIMessage("Hi"))).answer(HELLO)).model == "acme-large"
 
 
 @pytest.mark.parametrize(
@@ -121,50 +121,50 @@ async def test_the_answer_names_the_model_and_counts_its_tokens() -> None:
         (TimeoutError(), ProviderUnavailable),
     ],
 )
-async def test_failures_are_the_meshs_own(failure: Exception, meaning: type[GraphmeshError]) -> None:
-    """At once and in a stream; with the vendor's name and time to wait, and without its words (H5)."""
-    silent = provider(Vendor(failure=failure))
+async def test_vendor_errors_are_translated(failure: Exception, meaning: type[GraphmeshError]) -> None:
+    """In unary calls and streams; with the vendor's name and retry delay, without its message."""
+    failing = provider(FakeChatModel(failure=failure))
     with pytest.raises(meaning) as at_once:
-        await silent.answer(HELLO)
+        await failing.answer(HELLO)
     with pytest.raises(meaning):
-        [piece async for piece in silent.stream(HELLO)]
+        [piece async for piece in failing.stream(HELLO)]
     assert at_once.value.data["provider"] == "acme"
     assert "Hello" not in str(at_once.value)
     assert at_once.value.retry_after == (7 if meaning is RateLimited else None)
 
 
-async def test_a_mistake_in_this_process_is_not_blamed_on_the_vendor() -> None:
+async def test_defect_of_this_process_is_not_translated() -> None:
     with pytest.raises(KeyError):
-        await provider(Vendor(failure=KeyError("x"))).answer(HELLO)
+        await provider(FakeChatModel(failure=KeyError("x"))).answer(HELLO)
 
 
-async def test_a_tool_call_that_is_no_json_is_no_answer() -> None:
+async def test_tool_call_with_invalid_json_is_rejected() -> None:
     broken = AIMessage("", invalid_tool_calls=[{"name": "shop_Track", "args": "{", "id": "1", "error": "no JSON"}])
     with pytest.raises(OutputInvalid):
-        await provider(Vendor(message=broken)).answer(HELLO)
+        await provider(FakeChatModel(message=broken)).answer(HELLO)
 
 
-def test_the_key_of_the_vendor_goes_to_langchain_and_retries_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One retry owner: the remote node (D4)."""
-    given: dict[str, Any] = {}
+def test_api_key_is_forwarded_and_retries_are_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries belong to the remote node alone."""
+    options_given: dict[str, Any] = {}
 
-    def init_chat_model(name: str, **options: Any) -> Vendor:
-        given.update(options, name=name)
-        return Vendor()
+    def init_chat_model(name: str, **options: Any) -> FakeChatModel:
+        options_given.update(options, name=name)
+        return FakeChatModel()
 
     monkeypatch.setattr(
         langchain_provider, "import_module", lambda name: SimpleNamespace(init_chat_model=init_chat_model)
     )
     opened = open_model("acme:large:2", "", SecretStr("sk"), {"base_url": "http://127.0.0.1"})
-    key = given.pop("api_key")
-    assert (given, key.get_secret_value()) == (
+    key = options_given.pop("api_key")
+    assert (options_given, key.get_secret_value()) == (
         {"name": "acme:large:2", "max_retries": 0, "base_url": "http://127.0.0.1"},
         "sk",
     )
     assert (opened.vendor, opened.model) == ("acme", "large:2")
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_vendor_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError("No module named 'langchain'")
 

@@ -1,7 +1,7 @@
-"""Callers' JSON schemas, and values held against them (H2)."""
+"""Parsing of callers' JSON schemas, and validation of values."""
 
 import pytest
-from graphmesh_model.schemas import misfit, parse_schema
+from graphmesh_model.schemas import parse_schema, schema_violation
 
 
 @pytest.mark.parametrize(
@@ -15,22 +15,22 @@ from graphmesh_model.schemas import misfit, parse_schema
         ("[]", "is not a JSON object"),
         ('{"type": "objekt"}', r"is not a JSON Schema: \$.type"),
         ('{"type": "string", "pattern": "("}', r"is not a JSON Schema: \$.pattern"),
-        ('{"$ref": "http://127.0.0.1:1/schema.json"}', "refers to what it does not contain: http"),
-        ('{"items": {"$ref": "#/$defs/Gone"}}', "refers to what it does not contain"),
+        ('{"$ref": "http://127.0.0.1:1/schema.json"}', "has a reference that it does not contain: http"),
+        ('{"items": {"$ref": "#/$defs/Gone"}}', "has a reference that it does not contain"),
     ],
 )
-def test_what_is_no_schema_is_refused(text: str, why: str) -> None:
-    """References to elsewhere among them: nobody makes this service fetch anything."""
+def test_invalid_schema_is_rejected(text: str, why: str) -> None:
+    """Including references to other documents, which would make this service fetch something."""
     with pytest.raises(ValueError, match=why):
         parse_schema(text)
 
 
-def test_a_misfit_is_named_without_the_value() -> None:
-    """Values may be personal; the message of an error travels (H3)."""
+def test_violation_does_not_contain_the_value() -> None:
+    """Values may be personal data, and error messages reach callers and logs."""
     schema = parse_schema('{"type": "object", "properties": {"iban": {"type": "string", "maxLength": 3}}}')
-    assert misfit({"iban": "GB29"}, schema) == "$.iban: maxLength"
-    assert misfit({"iban": "GB"}, schema) is None
+    assert schema_violation({"iban": "GB29"}, schema) == "$.iban: maxLength"
+    assert schema_violation({"iban": "GB"}, schema) is None
 
 
-def test_a_schema_that_is_only_itself_fits_nothing() -> None:
-    assert misfit({}, parse_schema('{"$ref": "#"}')) == "$: the schema refers to itself without end"
+def test_self_referencing_schema_is_a_violation() -> None:
+    assert schema_violation({}, parse_schema('{"$ref": "#"}')) == "$: the schema has an infinite reference cycle"

@@ -7,11 +7,11 @@ from graphmesh_model.settings import Settings
 from pydantic import ValidationError
 
 
-def test_the_default_needs_no_vendor() -> None:
+def test_default_model_is_offline() -> None:
     assert {alias: model.model for alias, model in Settings().models.items()} == {"default": "offline"}
 
 
-def test_models_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     models = {
         "default": {
             "model": "openai:gpt-5",
@@ -25,16 +25,16 @@ def test_models_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert (default.vendor, default.fallbacks) == ("openai", ("demo",))
 
 
-def test_keys_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither in full nor in part, wherever settings are shown (H5)."""
+def test_api_keys_are_hidden_when_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In repr, dict and JSON of the settings."""
     monkeypatch.setenv("GRAPHMESH_MODEL_API_KEYS", '{"openai": "sk-secret"}')
     settings = Settings()
     assert settings.api_keys["openai"].get_secret_value() == "sk-secret"
     assert "secret" not in f"{settings!r}{settings.model_dump()}{settings.model_dump_json()}"
 
 
-def test_keys_are_not_in_complaints_about_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are printed when the service refuses to start (H5)."""
+def test_validation_errors_do_not_contain_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors are printed when the service refuses to start."""
     monkeypatch.setenv("GRAPHMESH_MODEL_API_KEYS", '{"openai": "sk-secret"}')
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"models": {"fast": {"model": "offline"}}, "api_keys": {"openai": "sk-secret"}})
@@ -45,12 +45,12 @@ def test_keys_are_not_in_complaints_about_settings(monkeypatch: pytest.MonkeyPat
     "models",
     [
         {"fast": {"model": "offline"}},
-        {"default": {"model": "offline", "fallbacks": ["nobody"]}},
+        {"default": {"model": "offline", "fallbacks": ["unknown"]}},
         {"default": {"model": "gpt-5"}},
         {"default": {"model": "offline", "prise": None}},
     ],
 )
-def test_settings_that_cannot_work_are_refused(models: dict[str, object]) -> None:
+def test_inconsistent_settings_are_rejected(models: dict[str, object]) -> None:
     """No default, an unknown fallback, a model without a vendor, a misspelt name."""
     with pytest.raises(ValidationError):
         Settings.model_validate({"models": models})

@@ -1,5 +1,5 @@
-"""The offline demo composer: answers made of the conversation's own words, without a network and without chance.
+"""The offline demo composer: deterministic answers made of the conversation's own words, without a network.
 
-It is not a language model. It picks, quotes and fills in by rules that a person can follow, so that graphs run and are
-tested on a machine that knows no vendor, and so that the same request always gets the same answer.
+It is not a language model. It selects, quotes and fills in by simple rules, so that graphs run and are tested on a
+machine without a vendor's API key, and so that the same request always gets the same answer.
 """

@@ -1,36 +1,36 @@
-"""Choosing among the values that a schema names, by what the person's words have in common with each."""
+"""Select among the values that a schema declares, by the word stems that each shares with the user's question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphmesh_model.domain import Schema
-from graphmesh_model.offline.words import words
+from graphmesh_model.offline.text import stems
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A value, and the words that speak for it."""
+    """A value, with the word stems of its name and description."""
 
     value: Any
-    words: frozenset[str]
+    stems: frozenset[str]
 
-    def overlap(self, question: frozenset[str]) -> int:
-        return len(self.words & question)
+    def overlap(self, question_stems: frozenset[str]) -> int:
+        return len(self.stems & question_stems)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was chosen, and how clearly."""
+class Selection:
+    """The selected choice, with the evidence for it."""
 
     choice: Choice
     overlap: int
     margin: float
-    """From 0, nothing speaks for it more than for another, towards 1, much speaks for it and nothing for another."""
+    """Damped lead over the second-best choice, from 0 (a tie, or no shared stem) towards 1."""
 
 
-def choices(schema: Schema) -> list[Choice]:
-    """The values that `schema` names: `const`, `enum`, or `oneOf`/`anyOf` of described constants. Else none."""
+def declared_choices(schema: Schema) -> list[Choice]:
+    """List the values that `schema` declares by `const`, `enum`, or `oneOf`/`anyOf` of constants; else none."""
     if "const" in schema:
         return [_choice(schema["const"], schema)]
     if "enum" in schema:
@@ -44,22 +44,23 @@ def _all_constant(options: Sequence[Any]) -> bool:
 
 
 def _choice(value: Any, schema: Schema) -> Choice:
-    spoken = (value if isinstance(value, str) else "", schema.get("title", ""), schema.get("description", ""))
-    return Choice(value, words(" ".join(spoken)))
+    described_by = (value if isinstance(value, str) else "", schema.get("title", ""), schema.get("description", ""))
+    return Choice(value, stems(" ".join(described_by)))
 
 
-def decide(options: Sequence[Choice], question: frozenset[str], default: Any = None) -> Verdict:
-    """The option with most words in common with the question; where none has any, `default` or else the first.
+def select(options: Sequence[Choice], question_stems: frozenset[str], default: Any = None) -> Selection:
+    """Select the option that shares most stems with the question; if no option shares any, `default` or the first.
 
-    One shared word is thin evidence even if no other option has one, so the margin of the lead is damped.
+    One shared stem is thin evidence even if no other option has one, so the margin is damped.
     """
-    overlaps = sorted((option.overlap(question) for option in options), reverse=True)
+    overlaps = sorted((option.overlap(question_stems) for option in options), reverse=True)
     best, second = overlaps[0], overlaps[1] if len(overlaps) > 1 else 0
     if best == 0:
-        return Verdict(_named(options, default), 0, 0.0)
-    chosen = next(option for option in options if option.overlap(question) == best)
-    return Verdict(chosen, best, (best - second) / (best + 1))
+        return Selection(_with_value(options, default), 0, 0.0)
+    chosen = next(option for option in options if option.overlap(question_stems) == best)
+    return Selection(chosen, best, (best - second) / (best + 1))
 
 
-def _named(options: Sequence[Choice], value: Any) -> Choice:
+def _with_value(options: Sequence[Choice], value: Any) -> Choice:
+    """Return the option of that value, or the first option."""
     return next((option for option in options if option.value == value), options[0])

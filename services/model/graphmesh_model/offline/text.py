@@ -1,4 +1,4 @@
-"""Words of a text, brought to a common form so that texts can be compared."""
+"""Word stems, sentences and tokens of a text."""
 
 import re
 
@@ -23,14 +23,17 @@ STOP_WORDS = frozenset(
 )
 
 
-def words(text: str) -> frozenset[str]:
-    """The distinct stems of the words of `text` that say something."""
+def stems(text: str) -> frozenset[str]:
+    """Return the distinct stems of the words of `text`, without stop words."""
     found = (match.group().lower().replace("’", "'") for match in WORD.finditer(text))
     return frozenset(stem(word.removesuffix("'s")) for word in found if word not in STOP_WORDS)
 
 
 def stem(word: str) -> str:
-    """Charge, charges, charged and charging are one: `charg`. It is light: one ending goes, and no meaning."""
+    """Reduce inflected forms to one stem: charge, charges, charged and charging become `charg`.
+
+    It is a light stemmer: it removes a plural and one ending, and knows no dictionary.
+    """
     word = _without_ending(_singular(word))
     if len(word) > 3:
         word = word.removesuffix("e")
@@ -54,18 +57,18 @@ def _without_ending(word: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences, list entries and headings of a plain or Markdown text; a heading keeps its `#`."""
-    pieces = (" ".join(MARKUP.sub("", piece).split()) for piece in SENTENCE_END.split(HEADING.sub(r"\n\n\1\n\n", text)))
-    return [piece for piece in pieces if piece]
+    """Split a plain or Markdown text into sentences, list entries and headings; a heading keeps its `#`."""
+    parts = (" ".join(MARKUP.sub("", part).split()) for part in SENTENCE_END.split(HEADING.sub(r"\n\n\1\n\n", text)))
+    return [part for part in parts if part]
 
 
 def count_tokens(text: str) -> int:
-    """Words and punctuation marks: a rule that anybody can check, not any vendor's tokenizer."""
+    """Count words and punctuation marks; an approximation, not a vendor's tokenizer."""
     return sum(1 for _ in TOKEN.finditer(text))
 
 
-def shortened(text: str, limit: int) -> str:
-    """The beginning of `text`, at most `limit` characters long, cut between words where there is a gap to cut at."""
+def truncated(text: str, limit: int) -> str:
+    """Truncate `text` to at most `limit` characters, between words where possible."""
     if len(text) <= limit:
         return text
     cut = text[:limit]

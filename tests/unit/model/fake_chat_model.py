@@ -1,4 +1,4 @@
-"""Chat models of LangChain that need no vendor."""
+"""A LangChain chat model that needs no vendor."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,12 +11,12 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 
 
-class Vendor(BaseChatModel):
-    """Answers with `message`, or fails with `failure`; keeps what it was asked and how."""
+class FakeChatModel(BaseChatModel):
+    """Answers with `message`, or fails with `failure`; records messages and options of each call in `calls`."""
 
     message: AIMessage = AIMessage("")
     failure: Any = None
-    asked: list[tuple[list[BaseMessage], dict[str, Any]]] = []
+    calls: list[tuple[list[BaseMessage], dict[str, Any]]] = []
 
     @property
     def _llm_type(self) -> str:
@@ -34,7 +34,7 @@ class Vendor(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        self.asked.append((messages, {"stop": stop, **kwargs}))
+        self.calls.append((messages, {"stop": stop, **kwargs}))
         if self.failure:
             raise self.failure
         return ChatResult(generations=[ChatGeneration(message=self.message)])
@@ -46,7 +46,7 @@ class Vendor(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The text letter by letter, each tool call in two pieces, then what vendors say last."""
+        """Stream the text letter by letter, each tool call in two chunks, then usage and metadata."""
         if self.failure:
             raise self.failure
         for letter in self.message.text:
