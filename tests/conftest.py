@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from graphmesh_cli import backends
-from graphmesh_cli.leash import bind
+from graphmesh_local import backends
+from graphmesh_local.die_with_parent import bind
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 

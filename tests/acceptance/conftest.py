@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from graphmesh_cli.sample import fill
+from graphmesh_cli.commands.sample_shop import fill
 
 from tests.acceptance.shop import OwnShop, mesh_of, open_shop
 

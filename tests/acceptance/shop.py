@@ -31,13 +31,13 @@ from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import CallerError, DependencyError
-from graphmesh_cli.forking import forking
-from graphmesh_cli.mesh import Service, load
-from graphmesh_cli.processes import State
-from graphmesh_cli.running import MESH_FILE, RunningMesh, reachable, running_mesh
-from graphmesh_cli.supervisor import OnDeath
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc
+from graphmesh_local.child_process import State
+from graphmesh_local.fork_client import forking
+from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, reachable, running_mesh
+from graphmesh_local.supervisor import OnDeath
+from graphmesh_mesh.topology import Service, load
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)

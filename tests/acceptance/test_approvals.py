@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from graphmesh.orchestrator.v1 import Approval, Run, RunStatus
-from graphmesh_cli.running import ORCHESTRATOR
 from graphmesh_client import Client
+from graphmesh_local.running_mesh import ORCHESTRATOR
 from graphmesh_orchestrator.errors import ApprovalAnswered
 
 from tests.acceptance.shop import MIRA, OwnShop, answered, cracked, output

@@ -10,8 +10,8 @@ from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
 from graphmesh.crm.v1 import CrmService, GetCustomerRequest
 from graphmesh.ticketing.v1 import GetTicketRequest, TicketingService
 from graphmesh_chassis.errors import CircuitOpen, DeadlineExceeded, DependencyError, Unreachable
-from graphmesh_cli.running import ORCHESTRATOR
 from graphmesh_client import Client
+from graphmesh_local.running_mesh import ORCHESTRATOR
 
 from tests.acceptance.shop import MIRA, PRICE, OwnShop, Shop, answered, cracked, eventually, output
 

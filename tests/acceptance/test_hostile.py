@@ -6,10 +6,10 @@ import grpc
 import pytest
 from graphmesh.orchestrator.v1 import CreateRunRequest, RunService
 from graphmesh_chassis.errors import InvalidRequest
-from graphmesh_cli.mesh import load
-from graphmesh_cli.processes import State
-from graphmesh_cli.running import MESH_FILE, reachable
 from graphmesh_contracts import Rpc
+from graphmesh_local.child_process import State
+from graphmesh_local.running_mesh import MESH_FILE, reachable
+from graphmesh_mesh.topology import load
 
 from tests.acceptance.shop import OwnShop, rpcs
 from tests.contract.fields import bad_requests, sent

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from graphmesh.orchestrator.v1 import RunStatus
-from graphmesh_cli.mesh import Listener
+from graphmesh_mesh.topology import Listener
 
 from tests.acceptance.shop import OwnShop
 from tests.integration.envoy.test_edge import Reply, fetch

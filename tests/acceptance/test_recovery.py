@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 from graphmesh.orchestrator.v1 import RunEvent
-from graphmesh_cli.running import ORCHESTRATOR
 from graphmesh_client import Client
+from graphmesh_local.running_mesh import ORCHESTRATOR
 
 from tests.acceptance.shop import MIRA, PRICE, OwnShop, answered, cracked, eventually, output
 

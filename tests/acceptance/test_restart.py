@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from graphmesh_chassis.channel import Channel
-from graphmesh_cli.probes import NOT_YET, grpc_health
-from graphmesh_cli.running import ORCHESTRATOR
-from graphmesh_cli.state import MeshState, StateFolder
+from graphmesh_local.probes import NOT_YET, grpc_health
+from graphmesh_local.running_mesh import ORCHESTRATOR
+from graphmesh_local.state_folder import MeshState, StateFolder
 
 from tests.acceptance.shop import MIRA, PRICE, Shop, cracked, eventually, held, mesh_of, output, reaches
 from tests.integration.processes.test_up import children, up

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import RunStatus
-from graphmesh_cli.backends import Postgres
-from graphmesh_cli.processes import State
+from graphmesh_local.backends import Postgres
+from graphmesh_local.child_process import State
 
 from tests.acceptance.shop import PRICE, OwnShop, cracked, mesh_of, open_shop, until
 

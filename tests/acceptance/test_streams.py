@@ -9,9 +9,9 @@ from random import Random
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import RunEvent, RunStatus
-from graphmesh_cli.backends import Postgres
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
+from graphmesh_local.backends import Postgres
 
 from tests.acceptance.shop import OwnShop, mesh_of, open_shop
 from tests.acceptance.test_recovery import PATIENCE

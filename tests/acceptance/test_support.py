@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import Run
 from graphmesh.ticketing.v1 import GetTicketRequest, TicketingService
-from graphmesh_cli.rows import jsonl
-from graphmesh_cli.sample import SAMPLE, fill
+from graphmesh_cli.commands.row_sources import jsonl
+from graphmesh_cli.commands.sample_shop import SAMPLE, fill
 
 from tests.acceptance.shop import Shop, output
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from graphmesh_cli.chaos.databases import servers
-from graphmesh_cli.chaos.schedule import Act, Plan, plan
-from graphmesh_cli.chaos.storm import POLICY, SETTINGS, storm
-from graphmesh_cli.chaos.trial import PROGRAMS, Verdict, trial
-from graphmesh_cli.forking import forking
+from graphmesh_chaos.schedule import Act, Plan, plan
+from graphmesh_chaos.storm import POLICY, SETTINGS, storm
+from graphmesh_chaos.trial import PROGRAMS, Verdict, trial
+from graphmesh_local.databases import servers
+from graphmesh_local.fork_client import forking
 
 pytestmark = pytest.mark.timeout(300)
 

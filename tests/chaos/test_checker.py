@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from graphmesh_cli.chaos.checker import RULES, check
-from graphmesh_cli.chaos.facts import (
+from graphmesh_chaos.checker import RULES, check
+from graphmesh_chaos.facts import (
     Answer,
     Approval,
     Charge,

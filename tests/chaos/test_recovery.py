@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from graphmesh_cli.chaos.facts import Event
-from graphmesh_cli.chaos.recovery import Death, percentile, recovery_seconds
+from graphmesh_chaos.facts import Event
+from graphmesh_chaos.recovery import Death, percentile, recovery_seconds
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

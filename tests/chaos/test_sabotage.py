@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from graphmesh_cli.chaos.facts import ASKED_FROM
-from graphmesh_cli.chaos.schedule import Act, Fault, Plan, Submission
-from graphmesh_cli.chaos.trial import Verdict, trial
+from graphmesh_chaos.facts import ASKED_FROM
+from graphmesh_chaos.schedule import Act, Fault, Plan, Submission
+from graphmesh_chaos.trial import Verdict, trial
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from graphmesh_cli.chaos.schedule import LEAD, START_UP, Act, Fault, Plan, plan
-from graphmesh_cli.chaos.storm import storm
+from graphmesh_chaos.schedule import LEAD, START_UP, Act, Fault, Plan, plan
+from graphmesh_chaos.storm import storm
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from hypothesis import given
 from hypothesis import strategies as st

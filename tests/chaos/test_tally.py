@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from graphmesh_cli.chaos.checker import Violation
-from graphmesh_cli.chaos.facts import Charge, Facts, Run
-from graphmesh_cli.chaos.faults import Injected
-from graphmesh_cli.chaos.schedule import Act, Fault
-from graphmesh_cli.chaos.tally import Tally
-from graphmesh_cli.chaos.trial import Verdict
+from graphmesh_chaos.checker import Violation
+from graphmesh_chaos.facts import Charge, Facts, Run
+from graphmesh_chaos.faults import Injected
+from graphmesh_chaos.schedule import Act, Fault
+from graphmesh_chaos.tally import Tally
+from graphmesh_chaos.trial import Verdict
 
 FACTS = Facts(
     orders=[],

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest
 from graphmesh.common.v1 import Money
-from graphmesh_cli.chaos.graphs.payments import State, steps
+from graphmesh_chaos.graphs.payments import State, steps
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.remote import call_headers
 from langgraph.runtime import Runtime

@@ -5,10 +5,10 @@ from io import StringIO
 
 import psutil
 import pytest
-from graphmesh_cli.bench.measures import Ratio, percentile
-from graphmesh_cli.bench.runs.command import measured
-from graphmesh_cli.bench.runs.kinds import Name
-from graphmesh_cli.bench.runs.rounds import Plan
+from graphmesh_bench.measures import Ratio, percentile
+from graphmesh_bench.runs.command import measured
+from graphmesh_bench.runs.kinds import Name
+from graphmesh_bench.runs.rounds import Plan
 from rich.console import Console
 
 ONLY = {Name.MESH_LOG: {1}, Name.MESH_ON_OFFICIAL: {16}, Name.PAIR: {16}}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from graphmesh_cli.bench.soak.command import soak
-from graphmesh_cli.bench.soak.plan import Plan, Sample, Tally
-from graphmesh_cli.bench.soak.report import Report
+from graphmesh_bench.soak.command import soak
+from graphmesh_bench.soak.plan import Plan, Sample, Tally
+from graphmesh_bench.soak.report import Report
 from rich.console import Console
 
 KINDS = {"synchronous", "streamed", "approved", "stopped", "withdrawn", "repeated", "talking"}

@@ -22,9 +22,9 @@ from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.store import MemoryStore
 from graphmesh_chassis.testing import Served, running
 from graphmesh_cli.app import app
-from graphmesh_cli.bulk import Counts, NotImportable, Refusal, Stopped, load
-from graphmesh_cli.rows import Row
-from graphmesh_cli.rpcs import all_rpcs
+from graphmesh_cli.commands.import_rows import Counts, NotImportable, Refusal, Stopped, load
+from graphmesh_cli.commands.row_sources import Row
+from graphmesh_cli.commands.rpc_catalogue import all_rpcs
 from graphmesh_contracts import Overrides
 from graphmesh_crm.__main__ import build
 from graphmesh_crm.customers import MemoryCustomers

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphmesh_cli import edge
 from graphmesh_cli.app import app
-from graphmesh_cli.edge import Edge, seconds
-from graphmesh_cli.state import DEFAULT_STATE
+from graphmesh_cli.commands import connection as edge
+from graphmesh_cli.commands.connection import Edge, seconds
 from graphmesh_client import Client
+from graphmesh_local.state_folder import DEFAULT_STATE
 from typer.testing import CliRunner
 
 from tests.integration.orchestrator.gates import GATES

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
-from graphmesh_cli.envoy.binary import serve_command
-from graphmesh_cli.envoy.folder import write
-from graphmesh_cli.envoy.render import render
-from graphmesh_cli.mesh import Listener, Mesh, parse
-from graphmesh_cli.probes import get, http
-from graphmesh_cli.processes import Child, Program, reserve_port
+from graphmesh_local.child_process import Child, Program, reserve_port
+from graphmesh_local.probes import get, http
+from graphmesh_mesh.envoy.binary import serve_command
+from graphmesh_mesh.envoy.folder import write
+from graphmesh_mesh.envoy.render import render
+from graphmesh_mesh.topology import Listener, Mesh, parse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.envoy import shelf

@@ -11,7 +11,7 @@ from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FileDescriptor
 from graphmesh.policy.v1 import policy_pb2
-from graphmesh_cli.envoy.descriptors import with_imports
+from graphmesh_mesh.envoy.descriptors import with_imports
 
 PACKAGE = "graphmesh.shelf.v1"
 SERVICE = f"{PACKAGE}.ShelfService"

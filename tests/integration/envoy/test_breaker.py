@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from graphmesh_cli.envoy import clusters
+from graphmesh_mesh.envoy import clusters
 from grpc_health.v1 import health_pb2
 
 from tests.integration.envoy import shelf

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from graphmesh_cli.envoy import clusters
+from graphmesh_mesh.envoy import clusters
 
 from tests.integration.envoy.rig import Rig, eventually, shelf_mesh, standing
 

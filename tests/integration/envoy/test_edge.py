@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from graphmesh_cli.mesh import Listener
+from graphmesh_mesh.topology import Listener
 
 from tests.integration.envoy import shelf
 from tests.integration.envoy.rig import MESSAGE_BYTES, Rig, eventually, refusing, shelf_mesh, standing

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from graphmesh_cli.envoy import clusters
-from graphmesh_cli.mesh import Listener
-from graphmesh_cli.processes import reserve_port
+from graphmesh_local.child_process import reserve_port
+from graphmesh_mesh.envoy import clusters
+from graphmesh_mesh.topology import Listener
 
 from tests.integration.envoy.rig import Replica, Rig, Wire, envoy, eventually, refusing, shelf_mesh, standing
 

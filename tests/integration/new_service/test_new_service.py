@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parents[3]
 COPIED = ("deploy", "protos", "services", "tests", "orchestrator", "tools")
 NEW = ("services/gift_cards", "tests/unit/gift_cards", "tests/contract/gift_cards", "tests/integration/gift_cards")
-LOADS = "from pathlib import Path; from graphmesh_cli.mesh import load; print(*load(Path('deploy/mesh.yaml')).services)"
+LOADS = "from pathlib import Path; from graphmesh_mesh.topology import load; print(*load(Path('deploy/mesh.yaml')).services)"
 
 REFUSED = {
     "billing": "there is a 'billing' already",

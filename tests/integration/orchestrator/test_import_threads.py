@@ -10,7 +10,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_cli.app import app
-from graphmesh_cli.threads_import import Counts, Target, import_threads, official, source_url
+from graphmesh_cli.commands.import_threads import Counts, Target, import_threads, official, source_url
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes

@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
-from graphmesh_cli import backends
 from graphmesh_client import Client
+from graphmesh_local import backends
 from graphmesh_orchestrator.__main__ import build
 from graphmesh_orchestrator.leases import claiming, heartbeat
 from graphmesh_orchestrator.notifications import status_poller as looking

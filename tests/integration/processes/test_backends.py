@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from graphmesh_cli import backends
+from graphmesh_local import backends
 from psycopg import AsyncConnection
 from redis.asyncio import from_url
 
 PARENT = """
 import asyncio, json, os, psutil
-from graphmesh_cli import backends
+from graphmesh_local import backends
 
 async def main():
     async with backends.postgres(durable=False) as postgres, backends.redis() as redis, postgres.database():

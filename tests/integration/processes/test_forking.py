@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from graphmesh_cli.forking import NoForker, forking
-from graphmesh_cli.processes import Child, Program
-from graphmesh_cli.spawning import Spawn
+from graphmesh_local.child_process import Child, Program
+from graphmesh_local.fork_client import NoForker, forking
+from graphmesh_local.spawning import Spawn
 
 PROGRAM = """
 import json, os, sys, time
@@ -34,8 +34,8 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from graphmesh_cli.forking import forking
-from graphmesh_cli.processes import Child, Program
+from graphmesh_local.fork_client import forking
+from graphmesh_local.child_process import Child, Program
 
 async def main():
     async with forking(["sleeper"]) as spawn:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from graphmesh_cli.probes import http, tcp
-from graphmesh_cli.processes import Child, NotReady, ProcessDied, Program, State, reserve_port
-from graphmesh_cli.supervisor import OnDeath, Supervisor
+from graphmesh_local.child_process import Child, NotReady, ProcessDied, Program, State, reserve_port
+from graphmesh_local.probes import http, tcp
+from graphmesh_local.supervisor import OnDeath, Supervisor
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 

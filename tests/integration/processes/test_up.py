@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from graphmesh_cli.mesh import MeshError
-from graphmesh_cli.probes import get
-from graphmesh_cli.processes import ProcessDied, State
-from graphmesh_cli.running import RunningMesh, running_mesh
-from graphmesh_cli.state import MeshBusy, MeshState, NoMesh, StateFolder
-from graphmesh_cli.supervisor import OnDeath
+from graphmesh_local.child_process import ProcessDied, State
+from graphmesh_local.probes import get
+from graphmesh_local.running_mesh import RunningMesh, running_mesh
+from graphmesh_local.state_folder import MeshBusy, MeshState, NoMesh, StateFolder
+from graphmesh_local.supervisor import OnDeath
+from graphmesh_mesh.topology import MeshError
 
 MESH = """
 edge: {port: 18080, services: [billing]}

@@ -9,8 +9,8 @@ import pytest_asyncio
 from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.testing import running
-from graphmesh_cli import ingest as command
-from graphmesh_cli.ingest import Refused, batches, document_id, documents, ingest, ingest_folder
+from graphmesh_cli.commands import ingest as command
+from graphmesh_cli.commands.ingest import Refused, batches, document_id, documents, ingest, ingest_folder
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
 

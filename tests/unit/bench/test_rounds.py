@@ -1,8 +1,8 @@
 """What one round of `graphmesh bench runs` measures."""
 
 import pytest
-from graphmesh_cli.bench.runs.kinds import Kind, Name
-from graphmesh_cli.bench.runs.rounds import Plan
+from graphmesh_bench.runs.kinds import Kind, Name
+from graphmesh_bench.runs.rounds import Plan
 
 
 async def turn() -> list[float]:

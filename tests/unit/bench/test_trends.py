@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from graphmesh_cli.bench.soak.trends import Series, Trend, Verdict, trend
+from graphmesh_bench.soak.trends import Series, Trend, Verdict, trend
 
 SECONDS = 1000.0
 TIMES = [float(at) for at in range(0, 1001, 50)]

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from graphmesh_cli.rows import Row, jsonl, nested, sqlite
+from graphmesh_cli.commands.row_sources import Row, jsonl, nested, sqlite
 
 
 def test_columns_are_fields_by_their_dotted_names() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from graphmesh.crm.v1 import CrmService
-from graphmesh_cli.rpcs import UnknownRpc, all_rpcs, find_rpc
+from graphmesh_cli.commands.rpc_catalogue import UnknownRpc, all_rpcs, find_rpc
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphmesh_cli.mesh import MeshError, environments, load, parse
 from graphmesh_contracts import Overrides
+from graphmesh_mesh.topology import MeshError, environments, load, parse
 
 MESH_FILE = Path(__file__).parents[3] / "deploy/mesh.yaml"
 

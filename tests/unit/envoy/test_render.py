@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import descriptor_pb2
-from graphmesh_cli.envoy.folder import changed, write
-from graphmesh_cli.envoy.render import documents, render
-from graphmesh_cli.envoy.routes import NEVER_SENT, retries
-from graphmesh_cli.envoy.validate import EnvoyRefusal, validate
-from graphmesh_cli.mesh import Mesh, load, parse
 from graphmesh_contracts import Idempotency, MethodPolicy
+from graphmesh_mesh.envoy.folder import changed, write
+from graphmesh_mesh.envoy.render import documents, render
+from graphmesh_mesh.envoy.routes import NEVER_SENT, retries
+from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
+from graphmesh_mesh.topology import Mesh, load, parse
 
 ROOT = Path(__file__).parents[3]
 CHARGE = "/graphmesh.billing.v1.BillingService/Charge"

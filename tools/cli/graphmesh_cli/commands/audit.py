@@ -1,0 +1,116 @@
+"""`graphmesh audit`: every effect, who caused it and how it ended; read from the services' own databases (E5)."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from graphmesh_chassis import effects
+from graphmesh_local.readonly_database import reading
+from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+DATABASE_SETTING = re.compile(r"GRAPHMESH_([A-Z0-9_]+)_DATABASE_URL")
+STYLES = {effects.OK: "green", effects.STARTED: "yellow"}
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One effect. What was asked and answered is not read: it is the customers' (H5)."""
+
+    create_time: datetime
+    method: str
+    tenant: str
+    subject: str
+    run: str
+    thread: str
+    node: str
+    epoch: int | None
+    approval: str
+    key: str
+    result: str
+
+    @property
+    def tool(self) -> str:
+        """The name that people see: `billing.Charge`."""
+        service, _, method = self.method.removeprefix("/").partition("/")
+        return f"{service.split('.')[-3]}.{method}"
+
+
+COLUMNS = [effects.table.c[name] for name in Entry.__dataclass_fields__]
+
+
+def audit(
+    run: Annotated[str, typer.Option(help="Only effects of this run.")] = "",
+    tenant: Annotated[str, typer.Option(help="Only effects of this tenant; of all by default.")] = "",
+    service: Annotated[str, typer.Option(help="Only effects of this service: billing.")] = "",
+    state: Annotated[Path, typer.Option(help="The state folder of a mesh that is up, or was.")] = DEFAULT_STATE,
+    database: Annotated[str, typer.Option(help="SQLAlchemy URL of the only database to read.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many at the most; the newest.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all that is known.")] = False,
+) -> None:
+    """Show what was done, by whom, for which run and node, with whose approval, and how it ended; in the order of time.
+
+    The result is OK, the reason that the caller was told no, or STARTED: begun in somebody else's system and not
+    settled yet. Read are the databases of the state folder and those that the services' settings name.
+    """
+    urls = {service: database} if database else databases(StateFolder(state), service)
+    if not urls:
+        raise typer.BadParameter(f"no database of {service or 'a service'} in {state}; name one with --database")
+    wanted = {column: value for column, value in (("run", run), ("tenant", tenant)) if value}
+    found = [entry for name, url in urls.items() for entry in _read(name, url, wanted, limit)]
+    newest = sorted(found, key=lambda entry: entry.create_time)[-limit:]
+    if as_json:
+        for entry in newest:
+            typer.echo(json.dumps(asdict(entry), default=datetime.isoformat))
+    else:
+        console.print(_table(newest))
+
+
+def databases(folder: StateFolder, service: str = "") -> dict[str, str]:
+    """The URL of each service's database, by the service's name; of `service` alone where it is given."""
+    kept = {file.stem: f"sqlite:///{file}" for file in sorted(folder.databases.glob("*.db"))}
+    told = {found[1].lower(): url for name, url in os.environ.items() if (found := DATABASE_SETTING.fullmatch(name))}
+    return {name: url for name, url in (kept | told).items() if service in ("", name)}
+
+
+def _read(service: str, url: str, wanted: Mapping[str, str], limit: int) -> Sequence[Entry]:
+    """Said in one line, an error of the database ends the command."""
+    try:
+        return list(_entries(url, wanted, limit))
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", error)).partition("\n")[0]
+        console.print(f"{service or 'the database'} cannot be read: {cause}", style="red", markup=False)
+        raise typer.Exit(1) from None
+
+
+def _entries(url: str, wanted: Mapping[str, str], limit: int) -> Iterator[Entry]:
+    """The newest of a database; none where it is of a service without effects."""
+    newest = sa.select(*COLUMNS).order_by(effects.table.c.create_time.desc()).limit(limit)
+    with reading(url) as connection:
+        if sa.inspect(connection).has_table(effects.table.name):
+            yield from (Entry(*row) for row in connection.execute(newest.filter_by(**wanted)))
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    """Folded where it does not fit, so that nothing is cut off."""
+    names = ("what", "result", "who", "run", "node", "approval")
+    folded = [Column(name, overflow="fold", min_width=7) for name in names]
+    table = Table(Column("time", no_wrap=True), *folded, box=None)
+    for entry in entries:
+        time = f"{entry.create_time:%Y-%m-%d %H:%M:%S}"
+        result = Text(entry.result, STYLES.get(entry.result, "red"))
+        why = map(Text, (f"{entry.tenant}/{entry.subject}", entry.run, entry.node, entry.approval))
+        table.add_row(time, Text(entry.tool), result, *why)
+    return table

@@ -1,0 +1,49 @@
+"""The sample shop: its data, loaded into the services of a mesh."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from graphmesh.billing.v1 import BillingService
+from graphmesh.crm.v1 import CrmService
+from graphmesh_chassis.channel import Channel
+
+from graphmesh_cli.commands.import_rows import load
+from graphmesh_cli.commands.ingest import ingest_folder
+from graphmesh_cli.commands.row_sources import Row, jsonl
+
+SAMPLE = Path("deploy/sample")
+TIMES = ("issueTime", "occurTime")
+
+
+async def fill(channel: Channel, tenant: str = "default") -> str:
+    """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns how much that is, in words."""
+    shift = _age_of_sample()
+    loaded = [
+        f"{(await load(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
+        for name, rpc in (
+            ("customers", CrmService.CreateCustomer),
+            ("orders", CrmService.AddRecord),
+            ("invoices", BillingService.CreateInvoice),
+            ("charges", BillingService.Charge),
+        )
+    ]
+    passages = await ingest_folder(channel, SAMPLE / "articles", tenant=tenant)
+    return f"{', '.join(loaded)}, {passages} passages of knowledge"
+
+
+def _age_of_sample() -> timedelta:
+    """How much to add to the sample's dates, so that its newest invoice was issued an hour ago."""
+    newest = max(datetime.fromisoformat(row.content["issueTime"]) for row in jsonl(SAMPLE / "invoices.jsonl"))
+    return datetime.now(UTC) - timedelta(hours=1) - newest
+
+
+def _rows(name: str, shift: timedelta) -> Iterator[Row]:
+    for row in jsonl(SAMPLE / f"{name}.jsonl"):
+        moved = {key: _moved(row.content[key], shift) for key in TIMES if key in row.content}
+        yield replace(row, content={**row.content, **moved})
+
+
+def _moved(time: str, shift: timedelta) -> str:
+    return (datetime.fromisoformat(time) + shift).isoformat()

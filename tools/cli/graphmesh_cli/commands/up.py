@@ -1,0 +1,176 @@
+"""`graphmesh up`: the whole mesh on this machine, until Ctrl-C."""
+
+import asyncio
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from graphmesh_chassis.channel import Channel
+from graphmesh_local.child_process import Child, ProcessError, State
+from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, reachable, running_mesh
+from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
+from graphmesh_local.supervisor import OnDeath
+from graphmesh_mesh.topology import MeshError
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {
+    State.NEW: "dim",
+    State.STARTING: "yellow",
+    State.READY: "green",
+    State.DIED: "bold red",
+    State.STOPPED: "dim",
+}
+
+
+def up(
+    mesh: Annotated[Path, typer.Option(help="Addresses, replicas and overrides of the mesh.")] = MESH_FILE,
+    state: Annotated[Path, typer.Option(help="Folder for databases, logs and Envoy's files.")] = DEFAULT_STATE,
+    environment: Annotated[str, typer.Option(help="The environment of the mesh file to lay over it.")] = "",
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Take free ports instead of the file's.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="When a process dies, stop the others.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, where it is not there yet.")] = False,
+) -> None:
+    """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
+
+    Everything is kept in the state folder. A second Ctrl-C does not wait for calls under way. When a process dies,
+    its last lines are shown and the others keep running, unless told otherwise. Edits of the mesh file reach Envoy
+    at once.
+    """
+    on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.KEEP_GOING
+    display = Display(Console(), on_death)
+    starting = running_mesh(
+        mesh,
+        state,
+        environment=environment,
+        free_ports=free_ports,
+        on_death=on_death,
+        on_change=display.changed,
+        on_notice=display.notice,
+    )
+    raise typer.Exit(asyncio.run(_up(starting, display, sample)))
+
+
+async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> int:
+    """The exit code, after the end of the mesh."""
+    serving = asyncio.create_task(_until_failure(starting, display, sample), name="mesh")
+    _stop_on_signals(serving, display)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        return 0
+    except (MeshError, MeshBusy, ProcessError) as error:
+        display.error(str(error))
+    return 1
+
+
+async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> None:
+    async with AsyncExitStack() as stack:
+        with display.starting():
+            running = await stack.enter_async_context(starting)
+        display.up(running)
+        if sample:
+            await _load_sample(running, display)
+        await running.supervisor.failure()
+        display.notice("stopping the others")
+
+
+async def _load_sample(running: RunningMesh, display: "Display") -> None:
+    from graphmesh_cli.commands.sample_shop import fill
+
+    async with Channel(reachable(running.mesh.mesh)) as channel:
+        display.notice(f"the sample shop: {await fill(channel)}")
+
+
+def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
+    """The first signal stops in order, the second at once."""
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            display.kill()
+            return
+        stopping = True
+        display.notice("stopping; once more to insist")
+        serving.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+class Display:
+    """What a person sees: on a terminal, a live line per process while they start; else a line per change."""
+
+    def __init__(self, console: Console, on_death: OnDeath) -> None:
+        self._console = console
+        self._on_death = on_death
+        self._children: dict[str, Child] = {}
+        self._starting = False
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """All deaths in here are the caller's to show."""
+        live = Live(get_renderable=self._table, console=self._console, refresh_per_second=10)
+        self._starting = True
+        with live if self._console.is_terminal else nullcontext():
+            yield
+        self._starting = False
+
+    def changed(self, child: Child) -> None:
+        self._children[child.program.name] = child
+        if child.state is State.READY and not (self._starting and self._console.is_terminal):
+            self._console.print(Text("  ").join(cells(child)))
+        elif child.state is State.DIED and not self._starting:
+            self._died(child)
+
+    def up(self, running: RunningMesh) -> None:
+        for label, value in endpoints(running).items():
+            self._console.print(f"[bold]{label:8}[/] {escape(value)}", highlight=False, soft_wrap=True)
+
+    def notice(self, text: str) -> None:
+        self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        self._console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for child in self._children.values():
+            child.kill()
+
+    def _died(self, child: Child) -> None:
+        self.error(str(child.last_death))
+        if self._on_death is OnDeath.KEEP_GOING:
+            self.notice(f"the others keep running; to start it by hand:\n  {child.program.command}")
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for child in self._children.values():
+            table.add_row(*cells(child))
+        return table
+
+
+def cells(child: Child) -> list[Text]:
+    """Name, address, pid, health, seconds."""
+    state = Text(f"{child.state.value:8}", style=STYLES[child.state])
+    texts = [f"{child.program.name:14}", f"{child.program.address:21}", f"pid {child.pid:<8}"]
+    return [*map(Text, texts), state, Text(f"{child.seconds:5.1f} s")]
+
+
+def endpoints(running: RunningMesh) -> Mapping[str, str]:
+    """Where things are, for people."""
+    return {
+        "edge": f"http://{running.edge}  gRPC and JSON, for clients",
+        "mesh": f"{running.mesh.mesh.target}  gRPC to every service",
+        "envoy": f"http://{running.mesh.admin.target}  its admin page",
+        "logs": str(running.folder.logs),
+        "stop": "Ctrl-C",
+    }

@@ -1,0 +1,1 @@
+"""Runs a mesh and its backends on this machine."""

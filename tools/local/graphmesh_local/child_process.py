@@ -1,0 +1,283 @@
+"""Child processes: started, probed and stopped; none outlives the process that started it."""
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from graphmesh_local.probes import NOT_YET, PROBE_PERIOD, PROBE_TIMEOUT, Probe, running
+from graphmesh_local.spawning import Process, Spawn, Start, execute
+
+LAST_LINES = 20
+
+
+def reserve_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on and that the kernel gives to nobody else for the next minute.
+
+    A connection closed by its server side leaves the port in TIME_WAIT: the kernel no longer hands it out, neither to
+    a listener on port 0 nor to an outgoing connection, but a server that names it may bind it.
+    """
+    with closing(socket.create_server((host, 0), backlog=1)) as server:
+        address = server.getsockname()
+        with closing(socket.create_connection(address)):
+            server.accept()[0].close()
+        return int(address[1])
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run and how to deal with it."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    """Its output is appended here."""
+    probe: Probe = running
+    address: str = ""
+    """Where it listens, for people."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Laid over this process' own environment."""
+    folder: Path | None = None
+    """Its working directory."""
+    user: str = ""
+    """Whom to run it as; empty: as this process."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets when this process dies."""
+    start_within: float = 60.0
+    """Seconds until it must be ready."""
+    stop_within: float = 10.0
+    """Seconds between `stop_signal` and SIGKILL."""
+
+    @property
+    def command(self) -> str:
+        """What runs the same in a shell."""
+        command = shlex.join(["env", *(f"{name}={value}" for name, value in self.env.items()), *self.argv])
+        return f"cd {shlex.quote(str(self.folder))} && {command}" if self.folder else command
+
+    @property
+    def begins(self) -> Start:
+        """What its next process is to be."""
+        env = {**os.environ, **self.env}
+        return Start(self.argv, self.log, env, self.folder, self.user, self.death_signal)
+
+
+class State(Enum):
+    """Where a child is in its life."""
+
+    NEW = "new"
+    STARTING = "starting"
+    READY = "ready"
+    DIED = "died"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a process ended that nobody had stopped."""
+
+    name: str
+    pid: int
+    returncode: int
+    """As in `subprocess`: negative for a signal."""
+    after: float
+    """Seconds that it lived."""
+    log: Path
+    last_lines: Sequence[str]
+
+    @property
+    def cause(self) -> str:
+        if self.returncode >= 0:
+            return f"exited with code {self.returncode}"
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-self.returncode).name}"
+        return f"was killed by signal {-self.returncode}"
+
+    def __str__(self) -> str:
+        head = f"{self.name} (pid {self.pid}) {self.cause} after {self.after:.1f} s"
+        return with_last_lines(head, self.log, self.last_lines)
+
+
+def with_last_lines(head: str, log: Path, lines: Sequence[str]) -> str:
+    """`head`, and below it what a process wrote last."""
+    if not lines:
+        return f"{head}; it wrote nothing to {log}"
+    return "\n".join([f"{head}; its last lines in {log}:", *(f"  {line}" for line in lines)])
+
+
+class ProcessError(Exception):
+    """A process could not be brought up."""
+
+
+class ProcessDied(ProcessError):
+    """A process ended before it was ready."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(str(death))
+        self.death = death
+
+
+class NotReady(ProcessError):
+    """A process runs but did not become ready in time."""
+
+
+class Child:
+    """One program as a process; it can be started again when it has ended.
+
+    The event loop's thread must outlive it: the kernel ties the leash to the thread that forks.
+    """
+
+    def __init__(self, program: Program, spawn: Spawn = execute) -> None:
+        self.program = program
+        self._spawn = spawn
+        self.state = State.NEW
+        self.starts = 0
+        self.last_death: Death | None = None
+        self._process: Process | None = None
+        self._started = 0.0
+        self._ready_after: float | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int:
+        """The pid of its running or last process; 0 before the first."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the start took, or takes so far."""
+        if self._ready_after is not None:
+            return self._ready_after
+        return time.monotonic() - self._started if self._process else 0.0
+
+    async def start(self) -> None:
+        program = self.program
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        program.log.touch()
+        self._log_start = program.log.stat().st_size
+        self._process = await self._spawn(program.begins)
+        self._started, self._ready_after = time.monotonic(), None
+        self.starts += 1
+        self.state = State.STARTING
+
+    async def ready(self) -> None:
+        """Wait until the probe holds.
+
+        Raises:
+            ProcessDied: it ended first.
+            NotReady: it did not become ready within `start_within`.
+        """
+        within = self.program.start_within
+        try:
+            async with asyncio.timeout(within):
+                await unless_dead(self._probe(), self.death())
+        except TimeoutError:
+            head = f"{self.program.name} (pid {self.pid}) is not ready after {within:g} s"
+            raise NotReady(with_last_lines(head, self.program.log, self.last_lines())) from None
+        self._ready_after = time.monotonic() - self._started
+        self.state = State.READY
+
+    async def death(self) -> Death:
+        """Wait for the end of its process."""
+        assert self._process, "not started"
+        returncode = await self._process.wait()
+        after = time.monotonic() - self._started
+        death = Death(self.program.name, self._process.pid, returncode, after, self.program.log, self.last_lines())
+        if self.state is not State.STOPPED:
+            self.state, self.last_death = State.DIED, death
+        return death
+
+    async def stop(self) -> None:
+        """Ask it to end, wait, then insist; whatever it left in its process group is killed."""
+        if self._process is None:
+            return
+        if self.state is not State.DIED:
+            self.state = State.STOPPED
+            await self._end(self._process)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+
+    def last_lines(self) -> list[str]:
+        """The end of what its running or last process wrote."""
+        with self.program.log.open("rb") as log:
+            log.seek(max(self._log_start, self.program.log.stat().st_size - 65536))
+            return log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+
+    def written(self) -> str:
+        """All that its running or last process wrote."""
+        with self.program.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    async def _probe(self) -> None:
+        while not await self._answers():
+            await asyncio.sleep(PROBE_PERIOD)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                return await self.program.probe()
+        except NOT_YET:
+            return False
+
+    async def _end(self, process: Process) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(self.program.stop_signal)
+        try:
+            async with asyncio.timeout(self.program.stop_within):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def unless_dead(work: Coroutine[None, None, None], death: Coroutine[None, None, Death]) -> None:
+    """Do `work`, but break off with ProcessDied at a death."""
+    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(death)
+    try:
+        await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            raise ProcessDied(dying.result())
+        working.result()
+    finally:
+        working.cancel()
+        dying.cancel()
+
+
+async def together(awaitables: Iterable[Coroutine[None, None, None]]) -> None:
+    """Await all; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def run(program: Program) -> None:
+    """Run `program` to its end.
+
+    Raises:
+        ProcessDied: it failed.
+    """
+    child = Child(program)
+    try:
+        await child.start()
+        death = await child.death()
+    finally:
+        await child.stop()
+    if death.returncode != 0:
+        raise ProcessDied(death)

@@ -1,0 +1,208 @@
+"""LDS: the edge, which faces clients, and the mesh, which faces the orchestrator and the services."""
+
+from typing import Any
+
+from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
+from graphmesh_mesh.envoy.documents import (
+    CORS,
+    RATE_LIMIT,
+    RESPONSE_FLAGS_HEADER,
+    Document,
+    config_source,
+    extension,
+    headers,
+    rds_file,
+    socket,
+    typed,
+)
+from graphmesh_mesh.topology import Listener, Mesh
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message that servers take; JSON is larger than what it becomes, so it gets twice that."""
+CALLER_HEADERS = tuple(
+    f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")
+)
+"""What the mesh says about a call. Clients cannot say it: the edge removes it. The tenant passes."""
+
+FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
+GRPC_CODES = {400: 3, 404: 5, 408: 4, 413: 3, 429: 8, 503: 14, 504: 4}
+"""The google.rpc.Code of each HTTP status that Envoy itself answers with."""
+JSON_CALLER = {
+    "or_filter": {
+        "filters": [
+            {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}},
+            {
+                "header_filter": {
+                    "header": {
+                        "name": "content-type",
+                        "string_match": {"prefix": "application/grpc"},
+                        "invert_match": True,
+                        "treat_missing_header_as_empty": True,
+                    }
+                }
+            },
+        ]
+    }
+}
+"""Whose request was transcoded, which leaves the original path behind, or never was gRPC."""
+
+
+def lds(mesh: Mesh) -> Document:
+    return {"resources": [edge_listener(mesh), mesh_listener(mesh)]}
+
+
+def edge_listener(mesh: Mesh) -> Document:
+    filters = [strip_caller(), cors(), grpc_web(), transcoder(mesh), rate_limits(), router()]
+    replies = {"mappers": [*json_replies(), flagged()]}
+    return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
+
+
+def mesh_listener(mesh: Mesh) -> Document:
+    return listener("mesh", mesh.mesh, manager("mesh", [rate_limits(), router()]))
+
+
+def listener(name: str, at: Listener, connections: Document) -> Document:
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=name,
+        address=socket(at.address, at.port),
+        filter_chains=[{"filters": [connections]}],
+        per_connection_buffer_limit_bytes=1024 * 1024,
+    )
+
+
+def manager(name: str, filters: list[Document], **limits: Any) -> Document:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        rds={"route_config_name": name, "config_source": config_source(rds_file(name))},
+        http_filters=filters,
+        access_log=[access_log(name)],
+        **{
+            "local_reply_config": {"mappers": [flagged()]},
+            "normalize_path": True,
+            "merge_slashes": True,
+            "stream_idle_timeout": "0s",
+            **limits,
+        },
+    )
+
+
+def edge_limits() -> Document:
+    """What a slow or hostile client can hold."""
+    return {
+        "use_remote_address": True,
+        "common_http_protocol_options": {
+            "idle_timeout": "900s",
+            "max_headers_count": 100,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "max_request_headers_kb": 32,
+        "request_headers_timeout": "10s",
+        "request_timeout": "60s",
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "http2_protocol_options": {
+            "max_concurrent_streams": 128,
+            "initial_stream_window_size": 65536,
+            "initial_connection_window_size": 1024 * 1024,
+            "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+        },
+    }
+
+
+def strip_caller() -> Document:
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"remove": header} for header in CALLER_HEADERS]},
+    )
+
+
+def cors() -> Document:
+    return extension(CORS, "envoy.extensions.filters.http.cors.v3.Cors")
+
+
+def grpc_web() -> Document:
+    return extension("envoy.filters.http.grpc_web", "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")
+
+
+def transcoder(mesh: Mesh) -> Document:
+    """The same API as JSON. A server stream is newline-delimited JSON."""
+    return extension(
+        "envoy.filters.http.grpc_json_transcoder",
+        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        proto_descriptor=DESCRIPTORS,
+        services=[each.full_name for name in mesh.edge.services for each in mesh.services[name].descriptors],
+        convert_grpc_status=True,
+        auto_mapping=True,
+        print_options={"stream_newline_delimited": True},
+        request_validation_options={"reject_unknown_query_parameters": True},
+        max_request_body_size=2 * MAX_MESSAGE_BYTES,
+        max_response_body_size=2 * MAX_MESSAGE_BYTES,
+    )
+
+
+def rate_limits() -> Document:
+    """Limits nothing by itself: the buckets are in the routes, where a change reaches connections that are open."""
+    return extension(RATE_LIMIT, "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
+
+
+def router() -> Document:
+    return extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        suppress_envoy_headers=True,
+    )
+
+
+def flagged() -> Document:
+    """Answers that are Envoy's own carry the flags; a service's answers stay as they are."""
+    return {"filter": {"response_flag_filter": {}}, "headers_to_add": FLAGS}
+
+
+def json_replies() -> list[Document]:
+    """Envoy's own answers to JSON callers have the form of the services' errors: google.rpc.Status."""
+    return [
+        {
+            "filter": {"and_filter": {"filters": [JSON_CALLER, status_is(http)]}},
+            "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%"}},
+            **({"headers_to_add": FLAGS} if http == 503 else {}),
+        }
+        for http, code in GRPC_CODES.items()
+    ]
+
+
+def status_is(http: int) -> Document:
+    value = {"default_value": http, "runtime_key": "unused"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def access_log(name: str) -> Document:
+    fields = {
+        "time": "%START_TIME%",
+        "listener": name,
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+        "http_status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS(SNAKE_STRING)%",
+        "flags": "%RESPONSE_FLAGS%",
+        "detail": "%RESPONSE_CODE_DETAILS%",
+        "duration_ms": "%DURATION%",
+        "received_bytes": "%BYTES_RECEIVED%",
+        "sent_bytes": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "service": "%UPSTREAM_CLUSTER%",
+        "replica": "%UPSTREAM_HOST%",
+        "tenant": "%REQ(X-GRAPHMESH-TENANT)%",
+        "run": "%REQ(X-GRAPHMESH-RUN)%",
+        "thread": "%REQ(X-GRAPHMESH-THREAD)%",
+        "node": "%REQ(X-GRAPHMESH-NODE)%",
+        "traceparent": "%REQ(TRACEPARENT)%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    return extension(
+        "envoy.access_loggers.stdout",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        log_format={"json_format": fields, "omit_empty_values": True},
+    )
