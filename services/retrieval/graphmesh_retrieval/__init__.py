@@ -1,1 +1,1 @@
-"""The retrieval service: documents in, ranked passages out."""
+"""The retrieval service: ingests documents, and searches their passages."""

@@ -9,7 +9,7 @@ from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run
 from graphmesh_chassis.store import SqlStore
 
-from graphmesh_retrieval.library_sql import SqlLibrary
+from graphmesh_retrieval.documents_sql import SqlDocuments
 from graphmesh_retrieval.servicer import RetrievalServicer
 from graphmesh_retrieval.settings import Settings
 
@@ -19,7 +19,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     async with open_database(settings.database_url, MIGRATIONS) as database:
-        servicer = RetrievalServicer(SqlStore(database, SqlLibrary))
+        servicer = RetrievalServicer(SqlStore(database, SqlDocuments))
         yield Servable(
             services=[Service(RetrievalService, add_RetrievalServiceServicer_to_server, servicer)],
             pings={"database": database.ping},

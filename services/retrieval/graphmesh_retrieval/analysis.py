@@ -1,8 +1,8 @@
-"""Text to terms: what a word is, which words say nothing, and which words are one.
+"""Analyzes text into index terms: tokenization, normalization, stop words, stemming.
 
-Both stores index these terms and not the text, so that a word is the same word on SQLite, on PostgreSQL and in memory,
-and so that no text ever reaches the query syntax of either. A term is ASCII letters and digits, whatever the script of
-the word: what counts as a letter is another thing to each index.
+The stores index these terms and not the text, so that SQLite, PostgreSQL and memory find the same passages, and no text
+reaches the query syntax of a database. A term has only ASCII letters and digits, whatever the script of the word, since
+the databases disagree about which characters are letters.
 """
 
 import re
@@ -13,18 +13,18 @@ from typing import Final
 
 import snowballstemmer  # type: ignore[import-untyped]
 
-LONGEST: Final = 64
-"""Characters of a word that count."""
-MOST: Final = 64
-"""Different terms of a query that count."""
+MAX_TERM_CHARACTERS: Final = 64
+"""Characters of a word that are indexed; the rest is cut off."""
+MAX_QUERY_TERMS: Final = 64
+"""Distinct terms of a query that are used; further ones are ignored."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _APOSTROPHES = str.maketrans("", "", "'’")
 _stemmer = snowballstemmer.stemmer("english")
-_turn = threading.Lock()
-"""The stemmer keeps the word that it works on."""
+_stemmer_lock = threading.Lock()
+"""The stemmer keeps the current word in itself, so it is not thread-safe."""
 
-_SAY_NOTHING = """
+_STOP_WORDS = """
     a about after again all also am an and any anyone anything are arent as at be because been before being both but by
     can cannot cant could couldnt did didnt do does doesnt doing dont down each else etc every few for from further get
     gets getting got had hadnt has hasnt have havent having he hed hell help her here heres hers herself hes hey hi
@@ -37,29 +37,29 @@ _SAY_NOTHING = """
     whos why whys will with wonder wondering wont would wouldnt yes yet you youd youll your youre yours yourself
     yourselves youve
 """
-STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
-"""English words that say nothing of what a text is about, and those that people ask with; without apostrophes."""
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
+"""English words that do not distinguish texts, and words that introduce questions; without apostrophes."""
 
 
 def terms(text: str) -> tuple[str, ...]:
-    """The terms of a text, in order, with repeats."""
-    words = (word.translate(_APOSTROPHES)[:LONGEST] for word in _WORD.findall(_plain(text)))
+    """Return the terms of a text, in order, with repeats."""
+    words = (word.translate(_APOSTROPHES)[:MAX_TERM_CHARACTERS] for word in _WORD.findall(_normalize(text)))
     return tuple(_stem(word) for word in words if word not in STOP_WORDS)
 
 
 def query_terms(text: str) -> tuple[str, ...]:
-    """The different terms of a query, in order; none where it has no informative word."""
-    return tuple(dict.fromkeys(terms(text)))[:MOST]
+    """Return the distinct terms of a query, in order; none if it has only stop words."""
+    return tuple(dict.fromkeys(terms(text)))[:MAX_QUERY_TERMS]
 
 
-def _plain(text: str) -> str:
-    """The text in one case, without accents and without different spellings of one character."""
+def _normalize(text: str) -> str:
+    """Fold case, remove accents, and replace compatibility characters (NFKD)."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 @lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
-    with _turn:
+    with _stemmer_lock:
         stem = str(_stemmer.stemWord(word))
     return stem if stem.isascii() else f"x{stem.encode().hex()}"

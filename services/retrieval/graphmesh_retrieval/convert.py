@@ -1,10 +1,10 @@
-"""Between retrieval's protobuf messages and its domain. Protobuf stops here."""
+"""Converts between retrieval's protobuf messages and its domain."""
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.retrieval import v1 as pb
+from graphmesh_chassis.timestamps import to_timestamp
 
 from graphmesh_retrieval.domain import Document, Draft, Hit
-from graphmesh_retrieval.ingestion import Outcome
+from graphmesh_retrieval.ingestion import IngestSummary
 
 
 def drafts(request: pb.IngestDocumentsRequest) -> list[Draft]:
@@ -14,39 +14,37 @@ def drafts(request: pb.IngestDocumentsRequest) -> list[Draft]:
     ]
 
 
-def ingest_response(outcome: Outcome) -> pb.IngestDocumentsResponse:
+def ingest_response(summary: IngestSummary) -> pb.IngestDocumentsResponse:
     return pb.IngestDocumentsResponse(
-        added_count=outcome.added,
-        replaced_count=outcome.replaced,
-        unchanged_count=outcome.unchanged,
-        passage_count=outcome.passages,
+        added_count=summary.added,
+        replaced_count=summary.replaced,
+        unchanged_count=summary.unchanged,
+        passage_count=summary.passages,
     )
 
 
 def passage_message(hit: Hit) -> pb.Passage:
-    source, section = hit.candidate.source, hit.candidate.entry.section
+    source, passage = hit.candidate.source, hit.candidate.passage
     return pb.Passage(
         passage_id=hit.candidate.passage_id,
         document_id=source.document_id,
         title=source.title,
         uri=source.uri,
-        heading_path=section.headings,
-        text=section.text,
+        heading_path=passage.headings,
+        text=passage.text,
         score=hit.score,
         trust=pb.Trust.TRUST_UNTRUSTED,
     )
 
 
 def document_message(document: Document) -> pb.Document:
-    update_time = Timestamp()
-    update_time.FromDatetime(document.update_time)
     return pb.Document(
         document_id=document.document_id,
         title=document.title,
         uri=document.uri,
         attributes=document.attributes,
         passage_count=document.passage_count,
-        update_time=update_time,
+        update_time=to_timestamp(document.update_time),
     )
 
 

@@ -1,8 +1,8 @@
-"""Documents, and how well their passages answer a query.
+"""Documents, and the ranking of their passages.
 
-The score of a passage is the share of the query's informative words that it has, each weighted by its rarity (the idf
-of BM25) among the tenant's passages. It depends on nothing but counts of terms, so it is the same over every store, and
-it means the same for every query: 1 is "all of what the query is about", 0 is "nothing of it".
+The score of a passage is the share of the query's terms that it contains, each weighted by its inverse document
+frequency (the idf of BM25) among the tenant's passages. It depends only on counts of terms, so all stores compute the
+same score, and scores are comparable across queries: 1 means all terms of the query, 0 means none.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-SATURATION: Final = 1.2
-"""BM25's k1: how soon more of the same word stops to count."""
-LENGTH_PENALTY: Final = 0.75
-"""BM25's b: how much a long passage has to be better than a short one."""
+BM25_K1: Final = 1.2
+"""Saturation: the lower, the less a repeated term adds."""
+BM25_B: Final = 0.75
+"""Length normalization: from 0, none, to 1, full."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A document as it is handed in."""
+    """A document to ingest."""
 
     document_id: str
     title: str
@@ -31,48 +31,48 @@ class Draft:
     attributes: Mapping[str, str]
 
     def digest(self) -> str:
-        """Equal for equal documents."""
+        """Hash the content, so that unchanged documents are not stored again."""
         content = [self.title, self.uri, self.text, sorted(self.attributes.items())]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Document(Draft):
-    """A document as it is stored."""
+    """A stored document."""
 
     passage_count: int
     update_time: datetime
 
 
 @dataclass(frozen=True)
-class Section:
-    """A passage inside its document: the headings above it and the text."""
+class Passage:
+    """A part of a document's text."""
 
     headings: tuple[str, ...]
+    """The headings above it, from the outermost."""
     text: str
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A section with the terms that it is found by."""
+class IndexedPassage(Passage):
+    """A passage with its index terms."""
 
-    section: Section
     terms: tuple[str, ...]
-    """In order, with repeats: those of the title, of the headings and of the text."""
+    """Terms of the title, the headings and the text, in order, with repeats."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A document that is ready to be stored."""
+class AnalyzedDocument:
+    """A document with its passages and terms, ready to be stored."""
 
     draft: Draft
     digest: str
-    entries: tuple[Entry, ...]
+    passages: tuple[IndexedPassage, ...]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a passage says of the document that it is from."""
+    """The document of a passage, as search results cite it."""
 
     document_id: str
     title: str
@@ -81,11 +81,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A passage that has at least one of the query's terms."""
+    """A passage with at least one of the query's terms."""
 
     source: Source
     ordinal: int
-    entry: Entry
+    passage: IndexedPassage
 
     @property
     def passage_id(self) -> str:
@@ -94,52 +94,50 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage, ranked."""
+    """A ranked passage."""
 
     candidate: Candidate
     score: float
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """What the tenant's passages are like, as far as one query needs it."""
+class CorpusStatistics:
+    """Counts over the tenant's passages, for one query."""
 
     passages: int
     terms: int
-    """Of all passages together, with repeats."""
+    """Terms of all passages together, with repeats."""
     frequency: Mapping[str, int]
-    """How many passages have a term; a term that is absent is in none."""
+    """Number of passages with a term; 0 for an absent term."""
 
-    def rarity(self, term: str) -> float:
-        """The idf of BM25; positive for every term."""
-        having = self.frequency.get(term, 0)
-        return math.log1p((self.passages - having + 0.5) / (having + 0.5))
+    def idf(self, term: str) -> float:
+        """Inverse document frequency as in BM25; positive for every term."""
+        matching = self.frequency.get(term, 0)
+        return math.log1p((self.passages - matching + 0.5) / (matching + 0.5))
 
 
-def score(query: Sequence[str], corpus: Corpus, present: Iterable[str]) -> float:
-    """The share of the query's different terms that are `present`, by rarity."""
+def score(query: Sequence[str], corpus: CorpusStatistics, present: Iterable[str]) -> float:
+    """Return the idf-weighted share of the query's distinct terms that are `present`, from 0 to 1."""
     found = set(present)
-    asked = list(dict.fromkeys(query))
-    total = sum(corpus.rarity(term) for term in asked)
-    return sum(corpus.rarity(term) for term in asked if term in found) / total if total else 0.0
+    distinct = list(dict.fromkeys(query))
+    total = sum(corpus.idf(term) for term in distinct)
+    return sum(corpus.idf(term) for term in distinct if term in found) / total if total else 0.0
 
 
-def bm25(query: Sequence[str], corpus: Corpus, terms: Sequence[str]) -> float:
-    """The relevance of a passage within one query; it says nothing across queries."""
+def bm25(query: Sequence[str], corpus: CorpusStatistics, terms: Sequence[str]) -> float:
+    """Return the BM25 relevance of a passage; comparable only within one query."""
     counts = Counter(terms)
     mean = corpus.terms / corpus.passages
-    norm = SATURATION * (1 - LENGTH_PENALTY + LENGTH_PENALTY * len(terms) / mean)
-    return sum(
-        corpus.rarity(term) * counts[term] * (SATURATION + 1) / (counts[term] + norm) for term in dict.fromkeys(query)
-    )
+    norm = BM25_K1 * (1 - BM25_B + BM25_B * len(terms) / mean)
+    return sum(corpus.idf(term) * counts[term] * (BM25_K1 + 1) / (counts[term] + norm) for term in dict.fromkeys(query))
 
 
 def rank(
-    query: Sequence[str], corpus: Corpus, candidates: Iterable[Candidate], *, limit: int, min_score: float
+    query: Sequence[str], corpus: CorpusStatistics, candidates: Iterable[Candidate], *, limit: int, min_score: float
 ) -> list[Hit]:
-    """The best candidates: by score, then by BM25, then by id."""
+    """Return the best candidates, ordered by score, then BM25, then id."""
     rated = [
-        (score(query, corpus, candidate.entry.terms), bm25(query, corpus, candidate.entry.terms), candidate)
+        (score(query, corpus, candidate.passage.terms), bm25(query, corpus, candidate.passage.terms), candidate)
         for candidate in candidates
     ]
     rated.sort(key=lambda rating: (-rating[0], -rating[1], rating[2].source.document_id, rating[2].ordinal))

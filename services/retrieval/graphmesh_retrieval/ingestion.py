@@ -1,4 +1,4 @@
-"""Documents in."""
+"""Analyzes documents, and stores those that have changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from graphmesh_retrieval.analysis import terms
-from graphmesh_retrieval.domain import Draft, Entry, Prepared, Section
-from graphmesh_retrieval.library import Library
-from graphmesh_retrieval.markdown import first_heading, sections
+from graphmesh_retrieval.documents import Documents
+from graphmesh_retrieval.domain import AnalyzedDocument, Draft, IndexedPassage, Passage
+from graphmesh_retrieval.markdown import first_heading, split_passages
 
-LONGEST_TITLE: Final = 500
-"""Characters of a heading that becomes a title."""
+MAX_TITLE_CHARACTERS: Final = 500
+"""Characters of a heading that is used as a title."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How many documents were what, and how many passages came of those that were stored."""
+class IngestSummary:
+    """Numbers of documents, and of the passages of those that were stored."""
 
     added: int
     replaced: int
@@ -24,39 +24,42 @@ class Outcome:
     passages: int
 
 
-def prepare(drafts: Iterable[Draft]) -> list[Prepared]:
-    """Cut documents into passages and find their terms; of several with one id, the last counts.
+def analyze(drafts: Iterable[Draft]) -> list[AnalyzedDocument]:
+    """Split documents into passages with their terms; of several drafts with one id, the last is used.
 
-    Megabytes take seconds: call it in a thread, and before a transaction is begun.
+    It is CPU-bound, seconds for megabytes of text: call it in a thread, and before a transaction begins.
     """
     last = {draft.document_id: _titled(draft) for draft in drafts}
-    return [Prepared(draft, draft.digest(), _entries(draft)) for draft in last.values()]
+    return [AnalyzedDocument(draft, draft.digest(), _indexed_passages(draft)) for draft in last.values()]
 
 
-async def store(library: Library, documents: list[Prepared]) -> Outcome:
-    """Put those that are new or different into the library."""
-    known = await library.digests([document.draft.document_id for document in documents])
-    changed = [document for document in documents if known.get(document.draft.document_id) != document.digest]
-    replaced = sum(document.draft.document_id in known for document in changed)
-    await library.put(changed, datetime.now(UTC))
-    return Outcome(
+async def store_changed(documents: Documents, analyzed: list[AnalyzedDocument]) -> IngestSummary:
+    """Store the new and the changed documents."""
+    stored = await documents.digests([document.draft.document_id for document in analyzed])
+    changed = [document for document in analyzed if stored.get(document.draft.document_id) != document.digest]
+    replaced = sum(document.draft.document_id in stored for document in changed)
+    await documents.put(changed, datetime.now(UTC))
+    return IngestSummary(
         added=len(changed) - replaced,
         replaced=replaced,
-        unchanged=len(documents) - len(changed),
-        passages=sum(len(document.entries) for document in changed),
+        unchanged=len(analyzed) - len(changed),
+        passages=sum(len(document.passages) for document in changed),
     )
 
 
 def _titled(draft: Draft) -> Draft:
-    """The document with the title that it has or that its text gives it."""
-    return replace(draft, title=draft.title or first_heading(draft.text)[:LONGEST_TITLE] or draft.document_id)
+    """Give a document without a title its first heading as the title, or else its id."""
+    return replace(draft, title=draft.title or first_heading(draft.text)[:MAX_TITLE_CHARACTERS] or draft.document_id)
 
 
-def _entries(draft: Draft) -> tuple[Entry, ...]:
-    return tuple(Entry(section, _terms(draft, section)) for section in sections(draft.text))
+def _indexed_passages(draft: Draft) -> tuple[IndexedPassage, ...]:
+    return tuple(
+        IndexedPassage(passage.headings, passage.text, _terms(draft.title, passage))
+        for passage in split_passages(draft.text)
+    )
 
 
-def _terms(draft: Draft, section: Section) -> tuple[str, ...]:
-    """Those of the text, the headings and the title, which a top heading often repeats."""
-    above = dict.fromkeys((draft.title, *section.headings))
-    return tuple(term for text in (*above, section.text) for term in terms(text))
+def _terms(title: str, passage: Passage) -> tuple[str, ...]:
+    """Return the terms of title, headings and text. The top heading often repeats the title, which is counted once."""
+    distinct_headings = dict.fromkeys((title, *passage.headings))
+    return tuple(term for text in (*distinct_headings, passage.text) for term in terms(text))

@@ -1,37 +1,38 @@
-"""Cuts Markdown into passages, at its headings and between its paragraphs."""
+"""Splits Markdown into passages, at its headings and between its paragraphs."""
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from graphmesh_retrieval.domain import Section
+from graphmesh_retrieval.domain import Passage
 
-TARGET: Final = 1200
-"""Characters that a passage is filled up to with whole blocks of its section."""
-LARGEST: Final = 2000
-"""Characters that no passage exceeds; a longer block is cut between its lines, sentences or words."""
+TARGET_PASSAGE_CHARACTERS: Final = 1200
+"""Characters up to which a passage is filled with whole blocks of its section."""
+MAX_PASSAGE_CHARACTERS: Final = 2000
+"""Limit of a passage; a longer block is split between its lines, sentences or words."""
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?=[\w-]+:).*?^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-_BREAKS = ("\n", ". ", "? ", "! ", "; ", " ")
+_SEPARATORS = ("\n", ". ", "? ", "! ", "; ", " ")
+"""In the order of preference."""
 
 
 def first_heading(text: str) -> str:
-    """The text of the first heading; empty where there is none."""
+    """Return the text of the first heading; empty if there is none."""
     return next((content for level, content in _blocks(text) if level and content), "")
 
 
-def sections(text: str) -> list[Section]:
-    """The passages of a text, in order. Headings alone make none; plain text is one section without headings."""
-    found: list[Section] = []
+def split_passages(text: str) -> list[Passage]:
+    """Split a text into passages, in order. Headings alone make none; plain text is a section without headings."""
+    found: list[Passage] = []
     path: dict[int, str] = {}
     pending: list[str] = []
 
     def close() -> None:
         headings = tuple(path[level] for level in sorted(path))
-        found.extend(Section(headings, passage) for passage in _passages(pending))
+        found.extend(Passage(headings, passage) for passage in _passages(pending))
         pending.clear()
 
     for level, content in _blocks(text):
@@ -47,10 +48,10 @@ def sections(text: str) -> list[Section]:
 
 
 def _passages(blocks: list[str]) -> Iterator[str]:
-    """The blocks of one section, filled up to passages."""
+    """Join the blocks of one section into passages."""
     filled = ""
     for piece in (piece for block in blocks for piece in _pieces(block)):
-        if filled and len(filled) + len(piece) + 2 > TARGET:
+        if filled and len(filled) + len(piece) + 2 > TARGET_PASSAGE_CHARACTERS:
             yield filled
             filled = ""
         filled = f"{filled}\n\n{piece}" if filled else piece
@@ -59,9 +60,9 @@ def _passages(blocks: list[str]) -> Iterator[str]:
 
 
 def _pieces(block: str) -> Iterator[str]:
-    """The block, cut so that no piece is larger than a passage may be."""
+    """Split a block that is larger than a passage may be."""
     start = 0
-    while len(block) - start > LARGEST:
+    while len(block) - start > MAX_PASSAGE_CHARACTERS:
         end = _cut(block, start)
         if piece := block[start:end].strip():
             yield piece
@@ -71,16 +72,16 @@ def _pieces(block: str) -> Iterator[str]:
 
 
 def _cut(block: str, start: int) -> int:
-    """Where to cut: at the last good place, in the order of how good they are, of the second half of a passage."""
-    for mark in _BREAKS:
-        place = block.rfind(mark, start + LARGEST // 2, start + LARGEST)
-        if place >= 0:
-            return place + len(mark)
-    return start + LARGEST
+    """Return the index at which to split: after the last of the best separators in the second half of a passage."""
+    for separator in _SEPARATORS:
+        index = block.rfind(separator, start + MAX_PASSAGE_CHARACTERS // 2, start + MAX_PASSAGE_CHARACTERS)
+        if index >= 0:
+            return index + len(separator)
+    return start + MAX_PASSAGE_CHARACTERS
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """The headings (with their level, from 1) and the other blocks (level 0), in order."""
+    """Yield headings, with their level from 1, and other blocks, with level 0, in order."""
     paragraph: list[str] = []
     fence = ""
     for line in _FRONT_MATTER.sub("", text.replace("\r\n", "\n"), count=1).split("\n"):
@@ -104,14 +105,14 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _heading(rest: str) -> str:
-    """What follows the opening marks, without the closing ones."""
+    """Return the text of an ATX heading, without its closing `#` characters."""
     content = rest.strip()
     unclosed = content.rstrip("#")
     return unclosed.strip() if not unclosed or unclosed[-1] in " \t" else content
 
 
 def _paragraph(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """The collected lines as one block, if there are any; they are collected anew after it."""
+    """Yield the collected lines as one block, if there are any, and clear them."""
     if lines:
         yield 0, "\n".join(lines)
         lines.clear()

@@ -1,4 +1,4 @@
-"""Retrieval as a caller meets it: a real server with every hook, on SQLite."""
+"""Retrieval over a real channel, with every hook, on SQLite."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,8 +48,8 @@ async def search(channel: Channel, query: str, headers: Headers | None = None) -
     return list(response.passages)
 
 
-async def test_what_is_ingested_is_found_and_never_trusted(channel: Channel) -> None:
-    """Every passage says that it is somebody's text, instructions in it included (H4)."""
+async def test_passages_are_found_and_untrusted(channel: Channel) -> None:
+    """Every passage is marked as untrusted text, because it may contain instructions."""
     response = await ingest(channel, "k1", REFUNDS)
     assert (response.added_count, response.passage_count) == (1, 2)
     passages = await search(channel, "When do you refund?")
@@ -59,8 +59,8 @@ async def test_what_is_ingested_is_found_and_never_trusted(channel: Channel) -> 
     assert passages[0].score == 1.0
 
 
-async def test_a_repeat_of_an_ingestion_gets_the_first_answer(channel: Channel) -> None:
-    """The key decides, not the state: a repeat still says "added" (E2); ten at once add one."""
+async def test_repeated_ingestion_returns_the_first_response(channel: Channel) -> None:
+    """A repeat with the same key still reports "added"; ten concurrent repeats add one document."""
     first = await ingest(channel, "k1", REFUNDS)
     repeats = await asyncio.gather(*(ingest(channel, "k1", REFUNDS) for _ in range(10)))
     assert all(repeat == first for repeat in repeats)
@@ -69,13 +69,12 @@ async def test_a_repeat_of_an_ingestion_gets_the_first_answer(channel: Channel) 
         await ingest(channel, "k1", document("refunds.md", "Something else."))
 
 
-async def test_an_ingestion_needs_a_key(channel: Channel) -> None:
-    """E1."""
+async def test_ingestion_requires_an_idempotency_key(channel: Channel) -> None:
     with pytest.raises(IdempotencyKeyRequired):
         await ingest(channel, "", REFUNDS)
 
 
-async def test_documents_are_read_listed_and_removed(channel: Channel) -> None:
+async def test_documents_are_read_listed_and_deleted(channel: Channel) -> None:
     await ingest(channel, "k1", *(document(f"doc-{n}", f"Text {n}.") for n in range(5)))
     service = pb.RetrievalService
     read = await channel.unary(service.GetDocument, pb.GetDocumentRequest(document_id="doc-3"), timeout=5)
@@ -96,13 +95,13 @@ async def test_documents_are_read_listed_and_removed(channel: Channel) -> None:
         await channel.unary(service.GetDocument, pb.GetDocumentRequest(document_id="doc-3"), timeout=5)
 
 
-async def test_tenants_are_apart(channel: Channel) -> None:
-    """The tenant is the caller's, from the metadata; nothing in a request can name another."""
+async def test_tenants_are_isolated(channel: Channel) -> None:
+    """The tenant comes from the caller's metadata; a request cannot name another."""
     await ingest(channel, "k1", REFUNDS)
     assert await search(channel, "refund", [("x-graphmesh-tenant", "rival")]) == []
 
 
-async def test_scopes_are_asked_for(channel: Channel) -> None:
+async def test_search_requires_its_scope(channel: Channel) -> None:
     with pytest.raises(ScopeMissing):
         await search(channel, "refund", [("x-graphmesh-scopes", "retrieval.write")])
 
@@ -117,7 +116,7 @@ async def test_scopes_are_asked_for(channel: Channel) -> None:
         (pb.SearchRequest(query="x", min_score=float("nan")), "min_score"),
     ],
 )
-async def test_bad_searches_are_refused_by_field(channel: Channel, request_: pb.SearchRequest, field: str) -> None:
+async def test_invalid_search_names_the_field(channel: Channel, request_: pb.SearchRequest, field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await channel.unary(pb.RetrievalService.Search, request_, timeout=5)
     assert [violation.field for violation in refusal.value.violations] == [field]
@@ -136,14 +135,14 @@ async def test_bad_searches_are_refused_by_field(channel: Channel, request_: pb.
         ),
     ],
 )
-async def test_bad_documents_are_refused_by_field(channel: Channel, bad: pb.DocumentInput, field: str) -> None:
+async def test_invalid_document_names_the_field(channel: Channel, bad: pb.DocumentInput, field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await ingest(channel, "k", bad)
     assert [violation.field.removesuffix("[k]") for violation in refusal.value.violations] == [field]
 
 
 @pytest.mark.parametrize("token", ["x", "WyJhIl0=", "bnVsbA==", "WzEsMl0="])
-async def test_a_page_token_of_somebody_elses_making_is_refused(channel: Channel, token: str) -> None:
+async def test_forged_page_token_is_refused(channel: Channel, token: str) -> None:
     request = pb.ListDocumentsRequest(page_token=token)
     with pytest.raises(InvalidRequest):
         await channel.unary(pb.RetrievalService.ListDocuments, request, timeout=5)

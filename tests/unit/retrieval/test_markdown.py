@@ -1,77 +1,85 @@
-"""Markdown becomes passages that can stand alone (F1)."""
+"""Splitting of Markdown into passages."""
 
-from graphmesh_retrieval.domain import Section
-from graphmesh_retrieval.markdown import LARGEST, TARGET, first_heading, sections
+from graphmesh_retrieval.domain import Passage
+from graphmesh_retrieval.markdown import (
+    MAX_PASSAGE_CHARACTERS,
+    TARGET_PASSAGE_CHARACTERS,
+    first_heading,
+    split_passages,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def test_a_passage_knows_the_headings_above_it() -> None:
-    """A heading stands until one of its level or above; a skipped level is no error."""
+def test_passage_has_the_headings_above_it() -> None:
+    """A heading applies until the next one of its level or above; a skipped level is no error."""
     text = "intro\n\n# A\n\none\n\n### B ###\n\ntwo\n\n## C\nthree\n\n# D\n\nfour"
-    assert sections(text) == [
-        Section((), "intro"),
-        Section(("A",), "one"),
-        Section(("A", "B"), "two"),
-        Section(("A", "C"), "three"),
-        Section(("D",), "four"),
+    assert split_passages(text) == [
+        Passage((), "intro"),
+        Passage(("A",), "one"),
+        Passage(("A", "B"), "two"),
+        Passage(("A", "C"), "three"),
+        Passage(("D",), "four"),
     ]
 
 
-def test_underlined_headings_count_too() -> None:
-    """Setext headings are headings."""
-    assert sections("Top\n===\n\none\n\nSub\n---\n\ntwo") == [Section(("Top",), "one"), Section(("Top", "Sub"), "two")]
+def test_setext_headings_are_headings() -> None:
+    """`===` marks level 1, `---` level 2."""
+    assert split_passages("Top\n===\n\none\n\nSub\n---\n\ntwo") == [
+        Passage(("Top",), "one"),
+        Passage(("Top", "Sub"), "two"),
+    ]
 
 
-def test_code_is_not_structure() -> None:
-    """Inside a fence nothing is a heading, and blank lines part nothing; an open fence goes to the end."""
+def test_fenced_code_has_no_headings() -> None:
+    """Blank lines in a fence do not end its block; an unclosed fence extends to the end of the text."""
     fenced = "```sh\n# no heading\n\nls\n```"
-    assert sections(f"# A\n\n{fenced}\n\nafter") == [Section(("A",), f"{fenced}\n\nafter")]
-    assert sections("~~~\n# A\n```\n\nend") == [Section((), "~~~\n# A\n```\n\nend")]
+    assert split_passages(f"# A\n\n{fenced}\n\nafter") == [Passage(("A",), f"{fenced}\n\nafter")]
+    assert split_passages("~~~\n# A\n```\n\nend") == [Passage((), "~~~\n# A\n```\n\nend")]
 
 
-def test_front_matter_is_no_text() -> None:
-    """It is skipped; a rule at the top is not taken for it."""
-    assert sections("---\ntitle: T\ntags: [a]\n---\n# A\n\none") == [Section(("A",), "one")]
-    assert sections("---\n\none\n\n---\n\ntwo")[0].text.startswith("---\n\none")
+def test_front_matter_is_skipped() -> None:
+    """A thematic break at the top is not front matter."""
+    assert split_passages("---\ntitle: T\ntags: [a]\n---\n# A\n\none") == [Passage(("A",), "one")]
+    assert split_passages("---\n\none\n\n---\n\ntwo")[0].text.startswith("---\n\none")
 
 
-def test_small_paragraphs_share_a_passage_and_sections_do_not() -> None:
-    """Passages are filled up with whole paragraphs of one section."""
+def test_paragraphs_share_a_passage_within_a_section() -> None:
+    """Passages are filled with whole paragraphs of one section."""
     paragraph = "word " * 99 + "end."
     text = f"# A\n\n{paragraph}\n\n{paragraph}\n\n{paragraph}\n\n# B\n\nshort"
-    assert [len(section.text) for section in sections(text)] == [2 * len(paragraph) + 2, len(paragraph), 5]
+    assert [len(section.text) for section in split_passages(text)] == [2 * len(paragraph) + 2, len(paragraph), 5]
 
 
-def test_a_long_paragraph_is_cut_between_sentences() -> None:
-    """No passage is larger than it may be, and no sentence is torn where it need not be."""
+def test_long_paragraph_is_split_between_sentences() -> None:
+    """No passage exceeds the limit, and no sentence is split."""
     text = "This sentence has exactly some words in it. " * 200
-    passages = [section.text for section in sections(text)]
-    assert max(map(len, passages)) <= LARGEST
+    passages = [section.text for section in split_passages(text)]
+    assert max(map(len, passages)) <= MAX_PASSAGE_CHARACTERS
     assert all(passage.startswith("This") and passage.endswith("it.") for passage in passages)
 
 
 def test_headings_alone_make_no_passage() -> None:
-    assert sections("# A\n\n## B\n\n#\n") == []
+    assert split_passages("# A\n\n## B\n\n#\n") == []
 
 
-def test_the_first_heading_is_found_at_any_level() -> None:
+def test_first_heading_of_any_level() -> None:
     assert first_heading("text\n\n## Refunds & returns ##\n\n# Other") == "Refunds & returns"
     assert first_heading("no heading") == ""
 
 
 @given(st.text(alphabet="ab \t\n#=-`~.日", max_size=400) | st.text(max_size=400))
-def test_every_word_of_a_text_is_in_a_passage_or_a_heading(text: str) -> None:
-    """Whatever the text: nothing fails, nothing is lost but marks, no passage is empty or too large."""
-    found = sections(text)
+def test_no_word_is_lost(text: str) -> None:
+    """Any text is split without an error; only markup is lost; no passage is empty or too large."""
+    found = split_passages(text)
     kept = "".join("".join((*section.headings, section.text)) for section in found)
-    assert all(0 < len(section.text) <= LARGEST for section in found)
+    assert all(0 < len(section.text) <= MAX_PASSAGE_CHARACTERS for section in found)
     if found and "#" not in text and "---" not in text and "==" not in text:
         assert {c for c in text if c.isalnum()} <= set(kept)
 
 
-def test_a_megabyte_of_anything_is_cut_in_linear_time() -> None:
-    """No input makes the splitter slow: each of these is a known way to trip a regular expression."""
+def test_large_texts_are_split_in_linear_time() -> None:
+    """Each of these inputs can cause catastrophic backtracking in a regular expression."""
     for unit in (" ", "#", "# ", "\n", "-\n", "```\n", "a", "a\n", "=\n\n", "---\nk:\n"):
-        found = sections(unit * (500_000 // len(unit)))
-        assert all(len(section.text) <= max(LARGEST, TARGET) for section in found)
+        found = split_passages(unit * (500_000 // len(unit)))
+        assert all(len(section.text) <= max(MAX_PASSAGE_CHARACTERS, TARGET_PASSAGE_CHARACTERS) for section in found)

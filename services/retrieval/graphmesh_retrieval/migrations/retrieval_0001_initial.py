@@ -9,10 +9,10 @@ down_revision = None
 branch_labels = ("retrieval",)
 depends_on = None
 
-# SQLite's own order of text; PostgreSQL's default order is that of a language, which differs.
+# Ordered by code points, as SQLite orders text; PostgreSQL's default collation is that of a language.
 _ID = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
 
-# FTS5 keeps only the index; `passages` keeps the content, and these keep the two together.
+# FTS5 stores only the index; `passages` stores the content, and the triggers keep both consistent.
 _SQLITE = (
     "CREATE VIRTUAL TABLE passage_index USING fts5(terms, content='passages', content_rowid='id', tokenize='ascii')",
     """CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
