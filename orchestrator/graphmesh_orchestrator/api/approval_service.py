@@ -6,11 +6,10 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.interrupts import convert
 from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
-from graphmesh_orchestrator.runs.convert import PAGE_BYTES
 
 
 class ApprovalServicer(pb.ApprovalServiceServicer):
@@ -22,14 +21,14 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
         size, tenant = page_size(request.page_size), current_call().caller.tenant
         after = decode_position(request.page_token, datetime, str)
         found = await self._approvals.find(tenant, convert.wanted(request), request.run_id, after, size + 1)
-        page, room = pb.ListApprovalsResponse(), PAGE_BYTES
-        for number, message in enumerate(map(convert.approval_message, found)):
-            room -= message.ByteSize()
-            if number and (number == size or room < 0):
-                page.next_page_token = encode_token(found[number - 1].created, found[number - 1].approval_id)
-                break
-            page.approvals.append(message)
-        return page
+        page = page_of(
+            found,
+            size,
+            convert.approval_message,
+            lambda approval: (approval.created, approval.approval_id),
+            max_bytes=PAGE_BYTES,
+        )
+        return pb.ListApprovalsResponse(approvals=page.messages, next_page_token=page.next_token)
 
     async def GetApproval(self, request: pb.GetApprovalRequest, context: Any) -> pb.GetApprovalResponse:
         approval = await self._approvals.get(current_call().caller.tenant, request.approval_id)

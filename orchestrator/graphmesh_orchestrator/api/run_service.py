@@ -7,7 +7,7 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
@@ -62,15 +62,14 @@ class RunServicer(pb.RunServiceServicer):
         size = page_size(request.page_size)
         before = decode_position(request.page_token, datetime, str)
         found = await self._runs.find(_tenant(), convert.wanted(request), before, size + 1)
-        page, room = pb.ListRunsResponse(), convert.PAGE_BYTES
-        for message in await self._messages(found):
-            room -= message.ByteSize()
-            if page.runs and (len(page.runs) == size or room < 0):
-                last = found[len(page.runs) - 1]
-                page.next_page_token = encode_token(last.created, last.run_id)
-                break
-            page.runs.append(message)
-        return page
+        page = page_of(
+            zip(found, await self._messages(found), strict=True),
+            size,
+            lambda row: row[1],
+            lambda row: (row[0].created, row[0].run_id),
+            max_bytes=PAGE_BYTES,
+        )
+        return pb.ListRunsResponse(runs=page.messages, next_page_token=page.next_token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
         run = await self._runs.ask_to_cancel(_tenant(), request.run_id, request.reason)

@@ -6,10 +6,10 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.registry import Registry
-from graphmesh_orchestrator.runs.convert import PAGE_BYTES, json_object
+from graphmesh_orchestrator.runs.convert import json_object
 from graphmesh_orchestrator.threads import convert
 from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
 from graphmesh_orchestrator.threads.states import ThreadStates
@@ -39,11 +39,8 @@ class ThreadServicer(pb.ThreadServiceServicer):
         size, status = page_size(request.page_size), convert.wanted_status(request.status)
         before = decode_position(request.page_token, datetime, str)
         found = await self._threads.find(_tenant(), request.graph, status, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListThreadsResponse(
-            threads=[convert.thread_message(thread) for thread in page],
-            next_page_token=encode_token(page[-1].created, page[-1].thread_id) if more else "",
-        )
+        page = page_of(found, size, convert.thread_message, lambda thread: (thread.created, thread.thread_id))
+        return pb.ListThreadsResponse(threads=page.messages, next_page_token=page.next_token)
 
     async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Any) -> pb.UpdateThreadResponse:
         ttl = convert.seconds(request.time_to_live) if request.HasField("time_to_live") else None
@@ -59,17 +56,13 @@ class ThreadServicer(pb.ThreadServiceServicer):
         return pb.GetThreadStateResponse(state=convert.state_message(state))
 
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
-        size, room = page_size(request.page_size), PAGE_BYTES
+        page: Page[pb.ThreadState] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, str) or ("", "")
-        page = pb.ListThreadStatesResponse()
         async for state in self._states.history(await self._get(request.thread_id), before):
             message = convert.state_message(state)
-            room -= message.ByteSize()
-            if page.states and (len(page.states) == size or room < 0):
-                page.next_page_token = encode_token(request.thread_id, page.states[-1].checkpoint_id)
+            if not page.add(message, (request.thread_id, message.checkpoint_id)):
                 break
-            page.states.append(message)
-        return page
+        return pb.ListThreadStatesResponse(states=page.messages, next_page_token=page.next_token)
 
     async def UpdateThreadState(
         self, request: pb.UpdateThreadStateRequest, context: Any

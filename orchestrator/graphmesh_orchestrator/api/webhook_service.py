@@ -6,7 +6,7 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import decode_position, encode_token, page_size
+from graphmesh_chassis.pages import decode_position, page_of, page_size
 
 from graphmesh_orchestrator.webhooks import convert
 from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries
@@ -21,11 +21,8 @@ class WebhookServicer(pb.WebhookServiceServicer):
         size, wanted = page_size(request.page_size), convert.wanted(request)
         before = decode_position(request.page_token, datetime, str)
         found = await self._deliveries.find(current_call().caller.tenant, wanted, before, size + 1)
-        page, more = found[:size], len(found) > size
-        return pb.ListDeliveriesResponse(
-            deliveries=[convert.delivery_message(delivery) for delivery in page],
-            next_page_token=encode_token(page[-1].created, page[-1].delivery_id) if more else "",
-        )
+        page = page_of(found, size, convert.delivery_message, lambda delivery: (delivery.created, delivery.delivery_id))
+        return pb.ListDeliveriesResponse(deliveries=page.messages, next_page_token=page.next_token)
 
     async def RetryDelivery(self, request: pb.RetryDeliveryRequest, context: Any) -> pb.RetryDeliveryResponse:
         delivery = await self._deliveries.retry(current_call().caller.tenant, request.delivery_id)

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -59,7 +58,6 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._alone = None if database.is_sqlite else database.alone()
-        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -186,8 +184,9 @@ class GroupCommit:
         ]
         if not given:
             return
-        insert = self._insert(checkpoints).on_conflict_do_nothing().returning(*checkpoints.primary_key)
-        stored = {tuple(row) for row in await connection.execute(insert, [dict(row) for _, row in given])}
+        insert = self._database.insert(checkpoints).on_conflict_do_nothing()
+        adding = insert.returning(*checkpoints.primary_key)
+        stored = {tuple(row) for row in await connection.execute(adding, [dict(row) for _, row in given])}
         for number, row in given:
             if _key(row) not in stored and not await _exists(connection, row):
                 outcomes[number] = CheckpointConflict(thread=row["thread_id"], parent=row["parent_id"] or "none")
@@ -202,7 +201,7 @@ class GroupCommit:
         unique = {(row["thread_id"], row["name"]): dict(row) for row in rows}
         if not unique:
             return
-        insert = self._insert(artifacts)
+        insert = self._database.insert(artifacts)
         again = insert.on_conflict_do_update(
             index_elements=artifacts.primary_key, set_={"stamp": artifacts.c.stamp + 1}
         )
@@ -211,7 +210,8 @@ class GroupCommit:
 
     async def _add(self, connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
         if rows:
-            await connection.execute(self._insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+            insert = self._database.insert(table).on_conflict_do_nothing()
+            await connection.execute(insert, [dict(row) for row in rows])
 
     async def _update_runs(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """Each run is written once, as its last entry has it, and its lease is renewed; all in one statement."""

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import Database, UtcDateTime
+from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.identity import Caller
+from graphmesh_chassis.keyset import keyset_page
 from graphmesh_nodes.approval_terms import ApprovalStatus, Terms
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,10 +59,7 @@ class SqlApprovals:
             query = query.where(stands == status)
         if run_id:
             query = query.where(interrupts.c.run_id == run_id)
-        if after is not None:
-            position = sa.tuple_(sa.literal(after[0], UtcDateTime), after[1])
-            query = query.where(sa.tuple_(interrupts.c.created, interrupts.c.approval_id) > position)
-        query = query.order_by(interrupts.c.created, interrupts.c.approval_id).limit(limit)
+        query = keyset_page(query, (interrupts.c.created, interrupts.c.approval_id), after, limit)
         async with self._database.read() as connection:
             return [_approval(row) for row in await connection.execute(query)]
 

@@ -25,8 +25,6 @@ DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_RECURSION_LIMIT = 25
 MAX_INPUT_BYTES = 8 * 1024 * 1024
 """Of a run, which is told with its input and its output in one message: what a state may have, by default."""
-PAGE_BYTES = 2 * 1024 * 1024
-"""Of what a listing puts into one page, unless that is one item: gRPC's clients take messages of 4 MiB."""
 
 STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}

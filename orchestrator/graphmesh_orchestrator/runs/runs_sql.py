@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import Database, UtcDateTime
+from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.keyset import keyset_page
 from graphmesh_nodes.budget import Ceilings, Usage
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,10 +87,7 @@ class SqlRuns:
         query = sa.select(runs).where(
             runs.c.tenant == tenant, *(runs.c[name] == value for name, value in wanted.items())
         )
-        if before is not None:
-            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
-            query = query.where(sa.tuple_(runs.c.created, runs.c.run_id) < position)
-        query = query.order_by(runs.c.created.desc(), runs.c.run_id.desc()).limit(limit)
+        query = keyset_page(query, (runs.c.created, runs.c.run_id), before, limit, descending=True)
         return [run_of(row) for row in await self._database.rows(query)]
 
     async def ask_to_cancel(self, tenant: str, run_id: str, reason: str) -> Run:
@@ -126,9 +123,8 @@ class SqlRuns:
 
     async def _use_thread(self, connection: AsyncConnection, run: Run) -> None:
         """Raises WrongGraph."""
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         new = {"graph": run.graph, "labels": {}, "created": run.created, "used": run.created}
-        made = insert(threads).values(tenant=run.tenant, thread_id=run.thread_id, ttl_seconds=0, **new)
+        made = self._database.insert(threads).values(tenant=run.tenant, thread_id=run.thread_id, ttl_seconds=0, **new)
         unbound = sa.case((threads.c.graph == "", run.graph), else_=threads.c.graph)
         key = [threads.c.tenant, threads.c.thread_id]
         used = made.on_conflict_do_update(index_elements=key, set_={"graph": unbound, "used": run.created})

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import Database, UtcDateTime
+from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, NotFound
+from graphmesh_chassis.keyset import keyset_page
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
@@ -63,10 +63,7 @@ class SqlThreads:
             query = query.where(threads.c.graph == graph)
         if status is not None:
             query = query.where(_STANDS[status])
-        if before is not None:
-            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
-            query = query.where(sa.tuple_(threads.c.created, threads.c.thread_id) < position)
-        query = query.order_by(threads.c.created.desc(), threads.c.thread_id.desc()).limit(limit)
+        query = keyset_page(query, (threads.c.created, threads.c.thread_id), before, limit, descending=True)
         async with self._database.read() as connection:
             return [self._thread_of(row) for row in await connection.execute(query)]
 
@@ -143,9 +140,8 @@ def is_thread(tenant: str, thread_id: str) -> tuple[sa.ColumnElement[bool], ...]
 async def insert(connection: AsyncConnection, database: Database, tenant: str, thread_id: str, **values: Any) -> None:
     """Raises AlreadyExists."""
     now = datetime.now(UTC)
-    new = (sqlite.insert if database.is_sqlite else postgresql.insert)(threads)
     row = {"tenant": tenant, "thread_id": thread_id, "created": now, "used": now, **values}
-    made = new.values(**row).on_conflict_do_nothing().returning(threads.c.thread_id)
+    made = database.insert(threads).values(**row).on_conflict_do_nothing().returning(threads.c.thread_id)
     if (await connection.execute(made)).first() is None:
         raise AlreadyExists(resource="thread", id=thread_id)
 

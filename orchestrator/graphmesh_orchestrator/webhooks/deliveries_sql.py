@@ -8,6 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.keyset import keyset_page
 
 from graphmesh_orchestrator.db.clock import NOW, seconds_now
 from graphmesh_orchestrator.db.tables import PENDING, metadata
@@ -94,10 +95,7 @@ class SqlDeliveries:
         """Deliveries whose columns have the `wanted` values, newest first, that come after `before`."""
         match = (deliveries.c[name] == value for name, value in wanted.items())
         query = sa.select(deliveries).where(deliveries.c.tenant == tenant, *match)
-        if before is not None:
-            position = sa.tuple_(sa.literal(before[0], UtcDateTime), before[1])
-            query = query.where(sa.tuple_(deliveries.c.created, deliveries.c.delivery_id) < position)
-        query = query.order_by(deliveries.c.created.desc(), deliveries.c.delivery_id.desc()).limit(limit)
+        query = keyset_page(query, (deliveries.c.created, deliveries.c.delivery_id), before, limit, descending=True)
         async with self._database.read() as connection:
             return [_delivery(row) for row in await connection.execute(query)]
 
