@@ -33,7 +33,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "clone"
     for name in COPIED:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "uv.lock", "buf.yaml"):
+    for name in ("pyproject.toml", "uv.lock", "buf.yaml", "LICENSE"):
         shutil.copy2(ROOT / name, root)
     monkeypatch.chdir(root)
     return root

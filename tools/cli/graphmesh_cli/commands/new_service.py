@@ -13,7 +13,7 @@ from graphmesh_cli.new_service.files import format_python, rendered
 from graphmesh_cli.new_service.words import BadName, Words
 from graphmesh_cli.new_service.writing import write_all
 
-MESH, PYPROJECT, LOCK = Path("deploy/mesh.yaml"), Path("pyproject.toml"), Path("uv.lock")
+MESH, PYPROJECT, LOCK, LICENSE = (Path(name) for name in ("deploy/mesh.yaml", "pyproject.toml", "uv.lock", "LICENSE"))
 
 
 class NotARepository(ValueError):
@@ -46,7 +46,7 @@ def new_service(
 def repository(folder: Path) -> Path:
     """The clone of graphmesh around `folder`. Raises NotARepository."""
     for root in (folder, *folder.parents):
-        if all((root / path).is_file() for path in (MESH, PYPROJECT, LOCK)):
+        if all((root / path).is_file() for path in (MESH, PYPROJECT, LOCK, LICENSE)):
             return root
     raise NotARepository(f"{folder} is in no clone of graphmesh: there is no {MESH} in it or above it")
 
@@ -62,6 +62,7 @@ def scaffold(root: Path, words: Words, port: int = 0) -> list[Path]:
     _check_free(root, words, mesh, port)
     files = {
         **rendered(words),
+        Path("services", words.service) / LICENSE: (root / LICENSE).read_text(),
         MESH: in_mesh(mesh, words, port or next_port(mesh)),
         PYPROJECT: in_workspace((root / PYPROJECT).read_text(), words),
         LOCK: in_lock((root / LOCK).read_text(), words),

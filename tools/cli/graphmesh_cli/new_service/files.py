@@ -11,6 +11,7 @@ from graphmesh_cli.new_service.words import Words
 TEMPLATES = {
     "contract.proto": "protos/graphmesh/$service/v1/$service.proto",
     "pyproject.toml": "services/$service/pyproject.toml",
+    "README.md": "services/$service/README.md",
     "__init__.py": "services/$service/graphmesh_$service/__init__.py",
     "__main__.py": "services/$service/graphmesh_$service/__main__.py",
     "convert.py": "services/$service/graphmesh_$service/convert.py",

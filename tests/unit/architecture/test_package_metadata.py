@@ -1,0 +1,39 @@
+"""Every package of the workspace carries the metadata and the license that a wheel of it needs."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+MEMBERS = sorted(path.parent for pattern in WORKSPACE for path in ROOT.glob(f"{pattern}/pyproject.toml"))
+STATED = ("description", "keywords", "classifiers", "requires-python")
+
+
+def pyproject(member: Path) -> dict[str, Any]:
+    return tomllib.loads((member / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: str(member.relative_to(ROOT)))
+def test_metadata_is_complete(member: Path) -> None:
+    project = pyproject(member)["project"]
+    assert all(project.get(key) for key in STATED)
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert project["authors"] == [{"name": "The graphmesh authors"}]
+    assert (member / project["readme"]).read_text().startswith(f"# {project['name']}\n")
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: str(member.relative_to(ROOT)))
+def test_license_is_the_one_of_the_repository(member: Path) -> None:
+    assert (member / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: str(member.relative_to(ROOT)))
+def test_version_comes_from_the_tags_of_the_repository(member: Path) -> None:
+    file = pyproject(member)
+    version = file["tool"]["hatch"]["version"]
+    assert file["project"]["dynamic"] == ["version"]
+    assert (version["source"], version["fallback-version"]) == ("vcs", "0.0.0")
+    assert (member / version["raw-options"]["root"]).resolve() == ROOT
