@@ -1,1 +1,1 @@
-"""The sql service: what the data looks like, and one guarded SELECT over it."""
+"""The sql service: describes a database's schema, and runs read-only SELECT queries over it."""

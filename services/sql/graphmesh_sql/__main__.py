@@ -26,7 +26,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
-    """The target, or the sample where there is none."""
+    """Open the target database, or the sample if no target is configured."""
     if settings.target_url.startswith("postgresql"):
         return PostgresWarehouse(settings.target_url, settings.max_cost)
     if settings.target_url:

@@ -1,4 +1,4 @@
-"""Between sql's protobuf messages and its domain. Protobuf stops here."""
+"""Converts between sql's protobuf messages and its domain."""
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import NULL_VALUE
@@ -9,7 +9,7 @@ from graphmesh_sql.domain import (
     ColumnType,
     Dialect,
     ForeignKey,
-    ResultColumn,
+    ResultPart,
     Row,
     Schema,
     Summary,
@@ -28,7 +28,7 @@ def schema_response(schema: Schema) -> pb.DescribeSchemaResponse:
     )
 
 
-def query_response(part: tuple[ResultColumn, ...] | list[Row] | Summary) -> pb.RunQueryResponse:
+def query_response(part: ResultPart) -> pb.RunQueryResponse:
     match part:
         case Summary():
             return pb.RunQueryResponse(summary=_summary_message(part))

@@ -1,4 +1,4 @@
-"""What a database looks like, what a query may cost, and what comes back."""
+"""Schemas, the rules of queries, and results."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,16 +6,16 @@ from enum import StrEnum
 from typing import Final
 
 BATCH_BYTES: Final = 256 * 1024
-"""What a message of rows is filled up to."""
+"""Approximate size up to which a message is filled with rows."""
 ROW_BYTES: Final = 4 * 1024 * 1024
-"""What one row may have at the most; it has to fit a message."""
+"""Size limit of one row, which must fit into a message."""
 
 Value = None | bool | int | float | str | bytes
 Row = tuple[Value, ...]
 
 
 class Dialect(StrEnum):
-    """The kind of SQL; the values are sqlglot's names."""
+    """The SQL dialect, by sqlglot's names."""
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgres"
@@ -35,7 +35,7 @@ class ColumnType(StrEnum):
 
 
 class Rule(StrEnum):
-    """The rules of a query. See QueryRule in sql.proto."""
+    """The rules of a query, as `QueryRule` in sql.proto describes them."""
 
     SYNTAX = "syntax"
     SINGLE_STATEMENT = "single_statement"
@@ -49,7 +49,7 @@ class Rule(StrEnum):
 
 
 class RuleBroken(ValueError):
-    """A query breaks a rule."""
+    """The query breaks a rule."""
 
     def __init__(self, rule: Rule, message: str) -> None:
         super().__init__(message)
@@ -57,12 +57,12 @@ class RuleBroken(ValueError):
 
 
 class Unanswerable(ValueError):
-    """The database cannot answer the query as it is written; the message is the database's own."""
+    """The database cannot answer the query as written; the message is the database's own."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Its name is written as a query has to write it, and so are all names here."""
+    """A column of a table. All names are quoted if a query has to quote them."""
 
     name: str
     type: ColumnType
@@ -82,7 +82,7 @@ class Table:
     """A table or a view."""
 
     location: tuple[str, str]
-    """Its schema and its name as the database knows them."""
+    """Its schema and its name, unquoted."""
     name: str
     view: bool
     columns: tuple[Column, ...]
@@ -92,39 +92,39 @@ class Table:
     comment: str
 
     def line(self) -> str:
-        """The table as one line of a prompt."""
+        """Format the table as one line of a prompt."""
         columns = ", ".join(map(self._column, self.columns))
         if len(self.primary_key) > 1:
             columns += f", PRIMARY KEY ({', '.join(self.primary_key)})"
-        refers = "".join(
+        references = "".join(
             f"; {', '.join(key.columns)} -> {key.referred_table}({', '.join(key.referred_columns)})"
             for key in self.foreign_keys
         )
         rows = f" ~{self.row_estimate} rows" if self.row_estimate is not None else ""
         comment = f" -- {' '.join(self.comment.split())}" if self.comment else ""
-        return f"{'view' if self.view else 'table'} {self.name}({columns}){refers}{rows}{comment}"
+        return f"{'view' if self.view else 'table'} {self.name}({columns}){references}{rows}{comment}"
 
     def _column(self, column: Column) -> str:
-        marks = " PRIMARY KEY" * (self.primary_key == (column.name,)) or " NOT NULL" * (not column.nullable)
-        return f"{column.name} {column.database_type}".rstrip() + marks
+        constraint = " PRIMARY KEY" * (self.primary_key == (column.name,)) or " NOT NULL" * (not column.nullable)
+        return f"{column.name} {column.database_type}".rstrip() + constraint
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What queries may name."""
+    """The tables that queries may read."""
 
     dialect: Dialect
     search_path: tuple[str, ...]
-    """The schemas that a name without one is looked for in, in order."""
+    """Schemas in which an unqualified name is resolved, in order."""
     tables: tuple[Table, ...]
 
     def has(self, schema: str, name: str) -> bool:
-        """Whether a table is described; without a schema it is looked for along the search path."""
+        """Report whether a table is described. An empty `schema` resolves the name along the search path."""
         schemas = (schema,) if schema else self.search_path
-        return any(table.location == (place, name) for place in schemas for table in self.tables)
+        return any(table.location == (each, name) for each in schemas for table in self.tables)
 
     def only(self, names: Sequence[str]) -> "Schema":
-        """The same with these tables, in this order; with all of them, if there are no names."""
+        """Restrict to the named tables, in this order, ignoring unknown names; no names mean all tables."""
         by_name = {table.name: table for table in self.tables}
         chosen = tuple(by_name[name] for name in dict.fromkeys(names) if name in by_name)
         return replace(self, tables=chosen) if names else self
@@ -141,18 +141,23 @@ class ResultColumn:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a result ended."""
+    """The end of a result."""
 
     row_count: int
     truncated: bool
+    """Whether there were more rows than the limit."""
     seconds: float
 
 
+ResultPart = tuple[ResultColumn, ...] | list[Row] | Summary
+"""A result is sent as its columns, its rows in batches, and its summary."""
+
+
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows in batches that are small enough for a message each.
+    """Group rows into batches that fit into a message.
 
     Raises:
-        Unanswerable: a row is too large for any message.
+        Unanswerable: a row is too large for a message.
     """
     batch: list[Row] = []
     filled = 0
@@ -170,7 +175,7 @@ def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _size(value: Value) -> int:
-    """About how many bytes a value takes on the wire; never less than for text of two-byte characters."""
+    """Estimate the bytes of a value on the wire: exact for text and bytes, an upper bound for other values."""
     if isinstance(value, str):
         return 4 + (len(value) if value.isascii() else len(value.encode()))
     return 4 + len(value) if isinstance(value, bytes) else 12

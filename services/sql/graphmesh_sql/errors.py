@@ -1,4 +1,4 @@
-"""What sql's refusals are to its callers."""
+"""Errors of the sql service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +24,8 @@ class QueryFailed(CallerError):
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """A broken rule in the body, or a query that makes no sense to the database, is the caller's error."""
+def query_errors() -> Iterator[None]:
+    """Turn a broken rule, or a query that the database cannot answer, into an error of the caller."""
     try:
         yield
     except RuleBroken as error:

@@ -1,8 +1,8 @@
-"""Functions that a query may call.
+"""The functions that a query may call.
 
-sqlglot has classes for the functions that most databases have; it knows the others by name only, and of those a query
-may call the ones listed here. They compute from their arguments: they read no file or catalog, change no setting,
-sequence or lock, wait for nothing, and run no SQL of their own.
+sqlglot has classes for common functions, which are allowed except for REFUSED_EXPRESSIONS. Other functions it knows by
+name only; of those the ones listed here are allowed. Allowed functions only compute from their arguments: they read no
+file or catalog, change no setting, sequence or lock, do not block, and run no SQL of their own.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from graphmesh_sql.domain import Dialect
 
-REFUSED: Final = (
+REFUSED_EXPRESSIONS: Final = (
     *(
         exp.CurrentUser,
         exp.SessionUser,
@@ -23,7 +23,7 @@ REFUSED: Final = (
     ),
     *(exp.CurrentVersion, exp.ReadCSV),
 )
-"""What sqlglot has a class for and what is none of a query's business."""
+"""Functions with a sqlglot class that a query may not call: they expose the session, the server, or files."""
 
 _SQLITE = """
     abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat concat_ws cos cosh count
@@ -36,7 +36,7 @@ _SQLITE = """
     typeof unicode unhex unixepoch unlikely upper -> ->>
 """
 SQLITE_FUNCTIONS: Final = frozenset(_SQLITE.split())
-"""All of them: SQLite names each function that it compiles a call of, however sqlglot read it."""
+"""All allowed functions, since SQLite's authorizer reports every function by name."""
 
 _POSTGRESQL = """
     abs acos acosd age array_agg array_append array_cat array_dims array_length array_lower array_ndims
@@ -65,5 +65,5 @@ _POSTGRESQL = """
     upper_inf upper_inc var_pop var_samp variance websearch_to_tsquery width_bucket
 """
 
-KNOWN: Final = {Dialect.SQLITE: SQLITE_FUNCTIONS, Dialect.POSTGRESQL: frozenset(_POSTGRESQL.split())}
-"""By name, in lower case."""
+ALLOWED_FUNCTIONS: Final = {Dialect.SQLITE: SQLITE_FUNCTIONS, Dialect.POSTGRESQL: frozenset(_POSTGRESQL.split())}
+"""Names in lower case."""

@@ -1,7 +1,8 @@
-"""Judges the text of a query before any database sees it: one SELECT, over described tables, with known functions.
+"""Checks the text of a query before it reaches a database: one SELECT, over described tables, with allowed functions.
 
-The text that passes is run as it is, not as sqlglot would write it: a rewritten query may mean something else without
-anybody noticing. What sqlglot reads otherwise than the database does is caught by the connection, which can only read.
+A query that passes is run unchanged, not as sqlglot would generate it, because a rewritten query could silently mean
+something else. Where sqlglot parses differently than the database, the read-only connection is the second line of
+defence.
 """
 
 import logging
@@ -13,27 +14,27 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from graphmesh_sql.domain import Dialect, Rule, RuleBroken, Schema
-from graphmesh_sql.functions import KNOWN, REFUSED
+from graphmesh_sql.functions import ALLOWED_FUNCTIONS, REFUSED_EXPRESSIONS
 
-STEPS: Final = 20_000
-STEPS_A_TOKEN: Final = 10
-"""How many times the parser may go from one token to another; ordinary queries need about one a token. It tries
-some constructs in several ways, one in the other, so a few dozen words could keep it busy for years."""
+BASE_STEPS: Final = 20_000
+STEPS_PER_TOKEN: Final = 10
+"""Limit of the parser's token advances; ordinary queries need about one per token. The parser backtracks, nested
+constructs exponentially, so a few dozen words could keep it busy for years."""
 
-_WRITING = (
+_WRITE_EXPRESSIONS = (
     *(exp.DDL, exp.DML, exp.Drop, exp.Alter, exp.TruncateTable, exp.Command, exp.Set, exp.Pragma, exp.Attach),
     *(exp.Detach, exp.Into, exp.Lock, exp.Use, exp.Transaction, exp.Commit, exp.Rollback, exp.Analyze, exp.Kill),
 )
 
-# It logs statements that it cannot parse, and a statement may hold personal data.
+# It logs statements that it cannot parse, and a statement may contain personal data.
 logging.getLogger("sqlglot").disabled = True
 
 
-def judge(query: str, schema: Schema) -> None:
-    """Let a query pass.
+def check_query(query: str, schema: Schema) -> None:
+    """Check a query against all rules but those that only the database can check.
 
     Raises:
-        RuleBroken: it breaks a rule.
+        RuleBroken: the query breaks a rule.
     """
     try:
         tokens = sqlglot.tokenize(query, read=schema.dialect)
@@ -42,43 +43,42 @@ def judge(query: str, schema: Schema) -> None:
         for node in statements[0].walk():
             _check_node(node, schema)
         _check_keywords(tokens)
-    except (RecursionError, _Laborious):
+    except (RecursionError, _TooManySteps):
         raise RuleBroken(Rule.COMPLEXITY, "the query is nested too deeply") from None
     except SqlglotError as error:
-        raise RuleBroken(Rule.SYNTAX, f"this is not {_name(schema)} SQL: {_where(error)}") from error
+        raise RuleBroken(Rule.SYNTAX, f"this is not {_name(schema)} SQL: {_parser_message(error)}") from error
 
 
-class _Laborious(Exception):
-    """A text keeps the parser busy for too long."""
+class _TooManySteps(Exception):
+    """The parser has used up its steps."""
 
 
 def _parsed(tokens: list[Token], query: str, schema: Schema) -> list[exp.Expr]:
-    """The statements of a query."""
     parser = _PARSERS[schema.dialect](dialect=schema.dialect)
-    parser.steps_left = STEPS + STEPS_A_TOKEN * len(tokens)
+    parser.steps_left = BASE_STEPS + STEPS_PER_TOKEN * len(tokens)
     return [statement for statement in parser.parse(tokens, query) if statement is not None]
 
 
-def _bounded(dialect: Dialect) -> Any:
-    """The parser of a dialect, which gives up after its steps."""
+def _step_limited_parser(dialect: Dialect) -> Any:
+    """Derive a dialect's parser that raises _TooManySteps when `steps_left` is used up."""
 
-    class Bounded(sqlglot.Dialect.get_or_raise(dialect).parser_class):  # type: ignore[misc]
+    class StepLimitedParser(sqlglot.Dialect.get_or_raise(dialect).parser_class):  # type: ignore[misc]
         steps_left = 0
 
         def _advance(self, times: int = 1) -> None:
             self.steps_left -= 1
             if self.steps_left < 0:
-                raise _Laborious
+                raise _TooManySteps
             super()._advance(times)
 
-    return Bounded
+    return StepLimitedParser
 
 
-_PARSERS: Final = {dialect: _bounded(dialect) for dialect in Dialect}
+_PARSERS: Final = {dialect: _step_limited_parser(dialect) for dialect in Dialect}
 
 
 def _check_keywords(tokens: list[Token]) -> None:
-    """PostgreSQL takes `TABLE x` for a SELECT; the parser takes it for a column with an alias."""
+    """Refuse PostgreSQL's `TABLE x`, a SELECT that sqlglot parses as a column with an alias."""
     if any(token.token_type is TokenType.TABLE for token in tokens):
         raise RuleBroken(Rule.SELECT_ONLY, "write SELECT * FROM instead of TABLE")
 
@@ -86,17 +86,17 @@ def _check_keywords(tokens: list[Token]) -> None:
 def _check_statements(statements: list[exp.Expr]) -> None:
     if len(statements) != 1:
         raise RuleBroken(Rule.SINGLE_STATEMENT, f"exactly one statement is allowed; there are {len(statements)}")
-    _check_reading(statements[0])
+    _check_read_only(statements[0])
     if not isinstance(statements[0].unnest(), exp.Select | exp.SetOperation):
         raise RuleBroken(Rule.SELECT_ONLY, "the statement has to be a SELECT")
 
 
 def _check_node(node: exp.Expr, schema: Schema) -> None:
-    _check_reading(node)
+    _check_read_only(node)
     if isinstance(node, exp.Placeholder | exp.Parameter):
         raise RuleBroken(Rule.PARAMETER, "parameters are not allowed: write the value")
     if isinstance(node, exp.CTE):
-        _check_reading(node.this)
+        _check_read_only(node.this)
         if not isinstance(node.this, exp.Query):
             raise RuleBroken(Rule.SELECT_ONLY, f"{node.alias} has to be a SELECT")
     if isinstance(node, exp.Func):
@@ -105,43 +105,43 @@ def _check_node(node: exp.Expr, schema: Schema) -> None:
         _check_table(node, schema)
 
 
-def _check_reading(node: exp.Expr) -> None:
-    if isinstance(node, _WRITING):
+def _check_read_only(node: exp.Expr) -> None:
+    if isinstance(node, _WRITE_EXPRESSIONS):
         raise RuleBroken(Rule.READ_ONLY, f"{_keyword(node)} is not allowed: queries only read")
 
 
 def _check_function(function: exp.Func, schema: Schema) -> None:
-    """Those that sqlglot has a class for compute, but for REFUSED; of the others only the listed are known to."""
+    """Allow functions with a sqlglot class, except for REFUSED_EXPRESSIONS, and others by ALLOWED_FUNCTIONS."""
     if isinstance(function.parent, exp.Dot):
-        raise RuleBroken(Rule.FUNCTION, "functions are written without a schema")
+        raise RuleBroken(Rule.FUNCTION, "functions are quoted_name without a schema")
     name = function.name.lower() if isinstance(function, exp.Anonymous) else ""
-    if isinstance(function, REFUSED) or (name and name not in KNOWN[schema.dialect]):
+    if isinstance(function, REFUSED_EXPRESSIONS) or (name and name not in ALLOWED_FUNCTIONS[schema.dialect]):
         raise RuleBroken(Rule.FUNCTION, f"the function {name or _keyword(function).lower()} is not allowed")
 
 
 def _check_table(table: exp.Table, schema: Schema) -> None:
-    name, place = _folded(table.this, schema.dialect), _folded(table.args.get("db"), schema.dialect)
-    if not place and name in set(_visible(table, schema.dialect)):
+    name, qualifier = _normalized(table.this, schema.dialect), _normalized(table.args.get("db"), schema.dialect)
+    if not qualifier and name in set(_visible_ctes(table, schema.dialect)):
         return
-    if table.catalog or not schema.has(place, name):
-        raise RuleBroken(Rule.TABLE, f"there is no table {table.name} among those that are described")
+    if table.catalog or not schema.has(qualifier, name):
+        raise RuleBroken(Rule.TABLE, f"there is no table {table.name} among the described tables")
 
 
-def _visible(table: exp.Table, dialect: Dialect) -> Iterator[str]:
-    """The names that the WITH clauses around a table give to its queries, where the table stands."""
+def _visible_ctes(table: exp.Table, dialect: Dialect) -> Iterator[str]:
+    """Yield the names of common table expressions that are in scope at the table's position."""
     node: exp.Expr = table
     while node.parent is not None:
         parent = node.parent
         if isinstance(parent, exp.With):
             named = parent.expressions if parent.recursive else parent.expressions[: node.index]
-            yield from (_folded(cte.args["alias"].this, dialect) for cte in named)
+            yield from (_normalized(cte.args["alias"].this, dialect) for cte in named)
         elif (with_ := parent.args.get("with_")) and with_ is not node:
-            yield from (_folded(cte.args["alias"].this, dialect) for cte in with_.expressions)
+            yield from (_normalized(cte.args["alias"].this, dialect) for cte in with_.expressions)
         node = parent
 
 
-def _folded(identifier: exp.Expr | None, dialect: Dialect) -> str:
-    """The name as the database looks it up: SQLite knows no case, PostgreSQL lowers what is not quoted."""
+def _normalized(identifier: exp.Expr | None, dialect: Dialect) -> str:
+    """Return the name as the database resolves it: SQLite ignores case, PostgreSQL lowers unquoted names."""
     if identifier is None:
         return ""
     exact = dialect is Dialect.POSTGRESQL and bool(identifier.args.get("quoted"))
@@ -156,7 +156,7 @@ def _keyword(node: exp.Expr) -> str:
     return "this statement" if isinstance(node, exp.Command) else node.key.upper()
 
 
-def _where(error: SqlglotError) -> str:
-    """The parser's message, without its colours and excerpts."""
+def _parser_message(error: SqlglotError) -> str:
+    """Return the parser's message without its colours and excerpts."""
     details = getattr(error, "errors", None)
     return f"{details[0]['description']} Line {details[0]['line']}" if details else "it cannot be read"

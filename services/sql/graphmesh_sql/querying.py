@@ -1,4 +1,4 @@
-"""One guarded query, from its text to its last row."""
+"""Runs one guarded query, from its text to its last row."""
 
 import asyncio
 import time
@@ -8,42 +8,43 @@ from typing import Final
 
 from graphmesh_chassis.deadline import Deadline
 
-from graphmesh_sql.catalog import Catalog
-from graphmesh_sql.domain import ResultColumn, Row, Summary, batches
-from graphmesh_sql.guard import judge
+from graphmesh_sql.domain import ResultPart, Summary, batches
+from graphmesh_sql.guard import check_query
+from graphmesh_sql.schema_cache import SchemaCache
 from graphmesh_sql.warehouse import Result, Warehouse
 
-FETCHED_ROWS: Final = 100
-"""Rows that are held at a time."""
+FETCH_ROWS: Final = 100
+"""Rows that are read from the database at a time."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """A query as somebody asks it."""
-
+class Query:
     text: str
     tenant: str
     max_rows: int
     deadline: Deadline
 
 
-async def answer(
-    warehouse: Warehouse, catalog: Catalog, question: Question
-) -> AsyncGenerator[tuple[ResultColumn, ...] | list[Row] | Summary]:
-    """The columns, the rows in batches, the summary. Raises as `Warehouse.query` does."""
+async def run_query(warehouse: Warehouse, schemas: SchemaCache, query: Query) -> AsyncGenerator[ResultPart]:
+    """Yield the columns, the rows in batches, and the summary.
+
+    Raises:
+        RuleBroken: the query breaks a rule.
+        Otherwise as `Warehouse.query`.
+    """
     began = time.monotonic()
-    await asyncio.to_thread(judge, question.text, await catalog.schema())
-    async with warehouse.query(question.text, question.tenant, question.deadline.remaining) as result:
+    await asyncio.to_thread(check_query, query.text, await schemas.schema())
+    async with warehouse.query(query.text, query.tenant, query.deadline.remaining) as result:
         yield result.columns
         sent = 0
-        while sent < question.max_rows:
-            rows = await result.fetch(min(FETCHED_ROWS, question.max_rows - sent))
+        while sent < query.max_rows:
+            rows = await result.fetch(min(FETCH_ROWS, query.max_rows - sent))
             if not rows:
                 break
             for batch in batches(rows):
                 yield batch
             sent += len(rows)
-        truncated = sent == question.max_rows and await _has_more(result)
+        truncated = sent == query.max_rows and await _has_more(result)
     yield Summary(sent, truncated, time.monotonic() - began)
 
 

@@ -1,7 +1,7 @@
-"""A small warehouse of a pen shop: what `sql` answers from until it is given a target of its own.
+"""The sample warehouse of a pen shop, which `sql` queries if no target is configured.
 
-Made from code and the same every time: half a year of orders, in a star of one fact table and two dimensions, with a
-view of the months. Amounts are in cents.
+It is generated, the same each time: half a year of orders, in a star schema of one fact table and two dimensions, with
+a view of monthly revenue. Amounts are in cents.
 """
 
 import random
@@ -88,7 +88,7 @@ SEGMENTS: Final = ("consumer", "consumer", "consumer", "business", "school")
 
 
 def make_sample(path: Path) -> None:
-    """Write the warehouse to `path`, unless there is a file. It appears whole or not at all."""
+    """Write the warehouse to `path` atomically, unless the file exists."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _customers(chance: random.Random) -> Iterator[tuple[object, ...]]:
 
 
 def _order_lines(chance: random.Random) -> Iterator[tuple[object, ...]]:
-    """Some orders a day, more of them towards summer."""
+    """Yield some orders a day, increasingly more towards summer."""
     order = 10_000
     for day in range(DAYS):
         for _ in range(chance.randint(1, 3 + day // 60)):

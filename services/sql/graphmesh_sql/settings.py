@@ -11,18 +11,16 @@ class Settings(ServerSettings):
         default="",
         repr=False,
         pattern=r"^$|^sqlite:///.+|^postgresql(\+psycopg)?://.+",
-        description="what is queried: sqlite:///path or postgresql://user@host/database, by a user who can only read; "
+        description="the queried database: sqlite:///path, or postgresql://user@host/database of a read-only role; "
         "empty: a small sample warehouse",
     )
-    sample: str = Field(
-        default=".graphmesh/sample-warehouse.db", description="the file that the sample warehouse is made in"
-    )
-    max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="rows that a query gets at the most")
+    sample: str = Field(default=".graphmesh/sample-warehouse.db", description="the file of the sample warehouse")
+    max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="limit of a query's rows")
     max_cost: float = Field(
         default=10_000_000.0,
         gt=0,
-        description="PostgreSQL: what the planner may expect a query to cost, in its own units",
+        description="PostgreSQL: limit of a query's cost as the planner estimates it, in planner units",
     )
     max_steps: int = Field(
-        default=500_000_000, ge=10_000, description="SQLite: virtual machine instructions that a query may take"
+        default=500_000_000, ge=10_000, description="SQLite: limit of a query's virtual machine instructions"
     )

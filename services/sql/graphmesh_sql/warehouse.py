@@ -1,4 +1,4 @@
-"""The database that queries are asked of, as the use cases see it."""
+"""The port to the queried database."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -7,34 +7,44 @@ from graphmesh_sql.domain import ResultColumn, Row, Schema
 
 
 class Result(Protocol):
-    """A result that is read piece by piece."""
+    """A result that is read incrementally."""
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]: ...
 
     async def fetch(self, most: int) -> list[Row]:
-        """The next rows; none at the end. Raises as `Warehouse.query` does."""
+        """Return the next rows, at most `most`; an empty list at the end. Raises as `Warehouse.query` does."""
         ...
 
 
 class Warehouse(Protocol):
-    """A database, through connections that can only read. SQLite is the twin that needs no server."""
+    """A database, through read-only connections. SQLite is the twin that needs no server."""
 
     async def describe(self) -> Schema:
-        """Raises DatabaseUnavailable."""
+        """Read the tables and views that queries may read.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+        """
         ...
 
     def query(self, text: str, tenant: str, seconds: float) -> AbstractAsyncContextManager[Result]:
-        """Run a query that `guard.judge` let pass. It ends with the body, and the database itself ends it in time.
+        """Run a query that `guard.check_query` accepted.
+
+        Leaving the body ends the query. The database itself cancels it after `seconds`.
 
         Raises:
-            RuleBroken: it would write, names what is not described, or is too much work.
-            Unanswerable: the database cannot make sense of it.
-            DeadlineExceeded: `seconds` are over.
+            RuleBroken: the query would write, reads a table that is not described, or is too expensive.
+            Unanswerable: the database cannot answer the query as written.
+            DeadlineExceeded: `seconds` have passed.
             DatabaseUnavailable: the database does not answer.
         """
         ...
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailable where the database does not answer soon."""
+        """Check that the database answers.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer within a few seconds.
+        """
         ...

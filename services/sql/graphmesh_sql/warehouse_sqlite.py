@@ -1,7 +1,7 @@
 """A warehouse in a SQLite file.
 
-Three things keep a query from writing, each enough by itself: the file is opened read-only, `query_only` is set, and an
-authorizer lets nothing compile but reads of described tables and calls of known functions.
+Three measures prevent a query from writing, each sufficient by itself: the file is opened read-only, `query_only` is
+set, and an authorizer allows only reads of described tables and calls of allowed functions.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ from graphmesh_sql.domain import (
 )
 from graphmesh_sql.functions import SQLITE_FUNCTIONS
 
-STEPS_A_LOOK: Final = 10_000
-"""How many of SQLite's instructions pass between two looks at the clock."""
+STEPS_PER_CHECK: Final = 10_000
+"""SQLite's virtual machine instructions between two calls of the progress handler, which checks the limits."""
 VALUE_BYTES: Final = 1_000_000
-"""The largest text or blob that a query may make or read."""
+"""Size limit of a text or blob that a query reads or computes."""
 TABLE_FUNCTIONS: Final = ("json_each", "json_tree")
 
-ROWS_TO_TELL_TYPES: Final = 100
-"""How many rows are looked at for the types of the columns, since SQLite's columns have none."""
+TYPE_SAMPLE_ROWS: Final = 100
+"""Rows from which the types of a result's columns are inferred, because SQLite's columns have none."""
 VALUE_TYPES: Final = {
     int: ColumnType.INT64,
     float: ColumnType.DOUBLE,
@@ -58,7 +58,7 @@ DECLARED_TYPES: Final = (
     *((part, ColumnType.TIMESTAMP) for part in ("DATETIME", "TIMESTAMP")),
     ("DATE", ColumnType.DATE),
 )
-"""What a declared type has in it, and what it then is."""
+"""Column types by a part of the declared type; the first match counts."""
 
 _KEYWORDS = frozenset(
     word for phrase in sqlglot.Dialect.get_or_raise("sqlite").tokenizer_class.KEYWORDS for word in phrase.split()
@@ -77,15 +77,15 @@ class SqliteWarehouse:
 
     @asynccontextmanager
     async def query(self, text: str, tenant: str, seconds: float) -> AsyncIterator["SqliteResult"]:
-        """A thread for each query: its connection meets no other, and what ends it waits for nobody."""
-        budget = Budget(seconds, self._max_steps)
+        """Run the query in a thread of its own, so that closing it does not block the caller."""
+        limits = QueryLimits(seconds, self._max_steps)
         thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-query")
-        result = SqliteResult(thread, budget)
+        result = SqliteResult(thread, limits)
         try:
             await result.open(self._path, text)
             yield result
         finally:
-            budget.cancelled = True
+            limits.cancelled = True
             thread.submit(result.close)
             thread.shutdown(wait=False)
 
@@ -93,41 +93,41 @@ class SqliteWarehouse:
         await asyncio.to_thread(self._ping)
 
     def _describe(self) -> Schema:
-        with translated(), closing(_connect(self._path)) as connection:
+        with translate_errors(), closing(_connect(self._path)) as connection:
             tables = tuple(_table(connection, name, kind == "view") for name, kind in _names(connection))
         return Schema(Dialect.SQLITE, ("main",), tables)
 
     def _ping(self) -> None:
-        with translated(), closing(_connect(self._path)) as connection:
+        with translate_errors(), closing(_connect(self._path)) as connection:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
-class Budget:
-    """What a query may still use up. SQLite asks again and again while it runs."""
+class QueryLimits:
+    """Stops a query after a time, after a number of steps, or when it is cancelled."""
 
     def __init__(self, seconds: float, steps: int) -> None:
-        self._ends = time.monotonic() + seconds
-        self._steps = steps
+        self._ends_at = time.monotonic() + seconds
+        self._steps_left = steps
         self.cancelled = False
 
-    def spend(self) -> bool:
-        """Whether to stop; SQLite calls it every `STEPS_A_LOOK` instructions."""
-        self._steps -= STEPS_A_LOOK
-        return self.cancelled or self._steps < 0 or time.monotonic() >= self._ends
+    def on_progress(self) -> bool:
+        """Return True to stop the query. SQLite calls it every `STEPS_PER_CHECK` instructions."""
+        self._steps_left -= STEPS_PER_CHECK
+        return self.cancelled or self._steps_left < 0 or time.monotonic() >= self._ends_at
 
-    def verdict(self) -> Exception:
-        """Why it was stopped."""
-        if self._steps < 0:
-            return RuleBroken(Rule.COST, "the query is too much work for this database: read less, or join less")
+    def error(self) -> Exception:
+        """Return the error of a stopped query."""
+        if self._steps_left < 0:
+            return RuleBroken(Rule.COST, "the query is too expensive for this database: read less, or join less")
         return DeadlineExceeded()
 
 
 class SqliteResult:
-    """A result, in the thread that its query runs in."""
+    """A result whose query runs in a thread of its own."""
 
-    def __init__(self, thread: ThreadPoolExecutor, budget: Budget) -> None:
+    def __init__(self, thread: ThreadPoolExecutor, limits: QueryLimits) -> None:
         self._thread = thread
-        self._budget = budget
+        self._limits = limits
         self._connection: sqlite3.Connection | None = None
         self._rows: Iterator[Row] = iter(())
         self.columns: tuple[ResultColumn, ...] = ()
@@ -143,18 +143,18 @@ class SqliteResult:
             self._connection.close()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        with translated(self._budget):
+        with translate_errors(self._limits):
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _open(self, path: Path, text: str) -> None:
         self._connection = _connect(path)
-        _confine(self._connection, self._budget)
+        _restrict(self._connection, self._limits)
         cursor = self._connection.execute(text)
-        first = list(islice(cursor, ROWS_TO_TELL_TYPES))
-        self._rows = chain(first, cursor)
+        sample = list(islice(cursor, TYPE_SAMPLE_ROWS))
+        self._rows = chain(sample, cursor)
         self.columns = tuple(
-            ResultColumn(name, _common_type(row[at] for row in first))
-            for at, (name, *_) in enumerate(cursor.description)
+            ResultColumn(name, _common_type(row[index] for row in sample))
+            for index, (name, *_) in enumerate(cursor.description)
         )
 
 
@@ -165,10 +165,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _confine(connection: sqlite3.Connection, budget: Budget) -> None:
-    """Leave the connection nothing but to read what is described, within its budget."""
+def _restrict(connection: sqlite3.Connection, limits: QueryLimits) -> None:
+    """Restrict the connection to reads of described tables, within the limits."""
     readable = {name.lower() for name, _ in _names(connection)} | set(TABLE_FUNCTIONS)
-    for function in TABLE_FUNCTIONS:  # Their first use declares them, which the authorizer would take for a write.
+    for function in TABLE_FUNCTIONS:  # Their first use declares them, which the authorizer would see as a write.
         connection.execute(f"SELECT 1 FROM {function}('[]')").close()
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
@@ -177,7 +177,8 @@ def _confine(connection: sqlite3.Connection, budget: Budget) -> None:
         match action:
             case sqlite3.SQLITE_SELECT | sqlite3.SQLITE_RECURSIVE:
                 allowed = True
-            case sqlite3.SQLITE_READ:  # No column: a count of rows, also of a WITH's, whose name it then has.
+            # An empty column name: only rows are counted, possibly those of a CTE, whose name is then the table's.
+            case sqlite3.SQLITE_READ:
                 allowed = not second or str(first).lower() in readable
             case sqlite3.SQLITE_FUNCTION:
                 allowed = str(second).lower() in SQLITE_FUNCTIONS
@@ -186,26 +187,26 @@ def _confine(connection: sqlite3.Connection, budget: Budget) -> None:
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
     connection.set_authorizer(authorize)
-    connection.set_progress_handler(budget.spend, STEPS_A_LOOK)
+    connection.set_progress_handler(limits.on_progress, STEPS_PER_CHECK)
 
 
-class translated:
-    """Turns SQLite's failures into ours."""
+class translate_errors:
+    """Translates SQLite's errors to those of the port."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
-        self._budget = budget
+    def __init__(self, limits: QueryLimits | None = None) -> None:
+        self._limits = limits
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, sqlite3.Error | sqlite3.Warning):
-            raise self._translation(error) from error
+            raise self._translate(error) from error
 
-    def _translation(self, error: Exception) -> Exception:
+    def _translate(self, error: Exception) -> Exception:
         match getattr(error, "sqlite_errorname", "").split("_")[1:2]:
-            case ["INTERRUPT"] if self._budget is not None:
-                return self._budget.verdict()
+            case ["INTERRUPT"] if self._limits is not None:
+                return self._limits.error()
             case ["AUTH"]:
                 return RuleBroken(Rule.READ_ONLY, f"the connection may only read described tables: {error}")
             case ["READONLY"]:
@@ -216,7 +217,7 @@ class translated:
 
 
 def _common_type(values: Iterable[Value]) -> ColumnType:
-    """The type that all values have that are not NULL; whole numbers among others count as numbers."""
+    """Return the common type of the values that are not NULL; integers and floats together are DOUBLE."""
     types = {type(value) for value in values} - {type(None)}
     if types == {int, float}:
         return ColumnType.DOUBLE
@@ -224,7 +225,7 @@ def _common_type(values: Iterable[Value]) -> ColumnType:
 
 
 def _names(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """The tables and views, by name; not those of SQLite itself, nor the shadows behind virtual tables."""
+    """List name and kind of the tables and views, without those of SQLite itself and shadow tables."""
     listed = connection.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
     return [(name, kind) for name, kind in listed if kind in ("table", "view") and not name.startswith("sqlite_")]
 
@@ -234,13 +235,13 @@ def _table(connection: sqlite3.Connection, name: str, view: bool) -> Table:
     keys = sorted((pk, column) for column, _, _, pk in columns if pk)
     return Table(
         location=("main", name.lower()),
-        name=_written(name),
+        name=_quoted(name),
         view=view,
         columns=tuple(
-            Column(_written(column), _declared_type(kind), kind, nullable=not (required or pk))
+            Column(_quoted(column), _declared_type(kind), kind, nullable=not (required or pk))
             for column, kind, required, pk in columns
         ),
-        primary_key=tuple(_written(column) for _, column in keys),
+        primary_key=tuple(_quoted(column) for _, column in keys),
         foreign_keys=tuple(_foreign_keys(connection, name)),
         row_estimate=None if view else _row_estimate(connection, name),
         comment="",
@@ -254,14 +255,14 @@ def _foreign_keys(connection: sqlite3.Connection, name: str) -> Iterator[Foreign
     for _, group in groupby(listed, key=itemgetter(0)):
         rows = list(group)
         yield ForeignKey(
-            columns=tuple(_written(own) for _, _, own, _ in rows),
-            referred_table=_written(rows[0][1]),
-            referred_columns=tuple(_written(other) for _, _, _, other in rows if other),
+            columns=tuple(_quoted(own) for _, _, own, _ in rows),
+            referred_table=_quoted(rows[0][1]),
+            referred_columns=tuple(_quoted(other) for _, _, _, other in rows if other),
         )
 
 
 def _row_estimate(connection: sqlite3.Connection, name: str) -> int | None:
-    """The largest rowid, which costs nothing to find; a table without rowids has none."""
+    """Return the largest rowid, which is cheap to find; None for a table WITHOUT ROWID."""
     quoted = name.replace('"', '""')
     try:
         return int(connection.execute(f'SELECT coalesce(max(rowid), 0) FROM "{quoted}"').fetchone()[0])
@@ -270,12 +271,12 @@ def _row_estimate(connection: sqlite3.Connection, name: str) -> int | None:
 
 
 def _declared_type(declared: str) -> ColumnType:
-    """What the values of a column are by its declaration, by SQLite's own rules of affinity."""
+    """Return the type of a column by its declared type, similar to SQLite's rules of affinity."""
     upper = declared.upper()
     return next((kind for part, kind in DECLARED_TYPES if part in upper), ColumnType.UNKNOWN)
 
 
-def _written(name: str) -> str:
-    """The name as a query has to write it."""
+def _quoted(name: str) -> str:
+    """Quote the name if a query has to quote it."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.upper() not in _KEYWORDS
     return name if plain else '"' + name.replace('"', '""') + '"'

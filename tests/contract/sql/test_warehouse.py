@@ -1,6 +1,6 @@
-"""Every warehouse behaves alike, and can only read, whatever it is asked: on SQLite and on PostgreSQL (F2, H6).
+"""The contract of the warehouse, on SQLite and on PostgreSQL: it answers queries and can only read.
 
-The guard is left out here on purpose: these tests show what the connections refuse by themselves.
+The tests bypass the guard, to show that the connections refuse writes by themselves.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded
 from graphmesh_sql.domain import ColumnType, Dialect, Row, Rule, RuleBroken, Schema, Unanswerable
-from graphmesh_sql.guard import judge
+from graphmesh_sql.guard import check_query
 from graphmesh_sql.warehouse import Warehouse
 from graphmesh_sql.warehouse_postgres import PostgresWarehouse
 from graphmesh_sql.warehouse_sqlite import SqliteWarehouse
@@ -43,13 +43,13 @@ class Target:
 
     warehouse: Warehouse
     address: str
-    """A path, or the URL of a superuser."""
+    """The path of the SQLite file, or a superuser's URL of the PostgreSQL database."""
 
     @property
     def is_sqlite(self) -> bool:
         return isinstance(self.warehouse, SqliteWarehouse)
 
-    def rows_of_customers(self) -> int:
+    def customer_count(self) -> int:
         if self.is_sqlite:
             with closing(sqlite3.connect(self.address)) as connection:
                 return int(connection.execute("SELECT count(*) FROM customer").fetchone()[0])
@@ -66,7 +66,7 @@ def sqlite_target(folder: Path) -> Target:
 
 
 def postgres_target(url: str) -> Target:
-    """The warehouse connects as a role that can only read, as its module says."""
+    """Open a warehouse whose role has no privilege but SELECT, as its module requires."""
     superuser = url.replace("+psycopg", "")
     role, password = f"analyst_{secrets.token_hex(4)}", secrets.token_hex(8)
     with psycopg.connect(superuser, autocommit=True) as connection:
@@ -103,8 +103,8 @@ async def rows(target: Target, text: str, seconds: float = 10.0) -> list[Row]:
         return found
 
 
-async def test_the_schema_is_described(target: Target, schema: Schema) -> None:
-    """Tables and views with columns, keys and estimates; names as a query has to write them; nothing hidden."""
+async def test_schema_is_described(target: Target, schema: Schema) -> None:
+    """Tables and views with columns, keys and estimates; quoted names; no table without the SELECT privilege."""
     tables = {table.name: table for table in schema.tables}
     expected = {'"Order"', "customer", "spending"} | (set() if target.is_sqlite else {"sales.deal"})
     assert set(tables) == expected
@@ -121,7 +121,7 @@ async def test_the_schema_is_described(target: Target, schema: Schema) -> None:
     assert (customer.row_estimate, customer.view, tables["spending"].view) == (3, False, True)
 
 
-async def test_the_schema_has_a_form_for_prompts(target: Target, schema: Schema) -> None:
+async def test_schema_has_a_prompt_text(target: Target, schema: Schema) -> None:
     lines = schema.prompt_text().splitlines()
     line = next(line for line in lines if line.startswith("table customer("))
     assert line.lower().startswith("table customer(id integer primary key, name text not null, note text) ~3 rows")
@@ -130,15 +130,15 @@ async def test_the_schema_has_a_form_for_prompts(target: Target, schema: Schema)
 
 
 async def test_described_names_can_be_queried(target: Target, schema: Schema) -> None:
-    """What the description says is what the guard lets pass and what the database understands."""
+    """The guard and the database accept all names of the description."""
     for table in schema.tables:
         text = f"SELECT {', '.join(column.name for column in table.columns)} FROM {table.name}"
-        judge(text, schema)
+        check_query(text, schema)
         await rows(target, text)
 
 
-async def test_rows_come_piece_by_piece_with_types(target: Target) -> None:
-    """NULL stays NULL; the columns are known before the rows; an empty result has columns too."""
+async def test_rows_are_fetched_incrementally_with_types(target: Target) -> None:
+    """NULL is None; the columns are known before the rows, also for an empty result."""
     text = "SELECT id, name, note, CAST(id * 1.5 AS DOUBLE PRECISION) AS x FROM customer ORDER BY id"
     async with target.warehouse.query(text, "acme", 5.0) as result:
         assert [column.name for column in result.columns] == ["id", "name", "note", "x"]
@@ -152,8 +152,8 @@ async def test_rows_come_piece_by_piece_with_types(target: Target) -> None:
         assert ([column.name for column in result.columns], await result.fetch(1)) == (["id"], [])
 
 
-async def test_a_result_is_not_held_in_memory(target: Target) -> None:
-    """The first rows of a result without end come at once, and leaving it ends the query."""
+async def test_result_is_streamed(target: Target) -> None:
+    """The first rows of an endless result arrive immediately, and leaving the body ends the query."""
     began = time.monotonic()
     text = NUMBERS.format(most=10**12, what="i") if target.is_sqlite else "SELECT * FROM generate_series(1, 5000000)"
     async with target.warehouse.query(text, "acme", 30.0) as result:
@@ -188,29 +188,29 @@ POSTGRES_WRITES = [
 ]
 
 
-async def test_no_write_gets_through_even_without_the_guard(target: Target) -> None:
-    """Defence in depth: the connection refuses by itself, and nothing has changed."""
+async def test_connection_refuses_writes_without_the_guard(target: Target) -> None:
+    """Defence in depth: no statement changes the data."""
     for text in WRITES + (SQLITE_WRITES if target.is_sqlite else POSTGRES_WRITES):
         with pytest.raises((RuleBroken, Unanswerable)):
             await rows(target, text)
-    assert target.rows_of_customers() == 3
+    assert target.customer_count() == 3
 
 
-async def test_the_database_ends_a_query_in_time(target: Target) -> None:
-    """The time is the database's to keep: the call returns soon after it is over (D7)."""
+async def test_database_ends_a_query_at_its_timeout(target: Target) -> None:
+    """The call returns soon after the timeout."""
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await rows(target, ENDLESS, seconds=0.3)
     assert time.monotonic() - began < 20
 
 
-async def test_a_cancelled_query_ends_in_the_database(target: Target) -> None:
-    """Nobody waits for an answer, so nobody works on it."""
-    asking = asyncio.create_task(rows(target, ENDLESS, seconds=30))
+async def test_cancelled_query_ends_in_the_database(target: Target) -> None:
+    """A query without a caller must not use the database any more."""
+    running = asyncio.create_task(rows(target, ENDLESS, seconds=30))
     await asyncio.sleep(0.3)
-    asking.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await running
     if not target.is_sqlite:
         with psycopg.connect(target.address) as connection:
             busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'graphmesh-sql' AND state = 'active'"
@@ -222,16 +222,16 @@ async def test_a_cancelled_query_ends_in_the_database(target: Target) -> None:
         pytest.fail("the query still runs")
 
 
-async def test_too_much_work_is_refused(target: Target) -> None:
-    """By the planner's estimate on PostgreSQL, by instructions on SQLite, long before the time is over."""
+async def test_expensive_query_is_refused(target: Target) -> None:
+    """By the planner's estimate on PostgreSQL, by instructions on SQLite, long before the timeout."""
     text = "SELECT count(*) FROM {}".format(" CROSS JOIN ".join(f"customer c{n}" for n in range(20)))
     with pytest.raises(RuleBroken) as refusal:
         await rows(target, text, seconds=60)
     assert refusal.value.rule is Rule.COST
 
 
-async def test_what_makes_no_sense_is_said_in_the_databases_words(target: Target) -> None:
-    """The message names the caller's own words, and nothing of the server."""
+async def test_unanswerable_query_has_the_database_message(target: Target) -> None:
+    """The message quotes the query, and nothing of the server."""
     for text, part in {
         "SELECT totl FROM customer": "totl",
         "SELECT * FROM nowhere": "nowhere",
@@ -241,8 +241,8 @@ async def test_what_makes_no_sense_is_said_in_the_databases_words(target: Target
             await rows(target, text)
 
 
-async def test_a_failure_between_rows_is_one_too(target: Target) -> None:
-    """A result can break off after its first rows."""
+async def test_error_between_rows_is_raised(target: Target) -> None:
+    """A result can fail after its first rows."""
     if target.is_sqlite:
         what = "CASE WHEN i < 150 THEN i ELSE abs(-9223372036854775807 - 1) END"
         text = NUMBERS.format(most=200, what=what)
@@ -252,8 +252,8 @@ async def test_a_failure_between_rows_is_one_too(target: Target) -> None:
         await rows(target, text)
 
 
-async def test_a_missing_database_is_unavailable(tmp_path: Path) -> None:
-    """And no file is made of a mistake in the settings."""
+async def test_missing_database_is_unavailable(tmp_path: Path) -> None:
+    """A wrong path in the settings creates no file."""
     missing = tmp_path / "missing.db"
     for warehouse in (SqliteWarehouse(missing, 10**6), PostgresWarehouse("postgresql://x@127.0.0.1:1/x", 1.0)):
         for attempt in (warehouse.ping, warehouse.describe):
@@ -262,8 +262,8 @@ async def test_a_missing_database_is_unavailable(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
-async def test_postgres_values_have_their_types(postgres_url: str) -> None:
-    """Exact numbers, days and instants come as text; what has no type of its own too."""
+async def test_postgresql_values_have_their_types(postgres_url: str) -> None:
+    """Exact numbers, dates, instants, and types without a counterpart in the contract are text."""
     target = postgres_target(postgres_url)
     text = """SELECT true, 9223372036854775807, 1.5::float8, 12.50::numeric, 'x'::varchar, '\\x00ff'::bytea,
         date '2026-01-31', timestamptz '2026-01-31 12:00+02', '{"a": [1]}'::jsonb, ARRAY[1, 2],
@@ -279,8 +279,8 @@ async def test_postgres_values_have_their_types(postgres_url: str) -> None:
         ]  # fmt: skip
 
 
-async def test_row_security_can_part_tenants(postgres_url: str) -> None:
-    """The caller's tenant is there for the target's own policies, and a query cannot set another."""
+async def test_row_level_security_can_isolate_tenants(postgres_url: str) -> None:
+    """The caller's tenant is a setting for the target's own policies, which a query cannot change."""
     target = postgres_target(postgres_url)
     with psycopg.connect(target.address, autocommit=True) as connection:
         connection.execute("ALTER TABLE customer ENABLE ROW LEVEL SECURITY")
@@ -290,15 +290,15 @@ async def test_row_security_can_part_tenants(postgres_url: str) -> None:
         assert await result.fetch(9) == [("Bruno",)]
 
 
-async def test_no_known_function_of_postgresql_does_more_than_compute(postgres_url: str) -> None:
-    """Of all that it ships, what the guard lets pass is not volatile, but for drawing numbers and telling the time."""
+async def test_allowed_postgresql_functions_have_no_side_effects(postgres_url: str) -> None:
+    """Of all functions of PostgreSQL the guard allows no volatile ones, except random numbers, UUIDs and the clock."""
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
         shipped = connection.execute("SELECT DISTINCT proname, provolatile FROM pg_proc").fetchall()
     schema = Schema(Dialect.POSTGRESQL, ("public",), ())
 
     def passes(name: str, arguments: int) -> bool:
         try:
-            judge(f"SELECT {name}({', '.join('1' * arguments)})", schema)
+            check_query(f"SELECT {name}({', '.join('1' * arguments)})", schema)
         except RuleBroken:
             return False
         return True
