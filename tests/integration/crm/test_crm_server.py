@@ -1,10 +1,8 @@
-"""The CRM as a caller meets it: a real server with every hook, on SQLite and PostgreSQL (F5)."""
+"""The CRM over a real channel: a server with every hook, on SQLite and PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import count
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -12,7 +10,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.crm import v1 as pb
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import (
     AlreadyExists,
     IdempotencyKeyRequired,
@@ -27,8 +24,8 @@ from graphmesh_contracts import Rpc
 from graphmesh_crm.__main__ import build
 from graphmesh_crm.settings import Settings
 
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
+from tests.integration.service_client import ServiceClient
+
 Crm = pb.CrmService
 
 MIRA = pb.CreateCustomerRequest(
@@ -39,36 +36,13 @@ MIRA = pb.CreateCustomerRequest(
     locale="de-DE",
     attributes={"city": "Freiburg", "nothing": ""},
 )
-FAR_AWAY = Timestamp(seconds=1 << 50)
-
-
-class Desk:
-    """A colleague with a connection: a new effect key for each call that does not give one."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._keys = (f"key-{number}" for number in count())
-
-    async def __call__(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, key: str | None = None, **headers: str
-    ) -> ResponseT:
-        named = {f"x-graphmesh-{name}": value for name, value in headers.items()}
-        named["idempotency-key"] = next(self._keys) if key is None else key
-        return await self._channel.unary(rpc, request, timeout=10, headers=list(named.items()))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path}/crm.db"
 
 
 @pytest_asyncio.fixture
-async def desk(url: str) -> AsyncIterator[Desk]:
-    settings = Settings(database_url=url)
+async def crm(database_url: str) -> AsyncIterator[ServiceClient]:
+    settings = Settings(database_url=database_url)
     async with build(settings) as servable, running(servable, settings) as served:
-        yield Desk(served.channel)
+        yield ServiceClient(served.channel)
 
 
 def update(fields: pb.CustomerUpdate, *paths: str, expected_version: int = 0) -> pb.UpdateCustomerRequest:
@@ -77,98 +51,98 @@ def update(fields: pb.CustomerUpdate, *paths: str, expected_version: int = 0) ->
         customer=fields,
         update_mask=FieldMask(paths=paths),
         expected_version=expected_version,
-        reason="asked by telephone",
+        reason="requested by telephone",
     )
 
 
-async def test_a_customer_is_created_read_and_found(desk: Desk) -> None:
-    """An attribute without a value is not kept."""
-    created = (await desk(Crm.CreateCustomer, MIRA)).customer
+async def test_creates_reads_and_finds_a_customer(crm: ServiceClient) -> None:
+    """Attributes without a value are dropped."""
+    created = (await crm(Crm.CreateCustomer, MIRA)).customer
     assert (created.name, created.version, dict(created.attributes)) == ("Mira Odenwald", 1, {"city": "Freiburg"})
-    assert (await desk(Crm.GetCustomer, pb.GetCustomerRequest(customer_id="cu_1"))).customer == created
-    assert (await desk(Crm.SearchCustomers, pb.SearchCustomersRequest(text="ODENWALD"))).customers == [created]
+    assert (await crm(Crm.GetCustomer, pb.GetCustomerRequest(customer_id="cu_1"))).customer == created
+    assert (await crm(Crm.SearchCustomers, pb.SearchCustomersRequest(text="ODENWALD"))).customers == [created]
     with pytest.raises(AlreadyExists):
-        await desk(Crm.CreateCustomer, MIRA)
+        await crm(Crm.CreateCustomer, MIRA)
 
 
-async def test_an_email_address_may_be_of_any_alphabet(desk: Desk) -> None:
-    """RFC 6531; what is no address at all is refused."""
-    created = await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email="stanisław.wójcik@example.com"))
-    found = await desk(Crm.SearchCustomers, pb.SearchCustomersRequest(email="STANISŁAW.Wójcik@example.com"))
+async def test_accepts_email_addresses_of_any_alphabet(crm: ServiceClient) -> None:
+    """As RFC 6531 allows. Malformed addresses are refused."""
+    created = await crm(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email="stanisław.wójcik@example.com"))
+    found = await crm(Crm.SearchCustomers, pb.SearchCustomersRequest(email="STANISŁAW.Wójcik@example.com"))
     assert found.customers == [created.customer]
     for email in ("@", "a@", "a b@example.com", "a@b@c", "a\0@example.com", "a@example.com\n"):
         with pytest.raises(InvalidRequest):
-            await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email=email))
+            await crm(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email=email))
 
 
-async def test_a_customer_without_an_id_gets_one(desk: Desk) -> None:
-    created = (await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(name="Nobody"))).customer
+async def test_generates_a_missing_customer_id(crm: ServiceClient) -> None:
+    created = (await crm(Crm.CreateCustomer, pb.CreateCustomerRequest(name="No Id"))).customer
     assert created.customer_id.startswith("cu_")
     assert created.tier == pb.CustomerTier.CUSTOMER_TIER_STANDARD
 
 
-async def test_an_update_takes_what_its_mask_names_and_is_told_in_the_history(desk: Desk) -> None:
-    """Who is the caller's subject; what the mask does not name stays, though the request has a value for it."""
-    await desk(Crm.CreateCustomer, MIRA)
+async def test_update_sets_masked_fields_and_records_the_changes(crm: ServiceClient) -> None:
+    """The author is the caller's subject. Fields outside of the mask stay, although the request sets them."""
+    await crm(Crm.CreateCustomer, MIRA)
     request = update(pb.CustomerUpdate(phone="+49 1", company="ignored"), "phone", expected_version=1)
-    response = await desk(Crm.UpdateCustomer, request, subject="ana")
+    response = await crm(Crm.UpdateCustomer, request, subject="ana")
     assert (response.customer.phone, response.customer.company, response.customer.version) == ("+49 1", "", 2)
-    history = await desk(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"))
+    history = await crm(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"))
     assert history.changes == response.changes
     [change] = history.changes
     assert (change.field, change.old_value, change.new_value) == ("phone", "", "+49 1")
-    assert (change.author, change.reason, change.version) == ("ana", "asked by telephone", 2)
+    assert (change.author, change.reason, change.version) == ("ana", "requested by telephone", 2)
 
 
-async def test_an_update_on_an_old_version_is_refused(desk: Desk) -> None:
-    """And so is its repeat, though the version fits by then."""
-    await desk(Crm.CreateCustomer, MIRA)
+async def test_refuses_an_update_of_an_old_version(crm: ServiceClient) -> None:
+    """A repeat of its key is refused too, although the version has become the expected one."""
+    await crm(Crm.CreateCustomer, MIRA)
     request = update(pb.CustomerUpdate(phone="2"), "phone", expected_version=2)
     with pytest.raises(VersionMismatch) as refused:
-        await desk(Crm.UpdateCustomer, request, "k1")
+        await crm(Crm.UpdateCustomer, request, "k1")
     assert refused.value.data == {"resource": "customer", "id": "cu_1", "expected": "2", "actual": "1"}
-    await desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"))
+    await crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"))
     with pytest.raises(VersionMismatch):
-        await desk(Crm.UpdateCustomer, request, "k1")
+        await crm(Crm.UpdateCustomer, request, "k1")
 
 
-async def test_of_updates_on_one_version_a_single_one_wins(desk: Desk) -> None:
-    """However close together they come: nobody overwrites what they have not seen."""
-    await desk(Crm.CreateCustomer, MIRA)
+async def test_one_of_concurrent_updates_of_a_version_succeeds(crm: ServiceClient) -> None:
+    """The others are refused, so no update overwrites changes that its client has not read."""
+    await crm(Crm.CreateCustomer, MIRA)
 
     async def attempt(number: int) -> bool:
         try:
-            await desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone=str(number)), "phone", expected_version=1))
+            await crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone=str(number)), "phone", expected_version=1))
         except VersionMismatch:
             return False
         return True
 
     assert sum(await asyncio.gather(*(attempt(number) for number in range(1, 11)))) == 1
-    history = await desk(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"))
+    history = await crm(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"))
     assert len(history.changes) == 1
 
 
-async def test_a_repeat_gets_the_first_answer_and_changes_nothing(desk: Desk) -> None:
-    """E2: ten at once with one key make one version; the key with another request is refused."""
-    await desk(Crm.CreateCustomer, MIRA)
+async def test_repeated_key_updates_once(crm: ServiceClient) -> None:
+    """Ten concurrent calls with a key make one version. The key with another request, and no key, are refused."""
+    await crm(Crm.CreateCustomer, MIRA)
     request = update(pb.CustomerUpdate(attributes={"city": "Basel"}), "attributes")
-    responses = await asyncio.gather(*(desk(Crm.UpdateCustomer, request, "k1") for _ in range(10)))
+    responses = await asyncio.gather(*(crm(Crm.UpdateCustomer, request, "k1") for _ in range(10)))
     assert all(response == responses[0] for response in responses)
     assert responses[0].customer.version == 2
     with pytest.raises(IdempotencyKeyReused):
-        await desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"), "k1")
+        await crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"), "k1")
     with pytest.raises(IdempotencyKeyRequired):
-        await desk(Crm.UpdateCustomer, request, "")
+        await crm(Crm.UpdateCustomer, request, "")
 
 
-async def test_values_as_stored_change_nothing(desk: Desk) -> None:
-    await desk(Crm.CreateCustomer, MIRA)
-    response = await desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(name="Mira Odenwald"), "name"))
+async def test_update_with_stored_values_makes_no_version(crm: ServiceClient) -> None:
+    await crm(Crm.CreateCustomer, MIRA)
+    response = await crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(name="Mira Odenwald"), "name"))
     assert (response.customer.version, list(response.changes)) == (1, [])
 
 
-async def test_records_are_added_and_listed_newest_first(desk: Desk) -> None:
-    await desk(Crm.CreateCustomer, MIRA)
+async def test_lists_records_newest_first(crm: ServiceClient) -> None:
+    await crm(Crm.CreateCustomer, MIRA)
     for number, seconds in ((1, 100), (2, 300), (3, 200)):
         record = pb.AddRecordRequest(
             customer_id="cu_1",
@@ -177,42 +151,42 @@ async def test_records_are_added_and_listed_newest_first(desk: Desk) -> None:
             title="A pen",
             occur_time=Timestamp(seconds=seconds),
         )
-        await desk(Crm.AddRecord, record)
-    call = await desk(Crm.AddRecord, pb.AddRecordRequest(customer_id="cu_1", kind="call", title="Asked for ink"))
+        await crm(Crm.AddRecord, record)
+    call = await crm(Crm.AddRecord, pb.AddRecordRequest(customer_id="cu_1", kind="call", title="Wants ink"))
     assert call.record.record_id.startswith("rec_")
-    listed = await desk(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", kind="order"))
+    listed = await crm(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", kind="order"))
     assert [record.record_id for record in listed.records] == ["TT-2", "TT-3", "TT-1"]
-    first = await desk(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", page_size=3))
+    first = await crm(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", page_size=3))
     assert [record.record_id for record in first.records] == [call.record.record_id, "TT-2", "TT-3"]
     token = first.next_page_token
-    last = await desk(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", page_size=3, page_token=token))
+    last = await crm(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1", page_size=3, page_token=token))
     assert ([record.record_id for record in last.records], last.next_page_token) == (["TT-1"], "")
 
 
-async def test_pages_of_a_search_end(desk: Desk) -> None:
+async def test_search_pages_list_each_customer_once(crm: ServiceClient) -> None:
     for number in range(5):
-        await desk(Crm.CreateCustomer, pb.CreateCustomerRequest(customer_id=f"cu_{number}", name="Mira"))
+        await crm(Crm.CreateCustomer, pb.CreateCustomerRequest(customer_id=f"cu_{number}", name="Mira"))
     token, ids = "", list[str]()
     for _ in range(3):
-        page = await desk(Crm.SearchCustomers, pb.SearchCustomersRequest(text="mira", page_size=2, page_token=token))
+        page = await crm(Crm.SearchCustomers, pb.SearchCustomersRequest(text="mira", page_size=2, page_token=token))
         ids += [customer.customer_id for customer in page.customers]
         token = page.next_page_token
     assert (ids, token) == ([f"cu_{number}" for number in (4, 3, 2, 1, 0)], "")
 
 
-async def test_a_tenant_sees_only_its_own(desk: Desk) -> None:
-    """Another tenant's customer is not found, not listed and not changed."""
-    await desk(Crm.CreateCustomer, MIRA, tenant="acme")
+async def test_isolates_tenants(crm: ServiceClient) -> None:
+    """A customer of another tenant is neither found nor listed nor updated."""
+    await crm(Crm.CreateCustomer, MIRA, tenant="acme")
     for call in (
-        desk(Crm.GetCustomer, pb.GetCustomerRequest(customer_id="cu_1"), tenant="globex"),
-        desk(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1"), tenant="globex"),
-        desk(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"), tenant="globex"),
-        desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"), tenant="globex"),
-        desk(Crm.AddRecord, pb.AddRecordRequest(customer_id="cu_1", kind="call", title="x"), tenant="globex"),
+        crm(Crm.GetCustomer, pb.GetCustomerRequest(customer_id="cu_1"), tenant="globex"),
+        crm(Crm.ListRecords, pb.ListRecordsRequest(customer_id="cu_1"), tenant="globex"),
+        crm(Crm.ListCustomerChanges, pb.ListCustomerChangesRequest(customer_id="cu_1"), tenant="globex"),
+        crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(phone="1"), "phone"), tenant="globex"),
+        crm(Crm.AddRecord, pb.AddRecordRequest(customer_id="cu_1", kind="call", title="x"), tenant="globex"),
     ):
         with pytest.raises(NotFound):
             await call
-    assert not (await desk(Crm.SearchCustomers, pb.SearchCustomersRequest(), tenant="globex")).customers
+    assert not (await crm(Crm.SearchCustomers, pb.SearchCustomersRequest(), tenant="globex")).customers
 
 
 @pytest.mark.parametrize(
@@ -226,18 +200,17 @@ async def test_a_tenant_sees_only_its_own(desk: Desk) -> None:
         ),
     ],
 )
-async def test_a_refusal_names_every_bad_field(
-    desk: Desk, request_: pb.UpdateCustomerRequest, fields: set[str]
+async def test_names_every_invalid_field(
+    crm: ServiceClient, request_: pb.UpdateCustomerRequest, fields: set[str]
 ) -> None:
-    """A3."""
     with pytest.raises(InvalidRequest) as refused:
-        await desk(Crm.UpdateCustomer, request_)
+        await crm(Crm.UpdateCustomer, request_)
     assert {violation.field for violation in refused.value.violations} == fields
 
 
-async def test_a_name_may_not_become_empty(desk: Desk) -> None:
+async def test_refuses_an_empty_name(crm: ServiceClient) -> None:
     with pytest.raises(InvalidRequest, match=r"customer\.name must not be empty"):
-        await desk(Crm.UpdateCustomer, update(pb.CustomerUpdate(), "name"))
+        await crm(Crm.UpdateCustomer, update(pb.CustomerUpdate(), "name"))
 
 
 @pytest.mark.parametrize(
@@ -252,14 +225,14 @@ async def test_a_name_may_not_become_empty(desk: Desk) -> None:
         ),
     ],
 )
-async def test_what_a_database_cannot_hold_is_the_callers_error(
-    desk: Desk, rpc: Rpc[Message, Message], request_: Message
+async def test_refuses_values_that_a_database_cannot_store(
+    crm: ServiceClient, rpc: Rpc[Message, Message], request_: Message
 ) -> None:
     with pytest.raises(InvalidRequest):
-        await desk(rpc, request_)
+        await crm(rpc, request_)
 
 
-async def test_writing_needs_its_scope(desk: Desk) -> None:
+async def test_requires_the_write_scope(crm: ServiceClient) -> None:
     with pytest.raises(ScopeMissing) as refused:
-        await desk(Crm.CreateCustomer, MIRA, subject="ana", scopes="crm.read")
+        await crm(Crm.CreateCustomer, MIRA, subject="ana", scopes="crm.read")
     assert refused.value.data["scopes"] == "crm.write"

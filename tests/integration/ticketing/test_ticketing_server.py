@@ -1,17 +1,13 @@
-"""Ticketing as a caller meets it: a real server with every hook, on SQLite and PostgreSQL (F4)."""
+"""Ticketing over a real channel: a server with every hook, on SQLite and PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import count
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 from graphmesh.ticketing import v1 as pb
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -22,12 +18,11 @@ from graphmesh_chassis.errors import (
     VersionMismatch,
 )
 from graphmesh_chassis.testing import running
-from graphmesh_contracts import Rpc
 from graphmesh_ticketing.__main__ import build
 from graphmesh_ticketing.settings import Settings
 
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
+from tests.integration.service_client import ServiceClient
+
 Ticketing = pb.TicketingService
 Status = pb.TicketStatus
 
@@ -41,33 +36,11 @@ BOTTLE = pb.CreateTicketRequest(
 )
 
 
-class Desk:
-    """A colleague with a connection: a new effect key for each call that does not give one."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._keys = (f"key-{number}" for number in count())
-
-    async def __call__(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, key: str | None = None, **headers: str
-    ) -> ResponseT:
-        named = {f"x-graphmesh-{name}": value for name, value in headers.items()}
-        named["idempotency-key"] = next(self._keys) if key is None else key
-        return await self._channel.unary(rpc, request, timeout=10, headers=list(named.items()))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path}/ticketing.db"
-
-
 @pytest_asyncio.fixture
-async def desk(url: str) -> AsyncIterator[Desk]:
-    settings = Settings(database_url=url)
+async def ticketing(database_url: str) -> AsyncIterator[ServiceClient]:
+    settings = Settings(database_url=database_url)
     async with build(settings) as servable, running(servable, settings) as served:
-        yield Desk(served.channel)
+        yield ServiceClient(served.channel)
 
 
 def update(fields: pb.TicketUpdate, *paths: str, expected_version: int = 0) -> pb.UpdateTicketRequest:
@@ -84,98 +57,102 @@ GET = pb.GetTicketRequest(ticket_id="T-1001")
 CLOSE = update(pb.TicketUpdate(status=Status.TICKET_STATUS_CLOSED), "status")
 
 
-async def test_a_ticket_goes_from_open_to_closed(desk: Desk) -> None:
-    """Created, taken, commented, solved, closed; and then nothing more."""
-    created = (await desk(Ticketing.CreateTicket, BOTTLE)).ticket
+async def test_ticket_lifecycle_ends_with_closed(ticketing: ServiceClient) -> None:
+    """A closed ticket accepts neither updates nor comments."""
+    created = (await ticketing(Ticketing.CreateTicket, BOTTLE)).ticket
     assert (created.ticket_id, created.status, created.version) == ("T-1001", Status.TICKET_STATUS_OPEN, 1)
     assert list(created.tags) == ["damage", "ink"]
     assert created.priority == pb.TicketPriority.TICKET_PRIORITY_HIGH
-    taken = await desk(Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="ana"), "assignee", expected_version=1))
-    assert (taken.ticket.assignee, taken.ticket.version) == ("ana", 2)
-    await desk(Ticketing.AddComment, remark("Photo looks genuine.", internal=True))
-    await desk(Ticketing.AddComment, remark("A new bottle is on its way."))
-    read = await desk(Ticketing.GetTicket, GET)
+    assigned = await ticketing(
+        Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="ana"), "assignee", expected_version=1)
+    )
+    assert (assigned.ticket.assignee, assigned.ticket.version) == ("ana", 2)
+    await ticketing(Ticketing.AddComment, remark("Photo looks genuine.", internal=True))
+    await ticketing(Ticketing.AddComment, remark("A new bottle is on its way."))
+    read = await ticketing(Ticketing.GetTicket, GET)
     assert [(comment.text, comment.internal) for comment in read.comments] == [
         ("Photo looks genuine.", True),
         ("A new bottle is on its way.", False),
     ]
     assert read.ticket.version == 2
-    await desk(Ticketing.UpdateTicket, CLOSE)
-    for call in (desk(Ticketing.UpdateTicket, CLOSE), desk(Ticketing.AddComment, remark("Hello?"))):
+    await ticketing(Ticketing.UpdateTicket, CLOSE)
+    for call in (ticketing(Ticketing.UpdateTicket, CLOSE), ticketing(Ticketing.AddComment, remark("Hello?"))):
         with pytest.raises(RuleViolated) as refused:
             await call
         assert refused.value.data["rule"] == "ticket_closed"
 
 
-async def test_a_repeat_opens_no_second_ticket(desk: Desk) -> None:
-    """E2: ten at once with one key open one; the key with another request is refused, and so is none."""
-    responses = await asyncio.gather(*(desk(Ticketing.CreateTicket, BOTTLE, "k1") for _ in range(10)))
+async def test_repeated_key_creates_one_ticket(ticketing: ServiceClient) -> None:
+    """Ten concurrent calls with a key create one ticket. The key with another request, and no key, are refused."""
+    responses = await asyncio.gather(*(ticketing(Ticketing.CreateTicket, BOTTLE, "k1") for _ in range(10)))
     assert all(response == responses[0] for response in responses)
-    assert len((await desk(Ticketing.SearchTickets, pb.SearchTicketsRequest())).tickets) == 1
+    assert len((await ticketing(Ticketing.SearchTickets, pb.SearchTicketsRequest())).tickets) == 1
     with pytest.raises(IdempotencyKeyReused):
-        await desk(Ticketing.CreateTicket, pb.CreateTicketRequest(subject="Another"), "k1")
+        await ticketing(Ticketing.CreateTicket, pb.CreateTicketRequest(subject="Another"), "k1")
     with pytest.raises(IdempotencyKeyRequired):
-        await desk(Ticketing.CreateTicket, BOTTLE, "")
+        await ticketing(Ticketing.CreateTicket, BOTTLE, "")
 
 
-async def test_tickets_opened_at_once_have_ids_of_their_own(desk: Desk) -> None:
-    responses = await asyncio.gather(*(desk(Ticketing.CreateTicket, BOTTLE) for _ in range(20)))
+async def test_concurrent_tickets_get_distinct_ids(ticketing: ServiceClient) -> None:
+    responses = await asyncio.gather(*(ticketing(Ticketing.CreateTicket, BOTTLE) for _ in range(20)))
     assert {response.ticket.ticket_id for response in responses} == {f"T-{1001 + number}" for number in range(20)}
 
 
-async def test_an_update_on_an_old_version_is_refused(desk: Desk) -> None:
-    """A comment in between is no reason to refuse; another update is."""
-    await desk(Ticketing.CreateTicket, BOTTLE)
-    await desk(Ticketing.AddComment, remark("In between."))
-    await desk(Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="ana"), "assignee", expected_version=1))
+async def test_refuses_an_update_of_an_old_version(ticketing: ServiceClient) -> None:
+    """A comment does not change the version; an update does."""
+    await ticketing(Ticketing.CreateTicket, BOTTLE)
+    await ticketing(Ticketing.AddComment, remark("In between."))
+    await ticketing(Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="ana"), "assignee", expected_version=1))
     with pytest.raises(VersionMismatch) as refused:
-        await desk(Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="bo"), "assignee", expected_version=1))
+        await ticketing(Ticketing.UpdateTicket, update(pb.TicketUpdate(assignee="bo"), "assignee", expected_version=1))
     assert refused.value.data == {"resource": "ticket", "id": "T-1001", "expected": "1", "actual": "2"}
-    assert (await desk(Ticketing.GetTicket, GET)).ticket.assignee == "ana"
+    assert (await ticketing(Ticketing.GetTicket, GET)).ticket.assignee == "ana"
 
 
-async def test_a_search_filters_and_pages(desk: Desk) -> None:
+async def test_search_applies_filters_and_pages(ticketing: ServiceClient) -> None:
     for number in range(5):
         customer_id = f"cu_{number % 2}"
-        await desk(Ticketing.CreateTicket, pb.CreateTicketRequest(subject=f"Case {number}", customer_id=customer_id))
-    await desk(Ticketing.UpdateTicket, CLOSE)
+        await ticketing(
+            Ticketing.CreateTicket, pb.CreateTicketRequest(subject=f"Case {number}", customer_id=customer_id)
+        )
+    await ticketing(Ticketing.UpdateTicket, CLOSE)
     search = pb.SearchTicketsRequest(text="CASE", status=Status.TICKET_STATUS_OPEN, customer_id="cu_0", page_size=1)
-    first = await desk(Ticketing.SearchTickets, search)
+    first = await ticketing(Ticketing.SearchTickets, search)
     assert [ticket.ticket_id for ticket in first.tickets] == ["T-1005"]
     search.page_token = first.next_page_token
-    last = await desk(Ticketing.SearchTickets, search)
+    last = await ticketing(Ticketing.SearchTickets, search)
     assert ([ticket.ticket_id for ticket in last.tickets], last.next_page_token) == (["T-1003"], "")
 
 
-async def test_a_ticket_brings_its_last_hundred_comments(desk: Desk) -> None:
-    """ListComments has them all."""
-    await desk(Ticketing.CreateTicket, BOTTLE)
+async def test_get_ticket_returns_the_newest_hundred_comments(ticketing: ServiceClient) -> None:
+    """ListComments returns all comments."""
+    await ticketing(Ticketing.CreateTicket, BOTTLE)
     for number in range(103):
-        await desk(Ticketing.AddComment, remark(f"Comment {number}"))
-    read = await desk(Ticketing.GetTicket, GET)
+        await ticketing(Ticketing.AddComment, remark(f"Comment {number}"))
+    read = await ticketing(Ticketing.GetTicket, GET)
     assert [comment.text for comment in read.comments] == [f"Comment {number}" for number in range(3, 103)]
     token, texts = "", list[str]()
     for _ in range(2):
         request = pb.ListCommentsRequest(ticket_id="T-1001", page_size=60, page_token=token)
-        page = await desk(Ticketing.ListComments, request)
+        page = await ticketing(Ticketing.ListComments, request)
         texts += [comment.text for comment in page.comments]
         token = page.next_page_token
     assert (texts, token) == ([f"Comment {number}" for number in range(102, -1, -1)], "")
 
 
-async def test_a_tenant_sees_only_its_own(desk: Desk) -> None:
-    """Another tenant's ticket is not found, not listed and not changed; each tenant begins at T-1001."""
-    await desk(Ticketing.CreateTicket, BOTTLE, tenant="acme")
+async def test_isolates_tenants(ticketing: ServiceClient) -> None:
+    """A ticket of another tenant is neither found nor listed nor updated. Numbers start at T-1001 for each tenant."""
+    await ticketing(Ticketing.CreateTicket, BOTTLE, tenant="acme")
     for call in (
-        desk(Ticketing.GetTicket, GET, tenant="globex"),
-        desk(Ticketing.ListComments, pb.ListCommentsRequest(ticket_id="T-1001"), tenant="globex"),
-        desk(Ticketing.UpdateTicket, CLOSE, tenant="globex"),
-        desk(Ticketing.AddComment, remark("x"), tenant="globex"),
+        ticketing(Ticketing.GetTicket, GET, tenant="globex"),
+        ticketing(Ticketing.ListComments, pb.ListCommentsRequest(ticket_id="T-1001"), tenant="globex"),
+        ticketing(Ticketing.UpdateTicket, CLOSE, tenant="globex"),
+        ticketing(Ticketing.AddComment, remark("x"), tenant="globex"),
     ):
         with pytest.raises(NotFound):
             await call
-    assert not (await desk(Ticketing.SearchTickets, pb.SearchTicketsRequest(), tenant="globex")).tickets
-    assert (await desk(Ticketing.CreateTicket, BOTTLE, tenant="globex")).ticket.ticket_id == "T-1001"
+    assert not (await ticketing(Ticketing.SearchTickets, pb.SearchTicketsRequest(), tenant="globex")).tickets
+    assert (await ticketing(Ticketing.CreateTicket, BOTTLE, tenant="globex")).ticket.ticket_id == "T-1001"
 
 
 @pytest.mark.parametrize(
@@ -188,19 +165,20 @@ async def test_a_tenant_sees_only_its_own(desk: Desk) -> None:
          {"ticket_id"}),
     ],
 )  # fmt: skip
-async def test_a_refusal_names_every_bad_field(desk: Desk, request_: pb.UpdateTicketRequest, fields: set[str]) -> None:
-    """A3."""
+async def test_names_every_invalid_field(
+    ticketing: ServiceClient, request_: pb.UpdateTicketRequest, fields: set[str]
+) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await desk(Ticketing.UpdateTicket, request_)
+        await ticketing(Ticketing.UpdateTicket, request_)
     assert {violation.field for violation in refused.value.violations} == fields
 
 
-async def test_a_status_that_is_named_has_to_be_stated(desk: Desk) -> None:
+async def test_refuses_a_masked_status_without_a_value(ticketing: ServiceClient) -> None:
     with pytest.raises(InvalidRequest, match=r"ticket\.status must be stated"):
-        await desk(Ticketing.UpdateTicket, update(pb.TicketUpdate(), "status"))
+        await ticketing(Ticketing.UpdateTicket, update(pb.TicketUpdate(), "status"))
 
 
-async def test_writing_needs_its_scope(desk: Desk) -> None:
+async def test_requires_the_write_scope(ticketing: ServiceClient) -> None:
     with pytest.raises(ScopeMissing) as refused:
-        await desk(Ticketing.CreateTicket, BOTTLE, subject="ana", scopes="ticketing.read")
+        await ticketing(Ticketing.CreateTicket, BOTTLE, subject="ana", scopes="ticketing.read")
     assert refused.value.data["scopes"] == "ticketing.write"

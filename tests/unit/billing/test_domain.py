@@ -1,4 +1,4 @@
-"""The rules of billing hold whatever is charged and refunded (F3)."""
+"""The rules of billing hold for every sequence of charges and refunds."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def invoice(total: int) -> Invoice:
 
 
 class Books:
-    """An invoice with everything that is posted for it."""
+    """An invoice with its charges and postings."""
 
     def __init__(self, lines: list[Line]) -> None:
         self.invoice, posting = issue("in_1", "cu_1", tuple(lines), NOW)
@@ -34,8 +34,8 @@ class Books:
         self.charges: list[Charge] = []
 
     def charge(self, amount: int) -> None:
-        self.invoice, made, posting = charge(self.invoice, f"ch_{len(self.charges)}", euros(amount), NOW)
-        self.charges.append(made)
+        self.invoice, created, posting = charge(self.invoice, f"ch_{len(self.charges)}", euros(amount), NOW)
+        self.charges.append(created)
         self.postings.append(posting)
 
     def refund(self, number: int, amount: int) -> None:
@@ -44,7 +44,7 @@ class Books:
 
     @property
     def balances(self) -> Counter[str]:
-        """Debits less credits of every account."""
+        """Debits minus credits of each account."""
         sums: Counter[str] = Counter()
         for posting in self.postings:
             sums[posting.debit] += posting.amount.minor
@@ -53,8 +53,8 @@ class Books:
 
 
 @given(lines, st.lists(st.tuples(st.booleans(), st.integers(0, 5), amounts), max_size=30))
-def test_the_books_balance_whatever_happens(lines: list[Line], moves: list[tuple[bool, int, int]]) -> None:
-    """Accounts add up to nothing; what is owed, taken and given back is what the postings say, and never below zero."""
+def test_books_always_balance(lines: list[Line], moves: list[tuple[bool, int, int]]) -> None:
+    """The accounts sum to zero, agree with the invoice and its charges, and never become negative."""
     books = Books(lines)
     for is_refund, number, amount in moves:
         try:
@@ -67,21 +67,25 @@ def test_the_books_balance_whatever_happens(lines: list[Line], moves: list[tuple
     balances = books.balances
     assert sum(balances.values()) == 0
     assert balances["receivable"] == books.invoice.outstanding.minor >= 0
-    assert balances["cash"] == sum(made.refundable.minor for made in books.charges) >= 0
-    assert balances["refunds"] == sum(made.refunded.minor for made in books.charges)
+    assert balances["cash"] == sum(created.refundable.minor for created in books.charges) >= 0
+    assert balances["refunds"] == sum(created.refunded.minor for created in books.charges)
     assert -balances["revenue"] == books.invoice.total.minor
-    assert all(0 <= made.refunded.minor <= made.amount.minor for made in books.charges)
+    assert all(0 <= created.refunded.minor <= created.amount.minor for created in books.charges)
 
 
 @example(10, 10)
 @example(10, 11)
 @given(st.integers(1, 1000), st.integers(1, 1000))
-def test_a_charge_is_never_more_than_is_owed(total: int, amount: int) -> None:
-    """Up to what is owed it goes through, above it does not."""
+def test_refuses_a_charge_above_the_outstanding_amount(total: int, amount: int) -> None:
+    """A charge up to the outstanding amount succeeds, a larger one is refused."""
     if amount <= total:
-        after, made, _ = charge(invoice(total), "ch_1", euros(amount), NOW)
-        assert (after.outstanding, after.charge_ids, made.amount) == (euros(total - amount), ("ch_1",), euros(amount))
-        assert after.paid is (amount == total)
+        updated, created, _ = charge(invoice(total), "ch_1", euros(amount), NOW)
+        assert (updated.outstanding, updated.charge_ids, created.amount) == (
+            euros(total - amount),
+            ("ch_1",),
+            euros(amount),
+        )
+        assert updated.paid is (amount == total)
     else:
         with pytest.raises(RuleBroken) as broken:
             charge(invoice(total), "ch_1", euros(amount), NOW)
@@ -91,22 +95,21 @@ def test_a_charge_is_never_more_than_is_owed(total: int, amount: int) -> None:
 @example(10, [4, 6, 1])
 @given(st.integers(1, 1000), st.lists(st.integers(1, 400), max_size=10))
 def test_refunds_never_exceed_their_charge(taken: int, refunds: list[int]) -> None:
-    """As many parts as fit, to the last cent, and not one more."""
-    _, made, _ = charge(invoice(taken), "ch_1", euros(taken), NOW)
-    given_back = 0
+    """Partial refunds succeed up to the amount of the charge."""
+    _, created, _ = charge(invoice(taken), "ch_1", euros(taken), NOW)
+    refunded = 0
     for amount in refunds:
-        if given_back + amount <= taken:
-            made, _, _ = refund(made, "re_1", euros(amount), "broken", NOW)
-            given_back += amount
+        if refunded + amount <= taken:
+            created, _, _ = refund(created, "re_1", euros(amount), "broken", NOW)
+            refunded += amount
         else:
             with pytest.raises(RuleBroken) as broken:
-                refund(made, "re_1", euros(amount), "broken", NOW)
+                refund(created, "re_1", euros(amount), "broken", NOW)
             assert broken.value.rule == "refund_exceeds_charge"
-    assert made.refundable == euros(taken - given_back)
+    assert created.refundable == euros(taken - refunded)
 
 
-def test_refunds_do_not_open_an_invoice_again() -> None:
-    """What was given back is not owed again."""
+def test_refunds_do_not_reopen_an_invoice() -> None:
     books = Books([Line("ink", 1, euros(10))])
     books.charge(10)
     books.refund(0, 10)
@@ -114,20 +117,20 @@ def test_refunds_do_not_open_an_invoice_again() -> None:
 
 
 @pytest.mark.parametrize("other", [Money("USD", 1), Money("JPY", 1)])
-def test_currencies_do_not_mix(other: Money) -> None:
-    """There is no exchange rate here: not within an invoice, nor in a charge or refund."""
+def test_refuses_mixed_currencies(other: Money) -> None:
+    """An invoice, its charges and their refunds have one currency."""
     with pytest.raises(RuleBroken, match=other.currency):
         issue("in_1", "cu_1", (Line("ink", 1, euros(1)), Line("pen", 1, other)), NOW)
     with pytest.raises(RuleBroken, match=other.currency):
         charge(invoice(10), "ch_1", other, NOW)
-    _, made, _ = charge(invoice(10), "ch_1", euros(10), NOW)
+    _, created, _ = charge(invoice(10), "ch_1", euros(10), NOW)
     with pytest.raises(RuleBroken, match=other.currency):
-        refund(made, "re_1", other, "broken", NOW)
+        refund(created, "re_1", other, "broken", NOW)
 
 
 @pytest.mark.parametrize(("quantity", "price"), [(1, 0), (2, MAX_MINOR), (1_000_000, MAX_MINOR)])
-def test_a_total_is_positive_and_bounded(quantity: int, price: int) -> None:
-    """Nothing to pay is no invoice; a sum that could leave 64 bits is refused."""
+def test_refuses_totals_out_of_range(quantity: int, price: int) -> None:
+    """A total of zero is refused, and one that could overflow 64 bits."""
     with pytest.raises(RuleBroken) as broken:
         issue("in_1", "cu_1", (Line("ink", quantity, euros(price)),), NOW)
     assert broken.value.rule == "invoice_total"

@@ -1,4 +1,4 @@
-"""What may become of a ticket (F4)."""
+"""The status and the versions of a ticket."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -22,13 +22,13 @@ NOT_CLOSED = (Status.OPEN, Status.PENDING, Status.SOLVED)
 
 def ticket(status: Status = Status.OPEN) -> Ticket:
     draft = Draft("A cracked bottle", "Ink everywhere.", "cu_1", "mira@example.com", ("damage",), Priority.HIGH, "")
-    made = new_ticket(draft, 1001, THEN)
-    return made if status is made.status else apply_update(made, {"status": status}, THEN)
+    created = new_ticket(draft, 1001, THEN)
+    return created if status is created.status else apply_update(created, {"status": status}, THEN)
 
 
-def test_a_ticket_begins_open_at_version_one() -> None:
-    made = ticket()
-    assert (made.ticket_id, made.status, made.version, made.created, made.updated) == (
+def test_new_ticket_is_open_at_version_one() -> None:
+    created = ticket()
+    assert (created.ticket_id, created.status, created.version, created.created, created.updated) == (
         "T-1001",
         Status.OPEN,
         1,
@@ -37,18 +37,18 @@ def test_a_ticket_begins_open_at_version_one() -> None:
     )
 
 
-@pytest.mark.parametrize(("before", "after"), list(permutations(NOT_CLOSED, 2)))
-def test_open_pending_and_solved_follow_one_another(before: Status, after: Status) -> None:
-    assert apply_update(ticket(before), {"status": after}, NOW).status is after
+@pytest.mark.parametrize(("before", "updated"), list(permutations(NOT_CLOSED, 2)))
+def test_any_order_of_open_pending_and_solved(before: Status, updated: Status) -> None:
+    assert apply_update(ticket(before), {"status": updated}, NOW).status is updated
 
 
 @pytest.mark.parametrize("before", NOT_CLOSED)
-def test_any_ticket_may_be_closed(before: Status) -> None:
+def test_closes_a_ticket_of_any_status(before: Status) -> None:
     assert apply_update(ticket(before), {"status": Status.CLOSED}, NOW).status is Status.CLOSED
 
 
-def test_closed_is_the_end() -> None:
-    """No update, not even to closed again, and no comment."""
+def test_refuses_changes_of_a_closed_ticket() -> None:
+    """Neither an update, not even to closed, nor a comment."""
     closed = ticket(Status.CLOSED)
     for status in Status:
         with pytest.raises(RuleBroken, match="T-1001 is closed"):
@@ -57,12 +57,12 @@ def test_closed_is_the_end() -> None:
         new_comment(closed, "co_1", "ana", "One more thing.", False, NOW)
 
 
-def test_an_update_sets_what_it_names_and_makes_a_version() -> None:
-    after = apply_update(ticket(), {"assignee": "ana", "priority": Priority.URGENT}, NOW)
-    assert (after.assignee, after.priority, after.status) == ("ana", Priority.URGENT, Status.OPEN)
-    assert (after.version, after.created, after.updated) == (2, THEN, NOW)
+def test_update_sets_its_fields_and_makes_a_version() -> None:
+    updated = apply_update(ticket(), {"assignee": "ana", "priority": Priority.URGENT}, NOW)
+    assert (updated.assignee, updated.priority, updated.status) == ("ana", Priority.URGENT, Status.OPEN)
+    assert (updated.version, updated.created, updated.updated) == (2, THEN, NOW)
 
 
-def test_values_as_stored_make_no_version() -> None:
+def test_update_with_stored_values_makes_no_version() -> None:
     before = ticket()
     assert apply_update(before, {"priority": Priority.HIGH, "assignee": ""}, NOW) is before
