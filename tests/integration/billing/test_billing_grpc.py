@@ -4,24 +4,19 @@ The pattern for any service: `grpc_settings`, `grpc_servable` and `grpc_stub_cls
 `graphmesh_chassis.testing` need to serve it. Module scope: one server for all tests, so each test makes its own data.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
 
-import grpc
 import pytest
 from graphmesh.billing import v1 as pb
 from graphmesh.billing.v1.billing_pb2_grpc import BillingServiceStub
 from graphmesh.common.v1 import Money
 from graphmesh_billing.__main__ import build
 from graphmesh_billing.settings import Settings
-from graphmesh_chassis.errors import GraphmeshError, IdempotencyKeyRequired, InvalidRequest, NotFound, RuleViolated
+from graphmesh_chassis.errors import IdempotencyKeyRequired, InvalidRequest, NotFound, RuleViolated
 from graphmesh_chassis.serve import Servable
-from graphmesh_chassis.status import from_status
-from grpc_status import rpc_status
 
-TIMEOUT = 5
-"""Seconds for each call."""
+from tests.integration.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +32,6 @@ def grpc_servable(grpc_settings: Settings) -> AbstractAsyncContextManager[Servab
 @pytest.fixture(scope="module")
 def grpc_stub_cls() -> type[BillingServiceStub]:
     return BillingServiceStub
-
-
-def key() -> tuple[tuple[str, str | bytes], ...]:
-    """Metadata with a new idempotency key, which every effect needs."""
-    return (("idempotency-key", uuid4().hex),)
-
-
-@contextmanager
-def fails_with(kind: type[GraphmeshError]) -> Iterator[None]:
-    """Require a `google.rpc.Status` of this kind from the body's call."""
-    with pytest.raises(grpc.RpcError) as caught:
-        yield
-    assert type(from_status(rpc_status.from_call(caught.value))) is kind
 
 
 @pytest.fixture
@@ -92,8 +74,9 @@ def test_repeated_key_returns_the_stored_response(grpc_stub: BillingServiceStub,
 
 
 def test_refuses_a_charge_above_the_outstanding_amount(grpc_stub: BillingServiceStub, invoice: pb.Invoice) -> None:
-    with fails_with(RuleViolated):
+    with fails_with(RuleViolated) as info:
         grpc_stub.Charge(charge_of(invoice, 2001), timeout=TIMEOUT, metadata=key())
+    assert dict(info.metadata) == {"rule": "charge_exceeds_outstanding"}
 
 
 def test_refuses_an_effect_without_a_key(grpc_stub: BillingServiceStub, invoice: pb.Invoice) -> None:
