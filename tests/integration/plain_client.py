@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from uuid import uuid4
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from graphmesh_chassis.errors import GraphmeshError
 from grpc_status import rpc_status
 
@@ -17,20 +18,36 @@ TIMEOUT: Final = 5
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
+@dataclass
+class RichError:
+    """The `google.rpc.Status` of a failed call with its details, as any client can read them."""
+
+    message: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The metadata of the ErrorInfo."""
+    fields: list[str] = field(default_factory=list)
+    """The fields that violate the contract, from the BadRequest."""
+
+
 def key(value: str = "") -> Metadata:
     """Metadata with an idempotency key; a new one by default."""
     return (("idempotency-key", value or uuid4().hex),)
 
 
 @contextmanager
-def fails_with(kind: type[GraphmeshError]) -> Iterator[error_details_pb2.ErrorInfo]:
+def fails_with(kind: type[GraphmeshError]) -> Iterator[RichError]:
     """Require that the call in the body fails with the code and the reason of `kind`.
 
-    Yields an ErrorInfo that is filled in from the details of the call's `google.rpc.Status` when the body has ended.
+    Yields a RichError that is filled in when the body has ended.
     """
-    info = error_details_pb2.ErrorInfo()
+    error, info, bad_request = RichError(), ErrorInfo(), BadRequest()
     with pytest.raises(grpc.RpcError) as caught:
-        yield info
+        yield error
     status = rpc_status.from_call(caught.value)
-    assert any(detail.Unpack(info) for detail in status.details)
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad_request)
     assert (caught.value.code(), info.reason, info.domain) == (kind.code, kind.reason, "graphmesh")
+    error.message = status.message
+    error.metadata = dict(info.metadata)
+    error.fields = [violation.field for violation in bad_request.field_violations]

@@ -3,18 +3,17 @@
 import json
 from contextlib import AbstractAsyncContextManager
 
-import grpc
 import pytest
 from graphmesh.model import v1 as pb
 from graphmesh.model.v1.model_pb2_grpc import ModelServiceStub
+from graphmesh_chassis.errors import InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
 from graphmesh_model.__main__ import build
+from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
 
-from tests.integration.rich_errors import error_of
+from tests.integration.plain_client import TIMEOUT, fails_with
 
-TIMEOUT = 5
-"""Seconds for each call."""
 QUESTION = pb.ChatMessage(
     user=pb.UserMessage(text="<document>Returns are free for 30 days.</document> Are returns free?")
 )
@@ -55,28 +54,29 @@ def test_streams_deltas_and_the_completed_answer(grpc_stub: ModelServiceStub) ->
 
 
 def test_reports_an_answer_that_does_not_fit_its_schema(grpc_stub: ModelServiceStub) -> None:
-    error = error_of(lambda: grpc_stub.Generate(pb.GenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT))
-    assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "OUTPUT_INVALID")
+    with fails_with(OutputInvalid) as error:
+        grpc_stub.Generate(pb.GenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT)
     assert error.metadata["model"] == "offline-extractive-1"
     assert "charge_id" in error.message
 
 
-def test_a_failed_stream_has_the_same_error(grpc_stub: ModelServiceStub) -> None:
-    unary = error_of(lambda: grpc_stub.Generate(pb.GenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT))
-    streamed = error_of(
-        lambda: list(grpc_stub.StreamGenerate(pb.StreamGenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT))
-    )
+def test_failed_stream_has_the_same_error(grpc_stub: ModelServiceStub) -> None:
+    with fails_with(OutputInvalid) as unary:
+        grpc_stub.Generate(pb.GenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT)
+    with fails_with(OutputInvalid) as streamed:
+        list(grpc_stub.StreamGenerate(pb.StreamGenerateRequest(prompt=UNFILLABLE), timeout=TIMEOUT))
     assert streamed == unary
 
 
 def test_reports_an_unknown_alias(grpc_stub: ModelServiceStub) -> None:
-    request = pb.GenerateRequest(prompt=pb.Prompt(model="unknown", messages=[QUESTION]))
-    error = error_of(lambda: grpc_stub.Generate(request, timeout=TIMEOUT))
-    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    with fails_with(NotFound) as error:
+        request = pb.GenerateRequest(prompt=pb.Prompt(model="unknown", messages=[QUESTION]))
+        grpc_stub.Generate(request, timeout=TIMEOUT)
+    assert error.metadata == {"resource": "model", "id": "unknown"}
 
 
 def test_names_the_field_that_violates_the_contract(grpc_stub: ModelServiceStub) -> None:
     request = pb.GenerateRequest(prompt=pb.Prompt(messages=[QUESTION], temperature=3))
-    error = error_of(lambda: grpc_stub.Generate(request, timeout=TIMEOUT))
-    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    with fails_with(InvalidRequest) as error:
+        grpc_stub.Generate(request, timeout=TIMEOUT)
     assert error.fields == ["prompt.temperature"]

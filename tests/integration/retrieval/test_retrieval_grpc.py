@@ -6,18 +6,15 @@ One server for all tests, so each test ingests its own documents.
 from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
 
-import grpc
 import pytest
 from graphmesh.retrieval import v1 as pb
 from graphmesh.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
+from graphmesh_chassis.errors import IdempotencyKeyRequired, IdempotencyKeyReused, InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
 
-from tests.integration.rich_errors import error_of
-
-TIMEOUT = 5
-"""Seconds for each call."""
+from tests.integration.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +30,6 @@ def grpc_servable(grpc_settings: Settings) -> AbstractAsyncContextManager[Servab
 @pytest.fixture(scope="module")
 def grpc_stub_cls() -> type[RetrievalServiceStub]:
     return RetrievalServiceStub
-
-
-def key() -> tuple[tuple[str, str | bytes], ...]:
-    """Metadata with a new idempotency key."""
-    return (("idempotency-key", uuid4().hex),)
 
 
 def ingest_request(text: str, document_id: str = "") -> pb.IngestDocumentsRequest:
@@ -68,13 +60,13 @@ def test_repeated_key_returns_the_stored_response(grpc_stub: RetrievalServiceStu
 def test_reused_key_is_refused(grpc_stub: RetrievalServiceStub) -> None:
     once = key()
     grpc_stub.IngestDocuments(ingest_request("One."), timeout=TIMEOUT, metadata=once)
-    error = error_of(lambda: grpc_stub.IngestDocuments(ingest_request("Two."), timeout=TIMEOUT, metadata=once))
-    assert error.reason == "IDEMPOTENCY_KEY_REUSED"
+    with fails_with(IdempotencyKeyReused):
+        grpc_stub.IngestDocuments(ingest_request("Two."), timeout=TIMEOUT, metadata=once)
 
 
 def test_refuses_an_effect_without_a_key(grpc_stub: RetrievalServiceStub) -> None:
-    error = error_of(lambda: grpc_stub.IngestDocuments(ingest_request("One."), timeout=TIMEOUT))
-    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REQUIRED")
+    with fails_with(IdempotencyKeyRequired):
+        grpc_stub.IngestDocuments(ingest_request("One."), timeout=TIMEOUT)
 
 
 def test_lists_documents_in_pages(grpc_stub: RetrievalServiceStub) -> None:
@@ -82,24 +74,25 @@ def test_lists_documents_in_pages(grpc_stub: RetrievalServiceStub) -> None:
         request = ingest_request("Text.", f"page-{number}")
         grpc_stub.IngestDocuments(request, timeout=TIMEOUT, metadata=key())
     listed: list[str] = []
-    request_page = pb.ListDocumentsRequest(page_size=2)
+    pages = pb.ListDocumentsRequest(page_size=2)
     while True:
-        page = grpc_stub.ListDocuments(request_page, timeout=TIMEOUT)
+        page = grpc_stub.ListDocuments(pages, timeout=TIMEOUT)
         assert len(page.documents) <= 2
         listed += [document.document_id for document in page.documents]
         if not page.next_page_token:
             break
-        request_page.page_token = page.next_page_token
+        pages.page_token = page.next_page_token
     assert listed == sorted(listed)
     assert {"page-0", "page-1", "page-2"} <= set(listed)
 
 
 def test_reports_a_missing_document(grpc_stub: RetrievalServiceStub) -> None:
-    error = error_of(lambda: grpc_stub.GetDocument(pb.GetDocumentRequest(document_id="missing.md"), timeout=TIMEOUT))
-    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    with fails_with(NotFound) as error:
+        grpc_stub.GetDocument(pb.GetDocumentRequest(document_id="missing.md"), timeout=TIMEOUT)
     assert error.metadata == {"resource": "document", "id": "missing.md"}
 
 
 def test_names_the_field_that_violates_the_contract(grpc_stub: RetrievalServiceStub) -> None:
-    error = error_of(lambda: grpc_stub.Search(pb.SearchRequest(query="x", limit=51), timeout=TIMEOUT))
-    assert (error.code, error.reason, error.fields) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", ["limit"])
+    with fails_with(InvalidRequest) as error:
+        grpc_stub.Search(pb.SearchRequest(query="x", limit=51), timeout=TIMEOUT)
+    assert error.fields == ["limit"]

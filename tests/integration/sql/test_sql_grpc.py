@@ -2,18 +2,16 @@
 
 from contextlib import AbstractAsyncContextManager
 
-import grpc
 import pytest
 from graphmesh.sql import v1 as pb
 from graphmesh.sql.v1.sql_pb2_grpc import SqlServiceStub
+from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_chassis.serve import Servable
 from graphmesh_sql.__main__ import build
+from graphmesh_sql.errors import QueryFailed, QueryRefused
 from graphmesh_sql.settings import Settings
 
-from tests.integration.rich_errors import RichError, error_of
-
-TIMEOUT = 5
-"""Seconds for each call."""
+from tests.integration.plain_client import TIMEOUT, fails_with
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +29,8 @@ def grpc_stub_cls() -> type[SqlServiceStub]:
     return SqlServiceStub
 
 
-def query_error(grpc_stub: SqlServiceStub, query: str, timeout: float = TIMEOUT) -> RichError:
-    return error_of(lambda: list(grpc_stub.RunQuery(pb.RunQueryRequest(query=query), timeout=timeout)))
+def run_query(grpc_stub: SqlServiceStub, query: str, max_rows: int = 0) -> list[pb.RunQueryResponse]:
+    return list(grpc_stub.RunQuery(pb.RunQueryRequest(query=query, max_rows=max_rows), timeout=TIMEOUT))
 
 
 def test_describes_the_schema(grpc_stub: SqlServiceStub) -> None:
@@ -42,8 +40,8 @@ def test_describes_the_schema(grpc_stub: SqlServiceStub) -> None:
 
 
 def test_streams_columns_rows_and_summary(grpc_stub: SqlServiceStub) -> None:
-    request = pb.RunQueryRequest(query="SELECT name FROM dim_product ORDER BY product_id", max_rows=2)
-    columns, rows, summary = grpc_stub.RunQuery(request, timeout=TIMEOUT)
+    query = "SELECT name FROM dim_product ORDER BY product_id"
+    columns, rows, summary = run_query(grpc_stub, query, max_rows=2)
     assert [column.name for column in columns.columns.columns] == ["name"]
     names = [row.values[0].string_value for row in rows.rows.rows]
     assert names == ["Heron fountain pen, fine", "Heron fountain pen, broad"]
@@ -51,14 +49,14 @@ def test_streams_columns_rows_and_summary(grpc_stub: SqlServiceStub) -> None:
 
 
 def test_refuses_a_write_by_the_rule_it_breaks(grpc_stub: SqlServiceStub) -> None:
-    error = query_error(grpc_stub, "DELETE FROM dim_customer")
-    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "QUERY_REFUSED")
+    with fails_with(QueryRefused) as error:
+        run_query(grpc_stub, "DELETE FROM dim_customer")
     assert error.metadata == {"rule": "read_only"}
 
 
 def test_reports_why_the_database_cannot_answer(grpc_stub: SqlServiceStub) -> None:
-    error = query_error(grpc_stub, "SELECT totl FROM dim_customer")
-    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "QUERY_FAILED")
+    with fails_with(QueryFailed) as error:
+        run_query(grpc_stub, "SELECT totl FROM dim_customer")
     assert error.metadata == {"detail": "no such column: totl"}
 
 
@@ -68,10 +66,11 @@ def test_cancelled_stream_leaves_the_service_available(grpc_stub: SqlServiceStub
         stream = grpc_stub.RunQuery(pb.RunQueryRequest(query=endless), timeout=TIMEOUT)
         next(stream)
         stream.cancel()
-    [_, rows, _] = grpc_stub.RunQuery(pb.RunQueryRequest(query="SELECT 1"), timeout=TIMEOUT)
+    _, rows, _ = run_query(grpc_stub, "SELECT 1")
     assert rows.rows.rows[0].values[0].int64_value == 1
 
 
 def test_names_the_field_that_violates_the_contract(grpc_stub: SqlServiceStub) -> None:
-    error = query_error(grpc_stub, "")
-    assert (error.code, error.reason, error.fields) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", ["query"])
+    with fails_with(InvalidRequest) as error:
+        run_query(grpc_stub, "")
+    assert error.fields == ["query"]
