@@ -30,12 +30,13 @@ from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
-from graphmesh_local.fork_client import forking
-from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, reachable, running_mesh
+from graphmesh_local.fork_client import fork_spawner
+from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, local_address, running_mesh
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import Service, load
 
@@ -83,7 +84,7 @@ class Shop:
     ) -> ResponseT:
         """One call of a service. Raises GraphmeshError."""
         headers = [(metadata.TENANT, self.tenant), (metadata.IDEMPOTENCY_KEY, key or uuid4().hex)]
-        return await self.mesh.unary(rpc, request, timeout=timeout, headers=headers)
+        return await self.mesh.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
     async def open(self) -> None:
         """Take in the customer."""
@@ -151,7 +152,7 @@ class OwnShop(Shop):
         """Bring back what died, and wait until all services answer."""
         for child in self.running.supervisor.children:
             if child.state is State.DIED:
-                await self.running.revive(child.program.name)
+                await self.running.restart(child.program.name)
         for name in self.running.mesh.services:
             await eventually(partial(self.answers, name))
 
@@ -161,9 +162,9 @@ async def open_shop(folder: Path, mesh_file: Path = MESH_FILE) -> AsyncIterator[
     """A shop without customers on a mesh of its own; the death of one process leaves the others alone."""
     programs = sorted({service.module for service in load(mesh_file).services.values()})
     async with (
-        forking(programs) as spawn,
-        running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.KEEP_GOING, spawn=spawn) as running,
-        Channel(reachable(running.mesh.mesh)) as mesh,
+        fork_spawner(programs) as spawn,
+        running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.CONTINUE, spawn=spawn) as running,
+        Channel(local_address(running.mesh.mesh)) as mesh,
     ):
         yield OwnShop(edge=running.edge, mesh=mesh, running=running)
 

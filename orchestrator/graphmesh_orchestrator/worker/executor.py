@@ -10,6 +10,7 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import (
     DeadlineExceeded,
     Defect,
@@ -237,7 +238,7 @@ class Executor:
             deadline,
             self._policies,
             meter=execution.meter,
-            epoch=run.epoch,
+            epoch=Epoch(run.epoch),
             goes_on=run.input is None,
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,

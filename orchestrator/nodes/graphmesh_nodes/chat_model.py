@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from google.protobuf.message import Message
 from graphmesh.model import v1 as pb
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Rpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -68,7 +69,7 @@ class MeshOfRun:
             error = failure
             raise
         finally:
-            runtime.stream_writer(ToolCall(node, rpc.tool, "", 1, time.monotonic() - began, error))
+            runtime.stream_writer(ToolCall(node, rpc.tool, EffectKey(), 1, time.monotonic() - began, error))
 
 
 def _opened(
@@ -79,9 +80,9 @@ def _opened(
         raise RuntimeError("a model of the mesh is used only inside a graph")
     require_budget(context, rpc)
     policy = context.policies.of(rpc)
-    headers = call_headers(context, policy, task, node, "")
-    timeout = context.deadline.capped(policy.timeout).remaining
-    return context.channel.stream(rpc, request, timeout=timeout, headers=headers)
+    headers = call_headers(context, policy, task, node, EffectKey())
+    deadline = context.deadline.capped(policy.timeout)
+    return context.channel.stream(rpc, request, deadline=deadline, headers=headers)
 
 
 class GraphmeshChatModel(BaseChatModel):

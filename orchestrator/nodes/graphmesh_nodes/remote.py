@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Usage
 from graphmesh_chassis import metadata
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import CallerError, Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 from langchain_core.runnables import RunnableConfig
@@ -49,7 +50,7 @@ class ToolCall:
 
     node: str
     tool: str
-    effect_key: str
+    effect_key: EffectKey
     """Empty for reads."""
     attempts: int
     seconds: float
@@ -165,7 +166,7 @@ async def call(
     """
     context, task = runtime.context, _task(runtime)
     policy = context.policies.of(rpc)
-    key = ""
+    key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
         await _require_write_ahead(rpc, config, context, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
@@ -203,7 +204,7 @@ def spend(context: RunContext, response: Message) -> None:
 
 
 def call_headers(
-    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: str, approval_id: str = ""
+    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: EffectKey, approval_id: str = ""
 ) -> list[tuple[str, str]]:
     """The metadata of a call: the run's identity, with only the scopes that this call needs (H6)."""
     headers = [

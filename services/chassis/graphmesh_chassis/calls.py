@@ -12,6 +12,8 @@ from graphmesh_contracts import MethodPolicy
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.identity import Caller
 
 
@@ -37,9 +39,9 @@ class Call:
     """Whether the response has been held against its contract already."""
     caller: Caller = field(default_factory=lambda: Caller("default", "local", None))
     deadline: Deadline = field(default_factory=lambda: Deadline.after(0))
-    effect_key: str = ""
+    effect_key: EffectKey = field(default_factory=EffectKey)
     """The idempotency key; empty for reads."""
-    epoch: int | None = None
+    epoch: Epoch | None = None
     """The epoch of the worker that executes the run; None outside of runs."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason that it was refused with."""

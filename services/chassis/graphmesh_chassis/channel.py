@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from graphmesh_contracts import Rpc
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded
 from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
@@ -61,14 +62,15 @@ class Channel:
             await self._traced.close()
 
     async def unary(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
     ) -> ResponseT:
-        """Make one call. `timeout` is in seconds.
+        """Make one call.
 
         Raises:
+            DeadlineExceeded: no time is left, so that nothing was sent; or no response came in time.
             GraphmeshError: what the service answered, or what the mesh says of why it did not.
         """
-        _require_time(rpc, timeout)
+        timeout = _timeout(rpc, deadline)
         call, headers = self._callable(rpc, "unary_unary", headers)
         try:
             response: ResponseT = await call(request, timeout=timeout, metadata=headers)
@@ -77,10 +79,10 @@ class Channel:
         return response
 
     async def effect(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
     ) -> tuple[ResponseT, bool]:
         """As `unary`; also whether the response is a stored one, so that this call has changed nothing."""
-        _require_time(rpc, timeout)
+        timeout = _timeout(rpc, deadline)
         make, headers = self._callable(rpc, "unary_unary", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
@@ -90,10 +92,13 @@ class Channel:
         return response, metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
 
     async def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
     ) -> AsyncGenerator[ResponseT, None]:
-        """Make one call whose responses are streamed. Raises as `unary` does, also between two responses."""
-        _require_time(rpc, timeout)
+        """Make one call whose responses are streamed; without a deadline it lasts until one side ends it.
+
+        Raises as `unary` does, also between two responses.
+        """
+        timeout = _timeout(rpc, deadline)
         make, headers = self._callable(rpc, "unary_stream", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
@@ -116,9 +121,16 @@ class Channel:
         return self._callables[key], headers
 
 
-def _require_time(rpc: Rpc[Any, Any], timeout: float | None) -> None:
-    """A call that has no time left is not sent: gRPC would race its answer against its end."""
-    if timeout is not None and timeout <= 0:
+def _timeout(rpc: Rpc[Any, Any], deadline: Deadline | None) -> float | None:
+    """The remaining seconds of a call. Without any it is not sent: gRPC would race its answer against its end.
+
+    Raises:
+        DeadlineExceeded: none are left.
+    """
+    if deadline is None:
+        return None
+    if (remaining := deadline.remaining) <= 0:
         error = DeadlineExceeded(tool=rpc.tool)
         error.may_have_happened = False
         raise error
+    return remaining

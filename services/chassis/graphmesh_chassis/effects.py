@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime, dialect_insert
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused, OutcomeUnknown
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_response
@@ -159,8 +160,8 @@ class InFlight:
     """
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[str, str], Turn] = {}
-        self._latest: deque[tuple[str, str]] = deque()
+        self._outcomes: dict[tuple[str, EffectKey], Turn] = {}
+        self._latest: deque[tuple[str, EffectKey]] = deque()
 
     @asynccontextmanager
     async def turn(self, call: Call) -> AsyncIterator[Turn]:
@@ -187,7 +188,7 @@ class InFlight:
                 del self._outcomes[key]
                 mine.set_result(None)
 
-    def _remember(self, key: tuple[str, str]) -> None:
+    def _remember(self, key: tuple[str, EffectKey]) -> None:
         self._latest.append(key)
         if len(self._latest) > LATEST:
             del self._outcomes[self._latest.popleft()]

@@ -15,16 +15,16 @@ from graphmesh_chassis import metadata, names
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.calls import Call, set_current
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.effects import Replay
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import (
     ApprovalRequired,
     DeadlineExceeded,
     Defect,
     DependencyError,
     GraphmeshError,
-    IdempotencyKeyRequired,
     Internal,
-    InvalidMetadata,
     MalformedMessage,
 )
 from graphmesh_chassis.identity import Caller, IdentityMode
@@ -34,9 +34,6 @@ from graphmesh_chassis.validation import check_request, check_response
 Hook = Callable[[Call], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger("graphmesh.calls")
-
-MAX_KEY_LENGTH = 255
-MAX_EPOCH_DIGITS = 18
 
 
 def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
@@ -176,24 +173,9 @@ async def effects(call: Call) -> AsyncIterator[None]:
     if call.policy.idempotency is not Idempotency.EFFECT:
         yield
         return
-    call.effect_key = call.header(metadata.IDEMPOTENCY_KEY)
-    if not call.effect_key:
-        raise IdempotencyKeyRequired(header=metadata.IDEMPOTENCY_KEY)
-    if len(call.effect_key) > MAX_KEY_LENGTH:
-        raise InvalidMetadata(header=metadata.IDEMPOTENCY_KEY, rule=f"{MAX_KEY_LENGTH} characters at the most")
-    call.epoch = _epoch(call)
+    call.effect_key, call.epoch = EffectKey.of(call.headers), Epoch.of(call.headers)
     try:
         yield
     except Replay as replay:
         call.context.set_trailing_metadata(((metadata.REPLAYED, "true"),))
         call.response, call.response_checked = call.response_type.FromString(replay.response), True
-
-
-def _epoch(call: Call) -> int | None:
-    text = call.header(metadata.EPOCH)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_EPOCH_DIGITS and call.header(metadata.RUN)):
-        rule = f"a whole number of {MAX_EPOCH_DIGITS} digits at the most, with {metadata.RUN}"
-        raise InvalidMetadata(header=metadata.EPOCH, rule=rule)
-    return int(text)

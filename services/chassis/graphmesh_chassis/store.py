@@ -27,7 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, current_call
 from graphmesh_chassis.database import Database
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.effects import STARTED, Effect, InFlight, Outcome, Turn, claim, fence, record, refused
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import CallerError, Fenced
 from graphmesh_chassis.foreign import Find, ForeignEffect, Send, carry_out, hold, letting_go, recording, superseded
 
@@ -162,8 +164,8 @@ class MemoryStore(Generic[PortT]):
     def __init__(self, port: Callable[[], PortT]) -> None:
         self._port = port
         self._ports: dict[str, PortT] = {}
-        self._outcomes: dict[tuple[str, str], Outcome] = {}
-        self._epochs: dict[tuple[str, str], int] = {}
+        self._outcomes: dict[tuple[str, EffectKey], Outcome] = {}
+        self._epochs: dict[tuple[str, str], Epoch] = {}
         self._in_flight = InFlight()
         self._writer = asyncio.Lock()
 

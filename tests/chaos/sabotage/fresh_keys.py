@@ -7,6 +7,8 @@ from uuid import uuid4
 from graphmesh.billing.v1 import BillingService, ChargeRequest
 from graphmesh.common.v1 import Money
 from graphmesh_chaos.graphs.payments import State, steps
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.remote import call_headers
 from langgraph.runtime import Runtime
@@ -19,9 +21,12 @@ async def charge(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
     assert runtime.execution_info
     money = Money(currency_code=state["currency"], amount_minor=state["amount"])
     policy = runtime.context.policies.of(BillingService.Charge)
-    headers = call_headers(runtime.context, policy, runtime.execution_info, "charge", uuid4().hex)
+    headers = call_headers(runtime.context, policy, runtime.execution_info, "charge", EffectKey(uuid4().hex))
     response = await runtime.context.channel.unary(
-        BillingService.Charge, ChargeRequest(invoice_id=state["invoice_id"], amount=money), timeout=5, headers=headers
+        BillingService.Charge,
+        ChargeRequest(invoice_id=state["invoice_id"], amount=money),
+        deadline=Deadline.after(5),
+        headers=headers,
     )
     await asyncio.sleep(LINGER_SECONDS)
     return {"charge_id": response.charge.charge_id}

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from graphmesh_chassis import effects
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.database import Database, open_database
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
 from graphmesh_chassis.errors import (
     DeadlineExceeded,
@@ -97,12 +98,14 @@ class Shop:
 
     async def add(self, number: int, key: str = "k", tenant: str = "acme", timeout: float = 30) -> Any:
         headers = [("idempotency-key", key), ("x-graphmesh-tenant", tenant)]
-        return await self._served.channel.unary(Probe.Change, Question(number=number), timeout=timeout, headers=headers)
+        return await self._served.channel.unary(
+            Probe.Change, Question(number=number), deadline=Deadline.after(timeout), headers=headers
+        )
 
     async def tally(self, tenant: str = "acme") -> tuple[int, int]:
         """How many entries there are, and their sum."""
         headers = [("x-graphmesh-tenant", tenant)]
-        told = await self._served.channel.unary(Probe.Ask, Question(), timeout=5, headers=headers)
+        told = await self._served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=headers)
         return told.number, int(told.text)
 
     @property
@@ -368,7 +371,7 @@ async def test_the_effects_table_is_an_audit(url: str, tmp_path: Path) -> None:
         assert shop.served
         headers = [(f"x-graphmesh-{name}", name.upper()) for name in HEADERS] + [("x-graphmesh-epoch", "7")]
         key = ("idempotency-key", "k")
-        await shop.served.channel.unary(Probe.Change, Question(), timeout=5, headers=[key, *headers])
+        await shop.served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5), headers=[key, *headers])
         shop.then = refuse
         with pytest.raises(RuleViolated):
             await shop.add(1, "refused")

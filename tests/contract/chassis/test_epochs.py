@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import Fenced, InvalidMetadata
 
 from tests.contract.chassis.test_effects import Shop, any_url, shop
@@ -20,7 +21,9 @@ async def add(shop: Shop, key: str, epoch: object, run: str = "run_1", tenant: s
         ("x-graphmesh-run", run),
         ("x-graphmesh-epoch", str(epoch)),
     ]
-    return await shop.served.channel.unary(Probe.Change, Question(number=1), timeout=10, headers=headers)
+    return await shop.served.channel.unary(
+        Probe.Change, Question(number=1), deadline=Deadline.after(10), headers=headers
+    )
 
 
 async def test_an_epoch_that_is_over_changes_nothing(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
 from graphmesh_chassis.errors import (
     Fenced,
@@ -237,7 +238,9 @@ async def test_an_epoch_that_is_over_sends_nothing(office: Office) -> None:
     async def charge(key: str, epoch: int) -> None:
         assert office.served
         headers = [("idempotency-key", key), ("x-graphmesh-run", "run_1"), ("x-graphmesh-epoch", str(epoch))]
-        await office.served.channel.unary(Probe.Change, Question(number=1), timeout=10, headers=headers)
+        await office.served.channel.unary(
+            Probe.Change, Question(number=1), deadline=Deadline.after(10), headers=headers
+        )
 
     await charge("new", 2)
     with pytest.raises(Fenced):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
 from graphmesh_chassis.errors import RuleViolated
 from graphmesh_chassis.store import SqlStore
@@ -44,7 +45,9 @@ async def caused(shop: Shop, run: str) -> None:
     headers = {f"x-graphmesh-{name}": name.upper() for name in HEADERS}
     headers |= {"x-graphmesh-run": run, "x-graphmesh-tenant": "acme", "idempotency-key": run, "x-graphmesh-epoch": "3"}
     with suppress(RuleViolated):
-        await shop.served.channel.unary(Probe.Change, Question(number=5), timeout=10, headers=[*headers.items()])
+        await shop.served.channel.unary(
+            Probe.Change, Question(number=5), deadline=Deadline.after(10), headers=[*headers.items()]
+        )
 
 
 def audit(*arguments: object, **environment: str) -> tuple[int, str]:

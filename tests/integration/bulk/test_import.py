@@ -17,6 +17,7 @@ from graphmesh.crm import v1 as crm
 from graphmesh_billing.__main__ import build as build_billing
 from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.serve import Servable, Service
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.store import MemoryStore
@@ -49,7 +50,9 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def stored(channel: Channel, tenant: str = "default") -> int:
     headers = [("x-graphmesh-tenant", tenant)]
     request = crm.SearchCustomersRequest(page_size=100)
-    return len((await channel.unary(Crm.SearchCustomers, request, timeout=5, headers=headers)).customers)
+    return len(
+        (await channel.unary(Crm.SearchCustomers, request, deadline=Deadline.after(5), headers=headers)).customers
+    )
 
 
 async def cli(*arguments: str) -> tuple[int | None, str]:
@@ -208,7 +211,7 @@ async def test_a_query_over_two_tables_becomes_invoices_with_lines(tmp_path: Pat
         arguments = ("--sqlite", str(shop), "--query", query, "--address", served.address)
         code, output = await cli("billing.CreateInvoice", *arguments)
         request = BillingService.GetInvoice.request(invoice_id="shop-1")
-        invoice = (await served.channel.unary(BillingService.GetInvoice, request, timeout=5)).invoice
+        invoice = (await served.channel.unary(BillingService.GetInvoice, request, deadline=Deadline.after(5))).invoice
     assert (code, output) == (0, "billing.CreateInvoice: 2 done, 0 already there, 0 refused\n")
     assert (invoice.total.amount_minor, len(invoice.lines)) == (2008, 2)
 

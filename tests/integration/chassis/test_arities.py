@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
     GraphmeshError,
     InvalidRequest,
@@ -148,4 +149,4 @@ async def test_an_unknown_method_is_named() -> None:
     async with probing({"Ask": echo}) as served:
         for path in ("/graphmesh.probe.v1.ProbeService/Nothing", "/graphmesh.nobody.v1.NoService/Ask"):
             with pytest.raises(UnknownMethod, match=path):
-                await served.channel.unary(Rpc(path, Question, Answer), Question(), timeout=5)
+                await served.channel.unary(Rpc(path, Question, Answer), Question(), deadline=Deadline.after(5))

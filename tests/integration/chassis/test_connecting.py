@@ -3,6 +3,7 @@
 import asyncio
 
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 
 from tests.integration.chassis.probe import Probe, Question, echo, probing
 
@@ -22,7 +23,7 @@ async def test_who_is_slow_to_take_connections_is_reached() -> None:
         async with await asyncio.start_server(take, "127.0.0.1", 0) as slow:
             near = slow.sockets[0].getsockname()
             async with Channel(f"{near[0]}:{near[1]}") as channel:
-                answer = await channel.unary(Probe.Ask, Question(number=5), timeout=20)
+                answer = await channel.unary(Probe.Ask, Question(number=5), deadline=Deadline.after(20))
     assert answer.number == 5
 
 

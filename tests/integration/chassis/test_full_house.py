@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_contracts import Overrides
@@ -42,7 +43,7 @@ async def test_fifty_callers_and_two_places() -> None:
     """At no instant more than two inside; with room to wait everybody is served."""
     crowd = Crowd(seconds=0.01)
     async with probing({"Ask": crowd}, house(cap=2, queue=48)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(number=n), timeout=5) for n in range(50)]
+        calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(5)) for n in range(50)]
         answers = await asyncio.gather(*calls)
     assert (crowd.most, crowd.served) == (2, 50)
     assert sorted(answer.number for answer in answers) == list(range(50))
@@ -52,7 +53,7 @@ async def test_whoever_finds_the_queue_full_is_refused() -> None:
     """Two inside, eight wait, the other forty are told when to come again, and nothing was begun for them."""
     crowd = Crowd(seconds=0.3)
     async with probing({"Ask": crowd}, house(cap=2, queue=8)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(), timeout=30) for _ in range(50)]
+        calls = [served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)) for _ in range(50)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refusals = [outcome for outcome in outcomes if isinstance(outcome, ConcurrencyLimit)]
     assert (len(refusals), crowd.served, crowd.most) == (40, 10, 2)
@@ -72,10 +73,10 @@ async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() ->
         return Answer()
 
     async with probing({"Ask": held}, house(cap=1, queue=8)) as served:
-        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
+        long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await until(lambda: len(begun) == 1)
         with pytest.raises(ConcurrencyLimit):
-            await served.channel.unary(Probe.Ask, Question(), timeout=3)
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(3))
         go.set()
         await long
     assert len(begun) == 1
@@ -91,11 +92,11 @@ async def test_a_stream_holds_its_place_until_its_caller_leaves() -> None:
 
     async with probing({"Count": endless}, house(cap=1, queue=0)) as served:
         admission = served.running.admissions[NAME]
-        stream = served.channel.stream(Probe.Count, Question(), timeout=5)
+        stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5))
         await anext(stream)
         assert admission.inside == 1
         with pytest.raises(ConcurrencyLimit):
-            await anext(served.channel.stream(Probe.Count, Question(), timeout=5))
+            await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5)))
         await stream.aclose()
         await gone(admission)
 
@@ -112,7 +113,7 @@ async def test_a_caller_who_hangs_up_frees_a_place() -> None:
             stopped.set()
 
     async with probing({"Ask": never}, house(cap=1, queue=0)) as served:
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=30))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)))
         await began.wait()
         call.cancel()
         await asyncio.wait_for(stopped.wait(), 20)

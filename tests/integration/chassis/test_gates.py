@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
     DeadlineExceeded,
     IdempotencyKeyRequired,
@@ -44,17 +45,19 @@ async def test_a_call_without_identity_is_the_local_developers() -> None:
         return Answer(text=f"{caller.tenant} {caller.subject} {caller.scopes}")
 
     async with probing({"Ask": who}) as served:
-        assert (await served.channel.unary(Probe.Ask, Question(), timeout=5)).text == "default local None"
+        assert (
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
+        ).text == "default local None"
 
 
 @pytest.mark.parametrize("missing", [header for header, _ in IDENTITY])
 async def test_required_identity_is_required_whole(missing: str) -> None:
     """With `identity=required`, a call that leaves out one of the three headers is refused, and the header is named."""
     async with probing({"Ask": echo}, ServerSettings(identity="required")) as served:
-        await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=IDENTITY)
+        await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=IDENTITY)
         rest = [(header, value) for header, value in IDENTITY if header != missing]
         with pytest.raises(Unauthenticated, match=missing):
-            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=rest)
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=rest)
 
 
 @pytest.mark.parametrize("scopes", ["", "probe.write", "probe.readx other"])
@@ -62,7 +65,9 @@ async def test_scopes_are_held_against_the_policy(scopes: str) -> None:
     """Who says which scopes it has needs the method's; no scopes are not all scopes (H6)."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(ScopeMissing) as refused:
-            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=[("x-graphmesh-scopes", scopes)])
+            await served.channel.unary(
+                Probe.Ask, Question(), deadline=Deadline.after(5), headers=[("x-graphmesh-scopes", scopes)]
+            )
         assert refused.value.data["scopes"] == "probe.read"
 
 
@@ -71,16 +76,20 @@ async def test_a_tenant_has_its_form(tenant: str) -> None:
     """Anything that is not a plain name is refused before it gets near a database (A1)."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidMetadata, match="x-graphmesh-tenant"):
-            await served.channel.unary(Probe.Ask, Question(), timeout=5, headers=[("x-graphmesh-tenant", tenant)])
+            await served.channel.unary(
+                Probe.Ask, Question(), deadline=Deadline.after(5), headers=[("x-graphmesh-tenant", tenant)]
+            )
 
 
 async def test_an_effect_needs_a_key_of_bounded_length() -> None:
     """Without a key nothing is begun (E1)."""
     async with probing({"Change": echo}) as served:
         with pytest.raises(IdempotencyKeyRequired):
-            await served.channel.unary(Probe.Change, Question(), timeout=5)
+            await served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5))
         with pytest.raises(InvalidMetadata, match="idempotency-key"):
-            await served.channel.unary(Probe.Change, Question(), timeout=5, headers=[("idempotency-key", "k" * 256)])
+            await served.channel.unary(
+                Probe.Change, Question(), deadline=Deadline.after(5), headers=[("idempotency-key", "k" * 256)]
+            )
 
 
 @pytest.mark.parametrize(("policy", "caller"), [(0.2, 60), (60, 0.2), (0.2, None)])
@@ -96,8 +105,9 @@ async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, calle
 
     async with probing({"Ask": slow}, short("Ask", policy)) as served:
         began = time.monotonic()
+        deadline = Deadline.after(caller) if caller else None
         with pytest.raises(DeadlineExceeded):
-            await served.channel.unary(Probe.Ask, Question(), timeout=caller)  # type: ignore[arg-type]
+            await served.channel.unary(Probe.Ask, Question(), deadline=deadline)  # type: ignore[arg-type]
         await asyncio.wait_for(ended.wait(), 10)
         assert 0.15 < time.monotonic() - began < 30
 
@@ -111,14 +121,14 @@ async def test_a_timeout_of_the_bodys_own_is_not_the_calls() -> None:
 
     async with probing({"Ask": impatient}) as served:
         with pytest.raises(Exception, match="its log has the cause"):
-            await served.channel.unary(Probe.Ask, Question(), timeout=5)
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
 
 
 async def test_a_large_field_is_named() -> None:
     """10 MB in a field of 100 characters breaks that field's rule, and nothing worse."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
-            await served.channel.unary(Probe.Ask, Question(text="x" * 10_000_000), timeout=10)
+            await served.channel.unary(Probe.Ask, Question(text="x" * 10_000_000), deadline=Deadline.after(10))
         assert [violation.field for violation in refused.value.violations] == ["text"]
 
 
@@ -126,7 +136,7 @@ async def test_a_message_over_the_limit_is_not_read() -> None:
     """More than 16 MiB is refused by gRPC itself; the caller learns the limit and that it is at fault."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(MessageTooLarge) as refused:
-            await served.channel.unary(Probe.Ask, Question(text="x" * (16 * MEBIBYTE + 1)), timeout=10)
+            await served.channel.unary(Probe.Ask, Question(text="x" * (16 * MEBIBYTE + 1)), deadline=Deadline.after(10))
         assert refused.value.data["limit_bytes"] == str(16 * MEBIBYTE)
         assert not refused.value.retryable
 
@@ -136,7 +146,7 @@ async def test_many_violations_are_cut_with_a_count() -> None:
     bad = [Question(number=-1) for _ in range(1000)]
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
-            await served.channel.unary(Probe.Ask, Question(parts=bad), timeout=5)
+            await served.channel.unary(Probe.Ask, Question(parts=bad), deadline=Deadline.after(5))
     *listed, last = refused.value.violations
     assert last.field == "*"
     assert last.description == f"and {1000 - len(listed)} more violations, too many to send"
@@ -158,7 +168,7 @@ async def test_too_many_pairs_of_a_map_are_named() -> None:
     crowded = Question(counts={f"k{number}": 1 for number in range(11)})
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
-            await served.channel.unary(Probe.Ask, Question(parts=[Question(), crowded]), timeout=5)
+            await served.channel.unary(Probe.Ask, Question(parts=[Question(), crowded]), deadline=Deadline.after(5))
         assert [violation.field for violation in refused.value.violations] == ["parts[1].counts"]
 
 
@@ -167,7 +177,9 @@ async def test_impossible_times_are_named(time: Timestamp) -> None:
     """A Timestamp of any two numbers parses; one that is no time is refused, wherever it stands."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
-            await served.channel.unary(Probe.Ask, Question(time=time, parts=[Question(time=time)]), timeout=5)
+            await served.channel.unary(
+                Probe.Ask, Question(time=time, parts=[Question(time=time)]), deadline=Deadline.after(5)
+            )
         assert [violation.field for violation in refused.value.violations] == ["time", "parts[0].time"]
 
 

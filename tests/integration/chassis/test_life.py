@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from graphmesh_chassis import serve
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.serve import Servable, _Stop
 from graphmesh_chassis.testing import Served, running
@@ -60,13 +61,13 @@ async def test_the_first_signal_drains() -> None:
     slow, seen = Slow(), list[int]()
     async with probing({"Ask": slow}) as served:
         watching = asyncio.create_task(watched(served, seen))
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await slow.began.wait()
         await told(seen, health_pb2.HealthCheckResponse.SERVING)
         draining = asyncio.create_task(served.running.drain(_Stop(), 60))
         await told(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(GraphmeshError) as refused:
-            await served.channel.unary(Probe.Ask, Question(), timeout=20)
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
         assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
         slow.go.set()
         assert (await call).text == "done"
@@ -83,7 +84,7 @@ async def test_a_server_that_lingers_still_serves() -> None:
     async with probing({"Ask": echo}) as served:
         lingering = asyncio.create_task(served.running.linger(stop, 60))
         await becomes(served, "NOT_SERVING")
-        assert await served.channel.unary(Probe.Ask, Question(), timeout=20)
+        assert await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
         stop.second.set()
         await asyncio.wait_for(lingering, 20)
 
@@ -92,7 +93,7 @@ async def test_the_second_signal_insists() -> None:
     """The call under way is cut off, long before the time for draining is over."""
     slow, stop = Slow(), _Stop()
     async with probing({"Ask": slow}) as served:
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), timeout=60))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await slow.began.wait()
         draining = asyncio.create_task(served.running.drain(stop, 60))
         await asyncio.sleep(0.1)

@@ -17,6 +17,7 @@ import pytest
 from graphmesh.billing import v1 as pb
 from graphmesh.common.v1 import Money
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -37,11 +38,13 @@ class Started:
         line = pb.InvoiceLine(description="ink", quantity=1, unit_price=price)
         request = pb.CreateInvoiceRequest(invoice_id=invoice_id, customer_id="cu_1", lines=[line])
         headers = [("idempotency-key", next(KEYS))]
-        await self.channel.unary(pb.BillingService.CreateInvoice, request, timeout=5, headers=headers)
+        await self.channel.unary(pb.BillingService.CreateInvoice, request, deadline=Deadline.after(5), headers=headers)
 
     async def balance(self) -> dict[str, tuple[int, int]]:
         """Debit and credit by account."""
-        found = await self.channel.unary(pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), timeout=5)
+        found = await self.channel.unary(
+            pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), deadline=Deadline.after(5)
+        )
         return {row.account: (row.debit_minor, row.credit_minor) for row in found.accounts}
 
     async def health(self, service: str = BILLING) -> str:
@@ -114,7 +117,7 @@ async def test_what_is_committed_survives_a_kill(tmp_path: Path) -> None:
         balance = await server.balance()
         for invoice_id in answered:
             await server.channel.unary(
-                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), timeout=5
+                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(5)
             )
     assert len(answered) > 0
     assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(answered)

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from graphmesh_chassis import hooks, serve, telemetry
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RuleViolated
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.sampling import decide
@@ -44,7 +45,7 @@ async def asked(bodies: Bodies, settings: ServerSettings, **headers: str) -> Non
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     async with probing(bodies, settings) as served:
         try:
-            await served.channel.unary(Probe.Ask, Question(text=SECRET), timeout=5, headers=named)
+            await served.channel.unary(Probe.Ask, Question(text=SECRET), deadline=Deadline.after(5), headers=named)
         except GraphmeshError:
             return
 
@@ -98,7 +99,7 @@ async def test_the_decision_travels_on(spans: InMemorySpanExporter, parent: str,
         async with Channel(behind.address, tracing) as onward:
 
             async def forward(question: Any, context: Any) -> Any:
-                return await onward.unary(Probe.Ask, question, timeout=5)
+                return await onward.unary(Probe.Ask, question, deadline=Deadline.after(5))
 
             await asked({"Ask": forward}, ALWAYS, traceparent=parent)
         tracing.close()
@@ -161,7 +162,7 @@ async def test_a_log_that_cannot_be_written_fails_no_call(logged: StringIO, monk
     monkeypatch.setattr(sys, "stdout", full)
     configure_logs("probe", "info")
     async with probing({"Ask": echo}) as served:
-        await served.channel.unary(Probe.Ask, Question(), timeout=5)
+        await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
     with suppress(OSError):
         full.close()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 
 from tests.integration.orchestrator.kit import Kit
@@ -70,7 +71,9 @@ async def test_runs_with_large_inputs_can_be_listed(kit: Kit) -> None:
     """A page is what a message holds, however many runs were asked for; each run is listed once."""
     big = "x" * 3 * 1024 * 1024
     begun = [(await kit.client.create_run("ask_twice", {"name": big})).run_id for _ in range(6)]
-    first = await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(page_size=50), timeout=60)
+    first = await kit.channel.unary(
+        pb.RunService.ListRuns, pb.ListRunsRequest(page_size=50), deadline=Deadline.after(60)
+    )
     assert len(first.runs) == 1
     assert [run.run_id for run in await kit.client.list_runs()] == begun[::-1]
 
@@ -80,7 +83,9 @@ async def test_approvals_of_large_calls_can_be_listed(kit: Kit) -> None:
     for number in range(6):
         run = await kit.run("approved_by_rule", invoice_id=str(number) + "x" * 1_500_000, amount=1000)
         assert run.status == pb.RunStatus.RUN_STATUS_INTERRUPTED
-    first = await kit.channel.unary(pb.ApprovalService.ListApprovals, pb.ListApprovalsRequest(), timeout=60)
+    first = await kit.channel.unary(
+        pb.ApprovalService.ListApprovals, pb.ListApprovalsRequest(), deadline=Deadline.after(60)
+    )
     assert len(first.approvals) == 1
     listed = await kit.client.approvals.find()
     assert [one.question[len("Charge 1000 of ")] for one in listed] == list("012345")

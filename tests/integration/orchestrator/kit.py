@@ -17,6 +17,7 @@ from graphmesh_billing.__main__ import build as build_billing
 from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis import testing
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_orchestrator.__main__ import build as build_orchestrator
@@ -123,14 +124,16 @@ class Kit:
         )
         key = [("idempotency-key", f"invoice-{id(request)}")]
         response = await self.billing.channel.unary(
-            billing.BillingService.CreateInvoice, request, timeout=30, headers=key
+            billing.BillingService.CreateInvoice, request, deadline=Deadline.after(30), headers=key
         )
         return response.invoice.invoice_id
 
     async def charges(self, invoice_id: str) -> int:
         """How many charges there are of an invoice."""
         request = billing.GetInvoiceRequest(invoice_id=invoice_id)
-        response = await self.billing.channel.unary(billing.BillingService.GetInvoice, request, timeout=30)
+        response = await self.billing.channel.unary(
+            billing.BillingService.GetInvoice, request, deadline=Deadline.after(30)
+        )
         return len(response.invoice.charge_ids)
 
     async def run(self, graph: str, **input: Any) -> pb.Run:
@@ -143,7 +146,7 @@ class Kit:
         request = pb.CreateRunRequest(graph=graph, **fields)
         if input is not None:
             request.input.update(input)
-        return (await self.channel.unary(pb.RunService.CreateRun, request, timeout=10)).run
+        return (await self.channel.unary(pb.RunService.CreateRun, request, deadline=Deadline.after(10))).run
 
     async def stopped(self, run_id: str) -> pb.Run:
         """A run that has ended or is parked."""
@@ -151,7 +154,7 @@ class Kit:
 
     async def resume(self, run_id: str, answers: dict[str, Any]) -> pb.Run:
         request = json_format.ParseDict({"run_id": run_id, "answers": answers}, pb.ResumeRunRequest())
-        return (await self.channel.unary(pb.RunService.ResumeRun, request, timeout=10)).run
+        return (await self.channel.unary(pb.RunService.ResumeRun, request, deadline=Deadline.after(10))).run
 
     async def events(self, run_id: str, after_seq: int = 0) -> list[pb.RunEvent]:
         return [event async for event in self.client.stream_run(run_id, after_seq)]

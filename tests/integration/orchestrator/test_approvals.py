@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from graphmesh.billing.v1 import BillingService
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import metadata
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ApprovalRequired, ScopeMissing
 from graphmesh_contracts import Overrides
 from graphmesh_nodes.approval_terms import MARK
@@ -56,7 +57,7 @@ async def approval(kit: Kit, run: pb.Run) -> pb.Approval:
     """The one that a run waits for."""
     [asked] = run.interrupts
     request = pb.GetApprovalRequest(approval_id=asked.approval_id)
-    return (await kit.channel.unary(pb.ApprovalService.GetApproval, request, timeout=10)).approval
+    return (await kit.channel.unary(pb.ApprovalService.GetApproval, request, deadline=Deadline.after(10))).approval
 
 
 async def respond(
@@ -68,7 +69,7 @@ async def respond(
     if scopes is not None:
         headers.append((metadata.SCOPES, f"approvals.write {scopes}"))
     rpc = pb.ApprovalService.RespondApproval
-    return (await kit.channel.unary(rpc, request, timeout=10, headers=headers)).approval
+    return (await kit.channel.unary(rpc, request, deadline=Deadline.after(10), headers=headers)).approval
 
 
 async def answered(kit: Kit, run: pb.Run, decision: pb.Decision.ValueType, comment: str = "") -> pb.Run:
@@ -80,7 +81,9 @@ async def answered(kit: Kit, run: pb.Run, decision: pb.Decision.ValueType, comme
 
 async def listed(kit: Kit, **fields: Any) -> list[pb.Approval]:
     request = pb.ListApprovalsRequest(**fields)
-    return list((await kit.channel.unary(pb.ApprovalService.ListApprovals, request, timeout=10)).approvals)
+    return list(
+        (await kit.channel.unary(pb.ApprovalService.ListApprovals, request, deadline=Deadline.after(10))).approvals
+    )
 
 
 async def test_the_policy_of_a_method_asks(strict: Kit) -> None:
@@ -111,7 +114,7 @@ async def test_a_service_refuses_what_nobody_has_agreed_to(strict: Kit) -> None:
     request = BillingService.Charge.request(invoice_id=await strict.invoice(), amount=eur(5))
     with pytest.raises(ApprovalRequired):
         await strict.billing.channel.unary(
-            BillingService.Charge, request, timeout=30, headers=[(metadata.IDEMPOTENCY_KEY, "key")]
+            BillingService.Charge, request, deadline=Deadline.after(30), headers=[(metadata.IDEMPOTENCY_KEY, "key")]
         )
 
 

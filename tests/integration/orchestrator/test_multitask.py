@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.errors import InvalidInput, ThreadBusy, WrongGraph
 
@@ -156,7 +157,9 @@ async def test_a_thousand_submissions_are_one_run(kit: Kit, thread: Thread) -> N
     thread.open("a")
     tries = [thread.create("a", request_id="mine", multitask_strategy=ENQUEUE) for _ in range(1000)]
     assert len({run.run_id for run in await asyncio.gather(*tries)}) == 1
-    listed = await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(graph="gated"), timeout=10)
+    listed = await kit.channel.unary(
+        pb.RunService.ListRuns, pb.ListRunsRequest(graph="gated"), deadline=Deadline.after(10)
+    )
     assert len(listed.runs) == 1
 
 

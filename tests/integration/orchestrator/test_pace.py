@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_orchestrator.notifications import poll_timer as pace
 
 from tests.integration.orchestrator.gates import GATES
@@ -47,7 +48,7 @@ async def test_an_end_is_announced_and_a_dead_letter_tried_again(kit: Kit, recei
 
     await eventually(lambda: stands(DEAD))
     request = pb.RetryDeliveryRequest(delivery_id=(await delivery_of(kit, run)).delivery_id)
-    await kit.channel.unary(pb.WebhookService.RetryDelivery, request, timeout=30)
+    await kit.channel.unary(pb.WebhookService.RetryDelivery, request, deadline=Deadline.after(30))
     await eventually(lambda: stands(DELIVERED))
 
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import WriteAheadRequired
@@ -157,7 +158,7 @@ async def test_an_effect_of_a_run_that_was_taken_over_is_settled(flaky: tuple[Ki
     graph = graphs.pay_degraded.compile(checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "t"}}
     async with Channel(faults.address) as channel:
-        context = RunContext(channel, "default", "local", "run_1", Deadline.after(30), epoch=2)
+        context = RunContext(channel, "default", "local", "run_1", Deadline.after(30), epoch=Epoch(2))
         state = await graph.ainvoke(_input(invoice), config, context=context, durability="sync")
     assert state["notes"] == ["charged 5"]
     assert len(faults.keys) == 6
@@ -174,7 +175,7 @@ async def test_what_cannot_be_settled_may_have_happened(kit: Kit) -> None:
 
     graph = graphs.paying(otherwise)
     async with Channel("127.0.0.1:1") as nowhere:
-        context = RunContext(nowhere, "default", "local", "run_1", Deadline.after(1), epoch=2)
+        context = RunContext(nowhere, "default", "local", "run_1", Deadline.after(1), epoch=Epoch(2))
         await graph.compile(checkpointer=InMemorySaver()).ainvoke(
             _input("in_1"), config, context=context, durability="sync"
         )

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
 from graphmesh_orchestrator.__main__ import build
@@ -52,7 +53,7 @@ async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
         grpc.aio.insecure_channel(served.address) as channel,
     ):
         with pytest.raises(GraphmeshError):
-            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=30)
+            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(30))
         stub: Any = health_pb2_grpc.HealthStub(channel)
         health = await stub.Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING

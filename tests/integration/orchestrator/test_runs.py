@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import json_format
 from google.rpc.error_details_pb2 import ErrorInfo
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, RequestIdReused, ThreadBusy
 
@@ -162,9 +163,9 @@ async def test_runs_of_another_tenant_are_not_there(kit: Kit) -> None:
         (pb.RunService.WaitRun, pb.WaitRunRequest(run_id=run.run_id)),
     ):
         with pytest.raises(NotFound):
-            await kit.channel.unary(rpc, request, timeout=30, headers=stranger)  # type: ignore[misc]
+            await kit.channel.unary(rpc, request, deadline=Deadline.after(30), headers=stranger)  # type: ignore[misc]
     stream = kit.channel.stream(
-        pb.RunService.StreamRun, pb.StreamRunRequest(run_id=run.run_id), timeout=30, headers=stranger
+        pb.RunService.StreamRun, pb.StreamRunRequest(run_id=run.run_id), deadline=Deadline.after(30), headers=stranger
     )
     with pytest.raises(NotFound):
         await anext(stream)
@@ -175,7 +176,7 @@ async def test_a_wait_ends_with_the_run_as_it_is(kit: Kit) -> None:
     begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1})
     request = pb.WaitRunRequest(run_id=begun.run_id)
     request.max_wait.FromMilliseconds(50)
-    response = await kit.channel.unary(pb.RunService.WaitRun, request, timeout=10)
+    response = await kit.channel.unary(pb.RunService.WaitRun, request, deadline=Deadline.after(10))
     assert response.run.status in (pb.RunStatus.RUN_STATUS_PENDING, pb.RunStatus.RUN_STATUS_RUNNING)
 
 
@@ -195,7 +196,7 @@ async def test_a_cancelled_run_ends_with_the_reason(kit: Kit) -> None:
     """The run ends as CANCELLED, says why, and its thread is free again (B6)."""
     begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
     request = pb.CancelRunRequest(run_id=begun.run_id, reason="ordered by mistake")
-    await kit.channel.unary(pb.RunService.CancelRun, request, timeout=30)
+    await kit.channel.unary(pb.RunService.CancelRun, request, deadline=Deadline.after(30))
     run = await kit.client.wait_run(begun.run_id, timeout=10)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_CANCELLED, "CANCELLED")
     assert "ordered by mistake" in run.error.message
@@ -207,7 +208,7 @@ async def test_cancelling_an_ended_run_changes_nothing(kit: Kit) -> None:
     """It stays as it ended."""
     run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
     request = pb.CancelRunRequest(run_id=run.run_id, reason="too late")
-    response = await kit.channel.unary(pb.RunService.CancelRun, request, timeout=30)
+    response = await kit.channel.unary(pb.RunService.CancelRun, request, deadline=Deadline.after(30))
     assert response.run == run
 
 
@@ -218,15 +219,17 @@ async def test_runs_are_listed_newest_first_in_pages(kit: Kit) -> None:
     listed: list[str] = []
     request = pb.ListRunsRequest(graph="pay", page_size=2)
     while True:
-        page = await kit.channel.unary(pb.RunService.ListRuns, request, timeout=30)
+        page = await kit.channel.unary(pb.RunService.ListRuns, request, deadline=Deadline.after(30))
         listed += [run.run_id for run in page.runs]
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
     assert listed == begun[::-1]
     errors = pb.ListRunsRequest(status=pb.RunStatus.RUN_STATUS_ERROR)
-    found = await kit.channel.unary(pb.RunService.ListRuns, errors, timeout=30)
+    found = await kit.channel.unary(pb.RunService.ListRuns, errors, deadline=Deadline.after(30))
     assert [run.run_id for run in found.runs] == [failed.run_id]
     stranger = [("x-graphmesh-tenant", "stranger")]
-    nothing = await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=30, headers=stranger)
+    nothing = await kit.channel.unary(
+        pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(30), headers=stranger
+    )
     assert not nothing.runs

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import open_database
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
 from graphmesh_contracts import Rpc, struct_value
 from graphmesh_orchestrator.checkpoints.tables import artifacts
@@ -93,7 +94,7 @@ async def test_history_goes_page_by_page(kit: Kit) -> None:
     request = pb.ListThreadStatesRequest(thread_id="th", page_size=1)
     paged: list[pb.ThreadState] = []
     while not paged or request.page_token:
-        page = await kit.channel.unary(pb.ThreadService.ListThreadStates, request, timeout=30)
+        page = await kit.channel.unary(pb.ThreadService.ListThreadStates, request, deadline=Deadline.after(30))
         paged += page.states
         request.page_token = page.next_page_token
     assert paged == states
@@ -111,7 +112,7 @@ async def test_a_page_of_big_states_fits_into_a_message(kit: Kit) -> None:
         await kit.client.threads.update_state("th", {"notes": [str(number) * 700_000]}, as_node="end")
     request, sizes = pb.ListThreadStatesRequest(thread_id="th", page_size=500), list[int]()
     while not sizes or request.page_token:
-        page = await kit.channel.unary(pb.ThreadService.ListThreadStates, request, timeout=30)
+        page = await kit.channel.unary(pb.ThreadService.ListThreadStates, request, deadline=Deadline.after(30))
         assert page.ByteSize() < 4 * 1024 * 1024
         request.page_token = page.next_page_token
         sizes.append(len(page.states))
@@ -218,7 +219,9 @@ async def test_an_artifact_is_streamed(kit: Kit) -> None:
         await connection.execute(sa.insert(artifacts).values(**row, data=data))
     await kit.client.threads.create("th")
     request = pb.ReadArtifactRequest(thread_id="th", digest=digest)
-    parts = [part async for part in kit.channel.stream(pb.ThreadService.ReadArtifact, request, timeout=30)]
+    parts = [
+        part async for part in kit.channel.stream(pb.ThreadService.ReadArtifact, request, deadline=Deadline.after(30))
+    ]
     assert [part.media_type for part in parts] == ["application/pdf", "", ""]
     assert await kit.client.threads.artifact("th", digest) == data
     with pytest.raises(NotFound, match="artifact"):
@@ -233,10 +236,16 @@ async def test_another_tenant_sees_nothing(kit: Kit, rpc: Rpc[Any, Any]) -> None
     known = {name: value for name, value in given.items() if name in _fields(rpc)}
     request = json_format.ParseDict(known, rpc.request())
     headers = [("x-graphmesh-tenant", "other")]
-    stream = kit.channel.stream(rpc, request, timeout=30, headers=headers)
+    stream = kit.channel.stream(rpc, request, deadline=Deadline.after(30), headers=headers)
     with pytest.raises(NotFound, match="thread th"):
-        await (anext(aiter(stream)) if _streams(rpc) else kit.channel.unary(rpc, request, timeout=30, headers=headers))
-    listed = await kit.channel.unary(pb.ThreadService.ListThreads, pb.ListThreadsRequest(), timeout=30, headers=headers)
+        await (
+            anext(aiter(stream))
+            if _streams(rpc)
+            else kit.channel.unary(rpc, request, deadline=Deadline.after(30), headers=headers)
+        )
+    listed = await kit.channel.unary(
+        pb.ThreadService.ListThreads, pb.ListThreadsRequest(), deadline=Deadline.after(30), headers=headers
+    )
     assert not listed.threads
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import Database, open_database
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.errors import WebhookNotAllowed
 from graphmesh_orchestrator.notifications.poll_timer import Pace
@@ -51,7 +52,9 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 async def delivery_of(kit: Kit, run: pb.Run) -> pb.Delivery:
     """As its run's tenant sees it."""
     request = pb.ListDeliveriesRequest(run_id=run.run_id)
-    [delivery] = (await kit.channel.unary(pb.WebhookService.ListDeliveries, request, timeout=30)).deliveries
+    [delivery] = (
+        await kit.channel.unary(pb.WebhookService.ListDeliveries, request, deadline=Deadline.after(30))
+    ).deliveries
     return delivery
 
 
@@ -109,7 +112,7 @@ async def test_the_end_is_announced_and_signed(tmp_path: Path) -> None:
             ended = await kit.client.get_run(run.run_id)
             assert (one.event["data"], one.event["data"]["status"]) == (json_format.MessageToDict(ended), status)
             again = pb.RetryDeliveryRequest(delivery_id=one.id)
-            same = await kit.channel.unary(pb.WebhookService.RetryDelivery, again, timeout=30)
+            same = await kit.channel.unary(pb.WebhookService.RetryDelivery, again, deadline=Deadline.after(30))
             assert same.delivery == await delivery_of(kit, run)
             receiver.came.clear()
 
@@ -120,7 +123,9 @@ async def test_only_hosts_that_are_allowed(tmp_path: Path, kit: Kit) -> None:
         for url in (receiver.url, "https://hooks.example.com/"):
             with pytest.raises(WebhookNotAllowed):
                 await kit.create("talking", {"invoice_id": "in_1", "amount": 1}, webhook_url=url)
-    assert not list((await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), timeout=30)).runs)
+    assert not list(
+        (await kit.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(30))).runs
+    )
 
 
 async def test_an_address_that_is_no_longer_allowed_is_not_called(postgres_url: str) -> None:

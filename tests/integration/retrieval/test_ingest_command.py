@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.testing import running
 from graphmesh_cli.commands import ingest as command
 from graphmesh_cli.commands.ingest import Refused, batches, document_id, documents, ingest, ingest_folder
@@ -41,7 +42,7 @@ async def test_a_folder_is_stored_and_found(channel: Channel, folder: Path) -> N
     """Every Markdown file with a text, at any depth; titles from headings, uris from paths."""
     assert await ingest_folder(channel, folder, uri_prefix="https://shop.example/") == 2
     request = pb.SearchRequest(query="cleaning with water")
-    (passage,) = (await channel.unary(pb.RetrievalService.Search, request, timeout=5)).passages
+    (passage,) = (await channel.unary(pb.RetrievalService.Search, request, deadline=Deadline.after(5))).passages
     assert (passage.title, passage.uri) == ("Cleaning", "https://shop.example/how to/clean a nib.md")
 
 

@@ -58,20 +58,20 @@ class Mesh(Channel):
         self.calls: list[tuple[str, Message]] = []
 
     async def unary(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, headers: Headers = ()
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
     ) -> ResponseT:
         self.calls.append((rpc.method, request))
-        response = await self._to(rpc).unary(rpc, request, timeout=timeout, headers=headers)
+        response = await self._to(rpc).unary(rpc, request, deadline=deadline, headers=headers)
         if rpc.method == self.stops_after:
             self.stopped.set()
             await asyncio.Event().wait()
         return response
 
     async def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float | None, headers: Headers = ()
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
     ) -> AsyncGenerator[ResponseT, None]:
         self.calls.append((rpc.method, request))
-        async for response in self._to(rpc).stream(rpc, request, timeout=timeout, headers=headers):
+        async for response in self._to(rpc).stream(rpc, request, deadline=deadline, headers=headers):
             yield response
 
     def _to(self, rpc: Rpc[Any, Any]) -> Channel:
@@ -106,7 +106,7 @@ class Shop:
     async def tell(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Call a service as a colleague would."""
         headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, f"setup-{next(self._numbers)}")]
-        return await self.mesh.unary(rpc, request, timeout=10, headers=headers)
+        return await self.mesh.unary(rpc, request, deadline=Deadline.after(10), headers=headers)
 
     async def refunded(self, invoice_id: str) -> int:
         """How much of the invoice's charge was given back, in minor units."""

@@ -6,19 +6,22 @@ from typing import Any
 import pytest
 from graphmesh.billing.v1 import BillingService, GetChargeRequest
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded
 
 
 async def _unary(channel: Channel) -> Any:
-    return await channel.unary(BillingService.GetCharge, GetChargeRequest(), timeout=0)
+    return await channel.unary(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(0))
 
 
 async def _effect(channel: Channel) -> Any:
-    return await channel.effect(BillingService.GetCharge, GetChargeRequest(), timeout=0)
+    return await channel.effect(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(0))
 
 
 async def _stream(channel: Channel) -> Any:
-    return [part async for part in channel.stream(BillingService.GetCharge, GetChargeRequest(), timeout=0)]
+    return [
+        part async for part in channel.stream(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(0))
+    ]
 
 
 @pytest.mark.parametrize("make", [_unary, _effect, _stream])

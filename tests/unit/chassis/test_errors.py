@@ -72,7 +72,9 @@ def test_every_error_comes_back_from_the_wire(kind: type[GraphmeshError]) -> Non
 
 def test_the_catalogue_in_the_contract_is_complete() -> None:
     """Each reason of ErrorReason is one of our errors, and each of our errors has its entry there."""
-    for module in sorted([*ROOT.glob("services/*/graphmesh_*/errors.py"), *ROOT.glob("orchestrator/*/errors.py")]):
+    for module in sorted(
+        [*ROOT.glob("services/*/graphmesh_*/errors.py"), *ROOT.glob("orchestrator/**/graphmesh_*/errors.py")]
+    ):
         importlib.import_module(f"{module.parent.name}.errors")
     ours = {kind.reason for kind in subclasses(GraphmeshError) if kind.__module__.startswith("graphmesh_")} - {""}
     assert ours == CATALOGUE

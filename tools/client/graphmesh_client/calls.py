@@ -60,7 +60,7 @@ class Calls:
         patience = Deadline.after(self.patience)
         while True:
             try:
-                return await self._channel.unary(rpc, request, timeout=seconds, headers=self._headers)
+                return await self._channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=self._headers)
             except DependencyError as error:
                 if not again(error) or patience.remaining == 0:
                     raise
@@ -99,7 +99,9 @@ class Calls:
     async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
         """One call whose responses are streamed. Where it breaks it is not made again."""
         timeout = method_policy(rpc.descriptor).timeout
-        async for response in self._channel.stream(rpc, request, timeout=timeout, headers=self._headers):
+        async for response in self._channel.stream(
+            rpc, request, deadline=Deadline.after(timeout), headers=self._headers
+        ):
             yield response
 
 

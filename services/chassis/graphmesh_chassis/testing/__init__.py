@@ -3,7 +3,7 @@
 Asynchronous tests serve a composition root in their own event loop:
 
     async with build(settings) as servable, running(servable, settings) as served:
-        await served.channel.unary(BillingService.GetInvoice, request, timeout=5)
+        await served.channel.unary(BillingService.GetInvoice, request, deadline=Deadline.after(5))
 
 Synchronous tests use the fixtures of pytest-grpc (the extra `graphmesh-chassis[testing]` installs it). Installed beside
 it, this package is a pytest plug-in under which `grpc_stub` calls a running server as any gRPC client does:

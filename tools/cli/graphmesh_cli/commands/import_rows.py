@@ -17,6 +17,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import (
     AlreadyExists,
     DependencyError,
@@ -167,12 +169,14 @@ class _Loading:
         headers = (*self.headers, (metadata.IDEMPOTENCY_KEY, effect_key(self.key_prefix, self.rpc, request)))
         for attempt in range(ATTEMPTS - 1):
             try:
-                return await self.channel.effect(self.rpc, request, timeout=self.timeout, headers=headers)
+                return await self.channel.effect(
+                    self.rpc, request, deadline=Deadline.after(self.timeout), headers=headers
+                )
             except GraphmeshError as error:
                 if not _transient(error):
                     raise
                 await asyncio.sleep(max(BACKOFF_SECONDS * 2**attempt, error.retry_after or 0))
-        return await self.channel.effect(self.rpc, request, timeout=self.timeout, headers=headers)
+        return await self.channel.effect(self.rpc, request, deadline=Deadline.after(self.timeout), headers=headers)
 
 
 def request_of(row: Row, rpc: Rpc[Any, Any]) -> Message:
@@ -185,10 +189,10 @@ def request_of(row: Row, rpc: Rpc[Any, Any]) -> Message:
     return request
 
 
-def effect_key(prefix: str, rpc: Rpc[Any, Any], request: Message) -> str:
+def effect_key(prefix: str, rpc: Rpc[Any, Any], request: Message) -> EffectKey:
     """The same for equal requests to the same RPC, whichever way they are written."""
     content = rpc.path.encode() + b"\0" + request.SerializeToString(deterministic=True)
-    return f"{prefix}-{hashlib.sha256(content).hexdigest()}"
+    return EffectKey(f"{prefix}-{hashlib.sha256(content).hexdigest()}")
 
 
 def _transient(error: GraphmeshError) -> bool:

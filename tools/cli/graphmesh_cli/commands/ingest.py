@@ -16,6 +16,7 @@ import typer
 from graphmesh.retrieval.v1 import DocumentInput, IngestDocumentsRequest, IngestDocumentsResponse, RetrievalService
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, InvalidRequest
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
@@ -95,14 +96,18 @@ async def _send(
 ) -> IngestDocumentsResponse:
     for attempt in range(ATTEMPTS - 1):
         try:
-            return await channel.unary(RetrievalService.IngestDocuments, request, timeout=TIMEOUT, headers=headers)
+            return await channel.unary(
+                RetrievalService.IngestDocuments, request, deadline=Deadline.after(TIMEOUT), headers=headers
+            )
         except InvalidRequest as error:
             raise Refused(_complaints(error, request)) from error
         except GraphmeshError as error:
             if not error.retryable:
                 raise
             await asyncio.sleep(max(0.1 * 2**attempt, error.retry_after or 0))
-    return await channel.unary(RetrievalService.IngestDocuments, request, timeout=TIMEOUT, headers=headers)
+    return await channel.unary(
+        RetrievalService.IngestDocuments, request, deadline=Deadline.after(TIMEOUT), headers=headers
+    )
 
 
 def _complaints(error: InvalidRequest, request: IngestDocumentsRequest) -> str:

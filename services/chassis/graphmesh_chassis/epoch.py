@@ -1,0 +1,36 @@
+"""Epochs as values."""
+
+from graphmesh_chassis import metadata
+from graphmesh_chassis.errors import InvalidMetadata
+
+MAX_DIGITS = 18
+"""As many as surely fit a signed 64-bit integer of a database."""
+
+
+class Epoch(int):
+    """The fencing token of a run's lease: 1 for the first worker, one more with each takeover, 0 before the first.
+
+    An `int` to JSON and databases, and its decimal digits in metadata.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, headers: metadata.Metadata) -> "Epoch | None":
+        """Read the epoch of a call; None for calls outside of runs.
+
+        Raises:
+            InvalidMetadata: it is not a number, too long, or comes without the run.
+        """
+        text = metadata.text(headers, metadata.EPOCH)
+        if not text:
+            return None
+        is_number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+        if not (is_number and metadata.text(headers, metadata.RUN)):
+            rule = f"a whole number of {MAX_DIGITS} digits at the most, with {metadata.RUN}"
+            raise InvalidMetadata(header=metadata.EPOCH, rule=rule)
+        return cls(text)
+
+    def next(self) -> "Epoch":
+        """The epoch of the next takeover."""
+        return Epoch(self + 1)
