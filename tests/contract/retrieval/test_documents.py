@@ -1,14 +1,10 @@
 """The contract of the document store: in memory, on SQLite, on PostgreSQL."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol
 
 import pytest
 import pytest_asyncio
-from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_retrieval.__main__ import MIGRATIONS
 from graphmesh_retrieval.analysis import query_terms
@@ -20,49 +16,16 @@ from graphmesh_retrieval.searching import search
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.contract.ports import OpenPort, Port
+
+DOCUMENTS = Port[Documents](MemoryDocuments, SqlDocuments, MIGRATIONS)
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
-class OpenDocuments(Protocol):
-    """Opens a tenant's documents in a transaction."""
-
-    def __call__(self, tenant: str = "acme") -> AbstractAsyncContextManager[Documents]: ...
-
-
-def open_in_memory() -> OpenDocuments:
-    tenants: dict[str, MemoryDocuments] = {}
-
-    @asynccontextmanager
-    async def open_documents(tenant: str = "acme") -> AsyncIterator[Documents]:
-        yield tenants.setdefault(tenant, MemoryDocuments())
-
-    return open_documents
-
-
-def open_in_database(database: Database) -> OpenDocuments:
-    @asynccontextmanager
-    async def open_documents(tenant: str = "acme") -> AsyncIterator[Documents]:
-        async with database.transaction() as connection:
-            yield SqlDocuments(connection, tenant)
-
-    return open_documents
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Empty for memory."""
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path}/retrieval.db" if request.param == "sqlite" else ""
-
-
 @pytest_asyncio.fixture
-async def open_documents(url: str) -> AsyncIterator[OpenDocuments]:
-    if not url:
-        yield open_in_memory()
-        return
-    async with open_database(url, MIGRATIONS) as database:
-        yield open_in_database(database)
+async def open_documents(store_url: str) -> AsyncIterator[OpenPort[Documents]]:
+    async with DOCUMENTS.over(store_url) as open_documents:
+        yield open_documents
 
 
 def draft(document_id: str, text: str = "Something.", title: str = "Title", **attributes: str) -> Draft:
@@ -80,18 +43,18 @@ SHOP = [
 ]
 
 
-async def ingest(open_documents: OpenDocuments, *drafts: Draft, tenant: str = "acme") -> IngestSummary:
+async def ingest(open_documents: OpenPort[Documents], *drafts: Draft, tenant: str = "acme") -> IngestSummary:
     async with open_documents(tenant) as documents:
         return await store_changed(documents, analyze(drafts))
 
 
-async def found(open_documents: OpenDocuments, query: str, tenant: str = "acme") -> list[tuple[str, float]]:
+async def found(open_documents: OpenPort[Documents], query: str, tenant: str = "acme") -> list[tuple[str, float]]:
     async with open_documents(tenant) as documents:
         hits = await search(documents, query, limit=10, min_score=0.0)
     return [(hit.candidate.passage_id, round(hit.score, 6)) for hit in hits]
 
 
-async def test_stored_document_is_unchanged(open_documents: OpenDocuments) -> None:
+async def test_stored_document_is_unchanged(open_documents: OpenPort[Documents]) -> None:
     """Text, uri, attributes in any script, and the number of passages."""
     stored = draft("a/b.md", "Text with ünïcode 😀 and 'quotes'.", "Tïtle", lang="日本語")
     async with open_documents() as documents:
@@ -102,14 +65,14 @@ async def test_stored_document_is_unchanged(open_documents: OpenDocuments) -> No
     assert (document.attributes, document.passage_count, document.update_time) == ({"lang": "日本語"}, 1, NOW)
 
 
-async def test_ingestion_counts_added_replaced_and_unchanged(open_documents: OpenDocuments) -> None:
+async def test_ingestion_counts_added_replaced_and_unchanged(open_documents: OpenPort[Documents]) -> None:
     """Only passages of stored documents are counted."""
     assert await ingest(open_documents, *SHOP) == IngestSummary(added=3, replaced=0, unchanged=0, passages=4)
     changed = draft("pens.md", "One.\n\n# Two\n\nThree.")
     assert await ingest(open_documents, SHOP[0], changed, draft("new.md")) == IngestSummary(1, 1, 1, 3)
 
 
-async def test_untitled_document_gets_its_first_heading_or_id(open_documents: OpenDocuments) -> None:
+async def test_untitled_document_gets_its_first_heading_or_id(open_documents: OpenPort[Documents]) -> None:
     """The generated title is searched like any other."""
     await ingest(open_documents, draft("a", "# Ink stains\n\nWash at once.", ""), draft("b/walrus.md", "Plain.", ""))
     async with open_documents() as documents:
@@ -117,14 +80,14 @@ async def test_untitled_document_gets_its_first_heading_or_id(open_documents: Op
     assert await found(open_documents, "walrus") == [("b/walrus.md#0", 1.0)]
 
 
-async def test_last_of_duplicate_ids_is_stored(open_documents: OpenDocuments) -> None:
+async def test_last_of_duplicate_ids_is_stored(open_documents: OpenPort[Documents]) -> None:
     """A request may hold an id twice without failing."""
     assert await ingest(open_documents, draft("a", "first"), draft("a", "second")) == IngestSummary(1, 0, 0, 1)
     async with open_documents() as documents:
         assert (await documents.get("a")).text == "second"
 
 
-async def test_replaced_document_is_found_by_new_terms_only(open_documents: OpenDocuments) -> None:
+async def test_replaced_document_is_found_by_new_terms_only(open_documents: OpenPort[Documents]) -> None:
     """Replacing a document deletes the old terms from the index."""
     await ingest(open_documents, draft("a", "All about walruses."))
     await ingest(open_documents, draft("a", "All about penguins."))
@@ -132,7 +95,7 @@ async def test_replaced_document_is_found_by_new_terms_only(open_documents: Open
     assert await found(open_documents, "penguins") == [("a#0", 1.0)]
 
 
-async def test_deleted_document_is_not_read_listed_or_found(open_documents: OpenDocuments) -> None:
+async def test_deleted_document_is_not_read_listed_or_found(open_documents: OpenPort[Documents]) -> None:
     """Ids that do not exist are not counted as deleted."""
     await ingest(open_documents, *SHOP)
     async with open_documents() as documents:
@@ -144,7 +107,7 @@ async def test_deleted_document_is_not_read_listed_or_found(open_documents: Open
     assert await found(open_documents, "refund") == []
 
 
-async def test_pages_are_ordered_by_code_points_of_ids(open_documents: OpenDocuments) -> None:
+async def test_pages_are_ordered_by_code_points_of_ids(open_documents: OpenPort[Documents]) -> None:
     """The database's own collation has no influence; each page starts after the last id of the previous one."""
     ids = ["B", "a-b", "a/b", "a.b", "aB", "a_b", "ab"]
     await ingest(open_documents, *map(draft, ids))
@@ -155,7 +118,7 @@ async def test_pages_are_ordered_by_code_points_of_ids(open_documents: OpenDocum
     assert seen == sorted(ids)
 
 
-async def test_scores_are_equal_in_all_stores(open_documents: OpenDocuments) -> None:
+async def test_scores_are_equal_in_all_stores(open_documents: OpenPort[Documents]) -> None:
     """The scores follow from the formula alone, not from the database's ranking."""
     await ingest(open_documents, *SHOP)
     assert await found(open_documents, "refund for gift cards?") == [("refunds.md#1", 1.0), ("refunds.md#0", 0.223517)]
@@ -165,7 +128,7 @@ async def test_scores_are_equal_in_all_stores(open_documents: OpenDocuments) -> 
     ]  # fmt: skip
 
 
-async def test_tenants_are_isolated(open_documents: OpenDocuments) -> None:
+async def test_tenants_are_isolated(open_documents: OpenPort[Documents]) -> None:
     """Another tenant's documents are not found, read, listed, deleted or counted in a score."""
     await ingest(open_documents, *SHOP)
     before = await found(open_documents, "refund for gift cards?")
@@ -180,7 +143,7 @@ async def test_tenants_are_isolated(open_documents: OpenDocuments) -> None:
 
 
 @pytest.mark.parametrize("query", ["the of and", "😀🎉", "\0", "?!", "''", " "])
-async def test_query_of_stop_words_finds_nothing(open_documents: OpenDocuments, query: str) -> None:
+async def test_query_of_stop_words_finds_nothing(open_documents: OpenPort[Documents], query: str) -> None:
     """Stop words, emoji and punctuation have no terms."""
     await ingest(open_documents, *SHOP)
     assert await found(open_documents, query) == []
@@ -189,7 +152,7 @@ async def test_query_of_stop_words_finds_nothing(open_documents: OpenDocuments, 
 OPERATORS = ["refund", "AND", "NOT", "NEAR(", *"()\"'*:^-&|!\\\0%", "''", "<->", ";--"]
 
 
-async def test_query_text_is_never_query_syntax(open_documents: OpenDocuments) -> None:
+async def test_query_text_is_never_query_syntax(open_documents: OpenPort[Documents]) -> None:
     """Operators of the databases in a query are plain words or ignored; no query fails."""
     await ingest(open_documents, *SHOP)
 
@@ -208,7 +171,7 @@ async def test_query_text_is_never_query_syntax(open_documents: OpenDocuments) -
             assert "refunds.md#0" in dict(hits)
 
 
-async def test_words_of_any_script_are_found(open_documents: OpenDocuments) -> None:
+async def test_words_of_any_script_are_found(open_documents: OpenPort[Documents]) -> None:
     """Words are Unicode letters and digits, independent of the database's tokenizer."""
     texts = {"ru": "Возврат денег", "ja": "返金", "de": "Rücküberweisung", "n": "A4 3½ 12e5 0x1f ß", "hi": "धनवापसी"}
     await ingest(open_documents, *(draft(key, text) for key, text in texts.items()))
