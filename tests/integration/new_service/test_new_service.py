@@ -1,4 +1,4 @@
-"""`graphmesh new-service` makes what passes every check of this repository (D6): the templates cannot drift from it."""
+"""The service that `graphmesh new-service` creates passes every check of this repository."""
 
 import os
 import shutil
@@ -13,15 +13,19 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parents[3]
 COPIED = ("deploy", "protos", "services", "tests", "orchestrator", "tools")
 NEW = ("services/gift_cards", "tests/unit/gift_cards", "tests/contract/gift_cards", "tests/integration/gift_cards")
-LOADS = "from pathlib import Path; from graphmesh_mesh.topology import load; print(*load(Path('deploy/mesh.yaml')).services)"
+PRINT_SERVICES = """
+from pathlib import Path
+from graphmesh_mesh.topology import load
+print(*load(Path("deploy/mesh.yaml")).services)
+"""
 
 REFUSED = {
-    "billing": "there is a 'billing' already",
-    "chassis": "there is a 'chassis' already",
-    "client": "there is a 'client' already",
+    "billing": "the service 'billing' exists already",
+    "chassis": "the service 'chassis' exists already",
+    "client": "the service 'client' exists already",
     "common": "the contracts have graphmesh.common",
     "Orders": "lower-case letters",
-    "orders --resource class": "means something in Python",
+    "orders --resource class": "it is reserved by Python",
     "orders --resource page": "choose another --resource",
     "orders --port 20100": "port 20100 is taken by 'billing'",
 }
@@ -29,7 +33,7 @@ REFUSED = {
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of this repository, where the test now is."""
+    """A copy of this repository, as the working directory."""
     root = tmp_path / "clone"
     for name in COPIED:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -49,21 +53,24 @@ def tree(root: Path) -> dict[Path, bytes]:
 
 
 def run(*command: str) -> str:
-    """The output of a Python tool in the copy. With its own contracts and the new service before the installed ones."""
+    """Run a Python tool in the copy, and return its output.
+
+    Imports find the contracts and the new service of the copy before the installed ones.
+    """
     path = os.pathsep.join(("protos/gen", "services/gift_cards"))
-    made = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
-    assert made.returncode == 0, made.stdout + made.stderr
-    return made.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 @pytest.mark.timeout(300)
-def test_a_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None:
-    """Of two words, because those are the harder ones to spell and to format."""
+def test_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None:
+    """A name of two words has more spellings, and longer lines to format."""
     code, output = new_service("gift_cards")
     assert code == 0
-    assert "Next: write protos/graphmesh/gift_cards/v1/gift_cards.proto, then `make protos`" in output
+    assert "Next: edit protos/graphmesh/gift_cards/v1/gift_cards.proto, then run `make protos`" in output
     run("protos/generate.py")
     run("protos/generate.py", "--image", "image.binpb")
     for command in (("lint", "image.binpb", "--config", "buf.yaml"), ("format", "-d", "--exit-code", "protos")):
@@ -71,19 +78,19 @@ def test_a_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None
     run("-m", "ruff", "check", *NEW)
     run("-m", "ruff", "format", "--check", *NEW)
     run("-m", "mypy", *NEW)
-    assert "gift_cards" in run("-c", LOADS).split()
+    assert "gift_cards" in run("-c", PRINT_SERVICES).split()
     assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", *NEW[1:])
 
 
-def test_what_cannot_be_is_refused_and_nothing_is_written(clone: Path) -> None:
+def test_refuses_invalid_arguments_and_writes_nothing(clone: Path) -> None:
     before = tree(clone)
-    for arguments, said in REFUSED.items():
+    for arguments, message in REFUSED.items():
         code, output = new_service(*arguments.split())
-        assert (code, said in output) == (2, True), output
+        assert (code, message in output) == (2, True), output
     assert tree(clone) == before
 
 
-def test_outside_of_a_clone_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_a_folder_outside_of_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, output = new_service("orders")
     assert (code, "is in no clone of graphmesh" in output) == (2, True), output

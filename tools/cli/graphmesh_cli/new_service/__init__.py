@@ -1,1 +1,1 @@
-"""`graphmesh new-service`: a complete tool service of one resource, laid out like `services/billing` (D6)."""
+"""`graphmesh new-service`: renders a complete tool service of one resource, laid out like `services/billing`."""

@@ -1,4 +1,4 @@
-"""Writing many files, or none."""
+"""Writes all of several files, or none."""
 
 import shutil
 import tempfile
@@ -7,9 +7,10 @@ from pathlib import Path
 
 
 def write_all(root: Path, files: Mapping[Path, str], prepare: Callable[[Path], None]) -> None:
-    """Write `files`, by their paths in `root`, after `prepare` has seen them in a folder of their own.
+    """Write `files`, keyed by their paths in `root`.
 
-    When anything fails, nothing is left behind: new files and folders are gone, and replaced files are as before.
+    `prepare` gets a temporary folder with the files, and may change them before they are moved to `root`. On any error
+    new files and folders are removed, and replaced files are restored.
     """
     with tempfile.TemporaryDirectory(prefix=".new-service-", dir=root) as temporary:
         staged, replaced = Path(temporary) / "new", Path(temporary) / "old"
@@ -41,7 +42,7 @@ def _undo(root: Path, files: Mapping[Path, str], replaced: Path) -> None:
 
 
 def _prune(folder: Path, root: Path) -> None:
-    """Remove a folder, and those around it, as far as they are empty."""
+    """Remove a folder and its parents below `root`, as far as they are empty."""
     while folder != root and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

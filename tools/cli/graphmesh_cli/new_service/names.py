@@ -1,4 +1,4 @@
-"""The words that a new service is made of, and which of them cannot be."""
+"""The names of a new service and of its resource, and the rules for them."""
 
 import io
 import keyword
@@ -9,32 +9,32 @@ from dataclasses import dataclass
 
 WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*")
 MAX_LENGTH = 30
-PACKAGES_BELOW = frozenset({"buf", "google", "graphmesh"})
-"""Packages that the contracts import by relative names: one of ours called so would hide them."""
+RESERVED_PACKAGES = frozenset({"buf", "google", "graphmesh"})
+"""Packages that generated code imports by relative names; a service of the same name would hide them."""
 
 
-class BadName(ValueError):
-    """A name that no service, or no resource, can have."""
+class InvalidName(ValueError):
+    """A service or a resource cannot have the name."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """The names of one service and of the one resource that it begins with, in every spelling that its files need."""
+class Names:
+    """The names of a service and of its first resource, in every spelling that the templates need."""
 
     service: str
     resource: str
 
     @classmethod
-    def of(cls, service: str, resource: str = "") -> "Words":
-        """The words of `service`; its resource is the singular of its name, if not given.
+    def of(cls, service: str, resource: str = "") -> "Names":
+        """Check both names; the resource defaults to the singular of the service.
 
         Raises:
-            BadName: one is not of the form of names, or means something in Python or in the contracts.
+            InvalidName: a name is malformed, a keyword of Python, or reserved by the contracts.
         """
-        words = cls(service, resource or singular(service))
-        for kind, name in (("service", words.service), ("resource", words.resource)):
+        names = cls(service, resource or singular(service))
+        for kind, name in (("service", names.service), ("resource", names.resource)):
             _check(kind, name)
-        return words
+        return names
 
     @property
     def resources(self) -> str:
@@ -46,7 +46,7 @@ class Words:
 
     @property
     def substitutions(self) -> dict[str, str]:
-        """By the placeholders of the templates."""
+        """The spellings, keyed by the placeholders of the templates."""
         return {
             "service": self.service,
             "Service": _camel(self.service),
@@ -63,11 +63,11 @@ class Words:
         }
 
     def check_unused(self, sources: Iterable[str]) -> None:
-        """Raises BadName where the resource is called like something that the Python `sources` use already."""
+        """Raises InvalidName where the Python `sources` use an identifier that is spelled like the resource."""
         used = {name for source in sources for name in _identifiers(source)}
         spellings = {self.resource, self.resources, _camel(self.resource), _camel(self.resources)}
         if taken := sorted(used & spellings):
-            raise BadName(f"{taken[0]!r} means something else in the code of a service; choose another --resource")
+            raise InvalidName(f"{taken[0]!r} is an identifier in the code of every service; choose another --resource")
 
 
 def singular(name: str) -> str:
@@ -84,13 +84,13 @@ def plural(name: str) -> str:
 
 def _check(kind: str, name: str) -> None:
     if not WORD.fullmatch(name) or len(name) > MAX_LENGTH:
-        raise BadName(
-            f"{name!r} cannot be the name of a {kind}: lower-case letters, digits and single underscores, a letter "
-            f"after each, {MAX_LENGTH} characters at the most"
+        raise InvalidName(
+            f"{name!r} cannot be the name of a {kind}: use lower-case letters, digits and single underscores, a letter "
+            f"first and behind each underscore, and at most {MAX_LENGTH} characters"
         )
-    if keyword.iskeyword(name) or name in PACKAGES_BELOW:
+    if keyword.iskeyword(name) or name in RESERVED_PACKAGES:
         owner = "Python" if keyword.iskeyword(name) else "the contracts"
-        raise BadName(f"{name!r} cannot be the name of a {kind}: it means something in {owner}")
+        raise InvalidName(f"{name!r} cannot be the name of a {kind}: it is reserved by {owner}")
 
 
 def _identifiers(source: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The files of a new service, rendered from the templates beside this module."""
+"""Renders the files of a new service from the templates beside this module."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from graphmesh_cli.new_service.words import Words
+from graphmesh_cli.new_service.names import Names
 
 TEMPLATES = {
     "contract.proto": "protos/graphmesh/$service/v1/$service.proto",
@@ -26,24 +26,25 @@ TEMPLATES = {
     "test_unit.py": "tests/unit/$service/test_${resource}_rules.py",
     "test_contract.py": "tests/contract/$service/test_$resources.py",
     "test_integration.py": "tests/integration/$service/test_${service}_server.py",
+    "test_grpc.py": "tests/integration/$service/test_${service}_grpc.py",
 }
-"""Each template, and the path of the file that it becomes."""
-PLACEHOLDER = Words("zz_service", "zz_resource")
-"""Words that occur in no template."""
+"""The templates, with the paths that their files get in the repository."""
+PLACEHOLDER = Names("zz_service", "zz_resource")
+"""Names that occur in no template, to find the identifiers that the templates use themselves."""
 
 
-def rendered(words: Words) -> dict[Path, str]:
-    """Every file of the service by its path in the repository.
+def render(names: Names) -> dict[Path, str]:
+    """Render every file of the service, keyed by its path in the repository.
 
     Raises:
-        BadName: the resource is called like something that the code uses.
+        InvalidName: the code of the service has an identifier that is spelled like the resource.
     """
-    words.check_unused(text for path, text in _rendered(PLACEHOLDER).items() if path.suffix == ".py")
-    return _rendered(words)
+    names.check_unused(text for path, text in _render(PLACEHOLDER).items() if path.suffix == ".py")
+    return _render(names)
 
 
-def _rendered(words: Words) -> dict[Path, str]:
-    values = words.substitutions
+def _render(names: Names) -> dict[Path, str]:
+    values = names.substitutions
     return {
         Path(Template(path).substitute(values)): Template(_template(name)).substitute(values)
         for name, path in TEMPLATES.items()
@@ -55,7 +56,7 @@ def _template(name: str) -> str:
 
 
 def format_python(folder: Path, config: Path) -> None:
-    """Sort imports and wrap lines: where both go depends on how long the service's words are."""
+    """Sort imports and wrap lines, which depend on the lengths of the names."""
     ruff = (sys.executable, "-m", "ruff")
     for command in (("check", "--fix-only", "--select=I"), ("format",)):
         subprocess.run([*ruff, *command, "--quiet", f"--config={config}", str(folder)], check=True)

@@ -1,9 +1,9 @@
-"""Files are written whole or not at all."""
+"""All files are written, or none."""
 
 from pathlib import Path
 
 import pytest
-from graphmesh_cli.new_service.writing import write_all
+from graphmesh_cli.new_service.atomic_write import write_all
 
 FILES = {Path("new/deep/a.txt"): "a", Path("list.txt"): "after", Path("blocked/b.txt"): "b"}
 
@@ -12,7 +12,7 @@ def tree(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
-def test_all_files_are_there_and_nothing_else(tmp_path: Path) -> None:
+def test_writes_all_files(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("before")
 
     def prepare(staged: Path) -> None:
@@ -22,8 +22,8 @@ def test_all_files_are_there_and_nothing_else(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"new/deep/a.txt": "A", "list.txt": "after", "blocked/b.txt": "b"}
 
 
-def test_after_a_failure_everything_is_as_before(tmp_path: Path) -> None:
-    """Here the third file fails: where its folder has to be, there is a file."""
+def test_restores_everything_after_a_failure(tmp_path: Path) -> None:
+    """The third file fails, because a file has the name of its folder."""
     (tmp_path / "list.txt").write_text("before")
     (tmp_path / "blocked").write_text("a file")
     with pytest.raises(OSError, match="blocked"):
@@ -32,7 +32,7 @@ def test_after_a_failure_everything_is_as_before(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_failed_preparation_writes_nothing(tmp_path: Path) -> None:
+def test_writes_nothing_when_the_preparation_fails(tmp_path: Path) -> None:
     def fail(staged: Path) -> None:
         raise RuntimeError("no formatter")
 
