@@ -9,7 +9,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.identity import Caller
 from graphmesh_chassis.keyset import keyset_page
-from graphmesh_nodes.approval_terms import ApprovalStatus, Terms
+from graphmesh_nodes.approval_terms import ApprovalStatus, ApprovalTerms
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import NOW
@@ -144,7 +144,7 @@ def _approval(row: Any) -> StoredApproval:
         node=row.node,
         interrupt_id=row.interrupt_id,
         checkpoint_id=terms.pop("checkpoint_id"),
-        terms=Terms(**terms),
+        terms=ApprovalTerms(**terms),
         status=ApprovalStatus(row.stands),
         created=row.created,
         expires=row.expires,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from graphmesh_nodes.approval_terms import ApprovalStatus, Decision, Terms
+from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.errors import ApprovalExpired
 
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
@@ -24,7 +24,7 @@ class StoredApproval:
     interrupt_id: str
     checkpoint_id: str
     """That the node runs from."""
-    terms: Terms
+    terms: ApprovalTerms
     status: ApprovalStatus
     created: datetime
     expires: float
@@ -33,8 +33,8 @@ class StoredApproval:
     answered_by: str
     comment: str
 
-    def decided(self, status: ApprovalStatus, by: str = "", comment: str = "") -> Decision:
-        return Decision(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch, self.thread_id)
+    def decided(self, status: ApprovalStatus, by: str = "", comment: str = "") -> ApprovalAnswer:
+        return ApprovalAnswer(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch, self.thread_id)
 
     def require_open(self) -> None:
         """Hold it against being answered twice, late, or for nothing.

@@ -1,1 +1,42 @@
-"""The building blocks of graphs: remote nodes, approvals, budgets, models, artifacts."""
+"""The package that graph authors import: remote nodes, run context, approvals, chat model, tools for models.
+
+`graphmesh_nodes.errors` has the errors, `graphmesh_nodes.testing` runs a graph in a unit test. The other modules are
+for the orchestrator. docs/graphmesh_nodes.md describes all of it.
+"""
+
+from graphmesh_nodes.approval import Approval, ApprovalRequest
+from graphmesh_nodes.artifacts import Artifacts
+from graphmesh_nodes.budget import Budget, Limits, Usage
+from graphmesh_nodes.calls import ToolCalled, call
+from graphmesh_nodes.chat_model import GraphmeshChatModel
+from graphmesh_nodes.clock import Clock
+from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate, instead
+from graphmesh_nodes.message_history import bounded_messages
+from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes.remote_node import remote
+
+__all__ = [
+    "Approval",
+    "ApprovalRequest",
+    "Artifacts",
+    "Budget",
+    "Clock",
+    "Fallback",
+    "GraphmeshChatModel",
+    "Limits",
+    "Node",
+    "RunContext",
+    "ToolCalled",
+    "ToolSchema",
+    "Update",
+    "Usage",
+    "bounded_messages",
+    "call",
+    "degrade",
+    "escalate",
+    "instead",
+    "remote",
+    "tool_schema",
+    "tool_schemas",
+]

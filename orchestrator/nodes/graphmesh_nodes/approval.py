@@ -1,4 +1,4 @@
-"""The consent of a person to a call, as a node asks for it (B8; design invariant 8)."""
+"""Approvals of calls: a node parks its run until an approver has answered."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -11,94 +11,99 @@ from graphmesh_chassis.calls import serialized
 from graphmesh_contracts import MethodPolicy, Rpc
 from langgraph.types import interrupt
 
-from graphmesh_nodes.approval_terms import ApprovalStatus, Decision, Terms
+from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.errors import ApprovalDenied, ApprovalExpired, ApprovalMismatch
-from graphmesh_nodes.json_values import plain
+from graphmesh_nodes.json_values import to_json
 
-A_DAY = timedelta(days=1)
+DEFAULT_TTL = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A question that a person has to say yes to before a call."""
+class ApprovalRequest:
+    """A request for the approval of one call."""
 
     question: str = ""
-    """Why the graph asks, in its own words."""
+    """The reason why the graph requests it, for the approver."""
     scopes: Sequence[str] = ()
-    """What who answers needs; where empty, `approvals.` and the first part of the tool's name: `approvals.billing`."""
-    ttl: timedelta = A_DAY
-    """How long there is to answer, after which it is denied."""
+    """The scopes that the approver needs; where empty, `approvals.` and the first part of the tool's name:
+    `approvals.billing`."""
+    ttl: timedelta = DEFAULT_TTL
+    """The time to answer, after which the approval expires: a denial."""
 
 
 @dataclass(frozen=True)
 class Approval:
-    """The rule of a node by which it asks a person.
+    """A node's rule of which calls need an approval.
 
-    It is added to what the RPC's policy says, and takes nothing from it: a method with APPROVAL_REQUIRED asks always.
-    `question` and `when` get the state and the request, and have to say the same in every repeat of the node.
+    It adds to the RPC's policy: a method with APPROVAL_REQUIRED needs an approval in any case. `question` and `when`
+    get the state and the request, and have to return the same in every repeat of the node.
     """
 
     question: Callable[[Any, Any], str] = lambda state, request: ""
     scopes: Sequence[str] = ()
-    """As those of `Ask`."""
-    ttl: timedelta = A_DAY
+    """As those of `ApprovalRequest`."""
+    ttl: timedelta = DEFAULT_TTL
     when: Callable[[Any, Any], bool] = lambda state, request: True
 
-    def ask(self, state: Any, request: Any) -> Ask | None:
-        """The question of this request; None where the rule lets it pass."""
-        return Ask(self.question(state, request), self.scopes, self.ttl) if self.when(state, request) else None
+    def request_for(self, state: Any, request: Any) -> ApprovalRequest | None:
+        """Return the approval request of this call; None where the rule needs none."""
+        if not self.when(state, request):
+            return None
+        return ApprovalRequest(self.question(state, request), self.scopes, self.ttl)
 
 
-def obtain(
-    rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None, thread_id: str
-) -> Decision | None:
-    """Who has agreed to this call on this thread; None where it needs nobody. The run parks here until somebody has
+def require_approval(
+    rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, approval: ApprovalRequest | None, thread_id: str
+) -> ApprovalAnswer | None:
+    """Return the approval of this call on this thread; None where it needs none. The run parks here until it is
     answered.
 
     Raises:
-        ApprovalDenied: somebody did not agree; or, as ApprovalExpired, nobody answered in time.
-        ApprovalMismatch: what was answered is not this call.
+        ApprovalDenied: an approver has denied it; or, as ApprovalExpired, none has answered in time.
+        ApprovalMismatch: the answer is to another call.
     """
-    if not policy.needs_approval and ask is None:
+    if not policy.needs_approval and approval is None:
         return None
-    terms = _terms(rpc, policy, request, ask)
-    decision = _decision(terms, thread_id)
-    if decision is None or decision.digest != terms.digest:
-        raise ApprovalMismatch(approval=decision.approval_id if decision else "", tool=rpc.tool)
-    if decision.status is ApprovalStatus.EXPIRED:
-        raise ApprovalExpired(approval=decision.approval_id, tool=rpc.tool)
-    if decision.status is not ApprovalStatus.APPROVED:
-        raise ApprovalDenied(approval=decision.approval_id, tool=rpc.tool, by=decision.by, comment=decision.comment)
-    return decision
+    terms = _terms(rpc, policy, request, approval)
+    answer = _answer(terms, thread_id)
+    if answer is None or answer.digest != terms.digest:
+        raise ApprovalMismatch(approval=answer.approval_id if answer else "", tool=rpc.tool)
+    if answer.status is ApprovalStatus.EXPIRED:
+        raise ApprovalExpired(approval=answer.approval_id, tool=rpc.tool)
+    if answer.status is not ApprovalStatus.APPROVED:
+        raise ApprovalDenied(approval=answer.approval_id, tool=rpc.tool, by=answer.by, comment=answer.comment)
+    return answer
 
 
-def _decision(terms: Terms, thread_id: str) -> Decision | None:
-    """What was answered on this thread; None where it is the answer to another question.
+def _answer(terms: ApprovalTerms, thread_id: str) -> ApprovalAnswer | None:
+    """Return the answer of this thread; None where it is the answer to another question.
 
-    A fork takes along what its node was told before. Whoever agreed did so to one call: the fork asks once more, and
-    finds both answers in the same order whenever the node is repeated.
+    A fork inherits the answers of its original, which approve one call each. So the fork interrupts once more, and gets
+    both answers in the same order whenever the node is repeated.
     """
     while True:
-        decision = Decision.of(interrupt(terms.asked()))
-        if decision is None or decision.thread_id == thread_id:
-            return decision
+        answer = ApprovalAnswer.from_resume(interrupt(terms.to_interrupt()))
+        if answer is None or answer.thread_id == thread_id:
+            return answer
 
 
-def _terms(rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, ask: Ask | None) -> Terms:
-    bounds = [ask.ttl.total_seconds()] if ask else []
-    return Terms(
+def _terms(
+    rpc: Rpc[Any, Any], policy: MethodPolicy, request: Message, approval: ApprovalRequest | None
+) -> ApprovalTerms:
+    ttls = [approval.ttl.total_seconds()] if approval else []
+    return ApprovalTerms(
         tool=rpc.tool,
-        arguments=plain(request),
+        arguments=to_json(request),
         digest=hashlib.sha256(rpc.tool.encode() + b"\0" + serialized(request)).hexdigest(),
-        question=ask.question if ask else "",
-        scopes=_approvers(rpc, policy, ask),
-        ttl=min(bounds + [policy.approval_ttl] * policy.needs_approval),
+        question=approval.question if approval else "",
+        scopes=_scopes(rpc, policy, approval),
+        ttl=min(ttls + [policy.approval_ttl] * policy.needs_approval),
     )
 
 
-def _approvers(rpc: Rpc[Any, Any], policy: MethodPolicy, ask: Ask | None) -> list[str]:
-    """The scopes of the policy and of the question, together."""
-    scopes = set(ask.scopes) if ask else set()
+def _scopes(rpc: Rpc[Any, Any], policy: MethodPolicy, approval: ApprovalRequest | None) -> list[str]:
+    """Return the scopes of the policy and of the request, together."""
+    scopes = set(approval.scopes) if approval else set()
     if policy.needs_approval or not scopes:
         scopes |= policy.approvers or {f"approvals.{rpc.tool.partition('.')[0]}"}
     return sorted(scopes)

@@ -1,4 +1,4 @@
-"""Approvals as values: the terms that a graph asks approval for, and the decision."""
+"""Approvals as values of interrupts: the terms that a node requests approval for, and the approver's answer."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -10,87 +10,89 @@ from pydantic import TypeAdapter, ValidationError
 T = TypeVar("T")
 
 
-MARK = "graphmesh.approval"
-"""The one key of the question and of the answer, by which both are known among those of other interrupts. Answers with
-it come from this package alone: ResumeRun refuses them."""
+APPROVAL_KEY = "graphmesh.approval"
+"""The only key of the interrupt's value and of its answer. It distinguishes both from those of other interrupts:
+ResumeRun refuses answers that have it."""
 
 
 class ApprovalStatus(StrEnum):
-    """Where an approval stands."""
+    """The status of an approval."""
 
     PENDING = "pending"
     APPROVED = "approved"
     DENIED = "denied"
     EXPIRED = "expired"
-    """Denied, because nobody has answered in time."""
+    """Denied, because no approver has answered in time."""
     VOID = "void"
-    """The run has ended before anybody answered."""
+    """The run has ended before an answer."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a person is to agree to: one call of a tool, and no other."""
+class ApprovalTerms:
+    """The terms of an approval: one call of one tool, and no other."""
 
     tool: str
     arguments: dict[str, Any]
+    """The request, as JSON."""
     digest: str
     """SHA-256 of tool and request, in hex."""
     question: str
     scopes: list[str]
-    """What who answers needs, all of it."""
+    """The scopes that the approver needs, all of them."""
     ttl: float
-    """Seconds until it is denied, from when the run parks."""
+    """Seconds until the approval expires, from when the run parks."""
 
-    def asked(self) -> dict[str, Any]:
-        """As the value of an interrupt."""
-        return {MARK: asdict(self)}
+    def to_interrupt(self) -> dict[str, Any]:
+        """Return the value of the interrupt that requests the approval."""
+        return {APPROVAL_KEY: asdict(self)}
 
     @classmethod
-    def of(cls, value: Any) -> "Terms | None":
-        """The terms that an interrupt's value asks for; None where it is another question."""
-        return _marked(_TERMS, value)
+    def from_interrupt(cls, value: Any) -> "ApprovalTerms | None":
+        """Read the value of an interrupt; None where it requests no approval."""
+        return _read(_TERMS, value)
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What was answered, as the node is told it."""
+class ApprovalAnswer:
+    """The answer to an approval request, as the node gets it."""
 
     approval_id: str
     digest: str
-    """Of what was asked."""
+    """The digest of the terms."""
     status: ApprovalStatus
     by: str
+    """The approver; empty where the approval has expired."""
     comment: str
     epoch: int
-    """In which the run has parked: no earlier one than the next can have made the call."""
+    """The epoch in which the run has parked: only a later one can have sent the call."""
     thread_id: str = ""
-    """On which it was asked. A fork of the thread may have the answer too, and may not use it."""
+    """The thread of the request. A fork of the thread has the answer too, and must not use it."""
 
-    def answer(self) -> dict[str, Any]:
-        """As the answer to an interrupt."""
-        return {MARK: asdict(self)}
+    def to_resume(self) -> dict[str, Any]:
+        """Return the value that the interrupt is resumed with."""
+        return {APPROVAL_KEY: asdict(self)}
 
     @classmethod
-    def of(cls, answer: Any) -> "Decision | None":
-        """The decision that an answer is; None where it is the answer to another question."""
-        return _marked(_DECISION, answer)
+    def from_resume(cls, value: Any) -> "ApprovalAnswer | None":
+        """Read the value that an interrupt was resumed with; None where it answers another question."""
+        return _read(_ANSWER, value)
 
 
-_TERMS, _DECISION = TypeAdapter(Terms), TypeAdapter(Decision)
+_TERMS, _ANSWER = TypeAdapter(ApprovalTerms), TypeAdapter(ApprovalAnswer)
 
 
 def approval_id(run_id: str, interrupt_id: str) -> str:
-    """The id of the approval that an interrupt of a run asks for: the same, however often it parks on it."""
+    """Derive the id of the approval that an interrupt of a run requests: equal each time that the run parks on it."""
     return f"apr_{hashlib.sha256(f'{run_id}/{interrupt_id}'.encode()).hexdigest()[:32]}"
 
 
-def is_marked(value: Any) -> bool:
-    """Whether a value could be taken for a decision."""
-    return isinstance(value, dict) and MARK in value
+def has_approval_key(value: Any) -> bool:
+    """Return whether a value could be mistaken for an approval request or answer."""
+    return isinstance(value, dict) and APPROVAL_KEY in value
 
 
-def _marked(adapter: TypeAdapter[T], value: Any) -> T | None:
+def _read(adapter: TypeAdapter[T], value: Any) -> T | None:
     try:
-        return adapter.validate_python(value[MARK]) if is_marked(value) else None
+        return adapter.validate_python(value[APPROVAL_KEY]) if has_approval_key(value) else None
     except ValidationError:
         return None

@@ -1,4 +1,4 @@
-"""What a graph puts aside because it is too big for its state: the state keeps a URI."""
+"""Artifacts: values that are too large for the state of a graph, which keeps their URIs."""
 
 import hashlib
 from typing import Protocol
@@ -8,21 +8,20 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_nodes.errors import ArtifactTooLarge
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of one artifact."""
+"""The largest size of one artifact."""
 SCHEME = "artifact"
 
 
 class Artifacts(Protocol):
     """The artifacts of one thread, as `runtime.context.artifacts`. They live as long as the thread.
 
-    They are the thread's own: another thread, and so another tenant, has no way to them; a copy or a fork has copies.
+    Another thread, and so another tenant, has no access to them; a copy or a fork of the thread has copies.
     """
 
     async def put(self, data: bytes, media_type: str = "application/octet-stream") -> str:
-        """Store bytes. Returns their URI, `artifact:` and their SHA-256, when they are committed.
+        """Store bytes and return their URI, `artifact:` and their SHA-256, once they are committed.
 
-        The same bytes are stored once and keep the media type that they came with first, so a node that runs again
-        changes nothing.
+        Equal bytes are stored once and keep their first media type, so that a repeat of a node changes nothing.
 
         Raises:
             ArtifactTooLarge: they are more than an artifact may have. Nothing is stored.
@@ -34,7 +33,7 @@ class Artifacts(Protocol):
 
 
 class MemoryArtifacts:
-    """Artifacts that are gone with the process: for tests of graphs."""
+    """Artifacts in the memory of the process: for tests of graphs."""
 
     def __init__(self) -> None:
         self._stored: dict[str, bytes] = {}

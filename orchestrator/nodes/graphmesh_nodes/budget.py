@@ -1,4 +1,4 @@
-"""What a run has used, held against what it may use (B6)."""
+"""The budget of a run: its usage, checked against its limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,20 +9,20 @@ from graphmesh_nodes.errors import BudgetExceeded, StepLimit, TokenLimit
 
 
 @dataclass(frozen=True)
-class Ceilings:
-    """What a run may use, over all its resumptions; 0: no bound (B6)."""
+class Limits:
+    """The most that a run may use, over all its resumptions; 0: no limit."""
 
     max_steps: int = 0
     """Nodes that are begun."""
     max_tokens: int = 0
-    """That models read and write."""
+    """Input and output tokens of models, together."""
     max_cost: int = 0
-    """Of models, in millionths of a US dollar."""
+    """Cost of models, in millionths of a US dollar."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run has used."""
+    """The steps, tokens and money that a run has used."""
 
     steps: int = 0
     input_tokens: int = 0
@@ -31,29 +31,29 @@ class Usage:
     """In millionths of a US dollar."""
 
 
-UNBOUNDED, UNUSED = Ceilings(), Usage()
+NO_LIMITS, NO_USAGE = Limits(), Usage()
 
 
-class Meter:
-    """The meter of one execution of a run; it goes on from what earlier ones used.
+class Budget:
+    """The budget of one execution of a run; `usage` begins with that of earlier executions.
 
-    A bound is reached between supersteps: `reached` is called once, and lets the superstep end. Models are not called
-    any more from then on (`require`).
+    A run that exhausts its budget is ended between supersteps, so that no effect is cut off: `on_exhausted` is called
+    once, at once, and lets the superstep end. From then on models are not called (`require_model_budget`).
     """
 
     def __init__(
-        self, ceilings: Ceilings = UNBOUNDED, usage: Usage = UNUSED, reached: Callable[[], None] = lambda: None
+        self, limits: Limits = NO_LIMITS, usage: Usage = NO_USAGE, on_exhausted: Callable[[], None] = lambda: None
     ) -> None:
-        self._ceilings, self.usage, self._reached = ceilings, usage, reached
+        self._limits, self.usage, self._on_exhausted = limits, usage, on_exhausted
         if self.error:
-            reached()
+            on_exhausted()
 
     def begin_step(self) -> None:
-        """A node begins."""
+        """Count a node that begins."""
         self._use(replace(self.usage, steps=self.usage.steps + 1))
 
-    def spend(self, input_tokens: int, output_tokens: int, cost: int) -> None:
-        """A model was called; `cost` is in millionths of a US dollar."""
+    def record_model_call(self, input_tokens: int, output_tokens: int, cost: int) -> None:
+        """Add the usage of one call of a model; `cost` is in millionths of a US dollar."""
         used = self.usage
         self._use(
             replace(
@@ -66,23 +66,23 @@ class Meter:
 
     @property
     def error(self) -> GraphmeshError | None:
-        """Which bound is reached."""
-        bounds, used = self._ceilings, self.usage
-        if 0 < bounds.max_cost <= used.cost:
-            return BudgetExceeded(limit=bounds.max_cost, used=used.cost)
-        if 0 < bounds.max_tokens <= used.input_tokens + used.output_tokens:
-            return TokenLimit(limit=bounds.max_tokens, used=used.input_tokens + used.output_tokens)
-        if 0 < bounds.max_steps <= used.steps:
-            return StepLimit(limit=bounds.max_steps, used=used.steps)
+        """The limit that is reached, as the error that ends the run; None where there is budget left."""
+        limits, used = self._limits, self.usage
+        if 0 < limits.max_cost <= used.cost:
+            return BudgetExceeded(limit=limits.max_cost, used=used.cost)
+        if 0 < limits.max_tokens <= used.input_tokens + used.output_tokens:
+            return TokenLimit(limit=limits.max_tokens, used=used.input_tokens + used.output_tokens)
+        if 0 < limits.max_steps <= used.steps:
+            return StepLimit(limit=limits.max_steps, used=used.steps)
         return None
 
-    def require(self) -> None:
-        """Raises BudgetExceeded or TokenLimit, where no model may be called any more."""
+    def require_model_budget(self) -> None:
+        """Raises BudgetExceeded or TokenLimit where no model may be called any more."""
         if isinstance(error := self.error, BudgetExceeded | TokenLimit):
             raise error
 
     def _use(self, usage: Usage) -> None:
-        had = self.error
+        was_exhausted = self.error is not None
         self.usage = usage
-        if had is None and self.error is not None:
-            self._reached()
+        if not was_exhausted and self.error is not None:
+            self._on_exhausted()

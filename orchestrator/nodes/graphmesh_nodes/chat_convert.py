@@ -1,4 +1,4 @@
-"""Between the messages of LangChain and those of the model service."""
+"""Conversion between the messages of LangChain and those of the model service."""
 
 import json
 from collections.abc import Mapping
@@ -23,38 +23,38 @@ TOOL_CHOICES: Mapping[str | bool, pb.ToolChoiceMode.ValueType] = {
     "required": pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
     True: pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED,
 }
-"""LangChain's words for tool choices; any other one is the name of the tool to call."""
+"""LangChain's names of tool choices; any other choice is the name of the tool to call."""
 
 
-def message(said: BaseMessage) -> pb.ChatMessage:
+def message(message: BaseMessage) -> pb.ChatMessage:
     """Raises ValueError for messages and contents that the service does not take, images among them."""
-    text = _text(said)
-    match said:
+    text = _text(message)
+    match message:
         case SystemMessage():
             return pb.ChatMessage(system=pb.SystemMessage(text=text))
         case HumanMessage():
             return pb.ChatMessage(user=pb.UserMessage(text=text))
         case AIMessage():
-            calls = [_wanted(wanted) for wanted in said.tool_calls]
+            calls = [_tool_call(call) for call in message.tool_calls]
             return pb.ChatMessage(assistant=pb.AssistantMessage(text=text, tool_calls=calls))
         case ToolMessage():
-            failed = said.status == "error"
-            result = pb.ToolResult(tool_call_id=said.tool_call_id, text=text, is_error=failed)
+            failed = message.status == "error"
+            result = pb.ToolResult(tool_call_id=message.tool_call_id, text=text, is_error=failed)
             return pb.ChatMessage(tool_result=result)
         case _:
-            raise ValueError(f"the model service takes no message of type {said.type}")
+            raise ValueError(f"the model service takes no message of type {message.type}")
 
 
 def _text(message: BaseMessage) -> str:
     blocks = message.content if isinstance(message.content, list) else []
-    kinds = {block.get("type", "") for block in blocks if isinstance(block, dict)}
-    if foreign := kinds - {"text", "tool_use", "tool_call"}:
-        raise ValueError(f"the model service takes text only, not {', '.join(sorted(foreign))}")
+    types = {block.get("type", "") for block in blocks if isinstance(block, dict)}
+    if unsupported := types - {"text", "tool_use", "tool_call"}:
+        raise ValueError(f"the model service takes text only, not {', '.join(sorted(unsupported))}")
     return str(message.text)
 
 
-def _wanted(wanted: Mapping[str, Any]) -> pb.ToolCall:
-    return pb.ToolCall(id=wanted["id"] or "", name=wanted["name"], arguments_json=json.dumps(wanted["args"]))
+def _tool_call(call: Mapping[str, Any]) -> pb.ToolCall:
+    return pb.ToolCall(id=call["id"] or "", name=call["name"], arguments_json=json.dumps(call["args"]))
 
 
 def tool(function: Mapping[str, Any]) -> pb.Tool:
@@ -70,8 +70,8 @@ def tool_choice(choice: str | bool | None) -> pb.ToolChoice | None:
     return pb.ToolChoice(mode=pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED, tool_name=str(choice))
 
 
-def tool_call(wanted: pb.ToolCall) -> Any:
-    return {"type": "tool_call", "id": wanted.id, "name": wanted.name, "args": json.loads(wanted.arguments_json)}
+def tool_call(call: pb.ToolCall) -> Any:
+    return {"type": "tool_call", "id": call.id, "name": call.name, "args": json.loads(call.arguments_json)}
 
 
 def chunk(event: pb.StreamGenerateResponse) -> AIMessageChunk:
@@ -81,8 +81,12 @@ def chunk(event: pb.StreamGenerateResponse) -> AIMessageChunk:
         case "tool_call_delta":
             return AIMessageChunk(content="", tool_call_chunks=[_tool_call_chunk(event.tool_call_delta)])
         case _:
-            used, told = usage(event.completed.usage), metadata(event.completed)
-            return AIMessageChunk(content="", usage_metadata=used, response_metadata=told, chunk_position="last")
+            return AIMessageChunk(
+                content="",
+                usage_metadata=usage(event.completed.usage),
+                response_metadata=metadata(event.completed),
+                chunk_position="last",
+            )
 
 
 def _tool_call_chunk(delta: pb.ToolCallDelta) -> ToolCallChunk:
@@ -105,7 +109,7 @@ def usage(used: pb.Usage) -> UsageMetadata:
 
 
 def metadata(response: pb.GenerateResponse) -> dict[str, Any]:
-    """Who answered and why it stopped, under the names that LangChain's own models use."""
+    """Return model, provider, finish reason and cost under the names that LangChain's own models use."""
     reason = pb.FinishReason.Name(response.finish_reason).removeprefix("FINISH_REASON_").lower()
     cost = response.usage.cost_micro_usd if response.usage.HasField("cost_micro_usd") else None
     return {

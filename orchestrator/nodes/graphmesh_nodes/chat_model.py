@@ -6,12 +6,11 @@
         answer = await model.ainvoke(state["messages"])
         ...
 
-Ordinary LangChain code works on it: `bind_tools`, `with_structured_output`, LangGraph's stream mode `messages`.
-It takes its caller, its deadline and its way to the mesh from the run of the node that it is used in.
+Ordinary LangChain code works with it: `bind_tools`, `with_structured_output`, LangGraph's stream mode `messages`.
+It takes identity, deadline, budget and channel from the run of the node that uses it.
 """
 
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -34,50 +33,49 @@ from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, Field
 
 from graphmesh_nodes import chat_convert as convert
+from graphmesh_nodes.calls import ToolCalled, call, call_headers, node_name, record_usage, require_budget, task_of
 from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.remote import ToolCall, call, call_headers, require_budget, spend
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 
 @runtime_checkable
-class Mesh(Protocol):
-    """The way to the model service. Both raise GraphmeshError."""
+class ModelClient(Protocol):
+    """The connection of a chat model to the model service. Both methods raise GraphmeshError."""
 
     async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT: ...
 
     def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]: ...
 
 
-class MeshOfRun:
-    """The mesh as the run of the present node has it: with its identity, its deadline and its channel."""
+class RunModelClient:
+    """Calls the model service as part of the present node's run: with its identity, deadline, budget and channel."""
 
     async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         return await call(rpc, request, get_config(), get_runtime(RunContext))
 
     async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
-        """One attempt, told to the run's custom stream as `call` does: what was streamed cannot be taken back."""
-        runtime, node = get_runtime(RunContext), str(get_config().get("metadata", {}).get("langgraph_node", ""))
-        began, error = time.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
+        """Make one attempt, as streamed text cannot be revoked, and report it to the run's custom stream as `call`."""
+        runtime, node = get_runtime(RunContext), node_name(get_config())
+        clock = runtime.context.clock
+        began, error = clock.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
         try:
-            async for response in _opened(rpc, request, node, runtime):
-                spend(runtime.context, getattr(response, "completed", response))
+            async for response in _responses(rpc, request, node, runtime):
+                record_usage(runtime.context, getattr(response, "completed", response))
                 yield response
             error = None
         except GraphmeshError as failure:
             error = failure
             raise
         finally:
-            runtime.stream_writer(ToolCall(node, rpc.tool, EffectKey(), 1, time.monotonic() - began, error))
+            runtime.stream_writer(ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
 
 
-def _opened(
+def _responses(
     rpc: Rpc[RequestT, ResponseT], request: RequestT, node: str, runtime: Runtime[RunContext]
 ) -> AsyncIterator[ResponseT]:
-    context, task = runtime.context, runtime.execution_info
-    if task is None:
-        raise RuntimeError("a model of the mesh is used only inside a graph")
+    context, task = runtime.context, task_of(runtime)
     require_budget(context, rpc)
     policy = context.policies.of(rpc)
     headers = call_headers(context, policy, task, node, EffectKey())
@@ -86,14 +84,14 @@ def _opened(
 
 
 class GraphmeshChatModel(BaseChatModel):
-    """A model of the mesh. Asynchronous only: it lives in nodes of graphs."""
+    """A model of the mesh, asynchronous only, for nodes of graphs."""
 
     model: str = ""
-    """The alias of the model; empty for the default one."""
+    """The alias of the model; empty for the default model."""
     temperature: float | None = None
     max_tokens: int | None = None
-    mesh: Mesh = Field(default_factory=MeshOfRun, exclude=True, repr=False)
-    """The way to the service; that of the node's run, where not given."""
+    client: ModelClient = Field(default_factory=RunModelClient, exclude=True, repr=False)
+    """The connection to the service; by default that of the node's run."""
 
     @property
     def _llm_type(self) -> str:
@@ -110,21 +108,21 @@ class GraphmeshChatModel(BaseChatModel):
         tool_choice: str | bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model ask for `tools`: what LangChain takes for one, also `ToolSchema.openai`."""
+        """Let the model call `tools`: all that LangChain takes for a tool, also `ToolSchema.openai`."""
         functions = [convert_to_openai_tool(tool)["function"] for tool in tools]
         return self.bind(tools=functions, tool_choice=tool_choice, **kwargs)
 
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        """Answer with a value of `schema`: a Pydantic class, a TypedDict or a JSON Schema. The service sees to it."""
-        asked = self.bind(response_schema=_json_schema(schema), **kwargs)
+        """Answer with a value of `schema`: a Pydantic class, a TypedDict or a JSON Schema. The service enforces it."""
+        bound = self.bind(response_schema=_json_schema(schema), **kwargs)
         parser = _parser(schema)
         if not include_raw:
-            return asked | parser
+            return bound | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=asked) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
+        return RunnableMap(raw=bound) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
 
     def _generate(
         self,
@@ -145,10 +143,10 @@ class GraphmeshChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = pb.GenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
-        response = await self.mesh.unary(pb.ModelService.Generate, request)
+        response = await self.client.unary(pb.ModelService.Generate, request)
         message = AIMessage(
             content=response.message.text,
-            tool_calls=[convert.tool_call(wanted) for wanted in response.message.tool_calls],
+            tool_calls=[convert.tool_call(call) for call in response.message.tool_calls],
             usage_metadata=convert.usage(response.usage),
             response_metadata=convert.metadata(response),
         )
@@ -162,7 +160,7 @@ class GraphmeshChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
-        async for event in self.mesh.stream(pb.ModelService.StreamGenerate, request):
+        async for event in self.client.stream(pb.ModelService.StreamGenerate, request):
             chunk = ChatGenerationChunk(message=convert.chunk(event))
             if run_manager and event.text_delta:
                 await run_manager.on_llm_new_token(event.text_delta, chunk=chunk)
@@ -192,7 +190,8 @@ class GraphmeshChatModel(BaseChatModel):
 
 
 def _json_schema(schema: dict[str, Any] | type) -> dict[str, Any]:
-    """Classes of Pydantic say more by themselves (references, described choices) than LangChain's conversion keeps."""
+    """Return the schema of Pydantic itself where there is one: LangChain's conversion loses references and the
+    descriptions of choices."""
     if isinstance(schema, dict):
         return schema
     return schema.model_json_schema() if issubclass(schema, BaseModel) else convert_to_json_schema(schema)

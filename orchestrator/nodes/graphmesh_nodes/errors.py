@@ -1,11 +1,102 @@
-"""Errors that nodes of graphs raise."""
+"""Errors of calls and nodes: the names that `refusals` use, and that code of a node catches.
 
-from graphmesh_chassis.errors import CallerError
+An error of a service that has a class here arrives as that class; an error with a reason of the service's own arrives
+as `UnknownReasonError`. `is_refusal` separates decisions (for `refusals`) from failures (for `fallback`), and
+`may_have_happened` tells whether the call may have had its effect all the same.
+"""
+
+from graphmesh_chassis.errors import (
+    AlreadyExists,
+    ApprovalRequired,
+    CallerError,
+    Cancelled,
+    CircuitOpen,
+    ConcurrencyLimit,
+    ConnectionLost,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    Defect,
+    DependencyError,
+    Fenced,
+    FieldViolation,
+    GraphmeshError,
+    IdempotencyKeyInUse,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    Internal,
+    InvalidMetadata,
+    InvalidRequest,
+    InvalidResponse,
+    MalformedMessage,
+    MessageTooLarge,
+    NotBegun,
+    NotFound,
+    OutcomeOpen,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    RuleViolated,
+    ScopeMissing,
+    ShuttingDown,
+    Unauthenticated,
+    UnknownMethod,
+    Unreachable,
+    VersionMismatch,
+)
+from graphmesh_chassis.status import UnknownReasonError
 from grpc import StatusCode
+
+__all__ = [
+    "AlreadyExists",
+    "ApprovalDenied",
+    "ApprovalExpired",
+    "ApprovalMismatch",
+    "ApprovalRequired",
+    "ArtifactTooLarge",
+    "BudgetExceeded",
+    "CallerError",
+    "Cancelled",
+    "CircuitOpen",
+    "ConcurrencyLimit",
+    "ConnectionLost",
+    "DatabaseUnavailable",
+    "DeadlineExceeded",
+    "Defect",
+    "DependencyError",
+    "Fenced",
+    "FieldViolation",
+    "GraphmeshError",
+    "IdempotencyKeyInUse",
+    "IdempotencyKeyRequired",
+    "IdempotencyKeyReused",
+    "Internal",
+    "InvalidMetadata",
+    "InvalidRequest",
+    "InvalidResponse",
+    "MalformedMessage",
+    "MessageTooLarge",
+    "NotBegun",
+    "NotFound",
+    "OutcomeOpen",
+    "OutcomeUnknown",
+    "ProviderUnavailable",
+    "RateLimited",
+    "RuleViolated",
+    "ScopeMissing",
+    "ShuttingDown",
+    "StepLimit",
+    "TokenLimit",
+    "Unauthenticated",
+    "UnknownMethod",
+    "UnknownReasonError",
+    "Unreachable",
+    "VersionMismatch",
+    "WriteAheadRequired",
+]
 
 
 class StepLimit(CallerError):
-    """The run began {used} nodes, as many as it may ({limit}), and was ended"""
+    """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "STEP_LIMIT"
@@ -26,14 +117,14 @@ class BudgetExceeded(CallerError):
 
 
 class ApprovalDenied(CallerError):
-    """{by} did not agree to {tool}: nothing was sent"""
+    """{by} denied the approval of {tool}: nothing was sent"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "APPROVAL_DENIED"
 
 
 class ApprovalExpired(ApprovalDenied):
-    """Nobody answered the approval {approval} of {tool} in time, which is a denial"""
+    """The approval {approval} of {tool} expired without an answer, which is a denial"""
 
     reason = "APPROVAL_EXPIRED"
 
@@ -46,7 +137,7 @@ class ApprovalMismatch(CallerError):
 
 
 class ArtifactTooLarge(CallerError):
-    """An artifact of {bytes} bytes is more than one may have ({limit}); it was not stored"""
+    """An artifact of {bytes} bytes exceeds the limit of {limit}; it was not stored"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "ARTIFACT_TOO_LARGE"

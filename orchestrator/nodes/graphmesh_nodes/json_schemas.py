@@ -1,4 +1,4 @@
-"""JSON schemas: of a graph's state, and what of a value does not fit one."""
+"""JSON schemas of states, and the violations of a value against a schema."""
 
 import functools
 import operator
@@ -14,49 +14,49 @@ from pydantic import TypeAdapter
 
 
 def json_schema(state: Any) -> dict[str, Any]:
-    """The JSON schema of a state type: a TypedDict, a dataclass or a pydantic model.
+    """Return the JSON schema of a state type: a TypedDict, a dataclass or a pydantic model.
 
     Raises:
-        PydanticUserError: a field's type has none.
+        PydanticUserError: a field's type has no schema.
     """
     return TypeAdapter(_portable(state)).json_schema()
 
 
-def _portable(kind: Any) -> Any:
-    """The same type with typing_extensions' TypedDicts: before Python 3.12 pydantic does not take those of typing."""
-    if typing_extensions.is_typeddict(kind):
-        hints = typing_extensions.get_type_hints(kind, include_extras=True)
-        fields = {name: _required(kind, name, _portable(_bare(hint))) for name, hint in hints.items()}
-        return typing_extensions.TypedDict(kind.__name__, fields)  # type: ignore[operator]
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+def _portable(state: Any) -> Any:
+    """Return the type with typing_extensions' TypedDicts: before Python 3.12 pydantic refuses those of typing."""
+    if typing_extensions.is_typeddict(state):
+        hints = typing_extensions.get_type_hints(state, include_extras=True)
+        fields = {name: _required(state, name, _portable(_bare(hint))) for name, hint in hints.items()}
+        return typing_extensions.TypedDict(state.__name__, fields)  # type: ignore[operator]
+    origin, arguments = typing.get_origin(state), typing.get_args(state)
     if origin is typing.Annotated:
-        return typing.Annotated[(_portable(arguments[0]), *kind.__metadata__)]
+        return typing.Annotated[(_portable(arguments[0]), *state.__metadata__)]
     if origin in (typing.Union, types.UnionType):
         return functools.reduce(operator.or_, (_portable(argument) for argument in arguments))
     if origin in (list, dict, tuple, set, frozenset):
         return origin[tuple(_portable(argument) for argument in arguments)]
-    return kind
+    return state
 
 
-def _required(kind: Any, name: str, hint: Any) -> Any:
-    wrapper = typing_extensions.Required if name in kind.__required_keys__ else typing_extensions.NotRequired
+def _required(typed_dict: Any, name: str, hint: Any) -> Any:
+    wrapper = typing_extensions.Required if name in typed_dict.__required_keys__ else typing_extensions.NotRequired
     return wrapper[hint]
 
 
 def _bare(hint: Any) -> Any:
-    """The hint without `Required` and `NotRequired` around it."""
+    """Return the hint without `Required` and `NotRequired` around it."""
     wrappers = (typing.Required, typing.NotRequired)
     return typing.get_args(hint)[0] if typing.get_origin(hint) in wrappers else hint
 
 
-def misfits(schema: Mapping[str, Any], value: Any, root: str) -> tuple[FieldViolation, ...]:
-    """What of `value` does not fit `schema`, by the field that it is about; `root` names `value` itself."""
+def violations_of(schema: Mapping[str, Any], value: Any, root: str) -> tuple[FieldViolation, ...]:
+    """Return the violations of `value` against `schema`, each under its field's path; `root` names `value` itself."""
     errors = Draft202012Validator(schema).iter_errors(value)
-    return tuple(dict.fromkeys(violation for error in errors for violation in _accused(error, root)))
+    return tuple(dict.fromkeys(violation for error in errors for violation in _violations(error, root)))
 
 
-def _accused(error: Any, root: str) -> list[FieldViolation]:
-    """A missing or unknown field is named itself, not the object that lacks or has it."""
+def _violations(error: Any, root: str) -> list[FieldViolation]:
+    """Return violations under the path of a missing or unknown field itself, not of the object around it."""
     path = (root + error.json_path.removeprefix("$")).removeprefix(".")
     inside = f"{path}." if path else ""
     match error.validator:

@@ -1,4 +1,4 @@
-"""Lists of messages that do not grow without end."""
+"""Message lists of bounded length."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -9,15 +9,18 @@ from langgraph.graph.message import Messages, add_messages
 MessagesReducer = Callable[[Messages, Messages], Messages]
 
 
-def bounded(limit: int) -> MessagesReducer:
-    """A reducer that keeps the newest messages, at most `limit` (B9).
+def bounded_messages(limit: int) -> MessagesReducer:
+    """Make a reducer that keeps the newest messages, at most `limit`.
 
-        messages: Annotated[list[AnyMessage], bounded(50)]
+        messages: Annotated[list[AnyMessage], bounded_messages(50)]
 
     It merges as LangGraph's `add_messages` does: by id, with removals. Of a longer list it keeps the system message at
-    its beginning and then the newest that begin with a human message, so a call of a tool and its answers stay or go
-    together. A last turn that is longer than `limit` by itself is kept whole: without its question it is worth
-    nothing. What is dropped is gone from the state; older checkpoints have it.
+    its beginning and then the newest messages from a human message on, so that a tool call and its results are kept or
+    dropped together. A last turn that is longer than `limit` by itself is kept whole: without its question it is
+    useless. Dropped messages are removed from the state; older checkpoints have them.
+
+    Raises:
+        ValueError: `limit` is less than 2.
     """
     if limit < 2:
         raise ValueError(f"a list of {limit} messages has no room for a question and an answer")
@@ -42,7 +45,7 @@ def _newest(messages: Sequence[AnyMessage], limit: int) -> Sequence[BaseMessage]
 
 
 def _last_turn(messages: Sequence[AnyMessage]) -> Sequence[BaseMessage]:
-    """The system message and all from the last human message on; everything, where there is none."""
+    """The system message and all messages from the last human message on; all messages, where there is none."""
     questions = [number for number, message in enumerate(messages) if message.type == "human"]
     if not questions:
         return messages

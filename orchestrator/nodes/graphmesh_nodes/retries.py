@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 from graphmesh_chassis.channel import Headers
-from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 
@@ -31,9 +30,7 @@ class RetryingCall:
     retried until the service answers, for `RESOLVE_SECONDS`.
     """
 
-    def __init__(
-        self, rpc: Rpc[Any, Any], policy: MethodPolicy, context: RunContext, *, resolve_outcome: bool
-    ) -> None:
+    def __init__(self, rpc: Rpc[Any, Any], policy: MethodPolicy, context: RunContext, *, resolve_outcome: bool) -> None:
         self._rpc, self._policy, self._context = rpc, policy, context
         self._resolve_outcome = self._may_have_happened = resolve_outcome
         self._deadline = context.deadline.capped(RESOLVE_SECONDS if resolve_outcome else policy.timeout)

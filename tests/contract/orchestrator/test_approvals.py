@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import NotFound, ScopeMissing
 from graphmesh_chassis.identity import Caller
-from graphmesh_nodes.approval_terms import ApprovalStatus, Decision, Terms
+from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.errors import ApprovalExpired
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.db.tables import runs
@@ -27,7 +27,7 @@ from graphmesh_orchestrator.runs.runs_sql import SqlRuns, values_of
 
 APPROVED, DENIED = ApprovalStatus.APPROVED, ApprovalStatus.DENIED
 NOW = datetime.now(UTC)
-TERMS = Terms("billing.Charge", {"invoice_id": "INV-1"}, "d1", "Really?", ["approvals.billing"], 60)
+TERMS = ApprovalTerms("billing.Charge", {"invoice_id": "INV-1"}, "d1", "Really?", ["approvals.billing"], 60)
 ANA = Caller("acme", "ana", None)
 
 
@@ -107,7 +107,7 @@ async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
     assert len(told) == 999
     assert {(one.data["status"], one.data["by"]) for one in told} == {(used.status, used.answered_by)}
     [answer_of_run] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer_of_run) == Decision(approval_id, "d1", used.status, used.answered_by, "", 1, "th_1")
+    assert ApprovalAnswer.from_resume(answer_of_run) == ApprovalAnswer(approval_id, "d1", used.status, used.answered_by, "", 1, "th_1")
 
 
 async def test_answering_and_expiring_at_once(database: Database) -> None:
@@ -123,7 +123,7 @@ async def test_answering_and_expiring_at_once(database: Database) -> None:
             await asyncio.sleep(0.02)
     for approval in await approvals.find("acme", None, "", None, 100):
         [answer] = (await SqlInterrupts(database).answers(approval.run_id)).values()
-        told = Decision.of(answer)
+        told = ApprovalAnswer.from_resume(answer)
         assert told is not None
         assert told.status == approval.status
         assert (await SqlRuns(database).get("acme", approval.run_id)).status is RunStatus.PENDING
@@ -168,7 +168,7 @@ async def test_what_is_late_is_denied(database: Database) -> None:
         await approvals.answer(ANA, approval_id, APPROVED, "")
     assert sum(await asyncio.gather(*(approvals.expire(10) for _ in range(10)))) == 1
     [answer] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert Decision.of(answer) == Decision(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1, "th_1")
+    assert ApprovalAnswer.from_resume(answer) == ApprovalAnswer(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1, "th_1")
     assert await status(database) is RunStatus.PENDING
     with pytest.raises(ApprovalExpired):
         await approvals.answer(ANA, approval_id, APPROVED, "")

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, NotFound
-from graphmesh_nodes.budget import Ceilings, Meter, Usage
+from graphmesh_nodes.budget import Budget, Limits, Usage
 from graphmesh_orchestrator.checkpoints import GroupCommit
 from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
-from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.runs.run import Run, RunStatus
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.webhooks.deliveries_sql import CLAIM_SECONDS, SqlDeliveries, deliveries, values_of
@@ -32,7 +32,7 @@ async def begun(database: Database, number: int = 1, webhook_url: str = URL) -> 
 
 
 def journal_of(run: Run, commits: GroupCommit) -> Journal:
-    return Journal(commits, Notices(), run, Meter(Ceilings(), Usage(), lambda: None))
+    return Journal(commits, Notifier(), run, Budget(Limits(), Usage(), lambda: None))
 
 
 async def end(run: Run, commits: GroupCommit, status: RunStatus = RunStatus.SUCCESS) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.database import Database
-from graphmesh_nodes.budget import Ceilings, Meter, Usage
+from graphmesh_nodes.budget import Budget, Limits, Usage
 from graphmesh_orchestrator.checkpoints import HEAD, Entry, GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints import group_commit as commit
 from graphmesh_orchestrator.errors import CheckpointConflict
-from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run, RunStatus
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.worker.journal import Journal
@@ -38,7 +38,7 @@ async def journal(database: Database, commits: GroupCommit) -> Journal:
     """Of a run that a worker executes."""
     new = Run("run_1", "acme", "ana", "t", "pay", {}, NOW, NOW + timedelta(hours=1), 25)
     run = await SqlRuns(database).add(new, "worker")
-    return Journal(commits, Notices(), run, Meter(Ceilings(), Usage(), lambda: None))
+    return Journal(commits, Notifier(), run, Budget(Limits(), Usage(), lambda: None))
 
 
 async def stored(database: Database) -> tuple[RunStatus, list[Event]]:

@@ -12,11 +12,8 @@ from graphmesh_chassis.errors import DeadlineExceeded
 from graphmesh_chassis.testing import running
 from graphmesh_model.__main__ import build
 from graphmesh_model.settings import Settings
-from graphmesh_nodes.budget import Ceilings, Meter
-from graphmesh_nodes.chat_model import GraphmeshChatModel
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import Budget, GraphmeshChatModel, Limits, RunContext, ToolCalled
 from graphmesh_nodes.errors import TokenLimit
-from graphmesh_nodes.remote import ToolCall
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -64,16 +61,16 @@ async def test_node_streams_tokens_and_reports_the_tool_call(context: RunContext
     assert len(texts) > 1
     assert "".join(texts) == "Returns are free for 30 days."
     [call] = calls
-    assert isinstance(call, ToolCall)
+    assert isinstance(call, ToolCalled)
     assert (call.node, call.tool, call.error) == ("draft", ModelService.StreamGenerate.tool, None)
 
 
 @pytest.mark.parametrize("stream_mode", ["values", "messages"])
 async def test_token_usage_is_metered_and_limited(context: RunContext, stream_mode: Any) -> None:
     """Once the run has reached its token limit, the next model call fails."""
-    bounded = replace(context, meter=Meter(Ceilings(max_tokens=20)))
+    bounded = replace(context, budget=Budget(Limits(max_tokens=20)))
     [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
-    used = bounded.meter.usage
+    used = bounded.budget.usage
     assert used.input_tokens + used.output_tokens == 25
     with pytest.raises(TokenLimit):
         [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]

@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
 from graphmesh.common.v1 import Money
-from graphmesh_chassis.errors import CallerError
-from graphmesh_nodes.approval import Approval, Ask
-from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.errors import ApprovalDenied
-from graphmesh_nodes.remote import Fallback, call, degrade, remote
+from graphmesh_nodes import Approval, ApprovalRequest, Fallback, RunContext, call, degrade, remote
+from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -29,7 +26,7 @@ class State(Input, total=False):
     notes: Annotated[list[str], operator.add]
 
 
-REFUSED: Mapping[type[CallerError], Fallback] = {
+REFUSED: Mapping[type[GraphmeshError], Fallback] = {
     ApprovalDenied: degrade(lambda _, error: {"notes": [f"{error.reason} {error.data.get('comment', '')}".strip()]})
 }
 
@@ -77,8 +74,14 @@ async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunConte
     """Two effects of one node, each with an approval of its own."""
     notes = []
     for ordinal in range(2):
-        ask = Ask(f"The {ordinal + 1}. time?")
-        response = await call(BillingService.Charge, _request(state), config, runtime, ordinal=ordinal, ask=ask)
+        response = await call(
+            BillingService.Charge,
+            _request(state),
+            config,
+            runtime,
+            ordinal=ordinal,
+            approval=ApprovalRequest(f"The {ordinal + 1}. time?"),
+        )
         notes += _charged(state, response)["notes"]
     return {"notes": notes}
 

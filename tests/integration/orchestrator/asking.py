@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, Any
 
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
@@ -67,8 +67,8 @@ gated = _chain(gate=_pass, end=lambda state: {"notes": ["done"]})
 
 async def _think(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
     """A model that has read 60 and written 40 tokens, for 500 millionths of a dollar."""
-    runtime.context.meter.require()
-    runtime.context.meter.spend(60, 40, 500)
+    runtime.context.budget.require_model_budget()
+    runtime.context.budget.record_model_call(60, 40, 500)
     return {"notes": ["thought"]}
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse, GetInvoiceRequest
 from graphmesh.common.v1 import Money
-from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.remote import call, degrade, escalate, instead, remote
+from graphmesh_nodes import RunContext, call, degrade, escalate, instead, remote
+from graphmesh_nodes.errors import GraphmeshError
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig

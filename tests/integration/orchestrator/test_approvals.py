@@ -14,7 +14,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ApprovalRequired, ScopeMissing
 from graphmesh_contracts import Overrides
-from graphmesh_nodes.approval_terms import MARK
+from graphmesh_nodes.approval_terms import APPROVAL_KEY
 from graphmesh_nodes.errors import ApprovalExpired
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
 
@@ -278,7 +278,7 @@ async def test_an_approval_is_answered_by_nothing_else(kit: Kit) -> None:
     question = await kit.create("ask_twice", {"name": "x"})
     [plain] = (await kit.stopped(question.run_id)).interrupts
     with pytest.raises(ApprovalRequired):
-        await kit.resume(question.run_id, {plain.interrupt_id: {MARK: {"status": "approved"}}})
+        await kit.resume(question.run_id, {plain.interrupt_id: {APPROVAL_KEY: {"status": "approved"}}})
 
 
 async def test_the_deadline_stands_still_while_an_approval_is_awaited(kit: Kit) -> None:

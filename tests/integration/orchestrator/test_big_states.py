@@ -14,7 +14,7 @@ MODULE = '''
 import operator
 from typing import Annotated
 
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict

@@ -13,7 +13,7 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 from graphmesh_nodes.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
 

@@ -21,8 +21,7 @@ from graphmesh_chassis.telemetry import Tracing
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_mesh.topology import Mesh
-from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.remote import remote
+from graphmesh_nodes import RunContext, remote
 from grpc import aio
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import ExecutionInfo, Runtime

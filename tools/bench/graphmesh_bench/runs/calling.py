@@ -6,8 +6,7 @@ from is stored, which with nothing durable it never is: that wait is in no figur
 
 from typing import Any
 
-from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.remote import remote
+from graphmesh_nodes import RunContext, remote
 
 from graphmesh_bench.runs.graph import made_by, shaped
 from graphmesh_bench.server import CHASSIS, INVOICE_ID

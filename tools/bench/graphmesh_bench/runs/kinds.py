@@ -12,7 +12,7 @@ from uuid import uuid4
 import psutil
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_client import Client
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 
 from graphmesh_bench.runs.graph import INPUT
 from graphmesh_bench.runs.http import Connections

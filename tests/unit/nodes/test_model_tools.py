@@ -20,7 +20,8 @@ from graphmesh.sql.v1 import SqlService
 from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_contracts import Rpc
-from graphmesh_nodes.tool_schemas import NOT_A_MODELS, ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes import ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes.model_tools import HIDDEN_FIELDS
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -57,7 +58,7 @@ def test_every_tool_has_a_valid_schema_in_the_words_of_the_proto(tool: ToolSchem
 def test_no_tool_has_a_field_for_what_the_call_carries(tool: ToolSchema[Any]) -> None:
     """Effect key, tenant and run are the orchestrator's to say (E1)."""
     fields = {name for schema in objects(tool.parameters) for name in schema["properties"]}
-    assert not fields & (NOT_A_MODELS | {"idempotency-key"})
+    assert not fields & (HIDDEN_FIELDS | {"idempotency-key"})
 
 
 def test_the_rules_of_the_proto_are_in_the_schema() -> None:
@@ -67,7 +68,7 @@ def test_the_rules_of_the_proto_are_in_the_schema() -> None:
     assert properties["charge_id"] == {
         "type": "string",
         "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        "description": "The charge to give money back of.",
+        "description": "The charge to refund.",
     }
     assert (properties["cause"]["minLength"], properties["cause"]["maxLength"]) == (1, 500)
     amount_minor = properties["amount"]["properties"]["amount_minor"]

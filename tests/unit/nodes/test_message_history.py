@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from graphmesh_nodes.message_history import bounded
+from graphmesh_nodes import bounded_messages
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -32,7 +32,7 @@ def turn(name: str, tools: int = 0) -> list[BaseMessage]:
 def reduced(limit: int, *updates: list[BaseMessage]) -> list[Any]:
     messages: Any = []
     for update in updates:
-        messages = bounded(limit)(messages, update)  # type: ignore[arg-type]
+        messages = bounded_messages(limit)(messages, update)  # type: ignore[arg-type]
     return list(messages)
 
 
@@ -62,7 +62,7 @@ def test_a_turn_that_is_too_long_is_kept_whole() -> None:
 @pytest.mark.parametrize("limit", [1, 0, -3])
 def test_a_bound_without_room_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match="no room"):
-        bounded(limit)
+        bounded_messages(limit)
 
 
 @given(st.lists(st.integers(0, 4), max_size=12), st.integers(2, 12), st.booleans())
@@ -82,7 +82,7 @@ def test_what_is_left_can_be_sent(turns: list[int], limit: int, system: bool) ->
 
 def test_it_is_the_reducer_of_a_graph() -> None:
     class State(TypedDict):
-        messages: Annotated[list[AnyMessage], bounded(4)]
+        messages: Annotated[list[AnyMessage], bounded_messages(4)]
 
     builder = StateGraph(State)
     builder.add_node("answer", lambda state: {"messages": [AIMessage("yes")]})

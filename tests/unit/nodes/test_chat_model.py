@@ -11,8 +11,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_model import answering, convert
 from graphmesh_model.catalogue import Catalogue, Entry
 from graphmesh_model.offline_provider import OfflineProvider
-from graphmesh_nodes.chat_model import GraphmeshChatModel
-from graphmesh_nodes.tool_schemas import tool_schema
+from graphmesh_nodes import GraphmeshChatModel, tool_schema
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
@@ -46,7 +45,7 @@ def mesh() -> Nearby:
 
 @pytest.fixture
 def model(mesh: Nearby) -> GraphmeshChatModel:
-    return GraphmeshChatModel(mesh=mesh)
+    return GraphmeshChatModel(client=mesh)
 
 
 class Intent(BaseModel):
@@ -77,12 +76,12 @@ async def test_a_conversation_goes_to_the_service_whole(model: GraphmeshChatMode
 
 
 async def test_what_a_call_says_wins_over_what_the_model_was_made_with(mesh: Nearby) -> None:
-    model = GraphmeshChatModel(model="fast", temperature=0.5, max_tokens=9, mesh=mesh)
+    model = GraphmeshChatModel(model="fast", temperature=0.5, max_tokens=9, client=mesh)
     await model.ainvoke("Hello")
     assert (mesh.asked.model, mesh.asked.temperature, mesh.asked.max_output_tokens) == ("fast", 0.5, 9)
     await model.ainvoke("Hello", temperature=0.0, max_tokens=3, stop=["."])
     assert (mesh.asked.temperature, mesh.asked.max_output_tokens, list(mesh.asked.stop)) == (0.0, 3, ["."])
-    await GraphmeshChatModel(mesh=mesh).ainvoke("Hello")
+    await GraphmeshChatModel(client=mesh).ainvoke("Hello")
     assert not mesh.asked.HasField("temperature")
 
 
@@ -119,7 +118,7 @@ async def test_tools_of_the_mesh_and_of_langchain_are_asked_for(model: Graphmesh
 
     refund = tool_schema(BillingService.Refund)
     bound = model.bind_tools([refund.openai, track])
-    said = "Give money of the charge ch_7 back: 5 EUR"
+    said = "Refund the charge ch_7: 5 EUR"
     answer = await bound.ainvoke(said)
     assert [offered.name for offered in mesh.asked.tools] == ["billing_Refund", "track"]
     [call] = answer.tool_calls

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from graphmesh_nodes.context import effect_key
+from graphmesh_nodes.effects import effect_key
 from langgraph.runtime import ExecutionInfo
 
 TASK = ExecutionInfo(checkpoint_id="c1", checkpoint_ns="pay:1", task_id="t1", thread_id="acme/th_1")

@@ -1,12 +1,12 @@
-"""Tools for models, made of RPCs (D1, H2).
+"""Tools for models, made from RPCs.
 
     tool = tool_schema(BillingService.Refund)
     model.bind_tools([tool.openai])
     request = tool.parse(call["args"])
 
-A tool's schema is its request message with the rules of the proto as far as JSON Schema can say them, in the words of
-the proto's comments. What a call carries beside its request (effect key, tenant, run) has no field in it, ever: that is
-the orchestrator's to say, not a model's (E1).
+A tool's schema is its request message, with the rules of the proto as far as JSON Schema can express them, described by
+the proto's comments. The metadata of a call (effect key, tenant, run) has no field in it, ever: the orchestrator sets
+it, not a model.
 """
 
 import json
@@ -26,15 +26,15 @@ from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
 
-from graphmesh_nodes.json_schemas import misfits
+from graphmesh_nodes.json_schemas import violations_of
 
 RequestT = TypeVar("RequestT", bound=Message)
 Schema = dict[str, Any]
 
-NOT_A_MODELS = frozenset({"idempotency_key", "request_id", "tenant", "tenant_id", "run_id", "thread_id"})
-"""Fields that no model gets to fill, wherever a contract has them."""
+HIDDEN_FIELDS = frozenset({"idempotency_key", "request_id", "tenant", "tenant_id", "run_id", "thread_id"})
+"""Fields that no model may set, in whichever contract."""
 REASONS = re.compile(r"\s*Reasons:.*?(?=\n\n|\Z)", re.DOTALL)
-"""What a comment says of failures: for callers who write code."""
+"""The part of a comment about errors: for callers in code."""
 
 FIELD_MASK = "google.protobuf.FieldMask"
 WELL_KNOWN: Mapping[str, Schema] = {
@@ -45,7 +45,7 @@ WELL_KNOWN: Mapping[str, Schema] = {
     "google.protobuf.Value": {},
     "google.protobuf.ListValue": {"type": "array"},
 }
-"""The JSON forms of protobuf's own messages; but field masks are lists of names, as models write them."""
+"""The JSON forms of protobuf's own messages; but field masks are lists of names, which models write better."""
 
 INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 INT64: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
@@ -68,7 +68,7 @@ SCALARS: Mapping[int, Schema] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
     FieldDescriptor.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
 }
-"""The JSON forms of single values."""
+"""The JSON forms of scalars."""
 
 RULES: Mapping[str, str] = {
     "const": "const",
@@ -86,13 +86,13 @@ RULES: Mapping[str, str] = {
     "min_pairs": "minProperties",
     "max_pairs": "maxProperties",
 }
-"""The rules of protovalidate that JSON Schema has a word for. The others are checked when arguments are parsed."""
+"""The rules of protovalidate with a keyword of JSON Schema. The others are checked when arguments are parsed."""
 FORMATS = ("email", "uri", "uuid", "ipv4", "ipv6", "hostname")
 
 
 @dataclass(frozen=True)
 class ToolSchema(Generic[RequestT]):
-    """A tool as a model sees it, and the way back from what the model says to a request."""
+    """A tool as models see it, and the conversion of their arguments to requests."""
 
     rpc: Rpc[RequestT, Any]
     description: str
@@ -100,7 +100,7 @@ class ToolSchema(Generic[RequestT]):
 
     @property
     def name(self) -> str:
-        """The tool's name in the letters that vendors allow: `billing_Refund`."""
+        """The tool's name in the characters that vendors allow: `billing_Refund`."""
         return self.rpc.tool.replace(".", "_")
 
     @property
@@ -110,12 +110,12 @@ class ToolSchema(Generic[RequestT]):
         return {"type": "function", "function": function}
 
     def parse(self, arguments: Mapping[str, Any]) -> RequestT:
-        """The request that `arguments` stand for.
+        """Convert a model's arguments to the request.
 
         Raises:
-            InvalidRequest: they break the schema or a rule of the proto; it names every bad field, the unknown too.
+            InvalidRequest: they break the schema or a rule of the proto; it names every bad field, also unknown ones.
         """
-        if broken := misfits(self.parameters, arguments, ""):
+        if broken := violations_of(self.parameters, arguments, ""):
             raise InvalidRequest(violations=broken, tool=self.name)
         try:
             request = json_format.ParseDict(_wire_form(arguments, self.rpc.descriptor.input_type), self.rpc.request())
@@ -128,99 +128,99 @@ class ToolSchema(Generic[RequestT]):
 
 @cache
 def tool_schema(rpc: Rpc[RequestT, Any]) -> ToolSchema[RequestT]:
-    """The tool that `rpc` is.
+    """Return the tool of an RPC.
 
     Raises:
-        ValueError: its policy does not show it to models, or its request has a form that no schema can say.
+        ValueError: its policy does not show it to models, or no schema can express its request.
     """
     if not method_policy(rpc.descriptor).visible_to_models:
-        raise ValueError(f"{rpc.tool} is not for models: its policy does not say LLM_VISIBILITY_VISIBLE")
+        raise ValueError(f"{rpc.tool} is not for models: its policy does not declare LLM_VISIBILITY_VISIBLE")
     description = REASONS.sub("", _comment(rpc.full_name, rpc.service.rpartition(".")[0])).strip()
     return ToolSchema(rpc, description, _message_schema(rpc.descriptor.input_type, ()))
 
 
 def tool_schemas(handles: type[Any]) -> list[ToolSchema[Any]]:
-    """The tools of a service, `graphmesh.billing.v1.BillingService`: those of its RPCs that are for models."""
+    """Return the tools of a service, `graphmesh.billing.v1.BillingService`: of its RPCs that are visible to models."""
     rpcs = [member for member in vars(handles).values() if isinstance(member, Rpc)]
     return [tool_schema(rpc) for rpc in rpcs if method_policy(rpc.descriptor).visible_to_models]
 
 
-def _message_schema(message: Descriptor, around: tuple[str, ...]) -> Schema:
+def _message_schema(message: Descriptor, parents: tuple[str, ...]) -> Schema:
     if message.full_name in WELL_KNOWN:
         return dict(WELL_KNOWN[message.full_name])
-    if message.full_name in around or message.full_name == "google.protobuf.Any":
-        raise ValueError(f"{message.full_name} contains any depth or type of message: no tool schema can say that")
-    inside = (*around, message.full_name)
-    fields = [field for field in message.fields if field.name not in NOT_A_MODELS]
+    if message.full_name in parents or message.full_name == "google.protobuf.Any":
+        raise ValueError(f"{message.full_name} contains messages of any depth or type: no tool schema can express that")
+    path = (*parents, message.full_name)
+    fields = [field for field in message.fields if field.name not in HIDDEN_FIELDS]
     required = _required(message)
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field, message.file.package, inside) for field in fields},
+        "properties": {field.name: _field_schema(field, message.file.package, path) for field in fields},
         "required": [field.name for field in fields if field.name in required],
         "additionalProperties": False,
     }
 
 
 def _required(message: Descriptor) -> frozenset[str]:
-    """The fields that have to be given: those that a message without any field breaks a rule for want of."""
+    """Return the required fields: those about which the empty message breaks a rule."""
     return frozenset(violation.field for violation in violations(GetMessageClass(message)()))
 
 
-def _field_schema(field: FieldDescriptor, package: str, around: tuple[str, ...]) -> Schema:
+def _field_schema(field: FieldDescriptor, package: str, parents: tuple[str, ...]) -> Schema:
     rules = field.GetOptions().Extensions[validate_pb2.field]
-    schema = _shape(field, rules, around)
-    text = " ".join(filter(None, (_comment(field.full_name, package), _alternatives(field))))
+    schema = _field_type(field, rules, parents)
+    text = " ".join(filter(None, (_comment(field.full_name, package), _oneof_note(field))))
     return {**schema, "description": text} if text else schema
 
 
-def _shape(field: FieldDescriptor, rules: Any, around: tuple[str, ...]) -> Schema:
+def _field_type(field: FieldDescriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return _map_schema(field.message_type, rules.map, around)
+        return _map_schema(field.message_type, rules.map, parents)
     if field.is_repeated:
-        items = _single(field, rules.repeated.items, around)
-        return {"type": "array", "items": items, **_stated(rules.repeated)}
-    return _single(field, rules, around)
+        items = _value_schema(field, rules.repeated.items, parents)
+        return {"type": "array", "items": items, **_keywords(rules.repeated)}
+    return _value_schema(field, rules, parents)
 
 
-def _map_schema(entry: Descriptor, rules: Any, around: tuple[str, ...]) -> Schema:
+def _map_schema(entry: Descriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
     key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
-    names = _single(key, rules.keys, around) if key.type == FieldDescriptor.TYPE_STRING else {}
-    values = _single(value, rules.values, around)
-    return {"type": "object", "propertyNames": names, "additionalProperties": values, **_stated(rules)}
+    names = _value_schema(key, rules.keys, parents) if key.type == FieldDescriptor.TYPE_STRING else {}
+    values = _value_schema(value, rules.values, parents)
+    return {"type": "object", "propertyNames": names, "additionalProperties": values, **_keywords(rules)}
 
 
-def _single(field: FieldDescriptor, rules: Any, around: tuple[str, ...]) -> Schema:
-    """The schema of one value of `field`, whether it is repeated or not."""
+def _value_schema(field: FieldDescriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
+    """Return the schema of one value of `field`, whether it is repeated or not."""
     if field.message_type is not None:
-        return _message_schema(field.message_type, around)
+        return _message_schema(field.message_type, parents)
     if field.enum_type is not None:
         return {"type": "string", "enum": _value_names(field.enum_type, rules.enum)}
-    kind = rules.WhichOneof("type")
-    stated = _stated(getattr(rules, kind)) if kind not in (None, "bytes") else {}
-    return _without_idle_bounds({**SCALARS[field.type], **stated})
+    rule_type = rules.WhichOneof("type")
+    keywords = _keywords(getattr(rules, rule_type)) if rule_type not in (None, "bytes") else {}
+    return _without_redundant_bounds({**SCALARS[field.type], **keywords})
 
 
 def _value_names(enum: EnumDescriptor, rules: Any) -> list[str]:
-    """The names of the values that a model may say; not that of zero, which is said by leaving the field out."""
+    """Return the values that a model may use; not that of zero, which an absent field means."""
     allowed = set(getattr(rules, "in")) or {value.number for value in enum.values}
-    barred = {0, *rules.not_in}
-    return [value.name for value in enum.values if value.number in allowed - barred]
+    excluded = {0, *rules.not_in}
+    return [value.name for value in enum.values if value.number in allowed - excluded]
 
 
-def _stated(rules: Any) -> Schema:
-    """Those of `rules` that are stated and that JSON Schema has a word for."""
-    stated = {field.name: value for field, value in rules.ListFields()}
-    found: Schema = {RULES[name]: value for name, value in stated.items() if name in RULES}
-    if "enum" in found:
-        found["enum"] = list(found["enum"])
-    if not _is_portable(found.get("pattern", "")):
-        del found["pattern"]
-    formats = [name for name in FORMATS if stated.get(name)]
-    return {**found, "format": formats[0]} if formats else found
+def _keywords(rules: Any) -> Schema:
+    """Return the declared `rules` as keywords of JSON Schema, where it has one."""
+    declared = {field.name: value for field, value in rules.ListFields()}
+    keywords: Schema = {RULES[name]: value for name, value in declared.items() if name in RULES}
+    if "enum" in keywords:
+        keywords["enum"] = list(keywords["enum"])
+    if not _is_portable(keywords.get("pattern", "")):
+        del keywords["pattern"]
+    formats = [name for name in FORMATS if declared.get(name)]
+    return {**keywords, "format": formats[0]} if formats else keywords
 
 
 def _is_portable(pattern: str) -> bool:
-    """Whether `pattern`, which is RE2's, means something outside of it: `\\p{Cc}` does not."""
+    """Return whether `pattern`, of RE2's syntax, is valid in others too: `\\p{Cc}` is not."""
     try:
         re.compile(pattern)
     except re.error:
@@ -228,13 +228,13 @@ def _is_portable(pattern: str) -> bool:
     return True
 
 
-def _without_idle_bounds(schema: Schema) -> Schema:
-    """Drop the bound of a type where the rules state a tighter one in other words."""
-    idle = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
-    return {word: value for word, value in schema.items() if idle.get(word) not in schema}
+def _without_redundant_bounds(schema: Schema) -> Schema:
+    """Drop the bound of a type where the rules declare a tighter one under the other keyword."""
+    tighter = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
+    return {keyword: value for keyword, value in schema.items() if tighter.get(keyword) not in schema}
 
 
-def _alternatives(field: FieldDescriptor) -> str:
+def _oneof_note(field: FieldDescriptor) -> str:
     oneof = field.containing_oneof
     if oneof is None or len(oneof.fields) < 2:
         return ""
@@ -243,14 +243,14 @@ def _alternatives(field: FieldDescriptor) -> str:
 
 
 def _comment(name: str, package: str) -> str:
-    """What the proto says of it, one line for each paragraph."""
+    """Return the proto's comment on a name, one line for each paragraph."""
     paragraphs = _comments(package).get(name, "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 @cache
 def _comments(package: str) -> Mapping[str, str]:
-    """The comments of a contract by full name; none where its package was generated without them."""
+    """Return the comments of a contract by full name; none where its package was generated without them."""
     try:
         text = (files(package) / "comments.json").read_text()
     except (ModuleNotFoundError, FileNotFoundError):
@@ -260,7 +260,7 @@ def _comments(package: str) -> Mapping[str, str]:
 
 
 def _wire_form(value: Any, message: Descriptor | None) -> Any:
-    """`value` in protobuf's own JSON, which spells a field mask as one string in camel case."""
+    """Return `value` in protobuf's own JSON, which spells a field mask as one string in camel case."""
     if message is None or (message.full_name in WELL_KNOWN and message.full_name != FIELD_MASK):
         return value
     if message.full_name == FIELD_MASK:

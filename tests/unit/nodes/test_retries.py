@@ -3,7 +3,7 @@
 import pytest
 from graphmesh_chassis import errors
 from graphmesh_contracts import Idempotency
-from graphmesh_nodes.retries import retries
+from graphmesh_nodes.retries import is_retryable
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ from graphmesh_nodes.retries import retries
 )
 def test_only_what_is_safe_is_tried_again(error: errors.GraphmeshError, idempotency: Idempotency, again: bool) -> None:
     """A call that may have happened is repeated only with a key or without an effect; Envoy's failures are Envoy's."""
-    assert retries(error, idempotency) is again
+    assert is_retryable(error, idempotency) is again

@@ -1,0 +1,131 @@
+"""One call of a tool from inside of a node."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from graphmesh.model.v1 import ModelService, Usage
+from graphmesh_chassis import metadata
+from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_chassis.errors import Cancelled, GraphmeshError
+from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import ExecutionInfo, Runtime
+
+from graphmesh_nodes.approval import ApprovalRequest, require_approval
+from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.effects import effect_key, require_write_ahead
+from graphmesh_nodes.retries import RetryingCall
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """One call of a tool, all its attempts together; sent to the run's custom stream."""
+
+    node: str
+    tool: str
+    effect_key: EffectKey
+    """Empty for reads."""
+    attempts: int
+    seconds: float
+    error: GraphmeshError | None
+
+
+async def call(
+    rpc: Rpc[RequestT, ResponseT],
+    request: RequestT,
+    config: RunnableConfig,
+    runtime: Runtime[RunContext],
+    *,
+    ordinal: int = 0,
+    approval: ApprovalRequest | None = None,
+) -> ResponseT:
+    """Call a tool from inside of a node of your own. `remote` is the better way where a node is one call.
+
+    Args:
+        ordinal: distinguishes several effects of one node with the same RPC. It has to be the same in every repeat of
+            the node: number the effects in your code, never count at run time.
+        approval: the approval that this call needs. The run parks in here, and resumes the node from its beginning.
+            Each call needs an approval of its own, so a node that calls in a loop parks again and again.
+
+    Raises:
+        GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` tells whether the
+            call may have been sent.
+        WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
+        ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
+    """
+    context, task = runtime.context, task_of(runtime)
+    policy = context.policies.of(rpc)
+    key = EffectKey()
+    if policy.idempotency is Idempotency.EFFECT:
+        await require_write_ahead(rpc, config, context, task)
+        key = effect_key(context.tenant, task, ordinal, rpc.path)
+    approved = require_approval(rpc, policy, request, approval, thread_of(context, task))
+    node = node_name(config)
+    headers = call_headers(context, policy, task, node, key, approved.approval_id if approved else "")
+    first_epoch = approved.epoch + 1 if approved else 1
+    may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
+    retrying = RetryingCall(rpc, policy, context, resolve_outcome=may_have_been_sent)
+    require_budget(context, rpc)
+    error: GraphmeshError | None = Cancelled(tool=rpc.tool)
+    try:
+        response: ResponseT = await retrying.send(request, headers)
+        error = None
+        record_usage(context, response)
+        return response
+    except GraphmeshError as failure:
+        error = failure
+        raise
+    finally:
+        runtime.stream_writer(ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
+
+
+def require_budget(context: RunContext, rpc: Rpc[Any, Any]) -> None:
+    """Raises TokenLimit or BudgetExceeded where `rpc` is a model's and the run may call no model any more."""
+    if rpc.service == ModelService.NAME:
+        context.budget.require_model_budget()
+
+
+def record_usage(context: RunContext, response: Message) -> None:
+    """Add the usage that a model's response reports to the run's budget."""
+    usage = getattr(response, "usage", None)
+    if isinstance(usage, Usage):
+        context.budget.record_model_call(usage.input_tokens, usage.output_tokens, usage.cost_micro_usd)
+
+
+def call_headers(
+    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: EffectKey, approval_id: str = ""
+) -> list[tuple[str, str]]:
+    """Return the metadata of a call: the run's identity, with only the scopes that this call needs."""
+    headers = [
+        (metadata.TENANT, context.tenant),
+        (metadata.SUBJECT, context.subject),
+        (metadata.SCOPES, " ".join(sorted(policy.scopes))),
+        (metadata.RUN, context.run_id),
+        (metadata.THREAD, thread_of(context, task)),
+        (metadata.NODE, node),
+    ]
+    if approval_id:
+        headers.append((metadata.APPROVAL, approval_id))
+    if not key:
+        return headers
+    return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
+
+
+def thread_of(context: RunContext, task: ExecutionInfo) -> str:
+    """Return the thread of a task, under the name that clients know."""
+    return (task.thread_id or "").removeprefix(f"{context.tenant}/")
+
+
+def node_name(config: RunnableConfig) -> str:
+    return str(config.get("metadata", {}).get("langgraph_node", ""))
+
+
+def task_of(runtime: Runtime[RunContext]) -> ExecutionInfo:
+    """Raises RuntimeError outside of a graph."""
+    if runtime.execution_info is None:
+        raise RuntimeError("tools and models of the mesh are called only inside of a graph")
+    return runtime.execution_info
