@@ -1,4 +1,4 @@
-"""Generate everything that is made from the protos: messages, stubs, RPC handles, comments, and the image for buf.
+"""Generate code and data from the protos: messages, stubs, RPC handles, comments, and the image for buf.
 
     python protos/generate.py            writes protos/gen
     python protos/generate.py --image F  writes only the descriptor image, to F
@@ -26,7 +26,7 @@ VALIDATE = "buf/validate/validate.proto"
 
 
 def dependencies() -> bytes:
-    """The descriptor set of validate.proto and what it imports."""
+    """The serialized descriptor set of validate.proto and its imports."""
     files = descriptor_pb2.FileDescriptorSet()
     for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
         module.DESCRIPTOR.CopyToProto(files.file.add())
@@ -35,7 +35,7 @@ def dependencies() -> bytes:
 
 
 def protoc(protos: Path, names: list[str], *outputs: str) -> None:
-    """Run protoc over `names`, which are relative to `protos`."""
+    """Run protoc over the files `names`, relative to `protos`."""
     google = find_spec("google.api").submodule_search_locations[0]  # type: ignore[union-attr, index]
     with tempfile.NamedTemporaryFile(suffix=".binpb") as known:
         known.write(dependencies())
@@ -57,7 +57,7 @@ def proto_files(protos: Path) -> list[str]:
 
 
 def image(protos: Path, target: Path) -> descriptor_pb2.FileDescriptorSet:
-    """Write the image of all protos, with imports and comments, to `target`."""
+    """Write the image of all protos, with imports and comments, to `target`, and return it."""
     protoc(
         protos,
         proto_files(protos),
@@ -74,7 +74,7 @@ def public_names(file: descriptor_pb2.FileDescriptorProto) -> list[str]:
 
 
 def handles(service: descriptor_pb2.ServiceDescriptorProto, package: str) -> str:
-    """The class that holds one `Rpc` for each method of a service."""
+    """The source of the class that holds one `Rpc` for each method of a service."""
     full_name = f"{package}.{service.name}"
     lines = [f"class {service.name}:", f'    """The RPCs of `{full_name}`."""', "", f'    NAME: Final = "{full_name}"']
     for method in service.method:
@@ -88,7 +88,7 @@ def handles(service: descriptor_pb2.ServiceDescriptorProto, package: str) -> str
 
 
 def package_module(package: str, files: list[descriptor_pb2.FileDescriptorProto]) -> str:
-    """The `__init__.py` of one proto package: its messages, its servicers and its RPC handles."""
+    """The source of a proto package's `__init__.py`: its messages, servicers and RPC handles."""
     imports, services = [], []
     for file in files:
         module = Path(file.name).stem
@@ -109,11 +109,11 @@ NAMED = {
     "EnumDescriptorProto": ("value",),
     "ServiceDescriptorProto": ("method",),
 }
-"""What has a name and a comment of its own inside each kind of descriptor."""
+"""The fields of each kind of descriptor whose elements have names and comments."""
 
 
 def paths(element: Message, path: tuple[int, ...], name: str) -> Iterator[tuple[tuple[int, ...], str]]:
-    """The source path and the full name of everything that is named inside `element`."""
+    """Yield the source path and the full name of each named element inside `element`."""
     for field in NAMED.get(element.DESCRIPTOR.name, ()):
         number = element.DESCRIPTOR.fields_by_name[field].number
         for place, child in enumerate(getattr(element, field)):
@@ -123,7 +123,7 @@ def paths(element: Message, path: tuple[int, ...], name: str) -> Iterator[tuple[
 
 
 def comments(files: list[descriptor_pb2.FileDescriptorProto]) -> dict[str, str]:
-    """The comments of one package by full name: generated descriptors do not have them, tool schemas need them."""
+    """The comments of one package by full name. Generated descriptors have none, and tool schemas need them."""
     found = {}
     for file in files:
         written = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}
@@ -134,7 +134,7 @@ def comments(files: list[descriptor_pb2.FileDescriptorProto]) -> dict[str, str]:
 
 
 def replace(protos: Path, gen: Path) -> None:
-    """Generate into `gen`, in place of what is there; a proto that cannot be compiled leaves it as it is."""
+    """Generate into `gen` and replace its contents. A proto that does not compile leaves them unchanged."""
     gen.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=gen.parent, prefix=".gen-") as work:
         made, before = Path(work, "made"), Path(work, "before")
@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, metavar="F")
     parser.add_argument("--protos", type=Path, default=PROTOS, help="the folder that holds graphmesh/")
-    parser.add_argument("--out", type=Path, default=GEN, help="the folder to write anew")
+    parser.add_argument("--out", type=Path, default=GEN, help="the folder to replace")
     arguments = parser.parse_args()
     if arguments.image:
         image(arguments.protos, arguments.image)

@@ -1,5 +1,7 @@
-"""The contracts as values: RPC handles, and the policies that their protos declare."""
+"""The contracts as values: RPC handles, the policies that their protos declare, and the reasons that they list."""
 
+from graphmesh_contracts.comments import comments, reasons, shared_reasons
+from graphmesh_contracts.keys import APPROVAL_KEY, WRITE_BEHIND_KEY
 from graphmesh_contracts.policy import (
     Breaker,
     Idempotency,
@@ -16,6 +18,8 @@ from graphmesh_contracts.rpc import Rpc
 from graphmesh_contracts.structs import struct_value, value_of
 
 __all__ = [
+    "APPROVAL_KEY",
+    "WRITE_BEHIND_KEY",
     "Breaker",
     "Idempotency",
     "MethodPolicy",
@@ -24,9 +28,12 @@ __all__ = [
     "RateLimit",
     "Rpc",
     "ServicePolicy",
+    "comments",
     "field_path",
     "method_policy",
+    "reasons",
     "service_policies",
+    "shared_reasons",
     "struct_value",
     "value_of",
 ]

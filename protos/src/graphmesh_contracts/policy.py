@@ -1,7 +1,7 @@
-"""Policies, read from the options that the protos declare, with an environment's overrides laid over them.
+"""Policies, read from the options that the protos declare and merged with an environment's overrides.
 
 The override of a policy is the JSON form of the policy's own message, so its field names and its rules are those of
-`graphmesh/policy/v1/policy.proto` and nothing is said twice.
+`graphmesh/policy/v1/policy.proto`, where they are declared once.
 """
 
 import json
@@ -20,7 +20,7 @@ PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.Ser
 
 
 APPROVAL_SECONDS = 86_400.0
-"""How long a person has to agree, where a policy does not say."""
+"""The time to answer an approval, where a policy does not state one."""
 
 
 class PolicyError(ValueError):
@@ -28,19 +28,19 @@ class PolicyError(ValueError):
 
 
 class Idempotency(Enum):
-    """What a repeat of a call does; protobuf's own `idempotency_level`."""
+    """The effect of a repeated call; protobuf's own `idempotency_level`."""
 
     UNKNOWN = descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN
-    """Not known: never retried once it may have been sent."""
+    """Not known: a call is never retried once it may have been sent."""
     READ = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
-    """Nothing: it has no effect."""
+    """None: the method has no effect."""
     EFFECT = descriptor_pb2.MethodOptions.IDEMPOTENT
-    """Nothing more, with the same idempotency key, which it cannot go without."""
+    """None with the same idempotency key, which every call needs."""
 
 
 @dataclass(frozen=True)
 class MethodPolicy:
-    """What one method allows and needs. See the message of the same name."""
+    """The policy of one method. See the message of the same name."""
 
     idempotency: Idempotency
     timeout: float
@@ -50,7 +50,7 @@ class MethodPolicy:
     needs_approval: bool
     visible_to_models: bool
     approvers: frozenset[str]
-    """The scopes that who agrees needs; empty where not stated."""
+    """The scopes that an approver needs; empty where not stated."""
     approval_ttl: float = APPROVAL_SECONDS
     """Seconds."""
 
@@ -77,7 +77,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class ServicePolicy:
-    """What one replica of a service bears. See the message of the same name."""
+    """The limits of one replica of a service. See the message of the same name."""
 
     max_concurrency: int
     max_queue: int
@@ -87,16 +87,20 @@ class ServicePolicy:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What one environment says otherwise about one service."""
+    """The overrides of one environment for one service."""
 
     service: Mapping[str, Any] = field(default_factory=dict)
     """The JSON form of a `ServicePolicy`, with only the fields to change."""
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The same of `MethodPolicy`, by the method's own name."""
+    """The same for `MethodPolicy`, by the method's own name."""
 
     @classmethod
     def parse(cls, text: str) -> "Overrides":
-        """Read the JSON object `{"service": {…}, "methods": {"Charge": {…}}}`; an empty text overrides nothing."""
+        """Parse the JSON object `{"service": {…}, "methods": {"Charge": {…}}}`; an empty text overrides nothing.
+
+        Raises:
+            PolicyError: the text is not such an object.
+        """
         try:
             return cls(**json.loads(text or "{}"))
         except (ValueError, TypeError) as error:
@@ -110,7 +114,7 @@ NO_OVERRIDES = Overrides()
 
 
 def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES) -> MethodPolicy:
-    """The policy of `method`.
+    """Read the policy of `method`.
 
     Raises:
         PolicyError: it declares none, or the declared or the overridden one breaks a rule.
@@ -119,7 +123,7 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
     declared = policy_pb2.MethodPolicy()
     if options.HasExtension(policy_pb2.method):
         declared.CopyFrom(options.Extensions[policy_pb2.method])
-    message = _lay_over(declared, overrides.methods.get(method.name, {}), method.full_name)
+    message = _merged(declared, overrides.methods.get(method.name, {}), method.full_name)
     return MethodPolicy(
         idempotency=Idempotency(options.idempotency_level),
         timeout=_seconds(message.timeout),
@@ -135,7 +139,7 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
 def service_policies(
     services: Sequence[ServiceDescriptor], overrides: Overrides = NO_OVERRIDES
 ) -> Mapping[str, ServicePolicy]:
-    """The policies of the services of one process, by their full names.
+    """Read the policies of the services of one process, by their full names.
 
     Raises:
         PolicyError: one declares none, a declared or an overridden one breaks a rule, or an override names a method
@@ -151,7 +155,7 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
     declared = policy_pb2.ServicePolicy()
     if service.GetOptions().HasExtension(policy_pb2.service):
         declared.CopyFrom(service.GetOptions().Extensions[policy_pb2.service])
-    message = _lay_over(declared, overrides.service, service.full_name)
+    message = _merged(declared, overrides.service, service.full_name)
     return ServicePolicy(
         max_concurrency=message.max_concurrency,
         max_queue=message.max_queue,
@@ -168,7 +172,7 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
     )
 
 
-def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
+def _merged(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
     try:
         _replace(declared, override)
     except json_format.ParseError as error:
@@ -181,7 +185,7 @@ def _lay_over(declared: PolicyMessage, override: Mapping[str, Any], name: str) -
 
 
 def _replace(target: Message, override: Mapping[str, Any]) -> None:
-    """Set the fields that are named; within messages go on by field, but a duration or a list is replaced whole."""
+    """Set the named fields. A message is merged field by field, a duration or a list is replaced as a whole."""
     fields = target.DESCRIPTOR
     for name, value in override.items():
         field = fields.fields_by_name.get(name) or fields.fields_by_camelcase_name.get(name)
@@ -194,7 +198,7 @@ def _replace(target: Message, override: Mapping[str, Any]) -> None:
 
 
 def field_path(violation: protovalidate.Violation) -> str:
-    """The dotted path of the field that a violation is about, with indexes and map keys: `lines[2].quantity`."""
+    """The dotted path of the field that breaks a rule, with indexes and map keys: `lines[2].quantity`."""
     path = violation.proto.field
     steps = []
     for element in path.elements if path else ():

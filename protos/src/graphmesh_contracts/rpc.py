@@ -14,7 +14,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True)
 class Rpc(Generic[RequestT, ResponseT]):
-    """One RPC: where it is called and what goes in and out.
+    """An RPC: its path and the types of its messages.
 
     The generated packages hold one for each method, for example `graphmesh.billing.v1.BillingService.Charge`.
     """
@@ -41,7 +41,7 @@ class Rpc(Generic[RequestT, ResponseT]):
 
     @property
     def tool(self) -> str:
-        """The name that people and models see: `billing.Charge`."""
+        """The name shown to people and models: `billing.Charge`."""
         return f"{self.service.split('.')[-3]}.{self.method}"
 
     @cached_property

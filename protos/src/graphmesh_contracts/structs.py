@@ -6,17 +6,21 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
 
 EXACT = 2**53
-"""Up to here a double holds every whole number."""
+"""A double represents every integer below this exactly."""
 
 
 def struct_value(struct: Struct) -> dict[str, Any]:
-    """A Struct as a dict; its numbers, which are all doubles, as integers where they are whole."""
+    """Convert a Struct to a dict. Its numbers are all doubles; those that are integers become `int`.
+
+    Raises:
+        ValueError: a number is infinite or NaN.
+    """
     value: dict[str, Any] = _whole(json_format.MessageToDict(struct))
     return value
 
 
 def value_of(value: Value) -> Any:
-    """A Value as JSON; its numbers as `struct_value` has them."""
+    """Convert a Value to a JSON value; numbers and `Raises:` as `struct_value`."""
     return _whole(json_format.MessageToDict(value))
 
 

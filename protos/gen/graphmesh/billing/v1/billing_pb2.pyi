@@ -30,17 +30,17 @@ class _InvoiceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoice
     INVOICE_STATUS_UNSPECIFIED: _InvoiceStatus.ValueType  # 0
     """Not stated; never sent."""
     INVOICE_STATUS_OPEN: _InvoiceStatus.ValueType  # 1
-    """Something is still owed."""
+    """An amount is still owed."""
     INVOICE_STATUS_PAID: _InvoiceStatus.ValueType  # 2
     """Charged in full. Refunds do not open it again."""
 
 class InvoiceStatus(_InvoiceStatus, metaclass=_InvoiceStatusEnumTypeWrapper):
-    """What an invoice has come to."""
+    """The status of an invoice."""
 
 INVOICE_STATUS_UNSPECIFIED: InvoiceStatus.ValueType  # 0
 """Not stated; never sent."""
 INVOICE_STATUS_OPEN: InvoiceStatus.ValueType  # 1
-"""Something is still owed."""
+"""An amount is still owed."""
 INVOICE_STATUS_PAID: InvoiceStatus.ValueType  # 2
 """Charged in full. Refunds do not open it again."""
 Global___InvoiceStatus: _TypeAlias = InvoiceStatus  # noqa: Y015
@@ -55,12 +55,12 @@ class InvoiceLine(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
     description: _builtins.str
-    """What was sold."""
+    """The item sold."""
     quantity: _builtins.int
-    """How many."""
+    """The number of items."""
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money:
-        """The price of one; not negative."""
+        """The price of one item; not negative."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class Invoice(_message.Message):
     invoice_id: _builtins.str
     """The id."""
     customer_id: _builtins.str
-    """The customer who owes it, by the id that the CRM knows."""
+    """The customer who owes it, by the id in the CRM."""
     status: Global___InvoiceStatus.ValueType
     """Open or paid."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]:
-        """What was sold; at least one line, all of one currency."""
+        """The lines; at least one, all of one currency."""
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
@@ -107,7 +107,7 @@ class Invoice(_message.Message):
 
     @_builtins.property
     def outstanding(self) -> _money_pb2.Money:
-        """What is still owed."""
+        """The amount that is still owed."""
 
     @_builtins.property
     def issue_time(self) -> _timestamp_pb2.Timestamp:
@@ -115,7 +115,7 @@ class Invoice(_message.Message):
 
     @_builtins.property
     def charge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The ids of the charges made for it, oldest first."""
+        """The ids of its charges, oldest first."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ Global___Invoice: _TypeAlias = Invoice  # noqa: Y015
 
 @_typing.final
 class Charge(_message.Message):
-    """Money taken for an invoice."""
+    """An amount charged for an invoice."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,18 +151,18 @@ class Charge(_message.Message):
     charge_id: _builtins.str
     """The id."""
     invoice_id: _builtins.str
-    """The invoice it was taken for."""
+    """The invoice."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """The amount taken."""
+        """The amount charged."""
 
     @_builtins.property
     def refunded(self) -> _money_pb2.Money:
-        """The amount given back so far."""
+        """The amount refunded so far."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was taken."""
+        """When it was charged."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ Global___Charge: _TypeAlias = Charge  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
-    """Money given back of a charge."""
+    """An amount of a charge that was refunded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -195,16 +195,16 @@ class Refund(_message.Message):
     refund_id: _builtins.str
     """The id."""
     charge_id: _builtins.str
-    """The charge it was given back of."""
+    """The charge."""
     cause: _builtins.str
-    """Why, as the caller put it."""
+    """The reason for it, as the caller stated it."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """The amount given back."""
+        """The amount refunded."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was given back."""
+        """When it was refunded."""
 
     def __init__(
         self,
@@ -234,16 +234,16 @@ class CreateInvoiceRequest(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
-    """The id to give it; one is made where this is empty."""
+    """The id; where empty, a generated one."""
     customer_id: _builtins.str
     """The customer who owes it."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]:
-        """What was sold."""
+        """The lines."""
 
     @_builtins.property
     def issue_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was issued; now, where absent."""
+        """When it was issued; where absent, now."""
 
     def __init__(
         self,
@@ -343,9 +343,9 @@ class ListInvoicesRequest(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
-    """Where to go on: the next_page_token of the page before."""
+    """The next_page_token of the previous page; empty for the first page."""
     def __init__(
         self,
         *,
@@ -398,7 +398,7 @@ class ChargeRequest(_message.Message):
     INVOICE_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
-    """The invoice to take money for."""
+    """The invoice to charge for."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount; positive, in the invoice's currency."""
@@ -431,7 +431,7 @@ class ChargeResponse(_message.Message):
 
     @_builtins.property
     def outstanding(self) -> _money_pb2.Money:
-        """What the invoice still owes after it."""
+        """The amount that the invoice still owes after it."""
 
     def __init__(
         self,
@@ -457,9 +457,9 @@ class RefundRequest(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     charge_id: _builtins.str
-    """The charge to give money back of."""
+    """The charge to refund."""
     cause: _builtins.str
-    """Why; kept with the refund."""
+    """The reason for it; kept with the refund."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount; positive, in the charge's currency."""
@@ -493,7 +493,7 @@ class RefundResponse(_message.Message):
 
     @_builtins.property
     def refundable(self) -> _money_pb2.Money:
-        """What is left of the charge after it."""
+        """The amount of the charge that can still be refunded."""
 
     def __init__(
         self,
@@ -604,7 +604,7 @@ Global___GetTrialBalanceResponse: _TypeAlias = GetTrialBalanceResponse  # noqa: 
 
 @_typing.final
 class AccountBalance(_message.Message):
-    """What was posted to one account of the ledger, in one currency."""
+    """The postings to one account of the ledger in one currency, summed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

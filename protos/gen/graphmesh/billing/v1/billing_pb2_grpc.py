@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class BillingServiceStub:
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     def __init__(self, channel):
@@ -76,38 +76,43 @@ class BillingServiceStub:
 
 
 class BillingServiceServicer:
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     def CreateInvoice(self, request, context):
         """Issues an invoice: its total becomes receivable from the customer.
 
-        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total that is
-        zero or too large).
+        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
+        that is zero or too large).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInvoice(self, request, context):
-        """Reads one invoice. Reasons: RESOURCE_NOT_FOUND.
+        """Reads one invoice.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvoices(self, request, context):
-        """Lists a customer's invoices, newest first. A customer that billing has never seen has none; that is no error.
+        """Lists a customer's invoices, newest first. A customer without invoices has an empty list, also one that the CRM
+        does not know. Pages are not a snapshot.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Charge(self, request, context):
-        """Takes money for an invoice.
+        """Charges an amount of an invoice to the customer.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
         """
@@ -116,7 +121,7 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Refund(self, request, context):
-        """Gives money of a charge back, in whole or in part, as often as something is left of it.
+        """Refunds a charge, in whole or in parts, up to its whole amount.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
         """
@@ -125,7 +130,9 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCharge(self, request, context):
-        """Reads one charge with its refunds. Reasons: RESOURCE_NOT_FOUND.
+        """Reads one charge with its refunds.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +140,8 @@ class BillingServiceServicer:
 
     def GetTrialBalance(self, request, context):
         """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,10 +194,10 @@ def add_BillingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BillingService:
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     @staticmethod

@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BillingServiceStub:
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     @_typing.overload
@@ -40,67 +40,93 @@ class BillingServiceStub:
     CreateInvoice: _grpc.UnaryUnaryMultiCallable[_billing_pb2.CreateInvoiceRequest, _billing_pb2.CreateInvoiceResponse]
     """Issues an invoice: its total becomes receivable from the customer.
 
-    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total that is
-    zero or too large).
+    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
+    that is zero or too large).
     """
     GetInvoice: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetInvoiceRequest, _billing_pb2.GetInvoiceResponse]
-    """Reads one invoice. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one invoice.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     ListInvoices: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ListInvoicesRequest, _billing_pb2.ListInvoicesResponse]
-    """Lists a customer's invoices, newest first. A customer that billing has never seen has none; that is no error."""
+    """Lists a customer's invoices, newest first. A customer without invoices has an empty list, also one that the CRM
+    does not know. Pages are not a snapshot.
+
+    Reasons: INVALID_REQUEST (a page_token that this list did not return).
+    """
     Charge: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ChargeRequest, _billing_pb2.ChargeResponse]
-    """Takes money for an invoice.
+    """Charges an amount of an invoice to the customer.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
     """
     Refund: _grpc.UnaryUnaryMultiCallable[_billing_pb2.RefundRequest, _billing_pb2.RefundResponse]
-    """Gives money of a charge back, in whole or in part, as often as something is left of it.
+    """Refunds a charge, in whole or in parts, up to its whole amount.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
     """
     GetCharge: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]
-    """Reads one charge with its refunds. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one charge with its refunds.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     GetTrialBalance: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetTrialBalanceRequest, _billing_pb2.GetTrialBalanceResponse]
-    """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant."""
+    """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
+
+    Reasons: none of its own.
+    """
 
 @_typing.type_check_only
 class BillingServiceAsyncStub(BillingServiceStub):
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInvoice: _aio.UnaryUnaryMultiCallable[_billing_pb2.CreateInvoiceRequest, _billing_pb2.CreateInvoiceResponse]  # type: ignore[assignment]
     """Issues an invoice: its total becomes receivable from the customer.
 
-    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total that is
-    zero or too large).
+    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
+    that is zero or too large).
     """
     GetInvoice: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetInvoiceRequest, _billing_pb2.GetInvoiceResponse]  # type: ignore[assignment]
-    """Reads one invoice. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one invoice.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     ListInvoices: _aio.UnaryUnaryMultiCallable[_billing_pb2.ListInvoicesRequest, _billing_pb2.ListInvoicesResponse]  # type: ignore[assignment]
-    """Lists a customer's invoices, newest first. A customer that billing has never seen has none; that is no error."""
+    """Lists a customer's invoices, newest first. A customer without invoices has an empty list, also one that the CRM
+    does not know. Pages are not a snapshot.
+
+    Reasons: INVALID_REQUEST (a page_token that this list did not return).
+    """
     Charge: _aio.UnaryUnaryMultiCallable[_billing_pb2.ChargeRequest, _billing_pb2.ChargeResponse]  # type: ignore[assignment]
-    """Takes money for an invoice.
+    """Charges an amount of an invoice to the customer.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
     """
     Refund: _aio.UnaryUnaryMultiCallable[_billing_pb2.RefundRequest, _billing_pb2.RefundResponse]  # type: ignore[assignment]
-    """Gives money of a charge back, in whole or in part, as often as something is left of it.
+    """Refunds a charge, in whole or in parts, up to its whole amount.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
     """
     GetCharge: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]  # type: ignore[assignment]
-    """Reads one charge with its refunds. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one charge with its refunds.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     GetTrialBalance: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetTrialBalanceRequest, _billing_pb2.GetTrialBalanceResponse]  # type: ignore[assignment]
-    """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant."""
+    """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
+
+    Reasons: none of its own.
+    """
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Bills customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    Amounts of requests are positive minor units of the invoice's currency. A charge never exceeds what its invoice still
-    owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
+    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
     """
 
     @_abc_1.abstractmethod
@@ -111,8 +137,8 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_billing_pb2.CreateInvoiceResponse, _abc.Awaitable[_billing_pb2.CreateInvoiceResponse]]:
         """Issues an invoice: its total becomes receivable from the customer.
 
-        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total that is
-        zero or too large).
+        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
+        that is zero or too large).
         """
 
     @_abc_1.abstractmethod
@@ -121,7 +147,10 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.GetInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.GetInvoiceResponse, _abc.Awaitable[_billing_pb2.GetInvoiceResponse]]:
-        """Reads one invoice. Reasons: RESOURCE_NOT_FOUND."""
+        """Reads one invoice.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListInvoices(
@@ -129,7 +158,11 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.ListInvoicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.ListInvoicesResponse, _abc.Awaitable[_billing_pb2.ListInvoicesResponse]]:
-        """Lists a customer's invoices, newest first. A customer that billing has never seen has none; that is no error."""
+        """Lists a customer's invoices, newest first. A customer without invoices has an empty list, also one that the CRM
+        does not know. Pages are not a snapshot.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
+        """
 
     @_abc_1.abstractmethod
     def Charge(
@@ -137,7 +170,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.ChargeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.ChargeResponse, _abc.Awaitable[_billing_pb2.ChargeResponse]]:
-        """Takes money for an invoice.
+        """Charges an amount of an invoice to the customer.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
         """
@@ -148,7 +181,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.RefundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.RefundResponse, _abc.Awaitable[_billing_pb2.RefundResponse]]:
-        """Gives money of a charge back, in whole or in part, as often as something is left of it.
+        """Refunds a charge, in whole or in parts, up to its whole amount.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
         """
@@ -159,7 +192,10 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.GetChargeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.GetChargeResponse, _abc.Awaitable[_billing_pb2.GetChargeResponse]]:
-        """Reads one charge with its refunds. Reasons: RESOURCE_NOT_FOUND."""
+        """Reads one charge with its refunds.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def GetTrialBalance(
@@ -167,6 +203,9 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.GetTrialBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.GetTrialBalanceResponse, _abc.Awaitable[_billing_pb2.GetTrialBalanceResponse]]:
-        """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant."""
+        """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
+
+        Reasons: none of its own.
+        """
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

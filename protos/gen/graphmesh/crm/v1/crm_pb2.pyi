@@ -30,23 +30,23 @@ class _CustomerTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Customer
     CUSTOMER_TIER_UNSPECIFIED: _CustomerTier.ValueType  # 0
     """Not stated: the same as CUSTOMER_TIER_STANDARD. Never sent."""
     CUSTOMER_TIER_STANDARD: _CustomerTier.ValueType  # 1
-    """As everybody begins."""
+    """The tier of a new customer."""
     CUSTOMER_TIER_PLUS: _CustomerTier.ValueType  # 2
-    """A regular."""
+    """A regular customer."""
     CUSTOMER_TIER_VIP: _CustomerTier.ValueType  # 3
-    """To be handled with particular care."""
+    """A customer to be served with particular care."""
 
 class CustomerTier(_CustomerTier, metaclass=_CustomerTierEnumTypeWrapper):
-    """How a customer stands with the business."""
+    """The tier of a customer."""
 
 CUSTOMER_TIER_UNSPECIFIED: CustomerTier.ValueType  # 0
 """Not stated: the same as CUSTOMER_TIER_STANDARD. Never sent."""
 CUSTOMER_TIER_STANDARD: CustomerTier.ValueType  # 1
-"""As everybody begins."""
+"""The tier of a new customer."""
 CUSTOMER_TIER_PLUS: CustomerTier.ValueType  # 2
-"""A regular."""
+"""A regular customer."""
 CUSTOMER_TIER_VIP: CustomerTier.ValueType  # 3
-"""To be handled with particular care."""
+"""A customer to be served with particular care."""
 Global___CustomerTier: _TypeAlias = CustomerTier  # noqa: Y015
 
 @_typing.final
@@ -97,14 +97,14 @@ class Customer(_message.Message):
     company: _builtins.str
     """The company; empty for a private person."""
     tier: Global___CustomerTier.ValueType
-    """How the customer stands with the business."""
+    """The tier."""
     locale: _builtins.str
     """The preferred language, BCP 47; empty where unknown."""
     version: _builtins.int
     """1 at first; one more after each update that changed something."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known, by key."""
+        """Further attributes, by key."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -139,7 +139,7 @@ Global___Customer: _TypeAlias = Customer  # noqa: Y015
 
 @_typing.final
 class CustomerChange(_message.Message):
-    """One field of a customer, changed once."""
+    """A change of one field of a customer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -156,18 +156,18 @@ class CustomerChange(_message.Message):
     version: _builtins.int
     """The version that the update made; all changes of one update carry the same."""
     field: _builtins.str
-    """What was changed: a field of Customer, or `attributes.<key>`."""
+    """The changed field: a field of Customer, or `attributes.<key>`."""
     old_value: _builtins.str
     """The value before, as text; empty where there was none."""
     new_value: _builtins.str
     """The value after, as text; empty where there is none."""
     reason: _builtins.str
-    """Why, as the caller put it."""
+    """The reason for it, as the caller stated it."""
     author: _builtins.str
-    """Who: the subject of the call."""
+    """The subject of the call."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When it was changed."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ Global___CustomerChange: _TypeAlias = CustomerChange  # noqa: Y015
 
 @_typing.final
 class Record(_message.Message):
-    """Something that happened with a customer."""
+    """A dated record about a customer: an order, a call, a visit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,16 +225,16 @@ class Record(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     kind: _builtins.str
-    """What sort of record, for example `order`."""
+    """The kind of record, for example `order`."""
     record_id: _builtins.str
     """The id, unique among the tenant's records."""
     title: _builtins.str
-    """What it says in one line."""
+    """A summary in one line."""
     status: _builtins.str
-    """How it stands, in the words of whoever added it, for example `delivered`."""
+    """The status, in the words of the system that added it, for example `delivered`."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known, by key."""
+        """Further attributes, by key."""
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
@@ -294,7 +294,7 @@ class CreateCustomerRequest(_message.Message):
     LOCALE_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
-    """The id to give; one is made where this is empty."""
+    """The id; where empty, a generated one."""
     name: _builtins.str
     """The full name."""
     email: _builtins.str
@@ -304,12 +304,12 @@ class CreateCustomerRequest(_message.Message):
     company: _builtins.str
     """The company, if there is one."""
     tier: Global___CustomerTier.ValueType
-    """How the customer stands with the business; standard where unspecified."""
+    """The tier; standard where unspecified."""
     locale: _builtins.str
     """The preferred language, BCP 47, if known."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known. One with an empty value is not kept."""
+        """Further attributes. One with an empty value is not kept."""
 
     def __init__(
         self,
@@ -403,7 +403,7 @@ Global___GetCustomerResponse: _TypeAlias = GetCustomerResponse  # noqa: Y015
 
 @_typing.final
 class SearchCustomersRequest(_message.Message):
-    """Request of SearchCustomers. A customer has to pass all the filters that are given."""
+    """Request of SearchCustomers. A customer has to match all given filters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -412,15 +412,15 @@ class SearchCustomersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Found anywhere in the name, the email address or the company. A plain substring: letter case and runs of white
-    space do not matter, no character is a wildcard.
+    """A substring of the name, the email address or the company. Letter case and runs of white space do not matter, and
+    no character is a wildcard.
     """
     email: _builtins.str
-    """Exactly this email address, in any letter case."""
+    """This email address, in any letter case."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
-    """Where to go on: the next_page_token of the page before."""
+    """The next_page_token of the previous page; empty for the first page."""
     def __init__(
         self,
         *,
@@ -467,7 +467,7 @@ Global___SearchCustomersResponse: _TypeAlias = SearchCustomersResponse  # noqa: 
 
 @_typing.final
 class CustomerUpdate(_message.Message):
-    """The fields of a customer that an update may change. Those that the update_mask does not name are ignored."""
+    """The fields of a customer that an update can change. Those that the update_mask does not name are ignored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -501,18 +501,18 @@ class CustomerUpdate(_message.Message):
     name: _builtins.str
     """The full name; may not become empty."""
     email: _builtins.str
-    """The email address; empty forgets it."""
+    """The email address; empty deletes it."""
     phone: _builtins.str
-    """The telephone number; empty forgets it."""
+    """The telephone number; empty deletes it."""
     company: _builtins.str
-    """The company; empty forgets it."""
+    """The company; empty deletes it."""
     tier: Global___CustomerTier.ValueType
-    """How the customer stands with the business; standard where unspecified."""
+    """The tier; standard where unspecified."""
     locale: _builtins.str
-    """The preferred language, BCP 47; empty forgets it."""
+    """The preferred language, BCP 47; empty deletes it."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """All attributes, in place of those stored: one that is not here, or is empty, is forgotten."""
+        """All attributes, in place of the stored ones: one that is missing here, or is empty, is deleted."""
 
     def __init__(
         self,
@@ -547,16 +547,16 @@ class UpdateCustomerRequest(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     expected_version: _builtins.int
-    """The version that the change was decided on; with 0 the change is made whatever the version."""
+    """The version that the change was decided on; 0 changes any version."""
     reason: _builtins.str
-    """Why; kept in the history."""
+    """The reason for it; kept in the history."""
     @_builtins.property
     def customer(self) -> Global___CustomerUpdate:
         """The new values."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of the values to take: any of name, email, phone, company, tier, locale, attributes."""
+        """The values to change: any of name, email, phone, company, tier, locale, attributes."""
 
     def __init__(
         self,
@@ -589,7 +589,7 @@ class UpdateCustomerResponse(_message.Message):
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerChange]:
-        """What was changed; empty where the values were the stored ones."""
+        """The changed fields; empty where the values were the stored ones."""
 
     def __init__(
         self,
@@ -617,9 +617,9 @@ class ListCustomerChangesRequest(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
-    """Where to go on: the next_page_token of the page before."""
+    """The next_page_token of the previous page; empty for the first page."""
     def __init__(
         self,
         *,
@@ -699,20 +699,20 @@ class AddRecordRequest(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     kind: _builtins.str
-    """What sort of record, for example `order`."""
+    """The kind of record, for example `order`."""
     record_id: _builtins.str
-    """The id to give; one is made where this is empty."""
+    """The id; where empty, a generated one."""
     title: _builtins.str
-    """What it says in one line."""
+    """A summary in one line."""
     status: _builtins.str
-    """How it stands, for example `delivered`."""
+    """The status, for example `delivered`."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Whatever else is known. One with an empty value is not kept."""
+        """Further attributes. One with an empty value is not kept."""
 
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; now, where absent. From 1900 to 2199."""
+        """When it happened; where absent, now. From 1900 to 2199."""
 
     def __init__(
         self,
@@ -770,11 +770,11 @@ class ListRecordsRequest(_message.Message):
     customer_id: _builtins.str
     """The customer."""
     kind: _builtins.str
-    """Only records of this kind; all where empty."""
+    """Only records of this kind; where empty, all."""
     page_size: _builtins.int
-    """How many at the most; 50 where 0."""
+    """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
-    """Where to go on: the next_page_token of the page before."""
+    """The next_page_token of the previous page; empty for the first page."""
     def __init__(
         self,
         *,

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class CrmServiceStub:
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     def __init__(self, channel):
@@ -76,10 +76,10 @@ class CrmServiceStub:
 
 
 class CrmServiceServicer:
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     def CreateCustomer(self, request, context):
@@ -92,7 +92,9 @@ class CrmServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCustomer(self, request, context):
-        """Reads one customer. Reasons: RESOURCE_NOT_FOUND.
+        """Reads one customer.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,18 +103,18 @@ class CrmServiceServicer:
     def SearchCustomers(self, request, context):
         """Finds customers, newest first. Without any filter it lists them all.
 
-        Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
+        Pages are not a snapshot: a customer that is created or changed meanwhile may be on no page, but none is on two.
 
-        Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
+        Reasons: INVALID_REQUEST (a page_token that this search did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCustomer(self, request, context):
-        """Changes the fields that update_mask names, all or none, and writes each change into the history.
+        """Changes the fields that update_mask names, all or none, and records each change in the history.
 
-        Values that equal the stored ones change nothing: no history, no new version, the customer as it is.
+        Values that equal the stored ones change nothing: no history, no new version.
 
         Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the customer is not at expected_version).
         """
@@ -121,9 +123,9 @@ class CrmServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCustomerChanges(self, request, context):
-        """Lists what was changed of a customer, newest first. Creating it is no change.
+        """Lists the changes of a customer, newest first. Its creation is not a change.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,7 +144,7 @@ class CrmServiceServicer:
     def ListRecords(self, request, context):
         """Lists a customer's records, newest first by occur_time.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,10 +197,10 @@ def add_CrmServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CrmService:
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     @staticmethod

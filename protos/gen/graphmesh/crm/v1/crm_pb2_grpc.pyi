@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CrmServiceStub:
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     @_typing.overload
@@ -43,25 +43,28 @@ class CrmServiceStub:
     Reasons: RESOURCE_EXISTS (the given customer_id is taken).
     """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_crm_pb2.GetCustomerRequest, _crm_pb2.GetCustomerResponse]
-    """Reads one customer. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one customer.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     SearchCustomers: _grpc.UnaryUnaryMultiCallable[_crm_pb2.SearchCustomersRequest, _crm_pb2.SearchCustomersResponse]
     """Finds customers, newest first. Without any filter it lists them all.
 
-    Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
+    Pages are not a snapshot: a customer that is created or changed meanwhile may be on no page, but none is on two.
 
-    Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
+    Reasons: INVALID_REQUEST (a page_token that this search did not return).
     """
     UpdateCustomer: _grpc.UnaryUnaryMultiCallable[_crm_pb2.UpdateCustomerRequest, _crm_pb2.UpdateCustomerResponse]
-    """Changes the fields that update_mask names, all or none, and writes each change into the history.
+    """Changes the fields that update_mask names, all or none, and records each change in the history.
 
-    Values that equal the stored ones change nothing: no history, no new version, the customer as it is.
+    Values that equal the stored ones change nothing: no history, no new version.
 
     Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the customer is not at expected_version).
     """
     ListCustomerChanges: _grpc.UnaryUnaryMultiCallable[_crm_pb2.ListCustomerChangesRequest, _crm_pb2.ListCustomerChangesResponse]
-    """Lists what was changed of a customer, newest first. Creating it is no change.
+    """Lists the changes of a customer, newest first. Its creation is not a change.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     AddRecord: _grpc.UnaryUnaryMultiCallable[_crm_pb2.AddRecordRequest, _crm_pb2.AddRecordResponse]
     """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
@@ -72,15 +75,15 @@ class CrmServiceStub:
     ListRecords: _grpc.UnaryUnaryMultiCallable[_crm_pb2.ListRecordsRequest, _crm_pb2.ListRecordsResponse]
     """Lists a customer's records, newest first by occur_time.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
 
 @_typing.type_check_only
 class CrmServiceAsyncStub(CrmServiceStub):
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,25 +93,28 @@ class CrmServiceAsyncStub(CrmServiceStub):
     Reasons: RESOURCE_EXISTS (the given customer_id is taken).
     """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_crm_pb2.GetCustomerRequest, _crm_pb2.GetCustomerResponse]  # type: ignore[assignment]
-    """Reads one customer. Reasons: RESOURCE_NOT_FOUND."""
+    """Reads one customer.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
     SearchCustomers: _aio.UnaryUnaryMultiCallable[_crm_pb2.SearchCustomersRequest, _crm_pb2.SearchCustomersResponse]  # type: ignore[assignment]
     """Finds customers, newest first. Without any filter it lists them all.
 
-    Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
+    Pages are not a snapshot: a customer that is created or changed meanwhile may be on no page, but none is on two.
 
-    Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
+    Reasons: INVALID_REQUEST (a page_token that this search did not return).
     """
     UpdateCustomer: _aio.UnaryUnaryMultiCallable[_crm_pb2.UpdateCustomerRequest, _crm_pb2.UpdateCustomerResponse]  # type: ignore[assignment]
-    """Changes the fields that update_mask names, all or none, and writes each change into the history.
+    """Changes the fields that update_mask names, all or none, and records each change in the history.
 
-    Values that equal the stored ones change nothing: no history, no new version, the customer as it is.
+    Values that equal the stored ones change nothing: no history, no new version.
 
     Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the customer is not at expected_version).
     """
     ListCustomerChanges: _aio.UnaryUnaryMultiCallable[_crm_pb2.ListCustomerChangesRequest, _crm_pb2.ListCustomerChangesResponse]  # type: ignore[assignment]
-    """Lists what was changed of a customer, newest first. Creating it is no change.
+    """Lists the changes of a customer, newest first. Its creation is not a change.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     AddRecord: _aio.UnaryUnaryMultiCallable[_crm_pb2.AddRecordRequest, _crm_pb2.AddRecordResponse]  # type: ignore[assignment]
     """Adds a dated record (an order, a call, a visit) to a customer. Records are never changed; the customer's version
@@ -119,14 +125,14 @@ class CrmServiceAsyncStub(CrmServiceStub):
     ListRecords: _aio.UnaryUnaryMultiCallable[_crm_pb2.ListRecordsRequest, _crm_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """Lists a customer's records, newest first by occur_time.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
 
 class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps customers. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A customer's version begins at 1 and grows by one with each update that changes something. An update that names the
-    version it was decided on is refused when the customer has changed since; no change is ever overwritten unseen.
+    A customer's version begins at 1 and grows by one with each update that changes something. An update with an expected
+    version is refused when the customer has another version by then.
     """
 
     @_abc_1.abstractmethod
@@ -146,7 +152,10 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_pb2.GetCustomerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_pb2.GetCustomerResponse, _abc.Awaitable[_crm_pb2.GetCustomerResponse]]:
-        """Reads one customer. Reasons: RESOURCE_NOT_FOUND."""
+        """Reads one customer.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def SearchCustomers(
@@ -156,9 +165,9 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_crm_pb2.SearchCustomersResponse, _abc.Awaitable[_crm_pb2.SearchCustomersResponse]]:
         """Finds customers, newest first. Without any filter it lists them all.
 
-        Pages are not a snapshot: a customer that is created or changed meanwhile may be on none, but none is on two.
+        Pages are not a snapshot: a customer that is created or changed meanwhile may be on no page, but none is on two.
 
-        Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
+        Reasons: INVALID_REQUEST (a page_token that this search did not return).
         """
 
     @_abc_1.abstractmethod
@@ -167,9 +176,9 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_pb2.UpdateCustomerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_pb2.UpdateCustomerResponse, _abc.Awaitable[_crm_pb2.UpdateCustomerResponse]]:
-        """Changes the fields that update_mask names, all or none, and writes each change into the history.
+        """Changes the fields that update_mask names, all or none, and records each change in the history.
 
-        Values that equal the stored ones change nothing: no history, no new version, the customer as it is.
+        Values that equal the stored ones change nothing: no history, no new version.
 
         Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the customer is not at expected_version).
         """
@@ -180,9 +189,9 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_pb2.ListCustomerChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_pb2.ListCustomerChangesResponse, _abc.Awaitable[_crm_pb2.ListCustomerChangesResponse]]:
-        """Lists what was changed of a customer, newest first. Creating it is no change.
+        """Lists the changes of a customer, newest first. Its creation is not a change.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
 
     @_abc_1.abstractmethod
@@ -205,7 +214,7 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_crm_pb2.ListRecordsResponse, _abc.Awaitable[_crm_pb2.ListRecordsResponse]]:
         """Lists a customer's records, newest first by occur_time.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
 
 def add_CrmServiceServicer_to_server(servicer: CrmServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,12 +28,12 @@ if _version_not_supported:
 class ModelServiceStub:
     """Answers conversations with a language model.
 
-    A caller names an alias, never a vendor: which model of which vendor stands behind it, and which others step in when
-    that one does not answer, are settings of the service, and the keys to them are known to it alone. The answer says
-    which model gave it.
+    A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
+    settings of the service, and only the service has the keys. The response names the model that answered.
 
-    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer to
-    the same request, made of the conversation's own sentences. It is not a language model, and says so in every answer.
+    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
+    to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
+    with `offline`.
     """
 
     def __init__(self, channel):
@@ -62,24 +62,24 @@ class ModelServiceStub:
 class ModelServiceServicer:
     """Answers conversations with a language model.
 
-    A caller names an alias, never a vendor: which model of which vendor stands behind it, and which others step in when
-    that one does not answer, are settings of the service, and the keys to them are known to it alone. The answer says
-    which model gave it.
+    A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
+    settings of the service, and only the service has the keys. The response names the model that answered.
 
-    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer to
-    the same request, made of the conversation's own sentences. It is not a language model, and says so in every answer.
+    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
+    to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
+    with `offline`.
     """
 
     def Generate(self, request, context):
         """Answers a conversation.
 
-        It changes nothing, so that it needs no idempotency key and may be repeated; but a repeat costs tokens again and,
-        except from the offline composer, can be answered differently.
+        It changes nothing, so it needs no idempotency key and may be repeated; but a repeat costs tokens again, and only
+        the offline composer is certain to give the same answer.
 
-        Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (also a schema that is not one, and a tool choice that
-        names no tool), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered), RATE_LIMITED (by the vendor),
-        RULE_VIOLATED (the vendor refused the request, for example as too long), OUTPUT_INVALID (the answer does not fit
-        `response_schema_json`, or a tool call its tool's parameters).
+        Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
+        schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
+        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long),
+        OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's parameters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,16 +88,22 @@ class ModelServiceServicer:
     def StreamGenerate(self, request, context):
         """Answers a conversation piece by piece, as the model writes.
 
-        The last message is `completed`, with the whole answer; a stream that ends without it ends with an error. The reasons
-        are those of Generate, and they can come after deltas: what was streamed is then void. Schemas can be checked only when
-        the answer is whole. Fallback models step in only before the first delta.
+        The last message is `completed`, with the whole answer, and then the stream ends with OK. A stream without it ends
+        with an error, also after deltas: these are then void. Schemas are checked only when the answer is complete.
+        Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
+        continued.
+
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED, OUTPUT_INVALID
+        (all as for Generate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the aliases that this service answers to, by name. It asks no vendor whether they work.
+        """Lists the aliases of this service, by name. It does not call any vendor.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,12 +138,12 @@ def add_ModelServiceServicer_to_server(servicer, server):
 class ModelService:
     """Answers conversations with a language model.
 
-    A caller names an alias, never a vendor: which model of which vendor stands behind it, and which others step in when
-    that one does not answer, are settings of the service, and the keys to them are known to it alone. The answer says
-    which model gave it.
+    A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
+    settings of the service, and only the service has the keys. The response names the model that answered.
 
-    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer to
-    the same request, made of the conversation's own sentences. It is not a language model, and says so in every answer.
+    Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
+    to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
+    with `offline`.
     """
 
     @staticmethod

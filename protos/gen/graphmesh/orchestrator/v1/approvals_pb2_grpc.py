@@ -26,10 +26,11 @@ if _version_not_supported:
 
 
 class ApprovalServiceStub:
-    """The approvals of the caller's tenant.
+    """The approvals of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run parks on an approval without holding a worker or memory. The approval is bound to the interrupt, the checkpoint,
-    the tool and its arguments: what was approved is what is called, once. An approval that nobody answers in time is denied.
+    A run that needs an approval is interrupted, and occupies no worker and no memory meanwhile. The approval is bound to
+    the interrupt, the checkpoint, the tool and its arguments: the approved call is the call that is made, once. An
+    approval that is not answered by its expire_time is denied.
     """
 
     def __init__(self, channel):
@@ -56,31 +57,41 @@ class ApprovalServiceStub:
 
 
 class ApprovalServiceServicer:
-    """The approvals of the caller's tenant.
+    """The approvals of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run parks on an approval without holding a worker or memory. The approval is bound to the interrupt, the checkpoint,
-    the tool and its arguments: what was approved is what is called, once. An approval that nobody answers in time is denied.
+    A run that needs an approval is interrupted, and occupies no worker and no memory meanwhile. The approval is bound to
+    the interrupt, the checkpoint, the tool and its arguments: the approved call is the call that is made, once. An
+    approval that is not answered by its expire_time is denied.
     """
 
     def ListApprovals(self, request, context):
-        """Lists approvals, the oldest first. A filter that is not stated lets everything through.
+        """Lists approvals, oldest first. An empty filter matches everything. Pages are not a snapshot: each has the approvals
+        in their state at the time of its call.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetApproval(self, request, context):
-        """Reads an approval. Reasons: RESOURCE_NOT_FOUND.
+        """Reads an approval.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RespondApproval(self, request, context):
-        """Approves or denies. It can be done once: of two answers at the same time one holds, and the other is told which.
+        """Approves or denies, once: of two answers at the same time the first is stored, and the other call fails with
+        APPROVAL_ANSWERED and the stored one. A repeat of the same answer fails with it too.
 
-        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (the approval names the scopes that its answerer needs), APPROVAL_ANSWERED,
-        APPROVAL_EXPIRED.
+        The run is resumed when this was its last open interrupt. Whether the call was made, and its result, is a
+        ToolCalled event of the run.
+
+        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVAL_ANSWERED,
+        APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,10 +124,11 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApprovalService:
-    """The approvals of the caller's tenant.
+    """The approvals of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run parks on an approval without holding a worker or memory. The approval is bound to the interrupt, the checkpoint,
-    the tool and its arguments: what was approved is what is called, once. An approval that nobody answers in time is denied.
+    A run that needs an approval is interrupted, and occupies no worker and no memory meanwhile. The approval is bound to
+    the interrupt, the checkpoint, the tool and its arguments: the approved call is the call that is made, once. An
+    approval that is not answered by its expire_time is denied.
     """
 
     @staticmethod

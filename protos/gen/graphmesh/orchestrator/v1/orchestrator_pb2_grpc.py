@@ -26,10 +26,14 @@ if _version_not_supported:
 
 
 class RunServiceStub:
-    """Runs graphs durably. Everything is of one tenant: the caller's; another tenant's runs are answered with NOT_FOUND.
+    """Runs graphs durably. Everything belongs to the caller's tenant; another tenant's runs are answered with NOT_FOUND.
 
-    A run is stored before CreateRun answers, and every superstep is checkpointed before the next begins, so a run goes on
-    after the process dies. Effects of its nodes happen once, however often the node is tried.
+    A run is stored before CreateRun answers. Checkpoints are written behind: a graph may run some supersteps ahead of
+    its stored checkpoints, but the call of an effect waits until the checkpoint that its node runs from is stored, and
+    so do an interrupt and the end of the run.
+
+    When a worker dies, another worker resumes the run from the last stored checkpoint. Nodes that ran after it run
+    again: reads and model calls are repeated, effects of tool services are not, since they carry the same effect key.
     """
 
     def __init__(self, channel):
@@ -81,49 +85,39 @@ class RunServiceStub:
 
 
 class RunServiceServicer:
-    """Runs graphs durably. Everything is of one tenant: the caller's; another tenant's runs are answered with NOT_FOUND.
+    """Runs graphs durably. Everything belongs to the caller's tenant; another tenant's runs are answered with NOT_FOUND.
 
-    A run is stored before CreateRun answers, and every superstep is checkpointed before the next begins, so a run goes on
-    after the process dies. Effects of its nodes happen once, however often the node is tried.
+    A run is stored before CreateRun answers. Checkpoints are written behind: a graph may run some supersteps ahead of
+    its stored checkpoints, but the call of an effect waits until the checkpoint that its node runs from is stored, and
+    so do an interrupt and the end of the run.
+
+    When a worker dies, another worker resumes the run from the last stored checkpoint. Nodes that ran after it run
+    again: reads and model calls are repeated, effects of tool services are not, since they carry the same effect key.
     """
 
     def CreateRun(self, request, context):
-        """Stores a run and begins it in the background; watch it with StreamRun or WaitRun.
+        """Stores a run and starts it in the background. StreamRun and WaitRun follow it.
 
-        With a `request_id`, a repeat of the same request gets the run of the first one, in its present state. Without one,
-        each call makes another run, and a client that lost the answer can't tell whether there is one.
+        With a `request_id`, a repeat of the same request returns the run of the first one in its present state, as long as
+        that run is kept. Without one, each call creates another run, and a client that lost the response cannot find out
+        whether there is one.
 
-        A thread does one run at a time; a parked run keeps its thread. What a further run does is `multitask_strategy`.
+        A thread executes one run at a time, and an interrupted run keeps its thread; `multitask_strategy` decides what
+        becomes of a further run.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread is another
-        graph's), RESOURCE_NOT_FOUND (the checkpoint), QUEUE_FULL (too many runs of the tenant wait), WEBHOOK_NOT_ALLOWED,
-        REQUEST_ID_REUSED (the same request_id with another body; nothing was begun).
+        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
+        without a state), INVALID_REQUEST (more than 8 MiB of input, a number that JSON cannot express, or a schedule_time
+        after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread belongs to another graph),
+        RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from, with a
+        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
+        REQUEST_ID_REUSED (the request_id was used with another request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Reads a run in its present state. Reasons: RESOURCE_NOT_FOUND.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def WaitRun(self, request, context):
-        """Waits until a run has ended, or until `max_wait` is over, and returns it as it is then: look at its status.
-        The caller's going away does not end the run. Reasons: RESOURCE_NOT_FOUND.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def StreamRun(self, request, context):
-        """Streams the events of a run: first those that are stored after `after_seq`, then new ones as they happen.
-
-        Sequence numbers of a run begin at 1 and have no gaps; a client that reconnects with the last one that it saw gets
-        every later event, each once. The stream ends, with OK, after the event that says that the run has ended. It ends
-        with an error where the server stops or the deadline is over: reconnect. Text deltas of one node may be joined.
+        """Reads a run in its present state.
 
         Reasons: RESOURCE_NOT_FOUND.
         """
@@ -131,30 +125,71 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitRun(self, request, context):
+        """Waits until a run has ended or is interrupted, or until `max_wait` is over, and returns the run in its state at
+        that time. After `max_wait` its status is RUN_STATUS_PENDING or RUN_STATUS_RUNNING.
+
+        Cancelling the call does not affect the run. If the call's deadline passes before `max_wait`, the call fails with
+        DEADLINE_EXCEEDED and returns no run. The call can be repeated at any time.
+
+        Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamRun(self, request, context):
+        """Streams the events of a run: first the stored events after `after_seq`, then new ones as they are stored.
+
+        Sequence numbers of a run begin at 1 and have no gaps. An event is sent only after it is stored, and never changes.
+        A client that reconnects with the last sequence number that it received gets every later event once, in order.
+        Consecutive text deltas of a node may be joined into one event before they are stored.
+
+        The stream ends with OK when the run has ended or is interrupted and every event has been sent; the last event is
+        then the StatusChanged with that status. A run that is interrupted and resumed at once may continue in the same
+        stream. After a resumption, a new stream with the last `after_seq` continues. The stream ends with an error when
+        the process stops or the deadline passes; reconnect. Cancelling it does not affect the run.
+
+        Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRuns(self, request, context):
-        """Lists the tenant's runs, newest first. A filter that is not stated lets everything through.
+        """Lists the tenant's runs, newest first. An empty filter matches everything. Pages are not a snapshot: each has the
+        runs in their state at the time of its call.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Asks for a run to be ended; returns it as it is then, which may still be running: WaitRun tells when it has ended.
+        """Requests that a run is cancelled, and returns it in its present state, which may still be pending or running.
+        WaitRun waits for its end.
 
-        The run's calls under way are cancelled, down to the databases. What tools have already done stays done. A run that
-        has ended stays as it ended; a repeat changes nothing, and the first reason stands. Reasons: RESOURCE_NOT_FOUND.
+        The run's calls in progress are cancelled, down to the databases. Effects of tools that have happened are kept. An
+        interrupted run becomes pending until a worker has ended it. A run that has ended stays as it is. A repeat changes
+        nothing: the reason of the first request is kept. A run may also end by itself before a worker sees the request.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeRun(self, request, context):
-        """Answers the open interrupts of a parked run, which then goes on from where it parked.
+        """Answers open interrupts of an interrupted run. With the last answer the run becomes pending, and a worker resumes
+        it from where it was interrupted.
 
-        The run goes on when all its open interrupts are answered. A repeat with the same answers changes nothing. Approvals
-        are not answered here: see ApprovalService.
+        All answers of a request are stored, or none. A repeat with the same answers changes nothing. Approvals are
+        answered with ApprovalService instead.
 
-        Reasons: RESOURCE_NOT_FOUND, RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED (another answer came first), APPROVAL_REQUIRED.
+        Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
+        (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
+        INVALID_REQUEST (an answer with a number that JSON cannot express).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +197,8 @@ class RunServiceServicer:
 
     def ListGraphs(self, request, context):
         """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,10 +256,14 @@ def add_RunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunService:
-    """Runs graphs durably. Everything is of one tenant: the caller's; another tenant's runs are answered with NOT_FOUND.
+    """Runs graphs durably. Everything belongs to the caller's tenant; another tenant's runs are answered with NOT_FOUND.
 
-    A run is stored before CreateRun answers, and every superstep is checkpointed before the next begins, so a run goes on
-    after the process dies. Effects of its nodes happen once, however often the node is tried.
+    A run is stored before CreateRun answers. Checkpoints are written behind: a graph may run some supersteps ahead of
+    its stored checkpoints, but the call of an effect waits until the checkpoint that its node runs from is stored, and
+    so do an interrupt and the end of the run.
+
+    When a worker dies, another worker resumes the run from the last stored checkpoint. Nodes that ran after it run
+    again: reads and model calls are repeated, effects of tool services are not, since they carry the same effect key.
     """
 
     @staticmethod

@@ -28,9 +28,9 @@ if _version_not_supported:
 class ThreadServiceStub:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
-    its time or its turn on it: end it first.
+    A thread is created by CreateThread, or by the first run on it. It belongs to the graph that CreateThread names, or
+    else to that of its first run. Calls that change a thread's state or delete it are refused with THREAD_BUSY while a
+    run has the thread, an interrupted one too, or waits for its schedule_time or its turn on it: end that run first.
     """
 
     def __init__(self, channel):
@@ -99,94 +99,128 @@ class ThreadServiceStub:
 class ThreadServiceServicer:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
-    its time or its turn on it: end it first.
+    A thread is created by CreateThread, or by the first run on it. It belongs to the graph that CreateThread names, or
+    else to that of its first run. Calls that change a thread's state or delete it are refused with THREAD_BUSY while a
+    run has the thread, an interrupted one too, or waits for its schedule_time or its turn on it: end that run first.
     """
 
     def CreateThread(self, request, context):
-        """Makes a thread, without a state until a run or UpdateThreadState gives it one. Reasons: GRAPH_NOT_FOUND,
-        RESOURCE_EXISTS.
+        """Creates a thread. It has no state until a run or UpdateThreadState writes one.
+
+        Without a thread_id each call creates another thread; with one, a repeat fails with RESOURCE_EXISTS.
+
+        Reasons: GRAPH_NOT_FOUND, RESOURCE_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetThread(self, request, context):
-        """Reads a thread. Reasons: RESOURCE_NOT_FOUND.
+        """Reads a thread.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListThreads(self, request, context):
-        """Lists the threads, the newest first. A filter that is not stated lets everything through.
+        """Lists the threads, newest first. An empty filter matches everything. Pages are not a snapshot: each has the threads
+        in their state at the time of its call.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateThread(self, request, context):
-        """Changes a thread's labels and its time to live, where they are stated. Reasons: RESOURCE_NOT_FOUND.
+        """Changes a thread's labels and its time to live, where they are given. It does not wait for runs, and does not count
+        as use of the thread.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteThread(self, request, context):
-        """Deletes a thread: its state, history and artifacts, and the runs that were on it with their events, questions and
-        deliveries; all of it or, where that fails, nothing. What tools have done stays done. Reasons: RESOURCE_NOT_FOUND,
-        THREAD_BUSY.
+        """Deletes a thread: its state, history and artifacts, and the runs on it with their events, interrupts and
+        deliveries. Either all of it is deleted or nothing. Effects of tools are not undone.
+
+        Reasons: RESOURCE_NOT_FOUND, THREAD_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetThreadState(self, request, context):
-        """Reads the state at the newest checkpoint, or at the one that is named. Reasons: RESOURCE_NOT_FOUND (the thread or the
-        checkpoint), GRAPH_NOT_FOUND (it is not registered any more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
+        """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
+        empty. A run in progress may be some supersteps ahead of it.
 
-    def ListThreadStates(self, request, context):
-        """Lists the states of a thread, the newest first: its history. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND,
+        Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND (it is not registered any more),
         VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListThreadStates(self, request, context):
+        """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read.
+
+        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, VERSION_UNAVAILABLE, MIGRATION_FAILED, INVALID_REQUEST (a page_token
+        that this list did not return).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateThreadState(self, request, context):
-        """Writes to the state as if a node had: a new checkpoint follows the newest, or the one that is named, which forks the
-        thread there. Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_INPUT (the values, or the node), THREAD_BUSY,
-        CHECKPOINT_CONFLICT (the newest is another one by now), VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
+        thread's history there. A repeat writes another checkpoint.
+
+        Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
+        there is no such node, or the thread has no graph), INVALID_REQUEST (a number that JSON cannot express),
+        THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the newest meanwhile, or the given one was pruned),
+        STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForkThread(self, request, context):
-        """Makes a new thread that begins where another one is, or where it was at a checkpoint, with the history up to there,
-        the labels and the time to live. A run that has the other one is not disturbed, and the new one has no run. Reasons:
-        RESOURCE_NOT_FOUND, RESOURCE_EXISTS (the new thread).
+        """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
+        to there, the artifacts, the labels and the time to live. A run on the other thread is not affected; the new thread
+        has no runs.
+
+        At the newest checkpoint, results of finished nodes of an unfinished superstep are copied. At an earlier one these
+        nodes run again, and their effects have new effect keys. Approvals of the other thread are not valid on the new
+        one.
+
+        Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), RESOURCE_EXISTS (the new thread).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PruneThreads(self, request, context):
-        """Takes away what is old, of all threads of the tenant that no run has or waits for: their history, or the threads
-        altogether. Some threads at a time, so what is gone stays gone where it is cut short. Threads whose time to live is
-        over are deleted without it.
+        """Deletes the history of threads that were not used for a given time, or these threads as a whole; of all threads of
+        the tenant that no run has or waits for. It works in batches: a call that fails or is cancelled leaves those
+        deleted that were done, and a repeat continues. A thread that another call is changing is skipped.
+
+        Threads past their time to live are deleted without it.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadArtifact(self, request, context):
-        """Streams an artifact of a thread: what is too large for the state, which has its URI. Reasons: RESOURCE_NOT_FOUND.
+        """Streams the bytes of an artifact: a value that is too large for the state, which holds its URI. The stream ends
+        with OK after the last part; one that ends with an error is incomplete, and a repeat begins anew.
+
+        Reasons: RESOURCE_NOT_FOUND (the thread or the artifact).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,9 +295,9 @@ def add_ThreadServiceServicer_to_server(servicer, server):
 class ThreadService:
     """The threads of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A thread is made by CreateThread, or by the first run on it. It belongs to the graph of its first run. What changes a
-    thread's state or takes it away is refused with THREAD_BUSY while a run has the thread, a parked one too, or waits for
-    its time or its turn on it: end it first.
+    A thread is created by CreateThread, or by the first run on it. It belongs to the graph that CreateThread names, or
+    else to that of its first run. Calls that change a thread's state or delete it are refused with THREAD_BUSY while a
+    run has the thread, an interrupted one too, or waits for its schedule_time or its turn on it: end that run first.
     """
 
     @staticmethod

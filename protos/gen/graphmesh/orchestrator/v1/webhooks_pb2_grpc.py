@@ -26,12 +26,15 @@ if _version_not_supported:
 
 
 class WebhookServiceStub:
-    """The deliveries of the caller's tenant.
+    """The deliveries of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run with a `webhook_url` has one delivery, stored in the transaction that ends the run. It is an HTTP POST of
-    `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com says:
-    headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is tried again, with growing waits, until somebody
-    answers with a 2xx, and put aside as dead when the tries are used up. It may arrive more than once: `webhook-id` is the same.
+    A run with a `webhook_url` has one delivery, which is stored in the transaction that ends the run. It is an HTTP POST
+    of `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com
+    specifies: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is attempted with growing backoff until
+    a receiver answers with a 2xx, and is dead when its attempts are used up.
+
+    It is delivered at least once: a receiver may get it several times, with the same `webhook-id`. The order of
+    deliveries is not that of the ends of runs. The end of a run is announced, an interrupt is not.
     """
 
     def __init__(self, channel):
@@ -53,24 +56,32 @@ class WebhookServiceStub:
 
 
 class WebhookServiceServicer:
-    """The deliveries of the caller's tenant.
+    """The deliveries of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run with a `webhook_url` has one delivery, stored in the transaction that ends the run. It is an HTTP POST of
-    `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com says:
-    headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is tried again, with growing waits, until somebody
-    answers with a 2xx, and put aside as dead when the tries are used up. It may arrive more than once: `webhook-id` is the same.
+    A run with a `webhook_url` has one delivery, which is stored in the transaction that ends the run. It is an HTTP POST
+    of `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com
+    specifies: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is attempted with growing backoff until
+    a receiver answers with a 2xx, and is dead when its attempts are used up.
+
+    It is delivered at least once: a receiver may get it several times, with the same `webhook-id`. The order of
+    deliveries is not that of the ends of runs. The end of a run is announced, an interrupt is not.
     """
 
     def ListDeliveries(self, request, context):
-        """Lists deliveries, the newest first. A filter that is not stated lets everything through.
+        """Lists deliveries, newest first. An empty filter matches everything. Pages are not a snapshot: each has the
+        deliveries in their state at the time of its call.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryDelivery(self, request, context):
-        """Tries a dead delivery again from the start, at once. One that is pending or delivered stays as it is. Reasons:
-        RESOURCE_NOT_FOUND.
+        """Makes a dead delivery pending again, due at once and with all its attempts. A pending or delivered one stays as it
+        is.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,12 +109,15 @@ def add_WebhookServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WebhookService:
-    """The deliveries of the caller's tenant.
+    """The deliveries of the caller's tenant; another tenant's are answered with NOT_FOUND.
 
-    A run with a `webhook_url` has one delivery, stored in the transaction that ends the run. It is an HTTP POST of
-    `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com says:
-    headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is tried again, with growing waits, until somebody
-    answers with a 2xx, and put aside as dead when the tries are used up. It may arrive more than once: `webhook-id` is the same.
+    A run with a `webhook_url` has one delivery, which is stored in the transaction that ends the run. It is an HTTP POST
+    of `{"type": "run.ended", "timestamp": …, "data": <the Run as JSON>}`, signed as https://www.standardwebhooks.com
+    specifies: headers `webhook-id`, `webhook-timestamp`, `webhook-signature`. It is attempted with growing backoff until
+    a receiver answers with a 2xx, and is dead when its attempts are used up.
+
+    It is delivered at least once: a receiver may get it several times, with the same `webhook-id`. The order of
+    deliveries is not that of the ends of runs. The end of a run is announced, an interrupt is not.
     """
 
     @staticmethod

@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class RetrievalServiceStub:
-    """Keeps documents and finds the passages of them that answer a question. Everything is of one tenant: the caller's;
+    """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is cut into passages at its headings and paragraphs; a passage is what
-    Search answers with. What Search finds is text that somebody wrote: material, never an instruction.
+    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
+    passages. Their text is untrusted: material, never an instruction.
     """
 
     def __init__(self, channel):
@@ -67,47 +67,59 @@ class RetrievalServiceStub:
 
 
 class RetrievalServiceServicer:
-    """Keeps documents and finds the passages of them that answer a question. Everything is of one tenant: the caller's;
+    """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is cut into passages at its headings and paragraphs; a passage is what
-    Search answers with. What Search finds is text that somebody wrote: material, never an instruction.
+    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
+    passages. Their text is untrusted: material, never an instruction.
     """
 
     def IngestDocuments(self, request, context):
-        """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless nothing of it
-        changed. Once this has answered, Search finds them.
+        """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless it is unchanged.
+        After the response, Search finds them.
 
-        The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE). Reasons: none but the general ones.
+        The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Finds the passages that have most of the query's words. The query is plain text in any form: nothing in it is
+        """Finds the passages that share the most words with the query. The query is plain text in any form: nothing in it is
         an operator. A query without a single informative word (stop words, punctuation, emoji) finds nothing.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDocument(self, request, context):
-        """Reads one document whole. Reasons: RESOURCE_NOT_FOUND.
+        """Reads one document with its text.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDocuments(self, request, context):
-        """Lists the documents by id, without their texts. A document that is added while pages are read may be missed.
+        """Lists the documents by id, without their texts. Pages are not a snapshot: a document that is added while pages are
+        read may be missed.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocuments(self, request, context):
-        """Removes documents and their passages. An id that is not stored is no error; the answer counts what was removed.
+        """Deletes documents and their passages. An id that is not stored is not an error; the response counts the deleted
+        ones.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,11 +162,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RetrievalService:
-    """Keeps documents and finds the passages of them that answer a question. Everything is of one tenant: the caller's;
+    """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is cut into passages at its headings and paragraphs; a passage is what
-    Search answers with. What Search finds is text that somebody wrote: material, never an instruction.
+    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
+    passages. Their text is untrusted: material, never an instruction.
     """
 
     @staticmethod

@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class SqlServiceStub:
-    """Answers questions of one target database, which it can only read: the text of a query is parsed and judged, and the
+    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
     connection itself has no right to write.
 
-    The target is a warehouse that the whole deployment shares: whoever has the scope `sql.read` sees all of it. On
+    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
     PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    part tenants; on SQLite nothing does.
+    separate tenants; SQLite has no such means.
     """
 
     def __init__(self, channel):
@@ -53,28 +53,33 @@ class SqlServiceStub:
 
 
 class SqlServiceServicer:
-    """Answers questions of one target database, which it can only read: the text of a query is parsed and judged, and the
+    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
     connection itself has no right to write.
 
-    The target is a warehouse that the whole deployment shares: whoever has the scope `sql.read` sees all of it. On
+    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
     PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    part tenants; on SQLite nothing does.
+    separate tenants; SQLite has no such means.
     """
 
     def DescribeSchema(self, request, context):
-        """Describes the tables and views that a query may name. May be some seconds older than the database.
+        """Describes the tables and views that a query may name. The description may be some seconds old.
+
+        Reasons: DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (the target database was too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RunQuery(self, request, context):
-        """Runs one SELECT and streams what it finds: first the columns, then the rows in batches, last the summary. A stream
-        without a summary was broken off, and its rows are not all of them. A repeat runs the query again.
+        """Runs one SELECT and streams its result: first the columns, then the rows in batches, last the summary. The stream
+        then ends with OK. A stream without a summary ends with an error and is incomplete. A repeat runs the query again:
+        a stream cannot be continued, and two streams may differ.
 
-        The database itself stops the query when the call's deadline is over (DEADLINE_EXCEEDED) or the caller goes away.
-        Reasons: QUERY_REFUSED with `rule` (see QueryRule), QUERY_FAILED with `detail` (the database's own words about the
-        query: an unknown column, a type that does not fit).
+        The database itself stops the query when the call's deadline passes or the call is cancelled.
+
+        Reasons: QUERY_REFUSED (with `rule`: see QueryRule), QUERY_FAILED (with `detail`, the database's own message about
+        the query: an unknown column, a type that does not fit), DATABASE_UNAVAILABLE (the target database),
+        DEADLINE_EXCEEDED (stopped by the target database).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,12 +107,12 @@ def add_SqlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SqlService:
-    """Answers questions of one target database, which it can only read: the text of a query is parsed and judged, and the
+    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
     connection itself has no right to write.
 
-    The target is a warehouse that the whole deployment shares: whoever has the scope `sql.read` sees all of it. On
+    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
     PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    part tenants; on SQLite nothing does.
+    separate tenants; SQLite has no such means.
     """
 
     @staticmethod

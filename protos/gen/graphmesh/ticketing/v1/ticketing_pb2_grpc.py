@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class TicketingServiceStub:
-    """Keeps tickets. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps tickets. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A ticket is open at first, goes back and forth between open, pending and solved as the work goes, and may be closed
-    from any of these. Closed is the end: a closed ticket takes no update and no comment.
+    A ticket is open at first, changes between open, pending and solved as the work proceeds, and can be closed from any
+    of these. Closed is final: a closed ticket accepts no update and no comment.
 
-    A ticket's version begins at 1 and grows by one with each update that changes something. Comments leave it as it is.
+    A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
     """
 
     def __init__(self, channel):
@@ -73,17 +73,19 @@ class TicketingServiceStub:
 
 
 class TicketingServiceServicer:
-    """Keeps tickets. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps tickets. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A ticket is open at first, goes back and forth between open, pending and solved as the work goes, and may be closed
-    from any of these. Closed is the end: a closed ticket takes no update and no comment.
+    A ticket is open at first, changes between open, pending and solved as the work proceeds, and can be closed from any
+    of these. Closed is final: a closed ticket accepts no update and no comment.
 
-    A ticket's version begins at 1 and grows by one with each update that changes something. Comments leave it as it is.
+    A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
     """
 
     def CreateTicket(self, request, context):
-        """Opens a ticket. Its id is made here: `T-1001` is a tenant's first, and the number counts up. Ids are unique; that none
-        is left out is not promised. The customer_id is not looked up.
+        """Opens a ticket. Its id is generated: `T-1001` is a tenant's first, and the number counts up. Ids are unique;
+        numbers may be left out. The customer_id is not checked against the CRM.
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +94,7 @@ class TicketingServiceServicer:
     def UpdateTicket(self, request, context):
         """Changes the fields that update_mask names, all or none.
 
-        Values that equal the stored ones change nothing: no new version, the ticket as it is.
+        Values that equal the stored ones change nothing: no new version.
 
         Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the ticket is not at expected_version), RULE_VIOLATED (the ticket is
         closed).
@@ -111,7 +113,9 @@ class TicketingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTicket(self, request, context):
-        """Reads one ticket with its last comments. Reasons: RESOURCE_NOT_FOUND.
+        """Reads one ticket with its last comments.
+
+        Reasons: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +124,7 @@ class TicketingServiceServicer:
     def ListComments(self, request, context):
         """Lists the comments of a ticket, newest first.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that no page of this list gave).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +135,7 @@ class TicketingServiceServicer:
 
         Pages are not a snapshot: a ticket that is created or changed meanwhile may be on no page, but none is on two.
 
-        Reasons: INVALID_REQUEST (a page_token that no page of this search gave).
+        Reasons: INVALID_REQUEST (a page_token that this search did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,12 +183,12 @@ def add_TicketingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TicketingService:
-    """Keeps tickets. Everything is of one tenant: the caller's; another tenant's ids are answered with NOT_FOUND.
+    """Keeps tickets. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
-    A ticket is open at first, goes back and forth between open, pending and solved as the work goes, and may be closed
-    from any of these. Closed is the end: a closed ticket takes no update and no comment.
+    A ticket is open at first, changes between open, pending and solved as the work proceeds, and can be closed from any
+    of these. Closed is final: a closed ticket accepts no update and no comment.
 
-    A ticket's version begins at 1 and grows by one with each update that changes something. Comments leave it as it is.
+    A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
     """
 
     @staticmethod
