@@ -200,7 +200,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "WRITE_AHEAD_REQUIRED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "durability": "async" } }
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 35
-    """INVALID_ARGUMENT. The message is larger than the server accepts.
+    """INVALID_ARGUMENT. The message is larger than the server accepts. gRPC itself sends this as RESOURCE_EXHAUSTED
+    without an ErrorInfo, which the Python client translates.
 
         { "reason": "MESSAGE_TOO_LARGE", "domain": "graphmesh", "metadata": { "limit_bytes": "16777216" } }
     """
@@ -521,7 +522,8 @@ ERROR_REASON_WRITE_AHEAD_REQUIRED: ErrorReason.ValueType  # 34
     { "reason": "WRITE_AHEAD_REQUIRED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "durability": "async" } }
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 35
-"""INVALID_ARGUMENT. The message is larger than the server accepts.
+"""INVALID_ARGUMENT. The message is larger than the server accepts. gRPC itself sends this as RESOURCE_EXHAUSTED
+without an ErrorInfo, which the Python client translates.
 
     { "reason": "MESSAGE_TOO_LARGE", "domain": "graphmesh", "metadata": { "limit_bytes": "16777216" } }
 """
