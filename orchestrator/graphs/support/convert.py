@@ -1,4 +1,4 @@
-"""Protobuf to state and back. The services' messages stop here."""
+"""Converts between the services' protobuf messages and the state."""
 
 from datetime import UTC
 
@@ -9,16 +9,16 @@ from graphmesh.retrieval import v1 as retrieval
 from graphmesh.ticketing import v1 as ticketing
 
 from support import policy, summary
-from support.relevance import question, relevance
-from support.state import Account, Claim, Invoice, Line, Order, Passage, State
+from support.relevance import question_of, relevance
+from support.state import Account, Invoice, Line, Order, Passage, RefundClaim, State
 
-LONGEST_QUERY = 4_000
-LONGEST_DESCRIPTION = 10_000
-PASSAGES = 8
+MAX_QUERY_CHARACTERS = 4_000
+MAX_DESCRIPTION_CHARACTERS = 10_000
+MAX_PASSAGES = 8
 
 
 def account(customer: crm.Customer) -> Account:
-    """Nothing of the customer that says who they are."""
+    """Keep no personal data of the customer."""
     tier = crm.CustomerTier.Name(customer.tier).removeprefix("CUSTOMER_TIER_").lower()
     return Account(known=True, tier=tier)
 
@@ -47,24 +47,24 @@ def charge(message: billing.Charge) -> policy.Charge:
     return policy.Charge(message.amount.amount_minor, message.refunded.amount_minor)
 
 
-def passage(message: retrieval.Passage, asked: str) -> Passage:
-    """A passage, with how much it speaks of what is `asked`."""
+def passage(message: retrieval.Passage, question: str) -> Passage:
+    """Convert a passage, with its relevance to the customer's `question`."""
     title = " › ".join([message.title, *(heading for heading in message.heading_path if heading != message.title)])
-    rating = relevance(asked, title, message.text)
+    rating = relevance(question, title, message.text)
     return Passage(document_id=message.document_id, title=title, text=message.text, relevance=rating)
 
 
 def order_passage(order: Order) -> Passage:
-    """What the CRM says of an order, to be quoted like an article."""
+    """Make a passage of an order's status in the CRM, to be quoted like an article."""
     text = f"The status of your order {order['order_id']}, {order['title']}, is: {order['status']}."
     return Passage(document_id=order["order_id"], title=f"Order {order['order_id']}", text=text, relevance=1.0)
 
 
 def search_request(state: State) -> retrieval.SearchRequest:
-    return retrieval.SearchRequest(query=question(state["message"])[:LONGEST_QUERY], limit=PASSAGES)
+    return retrieval.SearchRequest(query=question_of(state["message"])[:MAX_QUERY_CHARACTERS], limit=MAX_PASSAGES)
 
 
-def refund_request(claim: Claim) -> billing.RefundRequest:
+def refund_request(claim: RefundClaim) -> billing.RefundRequest:
     return billing.RefundRequest(
         charge_id=claim["charge_id"],
         amount=Money(currency_code=claim["currency"], amount_minor=claim["amount"]),
@@ -76,7 +76,7 @@ def ticket_request(state: State) -> ticketing.CreateTicketRequest:
     reason = state["reason"] or "unsure"
     return ticketing.CreateTicketRequest(
         subject=summary.subject(state),
-        description=summary.description(state)[:LONGEST_DESCRIPTION],
+        description=summary.description(state)[:MAX_DESCRIPTION_CHARACTERS],
         priority=_priority(state),
         customer_id=state["customer_id"],
         tags=["support-agent", state["category"], reason.replace("_", "-")],

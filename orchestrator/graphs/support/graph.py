@@ -6,20 +6,20 @@
                          └► knowledge ─┘          └► draft ─► validate ───────────┘
                                                   any of them ─► hand_over
 
-Before a refund that is not so small, `refund` parks the run until a person has agreed to it.
+Before a refund above `policy.APPROVAL_LIMIT`, `refund` parks the run until an approver has decided.
 
-Whichever node finds that a person has to take over sets `reason`; the edges after it then lead to `hand_over` (G1).
+A node that requires a person sets `reason`; the edges after it then lead to `hand_over`.
 """
 
 from typing import Literal
 
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 from langgraph.graph import END, START, StateGraph
 
 from support import nodes
 from support.state import Request, Response, State
 
-LOOKED_UP = ("customer", "orders", "invoices", "knowledge")
+LOOKUPS = ("customer", "orders", "invoices", "knowledge")
 """Read in parallel; `assess` waits for all of them."""
 
 
@@ -68,9 +68,9 @@ graph.add_node("hand_over", nodes.hand_over)
 
 graph.add_edge(START, "receive")
 graph.add_conditional_edges("receive", after_receive)
-for name in LOOKED_UP:
+for name in LOOKUPS:
     graph.add_edge("classify", name)
-graph.add_edge(list(LOOKED_UP), "assess")
+graph.add_edge(list(LOOKUPS), "assess")
 graph.add_conditional_edges("assess", after_assess)
 graph.add_conditional_edges("charge", after_charge)
 graph.add_conditional_edges("refund", after_refund)

@@ -1,12 +1,10 @@
-"""The nodes: each takes the state and returns what it adds to it.
+"""The nodes of the support agent: each returns its update of the state.
 
-Those that call a tool are made by `remote` and say what is done when the tool is down (D5). Those between decide, and
-are ordinary functions.
+Nodes that call a tool are made by `remote` and define the fallback for a tool that is down. Nodes that decide are
+ordinary functions.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from graphmesh.billing.v1 import (
     BillingService,
@@ -26,19 +24,14 @@ from graphmesh.crm.v1 import (
 )
 from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
-from graphmesh_chassis.errors import GraphmeshError, NotFound, RuleViolated
-from graphmesh_nodes.approval import Approval
-from graphmesh_nodes.chat_model import GraphmeshChatModel
-from graphmesh_nodes.errors import ApprovalDenied
-from graphmesh_nodes.remote import degrade, remote
+from graphmesh_nodes import Approval, GraphmeshChatModel, Update, degrade, remote
+from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotFound, RuleViolated
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Overwrite
 
 from support import convert, policy, prompts, relevance, summary, untrusted, validation
-from support.state import Account, Claim, Invoice, Passage, Reason, State
-
-Update = Mapping[str, Any]
+from support.state import Account, Invoice, Passage, Reason, RefundClaim, State
 
 NO_ACCOUNT = "Our customer records could not be reached, so this was worked on without regard to your account."
 NO_BILLING = "Our billing system could not be reached."
@@ -47,12 +40,12 @@ NO_MODEL = "The language model could not be reached, or its answer could not be 
 NO_TICKET = "No ticket could be opened: the ticket system could not be reached."
 TICKET_UNCERTAIN = "The ticket system did not confirm that a ticket was opened."
 
-INVOICES = 100
-"""How many of a customer's invoices are looked at, the newest first."""
-INVOICES_KEPT = 5
-ORDERS = 5
-RELEVANT = 0.9
-"""Passages that are less relevant than this share of the best one only distract."""
+MAX_INVOICES = 100
+"""Invoices of a customer that are read, newest first."""
+KEPT_INVOICES = 5
+MAX_ORDERS = 5
+MIN_RELATIVE_RELEVANCE = 0.9
+"""Passages below this share of the best one's relevance are dropped, since they distract the model."""
 
 MODEL = GraphmeshChatModel()
 CLASSIFIER = (
@@ -60,25 +53,25 @@ CLASSIFIER = (
     .with_structured_output(dict(prompts.CLASSIFICATION))
     .with_config(tags=[TAG_NOSTREAM])
 )
-"""Its answer is for the graph, not for whoever watches the run."""
+"""Its answer is for the graph alone, so it is not streamed to the run's watchers."""
 
 
 def receive(state: State) -> Update:
-    """Begin afresh: a thread keeps what an earlier run of it has found, and none of that is true of this request."""
+    """Reset the state: a thread keeps the findings of its earlier runs, which do not apply to this request."""
     message = untrusted.readable(state["message"])
     return {
         "customer_id": state["customer_id"].strip(),
         "message": message,
         "received": datetime.now(UTC).isoformat(),
         "prompts": dict(prompts.VERSIONS),
-        "reason": None if untrusted.says_something(message) else "unreadable",
-        **_NOTHING_YET,
+        "reason": None if untrusted.has_words(message) else "unreadable",
+        **_EMPTY_FINDINGS,
         "notes": Overwrite([]),
         "checks": Overwrite({}),
     }
 
 
-_NOTHING_YET: Update = {
+_EMPTY_FINDINGS: Update = {
     "answer": "",
     "outcome": "escalated",
     "category": "other",
@@ -95,18 +88,18 @@ _NOTHING_YET: Update = {
 }
 
 
-def to_person(reason: Reason, *notes: str) -> Update:
-    """A person has to take over."""
+def escalate(reason: Reason, *notes: str) -> Update:
+    """Update the state so that a person takes over."""
     return {"reason": reason, "notes": list(notes)}
 
 
 async def classify(state: State) -> Update:
-    """What the customer wants. The model is shown their words alone."""
-    asked = [SystemMessage(prompts.CLASSIFY), HumanMessage(untrusted.question(state["message"]))]
+    """Classify the message. The model sees nothing but the message."""
+    prompt = [SystemMessage(prompts.CLASSIFY), HumanMessage(untrusted.question(state["message"]))]
     try:
-        found = await CLASSIFIER.ainvoke(asked)
+        found = await CLASSIFIER.ainvoke(prompt)
     except GraphmeshError:
-        return to_person("model_down", NO_MODEL)
+        return escalate("model_down", NO_MODEL)
     return {"category": found["intent"], "cause": found["cause"], "confidence": found["confidence"]}
 
 
@@ -129,7 +122,7 @@ def _orders_found(_: State, response: ListRecordsResponse) -> Update:
 
 orders = remote(
     CrmService.ListRecords,
-    request=lambda state: ListRecordsRequest(customer_id=state["customer_id"], kind="order", page_size=ORDERS),
+    request=lambda state: ListRecordsRequest(customer_id=state["customer_id"], kind="order", page_size=MAX_ORDERS),
     update=_orders_found,
     fallback=degrade(lambda _, __: {"notes": [NO_ACCOUNT]}),
     refusals={NotFound: degrade(lambda _, __: {"orders": []})},
@@ -137,15 +130,15 @@ orders = remote(
 
 
 def _invoices_found(state: State, response: ListInvoicesResponse) -> Update:
-    """The newest, and those that the message names: the state stays small."""
+    """Keep the newest invoices and those that the message names, so that the state stays small."""
     found = [convert.invoice(invoice) for invoice in response.invoices]
-    named = policy.named(state["message"], found)
-    return {"invoices": [invoice for place, invoice in enumerate(found) if place < INVOICES_KEPT or invoice in named]}
+    named = policy.invoices_named(state["message"], found)
+    return {"invoices": [invoice for index, invoice in enumerate(found) if index < KEPT_INVOICES or invoice in named]}
 
 
 invoices = remote(
     BillingService.ListInvoices,
-    request=lambda state: ListInvoicesRequest(customer_id=state["customer_id"], page_size=INVOICES),
+    request=lambda state: ListInvoicesRequest(customer_id=state["customer_id"], page_size=MAX_INVOICES),
     update=_invoices_found,
     fallback=degrade(lambda _, __: {"notes": [NO_BILLING]}),
 )
@@ -153,7 +146,7 @@ invoices = remote(
 
 def _passages_found(state: State, response: SearchResponse) -> Update:
     passages = [convert.passage(passage, state["message"]) for passage in response.passages]
-    least = RELEVANT * relevance.best(passages)
+    least = MIN_RELATIVE_RELEVANCE * relevance.best(passages)
     return {"passages": [passage for passage in passages if passage["relevance"] >= least > 0]}
 
 
@@ -166,74 +159,74 @@ knowledge = remote(
 
 
 def assess(state: State) -> Update:
-    """Whether the agent goes on by itself: with a refund where a claim is set, else with an answer."""
-    if reason := state["reason"] or _person_needed(state):
-        return to_person(reason)
+    """Decide between a person, a refund (if a claim is set) and an answer."""
+    if reason := state["reason"] or _escalation_reason(state):
+        return escalate(reason)
     return _assess_claim(state) if policy.is_claim(state) else _assess_knowledge(state)
 
 
-def _person_needed(state: State) -> Reason | None:
+def _escalation_reason(state: State) -> Reason | None:
     if state["account"] is not None and not state["account"]["known"]:
         return "unknown_customer"
-    if state["category"] == "complaint" or policy.wants_person(state["message"]):
+    if state["category"] == "complaint" or policy.needs_person(state["message"]):
         return "person_wanted"
     return None
 
 
 def _assess_claim(state: State) -> Update:
     if state["invoices"] is None:
-        return to_person("billing_down")
-    named = policy.named(state["message"], state["invoices"])
+        return escalate("billing_down")
+    named = policy.invoices_named(state["message"], state["invoices"])
     checks = policy.claim_checks(state, named)
     if not all(checks.values()):
-        return {"checks": dict(checks), **to_person("refund_not_automatic")}
+        return {"checks": dict(checks), **escalate("refund_not_automatic")}
     return {"checks": dict(checks), "claim": _claim(state, named[0])}
 
 
-def _claim(state: State, invoice: Invoice) -> Claim:
-    return Claim(
+def _claim(state: State, invoice: Invoice) -> RefundClaim:
+    return RefundClaim(
         invoice_id=invoice["invoice_id"],
         charge_id=invoice["charge_ids"][0],
-        amount=policy.claimed(state["message"], invoice) or 0,
+        amount=policy.claimed_amount(state["message"], invoice) or 0,
         currency=invoice["currency"],
         cause=state["cause"],
     )
 
 
 def _assess_knowledge(state: State) -> Update:
-    passages = _orders_asked_for(state) or state["passages"]
+    passages = _order_status_passages(state) or state["passages"]
     if passages is None:
-        return to_person("knowledge_down")
-    known = validation.known(state["message"], passages)
-    return {"passages": passages, "checks": {"answer.known": known}, "reason": None if known else "unsure"}
+        return escalate("knowledge_down")
+    covered = validation.is_covered(state["message"], passages)
+    return {"passages": passages, "checks": {"answer.known": covered}, "reason": None if covered else "unsure"}
 
 
-def _orders_asked_for(state: State) -> list[Passage]:
-    """The orders that the customer names, where nothing is asked but how they stand."""
+def _order_status_passages(state: State) -> list[Passage]:
+    """Return passages of the orders that the message names, if the question is about their status alone."""
     if state["cause"] != "none":
         return []
-    asked = relevance.words(relevance.question(state["message"]))
-    named = [order for order in state["orders"] or [] if policy.names(state["message"], order["order_id"])]
+    question = relevance.words(relevance.question_of(state["message"]))
+    named = [order for order in state["orders"] or [] if policy.mentions_id(state["message"], order["order_id"])]
     passages = [convert.order_passage(order) for order in named]
-    return [passage for passage in passages if relevance.share(asked, passage["text"]) == 1]
+    return [passage for passage in passages if relevance.share(question, passage["text"]) == 1]
 
 
-def _claimed(state: State) -> Claim:
+def _required_claim(state: State) -> RefundClaim:
     if state["claim"] is None:
-        raise ValueError("only a claim leads here")
+        raise ValueError("the state has no claim")
     return state["claim"]
 
 
 def _charge_found(state: State, response: GetChargeResponse) -> Update:
-    checks = policy.charge_checks(_claimed(state)["amount"], convert.charge(response.charge))
+    checks = policy.charge_checks(_required_claim(state)["amount"], convert.charge(response.charge))
     return {"checks": dict(checks), "reason": None if all(checks.values()) else "refund_not_automatic"}
 
 
 charge = remote(
     BillingService.GetCharge,
-    request=lambda state: GetChargeRequest(charge_id=_claimed(state)["charge_id"]),
+    request=lambda state: GetChargeRequest(charge_id=_required_claim(state)["charge_id"]),
     update=_charge_found,
-    fallback=degrade(lambda _, __: to_person("billing_down", NO_BILLING)),
+    fallback=degrade(lambda _, __: escalate("billing_down", NO_BILLING)),
 )
 
 
@@ -243,55 +236,55 @@ def _refund_made(_: State, response: RefundResponse) -> Update:
 
 def _refund_failed(_: State, error: GraphmeshError) -> Update:
     reason: Reason = "refund_uncertain" if error.may_have_happened else "billing_down"
-    return to_person(reason, NO_BILLING)
+    return escalate(reason, NO_BILLING)
 
 
-def _consent_question(state: State, _: RefundRequest) -> str:
-    claim = _claimed(state)
+def _approval_question(state: State, _: RefundRequest) -> str:
+    claim = _required_claim(state)
     amount = summary.money(claim["amount"], claim["currency"])
     return f"Refund {amount} of invoice {claim['invoice_id']}? The customer reports the item as {claim['cause']}."
 
 
 refund = remote(
     BillingService.Refund,
-    request=lambda state: convert.refund_request(_claimed(state)),
+    request=lambda state: convert.refund_request(_required_claim(state)),
     update=_refund_made,
     fallback=degrade(_refund_failed),
     refusals={
-        RuleViolated: degrade(lambda _, __: to_person("refund_not_automatic")),
-        ApprovalDenied: degrade(lambda _, __: to_person("refund_denied")),
+        RuleViolated: degrade(lambda _, __: escalate("refund_not_automatic")),
+        ApprovalDenied: degrade(lambda _, __: escalate("refund_denied")),
     },
     approval=Approval(
-        question=_consent_question,
+        question=_approval_question,
         scopes=("approvals.refund",),
-        when=lambda _, request: policy.needs_consent(request.amount.amount_minor),
+        when=lambda _, request: policy.needs_approval(request.amount.amount_minor),
     ),
 )
 
 
 def confirm(state: State) -> Update:
-    """Say what was refunded, in words that no model chose."""
-    claim = _claimed(state)
+    """Write the confirmation of the refund from a template, without a model."""
+    claim = _required_claim(state)
     amount = summary.money(claim["amount"], claim["currency"])
     answer = prompts.refunded(amount, claim["invoice_id"], claim["cause"])
-    return {"answer": answer, "checks": dict(validation.of_refund(answer, amount, claim["invoice_id"]))}
+    return {"answer": answer, "checks": dict(validation.check_refund(answer, amount, claim["invoice_id"]))}
 
 
 async def draft(state: State) -> Update:
-    """Let the model answer from the passages, and from nothing else."""
-    system = prompts.draft(summary.known(state["account"], state["orders"]))
+    """Let the model answer from the passages alone."""
+    system = prompts.draft(summary.customer_facts(state["account"], state["orders"]))
     question = untrusted.question(state["message"], state["passages"] or ())
     try:
         written = await MODEL.ainvoke([SystemMessage(system), HumanMessage(question)])
     except GraphmeshError:
-        return to_person("model_down", NO_MODEL)
+        return escalate("model_down", NO_MODEL)
     return {"answer": str(written.text).strip()}
 
 
 def validate(state: State) -> Update:
-    """Check the drafted answer: policy, tone, completeness, sources, confidence."""
+    """Check the drafted answer for policy, tone, completeness and sources, and compute its confidence."""
     answer, passages = state["answer"], state["passages"] or []
-    checks = validation.of_answer(state["message"], answer, passages)
+    checks = validation.check_answer(state["message"], answer, passages)
     return {
         "checks": dict(checks),
         "confidence": validation.confidence(state["message"], answer, passages),
@@ -300,15 +293,15 @@ def validate(state: State) -> Update:
 
 
 def finish(state: State) -> Update:
-    """Hand the answer out, with what it was made without."""
+    """Complete the answer with its outcome, its sources, and a note if the account could not be read."""
     outcome = "refunded" if state["refund_id"] else "answered"
     sources = [] if state["refund_id"] else validation.sources(state["answer"], state["passages"] or [])
-    told = [note for note in state["notes"] if note == NO_ACCOUNT]
-    return {"answer": "\n\n".join([state["answer"], *told]), "outcome": outcome, "sources": sources}
+    notes = [note for note in state["notes"] if note == NO_ACCOUNT]
+    return {"answer": "\n\n".join([state["answer"], *notes]), "outcome": outcome, "sources": sources}
 
 
 def _handed_over(state: State, response: CreateTicketResponse) -> Update:
-    answer = prompts.handed_over(state["reason"] or "unsure", policy.ANSWER_WITHIN)
+    answer = prompts.handed_over(state["reason"] or "unsure", policy.ANSWER_TIME)
     return {"answer": answer, "outcome": "escalated", "ticket_id": response.ticket.ticket_id}
 
 

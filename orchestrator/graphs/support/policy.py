@@ -1,6 +1,7 @@
-"""What the agent may decide by itself. Every number of the shop's policy stands here and nowhere else.
+"""The shop's policy: decisions that the agent makes without a person, and all their limits.
 
-The decisions take the customer's words and billing's own data. No function of this module is given retrieved text (H4).
+The decisions depend on the customer's message and on billing's data alone. No function of this module receives
+retrieved text, which is untrusted.
 """
 
 import re
@@ -12,18 +13,18 @@ from support.state import Invoice, State
 
 CURRENCY = "EUR"
 REFUND_LIMIT = 50_00
-"""Minor units; a person looks at larger refunds."""
-CONSENT_LIMIT = 40_00
-"""Minor units; a person has to agree before a larger refund is made."""
+"""Minor units; a person decides on larger refunds."""
+APPROVAL_LIMIT = 40_00
+"""Minor units; larger refunds need an approval."""
 REFUND_WINDOW = timedelta(days=30)
 """After the invoice was issued."""
-ANSWER_WITHIN = "one working day"
-"""When a person answers."""
+ANSWER_TIME = "one working day"
+"""Time in which a person answers."""
 
-SURE_OF_REFUND = 0.2
-"""The least confidence in the category with which money is given back."""
+MIN_REFUND_CONFIDENCE = 0.2
+"""Minimum confidence in the category for a refund."""
 
-PERSON_WANTED = re.compile(
+ESCALATION_TOPICS = re.compile(
     r"""\b(?:
         lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits? | courts?
         | ombuds\w+ | (?:consumer|data\s+protection)\s+(?:authority|protection|agency) | police | journalists?
@@ -35,7 +36,7 @@ PERSON_WANTED = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Matters that the shop's articles reserve for people, whatever else the message says."""
+"""Topics that the shop's articles reserve for people."""
 
 _NUMBER = r"(\d{1,3}(?:[.,]\d{3}){1,3}(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)"
 _AMOUNT = re.compile(
@@ -50,75 +51,75 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Charge:
-    """What was taken for an invoice, and what was given back of it; minor units."""
+    """Charged and refunded amounts of an invoice, in minor units."""
 
     amount: int
     refunded: int
 
 
-def wants_person(message: str) -> bool:
-    """Whether the message is about something that only people decide."""
-    return PERSON_WANTED.search(message) is not None
+def needs_person(message: str) -> bool:
+    """Report whether the message is about a topic that only people decide."""
+    return ESCALATION_TOPICS.search(message) is not None
 
 
 def is_claim(state: State) -> bool:
-    """Whether the customer asks for a refund of something, and not how refunds work."""
+    """Tell a request for a refund from a question about refunds."""
     message = state["message"]
-    concrete = bool(_INVOICE.search(message) or amounts(message) or named(message, state["invoices"] or []))
+    concrete = bool(_INVOICE.search(message) or amounts(message) or invoices_named(message, state["invoices"] or []))
     demanded = state["cause"] != "none" and "?" not in message
     return state["category"] == "refund" and (concrete or demanded)
 
 
-def named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
-    """Those of the customer's own invoices that the message names."""
-    return [invoice for invoice in invoices if names(message, invoice["invoice_id"])]
+def invoices_named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
+    """Return those of the customer's invoices that the message names."""
+    return [invoice for invoice in invoices if mentions_id(message, invoice["invoice_id"])]
 
 
-def names(message: str, identity: str) -> bool:
-    """Whether the message has the id. One without letters could be any number, unless the word before it says more."""
+def mentions_id(message: str, identity: str) -> bool:
+    """Report whether the message contains the id; one without letters counts only after "invoice" or "#"."""
     before = r"(?<![\w-])" if re.search("[A-Za-z]", identity) else _CALLED_AN_INVOICE
     return re.search(rf"{before}{re.escape(identity)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
 
 
 def amounts(message: str) -> set[int]:
-    """The different amounts of the shop's currency in the message, in minor units."""
-    return {_minor(before or after) for before, after in _AMOUNT.findall(message)}
+    """Return the distinct amounts in the shop's currency in the message, in minor units."""
+    return {_minor_units(before or after) for before, after in _AMOUNT.findall(message)}
 
 
-def _minor(number: str) -> int:
-    """`1,200`, `1.200,00` and `18.9` alike: one or two digits after the last mark are a fraction."""
-    whole, mark, rest = number.replace(",", ".").rpartition(".")
-    if mark and len(rest) < 3:
+def _minor_units(number: str) -> int:
+    """Parse `1,200`, `1.200,00` and `18.9` alike: one or two digits after the last separator are a fraction."""
+    whole, separator, rest = number.replace(",", ".").rpartition(".")
+    if separator and len(rest) < 3:
         return int(whole.replace(".", "")) * 100 + int(rest.ljust(2, "0"))
     return int(number.replace(",", "").replace(".", "")) * 100
 
 
-def claimed(message: str, invoice: Invoice) -> int | None:
-    """How much of the invoice the customer claims; None where that is not clear, or is no price on it.
+def claimed_amount(message: str, invoice: Invoice) -> int | None:
+    """Return the claimed amount in minor units; None if it is ambiguous, or not a price on the invoice.
 
-    Said in this order: by an amount, by naming items, by `everything`; an invoice of one line leaves no doubt.
+    In the order of precedence: an amount, names of items, a word like "everything", an invoice of only one line.
     """
     prices = {invoice["total"], *(line["amount"] for line in invoice["lines"])}
-    said = amounts(message)
-    if said or _OTHER_CURRENCY.search(message):
-        return said.pop() if len(said) == 1 and said <= prices else None
+    stated = amounts(message)
+    if stated or _OTHER_CURRENCY.search(message):
+        return stated.pop() if len(stated) == 1 and stated <= prices else None
     if items := [line["amount"] for line in invoice["lines"] if _mentions(message, line["description"])]:
         return sum(items)
     return invoice["total"] if len(invoice["lines"]) == 1 or _ALL_OF_IT.search(message) else None
 
 
 def _mentions(message: str, description: str) -> bool:
-    """Whether the message has every word of an item's name, which ends at the first comma."""
+    """Report whether the message contains every word of an item's name, the description up to the first comma."""
     item = set(_WORD.findall(description.partition(",")[0].casefold()))
     return item <= set(_WORD.findall(message.casefold()))
 
 
 def claim_checks(state: State, invoices: Sequence[Invoice]) -> Mapping[str, bool]:
-    """What has to be true of a claim, as far as the invoice tells. `invoices` are those named."""
+    """Check a claim against the `invoices` that the message names; all checks must pass for a refund."""
     invoice = invoices[0] if len(invoices) == 1 else None
-    amount = claimed(state["message"], invoice) if invoice else None
+    amount = claimed_amount(state["message"], invoice) if invoice else None
     return {
-        "refund.sure": state["confidence"] >= SURE_OF_REFUND,
+        "refund.sure": state["confidence"] >= MIN_REFUND_CONFIDENCE,
         "refund.one_own_invoice": invoice is not None,
         "refund.cause": state["cause"] != "none",
         "refund.paid_by_one_charge": invoice is not None and invoice["paid"] and len(invoice["charge_ids"]) == 1,
@@ -136,11 +137,11 @@ def _small(amount: int, currency: str) -> bool:
     return 0 < amount <= REFUND_LIMIT and currency == CURRENCY
 
 
-def needs_consent(amount: int) -> bool:
-    """Whether a person has to agree to a refund that the agent may make otherwise."""
-    return amount > CONSENT_LIMIT
+def needs_approval(amount: int) -> bool:
+    """Report whether a refund within the agent's limit needs an approval."""
+    return amount > APPROVAL_LIMIT
 
 
 def charge_checks(amount: int, charge: Charge) -> Mapping[str, bool]:
-    """What has to be true of a claim, as far as the charge tells. A person looks at a second refund of one charge."""
+    """Check a claim against its charge. A second refund of one charge needs a person."""
     return {"refund.first": charge.refunded == 0, "refund.covered": amount <= charge.amount - charge.refunded}

@@ -1,4 +1,4 @@
-"""The prompts: versioned files, read once. A changed prompt is a new file with the next version (B10)."""
+"""The prompts: versioned files, read once. A changed prompt is a new file with the next version."""
 
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from support.state import Reason
 
 FOLDER = Path(__file__).parent / "prompts"
 VERSIONS: Mapping[str, str] = {"classify": "v1", "draft": "v1", "replies": "v1"}
-"""The versions in use; each run keeps them in its state."""
+"""The versions in use; each run records them in its state."""
 
 
 def _file(name: str, suffix: str) -> str:
@@ -42,26 +42,26 @@ CLASSIFICATION: Mapping[str, Any] = {
     "required": ["intent", "cause", "confidence"],
     "additionalProperties": False,
 }
-"""The JSON schema of what the model says about a message."""
+"""The JSON schema of the model's classification of a message."""
 
 
 def draft(account: str) -> str:
-    """The instructions for an answer to a customer of whom `account` is known."""
+    """Return the instructions for an answer; `account` describes the customer."""
     return _DRAFT.substitute(account=account)
 
 
 def refunded(amount: str, invoice: str, cause: str) -> str:
-    """What a customer is told who got money back."""
+    """Return the reply to a customer who got a refund."""
     template = Template(_REPLIES["refunded"])
     return template.substitute(amount=amount, invoice=invoice, cause=_REPLIES["causes"][cause])
 
 
 def handed_over(reason: Reason, answer_within: str) -> str:
-    """What a customer is told whose request a person will read."""
+    """Return the reply to a customer whose request a person takes over."""
     ticket = Template(_REPLIES["ticket"]).substitute(answer_within=answer_within)
     return f"{_REPLIES['reasons'][reason]} {ticket}"
 
 
 def not_handed_over(reason: Reason) -> str:
-    """What a customer is told whose request should have gone to a person, when that failed too."""
+    """Return the reply to a customer whose request could not be handed over to a person."""
     return f"{_REPLIES['reasons'][reason]} {_REPLIES['no_ticket']}"

@@ -1,17 +1,17 @@
-"""How much of a question a text speaks of, by the words that they share. The same words always give the same number."""
+"""Rates texts by the words that they share with a question; deterministic."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from support.state import Passage
 
-WORDS_NEEDED = 2
-"""Fewer informative words say something only where they are the topic of one article alone."""
+MIN_QUESTION_WORDS = 2
+"""A question of fewer informative words is specific only if a single article matches it."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _SENTENCE = re.compile(r"(?<=[.!?؟])\s+|\n+")
 _ENDING = re.compile(r"(?:ings?|ed|es|e|s|ly|ment|ions?)$")
-_SAY_NOTHING = frozenset(
+_STOP_WORDS = frozenset(
     """
     a able about actually additional after again ago all already also am an and another any anything anyway are
     around as ask at away back be because been before being believe best but by can can't cannot come could dear did
@@ -31,9 +31,9 @@ _SAY_NOTHING = frozenset(
 
 
 def words(text: str) -> frozenset[str]:
-    """The stems of the words that say something."""
-    spoken = (word.casefold().replace("’", "'") for word in _WORD.findall(text))
-    return frozenset(_stem(word.removesuffix("'s")) for word in spoken if _informative(word))
+    """Return the stems of the words of `text`, without stop words and numbers."""
+    found = (word.casefold().replace("’", "'") for word in _WORD.findall(text))
+    return frozenset(_stem(word.removesuffix("'s")) for word in found if _informative(word))
 
 
 def _stem(word: str) -> str:
@@ -42,36 +42,36 @@ def _stem(word: str) -> str:
 
 
 def _informative(word: str) -> bool:
-    return len(word) > 1 and not word.isdigit() and word not in _SAY_NOTHING
+    return len(word) > 1 and not word.isdigit() and word not in _STOP_WORDS
 
 
 def sentences(text: str) -> list[str]:
     return [sentence for sentence in _SENTENCE.split(text.strip()) if _WORD.search(sentence)]
 
 
-def question(message: str) -> str:
-    """The sentences that ask, where they say enough; else the whole message."""
-    asked = " ".join(sentence for sentence in sentences(message) if sentence.rstrip().endswith(("?", "؟")))
-    return asked if len(words(asked)) >= WORDS_NEEDED else message
+def question_of(message: str) -> str:
+    """Return the questions in the message; the whole message if they have too few informative words."""
+    questions = " ".join(sentence for sentence in sentences(message) if sentence.rstrip().endswith(("?", "؟")))
+    return questions if len(words(questions)) >= MIN_QUESTION_WORDS else message
 
 
-def share(asked: frozenset[str], text: str) -> float:
-    """The share of the asked words that the text has."""
-    return len(asked & words(text)) / len(asked) if asked else 0.0
+def share(wanted: frozenset[str], text: str) -> float:
+    """Return the share of the wanted words that the text contains, from 0 to 1."""
+    return len(wanted & words(text)) / len(wanted) if wanted else 0.0
 
 
 def relevance(message: str, title: str, text: str) -> float:
-    """From 0 to 1: how much a passage speaks of what is asked. Its title, which says what it is about, counts half."""
-    asked = words(question(message))
-    return round((share(asked, title) + share(asked, f"{title} {text}")) / 2, 3)
+    """Rate a passage by the message's question, from 0 to 1: half by the title, half by title and text."""
+    question = words(question_of(message))
+    return round((share(question, title) + share(question, f"{title} {text}")) / 2, 3)
 
 
-def clear(message: str, passages: Sequence[Passage]) -> bool:
-    """Whether the question says enough to be answered from the passages, of which only the most relevant are left."""
+def is_specific(message: str, passages: Sequence[Passage]) -> bool:
+    """Report whether the question has enough informative words, or matches the passages of a single article."""
     articles = {passage["document_id"] for passage in passages}
-    return len(words(question(message))) >= WORDS_NEEDED or len(articles) == 1
+    return len(words(question_of(message))) >= MIN_QUESTION_WORDS or len(articles) == 1
 
 
 def best(passages: Iterable[Passage]) -> float:
-    """The relevance of the best of the passages; 0 where there are none."""
+    """Return the relevance of the best passage; 0 if there is none."""
     return max((passage["relevance"] for passage in passages), default=0.0)

@@ -1,6 +1,6 @@
 """The state of the support agent.
 
-No name, address or secret of a customer is in it, besides what they write themselves.
+It contains no name, address or secret of a customer, except for those in the customer's own message.
 """
 
 import operator
@@ -25,7 +25,7 @@ Reason = Literal[
     "model_down",
     "unsure",
 ]
-"""Why a request goes to a person."""
+"""The reason for which a person takes over a request."""
 
 
 class Line(TypedDict):
@@ -53,15 +53,15 @@ class Order(TypedDict):
 
 
 class Account(TypedDict):
-    """What is known of the customer."""
+    """The customer's account, without personal data."""
 
     known: bool
-    """False: the CRM has no such customer."""
+    """False if the CRM has no such customer."""
     tier: str
 
 
-class Claim(TypedDict):
-    """A refund that the customer asks for."""
+class RefundClaim(TypedDict):
+    """A refund that the customer requests."""
 
     invoice_id: str
     charge_id: str
@@ -71,17 +71,17 @@ class Claim(TypedDict):
 
 
 class Passage(TypedDict):
-    """Untrusted text out of the knowledge articles."""
+    """Untrusted text of a knowledge article."""
 
     document_id: str
     title: str
     text: str
     relevance: float
-    """From 0 to 1, as `relevance.py` reckons it."""
+    """From 0 to 1, as `relevance.relevance` rates it."""
 
 
-def noted(before: list[str], more: list[str]) -> list[str]:
-    """Notes of parallel nodes, each once, in the order in which they came."""
+def merge_notes(before: list[str], more: list[str]) -> list[str]:
+    """Merge the notes of parallel nodes: each once, in the order of arrival."""
     return list(dict.fromkeys([*before, *more]))
 
 
@@ -99,22 +99,22 @@ class Response(TypedDict):
     """To the customer."""
     outcome: Outcome
     category: str
-    """The intent: one of those in the classify prompt."""
+    """One of the intents in the classify prompt."""
     confidence: float
-    """From 0 to 1: how sure the agent is; of its answer, or else of the category."""
+    """Confidence in the answer, or else in the category, from 0 to 1."""
     ticket_id: str | None
     refund_id: str | None
     sources: list[str]
-    """The ids of the articles, or of the customer's orders, that the answer is made of."""
-    notes: Annotated[list[str], noted]
-    """What did not work, in words for customer and staff alike."""
+    """Ids of the articles, or of the customer's orders, that the answer quotes."""
+    notes: Annotated[list[str], merge_notes]
+    """Failures, in sentences for customers and staff."""
 
 
 class State(Request, Response):
-    """Everything that a run knows. None: not known yet, or the service that knows it is down."""
+    """The state of a run. None means not read yet, or that the service is down."""
 
     received: str
-    """When, as ISO 8601: the instant that policies reckon from, the same in every repetition."""
+    """Time of the request as ISO 8601. Policies use it as the current time, so that a repeated task decides alike."""
     prompts: dict[str, str]
     """The version of each prompt."""
     cause: Cause
@@ -122,8 +122,8 @@ class State(Request, Response):
     orders: list[Order] | None
     invoices: list[Invoice] | None
     passages: list[Passage] | None
-    claim: Claim | None
+    claim: RefundClaim | None
     checks: Annotated[dict[str, bool], operator.or_]
-    """Each check of policies and drafts, and whether it passed (I4)."""
+    """The checks of policies and drafts by name, and whether each passed."""
     reason: Reason | None
-    """Set as soon as it is clear that a person has to take over."""
+    """Set as soon as a person has to take over."""

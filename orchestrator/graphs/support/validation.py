@@ -1,4 +1,4 @@
-"""Checks of a drafted answer before a customer sees it. Deterministic: words are counted, nobody is asked."""
+"""Checks a drafted answer before a customer sees it. Deterministic: it counts words and calls no model."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,13 +7,13 @@ from itertools import chain
 from support import policy, relevance
 from support.state import Passage
 
-KNOWN_ENOUGH = 0.55
-"""The least relevance of the best passage."""
-SPOKEN_OF = 0.5
-"""The least share of the question's words that the answer takes up."""
-GROUNDED = 0.7
-"""The least share of a sentence's words that the passages have."""
-LONGEST_ANSWER = 2_000
+MIN_RELEVANCE = 0.55
+"""Minimum relevance of the best passage."""
+MIN_COVERAGE = 0.5
+"""Minimum share of the question's words that the answer contains."""
+MIN_GROUNDING = 0.7
+"""Minimum share of a sentence's words that the passages contain."""
+MAX_ANSWER_CHARACTERS = 2_000
 
 _IMPOLITE = re.compile(
     r"\b(?:stupid|idiot\w*|ridiculous|nonsense|calm\s+down|your\s+own\s+fault|as\s+i\s+said)\b", re.I
@@ -29,47 +29,47 @@ _EVASIVE = re.compile(
 _CONTACT = re.compile(r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|\b(?:\d[ -]?){13,19}\b")
 
 
-def of_answer(question: str, answer: str, passages: Sequence[Passage]) -> Mapping[str, bool]:
-    """The checks of an answer that a model drafted from passages."""
+def check_answer(question: str, answer: str, passages: Sequence[Passage]) -> Mapping[str, bool]:
+    """Check an answer that a model drafted from passages."""
     return {
-        "answer.known": known(question, passages),
-        "answer.policy": not policy.wants_person(question) and not _DONE.search(answer),
+        "answer.known": is_covered(question, passages),
+        "answer.policy": not policy.needs_person(question) and not _DONE.search(answer),
         "answer.tone": _polite(answer),
-        "answer.complete": bool(answer) and not _EVASIVE.search(answer) and spoken_of(question, answer) >= SPOKEN_OF,
+        "answer.complete": bool(answer) and not _EVASIVE.search(answer) and coverage(question, answer) >= MIN_COVERAGE,
         "answer.sourced": _grounded(answer, passages) and _no_new_contacts(answer, passages),
     }
 
 
-def of_refund(answer: str, amount: str, invoice: str) -> Mapping[str, bool]:
-    """The checks of what is said about a refund that was made."""
+def check_refund(answer: str, amount: str, invoice: str) -> Mapping[str, bool]:
+    """Check the confirmation of a refund."""
     return {"answer.tone": _polite(answer), "answer.complete": amount in answer and invoice in answer}
 
 
 def sources(answer: str, passages: Sequence[Passage]) -> list[str]:
-    """The ids of the articles whose text the answer has sentences of."""
+    """Return the ids of the articles that the answer quotes."""
     used = [
         passage for passage in passages if any(_from(sentence, [passage]) for sentence in relevance.sentences(answer))
     ]
     return list(dict.fromkeys(passage["document_id"] for passage in used))
 
 
-def known(question: str, passages: Sequence[Passage]) -> bool:
-    """Whether the knowledge covers the question."""
-    return relevance.best(passages) >= KNOWN_ENOUGH and relevance.clear(question, passages)
+def is_covered(question: str, passages: Sequence[Passage]) -> bool:
+    """Report whether the passages cover the question."""
+    return relevance.best(passages) >= MIN_RELEVANCE and relevance.is_specific(question, passages)
 
 
 def confidence(question: str, answer: str, passages: Sequence[Passage]) -> float:
-    """The weaker of: how much the knowledge says of the question, and how much of it the answer takes up."""
-    return round(min(relevance.best(passages), spoken_of(question, answer)), 3)
+    """Return the lower of the passages' relevance and the answer's coverage of the question."""
+    return round(min(relevance.best(passages), coverage(question, answer)), 3)
 
 
-def spoken_of(question: str, answer: str) -> float:
-    """The share of what is asked that the answer takes up."""
-    return relevance.share(relevance.words(relevance.question(question)), answer)
+def coverage(question: str, answer: str) -> float:
+    """Return the share of the question's words that the answer contains, from 0 to 1."""
+    return relevance.share(relevance.words(relevance.question_of(question)), answer)
 
 
 def _polite(answer: str) -> bool:
-    return len(answer) <= LONGEST_ANSWER and not _IMPOLITE.search(answer) and not _SHOUTED.search(answer)
+    return len(answer) <= MAX_ANSWER_CHARACTERS and not _IMPOLITE.search(answer) and not _SHOUTED.search(answer)
 
 
 def _grounded(answer: str, passages: Sequence[Passage]) -> bool:
@@ -78,14 +78,14 @@ def _grounded(answer: str, passages: Sequence[Passage]) -> bool:
 
 
 def _from(sentence: str, passages: Iterable[Passage]) -> bool:
-    said = relevance.words(sentence)
-    return not said or relevance.share(said, " ".join(_texts(passages))) >= GROUNDED
+    words = relevance.words(sentence)
+    return not words or relevance.share(words, " ".join(_texts(passages))) >= MIN_GROUNDING
 
 
 def _no_new_contacts(answer: str, passages: Sequence[Passage]) -> bool:
-    """Addresses, links and card numbers are only those that the articles give."""
-    known = " ".join(_texts(passages))
-    return all(contact in known for contact in _CONTACT.findall(answer))
+    """Accept only addresses, links and card numbers that the articles contain."""
+    texts = " ".join(_texts(passages))
+    return all(contact in texts for contact in _CONTACT.findall(answer))
 
 
 def _texts(passages: Iterable[Passage]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Fixtures: a shop for every test, with services and databases of its own."""
+"""A shop for each test, with its own services and databases."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from tests.integration.support.shop import Shop, fill, open_shop
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The databases of the shop, to be copied: filling them takes longer than a test."""
+async def filled_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a filled shop's databases, to copy for each test: filling them takes longer than a test."""
     folder = tmp_path_factory.mktemp("shop")
     async with open_shop(folder) as shop:
         await fill(shop)
@@ -20,7 +20,7 @@ async def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture
-async def shop(filled: Path, tmp_path: Path) -> AsyncIterator[Shop]:
-    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+async def shop(filled_databases: Path, tmp_path: Path) -> AsyncIterator[Shop]:
+    shutil.copytree(filled_databases, tmp_path, dirs_exist_ok=True)
     async with open_shop(tmp_path) as shop:
         yield shop

@@ -1,4 +1,4 @@
-"""A shop to support: five real services in this process, a few customers, and the project's own articles."""
+"""The support agent's shop: five real services in this process, a few customers, and the sample articles."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -28,7 +28,7 @@ from graphmesh_crm.__main__ import build as build_crm
 from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
 from graphmesh_model.settings import Settings as ModelSettings
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes import RunContext
 from graphmesh_orchestrator.__main__ import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_retrieval.__main__ import build as build_retrieval
@@ -43,12 +43,15 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 ARTICLES = Path("deploy/sample/articles")
 TENANT = "shop"
-MIRA, OLD = "cu_mira", "cu_old"
-INVOICE, DEAR, LATE, FOREIGN = "INV-1", "INV-2", "INV-3", "INV-9"
+MIRA, OTHER_CUSTOMER = "cu_mira", "cu_old"
+INVOICE, EXPENSIVE, LATE, FOREIGN = "INV-1", "INV-2", "INV-3", "INV-9"
 
 
 class Mesh(Channel):
-    """One channel to all the services, of which some can be down, and the response of one call can never arrive."""
+    """One channel to all services. It simulates services that are down, and a process that dies after a call.
+
+    After the call of the method `stops_after` its caller gets no response: it hangs until it is cancelled.
+    """
 
     def __init__(self, services: dict[str, Channel], nowhere: Channel) -> None:
         self._services, self._nowhere = services, nowhere
@@ -91,47 +94,47 @@ class Shop:
         return {"configurable": {"thread_id": thread or f"thread-{next(self._numbers)}"}}
 
     async def ask(self, message: str, customer: str = MIRA, config: Any = None) -> dict[str, Any]:
-        """Run the agent; what it put out."""
+        """Run the agent on a message, and return its output."""
         return await self.run({"customer_id": customer, "message": message}, config or self.config())
 
     async def run(self, given: Any, config: Any) -> dict[str, Any]:
-        """Run the agent from the given input, or with None from where its thread stands."""
+        """Run the agent from the given input, or with None resume its thread from the last checkpoint."""
         context = RunContext(self.mesh, TENANT, "tester", "run-1", Deadline.after(30))
-        ended: dict[str, Any] = await self.agent.ainvoke(given, config, context=context, durability="sync")
-        return ended
+        output: dict[str, Any] = await self.agent.ainvoke(given, config, context=context, durability="sync")
+        return output
 
     async def state(self, config: Any) -> dict[str, Any]:
         return (await self.agent.aget_state(config)).values
 
-    async def tell(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """Call a service as a colleague would."""
+    async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """Call a service directly, as staff would."""
         headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, f"setup-{next(self._numbers)}")]
         return await self.mesh.unary(rpc, request, deadline=Deadline.after(10), headers=headers)
 
     async def refunded(self, invoice_id: str) -> int:
-        """How much of the invoice's charge was given back, in minor units."""
-        found = await self.tell(billing.BillingService.GetInvoice, billing.GetInvoiceRequest(invoice_id=invoice_id))
+        """Return the refunded amount of the invoice's charge, in minor units."""
+        found = await self.call(billing.BillingService.GetInvoice, billing.GetInvoiceRequest(invoice_id=invoice_id))
         charge_id = found.invoice.charge_ids[0]
-        charge = await self.tell(billing.BillingService.GetCharge, billing.GetChargeRequest(charge_id=charge_id))
+        charge = await self.call(billing.BillingService.GetCharge, billing.GetChargeRequest(charge_id=charge_id))
         return charge.charge.refunded.amount_minor
 
     async def ticket(self, ticket_id: str) -> ticketing.Ticket:
         request = ticketing.GetTicketRequest(ticket_id=ticket_id)
-        return (await self.tell(ticketing.TicketingService.GetTicket, request)).ticket
+        return (await self.call(ticketing.TicketingService.GetTicket, request)).ticket
 
     async def tickets(self) -> list[ticketing.Ticket]:
-        found = await self.tell(ticketing.TicketingService.SearchTickets, ticketing.SearchTicketsRequest())
+        found = await self.call(ticketing.TicketingService.SearchTickets, ticketing.SearchTicketsRequest())
         return list(found.tickets)
 
     async def publish(self, document_id: str, title: str, text: str) -> None:
         document = retrieval.DocumentInput(document_id=document_id, title=title, text=text)
         request = retrieval.IngestDocumentsRequest(documents=[document])
-        await self.tell(retrieval.RetrievalService.IngestDocuments, request)
+        await self.call(retrieval.RetrievalService.IngestDocuments, request)
 
 
 @asynccontextmanager
 async def open_shop(folder: Path) -> AsyncIterator[Shop]:
-    """The shop whose databases are in `folder`; without customers and articles where it is new."""
+    """Open the shop over the databases in `folder`; a new folder has no customers and articles."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         built = {
@@ -154,19 +157,19 @@ def _url(folder: Path, name: str) -> str:
 
 
 async def fill(shop: Shop) -> None:
-    """Put customers, invoices and articles into a new shop."""
-    for customer_id, name in ((MIRA, "Mira Odenwald"), (OLD, "Old Hand")):
-        await shop.tell(crm.CrmService.CreateCustomer, crm.CreateCustomerRequest(customer_id=customer_id, name=name))
+    """Add customers, invoices and articles to a new shop."""
+    for customer_id, name in ((MIRA, "Mira Odenwald"), (OTHER_CUSTOMER, "Old Hand")):
+        await shop.call(crm.CrmService.CreateCustomer, crm.CreateCustomerRequest(customer_id=customer_id, name=name))
     order = crm.AddRecordRequest(customer_id=MIRA, kind="order", record_id="TT-1", title="Rowan Red ink", status="sent")
-    await shop.tell(crm.CrmService.AddRecord, order)
+    await shop.call(crm.CrmService.AddRecord, order)
     ink = (("Rowan Red ink, 50 ml", 18_90), ("Fallow 90 notebook A5", 14_50))
     await sell(shop, INVOICE, MIRA, *ink)
-    await sell(shop, DEAR, MIRA, ("Bittern gold nib pen", 189_00))
+    await sell(shop, EXPENSIVE, MIRA, ("Bittern gold nib pen", 189_00))
     await sell(shop, LATE, MIRA, *ink, days_ago=31)
-    await sell(shop, FOREIGN, OLD, *ink)
+    await sell(shop, FOREIGN, OTHER_CUSTOMER, *ink)
     documents = [_article(path) for path in sorted(ARTICLES.glob("*.md"))]
     request = retrieval.IngestDocumentsRequest(documents=documents)
-    await shop.tell(retrieval.RetrievalService.IngestDocuments, request)
+    await shop.call(retrieval.RetrievalService.IngestDocuments, request)
 
 
 def _article(path: Path) -> retrieval.DocumentInput:
@@ -175,7 +178,7 @@ def _article(path: Path) -> retrieval.DocumentInput:
 
 
 async def sell(shop: Shop, invoice_id: str, customer: str, *lines: tuple[str, int], days_ago: int = 2) -> None:
-    """Issue an invoice and take the money for it."""
+    """Create an invoice, and charge its total."""
     issued = Timestamp()
     issued.FromDatetime(datetime.now(UTC) - timedelta(days=days_ago))
     request = billing.CreateInvoiceRequest(
@@ -184,9 +187,9 @@ async def sell(shop: Shop, invoice_id: str, customer: str, *lines: tuple[str, in
         lines=[billing.InvoiceLine(description=text, quantity=1, unit_price=_eur(price)) for text, price in lines],
         issue_time=issued,
     )
-    made = await shop.tell(billing.BillingService.CreateInvoice, request)
-    charge = billing.ChargeRequest(invoice_id=invoice_id, amount=made.invoice.total)
-    await shop.tell(billing.BillingService.Charge, charge)
+    result = await shop.call(billing.BillingService.CreateInvoice, request)
+    charge = billing.ChargeRequest(invoice_id=invoice_id, amount=result.invoice.total)
+    await shop.call(billing.BillingService.Charge, charge)
 
 
 def _eur(amount: int) -> Money:

@@ -1,4 +1,4 @@
-"""The sample shop holds together: every row is valid, and what one file says the others do not deny."""
+"""The sample shop is consistent: every row is valid, and the files agree with each other."""
 
 import json
 from pathlib import Path
@@ -42,19 +42,19 @@ def total(invoice: CreateInvoiceRequest) -> int:
         ("orders.jsonl", AddRecordRequest),
     ],
 )
-def test_every_row_is_a_request_that_its_contract_allows(name: str, kind: type[Message]) -> None:
+def test_rows_are_valid_requests(name: str, kind: type[Message]) -> None:
     for row in rows(name, kind):
         protovalidate.validate(row)
 
 
-def test_every_invoice_is_of_a_known_customer() -> None:
+def test_invoices_have_known_customers() -> None:
     known = [customer.customer_id for customer in CUSTOMERS]
     assert len(known) == len(set(known))
     assert {invoice.customer_id for invoice in INVOICES.values()} <= set(known)
 
 
-def test_an_order_says_what_its_invoice_says() -> None:
-    """The same customer and moment, the total, and whether it was paid."""
+def test_orders_match_their_invoices() -> None:
+    """In customer, time, total and payment."""
     assert len({order.record_id for order in ORDERS}) == len(ORDERS) == len(INVOICES)
     for order in ORDERS:
         invoice = INVOICES[order.attributes["invoice_id"]]
@@ -63,12 +63,12 @@ def test_an_order_says_what_its_invoice_says() -> None:
         assert (order.attributes["payment"] == "paid") == (invoice.invoice_id in CHARGES)
 
 
-def test_a_charge_takes_what_its_invoice_asks() -> None:
+def test_charges_match_the_totals_of_invoices() -> None:
     assert {invoice_id: total(INVOICES[invoice_id]) for invoice_id in CHARGES} == CHARGES
 
 
-def test_one_request_asks_for_a_refund_that_can_be_granted() -> None:
-    """It names a paid invoice of the customer who writes, and an amount that one of its lines has."""
+def test_refund_request_can_be_granted() -> None:
+    """It names a paid invoice of the requesting customer, and the amount of one of its lines."""
     assert {request["customer_id"] for request in REQUESTS} <= {customer.customer_id for customer in CUSTOMERS}
     [refund] = [request for request in REQUESTS if "refund" in request["message"]]
     invoice = INVOICES["INV-2038"]
@@ -80,13 +80,13 @@ def test_one_request_asks_for_a_refund_that_can_be_granted() -> None:
 
 
 @pytest.mark.parametrize("article", ARTICLES, ids=lambda path: path.stem)
-def test_an_article_is_one_titled_page(article: Path) -> None:
+def test_article_is_one_titled_page(article: Path) -> None:
     title, blank, *body = article.read_text(encoding="utf-8").splitlines()
     assert title.startswith("# ")
     assert not blank
     assert 80 <= len(" ".join(body).split()) <= 200
 
 
-def test_no_two_articles_share_a_title() -> None:
+def test_titles_of_articles_are_unique() -> None:
     titles = [article.read_text(encoding="utf-8").partition("\n")[0] for article in ARTICLES]
     assert len(titles) == len(set(titles)) >= 40

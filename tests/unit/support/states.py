@@ -1,4 +1,4 @@
-"""States of the support agent, as its rules meet them."""
+"""Sample states of the support agent."""
 
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ INK = "Hi, the bottle of Rowan Red was cracked. Please refund the 18.90 EUR, the
 
 def invoice(invoice_id: str = "INV-1", **changes: Any) -> Invoice:
     """An invoice of 33.40 EUR, paid eight days ago."""
-    made = Invoice(
+    default = Invoice(
         invoice_id=invoice_id,
         currency="EUR",
         total=33_40,
@@ -22,7 +22,7 @@ def invoice(invoice_id: str = "INV-1", **changes: Any) -> Invoice:
             Line(description="Fallow 90 notebook A5", amount=14_50),
         ],
     )
-    return cast(Invoice, {**made, **changes})
+    return cast(Invoice, {**default, **changes})
 
 
 def passage(

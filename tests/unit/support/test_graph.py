@@ -1,4 +1,4 @@
-"""The graph's shape, its routes, its prompts, and what it asks of the services."""
+"""Registration, routes, prompts and ticket requests of the support agent."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from graphmesh_orchestrator.errors import InvalidInput
 from graphmesh_orchestrator.registry import Graph, Registry
 from langgraph.checkpoint.memory import InMemorySaver
 from support import convert, graph, nodes, policy, prompts, summary
-from support.state import noted
+from support.state import merge_notes
 
 from tests.unit.support.states import passage, state
 
@@ -18,8 +18,8 @@ def support() -> Graph:
     return Registry.load(Path("langgraph.json"), InMemorySaver()).get("support")
 
 
-def test_registered(support: Graph) -> None:
-    """The orchestrator finds it by its langgraph.json, with a description and closed schemas (B1)."""
+def test_registry_loads_the_agent_with_closed_schemas(support: Graph) -> None:
+    """By langgraph.json, with a description."""
     assert support.description.startswith("Customer support")
     assert set(support.input_schema["properties"]) == {"customer_id", "message"}
     assert set(support.output_schema["properties"]) >= {"answer", "outcome", "category", "confidence", "ticket_id"}
@@ -35,15 +35,15 @@ def test_registered(support: Graph) -> None:
         ({"customer_id": "cu_1", "message": "hi", "refund": 1}, "input.refund"),
     ],
 )
-def test_input_is_checked(support: Graph, given: dict[str, object], field: str) -> None:
-    """What does not fit is refused at the door, by name."""
+def test_invalid_input_names_the_field(support: Graph, given: dict[str, object], field: str) -> None:
+    """Before the graph runs."""
     with pytest.raises(InvalidInput) as refused:
         support.check_input(given)
     assert [violation.field for violation in refused.value.violations] == [field]
 
 
-def test_routes() -> None:
-    """A reason leads to a person from everywhere; without one the request goes on."""
+def test_reason_routes_to_hand_over() -> None:
+    """A reason leads to `hand_over` from every route; without one the request continues."""
     routes = {
         graph.after_receive: "classify",
         graph.after_assess: "draft",
@@ -52,14 +52,14 @@ def test_routes() -> None:
         graph.after_draft: "validate",
         graph.after_validate: "finish",
     }
-    for route, onward in routes.items():
-        assert route(state()) == onward
+    for route, following in routes.items():
+        assert route(state()) == following
         assert route(state(reason="unsure")) == "hand_over"
     assert graph.after_assess(state(claim={"invoice_id": "INV-1"})) == "charge"
 
 
-def test_everything_begins_afresh() -> None:
-    """A run is told nothing of the run before it on its thread."""
+def test_receive_resets_the_state() -> None:
+    """A run does not use the findings of an earlier run on its thread."""
     fresh = nodes.receive(state(ticket_id="T-1", refund_id="re_1", claim={"invoice_id": "INV-1"}, notes=["old"]))
     assert fresh["ticket_id"] is None
     assert fresh["refund_id"] is None
@@ -68,44 +68,44 @@ def test_everything_begins_afresh() -> None:
     assert set(fresh) == set(state())
 
 
-def test_prompt_versions_are_kept() -> None:
-    """Every run records which prompts it ran with, and each of them is a file (B10)."""
+def test_run_records_prompt_versions() -> None:
+    """Each recorded version is a file."""
     fresh = nodes.receive(state())
     assert fresh["prompts"] == {"classify": "v1", "draft": "v1", "replies": "v1"}
     files = {path.name.rsplit(".", 1)[0] for path in prompts.FOLDER.iterdir()}
     assert {f"{name}.{version}" for name, version in prompts.VERSIONS.items()} <= files
 
 
-def test_words_for_every_reason() -> None:
-    """Customer and colleague are told about each way to a person; who reads it and when is said only if it is true."""
-    for reason in summary.WHY:
-        assert policy.ANSWER_WITHIN in prompts.handed_over(reason, policy.ANSWER_WITHIN)
+def test_every_reason_has_texts() -> None:
+    """For customer and staff; the reply promises a person only if the hand-over succeeded."""
+    for reason in summary.REASON_TEXTS:
+        assert policy.ANSWER_TIME in prompts.handed_over(reason, policy.ANSWER_TIME)
         assert "takes over" not in prompts.not_handed_over(reason)
 
 
-def test_classification_schema() -> None:
-    """The model chooses among declared intents and causes; it has no say in money, invoices or tools."""
+def test_classification_schema_has_only_declared_choices() -> None:
+    """The model chooses among declared intents and causes; it cannot choose amounts, invoices or tools."""
     assert set(prompts.CLASSIFICATION["properties"]) == {"intent", "cause", "confidence"}
     assert {"refund", "question", "account", "complaint", "other"} == set(prompts.INTENTS)
 
 
-def test_ticket_for_a_person() -> None:
-    """The ticket has the message, the reason, the checks, and what is known; within the contract's limits."""
-    made = convert.ticket_request(
+def test_ticket_describes_the_request() -> None:
+    """It has the message, the reason, the checks and the invoices, within the contract's limits."""
+    ticket = convert.ticket_request(
         state("x" * 20_000, reason="refund_not_automatic", checks={"refund.in_time": False}, passages=[passage("a")])
     )
-    assert len(made.description) <= convert.LONGEST_DESCRIPTION
-    assert "Failed checks:\n- refund.in_time" in made.description
-    assert "INV-1 of 2026-11-12, 33.40 EUR, paid" in made.description
-    assert list(made.tags) == ["support-agent", "refund", "refund-not-automatic"]
+    assert len(ticket.description) <= convert.MAX_DESCRIPTION_CHARACTERS
+    assert "Failed checks:\n- refund.in_time" in ticket.description
+    assert "INV-1 of 2026-11-12, 33.40 EUR, paid" in ticket.description
+    assert list(ticket.tags) == ["support-agent", "refund", "refund-not-automatic"]
 
 
-def test_refund_that_may_have_happened() -> None:
-    """A refund is called undone only where it is known not to have been sent."""
+def test_uncertain_refund_is_not_reported_as_undone() -> None:
+    """Only a request that was certainly not sent is reported as not refunded."""
     assert nodes._refund_failed(state(), Unreachable())["reason"] == "billing_down"
     assert nodes._refund_failed(state(), ConnectionLost())["reason"] == "refund_uncertain"
 
 
-def test_notes_of_parallel_nodes() -> None:
+def test_merges_notes_of_parallel_nodes() -> None:
     """Each note is kept once, in order."""
-    assert noted(["a"], ["b", "a"]) == ["a", "b"]
+    assert merge_notes(["a"], ["b", "a"]) == ["a", "b"]

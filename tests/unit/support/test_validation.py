@@ -1,4 +1,4 @@
-"""Checks of drafted answers, and the words that they count."""
+"""Checks of drafted answers, and relevance."""
 
 import pytest
 from support import relevance, validation
@@ -11,11 +11,11 @@ GOOD = "Clean the nib under cool running water. Dry it on kitchen paper."
 
 
 def failed(answer: str, question: str = QUESTION) -> set[str]:
-    return {name for name, passed in validation.of_answer(question, answer, [ARTICLE]).items() if not passed}
+    return {name for name, passed in validation.check_answer(question, answer, [ARTICLE]).items() if not passed}
 
 
-def test_good_answer() -> None:
-    """An answer in the article's words passes every check, and names the article."""
+def test_good_answer_passes_all_checks() -> None:
+    """An answer that quotes the article passes every check, and has the article as its source."""
     assert failed(GOOD) == set()
     assert validation.sources(GOOD, [ARTICLE, passage("Other words entirely.", "Else", "else.md")]) == ["cleaning.md"]
 
@@ -34,45 +34,42 @@ def test_good_answer() -> None:
         (GOOD * 100, "answer.tone"),
     ],
 )
-def test_bad_answers(answer: str, check: str) -> None:
-    """Each fault is caught by its own check."""
+def test_bad_answer_fails_its_check(answer: str, check: str) -> None:
     assert check in failed(answer)
 
 
-def test_answer_to_a_matter_for_people() -> None:
-    """Such a message gets no answer of ours, however good."""
+def test_escalation_topic_fails_the_policy_check() -> None:
+    """Such a message is never answered by the agent, however good the draft."""
     assert "answer.policy" in failed(GOOD, "How do I clean the nib? Otherwise my lawyer will write to you.")
 
 
-def test_contact_of_the_article_may_be_repeated() -> None:
-    """Addresses that the articles give are no leak."""
+def test_contact_of_an_article_is_allowed() -> None:
     assert "answer.sourced" not in failed(GOOD + " Write to hello@shop.example.")
 
 
-def test_refund_confirmation() -> None:
-    """It has to name the amount and the invoice."""
-    assert all(validation.of_refund("We have refunded 18.90 EUR of invoice INV-1.", "18.90 EUR", "INV-1").values())
-    assert not validation.of_refund("All done.", "18.90 EUR", "INV-1")["answer.complete"]
+def test_refund_confirmation_names_amount_and_invoice() -> None:
+    assert all(validation.check_refund("We have refunded 18.90 EUR of invoice INV-1.", "18.90 EUR", "INV-1").values())
+    assert not validation.check_refund("All done.", "18.90 EUR", "INV-1")["answer.complete"]
 
 
-def test_relevance() -> None:
+def test_relevance_rates_title_and_text() -> None:
     """Title and text count half each."""
     assert relevance.relevance(QUESTION, "Cleaning a nib", "") == 1.0
     assert relevance.relevance(QUESTION, "Nibs", "cleaned") == 0.75
     assert relevance.relevance(QUESTION, "Paper", "weights") == 0.0
 
 
-def test_clear() -> None:
-    """A single word is enough where it is the topic of one article alone."""
+def test_single_word_is_specific_for_one_article() -> None:
+    """Otherwise a question needs more informative words."""
     engraving, gifts = passage("", document_id="engraving.md"), passage("", document_id="gift-cards.md")
-    assert relevance.clear("Do you engrave?", [engraving])
-    assert not relevance.clear("A card?", [engraving, gifts])
-    assert relevance.clear("A gift card?", [engraving, gifts])
-    assert not relevance.clear("🙂", [])
+    assert relevance.is_specific("Do you engrave?", [engraving])
+    assert not relevance.is_specific("A card?", [engraving, gifts])
+    assert relevance.is_specific("A gift card?", [engraving, gifts])
+    assert not relevance.is_specific("🙂", [])
 
 
-def test_what_is_asked() -> None:
-    """The sentences that ask count, where they say enough."""
+def test_extracts_the_questions_of_a_message() -> None:
+    """If they have enough informative words, else the whole message."""
     message = "Hello, I love my pen. How do I clean the nib? Kind regards, Pavla"
-    assert relevance.question(message) == "How do I clean the nib?"
-    assert relevance.question("My pen leaks from the nib. Why?") == "My pen leaks from the nib. Why?"
+    assert relevance.question_of(message) == "How do I clean the nib?"
+    assert relevance.question_of("My pen leaks from the nib. Why?") == "My pen leaks from the nib. Why?"
