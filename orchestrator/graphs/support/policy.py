@@ -63,7 +63,7 @@ def needs_person(message: str) -> bool:
 
 
 def is_claim(state: State) -> bool:
-    """Tell a request for a refund from a question about refunds."""
+    """Distinguish a request for a refund from a question about refunds."""
     message = state["message"]
     concrete = bool(_INVOICE.search(message) or amounts(message) or invoices_named(message, state["invoices"] or []))
     demanded = state["cause"] != "none" and "?" not in message

@@ -198,7 +198,7 @@ def _translate_errors(vendor: str) -> Iterator[None]:
 
 
 def _is_vendor_error(error: Exception) -> bool:
-    """Tell errors of a vendor's package or the network from defects of this process, which raise builtin exceptions."""
+    """Report whether a vendor's package or the network raised it; defects of this process are builtin exceptions."""
     return isinstance(error, OSError) or type(error).__module__ != "builtins"
 
 

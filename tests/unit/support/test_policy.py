@@ -99,7 +99,7 @@ def test_demand_without_an_invoice_is_a_claim() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "minor"),
+    ("text", "minor"),
     [
         ("18.90 EUR", 18_90),
         ("€ 18,90", 18_90),
@@ -108,18 +108,18 @@ def test_demand_without_an_invoice_is_a_claim() -> None:
         ("EUR 1.200,50", 1200_50),
     ],
 )
-def test_amounts_are_parsed_in_common_notations(said: str, minor: int) -> None:
-    assert policy.amounts(f"I paid {said}.") == {minor}
+def test_amounts_are_parsed_in_common_notations(text: str, minor: int) -> None:
+    assert policy.amounts(f"I paid {text}.") == {minor}
 
 
-@pytest.mark.parametrize("said", ["9" * 5_000 + " EUR", "€ " + "9" * 5_000, "€ 18.9055", "1.2.3 EUR", "EUR"])
-def test_invalid_amounts_are_ignored(said: str) -> None:
+@pytest.mark.parametrize("text", ["9" * 5_000 + " EUR", "€ " + "9" * 5_000, "€ 18.9055", "1.2.3 EUR", "EUR"])
+def test_invalid_amounts_are_ignored(text: str) -> None:
     """Neither as a whole nor in part."""
-    assert policy.amounts(said) == set()
+    assert policy.amounts(text) == set()
 
 
 @pytest.mark.parametrize(
-    ("said", "amount"),
+    ("text", "amount"),
     [
         ("the Rowan Red ink of INV-1", 18_90),
         ("the Rowan Red ink and the Fallow 90 notebook A5", 33_40),
@@ -130,9 +130,9 @@ def test_invalid_amounts_are_ignored(said: str) -> None:
         ("33.40 EUR", 33_40),
     ],
 )
-def test_claimed_amount(said: str, amount: int | None) -> None:
+def test_claimed_amount(text: str, amount: int | None) -> None:
     """It is a price on the invoice, or None if the message is ambiguous."""
-    assert policy.claimed_amount(f"Please refund {said}", invoice()) == amount
+    assert policy.claimed_amount(f"Please refund {text}", invoice()) == amount
 
 
 def test_finds_invoice_ids_in_a_message() -> None:
