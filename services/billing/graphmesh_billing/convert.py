@@ -1,10 +1,10 @@
-"""Converts between billing's protobuf messages and its domain, which knows no protobuf."""
+"""Converts between billing's protobuf messages and its domain types. The domain imports no protobuf."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.billing import v1 as pb
 from graphmesh.common.v1 import Money as MoneyMessage
+from graphmesh_chassis.timestamps import from_timestamp, to_timestamp
 
 from graphmesh_billing.domain import Balance, Charge, Invoice, Line, Money, Refund
 
@@ -18,7 +18,7 @@ def lines(request: pb.CreateInvoiceRequest) -> tuple[Line, ...]:
 
 
 def issue_time(request: pb.CreateInvoiceRequest) -> datetime | None:
-    return request.issue_time.ToDatetime(UTC) if request.HasField("issue_time") else None
+    return from_timestamp(request.issue_time) if request.HasField("issue_time") else None
 
 
 def money_message(amount: Money) -> MoneyMessage:
@@ -33,7 +33,7 @@ def invoice_message(invoice: Invoice) -> pb.Invoice:
         total=money_message(invoice.total),
         outstanding=money_message(invoice.outstanding),
         status=pb.InvoiceStatus.INVOICE_STATUS_PAID if invoice.paid else pb.InvoiceStatus.INVOICE_STATUS_OPEN,
-        issue_time=_timestamp(invoice.issued),
+        issue_time=to_timestamp(invoice.issued),
         charge_ids=invoice.charge_ids,
     )
 
@@ -44,7 +44,7 @@ def charge_message(charge: Charge) -> pb.Charge:
         invoice_id=charge.invoice_id,
         amount=money_message(charge.amount),
         refunded=money_message(charge.refunded),
-        create_time=_timestamp(charge.created),
+        create_time=to_timestamp(charge.created),
     )
 
 
@@ -54,7 +54,7 @@ def refund_message(refund: Refund) -> pb.Refund:
         charge_id=refund.charge_id,
         amount=money_message(refund.amount),
         cause=refund.cause,
-        create_time=_timestamp(refund.created),
+        create_time=to_timestamp(refund.created),
     )
 
 
@@ -71,9 +71,3 @@ def _line_message(line: Line) -> pb.InvoiceLine:
     return pb.InvoiceLine(
         description=line.description, quantity=line.quantity, unit_price=money_message(line.unit_price)
     )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

@@ -1,4 +1,4 @@
-"""Converts between the CRM's protobuf messages and its domain, which knows no protobuf."""
+"""Converts between the CRM's protobuf messages and its domain types. The domain imports no protobuf."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Converts between ticketing's protobuf messages and its domain, which knows no protobuf."""
+"""Converts between ticketing's protobuf messages and its domain types. The domain imports no protobuf."""
 
 from collections.abc import Mapping
 from typing import Any, cast

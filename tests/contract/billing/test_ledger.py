@@ -91,8 +91,8 @@ async def test_trial_balance_adds_up(open_ledger: OpenPort[Ledger]) -> None:
     """One row for each account and currency, in order; debits equal credits."""
     await issue(open_ledger)
     async with open_ledger() as ledger:
-        _, made = await payments.charge(ledger, "in_1", euros(1000))
-        await payments.refund(ledger, made.charge_id, euros(250), "broken")
+        _, charge = await payments.charge(ledger, "in_1", euros(1000))
+        await payments.refund(ledger, charge.charge_id, euros(250), "broken")
         await payments.issue_invoice(ledger, "in_2", "cu_1", (Line("pen", 1, Money("JPY", 9000)),), NOW)
         assert await ledger.balances() == [
             Balance("cash", "EUR", 1000, 250),
@@ -122,9 +122,9 @@ async def test_lists_invoices_of_one_customer(open_ledger: OpenPort[Ledger]) -> 
     await issue(open_ledger)
     async with open_ledger() as ledger:
         await payments.issue_invoice(ledger, "in_2", "cu_2", LINES, NOW)
-        _, made = await payments.charge(ledger, "in_2", euros(1))
+        _, charge = await payments.charge(ledger, "in_2", euros(1))
         [theirs] = await ledger.invoices("cu_2", None, 10)
-        assert (theirs.invoice_id, theirs.charge_ids) == ("in_2", (made.charge_id,))
+        assert (theirs.invoice_id, theirs.charge_ids) == ("in_2", (charge.charge_id,))
         assert await ledger.invoices("cu_3", None, 10) == []
 
 
@@ -132,14 +132,14 @@ async def test_isolates_tenants(open_ledger: OpenPort[Ledger]) -> None:
     """An id of one tenant is unknown to another, and free for it to use."""
     await issue(open_ledger, tenant="acme")
     async with open_ledger("acme") as ledger:
-        _, made = await payments.charge(ledger, "in_1", euros(1))
+        _, charge = await payments.charge(ledger, "in_1", euros(1))
     async with open_ledger("blue") as ledger:
         with pytest.raises(NotFound):
             await ledger.invoice("in_1")
         with pytest.raises(NotFound):
-            await ledger.charge(made.charge_id)
+            await ledger.charge(charge.charge_id)
         assert await ledger.invoices("cu_1", None, 10) == []
-        assert await ledger.refunds(made.charge_id) == []
+        assert await ledger.refunds(charge.charge_id) == []
         assert await ledger.balances() == []
     await issue(open_ledger, tenant="blue")
     async with open_ledger("blue") as ledger:
@@ -147,7 +147,7 @@ async def test_isolates_tenants(open_ledger: OpenPort[Ledger]) -> None:
 
 
 async def test_concurrent_charges_never_exceed_the_invoice(open_ledger: OpenPort[Ledger]) -> None:
-    """Of twenty callers that charge a tenth each, ten succeed. PostgreSQL needs the row lock for it."""
+    """Twenty callers charge a tenth each, and ten succeed. PostgreSQL needs the row lock for it."""
     await issue(open_ledger)
 
     async def tenth() -> bool:
@@ -166,12 +166,12 @@ async def test_concurrent_charges_never_exceed_the_invoice(open_ledger: OpenPort
 async def test_concurrent_refunds_never_exceed_the_charge(open_ledger: OpenPort[Ledger]) -> None:
     await issue(open_ledger)
     async with open_ledger() as ledger:
-        _, made = await payments.charge(ledger, "in_1", euros(100))
+        _, charge = await payments.charge(ledger, "in_1", euros(100))
 
     async def quarter() -> bool:
         try:
             async with open_ledger() as ledger:
-                await payments.refund(ledger, made.charge_id, euros(25), "broken")
+                await payments.refund(ledger, charge.charge_id, euros(25), "broken")
         except RuleViolated:
             return False
         return True

@@ -85,7 +85,7 @@ async def test_isolates_tenants(open_customers: OpenPort[Customers]) -> None:
 
 
 async def test_search_ignores_letter_case(open_customers: OpenPort[Customers]) -> None:
-    """Of all alphabets. The wildcards of LIKE match literally."""
+    """It does so in every alphabet. The wildcards of LIKE match literally."""
     async with open_customers() as customers:
         await customers.add_customer(customer(1, "Henrik ÅLUND", "Henrik@Example.org"))
         await customers.add_customer(customer(2, "Groß & Söhne", company="100% Ink_Works \\ Co"))
@@ -122,7 +122,7 @@ async def test_refuses_an_update_of_an_old_version(open_customers: OpenPort[Cust
     async with open_customers() as customers:
         await customers.add_customer(customer(1))
         await updates.update_customer(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
-    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+    with pytest.raises(VersionMismatch, match="expected version 1, found 2"):
         async with open_customers() as customers:
             await updates.update_customer(customers, "cu_1", {"phone": "2"}, expected_version=1, reason="r", author="a")
     async with open_customers() as customers:
@@ -135,7 +135,7 @@ async def test_refuses_an_update_of_an_old_version(open_customers: OpenPort[Cust
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 async def test_update_waits_for_the_row_lock(open_customers: OpenPort[Customers]) -> None:
-    """Of two updates that expect version 1, the second reads the version that the first has made."""
+    """The second of two updates that expect version 1 reads version 2, and is refused."""
     async with open_customers() as customers:
         await customers.add_customer(customer(1))
 
@@ -148,7 +148,7 @@ async def test_update_waits_for_the_row_lock(open_customers: OpenPort[Customers]
         blocked = asyncio.create_task(second())
         assert not (await asyncio.wait({blocked}, timeout=0.3))[0]
         await updates.update_customer(customers, "cu_1", {"phone": "1"}, expected_version=1, reason="r", author="a")
-    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+    with pytest.raises(VersionMismatch, match="expected version 1, found 2"):
         await blocked
 
 

@@ -86,7 +86,7 @@ async def test_isolates_tenants(open_tickets: OpenPort[Tickets]) -> None:
 
 
 async def test_search_ignores_letter_case(open_tickets: OpenPort[Tickets]) -> None:
-    """Of all alphabets. The wildcards of LIKE match literally."""
+    """It does so in every alphabet. The wildcards of LIKE match literally."""
     async with open_tickets() as tickets:
         await tickets.add_ticket(ticket(1001, "ÄRGER with\nthe  ink"))
         await tickets.add_ticket(ticket(1002, "100% of_it \\ gone"))
@@ -114,7 +114,7 @@ async def test_refuses_an_update_of_an_old_version(open_tickets: OpenPort[Ticket
     async with open_tickets() as tickets:
         await tickets.add_ticket(ticket(1001))
         await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana", "priority": Priority.LOW}, expected_version=1)
-    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+    with pytest.raises(VersionMismatch, match="expected version 1, found 2"):
         async with open_tickets() as tickets:
             await lifecycle.update_ticket(tickets, 1001, {"assignee": "bo"}, expected_version=1)
     async with open_tickets() as tickets:
@@ -124,7 +124,7 @@ async def test_refuses_an_update_of_an_old_version(open_tickets: OpenPort[Ticket
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 async def test_update_waits_for_the_row_lock(open_tickets: OpenPort[Tickets]) -> None:
-    """Of two updates that expect version 1, the second reads the version that the first has made."""
+    """The second of two updates that expect version 1 reads version 2, and is refused."""
     async with open_tickets() as tickets:
         await tickets.add_ticket(ticket(1001))
 
@@ -137,7 +137,7 @@ async def test_update_waits_for_the_row_lock(open_tickets: OpenPort[Tickets]) ->
         blocked = asyncio.create_task(second())
         assert not (await asyncio.wait({blocked}, timeout=0.3))[0]
         await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana"}, expected_version=1)
-    with pytest.raises(VersionMismatch, match="expected version 1, it is 2"):
+    with pytest.raises(VersionMismatch, match="expected version 1, found 2"):
         await blocked
 
 

@@ -54,12 +54,12 @@ def test_returns_a_stored_invoice(grpc_stub: BillingServiceStub, invoice: pb.Inv
 
 def test_lists_invoices_in_pages(grpc_stub: BillingServiceStub, invoice: pb.Invoice) -> None:
     another = pb.CreateInvoiceRequest(customer_id=invoice.customer_id, lines=invoice.lines)
-    made = grpc_stub.CreateInvoice(another, timeout=TIMEOUT, metadata=key()).invoice
+    second_invoice = grpc_stub.CreateInvoice(another, timeout=TIMEOUT, metadata=key()).invoice
     request = pb.ListInvoicesRequest(customer_id=invoice.customer_id, page_size=1)
     first = grpc_stub.ListInvoices(request, timeout=TIMEOUT)
     request.page_token = first.next_page_token
     second = grpc_stub.ListInvoices(request, timeout=TIMEOUT)
-    assert ([*first.invoices, *second.invoices], second.next_page_token) == ([made, invoice], "")
+    assert ([*first.invoices, *second.invoices], second.next_page_token) == ([second_invoice, invoice], "")
 
 
 def test_repeated_key_returns_the_stored_response(grpc_stub: BillingServiceStub, invoice: pb.Invoice) -> None:

@@ -118,7 +118,7 @@ async def test_charges_once_for_a_thousand_repeats(billing: BillingClient) -> No
 
 
 async def test_concurrent_charges_never_exceed_the_invoice(billing: BillingClient) -> None:
-    """Of forty clients that charge a twentieth each under keys of their own, twenty succeed."""
+    """Forty clients charge a twentieth each under keys of their own, and twenty succeed."""
     await billing(Billing.CreateInvoice, invoice())
     outcomes = await asyncio.gather(*(billing.charge(100) for _ in range(40)), return_exceptions=True)
     assert sum(isinstance(outcome, pb.ChargeResponse) for outcome in outcomes) == 20
@@ -210,7 +210,7 @@ async def wait_for_health(billing: BillingClient, status: str) -> None:
 
 
 async def test_recovers_from_a_lost_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DATABASE_UNAVAILABLE and NOT_SERVING during the outage; afterwards no charge is lost or made twice."""
+    """DATABASE_UNAVAILABLE and NOT_SERVING during the outage; afterwards no charge is lost or doubled."""
     monkeypatch.setattr(serve, "PING_SECONDS", 0.05)
     url = make_url(postgres_url)
     proxy = TcpProxy(url.port or 0)

@@ -66,7 +66,7 @@ async def test_creates_reads_and_finds_a_customer(crm: ServiceClient) -> None:
 
 
 async def test_accepts_email_addresses_of_any_alphabet(crm: ServiceClient) -> None:
-    """As RFC 6531 allows. Malformed addresses are refused."""
+    """RFC 6531 allows them. Malformed addresses are refused."""
     created = await crm(Crm.CreateCustomer, pb.CreateCustomerRequest(name="S", email="stanisław.wójcik@example.com"))
     found = await crm(Crm.SearchCustomers, pb.SearchCustomersRequest(email="STANISŁAW.Wójcik@example.com"))
     assert found.customers == [created.customer]

@@ -79,7 +79,7 @@ def test_next_port_leaves_room_for_replicas() -> None:
 
 
 def test_adds_the_service_to_every_list_of_the_workspace() -> None:
-    """As a workspace source, for mypy, and for import-linter; a second service is added the same way."""
+    """These are the sources of the workspace, the paths of mypy and the contracts of import-linter."""
     added = add_to_workspace(add_to_workspace(WORKSPACE, CARDS), Names.of("orders"))
     before, after = tomllib.loads(WORKSPACE), tomllib.loads(added)
     assert {**before["tool"]["uv"]["sources"], "graphmesh-gift-cards": {"workspace": True}}.items() <= after["tool"][

@@ -85,7 +85,7 @@ def _names(line: str, service: str) -> bool:
 
 
 def _same_kind(line: str, other: str) -> bool:
-    """Whether both lines are entries of one list: they differ in names only."""
+    """Report whether both lines are entries of one list, which differ in names only."""
     return re.sub(r"[\w/-]+", "", line) == re.sub(r"[\w/-]+", "", other)
 
 
