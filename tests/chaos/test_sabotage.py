@@ -1,72 +1,72 @@
-"""The checker can fail: an invariant is broken on purpose, from outside of the product, and the trial finds it."""
+"""The checker finds violations: each test breaks one guarantee of the product from outside."""
 
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from graphmesh_chaos.facts import ASKED_FROM
-from graphmesh_chaos.schedule import Act, Fault, Plan, Submission
-from graphmesh_chaos.trial import Verdict, trial
+from graphmesh_chaos.experiment import MeshOptions, Result, run_experiment
+from graphmesh_chaos.history import APPROVAL_THRESHOLD
+from graphmesh_chaos.schedule import Fault, FaultKind, Schedule, Submission
+
+from tests.chaos.sabotage.settings import FOLDER, sabotage_settings
 
 pytestmark = pytest.mark.timeout(300)
 
-SABOTAGE = Path(__file__).parent / "sabotage"
 RUNS = 3
-DEATH = Fault(2.5, "orchestrator", Act.KILL, 0.1)
+KILL = Fault(2.5, "orchestrator", FaultKind.KILL, 0.1)
 
 
-def some_runs(at: float) -> list[Submission]:
+def submissions(at: float) -> list[Submission]:
     return [Submission(at, number, amount=10_00, copies=1) for number in range(RUNS)]
 
 
-def sabotaged(name: str) -> dict[str, str]:
-    """Settings with which servers import the sabotage at their start."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(SABOTAGE / name), os.environ.get("PYTHONPATH", "")]))}
+async def run_sabotaged(name: str, schedule: Schedule, state: Path) -> Result:
+    return await run_experiment(schedule, state, MeshOptions(settings=sabotage_settings(name)))
 
 
-def broken(verdict: Verdict) -> set[str]:
-    return {violation.rule for violation in verdict.violations}
+def violated(result: Result) -> set[str]:
+    return {violation.invariant for violation in result.violations}
 
 
-def charges(verdict: Verdict) -> Counter[str]:
-    return Counter(charge.invoice_id for charge in verdict.facts.charges)
+def charges_by_invoice(result: Result) -> Counter[str]:
+    return Counter(charge.invoice_id for charge in result.history.charges)
 
 
-async def test_a_charge_without_its_key_is_found(tmp_path: Path) -> None:
-    """Billing drops the effect row of its transaction; nothing else happens (E2)."""
-    plan = Plan(faults=[], submissions=some_runs(0))
-    verdict = await trial(plan, tmp_path, settings=sabotaged("forgetful_billing"))
-    assert broken(verdict) == {"effects_are_recorded"}
+async def test_finds_charges_without_effect_rows(tmp_path: Path) -> None:
+    """Billing leaves the effect's row out of its transaction; there is no fault."""
+    schedule = Schedule(faults=[], submissions=submissions(0))
+    result = await run_sabotaged("billing_without_effect_rows", schedule, tmp_path)
+    assert violated(result) == {"effects_are_recorded"}
 
 
-async def test_effects_without_a_fence_are_found(tmp_path: Path) -> None:
-    """Billing takes effects of any epoch, and so remembers none (C2)."""
-    plan = Plan(faults=[], submissions=some_runs(0))
-    verdict = await trial(plan, tmp_path, settings=sabotaged("unfenced_billing"))
-    assert broken(verdict) == {"epochs_are_seen"}
+async def test_finds_effects_without_fencing(tmp_path: Path) -> None:
+    """Billing accepts effects of any epoch, and so records none."""
+    schedule = Schedule(faults=[], submissions=submissions(0))
+    result = await run_sabotaged("billing_without_fencing", schedule, tmp_path)
+    assert violated(result) == {"epochs_are_recorded"}
 
 
-async def test_charges_without_an_approval_are_found(tmp_path: Path) -> None:
-    """The orchestrator asks nobody before it charges (B8)."""
-    plan = Plan(faults=[], submissions=[replace(one, amount=ASKED_FROM) for one in some_runs(0)])
-    verdict = await trial(plan, tmp_path, settings=sabotaged("unasked"))
-    assert broken(verdict) == {"agreed_to"}
+async def test_finds_charges_without_approval(tmp_path: Path) -> None:
+    """The orchestrator requests no approval before it charges."""
+    large = [replace(submission, amount=APPROVAL_THRESHOLD) for submission in submissions(0)]
+    result = await run_sabotaged("charges_without_approval", Schedule([], large), tmp_path)
+    assert violated(result) == {"charges_are_approved"}
 
 
-async def test_checkpoints_after_effects_are_found(tmp_path: Path) -> None:
-    """Without the write-ahead rule, a run that has charged when the orchestrator dies charges again (E4)."""
-    waiting_for_its_ticket = [Fault(0, "ticketing", Act.FREEZE, 4), DEATH]
-    plan = Plan(waiting_for_its_ticket, some_runs(0.5))
-    verdict = await trial(plan, tmp_path, settings=sabotaged("late_checkpoints"))
-    assert "charged_once" in broken(verdict)
-    assert max(charges(verdict).values()) == 2
+async def test_finds_effects_before_checkpoints(tmp_path: Path) -> None:
+    """Without the write-ahead rule, a run that has charged when the orchestrator dies charges again."""
+    ticketing_is_frozen = Fault(0, "ticketing", FaultKind.FREEZE, 4)
+    schedule = Schedule([ticketing_is_frozen, KILL], submissions(0.5))
+    result = await run_sabotaged("effects_before_checkpoints", schedule, tmp_path)
+    assert "charged_once" in violated(result)
+    assert max(charges_by_invoice(result).values()) == 2
 
 
-async def test_a_key_of_the_graphs_own_is_found(tmp_path: Path) -> None:
-    """A key that is new in each execution charges once for each death (E1)."""
-    verdict = await trial(Plan([DEATH], some_runs(0)), tmp_path, graph=SABOTAGE / "fresh_keys.py")
-    assert "charged_once" in broken(verdict)
-    assert len(verdict.recovery) == RUNS
-    assert max(charges(verdict).values()) == 2
+async def test_finds_random_effect_keys(tmp_path: Path) -> None:
+    """With a new key in each execution, a run charges again after each death."""
+    schedule = Schedule([KILL], submissions(0))
+    result = await run_experiment(schedule, tmp_path, MeshOptions(graph=FOLDER / "random_effect_keys.py"))
+    assert "charged_once" in violated(result)
+    assert len(result.recovery) == RUNS
+    assert max(charges_by_invoice(result).values()) == 2

@@ -1,4 +1,4 @@
-"""The rule of `graphmesh bench soak`: what grows, and what only goes up and down."""
+"""The rule of `graphmesh bench soak` by which a figure grows or is level."""
 
 import itertools
 
@@ -10,7 +10,7 @@ TIMES = [float(at) for at in range(0, 1001, 50)]
 
 
 def series(*cycle: float, slope: float = 0, warm_up: float = 0) -> Series:
-    """Values that repeat, on a slope; in the warm-up there is more of everything."""
+    """Values that repeat, on a slope; `warm_up` is added to those of the warm-up."""
     cycled = zip(TIMES, itertools.cycle(cycle), strict=False)
     return [(at, value + slope * at + (warm_up if at < SECONDS / 5 else 0)) for at, value in cycled]
 
@@ -32,28 +32,28 @@ def series(*cycle: float, slope: float = 0, warm_up: float = 0) -> Series:
         "constant",
         "steady growth",
         "decline",
-        "too little",
-        "saw teeth",
-        "nothing",
+        "small growth",
+        "sawtooth",
+        "zero",
         "one more",
-        "from nothing",
-        "too few",
+        "growth from zero",
+        "too few samples",
     ],
 )
 def test_verdicts(values: Series, verdict: Verdict) -> None:
-    """Growth is what is more than a tenth, more than two, and more than a figure goes up and down anyway."""
+    """A figure grows if it rises by more than a tenth, by more than two, and by more than it fluctuates."""
     assert trend(values, SECONDS).verdict is verdict
 
 
-def test_the_warm_up_is_not_looked_at() -> None:
-    """Neither what was there then, nor that it is no more."""
+def test_ignores_the_warm_up() -> None:
+    """Neither its values nor the step at its end count."""
     assert trend(series(100.0, warm_up=500.0), SECONDS) == trend(series(100.0, warm_up=-100.0), SECONDS)
 
 
-def test_the_slope_is_of_an_hour() -> None:
-    made = trend(series(100.0, slope=1), SECONDS)
-    assert (made.first, made.last) == (300.0, 1100.0)
-    assert made.hourly == pytest.approx(3600.0)
+def test_slope_is_per_hour() -> None:
+    growth = trend(series(100.0, slope=1), SECONDS)
+    assert (growth.first, growth.last) == (300.0, 1100.0)
+    assert growth.hourly == pytest.approx(3600.0)
 
 
 def test_one_sample_has_no_slope() -> None:

@@ -1,1 +1,1 @@
-"""Benchmarks of the mesh: a plug-in of the `graphmesh` command."""
+"""Benchmarks of the mesh, a plug-in of the `graphmesh` command."""

@@ -1,4 +1,4 @@
-"""`graphmesh bench`: what the mesh costs, measured beside what it is made of, in one run on one machine."""
+"""`graphmesh bench`: the cost of the mesh, measured beside that of its parts, in one execution on one machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,21 +7,21 @@ import typer
 
 SOAK_STATE = Path(".graphmesh/soak")
 
-app = typer.Typer(add_completion=False, help="Measure what the mesh costs, beside what it is made of.")
+app = typer.Typer(add_completion=False, help="Measure the cost of the mesh beside that of its parts.")
 
 
 @app.callback()
 def bench() -> None:
-    """Measure what the mesh costs, beside what it is made of."""
+    """Measure the cost of the mesh beside that of its parts."""
 
 
 @app.command("remote")
 def bench_remote(
-    calls: int = typer.Option(400, help="Calls of each kind in a round."),
-    rounds: int = typer.Option(7, help="Rounds; in each, every kind is measured once."),
-    sampling: float = typer.Option(0.1, help="The share of calls that are traced in the last kind."),
+    calls: int = typer.Option(400, help="Calls of each variant in a round."),
+    rounds: int = typer.Option(7, help="Rounds; each measures every variant once."),
+    sampling: float = typer.Option(0.1, help="The share of calls that are traced in the last variant."),
 ) -> None:
-    """A remote node against the parts that it is made of: p50, p99, calls per second, CPU for each call."""
+    """A remote node beside the calls that it consists of: p50, p99, calls a second, CPU for each call."""
     from graphmesh_bench.remote import main
 
     main(calls, rounds, sampling)
@@ -29,18 +29,18 @@ def bench_remote(
 
 @app.command("runs")
 def bench_runs(
-    seconds: Annotated[float, typer.Option(min=0.05, help="For each kind at each number of callers in a round.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each, every kind is measured.")] = 3,
-    state_kb: Annotated[int, typer.Option(min=1, help="How large the state of a run becomes.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.05, help="Time of each variant and number of callers a round.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each measures every variant once.")] = 3,
+    state_kb: Annotated[int, typer.Option(min=1, help="Size of the state of a run.")] = 2,
     flush_ms: Annotated[float, typer.Option(min=0, max=100, help="Added to each WAL flush: a disk in a cloud.")] = 0,
-    rows: Annotated[int, typer.Option(min=0, help="Also measure among so many stored runs; 1,000,000 take time.")] = 0,
-    crowd: Annotated[int, typer.Option(min=1, max=1500, help="Callers at once, against one.")] = 1000,
+    rows: Annotated[int, typer.Option(min=0, help="Also measure with so many stored runs; 1,000,000 take time.")] = 0,
+    crowd: Annotated[int, typer.Option(min=1, max=1500, help="Concurrent callers to compare with one.")] = 1000,
     memory_runs: Annotated[int, typer.Option(min=1, max=200, help="Runs over which memory is measured.")] = 200,
-    json: Annotated[Path | None, typer.Option(help="Write all that was measured to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the plan, all samples and the goals to this file.")] = None,
 ) -> None:
-    """Durable runs beside the same graph without and with other durability, on one PostgreSQL.
+    """Durable runs beside the same graph with other durability or none, on one PostgreSQL.
 
-    Says which goals are met; never fails for a number.
+    Reports which goals are met. Never fails for a number.
     """
     from graphmesh_bench.runs.command import main
     from graphmesh_bench.runs.rounds import Plan
@@ -53,16 +53,16 @@ def bench_runs(
 
 @app.command("soak")
 def bench_soak(
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long the mesh is under load.")] = 60,
-    callers: Annotated[int, typer.Option(min=1, max=200, help="Each begins a run a second, one after the other.")] = 8,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Time under load.")] = 60,
+    callers: Annotated[int, typer.Option(min=1, max=200, help="Concurrent callers; each begins a run a second.")] = 8,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 30,
-    state: Annotated[Path, typer.Option(help="The mesh's folder; emptied at the beginning.")] = SOAK_STATE,
-    json: Annotated[Path | None, typer.Option(help="Write all that was measured to this file.")] = None,
+    state: Annotated[Path, typer.Option(help="Folder of the mesh; emptied at the beginning.")] = SOAK_STATE,
+    json: Annotated[Path | None, typer.Option(help="Write the plan, all samples and the trends to this file.")] = None,
 ) -> None:
-    """A mesh under a steady load for long: whether its memory, connections and tables grow.
+    """A mesh under a steady load for long, and whether its memory, connections or tables grow.
 
-    Runs wait, stream, park, are cancelled and repeated; ended ones are kept for a minute. Exits with 1 where a run
-    failed, never for a number.
+    Runs are waited for, streamed, parked, cancelled and repeated; ended ones are kept for a minute. Exits with 1 if a
+    run failed, never for a number.
     """
     from graphmesh_bench.soak.command import main
     from graphmesh_bench.soak.plan import Plan

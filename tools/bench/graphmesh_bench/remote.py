@@ -1,7 +1,7 @@
-"""`graphmesh bench remote`: a remote node beside the parts that it is made of.
+"""`graphmesh bench remote`: a remote node beside the calls that it consists of.
 
-Every kind of call is measured in every round, one call after the other, so that what else the machine does meets all
-of them. CPU is that of the client, the server and Envoy together, as the operating system counts it.
+Every variant is measured in every round, with sequential calls, so that other load of the machine affects all of them.
+CPU is that of the client, the server and Envoy together, as the operating system counts it.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,115 +31,150 @@ from rich.table import Table
 from typing_extensions import TypedDict
 
 from graphmesh_bench.measures import Ratio, cpu_seconds
-from graphmesh_bench.meshed import Call, healthy, mesh_of, raw, routing, run_context, serving
+from graphmesh_bench.mesh import (
+    Call,
+    envoy_program,
+    grpc_call,
+    mesh_with,
+    run_context,
+    server_program,
+    wait_until_routed,
+)
 from graphmesh_bench.server import BARE, CHASSIS, INVOICE_ID
 
-WARM_UP = 100
-"""Calls of each kind before the first round."""
+WARM_UP_CALLS = 100
+"""Calls of each variant before the first round."""
 
 
 class State(TypedDict):
     invoice_id: str
-    owes: int
+    outstanding: int
 
 
-NODE = remote(
+STATE: Any = {"invoice_id": INVOICE_ID}
+REMOTE_NODE = remote(
     CHASSIS,
     request=lambda state: CHASSIS.request(invoice_id=state["invoice_id"]),
-    update=lambda state, response: {"owes": response.invoice.outstanding.amount_minor},
+    update=lambda state, response: {"outstanding": response.invoice.outstanding.amount_minor},
 )
 
 
+async def local_node(state: State) -> dict[str, Any]:
+    return {"outstanding": 1890}
+
+
 @dataclass
-class Kind:
-    """One kind of call, and what was measured of it."""
+class Variant:
+    """One way to call, and its samples."""
 
     name: str
     call: Call
     seconds: list[float] = field(default_factory=list)
     """Of each call."""
     cpu: list[float] = field(default_factory=list)
-    """Milliseconds for each call, by round."""
+    """Milliseconds a call, by round."""
     rate: list[float] = field(default_factory=list)
-    """Calls each second, by round."""
+    """Calls a second, by round."""
 
     @property
     def p50(self) -> float:
+        """In milliseconds."""
         return statistics.median(self.seconds) * 1000
 
     @property
     def p99(self) -> float:
+        """In milliseconds."""
         return statistics.quantiles(self.seconds, n=100)[98] * 1000
+
+    def reset(self) -> None:
+        """Drop the samples."""
+        self.seconds, self.cpu, self.rate = [], [], []
+
+    async def measure(self, calls: int, processes: list[psutil.Process]) -> None:
+        """Add a round of sequential calls."""
+        cpu, began = cpu_seconds(processes), time.perf_counter()
+        for _ in range(calls):
+            start = time.perf_counter()
+            await self.call()
+            self.seconds.append(time.perf_counter() - start)
+        self.rate.append(calls / (time.perf_counter() - began))
+        self.cpu.append((cpu_seconds(processes) - cpu) / calls * 1000)
+
+
+@dataclass(frozen=True)
+class Meshes:
+    """One server, with an Envoy for untraced and another for traced calls."""
+
+    plain: Mesh
+    traced: Mesh
+    processes: list[psutil.Process]
+    """All of them, with this process."""
 
 
 def main(calls: int, rounds: int, sampling: float) -> None:
     console = Console()
-    kinds = asyncio.run(_measure(calls, rounds, sampling))
-    console.print(_table(kinds))
-    for line in _verdict(kinds, sampling):
+    variants = asyncio.run(_measure(calls, rounds, sampling))
+    console.print(_table(variants))
+    for line in _comparisons(variants, sampling):
         console.print(line, highlight=False)
 
 
-async def _measure(calls: int, rounds: int, sampling: float) -> list[Kind]:
+async def _measure(calls: int, rounds: int, sampling: float) -> list[Variant]:
     with tempfile.TemporaryDirectory() as folder:
-        async with _processes(Path(folder), sampling) as (plain, traced, processes):
-            collector = f"http://{plain.services['crm'].target}"
-            tracing = Tracing("bench", ServerSettings(traces="otlp", otlp_endpoint=collector, trace_ratio=sampling))
-            async with Channel(plain.mesh.target) as mesh, Channel(traced.mesh.target, tracing) as traced_mesh:
-                kinds = await _kinds(plain, mesh, traced_mesh, tracing)
-                for kind in kinds:
-                    await _round(kind, WARM_UP, processes)
-                    kind.seconds, kind.cpu, kind.rate = [], [], []
-                for _ in range(rounds):
-                    for kind in kinds:
-                        await _round(kind, calls, processes)
-                tracing.close()
-    return kinds
+        async with _meshes(Path(folder), sampling) as meshes, _variants(meshes, sampling) as variants:
+            for variant in variants:
+                await variant.measure(WARM_UP_CALLS, meshes.processes)
+                variant.reset()
+            for _ in range(rounds):
+                for variant in variants:
+                    await variant.measure(calls, meshes.processes)
+            return variants
 
 
 @asynccontextmanager
-async def _processes(folder: Path, sampling: float) -> AsyncIterator[tuple[Mesh, Mesh, list[psutil.Process]]]:
-    """The server, and an Envoy for the calls without and one for those with tracing."""
+async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
     bare, chassis, traced = reserve_port(), reserve_port(), reserve_port()
-    plain_mesh = mesh_of(crm=(BARE, bare), billing=(CHASSIS, chassis))
-    traced_mesh = mesh_of(billing=(CHASSIS, traced))
+    plain_mesh = mesh_with(crm=(BARE, bare), billing=(CHASSIS, chassis))
+    traced_mesh = mesh_with(billing=(CHASSIS, traced))
     addresses = [f"127.0.0.1:{port}" for port in (chassis, bare, traced)]
-    server = serving(folder, "info", *addresses, str(sampling))
-    envoys = [routing(mesh, folder / name) for name, mesh in (("plain", plain_mesh), ("traced", traced_mesh))]
+    server = server_program(folder, "info", *addresses, str(sampling))
+    envoys = [envoy_program(plain_mesh, folder / "plain"), envoy_program(traced_mesh, folder / "traced")]
     async with Supervisor(OnDeath.STOP) as supervisor:
         await supervisor.start([server], envoys)
-        own = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
-        await healthy(plain_mesh, BARE, CHASSIS)
-        await healthy(traced_mesh, CHASSIS)
-        yield plain_mesh, traced_mesh, own
+        processes = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
+        await wait_until_routed(plain_mesh, BARE, CHASSIS)
+        await wait_until_routed(traced_mesh, CHASSIS)
+        yield Meshes(plain_mesh, traced_mesh, processes)
 
 
-async def _kinds(plain: Mesh, mesh: Channel, traced_mesh: Channel, tracing: Tracing) -> list[Kind]:
-    direct = aio.insecure_channel(plain.services["crm"].target, options=CHANNEL_OPTIONS)
-    through = aio.insecure_channel(plain.mesh.target, options=CHANNEL_OPTIONS)
-    local = _graph(_in_process)
-    far = _graph(NODE)
-    context, traced_context = run_context(mesh), run_context(traced_mesh)
-    state: Any = {"invoice_id": INVOICE_ID}
-    runtime: Runtime[RunContext] = Runtime(context=context, execution_info=_task())
-    traced_runtime: Runtime[RunContext] = Runtime(context=traced_context, execution_info=_task())
+@asynccontextmanager
+async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Variant]]:
+    collector = f"http://{meshes.plain.services['crm'].target}"
+    tracing = Tracing("bench", ServerSettings(traces="otlp", otlp_endpoint=collector, trace_ratio=sampling))
+    async with (
+        aio.insecure_channel(meshes.plain.services["crm"].target, options=CHANNEL_OPTIONS) as direct,
+        aio.insecure_channel(meshes.plain.mesh.target, options=CHANNEL_OPTIONS) as through_envoy,
+        Channel(meshes.plain.mesh.target) as plain,
+        Channel(meshes.traced.mesh.target, tracing) as traced,
+    ):
+        context = run_context(plain)
+        yield [
+            Variant("in-process node, in a graph", partial(_graph(local_node).ainvoke, STATE, context=context)),
+            Variant("raw grpc.aio call", grpc_call(direct, BARE)),
+            Variant("raw grpc.aio call through Envoy", grpc_call(through_envoy, BARE)),
+            Variant("remote node", partial(REMOTE_NODE, STATE, {}, _runtime(context))),
+            Variant("remote node, in a graph", partial(_graph(REMOTE_NODE).ainvoke, STATE, context=context)),
+            Variant("remote node, tracing on", _traced_call(tracing, _runtime(run_context(traced)))),
+        ]
+        tracing.close()
 
-    async def traced() -> None:
+
+def _traced_call(tracing: Tracing, runtime: Runtime[RunContext]) -> Call:
+    async def call() -> None:
         tracing.decide({})
-        await NODE(state, {}, traced_runtime)
+        await REMOTE_NODE(STATE, {}, runtime)
 
-    return [
-        Kind("in-process node, in a graph", lambda: local.ainvoke(state, context=context)),
-        Kind("raw grpc.aio call", raw(direct, BARE)),
-        Kind("raw grpc.aio call through Envoy", raw(through, BARE)),
-        Kind("remote node", lambda: NODE(state, {}, runtime)),
-        Kind("remote node, in a graph", lambda: far.ainvoke(state, context=context)),
-        Kind("remote node, tracing on", traced),
-    ]
-
-
-async def _in_process(state: State) -> dict[str, Any]:
-    return {"owes": 1890}
+    return call
 
 
 def _graph(node: Any) -> Any:
@@ -148,45 +184,29 @@ def _graph(node: Any) -> Any:
     return graph.compile()
 
 
-def _task() -> ExecutionInfo:
-    return ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
+def _runtime(context: RunContext) -> Runtime[RunContext]:
+    task = ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
+    return Runtime(context=context, execution_info=task)
 
 
-async def _round(kind: Kind, calls: int, processes: list[psutil.Process]) -> None:
-    cpu, began = cpu_seconds(processes), time.perf_counter()
-    for _ in range(calls):
-        start = time.perf_counter()
-        await kind.call()
-        kind.seconds.append(time.perf_counter() - start)
-    kind.rate.append(calls / (time.perf_counter() - began))
-    kind.cpu.append((cpu_seconds(processes) - cpu) / calls * 1000)
-
-
-def _table(kinds: list[Kind]) -> Table:
-    table = Table("one call after the other", title="graphmesh bench remote")
+def _table(variants: list[Variant]) -> Table:
+    table = Table("sequential calls", title="graphmesh bench remote")
     for column in ("p50 ms", "p99 ms", "calls/s", "CPU ms a call"):
         table.add_column(column, justify="right")
-    for kind in kinds:
-        numbers = (kind.p50, kind.p99, statistics.median(kind.rate), statistics.median(kind.cpu))
-        table.add_row(kind.name, *(f"{number:,.{0 if number >= 100 else 2}f}" for number in numbers))
+    for variant in variants:
+        numbers = (variant.p50, variant.p99, statistics.median(variant.rate), statistics.median(variant.cpu))
+        table.add_row(variant.name, *(f"{number:,.{0 if number >= 100 else 2}f}" for number in numbers))
     return table
 
 
-def _verdict(kinds: list[Kind], sampling: float) -> list[str]:
-    local, _, through, node, far, traced = kinds
-    graph_cpu = statistics.median(far.cpu) - statistics.median(local.cpu)
+def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
+    local_graph, _, through_envoy, node, graph, traced = variants
+    graph_cpu = statistics.median(graph.cpu) - statistics.median(local_graph.cpu)
+    cpu_ratio = Ratio.paired(node.cpu, through_envoy.cpu).median
+    tracing_cpu = statistics.median(on - off for on, off in zip(traced.cpu, node.cpu, strict=True))
     return [
-        f"remote node / raw call through Envoy: p50 {node.p50 / through.p50:.2f}×, CPU {_ratio(node, through):.2f}×",
-        f"in a graph, less the graph itself: p50 {(far.p50 - local.p50) / through.p50:.2f}×, "
-        f"CPU {graph_cpu / statistics.median(through.cpu):.2f}×",
-        f"tracing on at {sampling:.0%}: {_difference(traced, node):+.2f} ms CPU a call",
+        f"remote node / raw call through Envoy: p50 {node.p50 / through_envoy.p50:.2f}×, CPU {cpu_ratio:.2f}×",
+        f"in a graph, less the graph itself: p50 {(graph.p50 - local_graph.p50) / through_envoy.p50:.2f}×, "
+        f"CPU {graph_cpu / statistics.median(through_envoy.cpu):.2f}×",
+        f"tracing on at {sampling:.0%}: {tracing_cpu:+.2f} ms CPU a call",
     ]
-
-
-def _ratio(one: Kind, other: Kind) -> float:
-    """The median over the rounds of the ratio within each."""
-    return Ratio.paired(one.cpu, other.cpu).median
-
-
-def _difference(one: Kind, other: Kind) -> float:
-    return statistics.median(mine - its for mine, its in zip(one.cpu, other.cpu, strict=True))

@@ -1,4 +1,4 @@
-"""The server under measurement: one method that answers at once, served on the chassis, bare, and with tracing.
+"""The server of the benchmarks: one RPC that responds at once, served on the chassis, with tracing, and by grpc.aio.
 
 python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING]
 """
@@ -22,7 +22,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 CHASSIS = pb.BillingService.GetInvoice
 BARE = Rpc(f"/{CrmService.NAME}/GetCustomer", CHASSIS.request, CHASSIS.response)
-"""Served by grpc.aio alone. The path is another service's, so that one Envoy routes to both servers."""
+"""Served by grpc.aio alone. It has the path of another service, so that one Envoy routes to both servers."""
 
 COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"
 
@@ -40,32 +40,32 @@ RESPONSE = pb.GetInvoiceResponse(
 )
 
 
-class Instant:
-    """Answers at once."""
+class ConstantServicer:
+    """Responds at once, always with the same message."""
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Any) -> pb.GetInvoiceResponse:
         return RESPONSE
 
 
 async def _collect(spans: bytes, context: Any) -> bytes:
-    """A collector that throws away what it gets: an empty message says that all is well."""
+    """Drop the spans; an empty response is a success."""
     return b""
 
 
-def _add(rpc: Rpc[Any, Any], server: grpc.aio.Server) -> None:
-    """Serve `Instant` under the path of `rpc`."""
-    behaviour, decode, encode = Instant().GetInvoice, rpc.request.FromString, rpc.response.SerializeToString
+def _add_servicer(rpc: Rpc[Any, Any], server: grpc.aio.Server) -> None:
+    """Serve `ConstantServicer` under the path of `rpc`."""
+    behaviour, decode, encode = ConstantServicer().GetInvoice, rpc.request.FromString, rpc.response.SerializeToString
     handler: Any = grpc.unary_unary_rpc_method_handler(behaviour, decode, encode)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, {rpc.method: handler}),))
 
 
 @asynccontextmanager
-async def _bare(address: str) -> AsyncIterator[None]:
-    """Served by grpc.aio alone, and the collector with it."""
+async def _serving_bare(address: str) -> AsyncIterator[None]:
+    """Serve by grpc.aio alone, with the collector of spans beside."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     collector: Any = grpc.unary_unary_rpc_method_handler(_collect)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(COLLECTOR, {"Export": collector}),))
-    _add(BARE, server)
+    _add_servicer(BARE, server)
     servicer = health.aio.HealthServicer()
     await servicer.set(BARE.service, 1)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -77,16 +77,16 @@ async def _bare(address: str) -> AsyncIterator[None]:
         await server.stop(None)
 
 
-async def main(log_level: str, chassis: str, *besides: str) -> None:
-    """Serve on the chassis; `besides`: the addresses to serve at bare and traced, and the share of traced calls."""
+async def main(log_level: str, chassis: str, *further: str) -> None:
+    """Serve until cancelled; `further`: the address served by grpc.aio, the traced address, and the sampling share."""
     configure_logs("bench", log_level)
-    servable = Servable([Service(pb.BillingService, _add, CHASSIS)])
+    servable = Servable([Service(pb.BillingService, _add_servicer, CHASSIS)])
     async with AsyncExitStack() as stack:
-        if besides:
-            bare, traced, ratio = besides
+        if further:
+            bare, traced, ratio = further
             collector = f"http://{bare}"
             sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=collector, trace_ratio=float(ratio))
-            await stack.enter_async_context(_bare(bare))
+            await stack.enter_async_context(_serving_bare(bare))
             await stack.enter_async_context(serving("bench", servable, sampled))
         await stack.enter_async_context(serving("bench", servable, ServerSettings(listen=chassis)))
         await asyncio.Event().wait()

@@ -1,1 +1,1 @@
-"""`graphmesh chaos`: a real mesh whose processes die and freeze while runs charge money, and the books afterwards."""
+"""`graphmesh chaos`: fault injection into the processes of a mesh under load, and a check of its databases."""

@@ -1,46 +1,45 @@
-"""How long runs stood still after the death of their orchestrator."""
+"""The time that runs made no progress after the death of their orchestrator."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from graphmesh_chaos.checker import grouped
-from graphmesh_chaos.facts import Event
+from graphmesh_orchestrator.run_status import RunStatus
 
-BEGINS = "running"
-"""The status that each execution of a run tells first."""
-PARKED = "interrupted"
-"""The status of a run that nobody executes until it is answered."""
+from graphmesh_chaos.grouping import group_by
+from graphmesh_chaos.history import Event
 
 
 @dataclass(frozen=True)
-class Death:
+class OrchestratorDeath:
     """The death of an orchestrator."""
 
     time: datetime
-    runs: Collection[str]
-    """That it executed."""
+    run_ids: Collection[str]
+    """The runs that it executed."""
 
 
-def recovery_seconds(deaths: Sequence[Death], events: Sequence[Event]) -> list[float]:
-    """For each death and each run that it has stopped, the seconds until the run goes on; shortest first.
+def recovery_seconds(deaths: Sequence[OrchestratorDeath], events: Sequence[Event]) -> list[float]:
+    """For each death and each run that it interrupted, the seconds until the run is executed again; shortest first.
 
-    A run that has ended or parked in the meantime was not stopped. `events` are in the order of run and seq.
+    A run that ended or parked just before the death was not interrupted. `events` are ordered by run and seq.
     """
-    journals = grouped(events, lambda event: event.run_id)
-    waits = (_wait(death, journals.get(run_id, [])) for death in deaths for run_id in death.runs)
+    events_by_run = group_by(events, lambda event: event.run_id)
+    waits = (_recovery(death.time, events_by_run.get(run_id, [])) for death in deaths for run_id in death.run_ids)
     return sorted(wait for wait in waits if wait is not None)
 
 
-def _wait(death: Death, events: Sequence[Event]) -> float | None:
-    after = bisect_right([event.time for event in events], death.time)
-    stopped = after > 0 and events[after - 1].status != PARKED
-    if not stopped or after == len(events) or events[after].status != BEGINS:
+def _recovery(death: datetime, events: Sequence[Event]) -> float | None:
+    """Each execution of a run begins with an event of the status `running`."""
+    following = bisect_right([event.time for event in events], death)
+    interrupted = following > 0 and events[following - 1].status is not RunStatus.INTERRUPTED
+    if not interrupted or following == len(events) or events[following].status is not RunStatus.RUNNING:
         return None
-    return (events[after].time - death.time).total_seconds()
+    return (events[following].time - death).total_seconds()
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value that `share` of the `ordered` values do not exceed."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the `values` do not exceed; infinite without values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")

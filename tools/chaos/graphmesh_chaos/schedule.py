@@ -1,4 +1,4 @@
-"""What befalls a mesh, and what is asked of it meanwhile: a pure function of a seed."""
+"""Schedules of faults and runs: pure functions of a seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,131 +7,133 @@ from random import Random
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
-START_UP = 4.0
-"""Seconds that a process is given after a fault before its next one."""
-LEAD = 0.25
-"""Runs are begun at most so many seconds before the fault that is to hit them."""
-REPEATED = 0.25
-"""The share of runs that are asked for twice at once, as impatient clients do."""
+RESTART_SECONDS = 4.0
+"""Least time between the end of a fault and the next fault of the same process."""
+LEAD_SECONDS = 0.25
+"""Runs are submitted at most this long before the fault that they are to meet."""
+DUPLICATE_SHARE = 0.25
+"""The share of runs that are submitted twice at once, as an impatient client does."""
 
 
-class Act(StrEnum):
-    """What is done to a process."""
+class FaultKind(StrEnum):
+    """A fault of one process."""
 
     KILL = "SIGKILL"
-    """It dies without a word, and is started again."""
+    """The process dies at once, and is restarted."""
     FREEZE = "SIGSTOP"
-    """It keeps its connections and does nothing, and then goes on as if nothing had been."""
-    STOP = "SIGTERM"
-    """It is asked to end, gives back what it has, and is started again, as in a rolling restart."""
-    DROP = "drop"
-    """PostgreSQL drops all its connections, and takes new ones at once."""
+    """The process is paused, with its connections open, and then continued."""
+    TERMINATE = "SIGTERM"
+    """The process shuts down gracefully, and is restarted, as in a rolling restart."""
+    DROP_CONNECTIONS = "drop"
+    """PostgreSQL closes all connections of the process, and accepts new ones at once."""
     CRASH = "crash"
-    """PostgreSQL drops all its connections and recovers by itself."""
+    """PostgreSQL loses one of its processes, closes all connections and recovers by itself."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One way to harm one role."""
+class FaultProfile:
+    """A fault that the processes of a role can meet."""
 
     role: str
-    act: Act
+    kind: FaultKind
     seconds: tuple[float, float]
+    """The range of its duration."""
     weight: int
-    """How often it is taken, beside the others."""
+    """Its relative frequency."""
 
 
-KINDS = (
-    Kind("orchestrator", Act.KILL, (0.1, 3), weight=4),
-    Kind("orchestrator", Act.FREEZE, (LEASE_SECONDS + 1, LEASE_SECONDS + 3), weight=1),
-    Kind("billing", Act.KILL, (0.1, 3), weight=2),
-    Kind("billing", Act.FREEZE, (0.5, 6), weight=1),
-    Kind("ticketing", Act.KILL, (0.1, 3), weight=2),
-    Kind("ticketing", Act.FREEZE, (0.5, 6), weight=1),
-    Kind("envoy", Act.KILL, (0.1, 2), weight=1),
-    Kind("orchestrator", Act.STOP, (0.1, 1), weight=2),
-    Kind("billing", Act.STOP, (0.1, 1), weight=1),
+PROFILES = (
+    FaultProfile("orchestrator", FaultKind.KILL, (0.1, 3), weight=4),
+    FaultProfile("orchestrator", FaultKind.FREEZE, (LEASE_SECONDS + 1, LEASE_SECONDS + 3), weight=1),
+    FaultProfile("billing", FaultKind.KILL, (0.1, 3), weight=2),
+    FaultProfile("billing", FaultKind.FREEZE, (0.5, 6), weight=1),
+    FaultProfile("ticketing", FaultKind.KILL, (0.1, 3), weight=2),
+    FaultProfile("ticketing", FaultKind.FREEZE, (0.5, 6), weight=1),
+    FaultProfile("envoy", FaultKind.KILL, (0.1, 2), weight=1),
+    FaultProfile("orchestrator", FaultKind.TERMINATE, (0.1, 1), weight=2),
+    FaultProfile("billing", FaultKind.TERMINATE, (0.1, 1), weight=1),
 )
-SHARING = (
-    *KINDS,
-    Kind("orchestrator", Act.DROP, (0, 0), weight=2),
-    Kind("postgres", Act.CRASH, (0, 0), weight=2),
-    Kind("redis", Act.KILL, (0.1, 2), weight=1),
+SHARED_PROFILES = (
+    *PROFILES,
+    FaultProfile("orchestrator", FaultKind.DROP_CONNECTIONS, (0, 0), weight=2),
+    FaultProfile("postgres", FaultKind.CRASH, (0, 0), weight=2),
+    FaultProfile("redis", FaultKind.KILL, (0.1, 2), weight=1),
 )
-"""Where several orchestrators share a PostgreSQL and a Redis."""
+"""For several orchestrators that share a PostgreSQL and a Redis."""
 
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing that befalls one process."""
+    """A scheduled fault of one process."""
 
     at: float
     """Seconds after the start."""
     target: str
-    """The process, by its name in the mesh: `billing`, `orchestrator-2`."""
-    act: Act
+    """The name of the process in the mesh: `billing`, `orchestrator-2`."""
+    kind: FaultKind
     seconds: float
-    """Until it is started again, or goes on."""
-    after: float | None = None
-    """Seconds for which it must have worked, once it was ready; None: none, it may be idle."""
+    """Time until the process is restarted or continued."""
+    delay_at_work: float | None = None
+    """Seconds between the first work that the process is seen to do and the fault; None: it may be idle."""
 
 
 @dataclass(frozen=True, order=True)
 class Submission:
-    """One run that is asked for."""
+    """A scheduled run."""
 
     at: float
     """Seconds after the start."""
     number: int
     amount: int
-    """What it charges, in minor units."""
+    """The amount of its charge, in minor units."""
     copies: int
-    """How often it is asked for, with one request_id."""
+    """The number of concurrent requests for it, all with one request_id."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All of a trial, in the order of time."""
+class Schedule:
+    """All faults and runs of an experiment, each in the order of time."""
 
     faults: Sequence[Fault]
     submissions: Sequence[Submission]
 
 
-def plan(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Plan:
-    """The plan of a seed: `faults` within about `seconds`, and `runs` that are under way when they strike.
+def mixed_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Schedule:
+    """`faults` of all kinds within about `seconds`, and `runs` that are in flight when they happen.
 
-    Several orchestrators share a PostgreSQL and a Redis, which are struck too.
+    Several orchestrators share a PostgreSQL and a Redis, which have faults too.
     """
-    struck = sorted(_faults(Random(f"faults {seed}"), faults, seconds, orchestrators))
-    moments = [fault.at for fault in struck] or [seconds / 2]
-    return Plan(struck, sorted(_submissions(Random(f"runs {seed}"), runs, moments)))
+    injected = sorted(_faults(Random(f"faults {seed}"), faults, seconds, orchestrators))
+    moments = [fault.at for fault in injected] or [seconds / 2]
+    return Schedule(injected, sorted(_submissions(Random(f"runs {seed}"), runs, moments)))
 
 
 def _faults(random: Random, count: int, seconds: float, orchestrators: int) -> Iterator[Fault]:
-    kinds = SHARING if orchestrators > 1 else KINDS
-    free: dict[str, float] = {}
-    for at in sorted(random.uniform(LEAD, seconds) for _ in range(count)):
-        [kind] = random.choices(kinds, [kind.weight for kind in kinds])
-        target = random.choice(processes(kind.role, orchestrators))
-        length = round(random.uniform(*kind.seconds), 2)
-        begins = round(max(at, free.get(target, 0)), 2)
-        free[target] = begins + length + START_UP
-        yield Fault(begins, target, kind.act, length)
+    profiles = SHARED_PROFILES if orchestrators > 1 else PROFILES
+    recovered: dict[str, float] = {}
+    for at in sorted(random.uniform(LEAD_SECONDS, seconds) for _ in range(count)):
+        [profile] = random.choices(profiles, [profile.weight for profile in profiles])
+        target = random.choice(processes_of(profile.role, orchestrators))
+        duration = round(random.uniform(*profile.seconds), 2)
+        begins = round(max(at, recovered.get(target, 0)), 2)
+        recovered[target] = begins + duration + RESTART_SECONDS
+        yield Fault(begins, target, profile.kind, duration)
 
 
-def processes(role: str, orchestrators: int) -> list[str]:
-    """The names of a role's processes in a mesh with so many orchestrators."""
+def processes_of(role: str, orchestrators: int) -> list[str]:
+    """The names of a role's processes in a mesh with that many orchestrators."""
     if role != "orchestrator" or orchestrators == 1:
         return [role]
     return [f"{role}-{number}" for number in range(1, orchestrators + 1)]
 
 
 def _submissions(random: Random, count: int, moments: Sequence[float]) -> Iterator[Submission]:
-    """A burst before each of the `moments`: what strikes an idle mesh proves nothing."""
+    """A burst before each of the `moments`: a fault of an idle mesh proves nothing."""
     for number in range(count):
-        yield submission(random, max(0.0, moments[number % len(moments)] - random.uniform(0, LEAD)), number)
+        at = max(0.0, moments[number % len(moments)] - random.uniform(0, LEAD_SECONDS))
+        yield random_submission(random, at, number)
 
 
-def submission(random: Random, at: float, number: int) -> Submission:
-    copies = 2 if random.random() < REPEATED else 1
+def random_submission(random: Random, at: float, number: int) -> Submission:
+    copies = 2 if random.random() < DUPLICATE_SHARE else 1
     return Submission(round(at, 3), number, random.randint(1, 100_00), copies)

@@ -1,6 +1,6 @@
-"""`graphmesh bench runs`: what a durable run costs here, beside the same graph without and with other durability.
+"""`graphmesh bench runs`: the cost of a durable run, beside the same graph with other durability or none.
 
-The graph is there twice, with nodes in process that do nothing (`graph.py`), and on the mesh, where each is a remote
-node (`calling.py`). All kinds run it on one PostgreSQL and are measured one after the other in every round, so that
-what else the machine does meets all of them. What holds between machines are counts, and ratios within a round.
+The graph exists with nodes in process that do nothing (`local_graphs`), and with remote nodes (`remote_graph`). All
+variants run it on one PostgreSQL and are measured in sequence in every round, so that other load of the machine affects
+all of them. Only counts, and ratios within a round, compare between machines.
 """

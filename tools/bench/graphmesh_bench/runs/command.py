@@ -9,36 +9,41 @@ from graphmesh_local.child_process import ProcessError
 from rich.console import Console
 
 from graphmesh_bench.runs.goals import Results
-from graphmesh_bench.runs.memory import memory
+from graphmesh_bench.runs.harness import PRODUCT, open_harness
+from graphmesh_bench.runs.harness_variants import add_variants
+from graphmesh_bench.runs.memory import measure_memory
 from graphmesh_bench.runs.report import Report
-from graphmesh_bench.runs.rig import OURS, rig
-from graphmesh_bench.runs.rounds import Plan, rounds, warm_up
+from graphmesh_bench.runs.rounds import Plan, run_rounds, warm_up
 
-WIDTH = 120
+MIN_WIDTH = 120
 """Characters that the tables need."""
 
 
 def main(plan: Plan, json: Path | None) -> None:
-    """Measure, show, and write to `json` where it is given."""
+    """Measure, print the report, and write it to `json` if given."""
     console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
+    console.width = max(console.width, MIN_WIDTH)
     try:
         with console.status("Starting") as status:
-            report = asyncio.run(measured(plan, status.update))
+            report = asyncio.run(measure(plan, status.update))
     except ProcessError as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
-    report.show(console)
+    report.print(console)
     if json:
         json.write_text(report.json())
 
 
-async def measured(plan: Plan, say: Callable[[str], None]) -> Report:
-    """Everything of a plan, in a rig that exists for that. `say` is told what is going on."""
-    async with rig(plan) as (made, meter):
-        say("Warming up")
-        await warm_up(made.kinds, plan.seconds / 2)
-        samples = await rounds(made.kinds, plan, meter, lambda number: say(f"Round {number + 1} of {plan.repeats}"))
-        say("Memory")
-        alone = await made.orchestrator(OURS)
-        return Report(plan, Results(samples), await memory(alone.client, alone.process, plan.memory_runs))
+async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Report:
+    """Execute a plan with processes of its own. `on_stage` gets the name of each stage at its beginning."""
+    async with open_harness(plan) as harness:
+        await add_variants(harness, plan)
+        await harness.usage.delay_flushes(plan.flush_ms)
+        on_stage("Warming up")
+        await warm_up(harness.variants, plan.seconds / 2)
+        samples = await run_rounds(
+            harness.variants, plan, harness.usage, lambda number: on_stage(f"Round {number + 1} of {plan.repeats}")
+        )
+        on_stage("Memory")
+        separate = await harness.start_orchestrator(PRODUCT)
+        return Report(plan, Results(samples), await measure_memory(separate.client, separate.process, plan.memory_runs))

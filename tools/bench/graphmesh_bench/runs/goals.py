@@ -1,32 +1,34 @@
-"""The goals, and what was measured of each."""
+"""The goals, and the measures that they are judged by."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from graphmesh_bench.measures import Ratio, percentile
-from graphmesh_bench.runs.kinds import MESH, Name
+from graphmesh_chaos.recovery import percentile
+
+from graphmesh_bench.measures import Ratio
 from graphmesh_bench.runs.memory import Memory
 from graphmesh_bench.runs.rounds import Plan, Sample
+from graphmesh_bench.runs.variants import MESH, VariantName
 
-FLAT = 1.1
-"""Costs that differ by less are the same, as far as can be measured here."""
-HARDER = "harder, no mesh: "
-"""With nodes that do nothing and are called by nobody, what surrounds them is all that there is."""
-PAGES = 1024
-"""Bytes a run that are no run's: memory comes in pages."""
+SAME_COST = 1.1
+"""A ratio of costs up to this is no difference, within the precision of this benchmark."""
+STRICTER = "stricter, without remote nodes: "
+"""Nodes that do nothing leave only the cost of everything around them."""
+PAGE_BYTES = 1024
+"""Bytes a run within the precision of memory, which is allocated in pages."""
 
 Measure = Callable[[Sample], float]
+Cell = tuple[VariantName, int]
+"""A variant at a number of callers."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One goal."""
-
     text: str
     measured: str
     met: bool | None
-    """None: not measured in this run."""
+    """None: not measured with these options."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,16 @@ class Results:
 
     samples: Sequence[Sample]
 
-    def of(self, name: Name, callers: int) -> list[Sample]:
-        """One for each round."""
-        return [sample for sample in self.samples if (sample.kind, sample.callers) == (name, callers)]
+    def of(self, name: VariantName, callers: int) -> list[Sample]:
+        """One sample for each round."""
+        return [sample for sample in self.samples if (sample.variant, sample.callers) == (name, callers)]
 
-    def ratio(self, measure: Measure, one: tuple[Name, int], other: tuple[Name, int]) -> Ratio:
-        """Of two kinds, each at a number of callers."""
+    def ratio(self, measure: Measure, numerator: Cell, denominator: Cell) -> Ratio:
         return Ratio.paired(
-            [measure(sample) for sample in self.of(*one)], [measure(sample) for sample in self.of(*other)]
+            [measure(sample) for sample in self.of(*numerator)], [measure(sample) for sample in self.of(*denominator)]
         )
 
-    def median(self, measure: Measure, name: Name, callers: int) -> float:
+    def median(self, measure: Measure, name: VariantName, callers: int) -> float:
         return statistics.median(measure(sample) for sample in self.of(name, callers))
 
 
@@ -66,74 +67,93 @@ def p50(sample: Sample) -> float:
 
 
 def goals(results: Results, memory: Memory, plan: Plan) -> list[Goal]:
-    """The goals that this run can tell something about, and with what options it could of the others."""
-    measured = [_throughput(results, plan), _time(results), _cpu(results, plan), _stored(results, plan)]
-    return [goal for some in (*measured, _flatness(results, memory, plan)) for goal in some]
+    """All goals; those that these options do not measure name the options that do."""
+    return [
+        *_throughput(results, plan),
+        *_latency(results),
+        *_cpu(results, plan),
+        *_writes(results),
+        *_wal(results, plan),
+        *_scaling(results, memory, plan),
+    ]
 
 
-def _throughput(results: Results, plan: Plan) -> list[Goal]:
+def _throughput(results: Results, plan: Plan) -> Iterator[Goal]:
     """At 16 callers."""
-    official = results.ratio(rate, (Name.SYNC, 16), (Name.ON_OFFICIAL, 16))
-    on_mesh = results.ratio(rate, (Name.MESH_SYNC, 16), (Name.MESH_ON_OFFICIAL, 16))
-    recipe = results.ratio(rate, (Name.SYNC, 16), (Name.RECIPE, 16))
-    pair = results.ratio(rate, (Name.PAIR, 16), (Name.RECIPE, 16))
+    orchestrator = (VariantName.ORCHESTRATOR, 16)
+    ratio = results.ratio(rate, orchestrator, (VariantName.ON_POSTGRES_SAVER, 16))
+    mesh_ratio = results.ratio(rate, (VariantName.MESH_ORCHESTRATOR, 16), (VariantName.MESH_ON_POSTGRES_SAVER, 16))
     text = "runs/s at 16 callers ≥ {}× the orchestrator on AsyncPostgresSaver"
-    quick, slow = text.format(2), f"{text.format(4)}, with 1 ms on each WAL flush"
+    fast, slow = text.format(2), f"{text.format(4)}, with 1 ms on each WAL flush"
     if plan.flush_ms >= 1:
-        found = [_unmeasured(quick, "--flush-ms 0"), _at_least(slow, official, 4), _at_least(MESH + slow, on_mesh, 4)]
+        yield from (_unmeasured(fast, "--flush-ms 0"), _at_least(slow, ratio, 4), _at_least(MESH + slow, mesh_ratio, 4))
     else:
-        found = [_at_least(quick, official, 2), _unmeasured(slow, "--flush-ms 1"), _at_least(MESH + quick, on_mesh, 2)]
-    text = "runs/s at 16 callers ≥ 2× the FastAPI recipe"
-    return [*found, _at_least(text, recipe, 2), _at_least(f"{text}, in two processes as it has", pair, 2)]
+        yield from (_at_least(fast, ratio, 2), _unmeasured(slow, "--flush-ms 1"), _at_least(MESH + fast, mesh_ratio, 2))
+    recipe, text = (VariantName.RECIPE, 16), "runs/s at 16 callers ≥ 2× the FastAPI recipe"
+    yield _at_least(text, results.ratio(rate, orchestrator, recipe), 2)
+    two_processes = results.ratio(rate, (VariantName.TWO_PROCESSES, 16), recipe)
+    yield _at_least(f"{text}, in two processes as it has", two_processes, 2)
 
 
-def _time(results: Results) -> list[Goal]:
+def _latency(results: Results) -> Iterator[Goal]:
     text = "p50 of a run at 1 caller ≤ 1.3× in process with the same saver"
-    on_mesh = results.ratio(p50, (Name.MESH_SYNC, 1), (Name.MESH_LOG, 1))
-    without = results.ratio(p50, (Name.SYNC, 1), (Name.LOG, 1))
-    return [_at_most(MESH + text, on_mesh, 1.3), _at_most(HARDER + text, without, 1.3)]
+    mesh_ratio = results.ratio(p50, (VariantName.MESH_ORCHESTRATOR, 1), (VariantName.MESH_LOG_SAVER, 1))
+    ratio = results.ratio(p50, (VariantName.ORCHESTRATOR, 1), (VariantName.LOG_SAVER, 1))
+    yield _at_most(MESH + text, mesh_ratio, 1.3)
+    yield _at_most(STRICTER + text, ratio, 1.3)
 
 
-def _cpu(results: Results, plan: Plan) -> list[Goal]:
-    pairs = {MESH: (Name.MESH_SYNC, Name.MESH_NOTHING), HARDER: (Name.SYNC, Name.NOTHING)}
-    return [
-        _at_most(
-            f"{where}CPU a run at {callers} callers ≤ 1.5× with nothing durable",
-            results.ratio(cpu, (durable, callers), (nothing, callers)),
-            1.5,
-        )
-        for where, (durable, nothing) in pairs.items()
-        for callers in plan.callers
-    ]
-
-
-def _stored(results: Results, plan: Plan) -> list[Goal]:
-    """Write transactions and bytes."""
-    found = []
-    for callers, bound in ((1, 8), (16, 2)):
-        writes = results.median(lambda sample: sample.writes, Name.SYNC, callers)
-        text = f"≤ {bound} write transactions a run at {callers} callers"
-        found.append(Goal(text, f"{writes:.2f}", writes <= bound))
-    size = f"at {plan.state_kb} KB of state"
-    for text, ours, theirs in (
-        ("WAL of a run ≤ the orchestrator's on AsyncPostgresSaver", Name.SYNC, Name.ON_OFFICIAL),
-        ("WAL of its checkpoints alone ≤ the official saver's", Name.LOG, Name.OFFICIAL),
-        ("harder, with its events and all: WAL of a run ≤ the official saver's checkpoints", Name.SYNC, Name.OFFICIAL),
+def _cpu(results: Results, plan: Plan) -> Iterator[Goal]:
+    for prefix, durable, not_durable in (
+        (MESH, VariantName.MESH_ORCHESTRATOR, VariantName.MESH_NOT_DURABLE),
+        (STRICTER, VariantName.ORCHESTRATOR, VariantName.NOT_DURABLE),
     ):
-        found.append(_at_most(f"{text} {size}", results.ratio(wal, (ours, 16), (theirs, 16)), 1))
-    return found
+        for callers in plan.callers:
+            text = f"{prefix}CPU a run at {callers} callers ≤ 1.5× without durability"
+            yield _at_most(text, results.ratio(cpu, (durable, callers), (not_durable, callers)), 1.5)
 
 
-def _flatness(results: Results, memory: Memory, plan: Plan) -> list[Goal]:
-    crowd = results.ratio(cpu, (Name.SYNC, plan.crowd), (Name.SYNC, 1))
-    stored = f"CPU a run among {plan.rows or 1_000_000:,} stored runs as in an empty table"
-    return [
-        Goal("memory of a parked run 0", f"{memory.parked:,.0f} bytes", memory.parked < PAGES),
-        _at_most(f"CPU a run at {plan.crowd:,} callers as at 1", crowd, FLAT),
-        _at_most(stored, results.ratio(cpu, (Name.FULL, 16), (Name.SYNC, 16)), FLAT)
-        if plan.rows
-        else _unmeasured(stored, "--rows 1000000"),
-    ]
+def _writes(results: Results) -> Iterator[Goal]:
+    for callers, bound in ((1, 8), (16, 2)):
+        writes = results.median(lambda sample: sample.writes, VariantName.ORCHESTRATOR, callers)
+        text = f"≤ {bound} write transactions a run at {callers} callers"
+        yield Goal(text, f"{writes:.2f}", writes <= bound)
+
+
+def _wal(results: Results, plan: Plan) -> Iterator[Goal]:
+    """Bytes of the write-ahead log."""
+    size = f"at {plan.state_kb} KB of state"
+    for text, ours, official in (
+        (
+            "WAL of a run ≤ the orchestrator's on AsyncPostgresSaver",
+            VariantName.ORCHESTRATOR,
+            VariantName.ON_POSTGRES_SAVER,
+        ),
+        (
+            "WAL of its checkpoints alone ≤ the official saver's",
+            VariantName.LOG_SAVER,
+            VariantName.POSTGRES_SAVER,
+        ),
+        (
+            "stricter, with its events and all: WAL of a run ≤ the official saver's checkpoints",
+            VariantName.ORCHESTRATOR,
+            VariantName.POSTGRES_SAVER,
+        ),
+    ):
+        yield _at_most(f"{text} {size}", results.ratio(wal, (ours, 16), (official, 16)), 1)
+
+
+def _scaling(results: Results, memory: Memory, plan: Plan) -> Iterator[Goal]:
+    """The cost of a run is the same with many parked runs, callers and stored runs."""
+    yield Goal("no memory for a parked run", f"{memory.parked:,.0f} bytes", memory.parked < PAGE_BYTES)
+    crowd = results.ratio(cpu, (VariantName.ORCHESTRATOR, plan.crowd), (VariantName.ORCHESTRATOR, 1))
+    yield _at_most(f"CPU a run at {plan.crowd:,} callers as at 1", crowd, SAME_COST)
+    text = f"CPU a run among {plan.rows or 1_000_000:,} stored runs as in an empty table"
+    if plan.rows:
+        full_table = results.ratio(cpu, (VariantName.FULL_TABLE, 16), (VariantName.ORCHESTRATOR, 16))
+        yield _at_most(text, full_table, SAME_COST)
+    else:
+        yield _unmeasured(text, "--rows 1000000")
 
 
 def _at_least(text: str, ratio: Ratio, bound: float) -> Goal:

@@ -1,4 +1,4 @@
-"""What runs hold in memory while they execute, and while they are parked."""
+"""The memory that runs need while they are executed, and while they are parked."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -10,64 +10,71 @@ import psutil
 from graphmesh.orchestrator.v1 import Run, RunEvent, RunStatus
 from graphmesh_client import Client
 
-from graphmesh_bench.runs.graph import INPUT
+from graphmesh_bench.runs.local_graphs import BLOCKING, BLOCKING_NODE, INPUT, INTERRUPTING
 
-INTERRUPTED = RunStatus.RUN_STATUS_INTERRUPTED
-AT_ONCE = 16
-"""Callers; so that what they need themselves is no part of what is measured."""
+MAX_CALLERS = 16
+"""Concurrent callers: few, so that their connections need no memory that would be measured."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that each run adds to the process that executes it, on the average of `runs`."""
+    """Bytes that each run adds to the process that executes it, as the mean over `runs`."""
 
     runs: int
     in_flight: float
     parked: float
 
 
-async def memory(client: Client, process: psutil.Process, runs: int) -> Memory:
-    """Measure a process that serves nobody else.
+async def measure_memory(client: Client, process: psutil.Process, runs: int) -> Memory:
+    """Measure an orchestrator without other callers.
 
-    Its caches are filled before, and every kind of run has been there: what it keeps for good is not counted.
+    Its caches are filled first, and runs of both graphs have been executed: memory that it keeps is not counted.
     """
-    await _in_turn([_parked(client) for _ in range(4 * runs)])
-    await _cancel(client, await _in_turn([_staying(client) for _ in range(AT_ONCE)]))
+    await _limited([_park(client) for _ in range(4 * runs)])
+    await _cancel(client, await _limited([_block(client) for _ in range(MAX_CALLERS)]))
     before = process.memory_info().rss
-    staying = await _in_turn([_staying(client) for _ in range(runs)])
+    blocked = await _limited([_block(client) for _ in range(runs)])
     in_flight = process.memory_info().rss - before
-    await _cancel(client, staying)
+    await _cancel(client, blocked)
     before = process.memory_info().rss
-    await _in_turn([_parked(client) for _ in range(runs)])
+    await _limited([_park(client) for _ in range(runs)])
     return Memory(runs, in_flight / runs, (process.memory_info().rss - before) / runs)
 
 
-async def _in_turn(begun: Sequence[Coroutine[Any, Any, Run]]) -> list[Run]:
-    """All, `AT_ONCE` at a time."""
-    turns = asyncio.Semaphore(AT_ONCE)
+async def _limited(coroutines: Sequence[Coroutine[Any, Any, Run]]) -> list[Run]:
+    """Await all, `MAX_CALLERS` at a time."""
+    limit = asyncio.Semaphore(MAX_CALLERS)
 
     async def one(coroutine: Coroutine[Any, Any, Run]) -> Run:
-        async with turns:
+        async with limit:
             return await coroutine
 
-    return await asyncio.gather(*(one(coroutine) for coroutine in begun))
+    return await asyncio.gather(*(one(coroutine) for coroutine in coroutines))
 
 
-async def _parked(client: Client) -> Run:
-    """A run that waits for an answer."""
-    return await _begun(client, "asking", lambda event: event.status_changed.status == INTERRUPTED)
+async def _park(client: Client) -> Run:
+    """Begin a run, until it is parked."""
+    return await _begin(client, INTERRUPTING, _is_parked)
 
 
-async def _staying(client: Client) -> Run:
-    """A run that is in the middle of its graph."""
-    return await _begun(client, "staying", lambda event: event.node == "stay")
+async def _block(client: Client) -> Run:
+    """Begin a run, until it is in the middle of its graph."""
+    return await _begin(client, BLOCKING, _is_blocked)
 
 
-async def _begun(client: Client, graph: str, is_there: Callable[[RunEvent], bool]) -> Run:
+def _is_parked(event: RunEvent) -> bool:
+    return event.status_changed.status == RunStatus.RUN_STATUS_INTERRUPTED
+
+
+def _is_blocked(event: RunEvent) -> bool:
+    return event.node == BLOCKING_NODE
+
+
+async def _begin(client: Client, graph: str, is_reached: Callable[[RunEvent], bool]) -> Run:
     run = await client.create_run(graph, INPUT)
     async with aclosing(client.stream_run(run.run_id)) as events:
         async for event in events:
-            if is_there(event):
+            if is_reached(event):
                 break
     return run
 

@@ -1,25 +1,26 @@
-"""The report: tables for people, JSON for programs."""
+"""The report: tables, and JSON for programs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from graphmesh_chaos.recovery import percentile
 from rich.console import Console
 from rich.table import Column, Table
 
-from graphmesh_bench.measures import percentile
-from graphmesh_bench.runs.goals import Goal, Results, cpu, goals, rate
-from graphmesh_bench.runs.kinds import Name
+from graphmesh_bench.runs.goals import Cell, Goal, Results, cpu, goals, rate
 from graphmesh_bench.runs.memory import Memory
 from graphmesh_bench.runs.rounds import Plan, Sample
+from graphmesh_bench.runs.variants import VariantName
 
-RATIOS = "Ratios within each round, with the same nodes: the median, and the extremes"
+RATIOS = "Ratios within each round, with the same nodes: median, lowest and highest"
 VERDICTS = {True: "[green]met[/]", False: "[red]not met[/]", None: "—"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, and under what plan."""
+    """The results of a plan."""
 
     plan: Plan
     results: Results
@@ -30,11 +31,11 @@ class Report:
         return goals(self.results, self.memory, self.plan)
 
     @property
-    def cells(self) -> list[tuple[Name, int]]:
-        """What was measured in each round: a kind at a number of callers."""
-        return sorted({(sample.kind, sample.callers) for sample in self.results.samples}, key=_by_callers)
+    def cells(self) -> list[Cell]:
+        """The samples of each round, by the number of callers."""
+        return sorted({(sample.variant, sample.callers) for sample in self.results.samples}, key=_by_callers)
 
-    def show(self, console: Console) -> None:
+    def print(self, console: Console) -> None:
         console.print(self._costs())
         console.print(self._ratios())
         console.print(
@@ -45,33 +46,33 @@ class Report:
 
     def json(self) -> str:
         """The plan, every sample without its single waits, the memory and the goals."""
-        samples = [
-            {**asdict(sample), "waits": None, "p50": _percentile(0.5)(sample), "p99": _percentile(0.99)(sample)}
-            for sample in self.results.samples
-        ]
-        made = {"plan": asdict(self.plan), "samples": samples, "memory": asdict(self.memory)}
-        return json.dumps({**made, "goals": [asdict(goal) for goal in self.goals]}, indent=2)
+        document = {
+            "plan": asdict(self.plan),
+            "samples": [_json_sample(sample) for sample in self.results.samples],
+            "memory": asdict(self.memory),
+            "goals": [asdict(goal) for goal in self.goals],
+        }
+        return json.dumps(document, indent=2)
 
     def _costs(self) -> Table:
         title = f"graphmesh bench runs: medians of {self.plan.repeats} rounds, {self.plan.state_kb} KB of state"
-        table = Table("callers", Column("kind", no_wrap=True), title=title)
+        table = Table("callers", Column("variant", no_wrap=True), title=title)
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for name, callers in self.cells:
             numbers = [self.results.median(measure, name, callers) for measure in COLUMNS.values()]
-            table.add_row(
-                f"{callers:,}", name, *(f"{number:,.{0 if number >= 100 or not number else 2}f}" for number in numbers)
-            )
+            table.add_row(f"{callers:,}", name, *map(_number, numbers))
         return table
 
     def _ratios(self) -> Table:
-        """A machine that changes its speed between rounds does not change them."""
-        table = Table("callers", Column(f"{Name.SYNC} / …", no_wrap=True), "runs/s", "CPU a run", title=RATIOS)
+        """They stay the same on a machine that changes its speed between rounds."""
+        orchestrator = Column(f"{VariantName.ORCHESTRATOR} / …", no_wrap=True)
+        table = Table("callers", orchestrator, "runs/s", "CPU a run", title=RATIOS)
         for name, callers in self.cells:
-            if name is name.orchestrator or callers not in self.plan.callers:
+            if name is name.baseline or callers not in self.plan.callers:
                 continue
-            pair = ((name.orchestrator, callers), (name, callers))
-            table.add_row(str(callers), name, *(str(self.results.ratio(measure, *pair)) for measure in (rate, cpu)))
+            cells = ((name.baseline, callers), (name, callers))
+            table.add_row(str(callers), name, *(str(self.results.ratio(measure, *cells)) for measure in (rate, cpu)))
         return table
 
     def _verdicts(self) -> Table:
@@ -81,24 +82,42 @@ class Report:
         return table
 
 
-def _by_callers(cell: tuple[Name, int]) -> tuple[int, int]:
+def _json_sample(sample: Sample) -> Mapping[str, Any]:
+    return {
+        "kind": sample.variant,
+        "callers": sample.callers,
+        "runs": sample.runs,
+        "seconds": sample.seconds,
+        "waits": None,
+        "failed": sample.failed,
+        "cost": asdict(sample.usage),
+        "p50": _milliseconds(0.5)(sample),
+        "p99": _milliseconds(0.99)(sample),
+    }
+
+
+def _by_callers(cell: Cell) -> tuple[int, int]:
     name, callers = cell
-    return callers, list(Name).index(name)
+    return callers, list(VariantName).index(name)
 
 
-def _percentile(share: float) -> Callable[[Sample], float]:
-    """In milliseconds."""
+def _number(value: float) -> str:
+    return f"{value:,.{0 if value >= 100 or not value else 2}f}"
+
+
+def _milliseconds(share: float) -> Callable[[Sample], float]:
+    """The percentile of the waits."""
     return lambda sample: percentile(sample.waits, share) * 1000
 
 
 COLUMNS: dict[str, Callable[[Sample], float]] = {
     "runs/s": rate,
-    "p50 ms": _percentile(0.5),
-    "p99 ms": _percentile(0.99),
+    "p50 ms": _milliseconds(0.5),
+    "p99 ms": _milliseconds(0.99),
     "CPU ms a run": cpu,
     "writes a run": lambda sample: sample.writes,
     "WAL KB a run": lambda sample: sample.wal / 1024,
     "failed": lambda sample: sample.failed,
 }
-"""CPU is that of everything but the client, Envoy and the service included; of an in-process run, with the client.
+"""CPU is that of all processes but the client, including Envoy and the service; of an in-process run, with the client.
 Writes are write transactions."""

@@ -1,4 +1,4 @@
-"""The command `graphmesh bench soak`, and the mesh that it soaks."""
+"""The command `graphmesh bench soak`, and the mesh under load."""
 
 import asyncio
 import json
@@ -9,44 +9,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-import yaml
-from graphmesh_chaos.trial import PAYMENTS as PAYMENTS_FILE
-from graphmesh_local.child_process import ProcessDied, ProcessError, together
-from graphmesh_local.databases import SERVICES, Databases, databases_of, servers, settings_of
-from graphmesh_local.running_mesh import MESH_FILE, ORCHESTRATOR, RunningMesh, reachable, running_mesh
+from graphmesh_chaos.mesh_files import GRAPHS_SETTING, PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
+from graphmesh_local.child_process import ProcessDied, ProcessError, gather_or_cancel
+from graphmesh_local.databases import DatabaseUrls, database_settings, service_databases, shared_servers
+from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
 from graphmesh_local.state_folder import MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import MeshError
 from rich.console import Console
 
-from graphmesh_bench.runs import graph
-from graphmesh_bench.soak.load import PAYMENTS, STAYING, WORKING, call
-from graphmesh_bench.soak.plan import Plan, Sample, Tally
-from graphmesh_bench.soak.receiver import receiver
+from graphmesh_bench.runs import local_graphs
+from graphmesh_bench.soak.plan import Outcomes, Plan, Sample
 from graphmesh_bench.soak.report import Report
-from graphmesh_bench.soak.sampling import Sampler, sampler
+from graphmesh_bench.soak.sampler import Sampler, open_sampler
+from graphmesh_bench.soak.webhook_receiver import webhook_receiver
+from graphmesh_bench.soak.workload import run_callers
 
 ORCHESTRATORS = 2
-KEPT_SECONDS = "60"
-"""How long ended runs are kept, and threads after their last use."""
+RETENTION_SECONDS = "60"
+"""Of ended runs, and of threads after their last use."""
 DOCUMENT_KB = "80"
-"""More than a state holds itself: it is stored aside."""
+"""More than a checkpoint holds inline: it is stored as a large value."""
 SECRET = "whsec_c29ha2VkIHdpdGggcnVucyBvZiBhbGwga2luZHM="
-"""With it the announcements are signed, which nobody checks here."""
+"""Signs the webhooks; the receiver does not verify them."""
+LOCAL_GRAPHS = Path(local_graphs.__file__)
+GRAPHS = {
+    local_graphs.LOCAL: (LOCAL_GRAPHS, "local_graph"),
+    local_graphs.BLOCKING: (LOCAL_GRAPHS, "blocking_graph"),
+    PAYMENTS: (PAYMENTS_FILE, "graph"),
+}
+
+OnStatus = Callable[[str], None]
+"""Gets a line on the progress."""
 
 
 @dataclass(frozen=True)
-class Soaked:
-    """A mesh, and what else there is to look at."""
+class SoakedMesh:
+    """The mesh under load, and everything else that is sampled."""
 
     mesh: RunningMesh
-    databases: Databases
+    databases: DatabaseUrls
     pids: Mapping[str, int]
     webhook_url: str
 
 
-def main(plan: Plan, state: Path, written: Path | None) -> None:
-    """Soak, show, and write to `written` where it is given. Exits with 1 where a run failed."""
+def main(plan: Plan, state: Path, json_file: Path | None) -> None:
+    """Run, print the report, and write it to `json_file` if given. Exits with 1 if a run failed."""
     console = Console(highlight=False)
     try:
         with console.status("Starting") as status:
@@ -54,96 +62,83 @@ def main(plan: Plan, state: Path, written: Path | None) -> None:
     except (ProcessError, MeshError, MeshBusy) as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
-    report.show(console)
-    if written:
-        written.write_text(report.json())
+    report.print(console)
+    if json_file:
+        json_file.write_text(report.json())
     if not report.succeeded:
         raise typer.Exit(1)
 
 
-async def soak(plan: Plan, state: Path, say: Callable[[str], None]) -> Report:
-    """Everything of a plan, with the folder `state`, which is emptied before. `say` is told what is going on.
+async def soak(plan: Plan, state: Path, on_status: OnStatus) -> Report:
+    """Run a plan with its files in the folder `state`, which is emptied first.
 
     Raises:
-        ProcessError: a process could not be brought up, or has died.
+        ProcessError: a process could not be started, or died.
     """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
-    report = Report(plan, [], Tally())
-    async with mesh_of(state) as soaked, sampler(soaked.pids, soaked.databases) as looking:
-        where = (soaked.mesh.edge, reachable(soaked.mesh.mesh.mesh))
-        calling = asyncio.ensure_future(call(*where, plan.callers, plan.seconds, report.tally, soaked.webhook_url))
-        await together([_sampled(calling, looking, report, say), _none_dies(calling, soaked.mesh)])
+    report = Report(plan, [], Outcomes())
+    async with open_mesh(state) as soaked, open_sampler(soaked.pids, soaked.databases) as sampler:
+        addresses = (soaked.mesh.edge, local_address(soaked.mesh.mesh.mesh))
+        load = asyncio.ensure_future(
+            run_callers(*addresses, plan.callers, plan.seconds, report.outcomes, soaked.webhook_url)
+        )
+        await gather_or_cancel([_sample(load, sampler, report, on_status), _fail_on_death(load, soaked.mesh)])
     return report
 
 
-async def _sampled(
-    calling: "asyncio.Future[None]", looking: Sampler, report: Report, say: Callable[[str], None]
-) -> None:
-    """Look as often as planned until nobody calls any more, and then once more."""
+async def _sample(load: "asyncio.Future[None]", sampler: Sampler, report: Report, on_status: OnStatus) -> None:
+    """Sample at the planned interval until the load has ended, and then once more."""
     loop = asyncio.get_running_loop()
-    began, over = loop.time(), False
-    while not over:
-        await asyncio.wait((calling,), timeout=report.plan.every)
-        over = calling.done()
+    began, ended = loop.time(), False
+    while not ended:
+        await asyncio.wait((load,), timeout=report.plan.every)
+        ended = load.done()
         at = loop.time() - began
-        runs, failed = report.tally.runs.total(), report.tally.failures.total()
-        report.samples.append(Sample(at, await looking.look(), runs, failed))
-        say(f"{at / 60:.1f} of {report.plan.seconds / 60:g} minutes, {runs:,} runs, {failed:,} failed")
-    await calling
+        runs, failed = report.outcomes.runs.total(), report.outcomes.failures.total()
+        report.samples.append(Sample(at, await sampler.sample(), runs, failed))
+        on_status(f"{at / 60:.1f} of {report.plan.seconds / 60:g} minutes, {runs:,} runs, {failed:,} failed")
+    await load
 
 
-async def _none_dies(calling: "asyncio.Future[None]", mesh: RunningMesh) -> None:
-    """Raises ProcessDied where a process dies while somebody calls."""
-    dying = asyncio.ensure_future(mesh.supervisor.failure())
+async def _fail_on_death(load: "asyncio.Future[None]", mesh: RunningMesh) -> None:
+    """Raises ProcessDied if a process dies under load."""
+    death = asyncio.ensure_future(mesh.supervisor.wait_failure())
     try:
-        await asyncio.wait((calling, dying), return_when=asyncio.FIRST_COMPLETED)
-        if dying.done():
-            raise ProcessDied(dying.result())
+        await asyncio.wait((load, death), return_when=asyncio.FIRST_COMPLETED)
+        if death.done():
+            raise ProcessDied(death.result())
     finally:
-        dying.cancel()
-        calling.cancel()
+        death.cancel()
+        load.cancel()
 
 
 @asynccontextmanager
-async def mesh_of(state: Path) -> AsyncIterator[Soaked]:
-    """What is soaked, brought up in the folder `state`."""
+async def open_mesh(state: Path) -> AsyncIterator[SoakedMesh]:
+    """Start the mesh with its files in the folder `state`."""
     async with AsyncExitStack() as stack:
-        shared = await stack.enter_async_context(servers())
-        databases = await stack.enter_async_context(databases_of(shared, state))
-        hooks = await stack.enter_async_context(receiver())
-        told = {**settings_of(databases, shared), graph.STATE_KB: DOCUMENT_KB, **_settings(state, hooks)}
-        starting = running_mesh(_mesh_file(state), state, free_ports=True, on_death=OnDeath.STOP, settings=told)
+        shared = await stack.enter_async_context(shared_servers())
+        databases = await stack.enter_async_context(service_databases(shared, state))
+        receiver = await stack.enter_async_context(webhook_receiver())
+        settings = {**database_settings(databases, shared), **_settings(state, receiver)}
+        topology = write_topology(state, ORCHESTRATORS)
+        starting = running_mesh(topology, state, free_ports=True, on_death=OnDeath.STOP, settings=settings)
         mesh = await stack.enter_async_context(starting)
         children = [*mesh.supervisor.children, *shared.redis.supervisor.children]
-        yield Soaked(mesh, databases, {child.program.name: child.pid for child in children}, f"http://{hooks}/ended")
+        pids = {child.program.name: child.pid for child in children}
+        yield SoakedMesh(mesh, databases, pids, f"http://{receiver}/ended")
 
 
-def _settings(state: Path, hooks: str) -> dict[str, str]:
+def _settings(state: Path, receiver: str) -> dict[str, str]:
     settings = {
-        "GRAPHS": str(_registry(state)),
-        "THREAD_TTL_SECONDS": KEPT_SECONDS,
-        "RUN_RETENTION_SECONDS": KEPT_SECONDS,
-        "WEBHOOK_HOSTS": json.dumps([hooks]),
+        "THREAD_TTL_SECONDS": RETENTION_SECONDS,
+        "RUN_RETENTION_SECONDS": RETENTION_SECONDS,
+        "WEBHOOK_HOSTS": json.dumps([receiver]),
         "WEBHOOK_SECRET": SECRET,
         "LOG_LEVEL": "warning",
     }
-    return {f"GRAPHMESH_ORCHESTRATOR_{name}": value for name, value in settings.items()}
-
-
-def _registry(state: Path) -> Path:
-    path, theirs = state / "langgraph.json", Path(graph.__file__).resolve()
-    graphs = {name: f"{theirs}:{name}" for name in (WORKING, STAYING)}
-    graphs[PAYMENTS] = f"{PAYMENTS_FILE.resolve()}:graph"
-    path.write_text(json.dumps({"dependencies": [], "graphs": graphs}))
-    return path.resolve()
-
-
-def _mesh_file(state: Path) -> Path:
-    """A mesh.yaml with only what the graphs need."""
-    whole = yaml.safe_load(MESH_FILE.read_text())
-    services = {name: whole["services"][name] for name in SERVICES}
-    services[ORCHESTRATOR] = {**services[ORCHESTRATOR], "replicas": ORCHESTRATORS}
-    path = state / "mesh.yaml"
-    path.write_text(yaml.safe_dump({**whole, "services": services, "environments": {}}))
-    return path
+    return {
+        **{f"GRAPHMESH_ORCHESTRATOR_{name}": value for name, value in settings.items()},
+        GRAPHS_SETTING: str(write_registry(state, GRAPHS)),
+        local_graphs.STATE_KB: DOCUMENT_KB,
+    }

@@ -1,19 +1,18 @@
-"""What is asked of a mesh, and what it said. Standard library only."""
+"""The parameters of a soak test, and its samples and outcomes. Standard library only."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Figure = tuple[str, str]
-"""Whose, and what with its unit: ("orchestrator-1", "RSS MB")."""
+"""The subject, and the measure with its unit: ("orchestrator-1", "RSS MB")."""
 Figures = Mapping[Figure, float]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a mesh is under load, and how often it is looked at."""
-
     seconds: float
+    """Time under load."""
     every: float
     """Seconds between two samples."""
     callers: int
@@ -25,15 +24,15 @@ class Sample:
     """Seconds since the load began."""
     figures: Figures
     runs: int = 0
-    """How many had gone as they should by then."""
+    """Runs with the expected outcome until then."""
     failed: int = 0
 
 
 @dataclass
-class Tally:
-    """What became of the runs."""
+class Outcomes:
+    """The outcomes of all runs."""
 
     runs: Counter[str] = field(default_factory=Counter)
-    """Those that ended as they should, by their kind."""
+    """Expected ones, by the case of the workload."""
     failures: Counter[str] = field(default_factory=Counter)
-    """The others, by the reason."""
+    """Unexpected ones, by case and reason."""

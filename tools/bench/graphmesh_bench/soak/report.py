@@ -1,4 +1,4 @@
-"""What a soak has found, for people and programs."""
+"""The report of a soak test: a table, and JSON for programs."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from graphmesh_bench.soak.plan import Figure, Plan, Sample, Tally
+from graphmesh_bench.soak.plan import Figure, Outcomes, Plan, Sample
 from graphmesh_bench.soak.trends import Trend, Verdict, trend
 
 STYLES = {Verdict.GROWS: "yellow", Verdict.LEVEL: "green", Verdict.UNKNOWN: "dim"}
@@ -18,13 +18,13 @@ STYLES = {Verdict.GROWS: "yellow", Verdict.LEVEL: "green", Verdict.UNKNOWN: "dim
 class Report:
     plan: Plan
     samples: list[Sample]
-    """In their order; the last one is of the end of the time."""
-    tally: Tally
+    """In the order of time; the last one is of the end of the load."""
+    outcomes: Outcomes
 
     @property
     def succeeded(self) -> bool:
-        """Whether every run went as it should. No number fails."""
-        return not self.tally.failures
+        """Whether every run had the expected outcome. No figure fails a soak test."""
+        return not self.outcomes.failures
 
     @property
     def trends(self) -> Mapping[Figure, Trend]:
@@ -35,20 +35,20 @@ class Report:
                 series[figure].append((sample.at, sample.figures[figure]))
         return {figure: trend(points, self.samples[-1].at) for figure, points in series.items()}
 
-    def show(self, console: Console) -> None:
-        """Figures that were 0 all the time are left out."""
+    def print(self, console: Console) -> None:
+        """Figures that are 0 in all samples are left out."""
         console.print(self._table())
-        ended = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.tally.runs.items()))
-        console.print(f"{self.tally.runs.total():,} runs went as they should: {ended}", highlight=False)
-        for reason, count in self.tally.failures.most_common():
+        cases = ", ".join(f"{count:,} {case}" for case, count in sorted(self.outcomes.runs.items()))
+        console.print(f"{self.outcomes.runs.total():,} runs with the expected outcome: {cases}", highlight=False)
+        for reason, count in self.outcomes.failures.most_common():
             console.print(f"{count:,} × {reason}", style="red", markup=False)
 
     def json(self) -> str:
-        """The plan, all samples, the trends and the tally; figures are named `whose: what`."""
-        samples = [{**asdict(sample), "figures": _named(sample.figures)} for sample in self.samples]
-        trends = _named({figure: asdict(made) for figure, made in self.trends.items()})
-        ended = {"runs": self.tally.runs, "failures": self.tally.failures}
-        return json.dumps({"plan": asdict(self.plan), **ended, "trends": trends, "samples": samples}, indent=2)
+        """The plan, all samples, the trends and the outcomes; figures are named `subject: measure`."""
+        samples = [{**asdict(sample), "figures": _by_name(sample.figures)} for sample in self.samples]
+        trends = _by_name({figure: asdict(one) for figure, one in self.trends.items()})
+        outcomes = asdict(self.outcomes)
+        return json.dumps({"plan": asdict(self.plan), **outcomes, "trends": trends, "samples": samples}, indent=2)
 
     def _table(self) -> Table:
         minutes = self.samples[-1].at / 60
@@ -57,19 +57,18 @@ class Report:
         for column in ("first", "last", "an hour"):
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-        before = ""
-        for (whose, what), made in self.trends.items():
-            if not any(sample.figures.get((whose, what)) for sample in self.samples):
-                continue
-            style = STYLES[made.verdict]
-            numbers = (_number(made.first), _number(made.last), _number(made.hourly, "+"))
-            table.add_row("" if whose == before else whose, what, *numbers, f"[{style}]{made.verdict}[/]")
-            before = whose
+        previous = ""
+        for (subject, measure), one in self.trends.items():
+            if any(sample.figures.get((subject, measure)) for sample in self.samples):
+                numbers = (_number(one.first), _number(one.last), _number(one.hourly, "+"))
+                label = "" if subject == previous else subject
+                table.add_row(label, measure, *numbers, f"[{STYLES[one.verdict]}]{one.verdict}[/]")
+                previous = subject
         return table
 
 
-def _named(figures: Mapping[Figure, Any]) -> Mapping[str, Any]:
-    return {f"{whose}: {what}": value for (whose, what), value in figures.items()}
+def _by_name(figures: Mapping[Figure, Any]) -> Mapping[str, Any]:
+    return {f"{subject}: {measure}": value for (subject, measure), value in figures.items()}
 
 
 def _number(value: float, sign: str = "") -> str:

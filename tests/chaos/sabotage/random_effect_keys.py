@@ -1,0 +1,35 @@
+"""Payments whose charge has a new key in every execution, as in a graph that makes its own keys."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from graphmesh.billing.v1 import BillingService, ChargeRequest
+from graphmesh.common.v1 import Money
+from graphmesh_chaos.graphs.payments import State, payments_graph
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_nodes import RunContext
+from graphmesh_nodes.calls import call_headers
+from langgraph.runtime import Runtime
+
+LINGER_SECONDS = 4
+"""Time after the charge in which a killed orchestrator's run is charged again."""
+
+
+async def charge(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    assert runtime.execution_info
+    money = Money(currency_code=state["currency"], amount_minor=state["amount"])
+    policy = runtime.context.policies.of(BillingService.Charge)
+    headers = call_headers(runtime.context, policy, runtime.execution_info, "charge", EffectKey(uuid4().hex))
+    response = await runtime.context.channel.unary(
+        BillingService.Charge,
+        ChargeRequest(invoice_id=state["invoice_id"], amount=money),
+        deadline=Deadline.after(5),
+        headers=headers,
+    )
+    await asyncio.sleep(LINGER_SECONDS)
+    return {"charge_id": response.charge.charge_id}
+
+
+graph = payments_graph(charge=charge)

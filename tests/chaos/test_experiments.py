@@ -1,0 +1,74 @@
+"""Short experiments: processes die and freeze while runs request approvals, charge money and open tickets."""
+
+from pathlib import Path
+
+import pytest
+from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
+from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
+from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
+from graphmesh_local.databases import shared_servers
+from graphmesh_local.fork_client import fork_spawner
+
+pytestmark = pytest.mark.timeout(300)
+
+RUNS = 32
+KILLS, KILL_RUNS = 200, 100
+REQUIRED_FAULTS = {
+    ("orchestrator", FaultKind.KILL),
+    ("orchestrator", FaultKind.FREEZE),
+    ("billing", FaultKind.KILL),
+    ("ticketing", FaultKind.KILL),
+    ("envoy", FaultKind.KILL),
+}
+"""In every experiment: each process dies, and an orchestrator is paused for longer than its lease."""
+REQUIRED_SHARED_FAULTS = {
+    ("orchestrator", FaultKind.TERMINATE),
+    ("orchestrator", FaultKind.DROP_CONNECTIONS),
+    ("postgres", FaultKind.CRASH),
+    ("redis", FaultKind.KILL),
+}
+
+
+def faults_of(schedule: Schedule) -> set[tuple[str, FaultKind]]:
+    return {(fault.target.partition("-")[0], fault.kind) for fault in schedule.faults}
+
+
+def assert_no_violation(result: Result, runs: int = RUNS) -> None:
+    """All runs succeeded without lost or duplicate effects, some after a takeover, and approvers answered."""
+    assert result.violations == []
+    assert len(result.history.runs) == len(result.history.tickets) == runs
+    assert len(result.history.charges) == sum(bool(run.charge_id) for run in result.history.runs) > 0
+    assert max(run.epoch for run in result.history.runs) > 1
+    assert result.history.answers
+
+
+async def test_one_orchestrator_on_sqlite(tmp_path: Path) -> None:
+    """A restarted process resumes its own runs."""
+    schedule = mixed_schedule(19104, runs=RUNS, seconds=5, faults=6)
+    assert faults_of(schedule) >= REQUIRED_FAULTS
+    async with fork_spawner(PROGRAMS) as spawn:
+        result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
+    assert_no_violation(result)
+
+
+async def test_three_orchestrators_on_postgresql(tmp_path: Path) -> None:
+    """Other orchestrators resume the runs of a paused or dead one, which changes nothing when it continues.
+
+    All survive a crash of PostgreSQL, which keeps committed data, and the death of Redis, which keeps none.
+    """
+    schedule = mixed_schedule(17513, runs=RUNS, seconds=15, faults=14, orchestrators=3)
+    assert faults_of(schedule) >= REQUIRED_FAULTS | REQUIRED_SHARED_FAULTS
+    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+        result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, spawn=spawn))
+    assert_no_violation(result)
+
+
+async def test_hundreds_of_kills(tmp_path: Path) -> None:
+    """A process is killed again soon after its restart, and most kills interrupt work."""
+    schedule = kill_schedule(4, runs=KILL_RUNS, seconds=30, faults=KILLS, orchestrators=3)
+    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+        options = MeshOptions(3, shared, settings=SETTINGS, policy=POLICY, spawn=spawn)
+        result = await run_experiment(schedule, tmp_path, options)
+    assert_no_violation(result, KILL_RUNS)
+    assert [injected.fault.kind for injected in result.injected] == [FaultKind.KILL] * KILLS
+    assert sum(injected.interrupted_work for injected in result.injected) > KILLS / 2

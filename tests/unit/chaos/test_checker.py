@@ -1,0 +1,201 @@
+"""The invariants of the checker: each finds its violations, and none in a correct history."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from graphmesh_chaos.checker import INVARIANTS, check
+from graphmesh_chaos.history import (
+    Answer,
+    Approval,
+    Charge,
+    Effect,
+    Epoch,
+    Event,
+    History,
+    Invoice,
+    Posting,
+    Run,
+    RunRequest,
+    Ticket,
+)
+from graphmesh_nodes.approval_terms import ApprovalStatus
+from graphmesh_orchestrator.run_status import RunStatus
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REQUEST = RunRequest("request-1", "INV-1", "cu_1", 500, run_ids=("run-1", "run-1"))
+RUN = Run("run-1", "request-1", RunStatus.SUCCESS, "ch-1", "T-1", last_seq=3, epoch=2)
+EVENTS = [
+    Event("run-1", 1, NOW, RunStatus.RUNNING),
+    Event("run-1", 2, NOW, None),
+    Event("run-1", 3, NOW, RunStatus.SUCCESS),
+]
+INVOICE_POSTING = Posting("receivable", "revenue", 2000, "INV-1")
+CHARGE_POSTING = Posting("cash", "receivable", 500, "ch-1")
+CHARGE_EFFECT = Effect("run-1", "charge", has_response=True)
+TICKET_EFFECT = Effect("run-1", "ticket", has_response=True)
+CORRECT = History(
+    requests=[REQUEST],
+    runs=[RUN],
+    events=EVENTS,
+    invoices=[Invoice("INV-1", 2000, 1500)],
+    charges=[Charge("ch-1", "INV-1", 500)],
+    postings=[INVOICE_POSTING, CHARGE_POSTING],
+    tickets=[Ticket("T-1", "cu_1")],
+    effects=[CHARGE_EFFECT, TICKET_EFFECT],
+    epochs=[Epoch("billing", "run-1", 1), Epoch("ticketing", "run-1", 2)],
+    approvals=[],
+    answers=[],
+)
+GRANTED = Approval("apr-1", "run-1", ApprovalStatus.APPROVED)
+DENIED = Approval("apr-1", "run-1", ApprovalStatus.DENIED)
+APPROVED_EFFECT = replace(CHARGE_EFFECT, approval_id="apr-1")
+APPROVED = replace(
+    CORRECT,
+    requests=[replace(REQUEST, amount=60_00)],
+    invoices=[Invoice("INV-1", 240_00, 180_00)],
+    charges=[Charge("ch-1", "INV-1", 60_00)],
+    postings=[replace(INVOICE_POSTING, amount=240_00), replace(CHARGE_POSTING, amount=60_00)],
+    effects=[APPROVED_EFFECT, TICKET_EFFECT],
+    approvals=[GRANTED],
+    answers=[Answer("apr-1", ApprovalStatus.APPROVED)],
+)
+"""A run whose charge was approved."""
+REFUSED = replace(
+    APPROVED,
+    runs=[replace(RUN, charge_id="")],
+    invoices=[Invoice("INV-1", 240_00, 240_00)],
+    charges=[],
+    postings=[replace(INVOICE_POSTING, amount=240_00)],
+    effects=[TICKET_EFFECT],
+    epochs=[Epoch("ticketing", "run-1", 2)],
+    approvals=[DENIED],
+    answers=[Answer("apr-1", ApprovalStatus.DENIED)],
+)
+"""A run whose charge was denied."""
+
+
+def changed(**fields: Any) -> History:
+    """The correct history with other rows."""
+    return replace(CORRECT, **fields)
+
+
+def added(**rows: Any) -> History:
+    """The correct history with one row more."""
+    return replace(CORRECT, **{name: [*getattr(CORRECT, name), row] for name, row in rows.items()})
+
+
+def test_finds_nothing_in_a_correct_history() -> None:
+    """Two responses that name one run are correct, and so is a run of an epoch that billing has not recorded."""
+    assert check(CORRECT) == []
+
+
+@pytest.mark.parametrize(
+    "history",
+    [APPROVED, REFUSED, replace(APPROVED, answers=[])],
+    ids=["approved", "denied", "answer not acknowledged"],
+)
+def test_finds_nothing_in_an_answered_approval(history: History) -> None:
+    """An answer may count although its acknowledgement was lost."""
+    assert check(history) == []
+
+
+def test_finds_nothing_in_an_unanswered_request() -> None:
+    """A request without a response may have created no run."""
+    unanswered = History([replace(REQUEST, run_ids=())], *([] for _ in range(10)))
+    assert check(unanswered) == []
+
+
+VIOLATIONS: dict[str, tuple[str, History]] = {
+    "a second run of a request": ("one_run_per_request", added(runs=replace(RUN, run_id="run-2"))),
+    "a response without its run": (
+        "one_run_per_request",
+        changed(requests=[replace(REQUEST, run_ids=("run-1", "run-2"))]),
+    ),
+    "a lost run": ("one_run_per_request", changed(runs=[])),
+    "a run without a request": ("one_run_per_request", added(runs=replace(RUN, run_id="run-2", request_id=""))),
+    "a failed run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.ERROR)])),
+    "a parked run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.INTERRUPTED)])),
+    "a hanging run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.RUNNING)])),
+    "a duplicate charge": ("charged_once", added(charges=Charge("ch-2", "INV-1", 500))),
+    "a lost charge": ("charged_once", changed(charges=[])),
+    "a charge of another amount": ("charged_once", changed(charges=[Charge("ch-1", "INV-1", 400)])),
+    "a charge that is not in the output": ("charged_once", changed(charges=[Charge("ch-2", "INV-1", 500)])),
+    "a charge of a failed run": ("charged_once", changed(runs=[replace(RUN, status=RunStatus.ERROR)])),
+    "a charge without a run": ("charged_once", added(charges=Charge("ch-2", "INV-2", 500))),
+    "a duplicate ticket": ("ticketed_once", added(tickets=Ticket("T-2", "cu_1"))),
+    "a lost ticket": ("ticketed_once", changed(tickets=[])),
+    "a ticket that is not in the output": ("ticketed_once", changed(tickets=[Ticket("T-2", "cu_1")])),
+    "a ticket without a run": ("ticketed_once", added(tickets=Ticket("T-2", "cu_2"))),
+    "an invoice that is not reduced": ("invoices_add_up", changed(invoices=[Invoice("INV-1", 2000, 2000)])),
+    "an overcharged invoice": ("invoices_add_up", changed(invoices=[Invoice("INV-1", 400, -100)])),
+    "a charge without a posting": ("books_balance", changed(postings=[INVOICE_POSTING])),
+    "a duplicate posting": ("books_balance", added(postings=CHARGE_POSTING)),
+    "a posting of another amount": (
+        "books_balance",
+        changed(postings=[INVOICE_POSTING, replace(CHARGE_POSTING, amount=1)]),
+    ),
+    "an effect without a key": ("effects_are_recorded", changed(effects=[CHARGE_EFFECT])),
+    "a duplicate key": ("effects_are_recorded", added(effects=CHARGE_EFFECT)),
+    "a key without a response": (
+        "effects_are_recorded",
+        added(effects=Effect("run-1", "charge", has_response=False)),
+    ),
+    "an epoch that the run never had": ("epochs_are_recorded", added(epochs=Epoch("billing", "run-1", 3))),
+    "a service without an epoch": ("epochs_are_recorded", changed(epochs=[Epoch("ticketing", "run-1", 2)])),
+    "a gap in the events": ("events_are_gapless", changed(events=[EVENTS[0], EVENTS[2]])),
+    "missing first events": ("events_are_gapless", changed(events=EVENTS[1:])),
+    "an event after last_seq": ("events_are_gapless", added(events=Event("run-1", 4, NOW, None))),
+    "an event after the final status": (
+        "ends_once",
+        changed(runs=[replace(RUN, last_seq=4)], events=[*EVENTS, Event("run-1", 4, NOW, None)]),
+    ),
+    "two final statuses": (
+        "ends_once",
+        changed(runs=[replace(RUN, last_seq=4)], events=[*EVENTS, Event("run-1", 4, NOW, RunStatus.SUCCESS)]),
+    ),
+    "an end without its event": ("ends_once", changed(events=[*EVENTS[:2], Event("run-1", 3, NOW, None)])),
+    "another final status than the row's": (
+        "ends_once",
+        changed(events=[*EVENTS[:2], Event("run-1", 3, NOW, RunStatus.ERROR)]),
+    ),
+    "two acknowledged answers": ("answered_once", replace(APPROVED, answers=[*APPROVED.answers, *APPROVED.answers])),
+    "an inverted answer": ("answered_once", replace(APPROVED, answers=REFUSED.answers)),
+    "a lost answer": ("answered_once", replace(REFUSED, approvals=[])),
+    "a charge without an approval": (
+        "charges_are_approved",
+        replace(APPROVED, effects=[CHARGE_EFFECT, TICKET_EFFECT]),
+    ),
+    "a charge with a denied approval": ("charges_are_approved", replace(APPROVED, approvals=[DENIED])),
+    "a charge with another run's approval": (
+        "charges_are_approved",
+        replace(APPROVED, approvals=[replace(GRANTED, run_id="run-2")]),
+    ),
+    "an approval used twice": (
+        "charges_are_approved",
+        replace(APPROVED, effects=[APPROVED_EFFECT, replace(TICKET_EFFECT, approval_id="apr-1")]),
+    ),
+    "a charge left out": (
+        "uncharged_runs_were_denied",
+        replace(REFUSED, approvals=[replace(DENIED, status=ApprovalStatus.APPROVED)]),
+    ),
+    "a charge despite a denial": ("charged_once", replace(REFUSED, charges=APPROVED.charges)),
+    "a final status of a hanging run": ("ends_once", changed(runs=[replace(RUN, status=RunStatus.RUNNING)])),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_finds_each_violation(violation: str) -> None:
+    """By the invariant that it violates, with a detail."""
+    invariant, history = VIOLATIONS[violation]
+    found = [violation for violation in check(history) if violation.invariant == invariant]
+    assert found
+    assert all(violation.detail for violation in found)
+
+
+def test_each_invariant_has_a_violation() -> None:
+    """Every invariant is proven to fail."""
+    invariants: list[Callable[..., Any]] = list(INVARIANTS)
+    assert {invariant.__name__ for invariant in invariants} == {invariant for invariant, _ in VIOLATIONS.values()}

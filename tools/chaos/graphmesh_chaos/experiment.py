@@ -1,0 +1,126 @@
+"""One experiment: a mesh of its own, the faults and runs of a schedule, and the check of its databases."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphmesh_chassis.channel import Channel
+from graphmesh_local.child_process import gather_or_cancel
+from graphmesh_local.databases import SERVICES, DatabaseUrls, SharedServers, database_settings, service_databases
+from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
+from graphmesh_local.spawning import Spawner, spawn_process
+from graphmesh_local.supervisor import OnDeath
+from sqlalchemy.exc import OperationalError
+
+from graphmesh_chaos.checker import Violation, check
+from graphmesh_chaos.history import History, RunRequest
+from graphmesh_chaos.history_reader import count_open_runs, read_history
+from graphmesh_chaos.injector import InjectedFault, Injector
+from graphmesh_chaos.mesh_files import GRAPHS_SETTING, PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
+from graphmesh_chaos.recovery import OrchestratorDeath, recovery_seconds
+from graphmesh_chaos.schedule import Schedule
+from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
+
+POLICY = {"maxConcurrency": 2, "maxQueue": 4}
+"""Of the services: low, so that bursts fill their queues and calls are refused."""
+SETTINGS = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "8"}
+"""Of the servers: low, so that a burst of runs has to queue."""
+PROGRAMS = tuple(f"graphmesh_{name}" for name in SERVICES)
+"""The packages of the servers."""
+ENDED_WITHIN_SECONDS = 120.0
+"""Longest wait for the ends of all runs, after the last fault."""
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """The mesh that an experiment runs on."""
+
+    orchestrators: int = 1
+    """Several need `shared` servers."""
+    shared: SharedServers | None = None
+    """Servers for the databases; None: SQLite files in the state folder."""
+    graph: Path = PAYMENTS_FILE
+    """The module of the graph of all runs."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """MeshOptions variables of the servers, over `SETTINGS`."""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """Of the services, over `POLICY`."""
+    spawn: Spawner = spawn_process
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of an experiment."""
+
+    injected: Sequence[InjectedFault]
+    history: History
+    violations: Sequence[Violation]
+    recovery: Sequence[float]
+    """Seconds without progress of each run that the death of an orchestrator interrupted; shortest first."""
+
+
+async def run_experiment(
+    schedule: Schedule,
+    state: Path,
+    options: MeshOptions,
+    on_fault: Callable[[InjectedFault], None] = lambda injected: None,
+) -> Result:
+    """Run a schedule with its files in the folder `state`, which is empty. `on_fault` is called at each fault.
+
+    Raises:
+        MeshError, MeshBusy, ProcessError: the mesh could not be started.
+        UnexpectedDeath: a process died without a fault.
+    """
+    async with service_databases(options.shared, state) as databases:
+        async with _mesh(options, databases, state) as mesh:
+            injector = Injector(mesh, databases, options.shared, on_fault)
+            async with Approvers(mesh.edge).running() as approvers:
+                requests = await _run_schedule(schedule, mesh, injector)
+                await _wait_for_ends(databases)
+            injector.check_alive()
+        history = await asyncio.to_thread(read_history, databases, requests, approvers.acknowledged)
+    deaths = [OrchestratorDeath(one.time, one.run_ids) for one in injector.injected]
+    return Result(injector.injected, history, check(history), recovery_seconds(deaths, history.events))
+
+
+@asynccontextmanager
+async def _mesh(options: MeshOptions, databases: DatabaseUrls, state: Path) -> AsyncIterator[RunningMesh]:
+    state.mkdir(parents=True, exist_ok=True)
+    registry = write_registry(state, {PAYMENTS: (options.graph, "graph")})
+    topology = write_topology(state, options.orchestrators, {**POLICY, **options.policy})
+    settings = {
+        GRAPHS_SETTING: str(registry),
+        **SETTINGS,
+        **database_settings(databases, options.shared),
+        **options.settings,
+    }
+    starting = running_mesh(
+        topology, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=options.spawn
+    )
+    async with starting as mesh:
+        yield mesh
+
+
+async def _run_schedule(schedule: Schedule, mesh: RunningMesh, injector: Injector) -> list[RunRequest]:
+    """Returns the requests when all runs and faults have ended."""
+    async with Channel(local_address(mesh.mesh.mesh)) as channel:
+        await create_invoices(channel, [request_of(submission) for submission in schedule.submissions])
+    requests: list[RunRequest] = []
+
+    async def submit() -> None:
+        requests.extend(await submit_runs(mesh.edge, schedule.submissions))
+
+    await gather_or_cancel([injector.run(schedule.faults), submit()])
+    return requests
+
+
+async def _wait_for_ends(databases: DatabaseUrls) -> None:
+    """Poll until all runs have ended, at most for `ENDED_WITHIN_SECONDS`: the checker reports those that have not."""
+    for _ in range(round(ENDED_WITHIN_SECONDS)):
+        with suppress(OperationalError):  # PostgreSQL may still recover from the last fault
+            if not await asyncio.to_thread(count_open_runs, databases):
+                return
+        await asyncio.sleep(1)

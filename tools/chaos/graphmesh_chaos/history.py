@@ -1,0 +1,149 @@
+"""The history of an experiment, which the checker judges: responses that clients got, and rows of the databases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from graphmesh_nodes.approval_terms import ApprovalStatus
+from graphmesh_orchestrator.run_status import RunStatus
+
+APPROVAL_THRESHOLD = 50_00
+"""Minor units; a charge of this amount or more needs an approval."""
+CHARGE, TICKET = "charge", "ticket"
+"""The effects of every run, by the node of its graph."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A request for a run, and the responses to it."""
+
+    request_id: str
+    invoice_id: str
+    customer_id: str
+    amount: int
+    """In minor units."""
+    run_ids: Sequence[str]
+    """The run_id of each response; empty if no copy of the request got one."""
+
+    @property
+    def needs_approval(self) -> bool:
+        return self.amount >= APPROVAL_THRESHOLD
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of the orchestrator."""
+
+    run_id: str
+    request_id: str
+    status: RunStatus
+    charge_id: str
+    """From its output; empty if it has none, which is right only after a denial."""
+    ticket_id: str
+    """From its output; empty if it has none."""
+    last_seq: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a run, as the orchestrator stores it."""
+
+    run_id: str
+    seq: int
+    time: datetime
+    status: RunStatus | None
+    """The new status of the run; None for all other events."""
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """A row of billing. Amounts are in minor units."""
+
+    invoice_id: str
+    total: int
+    outstanding: int
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A row of billing."""
+
+    charge_id: str
+    invoice_id: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class Posting:
+    """A row of billing's ledger."""
+
+    debit: str
+    credit: str
+    amount: int
+    reference: str
+    """The id of the invoice or of the charge."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A row of ticketing."""
+
+    ticket_id: str
+    customer_id: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The row of an idempotency key."""
+
+    run_id: str
+    node: str
+    has_response: bool
+    """Whether a response is stored under the key."""
+    approval_id: str = ""
+    """The approval that came with the call; empty without one."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The highest epoch of a run that a service has accepted."""
+
+    service: str
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A row of the orchestrator."""
+
+    approval_id: str
+    run_id: str
+    status: ApprovalStatus
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An approver's answer that the orchestrator acknowledged as the one that counts."""
+
+    approval_id: str
+    status: ApprovalStatus
+
+
+@dataclass(frozen=True)
+class History:
+    """Every row belongs to the experiment: it has databases of its own."""
+
+    requests: Sequence[RunRequest]
+    runs: Sequence[Run]
+    events: Sequence[Event]
+    """Ordered by run and seq."""
+    invoices: Sequence[Invoice]
+    charges: Sequence[Charge]
+    postings: Sequence[Posting]
+    tickets: Sequence[Ticket]
+    effects: Sequence[Effect]
+    epochs: Sequence[Epoch]
+    approvals: Sequence[Approval]
+    answers: Sequence[Answer]
