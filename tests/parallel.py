@@ -1,13 +1,13 @@
-"""How tests are spread over several processes, each with backends of its own."""
+"""The distribution of tests over several processes, each with backends of its own."""
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/acceptance/", "tests/integration/support/")
-"""Folders whose tests share what takes long to start: all run in one process."""
+ONE_PROCESS_FOLDERS = ("tests/acceptance/", "tests/integration/support/")
+"""Folders whose tests share fixtures that take long to start: each folder runs in one process."""
 
 
-class Spread(LoadScopeScheduling):
-    """Whoever is free takes the next test, in the order in which they were collected, after those that go together."""
+class FolderScheduling(LoadScopeScheduling):
+    """A free worker takes the next test in the order of collection; the folders above are taken as a whole, first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        return next((folder for folder in ONE_PROCESS_FOLDERS if nodeid.startswith(folder)), nodeid)

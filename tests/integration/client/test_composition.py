@@ -12,8 +12,7 @@ import pytest
 from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_chassis.errors import Fenced, GraphmeshError
 from graphmesh_client import RemoteGraph
-from graphmesh_client.place import TRAIL
-from graphmesh_orchestrator import checkpoints
+from graphmesh_contracts import WRITE_BEHIND_KEY
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -102,17 +101,16 @@ async def test_an_approval_stops_the_program_until_it_is_answered(kit: Kit) -> N
 async def test_a_graph_of_the_mesh_as_the_program(kit: Kit) -> None:
     """It runs ahead of its checkpoints, but no run of its node begins before the task's own is stored (E4)."""
 
-    class Lost:
-        async def settled(self) -> None:
+    class FencedBuffer:
+        async def flush(self) -> None:
             raise Fenced(run="run_1", epoch=1)
 
     compiled = program(RemoteGraph(kit.client, "gated")).compile(checkpointer=InMemorySaver())
     config = on_a_thread()
-    config["configurable"][TRAIL] = Lost()
+    config["configurable"][WRITE_BEHIND_KEY] = FencedBuffer()
     with pytest.raises(Fenced):
         await compiled.ainvoke({"name": "x"}, config, durability="sync")
     assert await kit.client.list_runs(graph="gated") == []
-    assert TRAIL == checkpoints.TRAIL
 
 
 async def test_each_task_has_a_run_of_its_own(kit: Kit) -> None:

@@ -1,4 +1,4 @@
-"""Deadlines shrink hop by hop, and the policy's timeout is the longest (D7)."""
+"""Envoy forwards the caller's deadline, bounded by the policy's timeout."""
 
 import asyncio
 from pathlib import Path
@@ -7,55 +7,54 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.envoy.rig import Rig, shelf_mesh, standing
+from tests.integration.envoy.envoy_harness import EnvoyHarness, books_mesh, envoy_with_replica
 
 
-async def test_the_caller_s_deadline_reaches_the_service(rig: Rig) -> None:
-    """A deadline shorter than the policy's timeout is what the service sees."""
-    await rig.call(timeout=1.5)
-    assert 0 < (rig.replica.seen[0].remaining or 0) < 1.6  # gRPC rounds up on the wire.
+async def test_the_caller_s_deadline_reaches_the_service(envoy: EnvoyHarness) -> None:
+    """A deadline shorter than the policy's timeout is forwarded."""
+    await envoy.call(timeout=1.5)
+    assert 0 < (envoy.replica.received[0].remaining or 0) < 1.6  # gRPC rounds up on the wire.
 
 
 @pytest.mark.parametrize("timeout", [None, 60.0], ids=["none", "longer"])
 async def test_the_policy_caps_the_deadline(tmp_path: Path, timeout: float | None) -> None:
-    """Without a deadline, or with a longer one, the call gets the policy's: the service sees it and Envoy ends it."""
-    async with standing(shelf_mesh(methods={"GetBook": {"timeout": "0.5s"}}), tmp_path) as rig:
-        rig.replica.answer = rig.replica.held
-        outcome = await rig.call(timeout=timeout)
+    """A call without a deadline, or with a longer one, gets the policy's, which Envoy enforces and forwards."""
+    async with envoy_with_replica(books_mesh(methods={"GetBook": {"timeout": "0.5s"}}), tmp_path) as envoy:
+        envoy.replica.handler = envoy.replica.block
+        outcome = await envoy.call(timeout=timeout)
     assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert 0.4 < outcome.seconds < 20
-    assert 0 < (rig.replica.seen[0].remaining or 0) < 0.6
+    assert 0 < (envoy.replica.received[0].remaining or 0) < 0.6
 
 
-async def test_a_stream_lives_as_long_as_its_policy(tmp_path: Path) -> None:
-    """A stream that says nothing for longer than other methods may take is not cut before its own timeout."""
-    async with standing(
-        shelf_mesh(methods={"GetBook": {"timeout": "0.2s"}, "ListBooks": {"timeout": "1s"}}), tmp_path
-    ) as rig:
-        rig.replica.answer = rig.replica.held
-        stream = rig.call.books()
+async def test_an_idle_stream_ends_at_its_own_timeout(tmp_path: Path) -> None:
+    """A stream without messages ends at the timeout of its method, not at that of another method."""
+    async with envoy_with_replica(
+        books_mesh(methods={"GetBook": {"timeout": "0.2s"}, "ListBooks": {"timeout": "1s"}}), tmp_path
+    ) as envoy:
+        envoy.replica.handler = envoy.replica.block
+        stream = envoy.call.list_books()
         assert (await stream.read()).book_id == "first"
-        assert (await rig.call()).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await envoy.call()).code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert not stream.done()
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await stream.read()
     assert failure.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL}
 
 
-async def test_cancellation_travels(rig: Rig) -> None:
-    """A caller that gives up stops the work in the service."""
-    stopped = asyncio.Event()
+async def test_a_cancelled_call_is_cancelled_in_the_service(envoy: EnvoyHarness) -> None:
+    cancelled = asyncio.Event()
 
     async def work(request: Any, context: Any) -> Any:
         try:
-            return await rig.replica.held(request, context)
+            return await envoy.replica.block(request, context)
         except asyncio.CancelledError:
-            stopped.set()
+            cancelled.set()
             raise
 
-    rig.replica.answer = work
-    call = rig.call.begin("PutBook")
-    await rig.inside(1)
+    envoy.replica.handler = work
+    call = envoy.call.start("PutBook")
+    await envoy.wait_for_calls(1)
     call.cancel()
     async with asyncio.timeout(5):
-        await stopped.wait()
+        await cancelled.wait()

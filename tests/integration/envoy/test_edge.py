@@ -1,19 +1,24 @@
-"""The edge: one API as gRPC, JSON and gRPC-Web, and limits for those who misuse it (A5, A6)."""
+"""The edge: one API as gRPC, JSON and gRPC-Web, and its limits."""
 
 import asyncio
-import http.client
 import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from graphmesh_mesh.topology import Listener
 
-from tests.integration.envoy import shelf
-from tests.integration.envoy.rig import MESSAGE_BYTES, Rig, eventually, refusing, shelf_mesh, standing
+from tests.integration.envoy import books_contract
+from tests.integration.envoy.envoy_harness import (
+    MESSAGE_BYTES,
+    EnvoyHarness,
+    books_mesh,
+    envoy_with_replica,
+    eventually,
+    failing,
+)
+from tests.integration.envoy.http_client import fetch
 
 ORIGIN = "https://app.example"
 SPOOFED = {
@@ -22,55 +27,27 @@ SPOOFED = {
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with standing(shelf_mesh(edge={"origins": [ORIGIN]}), tmp_path) as rig:
-        yield rig
+async def envoy(tmp_path: Path) -> AsyncIterator[EnvoyHarness]:
+    async with envoy_with_replica(books_mesh(edge={"origins": [ORIGIN]}), tmp_path) as envoy:
+        yield envoy
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def fetch(
-    at: Listener, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> Reply:
-    """One HTTP/1.1 request, as curl makes it."""
-
-    def exchange() -> Reply:
-        connection = http.client.HTTPConnection(at.address, at.port, timeout=30)
-        try:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(exchange)
-
-
-async def test_json(rig: Rig) -> None:
-    """The http annotations of the proto are a JSON API: fields from path, query and body."""
-    got = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
-    put = await fetch(rig.mesh.edge, "POST", "/v1/books", b'{"bookId": "b1", "text": "four"}')
+async def test_json_requests_are_transcoded(envoy: EnvoyHarness) -> None:
+    """By the http annotations of the proto, with fields from path and body."""
+    got = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
+    put = await fetch(envoy.mesh.edge, "POST", "/v1/books", b'{"bookId": "b1", "text": "four"}')
     assert (got.status, got.json) == (200, {"bookId": "book"})
     assert (put.status, put.json) == (200, {"length": 4})
 
 
-async def test_a_stream_is_newline_delimited_json(rig: Rig) -> None:
-    """Each message of a stream is a line, and comes when it is sent."""
-    reader, writer = await asyncio.open_connection(rig.mesh.edge.address, rig.mesh.edge.port)
+async def test_a_stream_is_newline_delimited_json(envoy: EnvoyHarness) -> None:
+    """Each message is a line, delivered when it is sent."""
+    reader, writer = await asyncio.open_connection(envoy.mesh.edge.address, envoy.mesh.edge.port)
     writer.write(b"GET /v1/books HTTP/1.1\r\nHost: edge\r\n\r\n")
     async with asyncio.timeout(10):
         head = await reader.readuntil(b"\r\n\r\n")
         first = await reader.readuntil(b'"}\n')
-        rig.replica.released.set()
+        envoy.replica.released.set()
         last = await reader.readuntil(b'"}\n')
     writer.close()
     assert head.startswith(b"HTTP/1.1 200")
@@ -78,149 +55,154 @@ async def test_a_stream_is_newline_delimited_json(rig: Rig) -> None:
     assert last.endswith(b'{"bookId":"last"}\n')
 
 
-async def test_an_error_is_json(rig: Rig) -> None:
-    """A gRPC status becomes the HTTP status that belongs to it, and google.rpc.Status as body."""
-    rig.replica.answer = refusing(grpc.StatusCode.NOT_FOUND, "no such book")
-    reply = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
+async def test_errors_are_json(envoy: EnvoyHarness) -> None:
+    """A gRPC status becomes its HTTP status, with google.rpc.Status as body."""
+    envoy.replica.handler = failing(grpc.StatusCode.NOT_FOUND, "no such book")
+    reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, reply.json) == (404, {"code": 5, "message": "no such book"})
 
 
-async def test_wrong_json_is_the_caller_s_fault(rig: Rig) -> None:
-    """What is not the request's JSON is refused with 400 before any service sees it."""
+async def test_invalid_json_is_refused_with_400(envoy: EnvoyHarness) -> None:
+    """Before it reaches a service."""
     for body in (b'{"bookId": {}}', b"not json"):
-        reply = await fetch(rig.mesh.edge, "POST", "/v1/books", body)
+        reply = await fetch(envoy.mesh.edge, "POST", "/v1/books", body)
         assert (reply.status, reply.json["code"]) == (400, 3)
-    assert (await fetch(rig.mesh.edge, "GET", "/v1/books/b1?colour=red")).status == 400
-    assert not rig.replica.seen
+    assert (await fetch(envoy.mesh.edge, "GET", "/v1/books/b1?colour=red")).status == 400
+    assert not envoy.replica.received
 
 
-async def test_an_unknown_path_is_not_found(rig: Rig) -> None:
-    """What no annotation names is 404."""
-    reply = await fetch(rig.mesh.edge, "GET", "/v2/nothing")
+async def test_unknown_paths_are_404(envoy: EnvoyHarness) -> None:
+    reply = await fetch(envoy.mesh.edge, "GET", "/v2/nothing")
     assert (reply.status, reply.json) == (404, {"code": 5, "message": "the mesh has no such method"})
 
 
-async def test_an_absent_service_is_503_with_its_flags(rig: Rig) -> None:
-    """Envoy's own refusals look like the services' in JSON too."""
-    rig.replica.answer = refusing(grpc.StatusCode.UNAVAILABLE)
-    await rig.down()
-    reply = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
+async def test_a_service_without_healthy_replicas_is_503_with_flags(envoy: EnvoyHarness) -> None:
+    """Envoy's own replies have the form of the services' errors in JSON too."""
+    envoy.replica.handler = failing(grpc.StatusCode.UNAVAILABLE)
+    await envoy.wait_for_no_replica()
+    reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, reply.headers["x-envoy-response-flags"]) == (503, "UH")
     assert reply.json == {"code": 14, "message": "no healthy upstream"}
 
 
-async def test_the_policy_s_timeout_holds_for_json(rig: Rig) -> None:
-    """A JSON caller has no deadline of its own to send; the policy's ends the call, with 504's meaning."""
-    rig.change(methods={"GetBook": {"timeout": "0.3s"}})
+async def test_the_policy_s_timeout_applies_to_json(envoy: EnvoyHarness) -> None:
+    """A JSON request has no deadline; the policy's timeout ends the call with 504."""
+    envoy.change(methods={"GetBook": {"timeout": "0.3s"}})
 
-    async def changed() -> bool:
-        await rig.edge()
-        return (rig.replica.seen[-1].remaining or 99) < 1
+    async def has_changed() -> bool:
+        await envoy.edge()
+        return (envoy.replica.received[-1].remaining or 99) < 1
 
-    await eventually(changed)
-    rig.replica.answer = rig.replica.held
-    reply = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
+    await eventually(has_changed)
+    envoy.replica.handler = envoy.replica.block
+    reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, reply.json["code"]) == (504, 4)
 
 
-async def test_clients_cannot_say_who_they_are(rig: Rig) -> None:
-    """The headers by which the mesh knows a caller are removed at the edge; tenant and effect key pass."""
+async def test_the_edge_removes_identity_headers(envoy: EnvoyHarness) -> None:
+    """The tenant's header and the effect key pass."""
     keep = {"x-graphmesh-tenant": "acme", "idempotency-key": "k"}
-    await rig.edge(headers={**SPOOFED, **keep})
-    await fetch(rig.mesh.edge, "GET", "/v1/books/b1", headers={**SPOOFED, **keep})
-    for seen in rig.replica.seen:
-        assert not SPOOFED.keys() & seen.metadata.keys()
-        assert keep.items() <= seen.metadata.items()
-    assert len(rig.replica.seen) == 2
+    await envoy.edge(headers={**SPOOFED, **keep})
+    await fetch(envoy.mesh.edge, "GET", "/v1/books/b1", headers={**SPOOFED, **keep})
+    for received in envoy.replica.received:
+        assert not SPOOFED.keys() & received.metadata.keys()
+        assert keep.items() <= received.metadata.items()
+    assert len(envoy.replica.received) == 2
 
 
-async def test_inside_the_mesh_they_pass(rig: Rig) -> None:
-    """Between the orchestrator and the services the same headers are the truth."""
-    await rig.call(headers=SPOOFED)
-    assert SPOOFED.items() <= rig.replica.seen[0].metadata.items()
+async def test_the_mesh_listener_forwards_identity_headers(envoy: EnvoyHarness) -> None:
+    """The orchestrator and the services trust each other's headers."""
+    await envoy.call(headers=SPOOFED)
+    assert SPOOFED.items() <= envoy.replica.received[0].metadata.items()
 
 
 @pytest.mark.parametrize("at", ["edge", "mesh"])
-async def test_callers_cannot_order_retries_or_timeouts(rig: Rig, at: str) -> None:
-    """Envoy's control headers have no effect: a failure that is not Envoy's to retry stays one call (D4)."""
-    rig.replica.answer = refusing(grpc.StatusCode.INTERNAL)
-    orders = {"x-envoy-retry-grpc-on": "internal", "x-envoy-retry-on": "5xx", "x-envoy-max-retries": "5"}
-    outcome = await (rig.edge if at == "edge" else rig.call)(headers={**orders, "x-envoy-upstream-rq-timeout-ms": "1"})
+async def test_callers_cannot_control_retries_or_timeouts(envoy: EnvoyHarness, at: str) -> None:
+    """Envoy's control headers have no effect: a failure that Envoy does not retry is one call."""
+    envoy.replica.handler = failing(grpc.StatusCode.INTERNAL)
+    control = {"x-envoy-retry-grpc-on": "internal", "x-envoy-retry-on": "5xx", "x-envoy-max-retries": "5"}
+    call = envoy.edge if at == "edge" else envoy.call
+    outcome = await call(headers={**control, "x-envoy-upstream-rq-timeout-ms": "1"})
     assert outcome.code is grpc.StatusCode.INTERNAL
-    assert len(rig.replica.seen) == 1
+    assert len(envoy.replica.received) == 1
 
 
-async def test_the_largest_message_passes(rig: Rig) -> None:
-    """16 MiB go through the edge and the mesh, as gRPC and as JSON (A6)."""
+async def test_the_largest_request_passes(envoy: EnvoyHarness) -> None:
+    """16 MiB through the edge and the mesh listener, as gRPC and as JSON."""
     size = MESSAGE_BYTES - 1024
-    for call in (rig.edge, rig.call):
-        assert (await call("PutBook", text="x" * size)).response == shelf.message("PutBookResponse", length=size)
-    reply = await fetch(rig.mesh.edge, "POST", "/v1/books", json.dumps({"text": "x" * size}).encode())
+    for call in (envoy.edge, envoy.call):
+        assert (await call("PutBook", text="x" * size)).response == books_contract.message(
+            "PutBookResponse", length=size
+        )
+    reply = await fetch(envoy.mesh.edge, "POST", "/v1/books", json.dumps({"text": "x" * size}).encode())
     assert (reply.status, reply.json) == (200, {"length": size})
 
 
-async def test_the_largest_answer_passes(rig: Rig) -> None:
-    """16 MiB come back through the edge as JSON too."""
+async def test_the_largest_response_passes(envoy: EnvoyHarness) -> None:
+    """16 MiB through the edge as JSON."""
     size = MESSAGE_BYTES - 1024
 
     async def long(request: Any, context: Any) -> Any:
-        return shelf.message("GetBookResponse", book_id="x" * size)
+        return books_contract.message("GetBookResponse", book_id="x" * size)
 
-    rig.replica.answer = long
-    reply = await fetch(rig.mesh.edge, "GET", "/v1/books/b1")
+    envoy.replica.handler = long
+    reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, len(reply.json["bookId"])) == (200, size)
 
 
-async def test_a_larger_body_is_refused(rig: Rig) -> None:
-    """More than a message can be is refused, as gRPC and as JSON, and no use case sees it."""
+async def test_a_larger_request_is_refused(envoy: EnvoyHarness) -> None:
+    """As gRPC and as JSON, before it reaches a use case."""
     size = MESSAGE_BYTES + 1024
-    assert (await rig.edge("PutBook", text="x" * size)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    reply = await fetch(rig.mesh.edge, "POST", "/v1/books", json.dumps({"text": "x" * size}).encode())
+    assert (await envoy.edge("PutBook", text="x" * size)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    reply = await fetch(envoy.mesh.edge, "POST", "/v1/books", json.dumps({"text": "x" * size}).encode())
     assert (reply.status, reply.json["code"]) == (429, 8)
-    assert not rig.replica.seen
+    assert not envoy.replica.received
 
 
-async def test_too_many_headers_are_refused(rig: Rig) -> None:
-    """More or larger headers than a client has reason to send are refused with 431."""
+async def test_too_many_headers_are_refused(envoy: EnvoyHarness) -> None:
+    """More or larger headers than a client needs are refused with 431."""
     many = {f"x-header-{number}": "x" for number in range(120)}
-    assert (await fetch(rig.mesh.edge, "GET", "/v1/books/b1", headers=many)).status == 431
-    assert (await fetch(rig.mesh.edge, "GET", "/v1/books/b1", headers={"x": "x" * 40_000})).status == 431
+    assert (await fetch(envoy.mesh.edge, "GET", "/v1/books/b1", headers=many)).status == 431
+    assert (await fetch(envoy.mesh.edge, "GET", "/v1/books/b1", headers={"x": "x" * 40_000})).status == 431
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("https://evil.example", None)])
-async def test_only_known_origins_may_call_from_browsers(rig: Rig, origin: str, allowed: str | None) -> None:
-    """A preflight is answered for the origins of mesh.yaml and for no other."""
-    asks = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    reply = await fetch(rig.mesh.edge, "OPTIONS", "/v1/books", headers=asks)
+async def test_cors_allows_only_the_origins_of_mesh_yaml(envoy: EnvoyHarness, origin: str, allowed: str | None) -> None:
+    preflight = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    reply = await fetch(envoy.mesh.edge, "OPTIONS", "/v1/books", headers=preflight)
     assert reply.headers.get("access-control-allow-origin") == allowed
 
 
-async def test_grpc_web(rig: Rig) -> None:
-    """A browser's gRPC-Web call is answered in its own framing."""
-    request = shelf.message("GetBookRequest", book_id="b1").SerializeToString()
+async def test_grpc_web(envoy: EnvoyHarness) -> None:
+    """A gRPC-Web call is answered in the framing of gRPC-Web."""
+    request = books_contract.message("GetBookRequest", book_id="b1").SerializeToString()
     framed = b"\0" + len(request).to_bytes(4, "big") + request
     headers = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1", "origin": ORIGIN}
-    reply = await fetch(rig.mesh.edge, "POST", shelf.path("GetBook"), framed, headers)
+    reply = await fetch(envoy.mesh.edge, "POST", books_contract.path("GetBook"), framed, headers)
     assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, ORIGIN)
     assert b"book" in reply.body
     assert b"grpc-status:0" in reply.body
 
 
-async def test_health_through_the_edge(rig: Rig) -> None:
-    """Whoever stands in front asks the edge, and its service answers; the mesh has one for each service instead."""
-    assert await rig.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
+async def test_health_through_the_edge(envoy: EnvoyHarness) -> None:
+    """The edge forwards health checks to its service; the mesh listener has no route for them."""
+    assert await envoy.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
     with pytest.raises(grpc.aio.AioRpcError):
-        await rig.call.raw("/grpc.health.v1.Health/Check")
+        await envoy.call.raw("/grpc.health.v1.Health/Check")
 
 
-async def test_what_happened_is_logged(rig: Rig) -> None:
-    """Each call is a line of JSON with the run and the trace that it belongs to."""
+async def test_access_log(envoy: EnvoyHarness) -> None:
+    """Each call is a line of JSON with its run and its trace."""
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await rig.call(headers={"x-graphmesh-run": "run_1", "traceparent": trace})
+    await envoy.call(headers={"x-graphmesh-run": "run_1", "traceparent": trace})
 
-    async def logged() -> bool:
-        lines = [json.loads(line) for line in rig.log.read_text().splitlines() if line.startswith("{")]
+    async def is_logged() -> bool:
+        lines = [json.loads(line) for line in envoy.log.read_text().splitlines() if line.startswith("{")]
         found = [line for line in lines if line.get("run") == "run_1"]
-        return [(one["traceparent"], one["grpc_status"], one["service"]) for one in found] == [(trace, "OK", "shelf")]
+        return [(one["traceparent"], one["grpc_status"], one["service"]) for one in found] == [(trace, "OK", "books")]
 
-    await eventually(logged)
+    await eventually(is_logged)

@@ -18,7 +18,7 @@ from graphmesh_contracts import Rpc, struct_value
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
 
-from tests.integration.envoy.rig import eventually
+from tests.integration.envoy.envoy_harness import eventually
 from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.kit import Kit, billing_of, notes, orchestrating
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers."""
+"""PostgreSQL and Redis servers that are started from wheels."""
 
 import asyncio
 import json
@@ -29,41 +29,41 @@ asyncio.run(main())
 """
 
 
-def plain(url: str) -> str:
+def libpq_url(url: str) -> str:
     return url.replace("+psycopg", "")
 
 
-async def tables(url: str) -> int:
-    async with await AsyncConnection.connect(plain(url)) as connection:
+async def count_tables(url: str) -> int:
+    async with await AsyncConnection.connect(libpq_url(url)) as connection:
         cursor = await connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         [count] = await cursor.fetchone() or (0,)
         return int(count)
 
 
-async def test_databases_are_separate(postgres: backends.Postgres) -> None:
-    """What one test writes, no other sees."""
+async def test_databases_are_isolated(postgres: backends.Postgres) -> None:
+    """A test does not read the writes of another one."""
     async with postgres.database() as one, postgres.database() as other:
-        async with await AsyncConnection.connect(plain(one)) as connection:
+        async with await AsyncConnection.connect(libpq_url(one)) as connection:
             await connection.execute("CREATE TABLE t (id int)")
-        assert (await tables(one), await tables(other)) == (1, 0)
+        assert (await count_tables(one), await count_tables(other)) == (1, 0)
 
 
 async def test_database_copies_its_template(postgres: backends.Postgres) -> None:
-    """A migrated database can be stamped out for each test."""
+    """So that each test gets a copy of a migrated database."""
     async with postgres.database() as migrated:
-        async with await AsyncConnection.connect(plain(migrated)) as connection:
+        async with await AsyncConnection.connect(libpq_url(migrated)) as connection:
             await connection.execute("CREATE TABLE t (id int)")
         async with postgres.database(template=migrated.rpartition("/")[2]) as copy:
-            assert await tables(copy) == 1
+            assert await count_tables(copy) == 1
 
 
-async def test_postgres_needs_its_password(postgres: backends.Postgres) -> None:
-    """Other users of the machine cannot enter."""
+async def test_postgres_requires_its_password(postgres: backends.Postgres) -> None:
+    """Other users of the machine cannot connect."""
     with pytest.raises(Exception, match="password"):
         await AsyncConnection.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
 
 
-async def test_postgres_is_durable_unless_told() -> None:
+async def test_postgres_is_durable_by_default() -> None:
     async with (
         backends.postgres() as server,
         await AsyncConnection.connect(server.url(driver="postgresql")) as connection,
@@ -73,10 +73,9 @@ async def test_postgres_is_durable_unless_told() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
-async def test_postgres_runs_from_an_unreadable_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the wheel below a folder like /root, the unprivileged user runs a copy."""
-    monkeypatch.setattr(backends, "_reachable", lambda folder: False)
-    async with backends.postgres(durable=False) as server:
+async def test_postgres_runs_from_a_copy_of_the_wheel() -> None:
+    """The unprivileged user can execute it where the wheel is below a folder like /root."""
+    async with backends.postgres(durable=False, copy_binaries=True) as server:
         [process] = [p for p in psutil.Process().children() if str(server.folder / "wheel") in p.exe()]
         assert process.username() == backends.UNPRIVILEGED
 
@@ -86,7 +85,7 @@ async def test_redis_answers(redis_url: str) -> None:
         assert await client.ping()
 
 
-def test_folders_go_with_the_server() -> None:
+def test_the_folder_is_deleted_with_the_server() -> None:
     async def folders() -> list[Path]:
         async with backends.redis() as redis:
             assert redis.folder.exists()
@@ -95,8 +94,8 @@ def test_folders_go_with_the_server() -> None:
     assert not any(folder.exists() for folder in asyncio.run(folders()))
 
 
-def test_nothing_survives_a_killed_parent() -> None:
-    """Even SIGKILL of the process that started them leaves no server behind, nor any of its children."""
+def test_servers_die_with_their_parent() -> None:
+    """SIGKILL of the process that started them ends the servers and their children."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     try:
         line = json.loads(parent.stdout.readline() if parent.stdout else b"")

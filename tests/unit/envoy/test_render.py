@@ -1,4 +1,4 @@
-"""What is rendered from a mesh (D1, D2)."""
+"""Envoy's configuration as rendered from a mesh."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2
 from graphmesh_contracts import Idempotency, MethodPolicy
-from graphmesh_mesh.envoy.folder import changed, write
+from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import documents, render
-from graphmesh_mesh.envoy.routes import NEVER_SENT, retries
+from graphmesh_mesh.envoy.routes import RETRY_ON, retries
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
 from graphmesh_mesh.topology import Mesh, load, parse
 
@@ -19,8 +19,8 @@ CHARGE = "/graphmesh.billing.v1.BillingService/Charge"
 
 def billing_mesh(**billing: Any) -> Mesh:
     service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100, **billing}
-    places = {"edge": {"port": 1, "services": ["billing"]}, "mesh": {"port": 2}, "admin": {"port": 3}}
-    return parse({**places, "services": {"billing": service}})
+    listeners = {"edge": {"port": 1, "services": ["billing"]}, "mesh": {"port": 2}, "admin": {"port": 3}}
+    return parse({**listeners, "services": {"billing": service}})
 
 
 def cluster(mesh: Mesh) -> dict[str, Any]:
@@ -33,28 +33,28 @@ def route(mesh: Mesh, path: str = CHARGE) -> dict[str, Any]:
     return next(one["route"] for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == path)
 
 
-def test_the_rendered_tree_is_fresh() -> None:
-    """deploy/rendered/envoy is what deploy/mesh.yaml and the protos say today."""
-    assert not changed(ROOT / "deploy/rendered/envoy", render(load(ROOT / "deploy/mesh.yaml")))
+def test_the_rendered_files_are_fresh() -> None:
+    """deploy/rendered/envoy is rendered from the current deploy/mesh.yaml and protos."""
+    assert not stale_files(ROOT / "deploy/rendered/envoy", render(load(ROOT / "deploy/mesh.yaml")))
 
 
-def test_it_is_the_same_everywhere() -> None:
-    """Nothing of the machine, the folder or the run is in the files."""
+def test_rendering_is_reproducible() -> None:
+    """The files do not depend on the machine, the folder or the run."""
     files = render(billing_mesh())
     assert files == render(billing_mesh())
     assert not any(str(ROOT).encode() in content or str(Path.home()).encode() in content for content in files.values())
 
 
-def test_the_guard_lets_the_service_refuse() -> None:
-    """The cap grows with the replicas and lies above all that they admit."""
+def test_envoy_s_cap_is_above_the_admission_limits() -> None:
+    """It grows with the replicas."""
     one, three = cluster(billing_mesh()), cluster(billing_mesh(replicas=3))
     caps = [found["circuit_breakers"]["thresholds"][0]["max_requests"] for found in (one, three)]
     assert caps[1] - caps[0] == 2 * (16 + 1024)
     assert caps[0] > 16 + 1024
 
 
-def test_the_breaker_is_the_policy_s() -> None:
-    """Failures, cooling period and its maximum, whole replicas at once, and no panic routing to broken ones."""
+def test_the_breaker_follows_the_policy() -> None:
+    """Failures, cooling period and its maximum; all replicas may be ejected, without panic routing."""
     found = cluster(billing_mesh(policy={"breaker": {"consecutiveFailures": 7, "coolingPeriod": "0.5s"}}))
     outliers = found["outlier_detection"]
     assert (outliers["consecutive_gateway_failure"], outliers["base_ejection_time"]) == (7, "0.5s")
@@ -63,8 +63,8 @@ def test_the_breaker_is_the_policy_s() -> None:
     assert found["common_lb_config"]["healthy_panic_threshold"]["value"] == 0
 
 
-def test_a_route_has_the_method_s_timeout_and_no_other() -> None:
-    """Envoy's own 15 seconds for a route and 5 minutes for a silent stream are switched off."""
+def test_a_route_has_only_the_method_s_timeout() -> None:
+    """Envoy's defaults, 15 seconds for a route and 5 minutes for an idle stream, are switched off."""
     action = route(billing_mesh(methods={"Charge": {"timeout": "3.25s"}}))
     assert action["max_stream_duration"] == {"max_stream_duration": "3.25s", "grpc_timeout_header_max": "3.25s"}
     assert (action["timeout"], action["idle_timeout"]) == ("0s", "0s")
@@ -79,16 +79,16 @@ def test_a_route_has_the_method_s_timeout_and_no_other() -> None:
         (Idempotency.UNKNOWN, 3, None),
     ],
 )
-def test_retries(idempotency: Idempotency, attempts: int, retried: int | None) -> None:
-    """Only what was never sent, where the contract says what a repeat does, no more often than it allows (D4)."""
+def test_retries_follow_the_policy(idempotency: Idempotency, attempts: int, retried: int | None) -> None:
+    """Only calls that were never sent, only where the contract declares idempotency, at most `max_attempts` times."""
     policy = MethodPolicy(idempotency, 1.0, attempts, frozenset(), False, False, frozenset())
     rendered = retries(policy).get("retry_policy")
     assert (rendered and rendered["num_retries"]) == retried
-    assert not rendered or rendered["retry_on"] == NEVER_SENT
+    assert not rendered or rendered["retry_on"] == RETRY_ON
 
 
-def test_the_edge_has_only_its_services() -> None:
-    """Clients reach the orchestrator, reflection and health: no route leads anywhere else (A6)."""
+def test_the_edge_has_routes_to_its_services_only() -> None:
+    """Clients reach the orchestrator, reflection and health."""
     mesh = load(ROOT / "deploy/mesh.yaml")
     (table,) = documents(mesh)["rds-edge.yaml"]["resources"]
     routes = [one for one in table["virtual_hosts"][0]["routes"] if "route" in one]
@@ -97,8 +97,8 @@ def test_the_edge_has_only_its_services() -> None:
     assert {name.partition(".")[0] for name in names} == {"graphmesh", "grpc"}
 
 
-def test_every_method_has_a_route_in_the_mesh() -> None:
-    """No method of any service is forgotten, and the rest is refused with a sentence."""
+def test_the_mesh_listener_has_a_route_for_every_method() -> None:
+    """All other paths are refused with a message."""
     mesh = load(ROOT / "deploy/mesh.yaml")
     (table,) = documents(mesh)["rds-mesh.yaml"]["resources"]
     *known, last = table["virtual_hosts"][0]["routes"]
@@ -112,8 +112,8 @@ def test_every_method_has_a_route_in_the_mesh() -> None:
     assert last["direct_response"]["status"] == 404
 
 
-def test_descriptors_hold_what_json_needs() -> None:
-    """The transcoder finds every imported file before the file that imports it, and the types of error details."""
+def test_the_descriptor_set_is_complete() -> None:
+    """Every imported file precedes the file that imports it, and the types of error details are included."""
     files = descriptor_pb2.FileDescriptorSet.FromString(render(billing_mesh())["descriptors.binpb"]).file
     seen: set[str] = set()
     for file in files:
@@ -122,14 +122,14 @@ def test_descriptors_hold_what_json_needs() -> None:
     assert {"google/rpc/error_details.proto", "graphmesh/billing/v1/billing.proto"} <= seen
 
 
-def test_envoy_accepts_it() -> None:
-    """The project's own files, judged by the real binary."""
+def test_envoy_accepts_deploy_mesh_yaml() -> None:
+    """Validated by the real binary."""
     validate(render(load(ROOT / "deploy/mesh.yaml")))
 
 
 @pytest.mark.parametrize("name", ["cds.yaml", "lds.yaml", "rds-mesh.yaml"])
-def test_envoy_judges_what_xds_delivers(name: str) -> None:
-    """A fault in a file that `--mode validate` alone would not open is found."""
+def test_validation_includes_the_files_of_xds(name: str) -> None:
+    """`--mode validate` alone does not load them."""
     files = render(billing_mesh())
     document = yaml.safe_load(files[name])
     document["resources"][0]["no_such_field"] = 1
@@ -137,8 +137,8 @@ def test_envoy_judges_what_xds_delivers(name: str) -> None:
         validate({**files, name: yaml.safe_dump(document).encode()})
 
 
-def test_only_what_changed_is_written(tmp_path: Path) -> None:
-    """One number in mesh.yaml is one file for Envoy to read again."""
+def test_only_changed_files_are_written(tmp_path: Path) -> None:
+    """So that Envoy reloads a single file after the edit of one policy."""
     assert set(write(tmp_path, render(billing_mesh()))) == set(render(billing_mesh()))
     assert write(tmp_path, render(billing_mesh(policy={"maxConcurrency": 9}))) == ["cds.yaml"]
     assert write(tmp_path, render(billing_mesh(policy={"maxConcurrency": 9}))) == []

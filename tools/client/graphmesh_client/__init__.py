@@ -5,7 +5,7 @@ async with Client("127.0.0.1:8080") as client:
     async for event in client.stream_run(run.run_id):
         ...
 
-`RemoteGraph` makes a graph of the mesh one of LangGraph's; LangGraph is imported when it is first asked for.
+`RemoteGraph` is a graph of the mesh as a LangGraph graph; LangGraph is imported when it is first accessed.
 """
 
 from typing import TYPE_CHECKING, Any

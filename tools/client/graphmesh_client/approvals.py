@@ -1,4 +1,4 @@
-"""Approvals: a person agrees to one call of a tool, or does not."""
+"""Approvals: an approver approves or denies one call of a tool."""
 
 from graphmesh.orchestrator.v1 import (
     Approval,
@@ -30,12 +30,12 @@ class Approvals:
         run_id: str = "",
         limit: int = 50,
     ) -> list[Approval]:
-        """The oldest that nobody has answered, or of another status."""
+        """Return the oldest approvals of a status, by default the pending ones."""
         request = ListApprovalsRequest(status=status, run_id=run_id)
-        return await self._calls.listed(ApprovalService.ListApprovals, request, lambda page: page.approvals, limit)
+        return await self._calls.collect(ApprovalService.ListApprovals, request, lambda page: page.approvals, limit)
 
     async def respond(self, approval_id: str, *, approve: bool, comment: str = "") -> Approval:
-        """Approve or deny, once. It is not repeated where the answer is lost: look at the approval then."""
+        """Approve or deny, once. The call is not retried where its response is lost: `get` the approval then."""
         decision = Decision.DECISION_APPROVE if approve else Decision.DECISION_DENY
         request = RespondApprovalRequest(approval_id=approval_id, decision=decision, comment=comment)
-        return (await self._calls.once(ApprovalService.RespondApproval, request)).approval
+        return (await self._calls.call_once(ApprovalService.RespondApproval, request)).approval

@@ -1,4 +1,4 @@
-"""Calls of the orchestrator: what they are repeated for, and page after page."""
+"""Calls of the orchestrator: retries, pages and streams."""
 
 import asyncio
 import sys
@@ -19,85 +19,87 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 ItemT = TypeVar("ItemT")
 
 RETRY_SECONDS = 0.5
-"""Between two tries to reach the orchestrator."""
-LARGEST_PAGE = 500
+"""Seconds between two attempts to reach the orchestrator."""
+MAX_PAGE_SIZE = 500
 NO_LIMIT = sys.maxsize
 
 
 class Calls:
     """Calls of one tenant over one connection.
 
-    Timeouts are those of the contracts. A call is repeated for `patience` seconds while the orchestrator is not there.
+    Timeouts are those of the contracts. Failed attempts are retried for `retry_timeout` seconds.
     """
 
-    def __init__(self, address: str, tenant: str, patience: float) -> None:
+    def __init__(self, address: str, tenant: str, retry_timeout: float) -> None:
         self._channel = Channel(address)
         self._headers = [(metadata.TENANT, tenant)]
-        self.patience = patience
+        self.retry_timeout = retry_timeout
 
     async def close(self) -> None:
         await self._channel.__aexit__()
 
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, timeout: float | None = None) -> ResponseT:
-        """One call that may be made again: a second one changes nothing, or it reads."""
-        return await self._repeated(rpc, request, timeout, lambda error: error.retryable)
+        """Make an idempotent call, with retries."""
+        return await self._with_retries(rpc, request, timeout, lambda error: error.retryable)
 
-    async def once(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """One call that is made again only where it was not begun.
+    async def call_once(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """Make a call that is not idempotent: it is retried only where it was never sent.
 
-        Where the answer is lost, the error says that it `may_have_happened`.
+        Where the response is lost, the error has `may_have_happened`.
         """
-        return await self._repeated(rpc, request, None, lambda error: error.retryable and not error.may_have_happened)
+        return await self._with_retries(
+            rpc, request, None, lambda error: error.retryable and not error.may_have_happened
+        )
 
-    async def _repeated(
+    async def _with_retries(
         self,
         rpc: Rpc[RequestT, ResponseT],
         request: RequestT,
         timeout: float | None,
-        again: Callable[[DependencyError], bool],
+        is_retryable: Callable[[DependencyError], bool],
     ) -> ResponseT:
         seconds = timeout or method_policy(rpc.descriptor).timeout
-        patience = Deadline.after(self.patience)
+        deadline = Deadline.after(self.retry_timeout)
         while True:
             try:
                 return await self._channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=self._headers)
             except DependencyError as error:
-                if not again(error) or patience.remaining == 0:
+                if not is_retryable(error) or deadline.remaining == 0:
                     raise
-                wait = error.retry_after or RETRY_SECONDS
-            await asyncio.sleep(wait)
+                backoff = error.retry_after or RETRY_SECONDS
+            await asyncio.sleep(backoff)
 
-    async def each(
+    async def iterate(
         self,
         rpc: Rpc[RequestT, ResponseT],
         request: RequestT,
         items: Callable[[ResponseT], Iterable[ItemT]],
         limit: int = NO_LIMIT,
     ) -> AsyncGenerator[ItemT, None]:
-        """What a List RPC has, page after page. `items` are those of one page."""
-        asked: Any = request
+        """Yield the items of a List RPC, page by page. `items` returns those of a page."""
+        page_request: Any = request
         while limit > 0:
-            asked.page_size = min(limit, LARGEST_PAGE)
-            page: Any = await self.call(rpc, asked)
+            page_request.page_size = min(limit, MAX_PAGE_SIZE)
+            page: Any = await self.call(rpc, page_request)
             for item in items(page):
                 limit -= 1
                 yield item
-            asked.page_token = page.next_page_token
-            if not asked.page_token:
+            page_request.page_token = page.next_page_token
+            if not page_request.page_token:
                 return
 
-    async def listed(
+    async def collect(
         self,
         rpc: Rpc[RequestT, ResponseT],
         request: RequestT,
         items: Callable[[ResponseT], Iterable[ItemT]],
         limit: int,
     ) -> list[ItemT]:
-        """The first `limit` of them."""
-        return [item async for item in self.each(rpc, request, items, limit)]
+        """Return the first `limit` items of a List RPC."""
+        return [item async for item in self.iterate(rpc, request, items, limit)]
 
     async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
-        """One call whose responses are streamed. Where it breaks it is not made again."""
+        """Yield the responses of a streaming call, without retries."""
         timeout = method_policy(rpc.descriptor).timeout
         async for response in self._channel.stream(
             rpc, request, deadline=Deadline.after(timeout), headers=self._headers
@@ -105,7 +107,7 @@ class Calls:
             yield response
 
 
-def seconds_of(seconds: float) -> Duration:
+def duration_of(seconds: float) -> Duration:
     duration = Duration()
     duration.FromTimedelta(timedelta(seconds=seconds))
     return duration

@@ -1,4 +1,4 @@
-"""Runs over gRPC, through Envoy's edge or directly."""
+"""The client of runs over gRPC, through Envoy's edge or directly."""
 
 import asyncio
 import time
@@ -31,27 +31,27 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
 
 from graphmesh_client.approvals import Approvals
-from graphmesh_client.calls import RETRY_SECONDS, Calls, seconds_of
+from graphmesh_client.calls import RETRY_SECONDS, Calls, duration_of
 from graphmesh_client.deliveries import Deliveries
+from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_client.threads import Threads
 
-ACTIVE = (RunStatus.RUN_STATUS_PENDING, RunStatus.RUN_STATUS_RUNNING)
-LONGEST_WAIT = 60.0
+MAX_WAIT = 60.0
 """Seconds of one call of WaitRun."""
 STABLE_SECONDS = 2.0
-"""A stream that was open so long has reached the orchestrator, though it may have had nothing to say."""
+"""Seconds after which an open stream has reached the orchestrator, even without an event."""
 
 
 class RunOptions(TypedDict, total=False):
-    """How a run is to be run; see CreateRunRequest."""
+    """Options of a run; see CreateRunRequest."""
 
     timeout: float
-    """How long the run may take, in seconds."""
+    """Seconds that the run may take."""
     recursion_limit: int
     labels: Mapping[str, str]
     multitask_strategy: MultitaskStrategy.ValueType
     schedule_time: datetime
-    """When to begin at the earliest; with a zone."""
+    """The earliest time to begin; it must have a time zone."""
     ceilings: Ceilings
     webhook_url: str
 
@@ -59,12 +59,12 @@ class RunOptions(TypedDict, total=False):
 class Client:
     """A client of one tenant. Close it with `async with`.
 
-    Every method raises `graphmesh_chassis.errors.GraphmeshError`. What can be repeated safely is repeated, until
-    `patience` seconds have passed without an answer.
+    Every method raises `graphmesh_chassis.errors.GraphmeshError`. Calls that are safe to repeat are retried, until
+    `retry_timeout` seconds have passed without a response.
     """
 
-    def __init__(self, address: str, *, tenant: str = "default", patience: float = 10.0) -> None:
-        self._calls = Calls(address, tenant, patience)
+    def __init__(self, address: str, *, tenant: str = "default", retry_timeout: float = 10.0) -> None:
+        self._calls = Calls(address, tenant, retry_timeout)
         self.threads = Threads(self._calls)
         self.approvals = Approvals(self._calls)
         self.deliveries = Deliveries(self._calls)
@@ -85,17 +85,17 @@ class Client:
         request_id: str = "",
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Begin a run. Without an input it goes on from the state of its thread.
+        """Begin a run. Without an input it continues from the state of its thread.
 
-        A `request_id` is made where none is given, so that a lost answer never makes a second run. Give one of your own
-        where your program itself may die and ask again: the same request then gets the same run.
+        A `request_id` is generated where none is given, so that a lost response never leads to a second run. Pass your
+        own where your program itself may die and repeat the call: the same request id gets the same run.
 
         Raises:
-            TypeError: the input is no mapping.
-            ValueError: `schedule_time` has no zone.
+            TypeError: the input is not a mapping.
+            ValueError: `schedule_time` has no time zone.
         """
         if input is not None and not isinstance(input, Mapping):
-            raise TypeError(f"the input of a graph has to be a mapping, not {type(input).__name__}")
+            raise TypeError(f"the input of a graph must be a mapping, not {type(input).__name__}")
         request = _run_request(
             options,
             graph=graph,
@@ -112,20 +112,23 @@ class Client:
         return (await self._calls.call(RunService.GetRun, GetRunRequest(run_id=run_id))).run
 
     async def wait_run(self, run_id: str, timeout: float = 600) -> Run:
-        """The run when it has ended or parked, or as it is after `timeout` seconds."""
+        """Wait until a run has ended or parked, at most `timeout` seconds, and return it."""
         deadline = Deadline.after(timeout)
         while True:
-            request = WaitRunRequest(run_id=run_id, max_wait=seconds_of(min(deadline.remaining, LONGEST_WAIT)))
-            run = (await self._calls.call(RunService.WaitRun, request, timeout=LONGEST_WAIT + 10)).run
-            if run.status not in ACTIVE or deadline.remaining == 0:
+            request = WaitRunRequest(run_id=run_id, max_wait=duration_of(min(deadline.remaining, MAX_WAIT)))
+            run = (await self._calls.call(RunService.WaitRun, request, timeout=MAX_WAIT + 10)).run
+            if phase_of(run.status) is not RunPhase.ACTIVE or deadline.remaining == 0:
                 return run
 
     async def stream_run(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
-        """The events of a run after `after_seq`, until it ends or parks: each once, in order, also over broken
-        connections. A parked run goes on under the same numbers: stream it again from the last."""
-        patience = Deadline.after(self._calls.patience)
+        """Yield the events of a run after `after_seq`, until it ends or parks.
+
+        Each event is yielded once, in order, even if connections break. A run that resumes continues the numbers: pass
+        the last `seq` to stream on.
+        """
+        deadline = Deadline.after(self._calls.retry_timeout)
         while True:
-            began, seen = time.monotonic(), after_seq
+            began, first_seq = time.monotonic(), after_seq
             try:
                 async with aclosing(self._stream(run_id, after_seq)) as events:
                     async for event in events:
@@ -133,22 +136,24 @@ class Client:
                         yield event
                 return
             except DependencyError:
-                if after_seq > seen or time.monotonic() - began > STABLE_SECONDS:
-                    patience = Deadline.after(self._calls.patience)
-                elif patience.remaining == 0:
+                if after_seq > first_seq or time.monotonic() - began > STABLE_SECONDS:
+                    deadline = Deadline.after(self._calls.retry_timeout)
+                elif deadline.remaining == 0:
                     raise
                 else:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def resume_run(self, run_id: str, answers: Mapping[str, Any]) -> Run:
-        """Answer questions of a parked run, by `interrupt_id`, with anything that JSON has. It goes on when all are
-        answered; the same answers again change nothing."""
+        """Answer interrupts of a parked run, by `interrupt_id`, with JSON values.
+
+        The run resumes when all are answered. The call is idempotent.
+        """
         values = {key: json_format.ParseDict(answer, Value()) for key, answer in answers.items()}
         request = ResumeRunRequest(run_id=run_id, answers=values)
         return (await self._calls.call(RunService.ResumeRun, request)).run
 
     async def cancel_run(self, run_id: str, reason: str) -> Run:
-        """Ask for a run to be ended; the run as it is then."""
+        """Request the cancellation of a run, and return the run, which may not have ended yet."""
         request = CancelRunRequest(run_id=run_id, reason=reason)
         return (await self._calls.call(RunService.CancelRun, request)).run
 
@@ -160,9 +165,9 @@ class Client:
         status: RunStatus.ValueType = RunStatus.RUN_STATUS_UNSPECIFIED,
         limit: int = 50,
     ) -> list[Run]:
-        """The newest runs."""
+        """Return the newest runs."""
         request = ListRunsRequest(graph=graph, thread_id=thread_id, status=status)
-        return await self._calls.listed(RunService.ListRuns, request, lambda page: page.runs, limit)
+        return await self._calls.collect(RunService.ListRuns, request, lambda page: page.runs, limit)
 
     async def list_graphs(self) -> list[Graph]:
         return list((await self._calls.call(RunService.ListGraphs, ListGraphsRequest())).graphs)
@@ -174,14 +179,14 @@ class Client:
                 yield response.event
 
 
-def _run_request(options: RunOptions, **place: Any) -> CreateRunRequest:
-    fields: dict[str, Any] = {**options, **place}
+def _run_request(options: RunOptions, **other_fields: Any) -> CreateRunRequest:
+    fields: dict[str, Any] = {**options, **other_fields}
     timeout, schedule_time = fields.pop("timeout", None), fields.pop("schedule_time", None)
     request = CreateRunRequest(**fields)
     if timeout is not None:
-        request.timeout.CopyFrom(seconds_of(timeout))
+        request.timeout.CopyFrom(duration_of(timeout))
     if schedule_time is not None and schedule_time.tzinfo is None:
-        raise ValueError(f"schedule_time has to have a zone: {schedule_time}")
+        raise ValueError(f"schedule_time must have a time zone: {schedule_time}")
     if schedule_time is not None:
         request.schedule_time.FromDatetime(schedule_time)
     return request

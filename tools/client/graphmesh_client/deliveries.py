@@ -1,4 +1,4 @@
-"""Deliveries: the ends of runs, announced to the addresses that the runs name."""
+"""Deliveries: webhook calls that announce the end of a run."""
 
 from graphmesh.orchestrator.v1 import (
     Delivery,
@@ -24,11 +24,11 @@ class Deliveries:
         run_id: str = "",
         limit: int = 50,
     ) -> list[Delivery]:
-        """The newest deliveries."""
+        """Return the newest deliveries."""
         request = ListDeliveriesRequest(status=status, run_id=run_id)
-        return await self._calls.listed(WebhookService.ListDeliveries, request, lambda page: page.deliveries, limit)
+        return await self._calls.collect(WebhookService.ListDeliveries, request, lambda page: page.deliveries, limit)
 
     async def retry(self, delivery_id: str) -> Delivery:
-        """Try a dead delivery again from the start, at once."""
+        """Retry a dead delivery at once, with all its attempts."""
         request = RetryDeliveryRequest(delivery_id=delivery_id)
         return (await self._calls.call(WebhookService.RetryDelivery, request)).delivery

@@ -1,4 +1,4 @@
-"""A graph of the mesh as a graph of LangGraph: on its own, or as a node of any program."""
+"""A graph of the mesh as a LangGraph graph, called on its own or as a node of any LangGraph program."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,22 +13,22 @@ from langgraph.types import GraphOutput, StateSnapshot, StateUpdate, StreamMode
 from pydantic_core import to_jsonable_python
 
 from graphmesh_client.client import Client, RunOptions
-from graphmesh_client.parts import INTERRUPT, snapshot
-from graphmesh_client.place import Place
-from graphmesh_client.remote import Remote, refuse
+from graphmesh_client.invocation import Invocation
+from graphmesh_client.langgraph_convert import INTERRUPT, state_snapshot
+from graphmesh_client.remote_runs import RemoteRuns, reject_unsupported
 
 MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "custom"})
 
 
-def _refusing(why: str) -> Callable[..., Any]:
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError(why)
+def _unsupported(reason: str) -> Callable[..., Any]:
+    def raise_error(*_: Any, **__: Any) -> NoReturn:
+        raise NotImplementedError(reason)
 
-    return refuse
+    return raise_error
 
 
-def _async_only(instead: str) -> Callable[..., Any]:
-    return _refusing(f"RemoteGraph is async only: use {instead}, also of the graph that it is a node of")
+def _async_only(alternative: str) -> Callable[..., Any]:
+    return _unsupported(f"RemoteGraph is async only: use {alternative}, and the same of the graph that it is a node of")
 
 
 class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
@@ -38,17 +38,17 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         await support.ainvoke({...}, {"configurable": {"thread_id": "customer-7"}})
         builder.add_node("support", support)
 
-    On its own it runs on the thread that the config names, or on a new one. A run that parks returns `__interrupt__`,
-    and `Command(resume=...)` on the same thread answers it.
+    On its own it runs on the thread of the config, or on a new one. A run that parks returns `__interrupt__`, and
+    `Command(resume=...)` on the same thread answers it.
 
     As a node, or called in one, each task of the program has one run, on a thread of its own: a task that is executed
-    again, after a crash or an answer, finds its run. That holds where the program keeps the ids of its tasks through a
-    crash: give it a checkpointer and `durability="sync"`. A node that calls a graph several times gives each call
-    another `name`. What the run asks, the node asks, one question at a time; an approval is answered in the mesh, and
-    then the program goes on with `ainvoke(None)`.
+    again, after a crash or an answer, finds its run. This requires that the program keeps the ids of its tasks through
+    a crash: compile it with a checkpointer and use `durability="sync"`. A node that calls a graph several times passes
+    a different `name` for each call. The run's interrupts become interrupts of the node, one at a time; an approval is
+    answered in the mesh, and then `ainvoke(None)` resumes the program.
 
-    Who goes away leaves the run running. A run that fails raises its GraphmeshError, in each execution of its task.
-    State is JSON: messages and other objects come back as dicts.
+    A caller that is cancelled or dies leaves the run running. A run that fails raises its GraphmeshError, in each
+    execution of its task. State is JSON: messages and other objects are returned as dicts.
     """
 
     def __init__(
@@ -63,16 +63,17 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     ) -> None:
         """
         Args:
-            name: of the node; tells several calls in one node apart.
-            thread_id: run always on this thread.
-            config: merged into that of every call. Its `recursion_limit` is not the run's: that is an option.
-            options: of every run.
+            name: the name of the node; it distinguishes several calls in one node.
+            thread_id: the thread of every run.
+            config: merged with the config of each call. Its `recursion_limit` does not apply to the run, whose limit
+                is an option.
+            options: options of every run.
         """
         self.name = name or graph
         self.config = config
         self._client, self._graph, self._options = client, graph, options
         self._thread_id = thread_id
-        self._remote = Remote(client, graph, options)
+        self._runs = RemoteRuns(client, graph, options)
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Self:
         return self.__class__(
@@ -92,15 +93,15 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         version: Literal["v1", "v2"] = "v1",
         **others: Any,
     ) -> Any:
-        """The output; the state and `__interrupt__` of a run that parked."""
-        refuse(", ".join(others), others.values())
+        """Return the output; for a run that parked, its state and `__interrupt__`."""
+        reject_unsupported(", ".join(others), others.values())
         output: dict[str, Any] = {}
-        async for mode, data in self._remote.follow(input, self._place(config)):
+        async for mode, data in self._runs.follow(input, self._invocation(config)):
             output = data if mode == "values" else output
-        asked = output.pop(INTERRUPT, ())
+        interrupts = output.pop(INTERRUPT, ())
         if version == "v2":
-            return GraphOutput(output, asked)
-        return {**output, INTERRUPT: list(asked)} if asked else output
+            return GraphOutput(output, interrupts)
+        return {**output, INTERRUPT: list(interrupts)} if interrupts else output
 
     async def astream(  # type: ignore[override]  # Runnable wants None for every keyword; LangGraph does not
         self,
@@ -112,26 +113,27 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         version: Literal["v1", "v2"] = "v1",
         **others: Any,
     ) -> AsyncIterator[Any]:
-        """What happens: `updates` of the graph's nodes, `messages` (text of models), `custom` events, and `values`,
-        which come once, at the end. Subgraphs of the remote graph say nothing."""
-        refuse(", ".join(others), others.values())
-        asked = stream_mode or "updates"
-        modes = {asked} if isinstance(asked, str) else set(asked)
-        refuse(f"stream modes but {', '.join(sorted(MODES))}", modes - MODES)
-        async with aclosing(self._remote.follow(input, self._place(config))) as parts:
+        """Yield `updates` of the graph's nodes, `messages` (text of models), `custom` events, and `values` once, at
+        the end. Subgraphs of the remote graph yield nothing."""
+        reject_unsupported(", ".join(others), others.values())
+        requested = stream_mode or "updates"
+        modes = {requested} if isinstance(requested, str) else set(requested)
+        reject_unsupported(f"stream modes but {', '.join(sorted(MODES))}", modes - MODES)
+        async with aclosing(self._runs.follow(input, self._invocation(config))) as parts:
             async for mode, data in parts:
                 if mode not in modes:
                     continue
                 if version == "v2":
-                    yield _typed(mode, data)
+                    yield _version_2_part(mode, data)
                 else:
-                    shape = (data,) if isinstance(asked, str) else (mode, data)
-                    shape = ((), *shape) if subgraphs else shape
-                    yield shape if len(shape) > 1 else data
+                    part = (data,) if isinstance(requested, str) else (mode, data)
+                    part = ((), *part) if subgraphs else part
+                    yield part if len(part) > 1 else data
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
-        place = self._place(config)
-        return snapshot(place.thread_id, await self._client.threads.state(place.thread_id, place.checkpoint_id))
+        invocation = self._invocation(config)
+        state = await self._client.threads.state(invocation.thread_id, invocation.checkpoint_id)
+        return state_snapshot(invocation.thread_id, state)
 
     async def aget_state_history(
         self,
@@ -141,51 +143,51 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
-        """The newest first. `filter` is what the metadata has to have."""
-        thread_id = self._place(config).thread_id
-        skipped_to = str((before or {}).get("configurable", {}).get("checkpoint_id", ""))
-        left = limit
+        """Yield the states whose metadata contains `filter`, the newest first."""
+        thread_id = self._invocation(config).thread_id
+        skip_until = str((before or {}).get("configurable", {}).get("checkpoint_id", ""))
+        remaining = limit
         async with aclosing(self._client.threads.history(thread_id)) as states:
             async for state in states:
-                if left == 0:
+                if remaining == 0:
                     return
-                if not skipped_to and _has(struct_value(state.metadata), filter or {}):
-                    left = left and left - 1
-                    yield snapshot(thread_id, state)
-                if state.checkpoint_id == skipped_to:
-                    skipped_to = ""
+                if not skip_until and _contains(struct_value(state.metadata), filter or {}):
+                    remaining = remaining and remaining - 1
+                    yield state_snapshot(thread_id, state)
+                if state.checkpoint_id == skip_until:
+                    skip_until = ""
 
     async def aupdate_state(
         self, config: RunnableConfig, values: dict[str, Any] | Any | None, as_node: str | None = None
     ) -> RunnableConfig:
-        place = self._place(config)
+        invocation = self._invocation(config)
         state = await self._client.threads.update_state(
-            place.thread_id,
+            invocation.thread_id,
             to_jsonable_python(values),
             as_node=as_node or "",
-            checkpoint_id=place.checkpoint_id,
+            checkpoint_id=invocation.checkpoint_id,
         )
-        return snapshot(place.thread_id, state).config
+        return state_snapshot(invocation.thread_id, state).config
 
     async def abulk_update_state(
         self, config: RunnableConfig, updates: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
-        """One update after the other; each is a superstep."""
-        refuse("several updates in a superstep", [step for step in updates if len(step) > 1])
+        """Apply one update after the other, each as a superstep."""
+        reject_unsupported("several updates in a superstep", [step for step in updates if len(step) > 1])
         for [update] in updates:
             config = await self.aupdate_state(config, update.values, update.as_node)
         return config
 
     def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> DrawableGraph:
-        """One box: the contracts tell a graph's schemas, not its nodes."""
-        drawn = DrawableGraph()
-        drawn.add_node(self, self.name)
-        return drawn
+        """Return a graph of one node: the contracts have a graph's schemas, not its nodes."""
+        graph = DrawableGraph()
+        graph.add_node(self, self.name)
+        return graph
 
     async def aget_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> DrawableGraph:
         return self.get_graph(config, xray=xray)
 
-    astream_events = _refusing("a graph of the mesh has no callbacks that make events: use astream")
+    astream_events = _unsupported("a graph of the mesh has no callbacks for events: use astream")
     invoke = _async_only("ainvoke")
     stream = _async_only("astream")
     get_state = _async_only("aget_state")
@@ -193,12 +195,13 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     update_state = _async_only("aupdate_state")
     bulk_update_state = _async_only("abulk_update_state")
 
-    def _place(self, config: RunnableConfig | None) -> Place:
-        return Place.of(ensure_config(merge_configs(self.config, config)), self.name or "", self._thread_id)
+    def _invocation(self, config: RunnableConfig | None) -> Invocation:
+        merged = ensure_config(merge_configs(self.config, config))
+        return Invocation.from_config(merged, self.name or "", self._thread_id)
 
 
-def _typed(mode: StreamMode, data: Any) -> dict[str, Any]:
-    """A part as version 2 of the stream has it."""
+def _version_2_part(mode: StreamMode, data: Any) -> dict[str, Any]:
+    """Return a part in the form of stream version 2."""
     part = {"type": mode, "ns": (), "data": data}
     if mode != "values":
         return part
@@ -206,5 +209,5 @@ def _typed(mode: StreamMode, data: Any) -> dict[str, Any]:
     return part | {"data": values, "interrupts": data.get(INTERRUPT, ())}
 
 
-def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(metadata.get(key) == value for key, value in wanted.items())
+def _contains(metadata: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    return all(metadata.get(key) == value for key, value in expected.items())

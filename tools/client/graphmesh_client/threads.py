@@ -1,4 +1,4 @@
-"""Threads: the state that runs work on."""
+"""Threads: the state that runs read and write."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -24,14 +24,13 @@ from graphmesh.orchestrator.v1 import (
     UpdateThreadStateRequest,
 )
 
-from graphmesh_client.calls import NO_LIMIT, Calls, seconds_of
+from graphmesh_client.calls import NO_LIMIT, Calls, duration_of
 
 NO_LABELS: Mapping[str, str] = {}
 
 
 class Threads:
-    """The threads of the client's tenant. What changes one is not repeated where the answer is lost, unless a second
-    call changes nothing."""
+    """The threads of the client's tenant. Calls that are not idempotent are not retried after a lost response."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -44,11 +43,11 @@ class Threads:
         labels: Mapping[str, str] = NO_LABELS,
         time_to_live: float | None = None,
     ) -> Thread:
-        """A new thread; under a new id where none is given. `time_to_live` is in seconds after its last use."""
+        """Create a thread; without an id, one is generated. `time_to_live` is in seconds after its last use."""
         request = CreateThreadRequest(thread_id=thread_id, graph=graph, labels=labels)
         if time_to_live is not None:
-            request.time_to_live.CopyFrom(seconds_of(time_to_live))
-        return (await self._calls.once(ThreadService.CreateThread, request)).thread
+            request.time_to_live.CopyFrom(duration_of(time_to_live))
+        return (await self._calls.call_once(ThreadService.CreateThread, request)).thread
 
     async def get(self, thread_id: str) -> Thread:
         return (await self._calls.call(ThreadService.GetThread, GetThreadRequest(thread_id=thread_id))).thread
@@ -60,59 +59,59 @@ class Threads:
         status: ThreadStatus.ValueType = ThreadStatus.THREAD_STATUS_UNSPECIFIED,
         limit: int = 50,
     ) -> list[Thread]:
-        """The newest threads."""
+        """Return the newest threads."""
         request = ListThreadsRequest(graph=graph, status=status)
-        return await self._calls.listed(ThreadService.ListThreads, request, lambda page: page.threads, limit)
+        return await self._calls.collect(ThreadService.ListThreads, request, lambda page: page.threads, limit)
 
     async def update(
         self, thread_id: str, *, labels: Mapping[str, str] = NO_LABELS, time_to_live: float | None = None
     ) -> Thread:
-        """Set labels, or take away those with an empty value; set the seconds to live, 0 for ever."""
+        """Set labels and the seconds to live. An empty value deletes a label; 0 seconds mean indefinitely."""
         request = UpdateThreadRequest(thread_id=thread_id, labels=labels)
         if time_to_live is not None:
-            request.time_to_live.CopyFrom(seconds_of(time_to_live))
+            request.time_to_live.CopyFrom(duration_of(time_to_live))
         return (await self._calls.call(ThreadService.UpdateThread, request)).thread
 
     async def delete(self, thread_id: str) -> None:
         """Delete a thread with its history, runs and artifacts."""
-        await self._calls.once(ThreadService.DeleteThread, DeleteThreadRequest(thread_id=thread_id))
+        await self._calls.call_once(ThreadService.DeleteThread, DeleteThreadRequest(thread_id=thread_id))
 
     async def state(self, thread_id: str, checkpoint_id: str = "") -> ThreadState:
-        """The state at a checkpoint; at the newest where none is named."""
+        """Return the state at a checkpoint, by default the newest."""
         request = GetThreadStateRequest(thread_id=thread_id, checkpoint_id=checkpoint_id)
         return (await self._calls.call(ThreadService.GetThreadState, request)).state
 
     def history(self, thread_id: str, limit: int = NO_LIMIT) -> AsyncGenerator[ThreadState, None]:
-        """The states of a thread, the newest first."""
+        """Return the states of a thread, the newest first."""
         request = ListThreadStatesRequest(thread_id=thread_id)
-        return self._calls.each(ThreadService.ListThreadStates, request, lambda page: page.states, limit)
+        return self._calls.iterate(ThreadService.ListThreadStates, request, lambda page: page.states, limit)
 
     async def update_state(
         self, thread_id: str, values: Mapping[str, Any] | None, *, as_node: str = "", checkpoint_id: str = ""
     ) -> ThreadState:
-        """Write to the state as the node would; at an older checkpoint that forks the thread. The state after it.
+        """Write to the state as the node would, and return the new state. An older checkpoint forks the history.
 
         Raises:
-            TypeError: the values are no mapping.
+            TypeError: the values are not a mapping.
         """
         if values is not None and not isinstance(values, Mapping):
-            raise TypeError(f"an update of a state has to be a mapping, not {type(values).__name__}")
+            raise TypeError(f"an update of a state must be a mapping, not {type(values).__name__}")
         request = UpdateThreadStateRequest(thread_id=thread_id, as_node=as_node, checkpoint_id=checkpoint_id)
         request.values.CopyFrom(json_format.ParseDict(dict(values or {}), Struct()))
-        return (await self._calls.once(ThreadService.UpdateThreadState, request)).state
+        return (await self._calls.call_once(ThreadService.UpdateThreadState, request)).state
 
     async def fork(self, thread_id: str, *, checkpoint_id: str = "", new_thread_id: str = "") -> Thread:
-        """A new thread that begins where this one is, or was at the checkpoint."""
+        """Create a thread with the state of this one, at a checkpoint or the newest."""
         request = ForkThreadRequest(thread_id=thread_id, checkpoint_id=checkpoint_id, new_thread_id=new_thread_id)
-        return (await self._calls.once(ThreadService.ForkThread, request)).thread
+        return (await self._calls.call_once(ThreadService.ForkThread, request)).thread
 
     async def prune(self, unused_for: float, *, delete: bool = False, dry_run: bool = False) -> PruneThreadsResponse:
-        """Take the history from all threads that were not used for so many seconds, or `delete` them altogether."""
-        request = PruneThreadsRequest(unused_for=seconds_of(unused_for), delete=delete, dry_run=dry_run)
+        """Prune the history of all threads not used for so many seconds, or `delete` the threads."""
+        request = PruneThreadsRequest(unused_for=duration_of(unused_for), delete=delete, dry_run=dry_run)
         return await self._calls.call(ThreadService.PruneThreads, request)
 
     async def artifact(self, thread_id: str, digest: str) -> bytes:
-        """What is too large for the state, by the digest in its URI there."""
+        """Read an artifact of the thread by the digest in its URI."""
         request = ReadArtifactRequest(thread_id=thread_id, digest=digest)
         parts = [part.data async for part in self._calls.stream(ThreadService.ReadArtifact, request)]
         return b"".join(parts)

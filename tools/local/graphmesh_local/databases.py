@@ -1,4 +1,4 @@
-"""Where the services of a trial keep what the checker reads, and what several orchestrators share."""
+"""Databases of a mesh that is run for an experiment: SQLite files, or databases on servers that replicas share."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,29 +12,30 @@ from graphmesh_local.backends import Postgres, Redis, postgres, redis
 from graphmesh_local.state_folder import StateFolder
 
 SERVICES = ("orchestrator", "billing", "ticketing")
+"""The services whose databases an experiment reads."""
 
-Databases = Mapping[str, str]
-"""The SQLAlchemy URL of each service's database."""
+DatabaseUrls = Mapping[str, str]
+"""The SQLAlchemy URL of each service's database, by the service's name."""
 
 
 @dataclass(frozen=True)
-class Servers:
-    """What several orchestrators share."""
+class SharedServers:
+    """Servers that several orchestrators share."""
 
     postgres: Postgres
     redis: Redis
 
 
 @asynccontextmanager
-async def servers() -> AsyncIterator[Servers]:
-    """New ones; PostgreSQL keeps what it has committed, whatever befalls it."""
-    async with postgres() as database, redis() as wakeups:
-        yield Servers(database, wakeups)
+async def shared_servers() -> AsyncIterator[SharedServers]:
+    """Run new servers; PostgreSQL is durable, so that it can be crashed."""
+    async with postgres() as database, redis() as bus:
+        yield SharedServers(database, bus)
 
 
 @asynccontextmanager
-async def databases_of(shared: Servers | None, state: Path) -> AsyncIterator[Databases]:
-    """On the servers, for as long as they are used; without them as SQLite files in the folder, where they stay."""
+async def service_databases(shared: SharedServers | None, state: Path) -> AsyncIterator[DatabaseUrls]:
+    """Create databases on the shared servers, dropped at the end; without servers, name SQLite files that are kept."""
     if shared is None:
         folder = StateFolder(state).databases
         yield {name: f"sqlite+aiosqlite:///{folder / name}.db" for name in SERVICES}
@@ -43,23 +44,23 @@ async def databases_of(shared: Servers | None, state: Path) -> AsyncIterator[Dat
         yield {name: await stack.enter_async_context(shared.postgres.database()) for name in SERVICES}
 
 
-def settings_of(databases: Databases, shared: Servers | None) -> dict[str, str]:
-    """The environment variables that tell the services."""
-    wakeups = {"GRAPHMESH_ORCHESTRATOR_REDIS_URL": shared.redis.url} if shared else {}
-    return {f"GRAPHMESH_{name.upper()}_DATABASE_URL": url for name, url in databases.items()} | wakeups
+def database_settings(databases: DatabaseUrls, shared: SharedServers | None) -> dict[str, str]:
+    """Return the environment variables that set the services' databases, and Redis where it is shared."""
+    redis_setting = {"GRAPHMESH_ORCHESTRATOR_REDIS_URL": shared.redis.url} if shared else {}
+    return {f"GRAPHMESH_{name.upper()}_DATABASE_URL": url for name, url in databases.items()} | redis_setting
 
 
-def crash(server: Postgres) -> None:
-    """Kill one process of the server, which then ends all others, drops every connection and recovers from its log."""
-    told = (server.folder / "data" / "postmaster.pid").read_text()
-    psutil.Process(int(told.split()[0])).children()[0].kill()
+def crash_postgres(server: Postgres) -> None:
+    """Kill one backend of the server, which then ends all others, drops every connection and recovers from its log."""
+    pid_file = (server.folder / "data" / "postmaster.pid").read_text()
+    psutil.Process(int(pid_file.split()[0])).children()[0].kill()
 
 
 def drop_connections(server: Postgres, pid: int) -> None:
-    """End all connections that a process has to the server."""
+    """Terminate all connections that a process has to the server."""
     sockets = psutil.Process(pid).net_connections()
     connected = (one for one in sockets if one.status == psutil.CONN_ESTABLISHED)
     ports = [one.laddr.port for one in connected if one.raddr.port == server.port]
-    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = ANY(%s)"
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = ANY(%s)"
     with psycopg.connect(server.url(driver="postgresql"), autocommit=True) as connection:
-        connection.execute(ending, [ports])
+        connection.execute(terminate, [ports])

@@ -1,7 +1,7 @@
-"""Starting programs of Python as forks of a process that has imported them: in hundredths of a second, not in seconds.
+"""Start Python programs as forks of a server process that has imported them: in about 10 ms instead of seconds.
 
-What dies and is started again many times a minute would spend its life on imports otherwise. Each is a process of its
-own all the same; only `ps` shows the command line of the process that it was forked from.
+For tests that kill and restart servers many times a minute. Each program is a process of its own; only `ps` shows the
+command line of the fork server.
 """
 
 import asyncio
@@ -13,77 +13,78 @@ from contextlib import asynccontextmanager
 from signal import SIGKILL
 
 from graphmesh_local.child_process import ProcessError
-from graphmesh_local.fork_server import encoded, module_of
-from graphmesh_local.spawning import Process, Spawn, Start, execute, leashed
-
-GONE = "the process that forks has ended"
+from graphmesh_local.fork_server import encode, python_module
+from graphmesh_local.spawning import Process, ProcessSpec, Spawner, die_with_parent_command, spawn_process
 
 
-class NoForker(ProcessError):
-    """The process that forks has ended."""
+class ForkServerGone(ProcessError):
+    """The fork server has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the fork server has ended")
 
 
 @asynccontextmanager
-async def forking(packages: Sequence[str]) -> AsyncIterator[Spawn]:
-    """A way to start processes that is quick for `python -m` of the `packages`, and that of `execute` for all else.
+async def fork_spawner(packages: Sequence[str]) -> AsyncIterator[Spawner]:
+    """Yield a spawner that forks for `python -m PACKAGE` of the `packages`, and uses `spawn_process` for all else.
 
     The packages see the environment of this process when they are imported, and that of their program when they run.
     """
-    forker = await asyncio.create_subprocess_exec(
-        *leashed([sys.executable, "-m", "graphmesh_local.fork_server", *packages], "", SIGKILL),
+    server = await asyncio.create_subprocess_exec(
+        *die_with_parent_command([sys.executable, "-m", "graphmesh_local.fork_server", *packages], "", SIGKILL),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         process_group=0,
     )
-    fork = _Fork(forker, packages)
-    listening = asyncio.create_task(fork.listen(), name="forker")
+    client = _ForkClient(server, packages)
+    reading = asyncio.create_task(client.read_reports(), name="fork server")
     try:
-        yield fork
+        yield client
     finally:
-        fork.close()
-        await listening
+        client.close()
+        await reading
 
 
-class _Fork(Spawn):
-    """Asks the forker, and hears of all that it has started."""
+class _ForkClient(Spawner):
+    """Sends requests to the fork server, and follows the processes that it reports."""
 
-    def __init__(self, forker: asyncio.subprocess.Process, packages: Sequence[str]) -> None:
-        assert forker.stdin
-        assert forker.stdout
-        self._forker, self._requests, self._reports = forker, forker.stdin, forker.stdout
+    def __init__(self, server: asyncio.subprocess.Process, packages: Sequence[str]) -> None:
+        assert server.stdin
+        assert server.stdout
+        self._server, self._requests, self._reports = server, server.stdin, server.stdout
         self._packages = packages
         self._starting: deque[asyncio.Future[Process]] = deque()
-        self._running: dict[int, _Forked] = {}
+        self._running: dict[int, _ForkedProcess] = {}
 
-    async def __call__(self, start: Start) -> Process:
-        if module_of(start) not in self._packages:
-            return await execute(start)
+    async def __call__(self, spec: ProcessSpec) -> Process:
+        if python_module(spec) not in self._packages:
+            return await spawn_process(spec)
         if self._reports.at_eof():
-            raise NoForker(GONE)
+            raise ForkServerGone
         started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._starting.append(started)
-        self._requests.write(encoded(start))
+        self._requests.write(encode(spec))
         return await started
 
     def close(self) -> None:
         self._requests.close()
 
-    async def listen(self) -> None:
-        """Until the forker has ended, and all that it has started with it."""
+    async def read_reports(self) -> None:
+        """Read reports until the fork server has ended, and with it all that it has started."""
         async for line in self._reports:
             match line.split():
                 case [b"started", pid]:
-                    self._started(_Forked(int(pid)))
+                    self._on_started(_ForkedProcess(int(pid)))
                 case [b"ended", pid, code]:
                     self._running.pop(int(pid)).end(int(code))
-        await self._forker.wait()
+        await self._server.wait()
         for process in self._running.values():
             process.end(-SIGKILL)
         for started in self._starting:
             if not started.done():
-                started.set_exception(NoForker(GONE))
+                started.set_exception(ForkServerGone())
 
-    def _started(self, process: "_Forked") -> None:
+    def _on_started(self, process: "_ForkedProcess") -> None:
         self._running[process.pid] = process
         started = self._starting.popleft()
         if started.cancelled():
@@ -92,8 +93,8 @@ class _Fork(Spawn):
             started.set_result(process)
 
 
-class _Forked:
-    """A child of the forker."""
+class _ForkedProcess:
+    """A child of the fork server."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -1,14 +1,14 @@
-"""A process that has imported programs and becomes them: each start is a fork, and saves the second of the imports.
+"""The fork server: a process that has imported Python programs, and forks itself to start one without the imports.
 
     python -m graphmesh_local.fork_server PACKAGE ...
 
-`python -m PACKAGE` is what it can start then, where the package has a `main()` in its `__main__`. Each
-line of stdin is a `Start`; stdout tells of each, in their order, `started PID`, and of each process that has ended
-`ended PID CODE`. A child is a process like any other: with a group, an environment, a log and a leash of its own. At
-the end of stdin this process ends, and with it, by their leashes, all that it has started.
+It starts `python -m PACKAGE` for each package that has a `main()` in its `__main__`. Each line of stdin is a
+`ProcessSpec` as JSON. Each line of stdout reports `started PID`, in the order of the requests, or `ended PID CODE`. A
+child has a process group, an environment, a log and a parent-death signal of its own. At the end of stdin the server
+ends, and with it, by their parent-death signals, all that it has started.
 
-It has one thread, for only the thread that forks goes on in the child; and it makes nothing that a fork must not copy,
-which is all that the modules make when they are not imported but run: event loops, channels, connections.
+The server has one thread, because only the thread that forks exists in the child. Programs must create event loops,
+channels and connections in `main()` and not when they are imported: a fork must not copy them.
 """
 
 import gc
@@ -24,25 +24,25 @@ from pathlib import Path
 
 import psutil
 
-from graphmesh_local.die_with_parent import bind
-from graphmesh_local.spawning import Start
+from graphmesh_local.die_with_parent import set_parent_death_signal
+from graphmesh_local.spawning import ProcessSpec
 
 
-def encoded(start: Start) -> bytes:
-    """The line of a request."""
-    return json.dumps(asdict(start), default=str).encode() + b"\n"
+def encode(spec: ProcessSpec) -> bytes:
+    """Encode a request as one line."""
+    return json.dumps(asdict(spec), default=str).encode() + b"\n"
 
 
-def decoded(line: bytes) -> Start:
+def decode(line: bytes) -> ProcessSpec:
     values = json.loads(line)
     folder = Path(values["folder"]) if values["folder"] else None
-    return Start(**{**values, "log": Path(values["log"]), "folder": folder})
+    return ProcessSpec(**{**values, "log": Path(values["log"]), "folder": folder})
 
 
-def module_of(start: Start) -> str:
-    """The module or package that is run with `python -m`; empty where it is something else, or as another user."""
-    python, option, module, *_ = [*start.argv, "", ""]
-    return module if (python, option) == (sys.executable, "-m") and not start.user else ""
+def python_module(spec: ProcessSpec) -> str:
+    """Return the module that is run with `python -m`; empty for any other command, and for one of another user."""
+    python, option, module, *_ = [*spec.argv, "", ""]
+    return module if (python, option) == (sys.executable, "-m") and not spec.user else ""
 
 
 def main() -> None:
@@ -52,25 +52,25 @@ def main() -> None:
         sys.exit(f"cannot fork: {', '.join(sys.argv[1:])} have started {threads} threads")
     gc.freeze()  # Else the collector would write to, and so copy, every page of the modules in every child.
     parent = os.getpid()
-    if start := _serve():
-        _become(start, parent)
-        import_module(f"{module_of(start)}.__main__").main()
+    if spec := _fork_for_each_request():
+        _set_up_child(spec, parent)
+        import_module(f"{python_module(spec)}.__main__").main()
 
 
-def _serve() -> Start | None:
-    """Fork for every request; returns in each child what it is to be, and here None when nobody asks any more."""
-    signal.signal(signal.SIGCHLD, lambda *_: _reap())
+def _fork_for_each_request() -> ProcessSpec | None:
+    """Return in each child its specification, and in the server None at the end of stdin."""
+    signal.signal(signal.SIGCHLD, lambda *_: _report_ended())
     for line in sys.stdin.buffer:
-        with _undisturbed():
+        with _sigchld_blocked():
             if (pid := os.fork()) == 0:
-                return decoded(line)
-            _tell(f"started {pid}")
+                return decode(line)
+            _report(f"started {pid}")
     return None
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep the end of a child for later, so that its beginning is told first."""
+def _sigchld_blocked() -> Iterator[None]:
+    """Defer SIGCHLD, so that the start of a child is reported before its end."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         yield
@@ -78,8 +78,8 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
 
-def _reap() -> None:
-    """Tell of all children that have ended."""
+def _report_ended() -> None:
+    """Reap and report all children that have ended."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -87,26 +87,26 @@ def _reap() -> None:
             return
         if pid == 0:
             return
-        _tell(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
+        _report(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
-def _become(start: Start, parent: int) -> None:
-    """Have all that a program has which `execute` starts."""
+def _set_up_child(spec: ProcessSpec, parent: int) -> None:
+    """Give the child the group, environment, log and arguments that `spawn_process` gives to a program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setpgid(0, 0)
-    bind(parent, start.death_signal)
+    set_parent_death_signal(parent, spec.death_signal)
     os.environ.clear()
-    os.environ.update(start.env)
-    with Path(os.devnull).open() as nothing, start.log.open("ab") as log:
-        for file, standard in ((nothing, 0), (log, 1), (log, 2)):
+    os.environ.update(spec.env)
+    with Path(os.devnull).open() as null, spec.log.open("ab") as log:
+        for file, standard in ((null, 0), (log, 1), (log, 2)):
             os.dup2(file.fileno(), standard)
-    if start.folder:
-        os.chdir(start.folder)
-    sys.argv = list(start.argv[2:])
+    if spec.folder:
+        os.chdir(spec.folder)
+    sys.argv = list(spec.argv[2:])
 
 
 if __name__ == "__main__":

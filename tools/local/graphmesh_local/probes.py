@@ -1,4 +1,4 @@
-"""When is a process ready? The ways to ask it."""
+"""Readiness probes of processes: TCP, gRPC health and HTTP."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,16 +16,16 @@ PROBE_TIMEOUT = 1.0
 """Seconds that one probe may take."""
 
 Probe = Callable[[], Awaitable[bool]]
-"""Tells whether a process is ready. An error of `NOT_YET` means that it is not."""
-NOT_YET = (OSError, HTTPException, grpc.aio.AioRpcError)
+"""Returns whether a process is ready. Any of `NOT_READY_ERRORS` means that it is not."""
+NOT_READY_ERRORS = (OSError, HTTPException, grpc.aio.AioRpcError)
 
 
-async def running() -> bool:
-    """Ready as soon as it runs."""
+async def always_ready() -> bool:
+    """Ready as soon as the process runs."""
     return True
 
 
-def tcp(address: str) -> Probe:
+def tcp_probe(address: str) -> Probe:
     """Ready when it accepts a connection."""
     host, _, port = address.rpartition(":")
 
@@ -37,12 +37,12 @@ def tcp(address: str) -> Probe:
     return probe
 
 
-def grpc_health(address: str, service: str = "") -> Probe:
-    """Ready when the standard health service says SERVING for `service`."""
-    listens = tcp(address)
+def grpc_health_probe(address: str, service: str = "") -> Probe:
+    """Ready when the standard health service reports SERVING for `service`."""
+    accepts_connections = tcp_probe(address)
 
     async def probe() -> bool:
-        await listens()  # Much cheaper than a channel, while nobody listens yet.
+        await accepts_connections()  # Much cheaper than a channel, while the process does not listen yet.
         async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             request = health_pb2.HealthCheckRequest(service=service)
             response = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)
@@ -52,29 +52,29 @@ def grpc_health(address: str, service: str = "") -> Probe:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an HTTP server answered."""
+class HttpResponse:
+    """The response to a GET."""
 
     status: int
     body: str
 
 
-async def get(url: str) -> Answer:
-    """GET `url`, past every proxy."""
-    return await asyncio.to_thread(_get, urlsplit(url))
+async def http_get(url: str) -> HttpResponse:
+    """GET `url` without any proxy."""
+    return await asyncio.to_thread(_http_get, urlsplit(url))
 
 
-def _get(url: SplitResult) -> Answer:
+def _http_get(url: SplitResult) -> HttpResponse:
     with closing(HTTPConnection(url.netloc, timeout=PROBE_TIMEOUT)) as connection:
         connection.request("GET", url._replace(scheme="", netloc="").geturl())
         response = connection.getresponse()
-        return Answer(response.status, response.read().decode())
+        return HttpResponse(response.status, response.read().decode())
 
 
-def http(url: str) -> Probe:
+def http_probe(url: str) -> Probe:
     """Ready when a GET answers 200."""
 
     async def probe() -> bool:
-        return (await get(url)).status == 200
+        return (await http_get(url)).status == 200
 
     return probe

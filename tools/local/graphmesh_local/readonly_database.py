@@ -1,4 +1,4 @@
-"""Databases of services, read past the code that wrote them, without being able to write."""
+"""Read-only access to the databases of services."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from sqlalchemy.engine import make_url
 
 
 @contextmanager
-def reading(url: str) -> Iterator[sa.Connection]:
-    """A connection that reads one state of the database. An SQLite file that is not there is not made."""
-    engine = reader(url, poolclass=sa.NullPool)
+def connect_read_only(url: str) -> Iterator[sa.Connection]:
+    """Connect with one snapshot of the database. A missing SQLite file is an error and is not created."""
+    engine = read_only_engine(url, poolclass=sa.NullPool)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect() as connection:
         yield connection.execution_options(**options) if engine.dialect.name == "postgresql" else connection
 
 
-def reader(url: str, **options: Any) -> sa.Engine:
-    """An engine for reads; only SQLite refuses it to write."""
+def read_only_engine(url: str, **options: Any) -> sa.Engine:
+    """Create an engine for reads. Only SQLite enforces that it does not write."""
     return sa.create_engine(_read_only(url), hide_parameters=True, **options)
 
 

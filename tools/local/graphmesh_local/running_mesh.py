@@ -1,4 +1,4 @@
-"""A whole mesh as processes: Envoy, every service of mesh.yaml and the orchestrator, from one state folder."""
+"""A whole mesh as processes: Envoy, every service of mesh.yaml and the orchestrator, in one state folder."""
 
 import asyncio
 import json
@@ -16,44 +16,48 @@ from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.topology import Listener, Mesh, MeshError, Service
 
 from graphmesh_local.child_process import Child, Program
-from graphmesh_local.probes import PROBE_PERIOD, get, grpc_health, http
-from graphmesh_local.spawning import Spawn, execute
+from graphmesh_local.probes import PROBE_PERIOD, grpc_health_probe, http_get, http_probe
+from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 from graphmesh_local.supervisor import OnDeath, Supervisor
-from graphmesh_local.topology_watcher import MeshSource, Notice, follow, listeners
+from graphmesh_local.topology_watcher import MeshSource, Notify, applying_edits, listeners
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"
 DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
-"""What a server keeps in files beside its database, by the setting that names the file."""
-STOP_WITHIN = 15.0
-"""Seconds; more than servers take to drain."""
-NOTICED_SECONDS = 2.5
-"""How long one of several replicas goes on serving when it is to stop: more than Envoy takes to see it (two checks)."""
-MEMBERS_WITHIN = 15.0
-"""Seconds until Envoy must have seen that all replicas are healthy."""
+"""Files of a server beside its database, by the setting that names the file."""
+STOP_TIMEOUT = 15.0
+"""Seconds between SIGTERM and SIGKILL of a server; longer than a drain takes."""
+LINGER_SECONDS = 2.5
+"""Seconds that one of several replicas still serves after SIGTERM, until two health checks of Envoy have failed."""
+HEALTHY_TIMEOUT = 15.0
+"""Seconds until Envoy's health checks must have passed for all replicas."""
 
 
 @dataclass(frozen=True)
 class RunningMesh:
-    """A mesh all of whose processes were ready."""
+    """A mesh whose processes were all ready."""
 
     mesh: Mesh
-    """With the addresses that it really has."""
+    """With its actual addresses."""
     folder: StateFolder
     supervisor: Supervisor
 
     @property
     def edge(self) -> str:
         """host:port for clients."""
-        return reachable(self.mesh.edge)
+        return local_address(self.mesh.edge)
 
-    async def revive(self, name: str) -> None:
-        """Start a process again that has died. Raises ProcessError where it cannot be brought up."""
-        await self.supervisor.revive(self.child(name))
+    async def restart(self, name: str) -> None:
+        """Start a process again that has died.
+
+        Raises:
+            ProcessError: it did not become ready.
+        """
+        await self.supervisor.restart(self.child(name))
 
     def child(self, name: str) -> Child:
-        """A process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
+        """Return a process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
         return next(child for child in self.supervisor.children if child.program.name == name)
 
 
@@ -66,93 +70,86 @@ async def running_mesh(
     free_ports: bool = False,
     on_death: OnDeath = OnDeath.STOP,
     settings: Mapping[str, str] | None = None,
-    spawn: Spawn = execute,
+    spawn: Spawner = spawn_process,
     on_change: Callable[[Child], None] = lambda child: None,
-    on_notice: Notice = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> AsyncIterator[RunningMesh]:
     """Start a mesh, yield it when all of it is ready, stop it in order.
 
     Args:
-        settings: environment variables for the servers, over those of this process.
-        spawn: how its programs become processes.
-        on_change: told of each process that starts, becomes ready or dies.
-        on_notice: told what became of an edit of mesh.yaml.
+        settings: environment variables of the servers, added to those of this process.
+        on_change: called with each process that starts, becomes ready or dies.
+        notify: called with the result of each edit of mesh.yaml.
 
     Raises:
-        MeshError: mesh.yaml is bad, or one of its ports is taken.
+        MeshError: mesh.yaml breaks a rule, or one of its ports is in use.
         MeshBusy: another mesh runs from `state`.
-        ProcessError: a process could not be brought up.
+        ProcessError: a process did not become ready.
     """
     source = MeshSource(mesh_file, environment, free_ports)
     mesh, folder = source.load(), StateFolder(state)
-    with folder.held():
+    with folder.locked():
         _check_ports(mesh)
         write(folder.envoy, render(mesh))
-
-        def changed(child: Child) -> None:
-            folder.write(_state(mesh, environment, supervisor.children))
-            on_change(child)
-
-        async with Supervisor(on_death, changed, spawn) as supervisor:
+        async with Supervisor(on_death, spawn) as supervisor:
+            _keep_state_file(supervisor, folder, mesh, environment)
+            supervisor.subscribe(on_change)
             await supervisor.start(*_programs(mesh, folder, settings or {}))
-            await _all_members_healthy(mesh)
-            following = asyncio.create_task(follow(source, mesh, folder.envoy, on_notice), name="follow mesh.yaml")
-            try:
+            await _wait_for_healthy_clusters(mesh)
+            async with applying_edits(source, mesh, folder.envoy, notify):
                 yield RunningMesh(mesh, folder, supervisor)
-            finally:
-                following.cancel()
 
 
-def reachable(listener: Listener) -> str:
-    """Where to connect on this machine to what listens there."""
+def local_address(listener: Listener) -> str:
+    """Return the host:port at which a client on this machine reaches a listener."""
     return f"127.0.0.1:{listener.port}" if listener.address == "0.0.0.0" else listener.target
 
 
 def _programs(mesh: Mesh, folder: StateFolder, settings: Mapping[str, str]) -> list[list[Program]]:
-    """In the order of the start; stopped the other way round: the orchestrator drains while all it calls is there."""
+    """Return the programs in groups, which are stopped in reverse: the orchestrator drains while services still run."""
     servers = {name: _servers(mesh, name, folder, settings) for name in mesh.services}
     orchestrators = servers.pop(ORCHESTRATOR, [])
     return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
 
 
 def _servers(mesh: Mesh, name: str, folder: StateFolder, settings: Mapping[str, str]) -> list[Program]:
-    """One program a replica."""
+    """Return a program for each replica of a service."""
     service = mesh.services[name]
-    many = service.replicas > 1
+    several = service.replicas > 1
     return [
-        _server(mesh, name, f"{name}-{number}" if many else name, place, folder, settings)
-        for number, place in enumerate(service.replica_listeners, start=1)
+        _server(mesh, name, f"{name}-{number}" if several else name, listener, folder, settings)
+        for number, listener in enumerate(service.replica_listeners, start=1)
     ]
 
 
 def _server(
-    mesh: Mesh, name: str, label: str, place: Listener, folder: StateFolder, settings: Mapping[str, str]
+    mesh: Mesh, name: str, label: str, listener: Listener, folder: StateFolder, settings: Mapping[str, str]
 ) -> Program:
     service = mesh.services[name]
     return Program(
         name=label,
         argv=[sys.executable, "-m", service.module],
         log=folder.logs / f"{label}.log",
-        probe=grpc_health(reachable(place), service.service),
-        address=place.target,
-        env={**_environment(mesh, name, service, place, folder), **settings},
-        stop_within=STOP_WITHIN,
+        probe=grpc_health_probe(local_address(listener), service.service),
+        address=listener.target,
+        env={**_environment(mesh, name, service, listener, folder), **settings},
+        stop_timeout=STOP_TIMEOUT,
     )
 
 
-def _environment(mesh: Mesh, name: str, service: Service, place: Listener, folder: StateFolder) -> dict[str, str]:
-    """What the mesh tells a server. Where its data is, the user's own environment may say otherwise."""
+def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, folder: StateFolder) -> dict[str, str]:
+    """Return a server's settings. The locations of its data are only set where the user's environment does not."""
     prefix = f"GRAPHMESH_{name.upper()}_"
     data = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder.databases / name}.db"}
     data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
-    told = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
-    told |= {"LISTEN": place.target, "POLICY": service.overrides.dump()}
+    settings = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
+    settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump()}
     if service.replicas > 1:
-        told["LINGER_SECONDS"] = str(NOTICED_SECONDS)
+        settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
     if name == ORCHESTRATOR:
         policies = {tool.service: asdict(tool.overrides) for tool in mesh.services.values()}
-        told |= {"MESH": reachable(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
-    return {f"{prefix}{setting}": value for setting, value in told.items()}
+        settings |= {"MESH": local_address(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
+    return {f"{prefix}{setting}": value for setting, value in settings.items()}
 
 
 def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
@@ -160,34 +157,43 @@ def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
         name="envoy",
         argv=serve_command(),
         log=folder.logs / "envoy.log",
-        probe=http(f"http://{reachable(mesh.admin)}/ready"),
+        probe=http_probe(f"http://{local_address(mesh.admin)}/ready"),
         address=mesh.edge.target,
         folder=folder.envoy,
     )
 
 
 def _check_ports(mesh: Mesh) -> None:
-    taken = [f"{name}: {place.target}" for name, place in listeners(mesh).items() if not _bindable(place)]
+    taken = [f"{name}: {listener.target}" for name, listener in listeners(mesh).items() if not _is_free(listener)]
     if taken:
-        raise MeshError(f"taken by another program: {', '.join(taken)}; --free-ports avoids them")
+        raise MeshError(f"in use by another program: {', '.join(taken)}; --free-ports avoids them")
 
 
-def _bindable(place: Listener) -> bool:
+def _is_free(listener: Listener) -> bool:
     try:
-        with closing(socket.create_server((place.address, place.port))):
+        with closing(socket.create_server((listener.address, listener.port))):
             return True
     except OSError:
         return False
+
+
+def _keep_state_file(supervisor: Supervisor, folder: StateFolder, mesh: Mesh, environment: str) -> None:
+    """Write mesh.json at each change of a process."""
+
+    def write_state(_: Child) -> None:
+        folder.write(_state(mesh, environment, supervisor.children))
+
+    supervisor.subscribe(write_state)
 
 
 def _state(mesh: Mesh, environment: str, children: Sequence[Child]) -> MeshState:
     return MeshState(
         pid=os.getpid(),
         environment=environment,
-        edge=reachable(mesh.edge),
-        mesh=reachable(mesh.mesh),
-        admin=reachable(mesh.admin),
-        services={name: tuple(map(reachable, one.replica_listeners)) for name, one in mesh.services.items()},
+        edge=local_address(mesh.edge),
+        mesh=local_address(mesh.mesh),
+        admin=local_address(mesh.admin),
+        services={name: tuple(map(local_address, one.replica_listeners)) for name, one in mesh.services.items()},
         processes={child.program.name: _process_state(child) for child in children},
     )
 
@@ -199,20 +205,20 @@ def _process_state(child: Child) -> ProcessState:
     )
 
 
-async def _all_members_healthy(mesh: Mesh) -> None:
-    """Wait until Envoy's own health checks have passed everywhere; calls through it would fail before."""
-    url = f"http://{reachable(mesh.admin)}/stats?filter=membership_(healthy|total)$"
-    waiting = sorted(mesh.services)
+async def _wait_for_healthy_clusters(mesh: Mesh) -> None:
+    """Wait until Envoy's own health checks have passed for all replicas; calls through it would fail before."""
+    url = f"http://{local_address(mesh.admin)}/stats?filter=membership_(healthy|total)$"
+    unhealthy = sorted(mesh.services)
     try:
-        async with asyncio.timeout(MEMBERS_WITHIN):
-            while waiting := _unhealthy((await get(url)).body):
+        async with asyncio.timeout(HEALTHY_TIMEOUT):
+            while unhealthy := _unhealthy_clusters((await http_get(url)).body):
                 await asyncio.sleep(PROBE_PERIOD)
     except TimeoutError:
-        raise MeshError(f"Envoy does not find healthy: {', '.join(waiting)}") from None
+        raise MeshError(f"Envoy's health checks fail for: {', '.join(unhealthy)}") from None
 
 
-def _unhealthy(stats: str) -> list[str]:
-    """The clusters that have fewer healthy members than members. A line is `cluster.billing.membership_total: 1`."""
+def _unhealthy_clusters(stats: str) -> list[str]:
+    """Return the clusters with unhealthy members, from lines such as `cluster.billing.membership_total: 1`."""
     counts = {key: int(value) for key, _, value in (line.partition(": ") for line in stats.splitlines()) if value}
     totals = {key.removesuffix(".membership_total") for key in counts if key.endswith(".membership_total")}
     return sorted(

@@ -1,4 +1,4 @@
-"""How a program becomes a process."""
+"""Start processes: the specification of a process, the port to start it, and its default implementation."""
 
 import asyncio
 import os
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-LEASH = Path(__file__).with_name("die_with_parent.py")
+DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a new process is to be."""
+class ProcessSpec:
+    """A process to start."""
 
     argv: Sequence[str]
     log: Path
     """Its output is appended here."""
     env: Mapping[str, str]
-    """All of its environment."""
+    """Its whole environment."""
     folder: Path | None
     """Its working directory; None: that of this process."""
     user: str
-    """Whom to run it as; empty: as this process."""
+    """The user to run it as; empty: that of this process."""
     death_signal: int
-    """What it gets when this process dies."""
+    """The signal that it gets when this process dies."""
 
 
 class Process(Protocol):
-    """A process that was started, as far as `asyncio.subprocess.Process` is needed."""
+    """A started process: the part of `asyncio.subprocess.Process` that is needed."""
 
     @property
     def pid(self) -> int: ...
@@ -39,7 +39,7 @@ class Process(Protocol):
         """None while it runs; negative for a signal."""
 
     async def wait(self) -> int:
-        """The `returncode` when it has ended."""
+        """Wait for its end, and return the `returncode`."""
 
     def send_signal(self, signal: int) -> None:
         """Raises ProcessLookupError where it has ended."""
@@ -48,27 +48,27 @@ class Process(Protocol):
         """Raises ProcessLookupError where it has ended."""
 
 
-class Spawn(Protocol):
-    """A way to start processes: each leads a process group of its own, and dies with this one."""
+class Spawner(Protocol):
+    """Starts processes, each of which leads a process group of its own and dies with this process."""
 
-    async def __call__(self, start: Start, /) -> Process:
-        """Raises OSError, or ProcessError, where there can be no process."""
+    async def __call__(self, spec: ProcessSpec, /) -> Process:
+        """Raises OSError, or ProcessError, where no process can be started."""
 
 
-async def execute(start: Start) -> Process:
-    """A new program; where it cannot be run, the process says so and ends with 127."""
-    with start.log.open("ab") as log:
+async def spawn_process(spec: ProcessSpec) -> Process:
+    """Start `spec` by fork and exec. A program that cannot be executed writes the reason and exits with 127."""
+    with spec.log.open("ab") as log:
         return await asyncio.create_subprocess_exec(
-            *leashed(start.argv, start.user, start.death_signal),
+            *die_with_parent_command(spec.argv, spec.user, spec.death_signal),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=start.env,
-            cwd=start.folder,
+            env=spec.env,
+            cwd=spec.folder,
             process_group=0,
         )
 
 
-def leashed(argv: Sequence[str], user: str, death_signal: int) -> list[str]:
-    """`argv` so that it gets `death_signal` when this process dies."""
-    return [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(death_signal)), user, *argv]
+def die_with_parent_command(argv: Sequence[str], user: str, death_signal: int) -> list[str]:
+    """Wrap `argv` so that it gets `death_signal` when this process dies."""
+    return [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid()), str(int(death_signal)), user, *argv]

@@ -1,4 +1,4 @@
-"""The state folder of a running mesh: what `graphmesh up` tells the other commands."""
+"""The state folder of a running mesh: how other commands find the mesh that `graphmesh up` has started."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ DEFAULT_STATE = Path(".graphmesh")
 
 
 class NoMesh(Exception):
-    """No mesh runs from this state folder."""
+    """No mesh runs from a state folder."""
 
 
 class MeshBusy(Exception):
-    """A mesh runs from this state folder already."""
+    """A mesh runs from a state folder already."""
 
 
 class Model(BaseModel):
@@ -34,25 +34,25 @@ class ProcessState(Model):
 
 
 class MeshState(Model):
-    """A running mesh. All addresses are host:port."""
+    """A running mesh, as stored in mesh.json. All addresses are host:port."""
 
     pid: int
-    """Of the process that supervises it."""
+    """Of the supervising process."""
     environment: str
-    """Of mesh.yaml; empty for the base."""
+    """The environment of mesh.yaml; empty for the base."""
     edge: str
-    """For clients."""
+    """The listener for clients."""
     mesh: str
-    """For services and remote nodes."""
+    """The listener for services and remote nodes."""
     admin: str
-    """Envoy's own."""
+    """Envoy's admin listener."""
     services: Mapping[str, tuple[str, ...]]
     """The replicas behind Envoy, by service."""
     processes: Mapping[str, ProcessState]
 
 
 class StateFolder:
-    """Where a mesh keeps its databases, logs and Envoy's files."""
+    """Paths of a mesh's databases, logs and Envoy files, and the lock on them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -63,11 +63,11 @@ class StateFolder:
         self._lock = self.path / "lock"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the folder to this process.
+    def locked(self) -> Iterator[None]:
+        """Lock the folder for this process.
 
         Raises:
-            MeshBusy: another process holds it.
+            MeshBusy: another process has the lock.
         """
         for folder in (self.logs, self.databases, self.envoy):
             folder.mkdir(parents=True, exist_ok=True)
@@ -82,22 +82,23 @@ class StateFolder:
                 self._file.unlink(missing_ok=True)
 
     def write(self, state: MeshState) -> None:
-        made = self._file.with_suffix(".new")
-        made.write_text(state.model_dump_json(indent=2) + "\n")
-        made.replace(self._file)
+        """Replace mesh.json atomically."""
+        temporary = self._file.with_suffix(".new")
+        temporary.write_text(state.model_dump_json(indent=2) + "\n")
+        temporary.replace(self._file)
 
     def read(self) -> MeshState:
-        """The mesh that runs from this folder.
+        """Return the mesh that runs from this folder.
 
         Raises:
-            NoMesh: none does.
+            NoMesh: no mesh runs from it.
         """
-        if not self._is_held():
+        if not self._is_running():
             raise NoMesh(f"no mesh runs from {self.path}; start one with `graphmesh up`")
         return MeshState.model_validate_json(self._file.read_bytes())
 
-    def _is_held(self) -> bool:
-        """Whether a mesh was started, and what started it lives: the file is left behind when that is killed."""
+    def _is_running(self) -> bool:
+        """Whether mesh.json exists and its writer still has the lock: a killed writer leaves the file behind."""
         if not self._file.exists():
             return False
         with self._lock.open() as lock:

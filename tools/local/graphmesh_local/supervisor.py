@@ -1,4 +1,4 @@
-"""Processes in groups: started together, watched, and stopped group by group."""
+"""A supervisor: starts processes in groups, observes them, restarts them, and stops them group by group."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -7,26 +7,26 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from graphmesh_local.child_process import Child, Death, ProcessError, Program, together, unless_dead
-from graphmesh_local.spawning import Spawn, execute
+from graphmesh_local.child_process import Child, Death, ProcessError, Program, abort_on_death, gather_or_cancel
+from graphmesh_local.spawning import Spawner, spawn_process
 
-SETTLED = 30.0
-"""Seconds that a process must live for its next restart to be quick again."""
+STABLE_SECONDS = 30.0
+"""Seconds that a process must run for the backoff of its restarts to begin anew."""
 
 
 class OnDeath(Enum):
-    """What the death of one process means for the others."""
+    """How a supervisor reacts to the death of a process."""
 
     STOP = "stop"
-    """All are to be stopped."""
-    KEEP_GOING = "keep going"
+    """`wait_failure` returns, so that all can be stopped."""
+    CONTINUE = "continue"
     """The others keep running without it."""
     RESTART = "restart"
-    """It is started again, each time after a longer pause."""
+    """It is started again, with growing backoff."""
 
 
-def pauses() -> Iterator[float]:
-    """Seconds before each restart of a process that keeps dying."""
+def restart_backoff() -> Iterator[float]:
+    """Yield the seconds before each restart of a process that keeps dying."""
     for attempt in range(6):
         yield 0.25 * 2**attempt
     while True:
@@ -34,20 +34,14 @@ def pauses() -> Iterator[float]:
 
 
 class Supervisor:
-    """Processes in groups: started together, stopped group by group in the reverse order."""
+    """Starts processes in groups, and stops the groups in the reverse order at the end of `async with`."""
 
-    def __init__(
-        self,
-        on_death: OnDeath = OnDeath.STOP,
-        on_change: Callable[[Child], None] = lambda child: None,
-        spawn: Spawn = execute,
-    ) -> None:
-        """`on_change` is told of each process that starts, becomes ready or dies."""
+    def __init__(self, on_death: OnDeath = OnDeath.STOP, spawn: Spawner = spawn_process) -> None:
         self._on_death = on_death
-        self._on_change = on_change
         self._spawn = spawn
         self._groups: list[list[Child]] = []
-        self._guards: set[asyncio.Task[None]] = set()
+        self._observers: list[Callable[[Child], None]] = []
+        self._watchers: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
@@ -58,6 +52,10 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
+    def subscribe(self, observer: Callable[[Child], None]) -> None:
+        """Call `observer` with each process that starts, becomes ready or dies."""
+        self._observers.append(observer)
+
     @property
     def children(self) -> list[Child]:
         """All processes in the order of their start."""
@@ -67,60 +65,68 @@ class Supervisor:
         """Start all groups at once and wait until all are ready.
 
         Raises:
-            ProcessError: one of them could not be brought up.
+            ProcessError: a process did not become ready.
         """
         added = [[Child(program, self._spawn) for program in group] for group in groups]
         self._groups += added
         children = [child for group in added for child in group]
         for child in children:
             await child.start()
-            self._on_change(child)
-        await unless_dead(together(self._bring_up(child) for child in children), self.failure())
+            self._notify(child)
+        await abort_on_death(gather_or_cancel(self._wait_and_watch(child) for child in children), self.wait_failure())
         return children
 
-    async def failure(self) -> Death:
-        """Wait for a death after which all are to be stopped."""
+    async def wait_failure(self) -> Death:
+        """Wait for a death that `OnDeath.STOP` applies to."""
         return await asyncio.shield(self._failure)
 
     async def stop(self) -> None:
         """Stop the groups in the reverse order of their start."""
-        for guard in self._guards:
-            guard.cancel()
-        await asyncio.gather(*self._guards, return_exceptions=True)
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
         for group in reversed(self._groups):
             await asyncio.gather(*(child.stop() for child in group))
 
-    async def revive(self, child: Child) -> None:
-        """Start a process again that has died. Raises ProcessError where it cannot be brought up."""
+    async def restart(self, child: Child) -> None:
+        """Start a process again that has died.
+
+        Raises:
+            ProcessError: it did not become ready.
+        """
         await child.start()
-        self._on_change(child)
-        await self._bring_up(child)
+        self._notify(child)
+        await self._wait_and_watch(child)
 
-    async def _bring_up(self, child: Child) -> None:
-        await self._ready(child)
-        self._guards.add(asyncio.create_task(self._guard(child), name=f"guard {child.program.name}"))
+    async def _wait_and_watch(self, child: Child) -> None:
+        await self._wait_ready(child)
+        self._watchers.add(asyncio.create_task(self._watch(child), name=f"watch {child.program.name}"))
 
-    async def _ready(self, child: Child) -> None:
-        await child.ready()
-        self._on_change(child)
+    async def _wait_ready(self, child: Child) -> None:
+        await child.wait_ready()
+        self._notify(child)
 
-    async def _guard(self, child: Child) -> None:
-        death = await child.death()
-        self._on_change(child)
+    async def _watch(self, child: Child) -> None:
+        death = await child.wait()
+        self._notify(child)
         if self._on_death is OnDeath.RESTART:
             await self._keep_restarting(child)
         elif self._on_death is OnDeath.STOP and not self._failure.done():
             self._failure.set_result(death)
 
     async def _keep_restarting(self, child: Child) -> None:
-        pause = pauses()
+        backoff = restart_backoff()
         while True:
-            await asyncio.sleep(next(pause))
+            await asyncio.sleep(next(backoff))
             await child.start()
-            self._on_change(child)
+            self._notify(child)
             with suppress(ProcessError):
-                await self._ready(child)
-            death = await child.death()
-            self._on_change(child)
-            if death.after > SETTLED:
-                pause = pauses()
+                await self._wait_ready(child)
+            death = await child.wait()
+            self._notify(child)
+            if death.after > STABLE_SECONDS:
+                backoff = restart_backoff()
+
+    def _notify(self, child: Child) -> None:
+        for observer in self._observers:
+            observer(child)

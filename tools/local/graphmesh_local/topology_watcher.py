@@ -1,7 +1,8 @@
-"""mesh.yaml as one run uses it: read, and followed while people edit it."""
+"""mesh.yaml of a running mesh: loaded with the same free ports each time, and polled for edits."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from graphmesh_mesh.envoy.folder import write
@@ -11,15 +12,15 @@ from graphmesh_mesh.topology import Listener, Mesh, MeshError, load
 
 from graphmesh_local.child_process import reserve_port
 
-WATCH_PERIOD = 0.5
-"""Seconds between two looks at the file."""
+POLL_SECONDS = 0.5
+"""Seconds between two polls of the file."""
 
-Notice = Callable[[str], None]
-"""Told of what a person should know, one sentence each."""
+Notify = Callable[[str], None]
+"""Displays one sentence to the operator."""
 
 
 class MeshSource:
-    """mesh.yaml as one run uses it. Read again, free ports are the same again."""
+    """The mesh.yaml of one run. Free ports are reserved at the first load and reused by each further one."""
 
     def __init__(self, path: Path, environment: str, free_ports: bool) -> None:
         self.path = path
@@ -28,19 +29,23 @@ class MeshSource:
         self._reserved: list[int] = []
 
     def load(self) -> Mesh:
-        """Raises MeshError where it is bad, or where it describes servers on other machines."""
+        """Load the mesh.
+
+        Raises:
+            MeshError: the file breaks a rule, or names servers on other machines.
+        """
         try:
             mesh = load(self.path, self._environment)
         except OSError as error:
             raise MeshError(f"{self.path}: {error.strerror}") from error
         if self._free_ports:
-            return mesh.moved(self._ports().__next__)
-        if elsewhere := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.named]:
-            raise MeshError(f"{self.path}: {', '.join(elsewhere)}: not on this machine; --free-ports puts all on it")
+            return mesh.on_loopback(self._ports().__next__)
+        if remote := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.is_dns_name]:
+            raise MeshError(f"{self.path}: {', '.join(remote)}: not on this machine; --free-ports runs all of it here")
         return mesh
 
     def stamp(self) -> tuple[int, ...]:
-        """Something that differs after an edit."""
+        """Return a value that differs after an edit of the file."""
         try:
             stat = self.path.stat()
         except OSError:
@@ -55,42 +60,51 @@ class MeshSource:
 
 
 def listeners(mesh: Mesh) -> dict[str, Listener]:
-    """Every listener by the name that mesh.yaml gives it."""
+    """Return every listener by its path in mesh.yaml."""
     replicas = {
-        f"services.{name} ({number})": place
+        f"services.{name} ({number})": listener
         for name, service in mesh.services.items()
-        for number, place in enumerate(service.replica_listeners, start=1)
+        for number, listener in enumerate(service.replica_listeners, start=1)
     }
     return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **replicas}
 
 
-async def follow(source: MeshSource, mesh: Mesh, envoy: Path, on_notice: Notice) -> None:
-    """Give Envoy what an edit of mesh.yaml changes. A bad edit changes nothing."""
+@asynccontextmanager
+async def applying_edits(source: MeshSource, mesh: Mesh, envoy: Path, notify: Notify) -> AsyncIterator[None]:
+    """Render edits of mesh.yaml into the folder `envoy` while the body runs. An invalid edit changes nothing."""
+    task = asyncio.create_task(_poll_edits(source, mesh, envoy, notify), name="poll mesh.yaml")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _poll_edits(source: MeshSource, mesh: Mesh, envoy: Path, notify: Notify) -> None:
     seen = source.stamp()
     while True:
-        await asyncio.sleep(WATCH_PERIOD)
+        await asyncio.sleep(POLL_SECONDS)
         if (stamp := source.stamp()) == seen:
             continue
         seen = stamp
         try:
-            on_notice(await asyncio.to_thread(_take_up, source, mesh, envoy))
+            notify(await asyncio.to_thread(_apply, source, mesh, envoy))
         except (MeshError, EnvoyRefusal) as error:
-            on_notice(f"{source.path.name} changed, but is not taken up: {error}")
+            notify(f"{source.path.name} changed, but the change is not applied: {error}")
 
 
-def _take_up(source: MeshSource, running: Mesh, envoy: Path) -> str:
+def _apply(source: MeshSource, running: Mesh, envoy: Path) -> str:
+    """Validate and write what an edit changes, and return a sentence about it."""
     edited = source.load()
     if _structure(edited) != _structure(running):
-        raise MeshError("which services there are and where they listen changes with a restart only")
+        raise MeshError("restart the mesh to change its services or their addresses")
     files = render(edited)
     validate(files)
     written = write(envoy, files)
     if not written:
-        return f"{source.path.name} changed, but nothing of it concerns Envoy"
-    return (
-        f"{source.path.name} changed: Envoy takes up {', '.join(written)}; servers keep their numbers until restarted"
-    )
+        return f"{source.path.name} changed, but no setting of Envoy"
+    return f"{source.path.name} changed: Envoy reloads {', '.join(written)}; restart the mesh to apply it to servers"
 
 
 def _structure(mesh: Mesh) -> object:
+    """Return the part of a mesh that cannot change while it runs."""
     return listeners(mesh), {name: (one.service, one.beside, one.module) for name, one in mesh.services.items()}

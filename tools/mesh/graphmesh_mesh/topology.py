@@ -1,4 +1,4 @@
-"""`deploy/mesh.yaml` as values: where everything listens, how many of it there are, and what an environment changes."""
+"""`deploy/mesh.yaml` as values: listeners, services, replicas, policy overrides and environments."""
 
 import importlib
 import ipaddress
@@ -23,20 +23,20 @@ class MeshError(ValueError):
 
 
 class Model(BaseModel):
-    """Frozen, and closed: a misspelt field is an error, not a default."""
+    """Base of the models: frozen, and unknown fields are errors, so that a misspelt field is not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Listener(Model):
-    """Where something listens."""
+    """An address and a port."""
 
     address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Port
 
     @property
     def target(self) -> str:
-        """The address as gRPC clients take it."""
+        """host:port."""
         return f"{self.address}:{self.port}"
 
 
@@ -44,23 +44,23 @@ class Edge(Listener):
     """The listener for clients."""
 
     services: tuple[ShortName, ...] = ("orchestrator",)
-    """What clients may call. Every other service is reached through the mesh listener only."""
+    """The services that clients may call. Every other service is reached through the mesh listener only."""
     origins: tuple[str, ...] = ()
-    """The web origins whose pages may call, each exactly as browsers send it."""
+    """The web origins that CORS allows, each exactly as browsers send it."""
 
 
 class Service(Listener):
-    """One deployable: the RPC service it serves, where, and how many of it."""
+    """One deployable: its RPC services, its address and its replicas."""
 
     service: FullName
-    """The full name of its RPC service, in the package of contracts of the same name."""
+    """The full name of its RPC service; its prefix is the Python package of the contract."""
     beside: tuple[FullName, ...] = ()
-    """The RPC services that it serves besides."""
+    """Further RPC services of the same process."""
     module: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     """The Python module that `python -m` starts."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     ports: tuple[Port, ...] = ()
-    """The port of each replica, where they do not simply follow on from `port`."""
+    """The port of each replica, where they are not consecutive from `port` on."""
     policy: Mapping[str, Any] = {}
     """Overrides of the service's policy: the JSON form of `graphmesh.policy.v1.ServicePolicy`."""
     methods: Mapping[str, Mapping[str, Any]] = {}
@@ -78,8 +78,8 @@ class Service(Listener):
         return self
 
     @property
-    def named(self) -> bool:
-        """Whether the address is a DNS name, behind which all replicas are."""
+    def is_dns_name(self) -> bool:
+        """Whether the address is a DNS name, which resolves to all replicas."""
         try:
             ipaddress.ip_address(self.address)
         except ValueError:
@@ -88,13 +88,13 @@ class Service(Listener):
 
     @property
     def replica_listeners(self) -> tuple[Listener, ...]:
-        """Where to connect: each replica, or the one name that stands for all of them."""
-        ports = self.ports or tuple(range(self.port, self.port + (1 if self.named else self.replicas)))
+        """The listener of each replica; a single one where the address is a DNS name."""
+        ports = self.ports or tuple(range(self.port, self.port + (1 if self.is_dns_name else self.replicas)))
         return tuple(Listener(address=self.address, port=port) for port in ports)
 
     @property
     def overrides(self) -> Overrides:
-        """What a replica is started with, so that it admits by the same numbers that Envoy guards."""
+        """The overrides that a replica is started with, so that it admits by the same numbers as Envoy."""
         return Overrides(service=self.policy, methods=self.methods)
 
     @cached_property
@@ -133,7 +133,7 @@ class Mesh(Model):
     mesh: Listener
     """For the orchestrator and the services: gRPC to every service."""
     admin: Listener
-    """Envoy's own: statistics, readiness."""
+    """Envoy's admin interface: statistics, readiness."""
     services: Mapping[ShortName, Service]
 
     @model_validator(mode="after")
@@ -143,37 +143,37 @@ class Mesh(Model):
         return self
 
     @model_validator(mode="after")
-    def _nothing_listens_twice(self) -> Self:
+    def _targets_are_unique(self) -> Self:
         listeners = [self.edge, self.mesh, self.admin]
-        listeners += [place for service in self.services.values() for place in service.replica_listeners]
+        listeners += [listener for service in self.services.values() for listener in service.replica_listeners]
         targets = [listener.target for listener in listeners]
-        if twice := sorted({target for target in targets if targets.count(target) > 1}):
-            raise ValueError(f"used twice: {', '.join(twice)}")
+        if repeated := sorted({target for target in targets if targets.count(target) > 1}):
+            raise ValueError(f"used twice: {', '.join(repeated)}")
         return self
 
-    def moved(self, free_port: Callable[[], int]) -> "Mesh":
-        """The same mesh on loopback, with a port from `free_port` for every listener and replica."""
+    def on_loopback(self, free_port: Callable[[], int]) -> "Mesh":
+        """Return the same mesh on loopback, with a port from `free_port` for every listener and replica."""
 
-        def place(listener: Listener) -> dict[str, Any]:
-            return {**listener.model_dump(), "address": "127.0.0.1", "port": free_port()}
+        def listener(one: Listener) -> dict[str, Any]:
+            return {**one.model_dump(), "address": "127.0.0.1", "port": free_port()}
 
         def replicas(service: Service) -> dict[str, Any]:
-            placed = place(service)
-            return {**placed, "ports": (placed["port"], *(free_port() for _ in range(service.replicas - 1)))}
+            first = listener(service)
+            return {**first, "ports": (first["port"], *(free_port() for _ in range(service.replicas - 1)))}
 
         return Mesh.model_validate(
             {
-                **{name: place(getattr(self, name)) for name in ("edge", "mesh", "admin")},
+                **{name: listener(getattr(self, name)) for name in ("edge", "mesh", "admin")},
                 "services": {name: replicas(service) for name, service in self.services.items()},
             }
         )
 
 
 def load(path: Path, environment: str = "") -> Mesh:
-    """Read `path`, with the overrides of `environment` laid over it.
+    """Read `path`, merged with the overrides of `environment`.
 
     Raises:
-        MeshError: it is not there or not YAML, breaks a rule, or has no such environment.
+        MeshError: the file cannot be read, is not YAML, breaks a rule, or has no such environment.
     """
     try:
         return parse(_read(path), environment)
@@ -182,20 +182,24 @@ def load(path: Path, environment: str = "") -> Mesh:
 
 
 def parse(raw: Mapping[str, Any], environment: str = "") -> Mesh:
-    """The mesh that the content of a mesh.yaml describes."""
+    """Validate the content of a mesh.yaml, merged with the overrides of `environment`.
+
+    Raises:
+        MeshError: it breaks a rule, or has no such environment.
+    """
     environments = raw.get("environments") or {}
     if environment and environment not in environments:
         raise MeshError(f"no environment {environment!r}; there are: {', '.join(environments) or 'none'}")
     base = {key: value for key, value in raw.items() if key != "environments"}
-    over = environments[environment] if environment else None
+    overrides = environments[environment] if environment else None
     try:
-        return Mesh.model_validate(_laid_over(base, over or {}))
+        return Mesh.model_validate(_merged(base, overrides or {}))
     except ValidationError as error:
-        raise MeshError(_explained(error)) from error
+        raise MeshError(_description(error)) from error
 
 
 def environments(path: Path) -> tuple[str, ...]:
-    """The names of the environments in `path`."""
+    """Return the names of the environments in `path`."""
     return tuple(_read(path).get("environments") or {})
 
 
@@ -209,13 +213,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     return raw
 
 
-def _laid_over(base: Any, over: Any) -> Any:
-    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
-        return over
-    return {**base, **{key: _laid_over(base.get(key), value) for key, value in over.items()}}
+def _merged(base: Any, overrides: Any) -> Any:
+    """Return `base` with `overrides`, mapping by mapping; any other value is replaced."""
+    if not (isinstance(base, Mapping) and isinstance(overrides, Mapping)):
+        return overrides
+    return {**base, **{key: _merged(base.get(key), value) for key, value in overrides.items()}}
 
 
-def _explained(error: ValidationError) -> str:
+def _description(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'])) or 'mesh'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors()

@@ -12,7 +12,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 from graphmesh_chassis import effects
-from graphmesh_local.readonly_database import reading
+from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.console import Console
 from rich.table import Column, Table
@@ -98,7 +98,7 @@ def _read(service: str, url: str, wanted: Mapping[str, str], limit: int) -> Sequ
 def _entries(url: str, wanted: Mapping[str, str], limit: int) -> Iterator[Entry]:
     """The newest of a database; none where it is of a service without effects."""
     newest = sa.select(*COLUMNS).order_by(effects.table.c.create_time.desc()).limit(limit)
-    with reading(url) as connection:
+    with connect_read_only(url) as connection:
         if sa.inspect(connection).has_table(effects.table.name):
             yield from (Entry(*row) for row in connection.execute(newest.filter_by(**wanted)))
 

@@ -1,18 +1,20 @@
-"""`graphmesh demo`, which is `make run`: a whole mesh, a small shop's data, three real support requests."""
+"""`graphmesh demo`, which `make run` runs: start a mesh, load the sample shop, send three support requests."""
 
 import asyncio
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from graphmesh.orchestrator.v1 import Run, RunStatus
+from graphmesh.orchestrator.v1 import Run
 from graphmesh_chassis.channel import Channel
 from graphmesh_client import Client
+from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.running_mesh import RunningMesh, reachable, running_mesh
+from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -20,7 +22,7 @@ from rich.text import Text
 
 from graphmesh_cli.commands.row_sources import jsonl
 from graphmesh_cli.commands.run_view import RunView, outcome
-from graphmesh_cli.commands.sample_shop import SAMPLE, fill
+from graphmesh_cli.commands.sample_shop import SAMPLE, load_sample_shop
 
 STATE = Path(".graphmesh/demo")
 EXAMPLE = '{"customer_id": "cu_1017", "message": "How do I clean a nib?"}'
@@ -46,27 +48,27 @@ async def _demo(console: Console, stay: bool) -> bool:
     began = time.monotonic()
     shutil.rmtree(STATE, ignore_errors=True)
     console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
-    async with running_mesh(state=STATE, free_ports=True, on_change=lambda child: _process(console, child)) as mesh:
-        async with Channel(reachable(mesh.mesh.mesh)) as channel:
-            console.print(Text(f"  a small shop: {await fill(channel)}", style="dim"))
+    async with running_mesh(state=STATE, free_ports=True, on_change=partial(_show_ready, console)) as mesh:
+        async with Channel(local_address(mesh.mesh.mesh)) as channel:
+            console.print(Text(f"  a small shop: {await load_sample_shop(channel)}", style="dim"))
         succeeded = True
         async with Client(mesh.edge) as client:
             for row in jsonl(SAMPLE / "requests.jsonl"):
-                ended = await _ask(console, client, row.content)
-                succeeded = succeeded and ended.status == RunStatus.RUN_STATUS_SUCCESS
-        _where_next(console, mesh, time.monotonic() - began)
+                run = await _send_request(console, client, row.content)
+                succeeded = succeeded and phase_of(run.status) is RunPhase.SUCCEEDED
+        _print_next_steps(console, mesh, time.monotonic() - began)
         if stay:
             await asyncio.Event().wait()
     return succeeded
 
 
-def _process(console: Console, child: Child) -> None:
+def _show_ready(console: Console, child: Child) -> None:
     if child.state is State.READY:
         console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
 
 
-async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run:
-    """Send one request through the edge and show what happens."""
+async def _send_request(console: Console, client: Client, request: dict[str, Any]) -> Run:
+    """Send one request through the edge, show the events of its run, and return the run."""
     console.print()
     console.print(Rule(request["title"]))
     console.print(Padding(Text(request["message"], style="italic"), (0, 2)))
@@ -77,24 +79,24 @@ async def _ask(console: Console, client: Client, request: dict[str, Any]) -> Run
         view.show(event)
     ended = await client.get_run(begun.run_id)
     output = struct_value(ended.output)
-    if (answer := str(output.pop("answer", ""))) != view.said:
+    if (answer := str(output.pop("answer", ""))) != view.text:
         console.print(Padding(Text(answer, style="green"), (1, 4)))
     facts = ", ".join(f"{key} {value}" for key, value in output.items() if value not in (None, "", []))
     console.print(Text.assemble("  ", outcome(ended), (f"  {facts}", "dim")))
     return ended
 
 
-def _where_next(console: Console, mesh: RunningMesh, seconds: float) -> None:
+def _print_next_steps(console: Console, mesh: RunningMesh, seconds: float) -> None:
     console.print()
     console.print(Rule(f"Done in {seconds:.1f} s"))
-    for what, where in {
+    for topic, text in {
         "the model": "an offline composer that quotes the articles, no language model: services/model",
-        "keep one up": "make up ARGS=--sample",
-        "ask it something": f"graphmesh run support '{EXAMPLE}'",
+        "keep a mesh up": "make up ARGS=--sample",
+        "send a request": f"graphmesh run support '{EXAMPLE}'",
         "the agent": "orchestrator/graphs/support/graph.py",
         "a tool service": "services/billing/graphmesh_billing/servicer.py",
         "its contract": "protos/graphmesh/billing/v1/billing.proto",
         "logs of this run": str(mesh.folder.logs.relative_to(Path.cwd())),
         "how it works": "ARCHITECTURE.md",
     }.items():
-        console.print(Text.assemble((f"  {what:<18}", "bold"), where), soft_wrap=True)
+        console.print(Text.assemble((f"  {topic:<18}", "bold"), text), soft_wrap=True)

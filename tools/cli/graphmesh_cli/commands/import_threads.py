@@ -20,11 +20,11 @@ import typer
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import AlreadyExists, GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
-from graphmesh_local.readonly_database import reading
+from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import Bounds, GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
+from graphmesh_orchestrator.checkpoints import Limits, GroupCommit, LogSaver
+from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.threads.threads_sql import insert
 from langchain_core.runnables import RunnableConfig
@@ -99,7 +99,7 @@ async def import_thread(theirs: BaseCheckpointSaver[Any], thread_id: str, target
     """
     if not THREAD_RULE.fullmatch(thread_id):
         raise NotImportable(f"its id is not of the form {THREAD_RULE.pattern}")
-    name = saver_thread(target.tenant, thread_id)
+    name = checkpoint_thread(target.tenant, thread_id)
     given = {_key(one): one async for one in theirs.alist({"configurable": {"thread_id": thread_id}})}
     there = {_key(one): one async for one in target.saver.alist({"configurable": {"thread_id": name}})}
     new = [key for key in given if key not in there]
@@ -172,7 +172,7 @@ def official(source: str) -> AbstractAsyncContextManager[BaseCheckpointSaver[Any
 
 
 def thread_ids(source: str) -> list[str]:
-    with reading(source) as connection:
+    with connect_read_only(source) as connection:
         found = connection.execute(sa.text("SELECT DISTINCT thread_id FROM checkpoints ORDER BY thread_id"))
         return list(found.scalars())
 
@@ -234,6 +234,6 @@ async def _imported(console: Console, source: str, tenant: str, graph: str, data
         open_database(database_url or settings.database_url, MIGRATIONS) as database,
         GroupCommit(database).running() as commits,
     ):
-        bounds = Bounds(settings.artifact_bytes, settings.max_state_bytes)
+        bounds = Limits(settings.artifact_bytes, settings.max_state_bytes)
         target = Target(database, LogSaver(database, commits, bounds), tenant, graph)
         return await import_threads(source, target, on_refusal)

@@ -1,11 +1,11 @@
-"""`graphmesh render envoy`."""
+"""`graphmesh render envoy`: render Envoy's configuration files."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from graphmesh_mesh.envoy.folder import changed, write
+from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
 from graphmesh_mesh.topology import MeshError, load
@@ -14,26 +14,26 @@ commands = typer.Typer(add_completion=False)
 
 
 @commands.callback()
-def renderings() -> None:
-    """Write what is made from mesh.yaml and the protos."""
+def render_group() -> None:
+    """Render files from mesh.yaml and the protos."""
 
 
 @commands.command("envoy")
-def render_command(
+def render_envoy(
     mesh: Annotated[Path, typer.Option(help="The mesh to render.")] = Path("deploy/mesh.yaml"),
-    environment: Annotated[str, typer.Option(help="The environment of it to lay over.")] = "",
+    environment: Annotated[str, typer.Option(help="The environment of the mesh to apply.")] = "",
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy/rendered/envoy"),
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the folder is not fresh.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is stale.")] = False,
 ) -> None:
-    """Render Envoy's configuration and let Envoy validate it.
+    """Render Envoy's configuration and validate it with Envoy.
 
-    An Envoy that runs in the folder takes the changes up at once, without a restart.
+    An Envoy that runs in the folder reloads the changed files without a restart.
     """
     try:
         files = render(load(mesh, environment))
         validate(files)
     except (MeshError, EnvoyRefusal) as error:
-        raise typer.Exit(_fail(str(error))) from error
+        raise _failure(str(error)) from error
     if check:
         _check(out, files)
     else:
@@ -42,11 +42,12 @@ def render_command(
 
 
 def _check(out: Path, files: Mapping[str, bytes]) -> None:
-    if stale := changed(out, files):
-        raise typer.Exit(_fail(f"{out} is not fresh: {', '.join(stale)}; run `graphmesh render envoy`"))
+    if stale := stale_files(out, files):
+        raise _failure(f"{out} is not fresh: {', '.join(stale)}; run `graphmesh render envoy`")
     typer.echo(f"{out}: fresh, {len(files)} files valid")
 
 
-def _fail(reason: str) -> int:
+def _failure(reason: str) -> typer.Exit:
+    """Print `reason` to stderr, and return the exit to raise."""
     typer.secho(reason, err=True, fg=typer.colors.RED)
-    return 1
+    return typer.Exit(1)

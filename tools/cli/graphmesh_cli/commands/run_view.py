@@ -1,4 +1,4 @@
-"""A run as a person sees it: a line for each thing that happens, while it happens."""
+"""Display of a run: a line for each event as it arrives, its outcome and its open questions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,16 +7,17 @@ from datetime import UTC
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, RunStatus, ToolCalled
-from graphmesh_client.questions import asked
+from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, ToolCalled
+from graphmesh_client.interrupts import interrupt_value
+from graphmesh_client.run_status import RunPhase, phase_of, status_name
 from rich.console import Console
 from rich.text import Text
 
 STYLES = {
-    RunStatus.RUN_STATUS_SUCCESS: "bold green",
-    RunStatus.RUN_STATUS_RUNNING: "cyan",
-    RunStatus.RUN_STATUS_PENDING: "cyan",
-    RunStatus.RUN_STATUS_INTERRUPTED: "bold yellow",
+    RunPhase.ACTIVE: "cyan",
+    RunPhase.PARKED: "bold yellow",
+    RunPhase.SUCCEEDED: "bold green",
+    RunPhase.FAILED: "bold red",
 }
 
 
@@ -25,17 +26,18 @@ class RunView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._speaking = ""
+        self._text_node = ""
+        """The node whose text is being printed."""
         self._called: set[str] = set()
-        self.said = ""
+        self.text = ""
         """All text of models so far."""
 
     def show(self, event: RunEvent) -> None:
         kind = event.WhichOneof("event")
         if kind == "text_delta":
-            self._speak(event.node, event.text_delta.text)
+            self._print_text(event.node, event.text_delta.text)
             return
-        self.hush()
+        self.end_text()
         if kind == "tool_called":
             self._called.add(event.node)
             self._console.print(_tool_line(event.node, event.tool_called))
@@ -46,19 +48,19 @@ class RunView:
         elif kind == "status_changed" and event.status_changed.HasField("error"):
             self._line("", Text(describe(event.status_changed.error), style="red"))
 
-    def _speak(self, node: str, text: str) -> None:
-        if node != self._speaking:
-            self.hush()
+    def _print_text(self, node: str, text: str) -> None:
+        if node != self._text_node:
+            self.end_text()
             self._console.print(Text(f"  {node:<12}", style="bold"), Text("“", style="green"), end="", sep="")
-            self._speaking = node
-        self.said += text
+            self._text_node = node
+        self.text += text
         self._console.print(Text(text, style="green"), end="", soft_wrap=True)
 
-    def hush(self) -> None:
-        """End the line of a model that was speaking."""
-        if self._speaking:
+    def end_text(self) -> None:
+        """End the line of a model's text."""
+        if self._text_node:
             self._console.print(Text("”", style="green"))
-            self._speaking = ""
+            self._text_node = ""
 
     def _line(self, node: str, rest: Text) -> None:
         self._console.print(Text.assemble((f"  {node:<12}", "bold"), rest))
@@ -78,41 +80,40 @@ def _tool_line(node: str, called: ToolCalled) -> Text:
 
 
 def describe(status: status_pb2.Status) -> str:
-    """An error in one line: its reason, then its message."""
+    """Return an error in one line: its reason, then its message."""
     info = error_details_pb2.ErrorInfo()
     reason = next((info.reason for detail in status.details if detail.Unpack(info)), "")
     return f"{reason}: {status.message}" if reason else str(status.message)
 
 
 def outcome(run: Run) -> Text:
-    """How a run ended, in one line."""
-    name = RunStatus.Name(run.status).removeprefix("RUN_STATUS_").lower()
-    text = Text(name, style=STYLES.get(run.status, "bold red"))
+    """Return a run's status and duration in one line."""
+    text = Text(status_name(run.status), style=STYLES[phase_of(run.status)])
     if run.HasField("end_time"):
         seconds = (run.end_time.ToNanoseconds() - run.create_time.ToNanoseconds()) / 1e9
         text.append(f" in {seconds:.2f} s", style="dim")
     return text
 
 
-def waits_for(run: Run, command: Callable[..., str]) -> Iterator[Text]:
-    """What a parked run asks, and the command that answers: `command` makes one of its words."""
-    alone = sum(not one.approval_id for one in run.interrupts) == 1
+def open_questions(run: Run, command: Callable[..., str]) -> Iterator[Text]:
+    """Yield each question of a parked run and the command line that answers it, which `command` makes of words."""
+    is_single = sum(not one.approval_id for one in run.interrupts) == 1
     for one in run.interrupts:
-        words = ["resume", run.run_id, *(["ANSWER"] if alone else ["--answer", f"{one.interrupt_id}=ANSWER"])]
+        words = ["resume", run.run_id, *(["ANSWER"] if is_single else ["--answer", f"{one.interrupt_id}=ANSWER"])]
         yield Text.assemble((f"  {one.node:<12}", "bold"), (_question(one), "yellow"))
         yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
 
 
 def _question(interrupt: Interrupt) -> str:
-    """In words where the graph has some."""
-    value = asked(interrupt)
+    """Return the text of an interrupt, or its value as JSON."""
+    value = interrupt_value(interrupt)
     if interrupt.approval_id:
         return f"{value.get('tool', '')}  {value.get('question', '')}".strip()
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def local_time(timestamp: Timestamp) -> str:
-    """On the clock of whoever looks, to the second."""
+    """Format a time in the local time zone, to the second."""
     return timestamp.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

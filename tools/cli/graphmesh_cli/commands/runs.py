@@ -17,7 +17,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.table import Column, Table
 
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Edge, State, Tenant, console, largest, seconds
-from graphmesh_cli.commands.run_view import RunView, local_time, outcome, waits_for
+from graphmesh_cli.commands.run_view import RunView, local_time, outcome, open_questions
 
 RunId = Annotated[str, typer.Argument(help="The id of the run.")]
 
@@ -176,7 +176,7 @@ async def _watched(edge: Edge, client: Client, run_id: str, after_seq: int) -> R
             after_seq = event.seq
         return await client.get_run(run_id)
     except (asyncio.CancelledError, DependencyError) as error:
-        view.hush()
+        view.end_text()
         what = "look again" if isinstance(error, DependencyError) else "the run goes on without you"
         again = edge.command("watch", run_id, *(["--after", str(after_seq)] if after_seq else []))
         _say(f"{what}: {again}")
@@ -191,7 +191,7 @@ def _exit_by(edge: Edge, stopped: Run) -> None:
     console.print(outcome(stopped))
     if stopped.HasField("output"):
         console.print_json(json.dumps(struct_value(stopped.output)))
-    for line in waits_for(stopped, edge.command):
+    for line in open_questions(stopped, edge.command):
         console.print(line, soft_wrap=True)
     if code := EXITS.get(stopped.status, 1):
         raise typer.Exit(code)

@@ -17,7 +17,7 @@ SAMPLE = Path("deploy/sample")
 TIMES = ("issueTime", "occurTime")
 
 
-async def fill(channel: Channel, tenant: str = "default") -> str:
+async def load_sample_shop(channel: Channel, tenant: str = "default") -> str:
     """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns how much that is, in words."""
     shift = _age_of_sample()
     loaded = [

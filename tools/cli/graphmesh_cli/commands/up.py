@@ -1,4 +1,4 @@
-"""`graphmesh up`: the whole mesh on this machine, until Ctrl-C."""
+"""`graphmesh up`: run the whole mesh on this machine until Ctrl-C."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, reachable, running_mesh
+from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, local_address, running_mesh
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import MeshError
@@ -32,19 +32,21 @@ STYLES = {
 def up(
     mesh: Annotated[Path, typer.Option(help="Addresses, replicas and overrides of the mesh.")] = MESH_FILE,
     state: Annotated[Path, typer.Option(help="Folder for databases, logs and Envoy's files.")] = DEFAULT_STATE,
-    environment: Annotated[str, typer.Option(help="The environment of the mesh file to lay over it.")] = "",
-    free_ports: Annotated[bool, typer.Option("--free-ports", help="Take free ports instead of the file's.")] = False,
+    environment: Annotated[str, typer.Option(help="The environment of the mesh file to apply.")] = "",
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Use free ports instead of the file's.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="When a process dies, stop the others.")] = False,
-    sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, where it is not there yet.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")
+    ] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
-    Everything is kept in the state folder. A second Ctrl-C does not wait for calls under way. When a process dies,
-    its last lines are shown and the others keep running, unless told otherwise. Edits of the mesh file reach Envoy
-    at once.
+    All data is stored in the state folder. Ctrl-C waits for active calls to end; a second one does not. When a process
+    dies, its last lines are shown; without --restart or --fail-fast the others keep running. Edits of the mesh file
+    are applied to Envoy at once.
     """
-    on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.KEEP_GOING
+    on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.CONTINUE
     display = Display(Console(), on_death)
     starting = running_mesh(
         mesh,
@@ -52,15 +54,15 @@ def up(
         environment=environment,
         free_ports=free_ports,
         on_death=on_death,
-        on_change=display.changed,
-        on_notice=display.notice,
+        on_change=display.show_change,
+        notify=display.notify,
     )
     raise typer.Exit(asyncio.run(_up(starting, display, sample)))
 
 
 async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> int:
-    """The exit code, after the end of the mesh."""
-    serving = asyncio.create_task(_until_failure(starting, display, sample), name="mesh")
+    """Run the mesh to its end, and return the exit code."""
+    serving = asyncio.create_task(_serve_until_failure(starting, display, sample), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -71,26 +73,28 @@ async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Disp
     return 1
 
 
-async def _until_failure(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> None:
+async def _serve_until_failure(
+    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool
+) -> None:
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
-        display.up(running)
+        display.show_endpoints(running)
         if sample:
             await _load_sample(running, display)
-        await running.supervisor.failure()
-        display.notice("stopping the others")
+        await running.supervisor.wait_failure()
+        display.notify("stopping the others")
 
 
 async def _load_sample(running: RunningMesh, display: "Display") -> None:
-    from graphmesh_cli.commands.sample_shop import fill
+    from graphmesh_cli.commands.sample_shop import load_sample_shop
 
-    async with Channel(reachable(running.mesh.mesh)) as channel:
-        display.notice(f"the sample shop: {await fill(channel)}")
+    async with Channel(local_address(running.mesh.mesh)) as channel:
+        display.notify(f"sample shop: {await load_sample_shop(channel)}")
 
 
 def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
-    """The first signal stops in order, the second at once."""
+    """Stop the groups in order at the first signal, and kill all processes at the second."""
     stopping = False
 
     def stop() -> None:
@@ -99,7 +103,7 @@ def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
             display.kill()
             return
         stopping = True
-        display.notice("stopping; once more to insist")
+        display.notify("stopping; press Ctrl-C again to kill all processes")
         serving.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -107,7 +111,7 @@ def _stop_on_signals(serving: "asyncio.Task[None]", display: "Display") -> None:
 
 
 class Display:
-    """What a person sees: on a terminal, a live line per process while they start; else a line per change."""
+    """The output of `graphmesh up`: on a terminal a live table while processes start, else a line for each change."""
 
     def __init__(self, console: Console, on_death: OnDeath) -> None:
         self._console = console
@@ -117,39 +121,39 @@ class Display:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """All deaths in here are the caller's to show."""
+        """Do not show deaths while the body runs: the caller shows the error of the start."""
         live = Live(get_renderable=self._table, console=self._console, refresh_per_second=10)
         self._starting = True
         with live if self._console.is_terminal else nullcontext():
             yield
         self._starting = False
 
-    def changed(self, child: Child) -> None:
+    def show_change(self, child: Child) -> None:
         self._children[child.program.name] = child
         if child.state is State.READY and not (self._starting and self._console.is_terminal):
             self._console.print(Text("  ").join(cells(child)))
         elif child.state is State.DIED and not self._starting:
-            self._died(child)
+            self._show_death(child)
 
-    def up(self, running: RunningMesh) -> None:
+    def show_endpoints(self, running: RunningMesh) -> None:
         for label, value in endpoints(running).items():
             self._console.print(f"[bold]{label:8}[/] {escape(value)}", highlight=False, soft_wrap=True)
 
-    def notice(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def error(self, text: str) -> None:
         self._console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
     def kill(self) -> None:
-        """End all processes at once."""
+        """Send SIGKILL to all processes."""
         for child in self._children.values():
             child.kill()
 
-    def _died(self, child: Child) -> None:
+    def _show_death(self, child: Child) -> None:
         self.error(str(child.last_death))
-        if self._on_death is OnDeath.KEEP_GOING:
-            self.notice(f"the others keep running; to start it by hand:\n  {child.program.command}")
+        if self._on_death is OnDeath.CONTINUE:
+            self.notify(f"the others keep running; the command to start it again:\n  {child.program.command}")
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -159,14 +163,14 @@ class Display:
 
 
 def cells(child: Child) -> list[Text]:
-    """Name, address, pid, health, seconds."""
+    """Return name, address, pid, state and seconds of the start."""
     state = Text(f"{child.state.value:8}", style=STYLES[child.state])
     texts = [f"{child.program.name:14}", f"{child.program.address:21}", f"pid {child.pid:<8}"]
     return [*map(Text, texts), state, Text(f"{child.seconds:5.1f} s")]
 
 
 def endpoints(running: RunningMesh) -> Mapping[str, str]:
-    """Where things are, for people."""
+    """Return the addresses and folders to display, by label."""
     return {
         "edge": f"http://{running.edge}  gRPC and JSON, for clients",
         "mesh": f"{running.mesh.mesh.target}  gRPC to every service",

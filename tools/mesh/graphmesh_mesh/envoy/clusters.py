@@ -1,40 +1,52 @@
-"""CDS: a cluster for each service, with its cap, its breaker and its health checks."""
+"""CDS: a cluster for each service, with its concurrency cap, its circuit breaker and its health checks."""
+
+from dataclasses import dataclass
 
 from graphmesh_contracts import Breaker
 
 from graphmesh_mesh.envoy.documents import Document, seconds, socket, typed
 from graphmesh_mesh.topology import Mesh, Service
 
-HEADROOM = 1024
-"""Calls beyond what the replicas admit that still pass, so that the service refuses them: it is exact, and says when to
-come back. Envoy only stops what would drown it."""
 MAX_CONNECTIONS_A_REPLICA = 64
-"""HTTP/2 needs one for each Envoy worker; the rest is room for draining ones."""
+"""HTTP/2 needs one for each Envoy worker; the rest is for connections that drain."""
 MIN_RETRIES = 16
-"""Retries at the same instant that a service always gets; beyond, a fifth of its calls under way may be retries."""
-HEALTH_CHECK_INTERVAL = 1.0
-UNHEALTHY_INTERVAL = 0.25
-"""Seconds; how soon a replica that came back is seen."""
+"""Concurrent retries that a service always gets; above, a fifth of its active calls may be retries."""
 
 
-def cds(mesh: Mesh) -> Document:
-    return {"resources": [cluster(name, service) for name, service in mesh.services.items()]}
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Settings of all clusters that no policy declares."""
+
+    headroom: int = 1024
+    """Concurrent calls that Envoy passes above the admission limits of the replicas. The service itself refuses them,
+    with RetryInfo; Envoy only protects it from overload."""
+    health_check_interval: float = 1.0
+    """Seconds between two health checks of a healthy replica."""
+    unhealthy_interval: float = 0.25
+    """Seconds between two health checks of an unhealthy replica."""
 
 
-def cluster(name: str, service: Service) -> Document:
-    """Envoy would hold an ejection back for a second, and send calls there meanwhile, but for `update_merge_window`."""
+DEFAULT_SETTINGS = ClusterSettings()
+
+
+def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
+    return {"resources": [cluster(name, service, settings) for name, service in mesh.services.items()]}
+
+
+def cluster(name: str, service: Service, settings: ClusterSettings) -> Document:
+    """Without `update_merge_window: 0s`, Envoy delays an ejection by a second and still sends calls to the replica."""
     policy = service.service_policy
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
-        type="STRICT_DNS" if service.named else "STATIC",
+        type="STRICT_DNS" if service.is_dns_name else "STATIC",
         connect_timeout="1s",
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
-        circuit_breakers={"thresholds": [thresholds(service)]},
+        circuit_breakers={"thresholds": [thresholds(service, settings.headroom)]},
         outlier_detection=outlier_detection(policy.breaker),
-        health_checks=[health_check(service.service)],
+        health_checks=[health_check(service.service, settings)],
         ignore_health_on_host_removal=True,
         typed_extension_protocol_options=http2(),
         upstream_connection_options={
@@ -44,27 +56,27 @@ def cluster(name: str, service: Service) -> Document:
 
 
 def endpoints(name: str, service: Service) -> Document:
-    replicas = [{"endpoint": {"address": socket(at.address, at.port)}} for at in service.replica_listeners]
+    replicas = [{"endpoint": {"address": socket(one.address, one.port)}} for one in service.replica_listeners]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": replicas}]}
 
 
-def thresholds(service: Service) -> Document:
-    """The guard in front of the replicas' own admission; a call over it fails at once (`UO`)."""
+def thresholds(service: Service, headroom: int) -> Document:
+    """The limit above the replicas' own admission; a call above it fails at once (`UO`)."""
     policies = service.service_policies.values()
     admitted = service.replicas * sum(policy.max_concurrency + policy.max_queue for policy in policies)
     return {
-        "max_requests": admitted + HEADROOM,
-        "max_pending_requests": admitted + HEADROOM,
+        "max_requests": admitted + headroom,
+        "max_pending_requests": admitted + headroom,
         "max_connections": service.replicas * MAX_CONNECTIONS_A_REPLICA,
         "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": MIN_RETRIES},
     }
 
 
 def outlier_detection(breaker: Breaker) -> Document:
-    """The breaker: this many failures in a row, and the replica is out until it has cooled.
+    """The circuit breaker: ejects a replica after consecutive failures, for its cooling period.
 
-    Failures are UNAVAILABLE and DEADLINE_EXCEEDED answered without initial metadata (Envoy sees no other gRPC status),
-    and connections that fail or break. All replicas may be out at once: then calls fail fast (`UH`).
+    Failures are UNAVAILABLE and DEADLINE_EXCEEDED without initial metadata (the only gRPC statuses that Envoy counts),
+    and connections that fail or break. All replicas may be ejected at once: then calls fail fast (`UH`).
     """
     return {
         "consecutive_gateway_failure": breaker.consecutive_failures,
@@ -80,13 +92,13 @@ def outlier_detection(breaker: Breaker) -> Document:
     }
 
 
-def health_check(service: str) -> Document:
-    """`no_traffic_interval` would be a minute otherwise: an unused service that comes back would not be seen."""
+def health_check(service: str, settings: ClusterSettings) -> Document:
+    """The default of `no_traffic_interval` is a minute, in which the recovery of an unused service is not detected."""
     return {
         "timeout": "1s",
-        "interval": seconds(HEALTH_CHECK_INTERVAL),
-        "no_traffic_interval": seconds(HEALTH_CHECK_INTERVAL),
-        "unhealthy_interval": seconds(UNHEALTHY_INTERVAL),
+        "interval": seconds(settings.health_check_interval),
+        "no_traffic_interval": seconds(settings.health_check_interval),
+        "unhealthy_interval": seconds(settings.unhealthy_interval),
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
         "grpc_health_check": {"service_name": service},
@@ -94,7 +106,7 @@ def health_check(service: str) -> Document:
 
 
 def http2() -> Document:
-    """A ping goes only before a call over an idle connection: gRPC servers hang up on those who ping for nothing."""
+    """Ping only before a call on an idle connection: gRPC servers close connections with pings but no calls."""
     keepalive = {"connection_idle_interval": "10s", "timeout": "2s"}
     return {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(

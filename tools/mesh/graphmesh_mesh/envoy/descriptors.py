@@ -1,4 +1,4 @@
-"""The descriptor set from which Envoy turns JSON into messages and back."""
+"""The descriptor set that Envoy transcodes JSON with."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ DESCRIPTORS = "descriptors.binpb"
 
 
 def descriptor_set(mesh: Mesh) -> bytes:
-    """The files of the edge's services and what they import, and the types of error details."""
+    """Serialize the files of the edge's services and of error details, with all imports."""
     roots = [each.file for name in mesh.edge.services for each in mesh.services[name].descriptors]
     found: dict[str, FileDescriptor] = {}
     for root in [*roots, status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]:
@@ -25,7 +25,7 @@ def descriptor_set(mesh: Mesh) -> bytes:
 
 
 def with_imports(file: FileDescriptor) -> Iterator[FileDescriptor]:
-    """A file after everything that it imports, as descriptor sets want it."""
+    """Yield a file after all that it imports: the order that descriptor sets require."""
     for imported in file.dependencies:
         yield from with_imports(imported)
     yield file

@@ -1,38 +1,38 @@
-"""The vocabulary of Envoy's documents."""
+"""Names and building blocks of Envoy's configuration."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Document = dict[str, Any]
-"""What becomes one YAML mapping."""
+"""A YAML mapping."""
 
 CDS = "cds.yaml"
 LDS = "lds.yaml"
 
 CORS = "envoy.filters.http.cors"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
-"""The names by which routes configure filters of their listener."""
+"""The filters that routes configure, by name."""
 
 RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
-"""Says why Envoy itself answered, as `%RESPONSE_FLAGS%`, several with commas; absent when a service answered.
+"""The reason why Envoy itself answered, as comma-separated `%RESPONSE_FLAGS%`; absent when a service answered.
 
-    UH  no healthy replica, or the breaker of each is open      never sent
-    UO  over the cap, or over the retry budget (`UO,UF`)        never sent
-    UF  no connection; `URX` beside it: and the retries failed  never sent
-    RL  over the rate limit                                     never sent
-    UC  the connection broke before an answer                   may have happened
+    UH  no healthy replica, or all are ejected                   never sent
+    UO  above the cap, or above the retry budget (`UO,UF`)       never sent
+    UF  no connection; with `URX` the retries failed as well     never sent
+    RL  above the rate limit                                     never sent
+    UC  the connection broke before a response                   may have happened
 
-A call was never sent if no flag is any other than these of the first four lines, and `URX`.
+A call was never sent if all its flags are among those of the first four lines and `URX`.
 """
 
 
 def rds_file(listener: str) -> str:
-    """The file of a listener's routes."""
+    """Return the name of the file with a listener's routes."""
     return f"rds-{listener}.yaml"
 
 
 def typed(message: str, **fields: Any) -> Document:
-    """A message that Envoy looks up by its type."""
+    """A message as google.protobuf.Any."""
     return {"@type": f"type.googleapis.com/{message}", **fields}
 
 
@@ -46,12 +46,12 @@ def socket(address: str, port: int) -> Document:
 
 
 def seconds(value: float) -> str:
-    """A duration in protobuf's JSON form, without noise digits."""
+    """A duration in protobuf's JSON form, without trailing zeros."""
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def headers(values: Mapping[str, str]) -> list[Document]:
-    """Headers to set, over any of the same name."""
+    """Headers to set; existing ones of the same name are overwritten."""
     return [
         {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for key, value in values.items()
@@ -59,6 +59,6 @@ def headers(values: Mapping[str, str]) -> list[Document]:
 
 
 def config_source(path: str) -> Document:
-    """Paths are relative: Envoy runs in the folder. A file moved into it is read again, whichever it is."""
+    """Paths are relative to Envoy's working directory. Envoy reloads when any file is moved into it."""
     watched = {"path": path, "watched_directory": {"path": "."}}
     return {"path_config_source": watched, "resource_api_version": "V3"}

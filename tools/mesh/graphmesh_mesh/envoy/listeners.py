@@ -1,4 +1,4 @@
-"""LDS: the edge, which faces clients, and the mesh, which faces the orchestrator and the services."""
+"""LDS: the edge listener, for clients, and the mesh listener, for the orchestrator and the services."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ from graphmesh_mesh.envoy.documents import (
 from graphmesh_mesh.topology import Listener, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The largest message that servers take; JSON is larger than what it becomes, so it gets twice that."""
-CALLER_HEADERS = tuple(
+"""The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""
+IDENTITY_HEADERS = tuple(
     f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")
 )
-"""What the mesh says about a call. Clients cannot say it: the edge removes it. The tenant passes."""
+"""Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 
 FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
 GRPC_CODES = {400: 3, 404: 5, 408: 4, 413: 3, 429: 8, 503: 14, 504: 4}
 """The google.rpc.Code of each HTTP status that Envoy itself answers with."""
-JSON_CALLER = {
+IS_JSON_REQUEST = {
     "or_filter": {
         "filters": [
             {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}},
@@ -44,7 +44,7 @@ JSON_CALLER = {
         ]
     }
 }
-"""Whose request was transcoded, which leaves the original path behind, or never was gRPC."""
+"""Matches requests that were transcoded, which sets the original path, and requests that are not gRPC."""
 
 
 def lds(mesh: Mesh) -> Document:
@@ -52,8 +52,8 @@ def lds(mesh: Mesh) -> Document:
 
 
 def edge_listener(mesh: Mesh) -> Document:
-    filters = [strip_caller(), cors(), grpc_web(), transcoder(mesh), rate_limits(), router()]
-    replies = {"mappers": [*json_replies(), flagged()]}
+    filters = [remove_identity_headers(), cors(), grpc_web(), transcoder(mesh), rate_limits(), router()]
+    replies = {"mappers": [*json_replies(), add_response_flags()]}
     return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
 
 
@@ -80,7 +80,7 @@ def manager(name: str, filters: list[Document], **limits: Any) -> Document:
         http_filters=filters,
         access_log=[access_log(name)],
         **{
-            "local_reply_config": {"mappers": [flagged()]},
+            "local_reply_config": {"mappers": [add_response_flags()]},
             "normalize_path": True,
             "merge_slashes": True,
             "stream_idle_timeout": "0s",
@@ -90,7 +90,7 @@ def manager(name: str, filters: list[Document], **limits: Any) -> Document:
 
 
 def edge_limits() -> Document:
-    """What a slow or hostile client can hold."""
+    """Limits on the resources of slow or hostile clients."""
     return {
         "use_remote_address": True,
         "common_http_protocol_options": {
@@ -111,11 +111,11 @@ def edge_limits() -> Document:
     }
 
 
-def strip_caller() -> Document:
+def remove_identity_headers() -> Document:
     return extension(
         "envoy.filters.http.header_mutation",
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [{"remove": header} for header in CALLER_HEADERS]},
+        mutations={"request_mutations": [{"remove": header} for header in IDENTITY_HEADERS]},
     )
 
 
@@ -128,7 +128,7 @@ def grpc_web() -> Document:
 
 
 def transcoder(mesh: Mesh) -> Document:
-    """The same API as JSON. A server stream is newline-delimited JSON."""
+    """Transcode the API to JSON; a server stream to newline-delimited JSON."""
     return extension(
         "envoy.filters.http.grpc_json_transcoder",
         "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
@@ -144,7 +144,7 @@ def transcoder(mesh: Mesh) -> Document:
 
 
 def rate_limits() -> Document:
-    """Limits nothing by itself: the buckets are in the routes, where a change reaches connections that are open."""
+    """The filter without a limit: the buckets are in the routes, whose changes apply to open connections too."""
     return extension(RATE_LIMIT, "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
 
 
@@ -156,16 +156,16 @@ def router() -> Document:
     )
 
 
-def flagged() -> Document:
-    """Answers that are Envoy's own carry the flags; a service's answers stay as they are."""
+def add_response_flags() -> Document:
+    """Add the response flags to Envoy's own replies, and only to those."""
     return {"filter": {"response_flag_filter": {}}, "headers_to_add": FLAGS}
 
 
 def json_replies() -> list[Document]:
-    """Envoy's own answers to JSON callers have the form of the services' errors: google.rpc.Status."""
+    """Give Envoy's own replies to JSON requests the form of the services' errors, google.rpc.Status."""
     return [
         {
-            "filter": {"and_filter": {"filters": [JSON_CALLER, status_is(http)]}},
+            "filter": {"and_filter": {"filters": [IS_JSON_REQUEST, status_is(http)]}},
             "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%"}},
             **({"headers_to_add": FLAGS} if http == 503 else {}),
         }

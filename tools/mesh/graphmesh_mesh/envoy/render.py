@@ -1,10 +1,10 @@
-"""From a mesh to the files that Envoy runs on: a pure function of the mesh, the same on every machine."""
+"""Render a mesh to Envoy's files: a pure function of the mesh, with the same result on every machine."""
 
 from collections.abc import Mapping
 
 import yaml
 
-from graphmesh_mesh.envoy.clusters import cds
+from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
 from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, socket
 from graphmesh_mesh.envoy.listeners import lds
@@ -15,19 +15,19 @@ BOOTSTRAP = "bootstrap.yaml"
 HEAP = "envoy.resource_monitors.fixed_heap"
 MAX_HEAP_BYTES = 1024**3
 MAX_CONNECTIONS = 10_000
-"""Over these, new requests and connections are refused: large bodies and idle sockets cannot take Envoy down."""
+"""Above these two limits, new requests and connections are refused, so that clients cannot exhaust Envoy's memory."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
-def documents(mesh: Mesh) -> dict[str, Document]:
-    """The YAML files, in the order in which a running Envoy should see them change: clusters before their routes."""
+def documents(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, Document]:
+    """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
     routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh).items()}
-    return {BOOTSTRAP: bootstrap(mesh), CDS: cds(mesh), LDS: lds(mesh), **routes}
+    return {BOOTSTRAP: bootstrap(mesh), CDS: cds(mesh, settings), LDS: lds(mesh), **routes}
 
 
-def render(mesh: Mesh) -> dict[str, bytes]:
-    """The content of every file, by name."""
-    rendered = {name: encode(document) for name, document in documents(mesh).items()}
+def render(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, bytes]:
+    """Return the content of every file, by name."""
+    rendered = {name: encode(document) for name, document in documents(mesh, settings).items()}
     return {DESCRIPTORS: descriptor_set(mesh), **rendered}
 
 
@@ -36,7 +36,7 @@ def encode(document: Mapping[str, object]) -> bytes:
 
 
 def bootstrap(mesh: Mesh) -> Document:
-    """What cannot change without a restart: the admin's address, and where the rest is read from."""
+    """The part that changes with a restart only: the admin listener, and the files of the dynamic configuration."""
     return {
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
         "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
@@ -44,8 +44,8 @@ def bootstrap(mesh: Mesh) -> Document:
         "overload_manager": {
             "resource_monitors": [heap(), connections()],
             "actions": [
-                when_heap_is("envoy.overload_actions.shrink_heap", 0.9),
-                when_heap_is("envoy.overload_actions.stop_accepting_requests", 0.95),
+                at_heap_usage("envoy.overload_actions.shrink_heap", 0.9),
+                at_heap_usage("envoy.overload_actions.stop_accepting_requests", 0.95),
             ],
         },
     }
@@ -65,5 +65,5 @@ def connections() -> Document:
     )
 
 
-def when_heap_is(action: str, full: float) -> Document:
-    return {"name": action, "triggers": [{"name": HEAP, "threshold": {"value": full}}]}
+def at_heap_usage(action: str, fraction: float) -> Document:
+    return {"name": action, "triggers": [{"name": HEAP, "threshold": {"value": fraction}}]}

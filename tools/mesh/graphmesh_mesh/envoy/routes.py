@@ -1,4 +1,4 @@
-"""RDS: a route for each method, with its deadline and what may be retried."""
+"""RDS: a route for each method, with its deadline and its retry policy."""
 
 from collections.abc import Mapping
 
@@ -8,34 +8,35 @@ from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
 from graphmesh_mesh.envoy.documents import CORS, RATE_LIMIT, RESPONSE_FLAGS_HEADER, Document, headers, seconds, typed
 from graphmesh_mesh.topology import Edge, Mesh, Service
 
-NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
-"""The only failures that Envoy retries: no replica has begun the call. Every other failure has another owner."""
+RETRY_ON = "connect-failure,refused-stream,reset-before-request"
+"""The only failures that Envoy retries: those in which the call was never sent."""
 INFRASTRUCTURE = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "grpc.health.v1.Health",
 )
-"""What every server has besides its own service."""
+"""The gRPC services that every server has besides its own."""
 
 
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
-BROWSER_MAY_SEND = (
+CORS_ALLOW_HEADERS = (
     *("authorization", "content-type", "idempotency-key", "x-graphmesh-tenant"),
     *("grpc-timeout", "x-grpc-web", "x-user-agent"),
 )
-BROWSER_MAY_READ = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER)
+CORS_EXPOSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER)
 
 
 def rds(mesh: Mesh) -> dict[str, Document]:
-    """Each listener's routes, by the listener's name; Envoy wants them in a file each."""
+    """Return the routes by listener; Envoy requires a file for each."""
     return {"edge": edge_routes(mesh), "mesh": mesh_routes(mesh)}
 
 
 def edge_routes(mesh: Mesh) -> Document:
-    """What clients may call. Reflection and health are the first edge service's."""
+    """Routes to the edge services' methods, and to reflection and health of the first edge service."""
     services = {name: mesh.services[name] for name in mesh.edge.services}
     first = mesh.edge.services[0]
-    known = [*methods(services), *(infrastructure(service, first) for service in INFRASTRUCTURE), preflight(first)]
+    infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
+    known = [*methods(services), *infrastructure, preflight(first)]
     return routes("edge", known, cors(mesh.edge) | rate_limits(services))
 
 
@@ -44,7 +45,7 @@ def mesh_routes(mesh: Mesh) -> Document:
 
 
 def routes(name: str, known: list[Document], filters: Document) -> Document:
-    host = {"name": name, "domains": ["*"], "routes": [*known, unknown()], "typed_per_filter_config": filters}
+    host = {"name": name, "domains": ["*"], "routes": [*known, unknown_method()], "typed_per_filter_config": filters}
     return typed("envoy.config.route.v3.RouteConfiguration", name=name, virtual_hosts=[host], validate_clusters=False)
 
 
@@ -63,12 +64,12 @@ def method_route(cluster: str, method: MethodDescriptor, policy: MethodPolicy) -
 
 
 def deadline(timeout: float) -> Document:
-    """The caller's `grpc-timeout`, or where it is longer or absent, the policy's.
+    """The minimum of the caller's `grpc-timeout` and the policy's timeout.
 
-    Envoy's defaults would be 15 s until the whole answer is there, and 5 minutes of silence in a stream.
+    It replaces Envoy's defaults: 15 s for a whole response, and 5 minutes without a message in a stream.
     """
-    whole = {"max_stream_duration": seconds(timeout), "grpc_timeout_header_max": seconds(timeout)}
-    return {"timeout": "0s", "idle_timeout": "0s", "max_stream_duration": whole}
+    limits = {"max_stream_duration": seconds(timeout), "grpc_timeout_header_max": seconds(timeout)}
+    return {"timeout": "0s", "idle_timeout": "0s", "max_stream_duration": limits}
 
 
 def retries(policy: MethodPolicy) -> Document:
@@ -76,7 +77,7 @@ def retries(policy: MethodPolicy) -> Document:
         return {}
     return {
         "retry_policy": {
-            "retry_on": NEVER_SENT,
+            "retry_on": RETRY_ON,
             "num_retries": policy.max_attempts - 1,
             "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
             "retry_host_predicate": [
@@ -90,18 +91,18 @@ def retries(policy: MethodPolicy) -> Document:
     }
 
 
-def infrastructure(service: str, cluster: str) -> Document:
+def infrastructure_route(service: str, cluster: str) -> Document:
     return {"match": {"prefix": f"/{service}/"}, "route": {"cluster": cluster, **deadline(3600)}}
 
 
 def preflight(cluster: str) -> Document:
-    """The CORS filter answers preflights, but only where a route leads to a cluster."""
+    """The CORS filter answers preflight requests, but only those with a route to a cluster."""
     match = {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]}
     return {"match": match, "route": {"cluster": cluster}}
 
 
-def unknown() -> Document:
-    """HTTP 404 is UNIMPLEMENTED to a gRPC client."""
+def unknown_method() -> Document:
+    """Answer HTTP 404, which gRPC clients map to UNIMPLEMENTED."""
     body = {"inline_string": "the mesh has no such method"}
     return {"match": {"prefix": "/"}, "direct_response": {"status": 404, "body": body}}
 
@@ -111,8 +112,8 @@ def cors(edge: Edge) -> Document:
         "envoy.extensions.filters.http.cors.v3.CorsPolicy",
         allow_origin_string_match=[{"exact": origin} for origin in edge.origins],
         allow_methods="GET, POST, PUT, PATCH, DELETE",
-        allow_headers=", ".join(BROWSER_MAY_SEND),
-        expose_headers=", ".join(BROWSER_MAY_READ),
+        allow_headers=", ".join(CORS_ALLOW_HEADERS),
+        expose_headers=", ".join(CORS_EXPOSE_HEADERS),
         max_age="600",
         forward_not_matching_preflights=False,
     )
@@ -120,9 +121,9 @@ def cors(edge: Edge) -> Document:
 
 
 def rate_limits(services: Mapping[str, Service]) -> Document:
-    """A bucket for each service that declares a rate limit; the other services draw on one that is never empty.
+    """A token bucket for each service that declares a rate limit, and an unlimited one for all others.
 
-    A refusal says in `x-ratelimit-reset` after how many seconds to come back.
+    A refusal has the seconds until the next token in `x-ratelimit-reset`.
     """
     limited = {name: service.service_policy.rate_limit for name, service in services.items()}
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}

@@ -1,4 +1,4 @@
-"""Envoy's own judgement of rendered files."""
+"""Validation of rendered files by Envoy itself."""
 
 import subprocess
 import tempfile
@@ -15,26 +15,26 @@ from graphmesh_mesh.envoy.render import BOOTSTRAP, encode
 
 
 class EnvoyRefusal(ValueError):
-    """Envoy refuses the configuration; the message is its own."""
+    """Envoy rejects the configuration; the message is Envoy's."""
 
 
 def validate(files: Mapping[str, bytes]) -> None:
-    """Ask Envoy about the files, without starting it.
+    """Validate the files with `envoy --mode validate`.
 
-    `--mode validate` does not open what xDS delivers, so it gets one static configuration of the same parts.
+    That mode does not load the files of xDS, so it gets one static configuration of the same resources.
 
     Raises:
-        EnvoyRefusal: it would not start on them, or would refuse an update to them.
+        EnvoyRefusal: Envoy would not start with them, or would reject them as an update.
     """
     with tempfile.TemporaryDirectory() as scratch:
         write(Path(scratch), {**files, BOOTSTRAP: encode(static(files))})
-        judged = subprocess.run(validate_command(), cwd=scratch, capture_output=True, text=True, check=False)
-    if judged.returncode:
-        raise EnvoyRefusal(judged.stderr.strip())
+        result = subprocess.run(validate_command(), cwd=scratch, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise EnvoyRefusal(result.stderr.strip())
 
 
 def static(files: Mapping[str, bytes]) -> Document:
-    """The same configuration in one static document."""
+    """Return the same configuration as one static document."""
     bootstrap = {key: part for key, part in yaml.safe_load(files[BOOTSTRAP]).items() if key != "dynamic_resources"}
     clusters, listeners = _resources(files[CDS]), _resources(files[LDS])
     for listener in listeners:
@@ -45,5 +45,5 @@ def static(files: Mapping[str, bytes]) -> Document:
 
 
 def _resources(content: bytes) -> list[dict[str, Any]]:
-    """The resources, without the type that only xDS needs."""
+    """Return the resources of an xDS file without their type, which a static configuration must not have."""
     return [{key: part for key, part in one.items() if key != "@type"} for one in yaml.safe_load(content)["resources"]]

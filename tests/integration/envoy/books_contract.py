@@ -1,4 +1,4 @@
-"""The contract of shelf.proto, as if it had been generated: messages, and a package that a mesh can name."""
+"""The contract of books.proto, compiled at import: its messages, and the package that a mesh.yaml names."""
 
 import subprocess
 import sys
@@ -13,9 +13,9 @@ from google.protobuf.descriptor import FileDescriptor
 from graphmesh.policy.v1 import policy_pb2
 from graphmesh_mesh.envoy.descriptors import with_imports
 
-PACKAGE = "graphmesh.shelf.v1"
-SERVICE = f"{PACKAGE}.ShelfService"
-UNARY = ("GetBook", "PutBook", "BurnBook")
+PACKAGE = "graphmesh.books.v1"
+SERVICE = f"{PACKAGE}.BookService"
+UNARY = ("GetBook", "PutBook", "DiscardBook")
 
 
 def _compiled() -> descriptor_pb2.FileDescriptorProto:
@@ -27,17 +27,17 @@ def _compiled() -> descriptor_pb2.FileDescriptorProto:
         (Path(scratch) / "known").write_bytes(known.SerializeToString())
         folder, out = Path(__file__).parent, Path(scratch) / "out"
         paths = [f"--descriptor_set_in={scratch}/known", f"-I{folder}", f"--descriptor_set_out={out}"]
-        subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, "shelf.proto"], check=True)
+        subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, "books.proto"], check=True)
         return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file[0]
 
 
 def _loaded() -> FileDescriptor:
     descriptor_pool.Default().Add(_compiled())
     sys.modules[PACKAGE] = ModuleType(PACKAGE)
-    return descriptor_pool.Default().FindFileByName("shelf.proto")
+    return descriptor_pool.Default().FindFileByName("books.proto")
 
 
-FILE = _loaded() if PACKAGE not in sys.modules else descriptor_pool.Default().FindFileByName("shelf.proto")
+FILE = _loaded() if PACKAGE not in sys.modules else descriptor_pool.Default().FindFileByName("books.proto")
 
 
 def type_of(message: str) -> Any:

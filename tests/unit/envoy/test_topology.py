@@ -1,4 +1,4 @@
-"""mesh.yaml: what it may say, and how it is refused (D1)."""
+"""mesh.yaml: its rules, its environments, and the messages for invalid files."""
 
 from itertools import count
 from pathlib import Path
@@ -41,15 +41,14 @@ def raw(environments: Raw | None = None, edge: Raw | None = None, **billing: Any
         (raw(methods={"Steal": {"timeout": "1s"}}), "graphmesh.billing.v1.BillingService has no method Steal"),
     ],
 )
-def test_a_bad_mesh_names_the_field_and_the_rule(mesh: Raw, problem: str) -> None:
-    """Whoever edits mesh.yaml is told which field breaks which rule."""
+def test_an_error_names_the_field_and_the_rule(mesh: Raw, problem: str) -> None:
     with pytest.raises(MeshError) as refusal:
         parse(mesh)
     assert problem in str(refusal.value)
 
 
-def test_the_file_is_named(tmp_path: Path) -> None:
-    """A refusal begins with the file, also where it is not there or its text is not YAML."""
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    """Also where the file is missing or not YAML."""
     path = tmp_path / "mesh.yaml"
     with pytest.raises(MeshError, match=str(path)):
         load(path)
@@ -59,10 +58,10 @@ def test_the_file_is_named(tmp_path: Path) -> None:
             load(path)
 
 
-def test_an_environment_is_laid_over() -> None:
-    """It changes what it names, field by field, and nothing else."""
-    over = {"big": {"services": {"billing": {"replicas": 3, "policy": {"maxConcurrency": 64}}}}}
-    mesh = raw(over, policy={"maxQueue": 5})
+def test_an_environment_overrides_single_fields() -> None:
+    """All other fields are those of the base."""
+    environments = {"big": {"services": {"billing": {"replicas": 3, "policy": {"maxConcurrency": 64}}}}}
+    mesh = raw(environments, policy={"maxQueue": 5})
     base, big = parse(mesh).services["billing"], parse(mesh, "big").services["billing"]
     assert (base.replicas, base.service_policy.max_concurrency) == (1, 16)
     assert (big.replicas, big.service_policy.max_concurrency, big.service_policy.max_queue) == (3, 64, 5)
@@ -70,36 +69,35 @@ def test_an_environment_is_laid_over() -> None:
 
 
 def test_an_unknown_environment_is_refused() -> None:
-    """A misspelt environment does not fall back to another one."""
+    """A misspelt name does not fall back to the base."""
     with pytest.raises(MeshError, match="no environment 'prod'; there are: big"):
         parse(raw({"big": {}}), "prod")
 
 
-def test_replicas_follow_on_from_the_port() -> None:
-    """On an IP address each replica has the next port; a name stands for all of its replicas."""
-    numbered, named = parse(raw(replicas=3)), parse(raw(replicas=3, address="billing.mesh"))
-    assert [at.port for at in numbered.services["billing"].replica_listeners] == [100, 101, 102]
-    assert [at.target for at in named.services["billing"].replica_listeners] == ["billing.mesh:100"]
+def test_replicas_have_consecutive_ports() -> None:
+    """With an IP address; a DNS name is one listener for all replicas."""
+    by_ip, by_name = parse(raw(replicas=3)), parse(raw(replicas=3, address="billing.mesh"))
+    assert [one.port for one in by_ip.services["billing"].replica_listeners] == [100, 101, 102]
+    assert [one.target for one in by_name.services["billing"].replica_listeners] == ["billing.mesh:100"]
 
 
-def test_a_moved_mesh_shares_no_port() -> None:
-    """The same mesh can run beside itself."""
+def test_a_mesh_on_loopback_has_only_free_ports() -> None:
+    """So that the same mesh can run several times on one machine."""
     ports = count(1000)
-    mesh = parse(raw(replicas=2)).moved(lambda: next(ports))
-    places = [mesh.edge, mesh.mesh, mesh.admin, *mesh.services["billing"].replica_listeners]
-    assert len({place.port for place in places}) == 5
-    assert all(place.port >= 1000 for place in places)
+    mesh = parse(raw(replicas=2)).on_loopback(lambda: next(ports))
+    listeners = [mesh.edge, mesh.mesh, mesh.admin, *mesh.services["billing"].replica_listeners]
+    assert len({listener.port for listener in listeners}) == 5
+    assert all(listener.port >= 1000 for listener in listeners)
 
 
-def test_replicas_get_the_overrides_that_envoy_gets() -> None:
-    """What a replica is started with reads back as the same numbers."""
+def test_replicas_get_the_same_overrides_as_envoy() -> None:
+    """The setting that a replica is started with parses to the same overrides."""
     service = parse(raw(policy={"maxConcurrency": 2}, methods={"Charge": {"timeout": "3s"}})).services["billing"]
     assert Overrides.parse(service.overrides.dump()) == service.overrides
     assert {method.name: policy.timeout for method, policy in service.method_policies.items()}["Charge"] == 3
 
 
 @pytest.mark.parametrize("environment", ["", *environments(MESH_FILE)])
-def test_every_environment_of_the_project_is_valid(environment: str) -> None:
-    """deploy/mesh.yaml holds together in every environment."""
+def test_every_environment_of_deploy_mesh_yaml_is_valid(environment: str) -> None:
     mesh = load(MESH_FILE, environment)
     assert {"orchestrator", "billing", "crm", "model", "retrieval", "sql", "ticketing"} <= set(mesh.services)

@@ -1,0 +1,39 @@
+"""A plain HTTP/1.1 client for tests of the JSON API."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphmesh_mesh.topology import Listener
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def fetch(
+    listener: Listener, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Send one HTTP/1.1 request on a connection of its own."""
+
+    def exchange() -> HttpResponse:
+        connection = http.client.HTTPConnection(listener.address, listener.port, timeout=30)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return HttpResponse(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(exchange)

@@ -1,0 +1,81 @@
+"""One call of a `RemoteGraph`: its thread, the task that makes it, and the program around that task."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from graphmesh_contracts import WRITE_BEHIND_KEY
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_STREAM  # it has no public name; LangGraph's RemoteGraph reads it
+from langgraph.pregel.protocol import StreamChunk, StreamProtocol
+
+from graphmesh_client.langgraph_convert import StreamPart
+
+CHECKPOINT_NS = "checkpoint_ns"
+
+
+class WriteBehind(Protocol):
+    """The write-behind buffer of a program that is itself a graph of a mesh."""
+
+    async def flush(self) -> None:
+        """Wait until all that is buffered is stored."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A call of a remote graph, on its own or as a task of a LangGraph program."""
+
+    thread_id: str
+    """Empty for a new thread."""
+    checkpoint_id: str = ""
+    """Empty for the newest checkpoint."""
+    request_id: str = ""
+    """The same for each execution of the same task; empty for a call on its own."""
+    namespace: tuple[str, ...] = ()
+    """The checkpoint namespace of the task."""
+    program_stream: StreamProtocol | None = None
+    """The stream of the program."""
+    write_behind: WriteBehind | None = None
+    """The write-behind buffer of the program, where it has one."""
+
+    @classmethod
+    def from_config(cls, config: RunnableConfig, name: str, thread_id: str) -> "Invocation":
+        """Read an invocation from a config; a `thread_id` that is not empty replaces that of the config.
+
+        The namespace of a task contains its id, which LangGraph keeps when it executes the task again.
+        """
+        configurable: dict[str, Any] = config.get("configurable", {})
+        if not configurable.get(CHECKPOINT_NS):
+            thread_id = thread_id or str(configurable.get("thread_id") or "")
+            return cls(thread_id, str(configurable.get("checkpoint_id") or ""))
+        task = json.dumps([configurable.get("thread_id"), configurable[CHECKPOINT_NS], name])
+        digest = hashlib.sha256(task.encode()).hexdigest()[:32]
+        return cls(
+            thread_id=thread_id or f"task_{digest}",
+            request_id=f"task_{digest}",
+            namespace=tuple(configurable[CHECKPOINT_NS].split("|")),
+            program_stream=configurable.get(CONFIG_KEY_STREAM),
+            write_behind=configurable.get(WRITE_BEHIND_KEY),
+        )
+
+    @property
+    def is_task(self) -> bool:
+        return bool(self.request_id)
+
+    async def flush_checkpoints(self) -> None:
+        """Wait until the checkpoint that the task runs from is stored.
+
+        If it were lost, the task would get another id when it is executed again, and begin a second run.
+        """
+        if self.write_behind:
+            await self.write_behind.flush()
+
+    def forward(self, part: StreamPart) -> StreamPart:
+        """Write a part to the stream of the program where that has its mode, and return it."""
+        mode, data = part
+        if self.program_stream is not None and mode in self.program_stream.modes:
+            write: Callable[[StreamChunk], None] = self.program_stream.__call__
+            write((self.namespace, mode, data))
+        return part

@@ -1,0 +1,61 @@
+"""Conversion of a run's events, interrupts and states to LangGraph's types."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from graphmesh.orchestrator.v1 import Interrupt, RunEvent, ThreadState
+from graphmesh_contracts import struct_value
+from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointMetadata
+from langgraph.types import Interrupt as LangGraphInterrupt
+from langgraph.types import PregelTask, StateSnapshot, StreamMode
+
+from graphmesh_client.interrupts import interrupt_value
+from graphmesh_client.run_status import RunPhase, phase_of
+
+INTERRUPT = "__interrupt__"
+StreamPart = tuple[StreamMode, Any]
+
+
+def stream_parts(event: RunEvent) -> Iterator[StreamPart]:
+    """Return the parts that LangGraph streams for an event."""
+    match event.WhichOneof("event"):
+        case "node_finished":
+            yield "updates", {event.node: struct_value(event.node_finished.update)}
+        case "text_delta":
+            yield "messages", (AIMessageChunk(content=event.text_delta.text), {"langgraph_node": event.node})
+        case "custom":
+            yield "custom", struct_value(event.custom)
+        case "status_changed" if phase_of(event.status_changed.status) is RunPhase.PARKED:
+            yield "updates", {INTERRUPT: tuple(map(langgraph_interrupt, event.status_changed.interrupts))}
+
+
+def langgraph_interrupt(interrupt: Interrupt) -> LangGraphInterrupt:
+    return LangGraphInterrupt(interrupt_value(interrupt), id=interrupt.interrupt_id)
+
+
+def state_snapshot(thread_id: str, state: ThreadState) -> StateSnapshot:
+    """Convert a state of a thread. Its tasks have names and interrupts, but no ids and no results."""
+    interrupts = [(one.node, langgraph_interrupt(one)) for one in state.interrupts]
+    tasks = [
+        PregelTask("", name, (), interrupts=tuple(interrupt for node, interrupt in interrupts if node == name))
+        for name in state.next
+    ]
+    parent = _config(thread_id, state.parent_checkpoint_id) if state.parent_checkpoint_id else None
+    metadata: Mapping[str, Any] = struct_value(state.metadata)
+    return StateSnapshot(
+        values=struct_value(state.values),
+        next=tuple(state.next),
+        config=_config(thread_id, state.checkpoint_id),
+        metadata=cast(CheckpointMetadata, metadata),
+        created_at=state.create_time.ToJsonString() if state.HasField("create_time") else None,
+        parent_config=parent,
+        tasks=tuple(tasks),
+        interrupts=tuple(interrupt for _, interrupt in interrupts),
+    )
+
+
+def _config(thread_id: str, checkpoint_id: str) -> RunnableConfig:
+    configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
+    return {"configurable": configurable | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}

@@ -1,0 +1,129 @@
+"""Runs of one graph for calls of LangGraph: one run is begun or found again, answered, and followed to its end."""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus
+from graphmesh_chassis.status import from_status
+from graphmesh_contracts import struct_value, value_of
+from langgraph.errors import GraphInterrupt
+from langgraph.types import Command, interrupt
+from pydantic_core import to_jsonable_python
+
+from graphmesh_client.client import Client, RunOptions
+from graphmesh_client.invocation import Invocation
+from graphmesh_client.langgraph_convert import INTERRUPT, StreamPart, langgraph_interrupt, stream_parts
+from graphmesh_client.run_status import RunPhase, phase_of
+
+
+class RemoteRuns:
+    """The runs of one graph."""
+
+    def __init__(self, client: Client, graph: str, options: RunOptions) -> None:
+        self._client, self._graph, self._options = client, graph, options
+        self._input_fields: set[str] = set()
+
+    async def follow(self, input: Any, invocation: Invocation) -> AsyncGenerator[StreamPart, None]:
+        """Begin a run, or find it again, and follow it until it ends or parks.
+
+        Raises:
+            GraphmeshError: the run failed, or a call of the mesh.
+            GraphInterrupt: the invocation is a task, and its run waits for an answer.
+        """
+        run, seq = await self._begin(input, invocation)
+        while phase_of(run.status) is RunPhase.ACTIVE or seq < run.last_seq:
+            async with aclosing(self._client.stream_run(run.run_id, seq)) as events:
+                async for event in events:
+                    seq = event.seq
+                    if invocation.is_task and phase_of(event.status_changed.status) is RunPhase.PARKED:
+                        await self._answer_from_program(run.run_id, event.status_changed.interrupts)
+                        continue
+                    for part in stream_parts(event):
+                        yield invocation.forward(part)
+            run = await self._client.get_run(run.run_id)
+        yield invocation.forward(("values", await self._output(run, invocation)))
+
+    async def _begin(self, input: Any, invocation: Invocation) -> tuple[Run, int]:
+        """Return the run, and the number of its last event before this call."""
+        if isinstance(input, Command):
+            return await self._resume(input, invocation.thread_id)
+        graph_input = await self._graph_input(input, invocation)
+        await invocation.flush_checkpoints()
+        run = await self._client.create_run(
+            self._graph,
+            graph_input,
+            thread_id=invocation.thread_id,
+            checkpoint_id=invocation.checkpoint_id,
+            request_id=invocation.request_id,
+            **self._options,
+        )
+        return run, 0
+
+    async def _graph_input(self, state: Any, invocation: Invocation) -> dict[str, Any] | None:
+        """Return the state as JSON; for a task, only the fields of the graph's input schema."""
+        plain: dict[str, Any] | None = to_jsonable_python(state)
+        if plain is None or not invocation.is_task:
+            return plain
+        if not self._input_fields:
+            graphs = {graph.name: graph for graph in await self._client.list_graphs()}
+            schema = struct_value(graphs[self._graph].input_schema) if self._graph in graphs else {}
+            self._input_fields = set(schema.get("properties", plain))
+        return {key: value for key, value in plain.items() if key in self._input_fields}
+
+    async def _resume(self, command: Command[Any], thread_id: str) -> tuple[Run, int]:
+        """Answer the run that is parked on a thread."""
+        reject_unsupported("Command with update or goto", (command.update, command.goto))
+        parked: list[Run] = []
+        if thread_id:
+            status = RunStatus.RUN_STATUS_INTERRUPTED
+            parked = await self._client.list_runs(graph=self._graph, thread_id=thread_id, status=status, limit=1)
+        if not parked:
+            raise ValueError(f"no run of {self._graph} waits for an answer on the thread {thread_id or '(none)'}")
+        [run] = parked
+        answers = _answers_by_id(command.resume, [one.interrupt_id for one in run.interrupts])
+        return await self._client.resume_run(run.run_id, answers), run.last_seq
+
+    async def _answer_from_program(self, run_id: str, interrupts: Iterable[Interrupt]) -> None:
+        """Interrupt the program with the run's interrupts, and answer the run with its answers.
+
+        A task that is executed again gets here with every interrupt of its run in the same order, and the program has
+        stored its answers: the run gets answers again that it has, which changes nothing.
+        """
+        unanswered = [one for one in interrupts if not one.approval_id]
+        answers = {one.interrupt_id: to_jsonable_python(interrupt(value_of(one.value))) for one in unanswered}
+        if answers:
+            await self._client.resume_run(run_id, answers)
+
+    async def _output(self, run: Run, invocation: Invocation) -> dict[str, Any]:
+        """Return the output of a run that succeeded, and the state of one that parked.
+
+        Raises:
+            GraphmeshError: the run failed.
+            GraphInterrupt: the invocation is a task, and its run waits for an approval.
+        """
+        phase = phase_of(run.status)
+        if phase is RunPhase.SUCCEEDED:
+            return struct_value(run.output)
+        if phase is not RunPhase.PARKED:
+            raise from_status(run.error)
+        interrupts = tuple(langgraph_interrupt(one) for one in run.interrupts)
+        if invocation.is_task:
+            raise GraphInterrupt(interrupts)
+        state = await self._client.threads.state(run.thread_id)
+        return {**struct_value(state.values), INTERRUPT: interrupts}
+
+
+def _answers_by_id(answer: Any, interrupt_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the answers by interrupt. A single interrupt needs no id."""
+    if answer and isinstance(answer, Mapping) and answer.keys() <= set(interrupt_ids):
+        return to_jsonable_python(dict(answer))  # type: ignore[no-any-return]
+    if len(interrupt_ids) != 1:
+        raise ValueError(f"several questions wait; answer them by id: {', '.join(interrupt_ids)}")
+    return {interrupt_ids[0]: to_jsonable_python(answer)}
+
+
+def reject_unsupported(feature: str, values: Iterable[Any]) -> None:
+    """Raise NotImplementedError where any of the values is set."""
+    if any(values):
+        raise NotImplementedError(f"a graph of the mesh does not support {feature}")
