@@ -70,7 +70,7 @@ class Variant:
     name: str
     call: Call
     seconds: list[float] = field(default_factory=list)
-    """Of each call."""
+    """One for each call."""
     cpu: list[float] = field(default_factory=list)
     """Milliseconds a call, by round."""
     rate: list[float] = field(default_factory=list)

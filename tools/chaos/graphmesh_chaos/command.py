@@ -90,7 +90,7 @@ class Rounds:
                 print_progress(console, summary, rest)
 
     async def _mesh_options(self, stack: AsyncExitStack) -> MeshOptions:
-        """The mesh of every round, with what the rounds share."""
+        """The mesh of every round, with the servers and the fork server that all rounds share."""
         mesh_options = replace(self.scenario.mesh_options, orchestrators=self.orchestrators)
         if self.orchestrators > 1:
             mesh_options = replace(mesh_options, shared=await stack.enter_async_context(shared_servers()))

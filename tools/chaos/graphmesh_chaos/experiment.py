@@ -25,9 +25,9 @@ from graphmesh_chaos.schedule import Schedule
 from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
 
 POLICY = {"maxConcurrency": 2, "maxQueue": 4}
-"""Of the services: low, so that bursts fill their queues and calls are refused."""
+"""The policy of the services: low, so that bursts fill their queues and calls are refused."""
 SETTINGS = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "8"}
-"""Of the servers: low, so that a burst of runs has to queue."""
+"""Environment variables of the servers: low, so that a burst of runs has to queue."""
 PROGRAMS = tuple(f"graphmesh_{name}" for name in SERVICES)
 """The packages of the servers."""
 ENDED_WITHIN_SECONDS = 120.0
@@ -45,9 +45,9 @@ class MeshOptions:
     graph: Path = PAYMENTS_FILE
     """The module of the graph of all runs."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """MeshOptions variables of the servers, over `SETTINGS`."""
+    """Environment variables of the servers, over `SETTINGS`."""
     policy: Mapping[str, Any] = field(default_factory=dict)
-    """Of the services, over `POLICY`."""
+    """Policy of the services, over `POLICY`."""
     spawn: Spawner = spawn_process
 
 

@@ -7,9 +7,9 @@ from random import Random
 from graphmesh_chaos.schedule import Fault, FaultKind, Schedule, processes_of, random_submission
 
 POLICY = {"breaker": {"consecutiveFailures": 1000}}
-"""Of the services: a breaker would keep all calls away from processes that die all the time."""
+"""The policy of the services: a breaker would keep all calls away from processes that die all the time."""
 SETTINGS = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "4"}
-"""Of the servers: a kill proves as much with a few runs as with many, and a few recover sooner."""
+"""Environment variables of the servers: a kill proves as much with a few runs, and they recover sooner."""
 MAX_DOWN_SECONDS = 0.3
 """Longest time until a killed process is restarted."""
 

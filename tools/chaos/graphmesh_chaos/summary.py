@@ -13,7 +13,7 @@ from graphmesh_chaos.schedule import FaultKind
 @dataclass
 class Summary:
     seed: int = 0
-    """Of the last round."""
+    """The seed of the last round."""
     faults: Counter[str] = field(default_factory=Counter)
     """By kind and target."""
     deaths: int = 0
@@ -33,7 +33,7 @@ class Summary:
     recovery: list[float] = field(default_factory=list)
     """Seconds that each interrupted run made no progress."""
     violations: Sequence[Violation] = ()
-    """Of the last round."""
+    """The violations of the last round."""
 
     def add(self, seed: int, result: Result) -> None:
         """Count a round."""

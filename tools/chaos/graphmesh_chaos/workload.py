@@ -59,7 +59,7 @@ async def submit_runs(edge: str, submissions: Sequence[Submission]) -> list[RunR
         async with in_flight:
             return await submit_and_wait(client, request_of(submission), submission.copies)
 
-    async with Client(edge, tenant=TENANT, patience=PATIENCE_SECONDS) as client:
+    async with Client(edge, tenant=TENANT, retry_timeout=PATIENCE_SECONDS) as client:
         return list(await asyncio.gather(*(submit(client, submission) for submission in submissions)))
 
 
@@ -106,7 +106,7 @@ class Approvers:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        async with Client(self._edge, tenant=TENANT, patience=PATIENCE_SECONDS) as client:
+        async with Client(self._edge, tenant=TENANT, retry_timeout=PATIENCE_SECONDS) as client:
             while True:
                 with suppress(DependencyError):
                     pending = await client.approvals.find(limit=500)

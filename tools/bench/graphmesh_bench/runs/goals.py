@@ -14,7 +14,7 @@ from graphmesh_bench.runs.variants import MESH, VariantName
 SAME_COST = 1.1
 """A ratio of costs up to this is no difference, within the precision of this benchmark."""
 STRICTER = "stricter, without remote nodes: "
-"""Nodes that do nothing leave only the cost of everything around them."""
+"""Nodes in process do nothing, so the ratio is of overhead only."""
 PAGE_BYTES = 1024
 """Bytes a run within the precision of memory, which is allocated in pages."""
 
@@ -67,7 +67,7 @@ def p50(sample: Sample) -> float:
 
 
 def goals(results: Results, memory: Memory, plan: Plan) -> list[Goal]:
-    """All goals; those that these options do not measure name the options that do."""
+    """All goals. A goal that these options do not measure names the options that do."""
     return [
         *_throughput(results, plan),
         *_latency(results),

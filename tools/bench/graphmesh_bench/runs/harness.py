@@ -27,7 +27,7 @@ from graphmesh_bench.server import CHASSIS
 PRODUCT = "graphmesh_orchestrator"
 """The module of the orchestrator as it is released."""
 LOG_LEVEL = "warning"
-"""Of the orchestrators and the service."""
+"""The log level of the orchestrators and the service."""
 GRAPHS = {
     LOCAL: (Path(local_graphs.__file__), "local_graph"),
     REMOTE: (Path(remote_graph.__file__), "remote_graph"),
@@ -54,7 +54,7 @@ class Harness:
     supervisor: Supervisor
     mesh: Mesh
     environment: dict[str, str]
-    """Of all processes."""
+    """Environment variables of all processes."""
     mesh_processes: list[psutil.Process] = field(default_factory=list)
     """Envoy and the service, which remote nodes call."""
     variants: list[Variant] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Graphs whose nodes do nothing, in process: what is measured is the cost of everything around them."""
+"""Graphs whose nodes do nothing, in process: only overhead is measured."""
 
 import asyncio
 import operator

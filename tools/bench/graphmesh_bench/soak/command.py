@@ -27,7 +27,7 @@ from graphmesh_bench.soak.workload import run_callers
 
 ORCHESTRATORS = 2
 RETENTION_SECONDS = "60"
-"""Of ended runs, and of threads after their last use."""
+"""The retention of ended runs, and of threads after their last use."""
 DOCUMENT_KB = "80"
 """More than a checkpoint holds inline: it is stored as a large value."""
 SECRET = "whsec_c29ha2VkIHdpdGggcnVucyBvZiBhbGwga2luZHM="
@@ -45,7 +45,7 @@ OnStatus = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SoakedMesh:
-    """The mesh under load, and everything else that is sampled."""
+    """The mesh under load, with its databases and processes to sample."""
 
     mesh: RunningMesh
     databases: DatabaseUrls

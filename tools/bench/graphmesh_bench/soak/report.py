@@ -23,12 +23,12 @@ class Report:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every run had the expected outcome. No figure fails a soak test."""
+        """True if every run had the expected outcome. No figure fails a soak test."""
         return not self.outcomes.failures
 
     @property
     def trends(self) -> Mapping[Figure, Trend]:
-        """Of every figure in the last sample."""
+        """The trend of every figure in the last sample."""
         series: dict[Figure, list[tuple[float, float]]] = {figure: [] for figure in self.samples[-1].figures}
         for sample in self.samples:
             for figure in series.keys() & sample.figures.keys():
