@@ -1,4 +1,4 @@
-"""Prints, as JSON, what each part of a mesh makes of billing's policies; run on contracts of a test's choice."""
+"""Prints, as JSON, the values that each part of a mesh derives from billing's policies. Tests choose the contracts."""
 
 import asyncio
 import json
@@ -9,12 +9,12 @@ from typing import Any
 from graphmesh.billing.v1 import BillingService
 from graphmesh_chassis.serve import Servable, Service, serving
 from graphmesh_chassis.settings import ServerSettings
-from graphmesh_cli.envoy.clusters import cds
-from graphmesh_cli.envoy.routes import mesh_routes
-from graphmesh_cli.mesh import Mesh, load
-from graphmesh_cli.running import MESH_FILE
+from graphmesh_local.running_mesh import MESH_FILE
+from graphmesh_mesh.envoy.clusters import cds
+from graphmesh_mesh.envoy.routes import mesh_routes
+from graphmesh_mesh.topology import Mesh, load
+from graphmesh_nodes import tool_schemas
 from graphmesh_nodes.context import Policies
-from graphmesh_nodes.tool_schemas import tool_schemas
 
 
 def envoy(mesh: Mesh) -> Mapping[str, Any]:

@@ -1,1 +1,1 @@
-"""What every graphmesh server stands on: serving, hooks, errors, effects, admission, databases, telemetry."""
+"""The common base of every graphmesh server: serving, hooks, errors, effects, admission, databases, telemetry."""

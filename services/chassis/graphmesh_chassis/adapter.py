@@ -1,4 +1,4 @@
-"""The one adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
+"""The adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
 
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,7 +16,7 @@ from graphmesh_contracts import MethodPolicy, Overrides, method_policy
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.errors import UnknownMethod
-from graphmesh_chassis.handlers import Handler, behaviour_of, with_behaviour
+from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
 from graphmesh_chassis.hooks import Hook, decode
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_response
@@ -28,13 +28,13 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class HookInterceptor(grpc.aio.ServerInterceptor):
-    """Puts the hooks of its service around every method. Health and reflection, which have none, pass as they are."""
+    """Wraps every method in the hooks of its service. Services without hooks (health, reflection) stay unchanged."""
 
     def __init__(self, hooks: Mapping[str, tuple[Hook, ...]], overrides: Overrides, tracing: "Tracing | None") -> None:
         self._hooks = hooks
         self._overrides = overrides
         self._tracing = tracing
-        self._hooked: dict[str, Handler] = {}
+        self._handlers: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
@@ -42,47 +42,47 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         path = str(handler_call_details.method)
-        if path not in self._hooked:
+        if path not in self._handlers:
             handler = await continuation(handler_call_details)
             if handler is None:
-                return grpc.unary_unary_rpc_method_handler(_forgetting(_unknown_method(path)))
-            self._hooked[path] = await self._around(path, handler)
-        return self._hooked[path]
+                return grpc.unary_unary_rpc_method_handler(_freeing_frames(_unknown_method(path)))
+            self._handlers[path] = await self._with_hooks(path, handler)
+        return self._handlers[path]
 
-    async def _around(self, path: str, handler: Handler) -> Handler:
+    async def _with_hooks(self, path: str, handler: Handler) -> Handler:
         hooks = self._hooks.get(path[1:].partition("/")[0])
         if hooks is None:
             return handler
         descriptor = descriptor_pool.Default().FindMethodByName(path[1:].replace("/", "."))
         method = _Method(path, descriptor, method_policy(descriptor, self._overrides))
-        traced = await self._tracing.around(path, handler) if self._tracing else handler
-        behaviours = _Behaviours(behaviour_of(handler), behaviour_of(traced), self._tracing)
-        around = _streaming if handler.response_streaming else _unary
-        # Requests arrive as bytes: what cannot be decoded is the caller's error, not the server's.
-        return with_behaviour(handler, _forgetting(around(method, hooks, behaviours)), None, serialized)
+        traced = await self._tracing.instrument(path, handler) if self._tracing else handler
+        implementations = _Implementations(implementation_of(handler), implementation_of(traced), self._tracing)
+        wrap = _streaming if handler.response_streaming else _unary
+        # Requests arrive as bytes, so that a hook decodes them and a malformed one is the caller's error.
+        return with_implementation(handler, _freeing_frames(wrap(method, hooks, implementations)), None, serialized)
 
 
 @dataclass(frozen=True)
-class _Behaviours:
+class _Implementations:
     """A servicer's method, without and with a span around it."""
 
     plain: Any
     traced: Any
     tracing: "Tracing | None"
 
-    def of(self, call: Call) -> Any:
+    def select(self, call: Call) -> Any:
         return self.traced if self.tracing and self.tracing.decide(call.headers) else self.plain
 
 
 class _Method:
-    """What is the same for every call of a method."""
+    """The properties that all calls of a method share."""
 
     def __init__(self, path: str, descriptor: MethodDescriptor, policy: MethodPolicy) -> None:
         self.path, self.descriptor, self.policy = path, descriptor, policy
         self.request_type = GetMessageClass(descriptor.input_type)
         self.response_type = GetMessageClass(descriptor.output_type)
 
-    def call(self, incoming: Any, context: Context) -> Call:
+    def new_call(self, incoming: Any, context: Context) -> Call:
         return Call(
             method=self.descriptor,
             request_type=self.request_type,
@@ -95,28 +95,28 @@ class _Method:
         )
 
 
-def _unary(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours) -> Any:
+def _unary(method: _Method, hooks: tuple[Hook, ...], implementations: _Implementations) -> Any:
     async def respond(incoming: Any, context: Context) -> Message | None:
-        call = method.call(incoming, context)
+        call = method.new_call(incoming, context)
         async with AsyncExitStack() as stack:
             for hook in hooks:
                 await stack.enter_async_context(hook(call))
-            call.response = await behaviours.of(call)(_requests(call, incoming), context)
+            call.response = await implementations.select(call)(_requests(call, incoming), context)
         return call.response
 
     return respond
 
 
-def _streaming(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours) -> Any:
-    """Not an async generator: one that is dropped between two yields would hold its place until it is collected."""
+def _streaming(method: _Method, hooks: tuple[Hook, ...], implementations: _Implementations) -> Any:
+    """Not an async generator: one abandoned between two yields would hold its slot until it is garbage collected."""
 
     async def respond(incoming: Any, context: Context) -> None:
-        call = method.call(incoming, context)
+        call = method.new_call(incoming, context)
         async with AsyncExitStack() as stack:
             for hook in hooks:
                 await stack.enter_async_context(hook(call))
             responses = await stack.enter_async_context(
-                aclosing(behaviours.of(call)(_requests(call, incoming), context))
+                aclosing(implementations.select(call)(_requests(call, incoming), context))
             )
             async for response in responses:
                 check_response(response, call.path)
@@ -125,14 +125,14 @@ def _streaming(method: _Method, hooks: tuple[Hook, ...], behaviours: _Behaviours
     return respond
 
 
-def _forgetting(respond: Any) -> Any:
-    """`respond`, of which nothing is kept when it refuses a call.
+def _freeing_frames(respond: Any) -> Any:
+    """`respond`, whose frames are cleared when it aborts a call.
 
-    gRPC keeps the abort in the state of the call, and an abort keeps the frames that it came through, with the request
-    and with that state: a circle that waits for the garbage collector, which counts objects and not their megabytes.
+    gRPC keeps the abort in the state of the call, and the abort's traceback keeps frames that refer to the request and
+    to that state. This cycle would wait for the garbage collector, which counts objects and not their megabytes.
     """
 
-    async def forgetting(incoming: Any, context: Context) -> Message | None:
+    async def freeing_frames(incoming: Any, context: Context) -> Message | None:
         try:
             response: Message | None = await respond(incoming, context)
         except grpc.aio.BaseError as abort:
@@ -142,7 +142,7 @@ def _forgetting(respond: Any) -> Any:
             raise
         return response
 
-    return forgetting
+    return freeing_frames
 
 
 def _requests(call: Call, incoming: Any) -> Message | AsyncIterator[Message]:

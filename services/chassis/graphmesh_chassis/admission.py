@@ -1,7 +1,7 @@
-"""Admission: how many calls a replica works on, and how many it lets wait.
+"""Admission control: the limits of concurrent and of queued calls of a replica.
 
-The cap is exact: it is counted here, in the process that does the work. Envoy's circuit breaker in front is a guard
-with more room, so that a refusal comes from here and says when to come back.
+The concurrency limit is exact, since the process that does the work counts. Envoy's circuit breaker in front has a
+higher limit, so that refusals come from here, with the time after which to retry.
 """
 
 import asyncio
@@ -14,80 +14,83 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit
 
 SMOOTHING = 0.2
-"""The weight of the newest call in the running mean of how long calls take."""
+"""The weight of the newest call in the moving average of call durations."""
 
 
 class Admission:
-    """A cap with a bounded first-in-first-out queue that knows deadlines."""
+    """A concurrency limit with a bounded first-in-first-out queue that respects deadlines."""
 
     def __init__(self, max_concurrency: int, max_queue: int) -> None:
         self.max_concurrency = max_concurrency
         self.max_queue = max_queue
-        self.inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._typical = 0.0
+        self.active = 0
+        """The number of calls that hold a slot."""
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._mean_seconds = 0.0
 
     @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    def queued(self) -> int:
+        """The number of calls that wait for a slot."""
+        return len(self._queue)
 
     @property
     def expected_wait(self) -> float:
-        """Seconds until a call that came now would get its turn, as far as past calls tell."""
-        return self._typical * (self.waiting + 1) / self.max_concurrency
+        """Seconds until a call that arrives now would get a slot, estimated by past calls."""
+        return self._mean_seconds * (self.queued + 1) / self.max_concurrency
 
     @asynccontextmanager
     async def slot(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold one of the places while the body runs.
+        """Hold a slot while the body runs.
 
         Raises:
-            ConcurrencyLimit: the queue is full, or the turn would not come before `deadline`.
+            ConcurrencyLimit: the queue is full, or no slot became free in time before `deadline`.
         """
-        await self._enter(deadline)
+        await self._acquire(deadline)
         began = time.monotonic()
         try:
             yield
         finally:
-            self._typical += SMOOTHING * (time.monotonic() - began - self._typical)
-            self._leave()
+            self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
+            self._release()
 
-    async def _enter(self, deadline: Deadline) -> None:
-        if self.inside < self.max_concurrency:
-            self.inside += 1
+    async def _acquire(self, deadline: Deadline) -> None:
+        if self.active < self.max_concurrency:
+            self.active += 1
             return
-        if self.waiting >= self.max_queue:
+        if self.queued >= self.max_queue:
             raise self._refusal()
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        granted = asyncio.get_running_loop().create_future()
+        self._queue.append(granted)
         try:
-            async with asyncio.timeout(self._patience(deadline)):
-                await turn
+            async with asyncio.timeout(self._max_wait(deadline)):
+                await granted
         except TimeoutError:
-            self._give_up(turn)
+            self._abandon(granted)
             raise self._refusal() from None
         except asyncio.CancelledError:
-            self._give_up(turn)
+            self._abandon(granted)
             raise
 
-    def _patience(self, deadline: Deadline) -> float:
-        """Seconds to wait: what is left then has to do for a typical call, and for the refusal to arrive in time."""
+    def _max_wait(self, deadline: Deadline) -> float:
+        """Seconds to wait in the queue. The rest has to suffice for a call of mean duration, or for the refusal."""
         remaining = deadline.remaining
-        return remaining - min(max(self._typical, remaining / 10), remaining / 4)
+        return remaining - min(max(self._mean_seconds, remaining / 10), remaining / 4)
 
-    def _leave(self) -> None:
-        """Hand the place to the first who still waits; it never falls free in between."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+    def _release(self) -> None:
+        """Pass the slot to the first call in the queue that still waits; it is never free in between."""
+        while self._queue:
+            granted = self._queue.popleft()
+            if not granted.done():
+                granted.set_result(None)
                 return
-        self.inside -= 1
+        self.active -= 1
 
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():
-            self._leave()
-        elif turn in self._waiting:
-            self._waiting.remove(turn)
+    def _abandon(self, granted: asyncio.Future[None]) -> None:
+        """Leave the queue, or pass on a slot that was granted at the same moment."""
+        if granted.done() and not granted.cancelled():
+            self._release()
+        elif granted in self._queue:
+            self._queue.remove(granted)
 
     def _refusal(self) -> ConcurrencyLimit:
         return ConcurrencyLimit(

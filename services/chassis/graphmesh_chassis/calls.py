@@ -1,4 +1,4 @@
-"""The call that a server is working on."""
+"""The call that a server processes, and the current call of a task."""
 
 import hashlib
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ from graphmesh_chassis.identity import Caller
 
 @dataclass(slots=True, weakref_slot=True)
 class Call:
-    """One call, filled in by the hooks that it passes."""
+    """One call. Hooks fill it in, in their order."""
 
     method: MethodDescriptor
     request_type: type[Message]
@@ -30,24 +30,24 @@ class Call:
     context: "grpc.aio.ServicerContext[Message, Message]"
     headers: metadata.Metadata
     payload: bytes | None = None
-    """The request as it came; None where requests are streamed."""
+    """The serialized request; None where requests are streamed."""
     request: Message | None = None
     """None where requests are streamed."""
     response: Message | None = None
     """None where responses are streamed."""
     response_checked: bool = False
-    """Whether the response has been held against its contract already."""
+    """Whether the response has been validated already."""
     caller: Caller = field(default_factory=lambda: Caller("default", "local", None))
     deadline: Deadline = field(default_factory=lambda: Deadline.after(0))
     effect_key: EffectKey = field(default_factory=EffectKey)
     """The idempotency key; empty for reads."""
     epoch: Epoch | None = None
-    """The epoch of the worker that executes the run; None outside of runs."""
+    """The epoch of the run's lease; None outside of runs."""
     refusal: tuple[str, str] | None = None
-    """The status code and the reason that it was refused with."""
+    """The status code and the reason of the error that ended it; None before."""
 
     def fingerprint(self) -> bytes:
-        """What has to be equal in a repeat: the method and the request."""
+        """The SHA-256 of method and request, which are equal in every repeat of an effect."""
         request = serialized(self.request) if self.request is not None else b""
         return hashlib.sha256(self.path.encode() + b"\0" + request).digest()
 
@@ -61,32 +61,32 @@ def serialized(message: Message) -> bytes:
 
 
 _current: ContextVar[ref[Call] | None] = ContextVar("graphmesh_call", default=None)
-"""Weak, for timers keep the context that they were set in until their time, cancelled or not: and so, messages."""
+"""A weak reference: timers, even cancelled ones, keep their context until they expire, and it would keep messages."""
 
 
 def set_current(call: Call | None) -> None:
-    """Make `call` the one of this task and of the tasks that it starts; None where the task outlives its call."""
+    """Make `call` the current one of this task and of tasks that it starts; None where a task outlives its call."""
     _current.set(ref(call) if call is not None else None)
 
 
 def current_call() -> Call:
-    """The call that this task works on.
+    """The call of this task.
 
     Raises:
-        LookupError: this task works on none.
+        LookupError: the task belongs to no call.
     """
-    call = _under_way()
+    call = _find_current_call()
     if call is None:
-        raise LookupError("no call is under way in this task")
+        raise LookupError("this task belongs to no call")
     return call
 
 
 def current_deadline() -> Deadline | None:
-    """The deadline of this task's call; None outside of calls."""
-    call = _under_way()
+    """The deadline of the current call; None outside of calls."""
+    call = _find_current_call()
     return call.deadline if call is not None else None
 
 
-def _under_way() -> Call | None:
-    found = _current.get()
-    return found() if found is not None else None
+def _find_current_call() -> Call | None:
+    reference = _current.get()
+    return reference() if reference is not None else None

@@ -1,4 +1,4 @@
-"""Calling: channels and typed calls, with failures as the mesh's own errors."""
+"""Client side: channels and typed calls, whose failures are errors of the mesh."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from graphmesh_chassis.telemetry import Tracing
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""What a server reads at the most; a message up to here is answered by the rules of its fields."""
+"""The limit of a message that a server reads; up to here the rules of the message's fields apply."""
 MAX_METADATA_BYTES = 32 * 1024
 
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent share of the calls
+    ("grpc.so_reuseport", 0),  # a second server on the same port fails, and does not share the calls silently
 )
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.enable_http_proxy", 0),  # the mesh is never behind the proxy that the environment may name
-    ("grpc.enable_retries", 0),  # retries have one owner each; gRPC's own would be one more
-    # An Envoy that is back is found before the attempts of a call are used up.
+    ("grpc.enable_http_proxy", 0),  # the mesh is never behind a proxy that the environment names
+    ("grpc.enable_retries", 0),  # each kind of failure has one retry owner, and gRPC is none of them
+    # Short, so that a restarted Envoy is reached before the attempts of a call are used up.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2000),  # which is, whatever its name, how long one attempt to connect may take
+    ("grpc.min_reconnect_backoff_ms", 2000),  # in spite of its name, the timeout of one attempt to connect
 )
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -42,7 +42,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Channel:
-    """A connection to the mesh, or to one server, for any RPC. Close it with `async with`."""
+    """A connection to the mesh, or to one server, for any RPC. `async with` closes it."""
 
     def __init__(self, address: str, tracing: "Tracing | None" = None) -> None:
         self._plain = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
@@ -68,7 +68,7 @@ class Channel:
 
         Raises:
             DeadlineExceeded: no time is left, so that nothing was sent; or no response came in time.
-            GraphmeshError: what the service answered, or what the mesh says of why it did not.
+            GraphmeshError: the error of the service, or of the mesh where no service responded.
         """
         timeout = _timeout(rpc, deadline)
         call, headers = self._callable(rpc, "unary_unary", headers)
@@ -81,7 +81,7 @@ class Channel:
     async def effect(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
     ) -> tuple[ResponseT, bool]:
-        """As `unary`; also whether the response is a stored one, so that this call has changed nothing."""
+        """As `unary`; also returns whether the response is a stored one, so that this call has changed nothing."""
         timeout = _timeout(rpc, deadline)
         make, headers = self._callable(rpc, "unary_unary", headers)
         call = make(request, timeout=timeout, metadata=headers)
@@ -122,7 +122,7 @@ class Channel:
 
 
 def _timeout(rpc: Rpc[Any, Any], deadline: Deadline | None) -> float | None:
-    """The remaining seconds of a call. Without any it is not sent: gRPC would race its answer against its end.
+    """The remaining seconds of a call. Without any it is not sent: gRPC would race the response against the deadline.
 
     Raises:
         DeadlineExceeded: none are left.

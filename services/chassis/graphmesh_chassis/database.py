@@ -33,17 +33,17 @@ from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, Grap
 from graphmesh_chassis.migrations import is_current, upgrade
 
 if TYPE_CHECKING:
-    from graphmesh_chassis.alone import Alone
+    from graphmesh_chassis.single_statement_connection import SingleStatementConnection
 
 POOL_SIZE = 10
 PING_TIMEOUT = 2.0
 """Seconds."""
-OUT_OF_TIME = {"57014", "55P03"}
-"""PostgreSQL's SQLSTATEs for a statement that ran into `statement_timeout` or `lock_timeout`."""
-SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-"""Makes every statement of a PostgreSQL transaction see the same state, as SQLite does by itself."""
-ALONE = {"graphmesh_alone": True}
-"""The statements of a connection are transactions of their own."""
+TIMEOUT_SQLSTATES = {"57014", "55P03"}
+"""PostgreSQL's SQLSTATEs for a statement that exceeded `statement_timeout` or `lock_timeout`."""
+BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Begins a PostgreSQL transaction whose statements all see the same state, as SQLite's do by default."""
+AUTOCOMMIT = {"graphmesh_autocommit": True}
+"""The execution option of a connection whose statements are transactions of their own."""
 
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
@@ -56,7 +56,7 @@ def dialect_insert(dialect: Dialect, table: Table) -> Insert:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant. Aware and in UTC on both sides; SQLite, which has no zones, stores it in UTC."""
+    """An instant: an aware datetime in UTC. SQLite, which has no time zones, stores it in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -71,13 +71,13 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Database:
-    """Connections and transactions. Opened by `open_database`."""
+    """Connections and transactions of one database; `open_database` opens it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
-        self._alone: list[Alone] = []
+        self._single_statement_connections: list[SingleStatementConnection] = []
 
     def insert(self, table: Table) -> Insert:
         """An INSERT into `table` that can have an ON CONFLICT clause."""
@@ -85,65 +85,74 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that reads one consistent state. Where one query is enough, `rows` costs less.
+        """A read transaction on one consistent state. For a single query `rows` costs less.
 
-        It ends with a commit: a rollback would make PostgreSQL's driver forget what it has prepared.
+        It ends with a commit: after a rollback PostgreSQL's driver would discard its prepared statements.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
-            DeadlineExceeded: the deadline of the current call ended a statement.
+            DeadlineExceeded: a statement exceeded the deadline of the current call.
         """
-        with translated():
+        with mesh_errors():
             async with self._engine.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction: committed when the body ends, rolled back when it raises. Raises as `read` does.
+        """A write transaction: committed when the body ends, rolled back when it raises.
 
-        SQLite has one writer; waiting for it here, in order, is fairer and cheaper than its busy loop.
+        SQLite has one writer. Waiting for it here, first in first out, is fairer and cheaper than its busy loop.
+
+        Raises:
+            As `read`.
         """
-        with translated():
+        with mesh_errors():
             async with self._writer, self._engine.connect() as connection:
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():
                     yield connection
 
     async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """What one query finds, at the price of one round trip.
+        """The rows of one query, in one round trip.
 
-        The database is not told how much of the call's time is left: the end of that cancels whoever waits here, and so
-        the query. Raises DatabaseUnavailable.
+        The deadline of the current call sets no statement timeout. It cancels the waiting task, and so the query.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
         """
-        with translated():
+        with mesh_errors():
             async with self._engine.connect() as connection:
-                await connection.execution_options(**ALONE)
-                found: Sequence[Row[Any]] = (await connection.execute(query)).all()
-                return found
+                await connection.execution_options(**AUTOCOMMIT)
+                rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                return rows
 
-    def alone(self) -> "Alone":
-        """A connection of PostgreSQL for one writer's single statements; closed with the database."""
-        from graphmesh_chassis.alone import Alone
+    def single_statement_connection(self) -> "SingleStatementConnection":
+        """A PostgreSQL connection for one writer's single statements; closed with the database."""
+        from graphmesh_chassis.single_statement_connection import SingleStatementConnection
 
-        made = Alone(self._engine)
-        self._alone.append(made)
-        return made
+        connection = SingleStatementConnection(self._engine)
+        self._single_statement_connections.append(connection)
+        return connection
 
     async def close(self) -> None:
         """Close every connection."""
-        for alone in self._alone:
-            await alone.close()
+        for connection in self._single_statement_connections:
+            await connection.close()
         await self._engine.dispose()
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailable where the database does not answer soon."""
-        with translated():
+        """Execute a trivial query.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer within PING_TIMEOUT.
+        """
+        with mesh_errors():
             async with asyncio.timeout(PING_TIMEOUT):
                 await self.rows(select(literal_column("1")))
 
     async def migrate(self, migrations: Path) -> None:
-        """Bring the schema to the newest revision in `migrations`, and to the chassis' own."""
-        with translated():
+        """Migrate the schema to the newest revision in `migrations` and to the chassis' newest."""
+        with mesh_errors():
             async with self._engine.connect() as connection:
                 if await connection.run_sync(is_current, migrations):
                     return
@@ -155,13 +164,13 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str, migrations: Path | None = None) -> AsyncIterator[Database]:
-    """Open the database at an SQLAlchemy `url` and bring it to the newest of `migrations`.
+    """Open the database at an SQLAlchemy `url` and migrate it to the newest of `migrations`.
 
-    Values of statements, which are customers' data, are kept out of its error messages, and so out of logs (H5).
-    `sqlite+aiosqlite:///path` makes the file and its folder; `postgresql+psycopg://…` needs the database to be there.
+    `sqlite+aiosqlite:///path` creates the file and its folder; the database of `postgresql+psycopg://…` has to exist.
+    Error messages, and so logs, do not contain the values of statements, which are customers' data.
     """
-    ending = _Ending()
-    engine = _sqlite(url, ending) if url.startswith("sqlite") else _postgresql(url)
+    closer = _ConnectionCloser()
+    engine = _sqlite(url, closer) if url.startswith("sqlite") else _postgresql(url)
     database = Database(engine)
     try:
         if migrations is not None:
@@ -169,11 +178,11 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
         yield database
     finally:
         await database.close()
-        await ending.wait()
+        await closer.wait_closed()
 
 
 def _postgresql(url: str) -> AsyncEngine:
-    """Transactions are begun here and not by the driver, which takes more round trips for the same."""
+    """An engine whose transactions are begun here and not by the driver, which takes more round trips."""
     engine = create_async_engine(
         url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True, isolation_level="AUTOCOMMIT"
     )
@@ -181,15 +190,15 @@ def _postgresql(url: str) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        if not options.get("graphmesh_alone", False):
-            connection.exec_driver_sql("BEGIN" if options.get("graphmesh_write", False) else SNAPSHOT)
-            _bound(connection)
+        if not options.get("graphmesh_autocommit", False):
+            connection.exec_driver_sql("BEGIN" if options.get("graphmesh_write", False) else BEGIN_SNAPSHOT)
+            _set_timeouts(connection)
 
     return engine
 
 
-def _bound(connection: Connection) -> None:
-    """Give PostgreSQL what is left of the call's time (D7); SQLite is cancelled from outside."""
+def _set_timeouts(connection: Connection) -> None:
+    """Set PostgreSQL's timeouts from the deadline of the current call. SQLite's statements end with their task."""
     if (deadline := current_deadline()) is None:
         return
     milliseconds = max(1, round(deadline.remaining * 1000))
@@ -199,13 +208,13 @@ def _bound(connection: Connection) -> None:
     )
 
 
-def _sqlite(url: str, ending: "_Ending") -> AsyncEngine:
+def _sqlite(url: str, closer: "_ConnectionCloser") -> AsyncEngine:
     path = make_url(url).database or ":memory:"
     if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, hide_parameters=True, async_creator=partial(ending.connected, path))
+    engine = create_async_engine(url, hide_parameters=True, async_creator=partial(closer.connect, path))
     dialect: Any = engine.sync_engine.dialect
-    dialect.do_terminate = ending.begin
+    dialect.do_terminate = closer.close_soon
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _: object) -> None:
@@ -217,67 +226,68 @@ def _sqlite(url: str, ending: "_Ending") -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Connection) -> None:
-        """A deferred transaction that reads and then writes can fail half-way; an immediate one waits at its start."""
+        """Begin write transactions as immediate: a deferred one that reads and then writes can fail half-way."""
         writes = connection.get_execution_options().get("graphmesh_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-class _Ending:
-    """The SQLite connections of cancelled tasks: each is closed by its thread when that is free.
+class _ConnectionCloser:
+    """Closes the SQLite connections of cancelled tasks, each in its own thread when that is free.
 
-    The dialect's own way waits for it in another task, which, cancelled once more, waits for ever; and it forgets one
-    that is just being opened. Nobody waits here but `open_database`, at its end: a thread must not outlive the event
-    loop that it answers to.
+    The dialect's own way waits for the thread in another task, which never ends where it is cancelled again, and it
+    loses a connection that is being opened. Here only `open_database` waits, at its end: a thread must not outlive the
+    event loop to which it reports.
     """
 
     def __init__(self) -> None:
         self._closing: set[asyncio.Future[Any]] = set()
 
-    async def connected(self, path: str) -> aiosqlite.Connection:
-        """A new connection; closed as soon as it is open, where nobody waits for it any more."""
+    async def connect(self, path: str) -> aiosqlite.Connection:
+        """Open a connection. Where the task is cancelled meanwhile, it is closed as soon as it is open."""
         connection = aiosqlite.connect(path)
         connection._thread.daemon = True
         opening = asyncio.ensure_future(connection)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            self._watch(opening)
-            opening.add_done_callback(lambda opened: self._watch(opened.result().stop()))
+            self._track(opening)
+            opening.add_done_callback(lambda opened: self._track(opened.result().stop()))
             raise
 
-    def begin(self, connection: Any) -> None:
-        self._watch(connection.driver_connection.stop())
+    def close_soon(self, connection: Any) -> None:
+        """Begin to close a connection of the pool."""
+        self._track(connection.driver_connection.stop())
 
-    async def wait(self) -> None:
+    async def wait_closed(self) -> None:
         while self._closing:
             await asyncio.wait(self._closing)
 
-    def _watch(self, closing: asyncio.Future[Any] | None) -> None:
+    def _track(self, closing: asyncio.Future[Any] | None) -> None:
         if closing is not None:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
 
-class translated:
-    """Turns the database's failures into the mesh's errors; what is wrong with a statement itself passes as it is."""
+class mesh_errors:
+    """A context manager that raises failures of the database as errors of the mesh. A bad statement's error is kept."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if (translation := _translation(error)) is not None:
-            raise translation from error
+        if (mesh_error := _mesh_error(error)) is not None:
+            raise mesh_error from error
 
 
-def _translation(error: BaseException | None) -> GraphmeshError | None:
-    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in OUT_OF_TIME:
+def _mesh_error(error: BaseException | None) -> GraphmeshError | None:
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in TIMEOUT_SQLSTATES:
         return DeadlineExceeded()
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseUnavailable()
     if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":
-        return None  # a wrong statement, for which PostgreSQL's driver has a class of its own
+        return None  # a bad statement, for which PostgreSQL's driver has another class
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
         return DatabaseUnavailable()
     return None

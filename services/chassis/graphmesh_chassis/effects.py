@@ -1,7 +1,7 @@
-"""Exactly once at the receiver (design invariant 3; E1, E2).
+"""Exactly-once effects at the receiver, by idempotency keys.
 
-The idempotency key, the request's fingerprint, the outcome and the change itself are written in one transaction. A
-repeat gets the stored outcome, be it a response or an error of the caller's; nothing else of a failed try is kept.
+The key, the request's fingerprint, the outcome and the change itself are written in one transaction. A repeat gets the
+stored outcome: a response or a CallerError. Nothing else of a failed attempt is kept.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ PortT = TypeVar("PortT")
 MessageT = TypeVar("MessageT", bound=Message)
 
 LOCK_NOT_AVAILABLE = "55P03"
-"""PostgreSQL's SQLSTATE for a wait that ran into `lock_timeout`."""
+"""PostgreSQL's SQLSTATE for a wait that exceeded `lock_timeout`."""
 RETRY_AFTER = 0.2
-"""Seconds after which a repeat of a call that is under way may ask again."""
-LATEST = 1000
-"""How many outcomes a process keeps at hand."""
+"""Seconds after which to retry a call whose key is in use."""
+MAX_CACHED_OUTCOMES = 1000
+"""The number of stored outcomes that a process caches."""
 STARTED, OK = "STARTED", "OK"
-"""The result of an effect, where it is not the reason of an error. As started is only seen what happens in somebody
-else's system: see `foreign.py`, which counts its attempts and says until when somebody works on it."""
+"""Results of an effect besides the reasons of errors. Only effects in foreign systems are committed as STARTED;
+`foreign` counts their attempts and holds their keys."""
 
 table = sa.Table(
     "effects",
@@ -60,8 +60,7 @@ table = sa.Table(
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Index("effects_by_run", "tenant", "run"),
 )
-"""One row an effect. It is the audit log too (E5): who caused it, from which run and node, who agreed, how it ended."""
-
+"""One row an effect. It is the audit log too: the effect's subject, run, node, approval and result."""
 
 epochs = sa.Table(
     "run_epochs",
@@ -70,11 +69,11 @@ epochs = sa.Table(
     sa.Column("run", sa.String(255), primary_key=True),
     sa.Column("epoch", sa.BigInteger, nullable=False),
 )
-"""The highest epoch that was seen of each run."""
+"""The highest epoch of each run that made an effect here."""
 
 
 class Replay(BaseException):
-    """Ends an effect before its body: the key has a stored response. Caught by the effects hook, never seen outside."""
+    """Skips the body of an effect whose key has a stored response. The effects hook catches it."""
 
     def __init__(self, response: bytes) -> None:
         self.response = response
@@ -82,7 +81,7 @@ class Replay(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is stored under a key: the request's fingerprint, and a response or an error."""
+    """The stored outcome of a key: the request's fingerprint, and a response or an error."""
 
     fingerprint: bytes
     result: str
@@ -91,22 +90,26 @@ class Outcome:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may or may not have happened in somebody else's system."""
+        """Whether it is unknown if the effect happened in a foreign system."""
         return self.result == STARTED
 
     def require_same(self, call: Call) -> None:
-        """Raises IdempotencyKeyReused where `call` is another request."""
+        """Check that `call` repeats the stored request.
+
+        Raises:
+            IdempotencyKeyReused: it is another request.
+        """
         if self.fingerprint != call.fingerprint():
             raise IdempotencyKeyReused(key=call.effect_key)
 
     def repeat(self, call: Call) -> NoReturn:
-        """End `call`, which came with the same key.
+        """End `call`, which has the same key, with the stored outcome.
 
         Raises:
             Replay: the outcome is a response.
-            CallerError: it is an error.
+            CallerError: the outcome is this error.
             IdempotencyKeyReused: the request is another one.
-            OutcomeUnknown: it is open.
+            OutcomeUnknown: the outcome is open.
         """
         self.require_same(call)
         if self.is_open:
@@ -117,7 +120,7 @@ class Outcome:
 
 
 class Effect(Generic[PortT]):
-    """An effect under way: the port to make it through, and the place for its response."""
+    """An effect in progress: the port through which to make it, and its response."""
 
     def __init__(self, port: PortT, call: Call) -> None:
         self.port = port
@@ -125,10 +128,10 @@ class Effect(Generic[PortT]):
         self.response: Message | None = None
 
     def respond(self, message: MessageT) -> MessageT:
-        """Set the response that every repeat will get; committed with the change.
+        """Set the response of the call and of every repeat. It is committed together with the change.
 
         Raises:
-            InvalidResponse: it breaks its contract; the change is rolled back.
+            InvalidResponse: it violates its contract; the change is rolled back.
         """
         check_response(message, self._call.path)
         self._call.response_checked = True
@@ -136,75 +139,77 @@ class Effect(Generic[PortT]):
         return message
 
     def outcome(self, error: CallerError | None = None) -> Outcome:
-        """How it ended: with `error`, or with the response."""
+        """The outcome to store: `error`, or the response."""
         if error is not None:
-            return refused(self._call, error)
+            return error_outcome(self._call, error)
         if self.response is None:
             raise RuntimeError(f"{self._call.path} ended its effect without respond()")
         return Outcome(self._call.fingerprint(), OK, serialized(self.response), None)
 
 
-def refused(call: Call, error: CallerError) -> Outcome:
-    """The outcome of a call that was told no."""
+def error_outcome(call: Call, error: CallerError) -> Outcome:
+    """The outcome of a call that failed with `error`."""
     return Outcome(call.fingerprint(), error.reason, None, to_status(error).SerializeToString())
 
 
-Turn = asyncio.Future[Outcome | None]
-"""Of a call that works on its key: gets the outcome as soon as that is stored."""
+PendingOutcome = asyncio.Future[Outcome | None]
+"""Resolved with the outcome of a key once it is stored; with None where the attempt failed and stored none."""
 
 
 class InFlight:
-    """The keys that this process works on and its latest outcomes: a repeat waits for the first and shares its outcome.
+    """The keys that this process has in progress, and a cache of its latest outcomes.
 
-    The outcomes, which are stored before they get here, spare the database a storm of repeats.
+    A repeat waits for the first call with its key and shares its outcome. The cache has only stored outcomes; it keeps
+    bursts of repeats from the database.
     """
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[str, EffectKey], Turn] = {}
+        self._outcomes: dict[tuple[str, EffectKey], PendingOutcome] = {}
         self._latest: deque[tuple[str, EffectKey]] = deque()
 
     @asynccontextmanager
-    async def turn(self, call: Call) -> AsyncIterator[Turn]:
-        """Hold the key of `call` while the body runs; the body sets the outcome, as soon as that is stored.
+    async def acquire(self, call: Call) -> AsyncIterator[PendingOutcome]:
+        """Hold the key of `call` while the body runs. The body resolves the outcome once it is stored.
 
         Raises:
-            IdempotencyKeyInUse: the first has taken more than half of the time that this call has.
-            As `Outcome.repeat`: the first has ended.
+            IdempotencyKeyInUse: the first call is still in progress after half of this call's remaining time.
+            As `Outcome.repeat`: the first call has ended.
         """
         key = (call.caller.tenant, call.effect_key)
         while (first := self._outcomes.get(key)) is not None:
             await asyncio.wait((first,), timeout=call.deadline.remaining / 2)
             if not first.done():
-                raise in_use(call)
+                raise key_in_use(call)
             if (outcome := first.result()) is not None:
                 outcome.repeat(call)
-        self._outcomes[key] = mine = asyncio.get_running_loop().create_future()
+        self._outcomes[key] = pending = asyncio.get_running_loop().create_future()
         try:
-            yield mine
+            yield pending
         finally:
-            if mine.done():
-                self._remember(key)
+            if pending.done():
+                self._cache(key)
             else:
                 del self._outcomes[key]
-                mine.set_result(None)
+                pending.set_result(None)
 
-    def _remember(self, key: tuple[str, EffectKey]) -> None:
+    def _cache(self, key: tuple[str, EffectKey]) -> None:
         self._latest.append(key)
-        if len(self._latest) > LATEST:
+        if len(self._latest) > MAX_CACHED_OUTCOMES:
             del self._outcomes[self._latest.popleft()]
 
 
-def in_use(call: Call) -> IdempotencyKeyInUse:
+def key_in_use(call: Call) -> IdempotencyKeyInUse:
     return IdempotencyKeyInUse(key=call.effect_key, retry_after=RETRY_AFTER)
 
 
 async def fence(connection: AsyncConnection, call: Call) -> None:
-    """Let only the newest epoch of a run through (design invariant 4).
+    """Check that the epoch of `call` is the newest one of its run.
 
-    The row of the run is written, hence held, so that of two epochs at once the lower is never the later.
+    Writing the run's row locks it until the end of the transaction, so that of two concurrent epochs the lower one
+    never commits after the higher one.
 
     Raises:
-        Fenced: a higher epoch of the run was seen here.
+        Fenced: a higher epoch of the run has made an effect here.
     """
     if call.epoch is None:
         return
@@ -219,13 +224,13 @@ async def fence(connection: AsyncConnection, call: Call) -> None:
         raise Fenced(run=run, epoch=call.epoch)
 
 
-async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
-    """Write the key of `call`; returns the outcome that is stored under it where there is one already.
+async def claim_key(connection: AsyncConnection, call: Call) -> Outcome | None:
+    """Insert the key of `call`; where it exists already, return its stored outcome.
 
-    On PostgreSQL the insert waits for another transaction that has written the same key, at most for `lock_timeout`.
+    On PostgreSQL the insert waits for another transaction that has inserted the key, at most for `lock_timeout`.
 
     Raises:
-        IdempotencyKeyInUse: another process still works on it.
+        IdempotencyKeyInUse: that transaction did not end in time.
     """
     row = {
         "tenant": call.caller.tenant,
@@ -242,35 +247,34 @@ async def claim(connection: AsyncConnection, call: Call) -> Outcome | None:
         "approval": call.header(metadata.APPROVAL),
         "create_time": datetime.now(UTC),
     }
-    # RETURNING tells whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
-    insert = dialect_insert(connection.dialect, table)
-    claiming = insert.values(row).on_conflict_do_nothing().returning(table.c.key)
-    with locking(call):
-        inserted = (await connection.execute(claiming)).one_or_none()
+    # RETURNING shows whether the row is new: the rowcount of an INSERT is not known on PostgreSQL.
+    insert = dialect_insert(connection.dialect, table).values(row).on_conflict_do_nothing()
+    with lock_timeout_as_key_in_use(call):
+        inserted = (await connection.execute(insert.returning(table.c.key))).one_or_none()
     if inserted is not None:
         return None
-    return outcome_of((await connection.execute(sa.select(table).where(of(call)))).one())
+    return outcome_of((await connection.execute(sa.select(table).where(has_key_of(call)))).one())
 
 
 @contextmanager
-def locking(call: Call) -> Iterator[None]:
-    """Raises IdempotencyKeyInUse where the body waits too long for another process that writes the row of `call`."""
+def lock_timeout_as_key_in_use(call: Call) -> Iterator[None]:
+    """Raise IdempotencyKeyInUse where the body exceeds `lock_timeout`: another process has locked the row of `call`."""
     try:
         yield
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
-            raise in_use(call) from error
+            raise key_in_use(call) from error
         raise
 
 
-async def record(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
-    """Store the outcome of `call` under its key, which `claim` has written."""
+async def record_outcome(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
+    """Store the outcome of `call` in the row that `claim_key` has inserted."""
     values = {"result": outcome.result, "response": outcome.response, "error": outcome.error}
-    await connection.execute(sa.update(table).where(of(call)).values(values))
+    await connection.execute(sa.update(table).where(has_key_of(call)).values(values))
 
 
-def of(call: Call) -> sa.ColumnElement[bool]:
-    """Selects the row of a call."""
+def has_key_of(call: Call) -> sa.ColumnElement[bool]:
+    """The condition for the row of a call."""
     return sa.and_(table.c.tenant == call.caller.tenant, table.c.key == call.effect_key)
 
 

@@ -1,27 +1,27 @@
-"""Every error of the mesh.
+"""The errors of the mesh, in one tree.
 
     GraphmeshError
-    ├── CallerError                  the call is at fault: change it
+    ├── CallerError                  the call is invalid: a repeat fails too
     │   ├── InvalidRequest           ├── NotFound             ├── IdempotencyKeyRequired
     │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
     │   ├── MessageTooLarge          ├── VersionMismatch      ├── UnknownMethod
     │   ├── InvalidMetadata          ├── RuleViolated         ├── ScopeMissing
     │   ├── Unauthenticated          ├── Fenced
     │   └── ApprovalRequired
-    ├── DependencyError              something that the call needs is not there: the same call may work later
-    │   ├── NotBegun                 it was not begun; a repeat is safe for every method
+    ├── DependencyError              a dependency is unavailable: a repeat may succeed
+    │   ├── NotBegun                 the call was not begun: a repeat is safe for every method
     │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
     │   │   ├── RateLimited          ├── Unreachable          └── IdempotencyKeyInUse
-    │   └── OutcomeOpen              it may have happened
+    │   └── OutcomeOpen              the call may have happened
     │       ├── ConnectionLost       ├── DeadlineExceeded     ├── DatabaseUnavailable
     │       ├── ProviderUnavailable  ├── Cancelled
     │       └── OutcomeUnknown
-    └── Defect                       the server is at fault: its log knows more
+    └── Defect                       the server is defective: its log has the cause
         ├── Internal
         └── InvalidResponse
 
-The first line of a class's docstring is the message, filled in with the error's data. Reasons are those of
-`graphmesh.common.v1.ErrorReason`. A service adds its own by subclassing one of the branches in its `errors.py`.
+The first line of a class's docstring is the template of its message, formatted with the error's data. Reasons are those
+of `graphmesh.common.v1.ErrorReason`. A service adds its own by subclassing one of the branches in its `errors.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,16 +42,16 @@ class FieldViolation:
 
 
 class GraphmeshError(Exception):
-    """Something went wrong"""
+    """The call failed"""
 
     code = StatusCode.UNKNOWN
     reason = ""
     retryable = False
     """Whether the same call, made again later, may succeed."""
     may_have_happened = False
-    """Whether the call may have had its effect all the same."""
+    """Whether the call may have had its effect in spite of the error."""
     is_refusal = False
-    """Whether it is a decision of the service, and not that the service could not."""
+    """Whether the service decided against the call, and not failed to execute it."""
 
     by_reason: ClassVar[dict[str, type["GraphmeshError"]]] = {}
 
@@ -85,13 +85,13 @@ class GraphmeshError(Exception):
 
 
 class CallerError(GraphmeshError):
-    """The call is at fault"""
+    """The call is invalid"""
 
     is_refusal = True
 
 
 class InvalidRequest(CallerError):
-    """The request breaks the rules of its contract"""
+    """The request violates its contract"""
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "INVALID_REQUEST"
@@ -101,28 +101,28 @@ class InvalidRequest(CallerError):
 
 
 class MalformedMessage(CallerError):
-    """The bytes are not a {type}"""
+    """The request is not a serialized {type}"""
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "MALFORMED_MESSAGE"
 
 
 class MessageTooLarge(CallerError):
-    """The message is larger than the server takes: {limit_bytes} bytes"""
+    """The message exceeds the limit of {limit_bytes} bytes"""
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "MESSAGE_TOO_LARGE"
 
 
 class InvalidMetadata(CallerError):
-    """The header {header} is missing or not of its form: {rule}"""
+    """The header {header} is missing or invalid: {rule}"""
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "INVALID_METADATA"
 
 
 class Unauthenticated(CallerError):
-    """The call does not say who makes it: the header {header} is missing"""
+    """The call has no identity: the header {header} is missing"""
 
     code = StatusCode.UNAUTHENTICATED
     reason = "UNAUTHENTICATED"
@@ -143,49 +143,49 @@ class NotFound(CallerError):
 
 
 class AlreadyExists(CallerError):
-    """There is a {resource} {id} already"""
+    """The {resource} {id} already exists"""
 
     code = StatusCode.ALREADY_EXISTS
     reason = "RESOURCE_EXISTS"
 
 
 class VersionMismatch(CallerError):
-    """The {resource} has changed: expected version {expected}, it is {actual}; read it again"""
+    """The {resource} was changed: expected version {expected}, found {actual}; read it again"""
 
     code = StatusCode.ABORTED
     reason = "VERSION_MISMATCH"
 
 
 class RuleViolated(CallerError):
-    """A rule of the business forbids it: {rule}"""
+    """A business rule forbids the operation: {rule}"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "RULE_VIOLATED"
 
 
 class IdempotencyKeyRequired(CallerError):
-    """The method has an effect and needs the header idempotency-key"""
+    """The method has an effect and requires the header idempotency-key"""
 
     code = StatusCode.INVALID_ARGUMENT
     reason = "IDEMPOTENCY_KEY_REQUIRED"
 
 
 class IdempotencyKeyReused(CallerError):
-    """The idempotency key {key} was used before with another request; nothing was done"""
+    """The idempotency key {key} was used with another request; nothing was changed"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "IDEMPOTENCY_KEY_REUSED"
 
 
 class Fenced(CallerError):
-    """The run {run} has been taken over: epoch {epoch} is over, nothing of it is stored"""
+    """The run {run} was taken over: its epoch {epoch} has ended; nothing was stored"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "FENCED"
 
 
 class ApprovalRequired(CallerError):
-    """A person has to agree to this first, through RespondApproval"""
+    """The call requires an approval, given through RespondApproval"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "APPROVAL_REQUIRED"
@@ -199,7 +199,7 @@ class UnknownMethod(CallerError):
 
 
 class DependencyError(GraphmeshError):
-    """Something that the call needs is not there"""
+    """A dependency of the call is unavailable"""
 
     code = StatusCode.UNAVAILABLE
     retryable = True
@@ -210,21 +210,21 @@ class NotBegun(DependencyError):
 
 
 class ConcurrencyLimit(NotBegun):
-    """The service works on {max_concurrency} calls and lets {max_queue} wait; come again later"""
+    """The service processes {max_concurrency} calls and queues {max_queue} at most; retry later"""
 
     code = StatusCode.RESOURCE_EXHAUSTED
     reason = "CONCURRENCY_LIMIT"
 
 
 class RateLimited(NotBegun):
-    """More calls came than the rate limit of the service lets through; come again later"""
+    """The rate limit of the service is exceeded; retry later"""
 
     code = StatusCode.RESOURCE_EXHAUSTED
     reason = "RATE_LIMITED"
 
 
 class CircuitOpen(NotBegun):
-    """No replica of the service is healthy: its breaker is open"""
+    """No replica of the service is healthy: its circuit breaker is open"""
 
     reason = "CIRCUIT_OPEN"
 
@@ -236,13 +236,13 @@ class Unreachable(NotBegun):
 
 
 class ShuttingDown(NotBegun):
-    """The server is stopping"""
+    """The server is shutting down"""
 
     reason = "SHUTTING_DOWN"
 
 
 class IdempotencyKeyInUse(NotBegun):
-    """A call with the idempotency key {key} is under way; the same call again gets its response"""
+    """A call with the idempotency key {key} is in progress; a repeat gets its response"""
 
     code = StatusCode.ABORTED
     reason = "IDEMPOTENCY_KEY_IN_USE"
@@ -255,7 +255,7 @@ class OutcomeOpen(DependencyError):
 
 
 class ConnectionLost(OutcomeOpen):
-    """The connection broke after the call was sent: it may have happened"""
+    """The connection broke after the call was sent; it may have happened"""
 
     reason = "CONNECTION_LOST"
 
@@ -273,13 +273,13 @@ class ProviderUnavailable(OutcomeOpen):
 
 
 class OutcomeUnknown(OutcomeOpen):
-    """The effect of the idempotency key {key} was begun at its provider, which cannot say now whether it did it"""
+    """The provider was called for the idempotency key {key} and cannot report now whether it made the effect"""
 
     reason = "OUTCOME_UNKNOWN"
 
 
 class DeadlineExceeded(OutcomeOpen):
-    """The time for the call is over"""
+    """The deadline of the call has passed"""
 
     code = StatusCode.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
@@ -295,7 +295,7 @@ class Cancelled(OutcomeOpen):
 
 
 class Defect(GraphmeshError):
-    """The server is at fault; its log knows more"""
+    """The server is defective; its log has the cause"""
 
     code = StatusCode.INTERNAL
     may_have_happened = True
@@ -308,7 +308,7 @@ class Internal(Defect):
 
 
 class InvalidResponse(Defect):
-    """The server's answer broke its own contract and was not sent"""
+    """The server's response violates its contract and was not sent"""
 
     reason = "INVALID_RESPONSE"
 

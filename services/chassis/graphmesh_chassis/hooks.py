@@ -1,6 +1,6 @@
-"""What happens around every call, and in which order.
+"""Hooks around every call, and their order.
 
-A hook is an async context manager over a `Call`. The order is data, with its reasons, in `hooks_of`.
+A hook is an async context manager over a `Call`. `hooks_of` has the order, with the reason of each position.
 """
 
 import time
@@ -37,22 +37,22 @@ log = structlog.get_logger("graphmesh.calls")
 
 
 def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
-    """The hooks of a service, the outermost first."""
+    """The hooks of a service, outermost first."""
     return (
-        telemetry,  # first: it has to see how everything else ended
-        errors,  # next: whatever is raised below becomes a status, never a stack trace
-        identity(mode),  # before any work is done for the caller (A1)
-        approval,  # the same: who may call may need a person's consent too (B8)
+        telemetry,  # first: it records the outcome of everything else
+        errors,  # next: every exception below becomes a status, never a stack trace
+        identity(mode),  # before any work is done for the caller
+        approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
-        contract,  # before a place is taken: a bad request costs nobody a turn
-        admitted(admission),  # the last gate: only what may run holds a place
-        effects,  # innermost: a repeat's stored response passes all gates like a new one
+        contract,  # before a slot is taken: a bad request delays no other call
+        admitted(admission),  # the last check: only calls that may run hold a slot
+        effects,  # innermost: a stored response passes all checks like a new one
     )
 
 
 @asynccontextmanager
 async def telemetry(call: Call) -> AsyncIterator[None]:
-    """One log line a call. Never contents of messages (H5)."""
+    """Log one line a call, without the contents of messages."""
     began = time.monotonic()
     code, reason = "OK", ""
     try:
@@ -77,7 +77,7 @@ async def telemetry(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def errors(call: Call) -> AsyncIterator[None]:
-    """Turn what is raised into a status. Causes are logged here and never sent."""
+    """Abort the call with the status of an exception. Causes are logged and never sent."""
     try:
         yield
     except GraphmeshError as error:
@@ -85,19 +85,19 @@ async def errors(call: Call) -> AsyncIterator[None]:
             log.error("defect", method=call.path, exc_info=error)
         elif isinstance(error, DependencyError) and error.__cause__ is not None:
             log.warning("dependency", method=call.path, cause=str(error.__cause__).partition("\n")[0])
-        await _refuse(call, error)
+        await _abort(call, error)
     except Exception as error:
         log.error("defect", method=call.path, exc_info=error)
-        await _refuse(call, Internal(method=call.path))
+        await _abort(call, Internal(method=call.path))
 
 
-async def _refuse(call: Call, error: GraphmeshError) -> None:
+async def _abort(call: Call, error: GraphmeshError) -> None:
     call.refusal = (error.code.name, error.reason)
     await call.context.abort_with_status(to_grpc(error))
 
 
 def identity(mode: IdentityMode) -> Hook:
-    """Read who calls, and hold the caller against the scopes that the method's policy asks for."""
+    """A hook that reads the caller's identity and checks that it has the scopes of the method's policy."""
 
     @asynccontextmanager
     async def identity(call: Call) -> AsyncIterator[None]:
@@ -110,8 +110,11 @@ def identity(mode: IdentityMode) -> Hook:
 
 @asynccontextmanager
 async def approval(call: Call) -> AsyncIterator[None]:
-    """Demand an approval of what a person has to agree to. That it is one for this call, the orchestrator has checked:
-    clients cannot send the header, Envoy's edge takes it off."""
+    """Require the header of an approval where the policy does.
+
+    The orchestrator has checked that the approval is one of this call. Clients cannot send the header: Envoy's edge
+    listener removes it.
+    """
     if call.policy.needs_approval and not call.header(metadata.APPROVAL):
         raise ApprovalRequired(method=call.path)
     yield
@@ -119,7 +122,7 @@ async def approval(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def deadline(call: Call) -> AsyncIterator[None]:
-    """End the call at the earlier of the caller's deadline and the policy's timeout (D7)."""
+    """End the call at the earlier of the caller's deadline and the policy's timeout."""
     remaining: float | None = call.context.time_remaining()
     call.deadline = Deadline.after(call.policy.timeout if remaining is None else min(remaining, call.policy.timeout))
     set_current(call)
@@ -135,7 +138,7 @@ async def deadline(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def contract(call: Call) -> AsyncIterator[None]:
-    """Decode and check the request; check the response (A3, H2). Streamed messages are checked as they pass."""
+    """Decode and validate the request, and validate the response. Streamed messages are validated one by one."""
     if call.payload is not None:
         call.request = decode(call.payload, call)
     yield
@@ -147,8 +150,8 @@ def decode(payload: bytes, call: Call) -> Message:
     """The request in `payload`.
 
     Raises:
-        MalformedMessage: it is none.
-        InvalidRequest: it breaks rules of its proto.
+        MalformedMessage: it cannot be parsed.
+        InvalidRequest: it violates the rules of its proto.
     """
     try:
         request: Message = call.request_type.FromString(payload)
@@ -159,7 +162,7 @@ def decode(payload: bytes, call: Call) -> Message:
 
 
 def admitted(admission: Admission) -> Hook:
-    """Hold one of the service's places, waiting for it within bounds (D3)."""
+    """A hook that holds one of the service's slots, after a bounded wait for it."""
 
     def admitted(call: Call) -> AbstractAsyncContextManager[None]:
         return admission.slot(call.deadline)
@@ -169,7 +172,7 @@ def admitted(admission: Admission) -> Hook:
 
 @asynccontextmanager
 async def effects(call: Call) -> AsyncIterator[None]:
-    """Demand a key of every effect, and answer a repeat with what is stored (E1, E2)."""
+    """Require an idempotency key of every effect, and respond to a repeat with the stored response."""
     if call.policy.idempotency is not Idempotency.EFFECT:
         yield
         return

@@ -1,4 +1,4 @@
-"""Who makes a call, and for which tenant."""
+"""The identity of a caller: tenant, subject and scopes, read from metadata."""
 
 import re
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.errors import InvalidMetadata, ScopeMissing, Unauthenticated
 
 IdentityMode = Literal["open", "required"]
-"""`open`: a call without identity headers is the local developer's, tenant `default`, every scope: for one machine.
-`required`: such a call is refused."""
+"""`open`: a call without identity headers gets the tenant `default`, the subject `local` and every scope, which is for
+development on one machine. `required`: such a call is refused."""
 
 TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -28,8 +28,8 @@ class Caller:
         """Read the identity headers of a call.
 
         Raises:
-            Unauthenticated: one is missing and the mode requires it.
-            InvalidMetadata: the tenant is not of its form.
+            Unauthenticated: a header is missing and the mode requires it.
+            InvalidMetadata: the tenant does not match TENANT_RULE.
         """
         for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
             if mode == "required" and header not in headers:
@@ -45,7 +45,11 @@ class Caller:
         )
 
     def require(self, scopes: frozenset[str]) -> None:
-        """Raises ScopeMissing where one of `scopes` is not the caller's."""
+        """Check that the caller has all of `scopes`.
+
+        Raises:
+            ScopeMissing: at least one is missing; the error lists them.
+        """
         missing = scopes - self.scopes if self.scopes is not None else frozenset()
         if missing:
             raise ScopeMissing(scopes=" ".join(sorted(missing)))

@@ -8,11 +8,11 @@ from typing import TextIO, cast
 import structlog
 
 without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""Tracebacks say where, and never the values of variables: they hold customers' data (H5)."""
+"""Formats tracebacks without the values of variables, which hold customers' data."""
 
 
-class _Lossy:
-    """A log that cannot be written, on a full disk or into a closed pipe, is lost; the call that it is about is not."""
+class _BestEffortStream:
+    """A text stream that drops what cannot be written, to a full disk or a closed pipe, so that no call fails by it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -27,7 +27,7 @@ class _Lossy:
 
 
 def configure_logs(service: str, level: str) -> None:
-    """Set up structlog for this process; call it once, at the start."""
+    """Configure structlog for this process. Call it once, at the start."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -37,7 +37,7 @@ def configure_logs(service: str, level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Lossy(sys.stdout))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _BestEffortStream(sys.stdout))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)

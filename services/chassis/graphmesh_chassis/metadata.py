@@ -3,27 +3,27 @@
 from collections.abc import Iterable, Mapping
 
 IDEMPOTENCY_KEY = "idempotency-key"
-"""The effect key of a call (the name is the IETF httpapi draft's)."""
+"""The effect key of a call (the name of the IETF httpapi draft)."""
 TENANT = "x-graphmesh-tenant"
-"""Whose data the call is about."""
+"""The tenant whose data the call reads or changes."""
 SUBJECT = "x-graphmesh-subject"
-"""Who makes the call."""
+"""The identity of the caller."""
 SCOPES = "x-graphmesh-scopes"
-"""What the caller may do: scopes, separated by spaces."""
+"""The caller's permissions, separated by spaces."""
 RUN = "x-graphmesh-run"
-"""The run that the call belongs to."""
+"""The id of the run that makes the call."""
 THREAD = "x-graphmesh-thread"
-"""The thread of that run."""
+"""The id of that run's thread."""
 NODE = "x-graphmesh-node"
-"""The node of the graph that makes the call."""
+"""The name of the graph's node that makes the call."""
 EPOCH = "x-graphmesh-epoch"
-"""The epoch of the worker that executes the run: it grows with each takeover."""
+"""The epoch of the run's lease under which the call is made: it grows with each takeover."""
 APPROVAL = "x-graphmesh-approval"
-"""The approval of this call: a person has agreed to it."""
+"""The id of the approval that an approver gave to this call."""
 REPLAYED = "idempotency-replayed"
 """In the trailers of an effect: `true` where the response is the stored one of an earlier call with the same key."""
 RESPONSE_FLAGS = "x-envoy-response-flags"
-"""What Envoy says of how a response came about; empty where the service itself answered."""
+"""Envoy's reasons for a response that it made itself; empty where the service responded."""
 RATE_LIMIT_RESET = "x-ratelimit-reset"
 """Seconds until Envoy's rate limit lets calls through again."""
 STATUS_DETAILS = "grpc-status-details-bin"
@@ -33,11 +33,11 @@ Metadata = Mapping[str, str | bytes]
 
 
 def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str | bytes]:
-    """The headers by name; of a header given twice, the last."""
+    """The headers by name. Of a repeated header the last one counts."""
     return dict(metadata or ())
 
 
 def text(metadata: Metadata, name: str) -> str:
-    """The text of a header; empty where it is absent."""
+    """The text of a header; empty where it is absent or binary."""
     value = metadata.get(name, "")
     return value if isinstance(value, str) else ""

@@ -14,7 +14,7 @@ DEFAULT_PAGE_SIZE = 50
 PAGE_BYTES = 2 * 1024 * 1024
 """The limit for listings whose rows may be large: half of what gRPC clients read by default."""
 MAX_NUMBER = 253_402_300_799
-"""Numbers of tokens lie between this and its negative; as seconds it is the end of the year 9999."""
+"""Bound of the absolute values of numbers in tokens; as seconds it is the end of the year 9999."""
 
 FirstT = TypeVar("FirstT", str, int, float, datetime)
 SecondT = TypeVar("SecondT", str, int, float, datetime)
@@ -72,22 +72,22 @@ def page_of(
     return page
 
 
-def page_size(asked: int) -> int:
-    """The number of rows of a page, where 0 asks for the default."""
-    return asked or DEFAULT_PAGE_SIZE
+def page_size(requested: int) -> int:
+    """The number of rows of a page; 0 requests the default."""
+    return requested or DEFAULT_PAGE_SIZE
 
 
 def encode_token(*position: str | float | datetime) -> str:
-    """The token of the page that begins after `position`, the sort key of the last row of this one."""
+    """The token of the page that begins after `position`, the sort key of the last row of the page before."""
     parts = [part.astimezone(UTC).isoformat() if isinstance(part, datetime) else part for part in position]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
 def decode_position(token: str, first: type[FirstT], second: type[SecondT]) -> tuple[FirstT, SecondT] | None:
-    """The position that a token of two parts stands for; None for the first page.
+    """The position in a token of two parts; None for the first page.
 
     Raises:
-        InvalidRequest: the token is not one of `encode_token` with parts of these types.
+        InvalidRequest: `encode_token` did not make the token, or made it of parts of other types.
     """
     if not token:
         return None
@@ -99,15 +99,19 @@ def decode_position(token: str, first: type[FirstT], second: type[SecondT]) -> t
 
 
 def _part(value: Any, kind: type[FirstT]) -> FirstT:
-    """One part of a position. Raises ValueError for what a database would choke on, since tokens can be forged."""
+    """One part of a position.
+
+    Raises:
+        ValueError: it has another type, or a database could not take it, since tokens can be forged.
+    """
     if kind is datetime and isinstance(value, str):
         value = datetime.fromisoformat(value).astimezone(UTC)
-    if not isinstance(value, kind) or not _harmless(value):
-        raise ValueError(f"not a {kind.__name__} that was put into a token")
+    if not isinstance(value, kind) or not _is_storable(value):
+        raise ValueError(f"not a {kind.__name__} of a token")
     return value
 
 
-def _harmless(value: Any) -> bool:
+def _is_storable(value: Any) -> bool:
     match value:
         case str():
             value.encode()  # raises for lone surrogates

@@ -1,7 +1,7 @@
-"""Which calls are traced.
+"""The sampling decision of traces.
 
-The choice comes first and costs nothing: a call whose `traceparent` says no, or that has none and is not drawn by the
-ratio, never meets the instrumentation, which would double the cost of a small call.
+It is made first and costs nothing: a call whose `traceparent` is not sampled, or that has none and is not drawn by the
+ratio, never reaches the instrumentation, which would double the cost of a small call.
 """
 
 import random
@@ -12,15 +12,19 @@ from graphmesh_chassis import metadata
 TRACEPARENT = "traceparent"
 """W3C Trace Context."""
 NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
-"""Sent with the calls of a call that is not traced, so that nobody further on draws again."""
+"""The header of calls made by a call that is not traced, so that no service further down draws again."""
 SAMPLED = frozenset("13579bdf")
-"""The last digits of a `traceparent` whose flags say that it is sampled."""
+"""The last hexadecimal digits of a `traceparent` with the sampled flag."""
 
 _traced: ContextVar[bool] = ContextVar("graphmesh_traced", default=False)
 
 
 def decide(headers: metadata.Metadata, ratio: float) -> bool:
-    """Whether the call with these headers is traced; remembered for the calls that it makes itself."""
+    """Whether to trace the call with these headers; also kept for the calls that it makes.
+
+    Args:
+        ratio: the share of calls without a `traceparent` that are traced.
+    """
     parent = metadata.text(headers, TRACEPARENT)
     traced = parent[-1:] in SAMPLED if parent else random.random() < ratio
     _traced.set(traced)
@@ -28,5 +32,5 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
 
 
 def is_traced() -> bool:
-    """Whether the call that this task works on is traced."""
+    """Whether the call of the current task is traced."""
     return _traced.get()

@@ -1,4 +1,4 @@
-"""Serving: the same beginning, life and end for every server of the mesh.
+"""The life cycle of a server, the same for all servers of the mesh: start, serve, drain, stop.
 
     def main() -> None:
         run("billing", build, Settings)
@@ -39,20 +39,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger("graphmesh.server")
 
 PING_SECONDS = 1.0
-"""How often the resources of a server are asked whether they still answer."""
+"""Seconds between two pings of a server's resources."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)
 
 Ping = Callable[[], Awaitable[None]]
-"""Returns where the resource answers, raises where it does not."""
+"""Returns where the resource responds, raises where it does not."""
 Task = Callable[[], Awaitable[None]]
-"""Runs as long as the server; one that ends or dies stops the server."""
+"""Runs as long as the server. Its end, by return or by exception, stops the server."""
 Drain = Callable[[], Awaitable[None]]
 
 
 class Handles(Protocol):
-    """The generated class of a service's RPC handles, `graphmesh.billing.v1.BillingService`."""
+    """The generated class of a service's RPC handles, such as `graphmesh.billing.v1.BillingService`."""
 
     @property
     def NAME(self) -> str: ...
@@ -60,7 +60,7 @@ class Handles(Protocol):
 
 @dataclass(frozen=True)
 class Service:
-    """A servicer and where it belongs."""
+    """A servicer and its service."""
 
     handles: type[Handles]
     add: Callable[[Any, Any], None]
@@ -74,17 +74,17 @@ class Service:
 
 @dataclass(frozen=True)
 class Servable:
-    """What a process serves."""
+    """The services of a process, with the resources and tasks that belong to them."""
 
     services: Sequence[Service]
     pings: Mapping[str, Ping] = field(default_factory=dict)
-    """The resources that the services cannot do without, by name: their health is the services' health."""
+    """Pings of the resources that the services depend on, by name: their health is the services' health."""
     tasks: Mapping[str, Task] = field(default_factory=dict)
-    """What runs beside, by name."""
+    """Background tasks, by name."""
     drain: Drain | None = None
-    """Ends what the server does on its own account; called when the server begins to drain."""
+    """Ends the server's background work; called when the server begins to drain."""
     tracing: "Tracing | None" = None
-    """That of the calls that it makes itself, so that both are one trace; where it makes none, it needs none."""
+    """The tracing of its outgoing calls, which then join the trace of the incoming ones. None: it makes no calls."""
 
 
 class Build(Protocol[SettingsT_contra]):
@@ -94,14 +94,14 @@ class Build(Protocol[SettingsT_contra]):
 
 
 def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> None:
-    """The main function of a server: settings, logs, serve until told to stop.
+    """The main function of a server: read settings, configure logs, serve until a signal.
 
-    Exits with 2 for bad settings, and with 1 where what it needs is not there: the port, the database.
+    The exit code is 2 for bad settings, and 1 where the port or the database is not available.
     """
     try:
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)
-        asyncio.run(_until_stopped(name, build, settings))
+        asyncio.run(_serve_until_signal(name, build, settings))
     except (ValidationError, PolicyError) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except (OSError, DatabaseUnavailable) as error:
@@ -113,29 +113,29 @@ def _exit(code: int, message: str) -> NoReturn:
     raise SystemExit(code)
 
 
-async def _until_stopped(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
-    stop = _Stop()
+async def _serve_until_signal(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
+    signals = StopSignals()
     async with build(settings) as servable, serving(name, servable, settings) as running:
-        gc.freeze()  # what is loaded by now lives as long as the server: the collector need not look through it
+        gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it
         log.info("listening", address=running.address, services=[service.name for service in servable.services])
-        stopped = asyncio.create_task(stop.first.wait(), name="first signal")
+        stopped = asyncio.create_task(signals.first.wait(), name="first signal")
         await asyncio.wait((stopped, running.tasks), return_when=asyncio.FIRST_COMPLETED)
         if running.tasks.done():
             stopped.cancel()
             running.tasks.result()
-        await running.linger(stop, settings.linger_seconds)
+        await running.linger(signals, settings.linger_seconds)
         log.info("draining", seconds=settings.drain_seconds)
-        await running.drain(stop, settings.drain_seconds)
+        await running.drain(signals, settings.drain_seconds)
     log.info("stopped")
 
 
-async def _forever(name: str, task: Task) -> None:
+async def _run_background(name: str, task: Task) -> None:
     await task()
-    raise RuntimeError(f"the task {name} ended while the server was running")
+    raise RuntimeError(f"the background task {name} ended while the server was running")
 
 
-class _Stop:
-    """SIGTERM and SIGINT: the first one drains, the second insists."""
+class StopSignals:
+    """SIGTERM and SIGINT: the first one starts to drain, the second one stops at once."""
 
     def __init__(self) -> None:
         self.first, self.second = asyncio.Event(), asyncio.Event()
@@ -149,49 +149,49 @@ class _Stop:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs."""
+    """A running server."""
 
     address: str
-    """`host:port`, with the real port."""
+    """`host:port`, with the port that was bound."""
     server: grpc.aio.Server
     health: health.aio.HealthServicer
     admissions: Mapping[str, Admission]
     """By the service's full name."""
     tasks: "asyncio.Future[list[None]]"
-    """What runs beside; done only when a part of it has died."""
-    own: Drain | None
-    """Ends what the server does on its own account."""
+    """The background tasks; done only when one of them has failed or ended."""
+    drain_background: Drain | None
+    """Ends the server's background work."""
 
-    async def linger(self, stop: _Stop, seconds: float) -> None:
-        """Say that this server is stopping, and serve on until whoever routes calls has seen it, or a second signal."""
+    async def linger(self, signals: StopSignals, seconds: float) -> None:
+        """Report NOT_SERVING, and serve for `seconds` until proxies have noticed, or until a second signal."""
         await self.health.enter_graceful_shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await stop.second.wait()
+                await signals.second.wait()
 
-    async def drain(self, stop: _Stop, seconds: float) -> None:
-        """Take no more calls, let those under way end, and cut them off after `seconds` or at a second signal."""
+    async def drain(self, signals: StopSignals, seconds: float) -> None:
+        """Refuse new calls, let present ones end, and cancel them after `seconds` or at a second signal."""
         await self.health.enter_graceful_shutdown()
-        ended = asyncio.create_task(self._end(seconds), name="drain")
-        insisted = asyncio.create_task(stop.second.wait(), name="second signal")
-        await asyncio.wait((ended, insisted), return_when=asyncio.FIRST_COMPLETED)
+        drained = asyncio.create_task(self._drain(seconds), name="drain")
+        insisted = asyncio.create_task(signals.second.wait(), name="second signal")
+        await asyncio.wait((drained, insisted), return_when=asyncio.FIRST_COMPLETED)
         insisted.cancel()
-        if not ended.done():
+        if not drained.done():
             await self.server.stop(None)
-        await ended
+        await drained
 
-    async def _end(self, seconds: float) -> None:
-        """Calls may wait for what the server does itself, so both end at the same time."""
-        await asyncio.gather(self.server.stop(seconds), *([self.own()] if self.own else []))
+    async def _drain(self, seconds: float) -> None:
+        """End calls and background work at the same time, since calls may wait for background work."""
+        await asyncio.gather(self.server.stop(seconds), *([self.drain_background()] if self.drain_background else []))
 
 
 @asynccontextmanager
 async def serving(name: str, servable: Servable, settings: ServerSettings) -> AsyncIterator[Running]:
-    """Serve `servable` while the body runs: hooks, health for each service, reflection.
+    """Serve `servable` while the body runs, with hooks, health for each service, and reflection.
 
     Raises:
-        OSError: the address cannot be listened on.
-        PolicyError: a service declares no policy, or an override is bad.
+        OSError: the address cannot be bound.
+        PolicyError: a service declares no policy, or an override is invalid.
     """
     tracing = servable.tracing or tracing_of(name, settings)
     admissions = _admissions(servable.services, settings)
@@ -210,8 +210,9 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     await _ping(servable, health_servicer, {})
     address = _listen(server, settings.listen)
     await server.start()
-    beside = {"pings": lambda: _keep_pinging(servable, health_servicer), **servable.tasks}
-    tasks = asyncio.gather(*(asyncio.create_task(_forever(name, task), name=name) for name, task in beside.items()))
+    background = {"pings": lambda: _keep_pinging(servable, health_servicer), **servable.tasks}
+    running = [asyncio.create_task(_run_background(name, task), name=name) for name, task in background.items()]
+    tasks = asyncio.gather(*running)
     try:
         yield Running(address, server, health_servicer, admissions, tasks, servable.drain)
     finally:
@@ -223,7 +224,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
 
 
 def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
-    """The tracing that the settings ask for; closed by whoever serves with it."""
+    """The tracing that the settings describe; None where it is off. The server that uses it closes it."""
     if settings.traces == "off":
         return None
     from graphmesh_chassis.telemetry import Tracing
@@ -232,7 +233,7 @@ def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
 
 
 def _admissions(services: Sequence[Service], settings: ServerSettings) -> Mapping[str, Admission]:
-    """Each service's own places and queue."""
+    """The admission of each service, by its full name."""
     pool = descriptor_pool.Default()
     policies = service_policies([pool.FindServiceByName(service.name) for service in services], settings.policy)
     return {name: Admission(policy.max_concurrency, policy.max_queue) for name, policy in policies.items()}
@@ -254,7 +255,11 @@ async def _keep_pinging(servable: Servable, servicer: health.aio.HealthServicer)
 
 
 async def _ping(servable: Servable, servicer: health.aio.HealthServicer, before: dict[str, str]) -> dict[str, str]:
-    """Ask every resource, and set the services' health by the answers. Returns what fails."""
+    """Ping every resource, set the services' health accordingly, and return the failures by resource.
+
+    Args:
+        before: the failures of the last time; a change is logged.
+    """
     failing = {}
     for name, ping in servable.pings.items():
         try:

@@ -17,7 +17,7 @@ DatabaseUrl = Annotated[
         description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
     ),
 ]
-"""Where a service keeps its data. May hold a password, so it is not shown."""
+"""The URL of a service's database. It may hold a password, so it is not shown."""
 
 
 def settings_config(prefix: str) -> SettingsConfigDict:
@@ -37,7 +37,7 @@ def _overrides(value: Any) -> Any:
 
 
 def _address(value: str) -> str:
-    """Checked here, since gRPC takes the lowest 16 bits of any number for a port."""
+    """Check `host:port`: gRPC would silently take the lowest 16 bits of a larger number as the port."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError(f"is not host:port with a port of at most {MAX_PORT}")
@@ -45,29 +45,29 @@ def _address(value: str) -> str:
 
 
 class ServerSettings(BaseSettings):
-    """What every server can be told. A service subclasses it with its own prefix, `GRAPHMESH_<SERVICE>_`."""
+    """The settings of every server. A service subclasses it with its own prefix, `GRAPHMESH_<SERVICE>_`."""
 
     model_config = settings_config("GRAPHMESH_")
 
     listen: Annotated[str, AfterValidator(_address)] = Field(
-        default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free one"
+        default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free port"
     )
     policy: Annotated[Overrides, NoDecode, BeforeValidator(_overrides)] = Field(
-        default=Overrides(), description="overrides of the policies in the proto, as JSON"
+        default=Overrides(), description="overrides of the policies in the protos, as JSON"
     )
-    identity: IdentityMode = Field(default="open", description="open: calls without identity are the local developer's")
+    identity: IdentityMode = Field(default="open", description="open: calls without identity headers are allowed")
     drain_seconds: float = Field(
-        default=10.0, ge=0, le=3600, description="how long calls may go on after the first signal"
+        default=10.0, ge=0, le=3600, description="seconds that calls may continue after the first signal"
     )
     linger_seconds: float = Field(
         default=0.0,
         ge=0,
         le=3600,
-        description="how long calls are still taken after the first signal, for proxies to notice that it is stopping",
+        description="seconds that calls are still accepted after the first signal, until proxies notice the shutdown",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
     otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
     trace_ratio: float = Field(
-        default=0.1, ge=0, le=1, description="the share of calls without a traceparent that are traced"
+        default=0.1, ge=0, le=1, description="share of calls without a traceparent that are traced"
     )

@@ -1,7 +1,7 @@
-"""The one door between errors and the wire, in both directions.
+"""The only conversion between errors and gRPC statuses, in both directions.
 
-An error leaves as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where they apply, `BadRequest` and
-`RetryInfo`. What comes in, from a service or from Envoy in front of it, becomes the same error again.
+An error is sent as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where they apply, `BadRequest` and
+`RetryInfo`. A status that a service sent, or Envoy in front of it, becomes the same error again.
 """
 
 import re
@@ -32,31 +32,32 @@ from graphmesh_chassis.errors import (
 DOMAIN = "graphmesh"
 """The `ErrorInfo.domain` of the reasons in `graphmesh.common.v1.ErrorReason`."""
 
-DETAILS_BYTES = 4096
-"""How much of field violations is sent: gRPC refuses trailers of more than 8 KiB, in base64."""
+MAX_VIOLATION_BYTES = 4096
+"""Limit of the sent field violations: gRPC refuses trailers of more than 8 KiB, in base64."""
 
 FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
     ("UC", ConnectionLost, "the connection broke after the call was sent; it may have happened"),
     ("UR", ConnectionLost, "the service cut the call off; it may have happened"),
     ("LR", ConnectionLost, "the mesh cut the call off; it may have happened"),
     ("UPE", ConnectionLost, "the service broke the protocol; the call may have happened"),
-    ("UT", DeadlineExceeded, "no answer in time; the call may have happened"),
-    ("DT", DeadlineExceeded, "no answer in time; the call may have happened"),
-    ("SI", DeadlineExceeded, "nothing came for too long; the call may have happened"),
-    ("UH", CircuitOpen, "no replica is healthy, or the breaker of each is open"),
-    ("UF", Unreachable, "no connection could be made; the call was not sent"),
+    ("UT", DeadlineExceeded, "no response in time; the call may have happened"),
+    ("DT", DeadlineExceeded, "no response in time; the call may have happened"),
+    ("SI", DeadlineExceeded, "no message within the idle timeout; the call may have happened"),
+    ("UH", CircuitOpen, "no replica is healthy, or the circuit breaker of each is open"),
+    ("UF", Unreachable, "the connection failed; the call was not sent"),
     ("NR", Unreachable, "the mesh has no route to it; the call was not sent"),
-    ("NC", Unreachable, "the mesh does not know it; the call was not sent"),
-    ("UO", ConcurrencyLimit, "more calls at once than the mesh lets through"),
-    ("RL", RateLimited, "more calls than the rate limit lets through"),
+    ("NC", Unreachable, "the mesh has no such cluster; the call was not sent"),
+    ("UO", ConcurrencyLimit, "the limit of concurrent calls in the mesh is exceeded"),
+    ("RL", RateLimited, "the rate limit is exceeded"),
 )
-"""Envoy's response flags and what each means. Those after which the call may have happened come first."""
+"""Envoy's response flags, with the error and the message of each. Of several flags in a response the first one here
+counts, so those after which the call may have happened precede the others."""
 TOO_LARGE = re.compile(r"SERVER: Received message larger than max \(\d+ vs\. (\d+)\)")
-"""What gRPC itself, which has no reasons, answers to a message that it does not read."""
+"""gRPC's own status text, which has no reason, for a message above the limit."""
 
 
-class ForeignError(GraphmeshError):
-    """The service answered with a reason of its own"""
+class UnknownReasonError(GraphmeshError):
+    """The service failed with a reason that this process does not know"""
 
     def __init__(
         self,
@@ -114,13 +115,13 @@ def to_status(error: GraphmeshError) -> status_pb2.Status:
 
 
 def to_grpc(error: GraphmeshError) -> grpc.Status:
-    """What `ServicerContext.abort_with_status` takes."""
+    """The status of an error, as `ServicerContext.abort_with_status` takes it."""
     made: grpc.Status = rpc_status.to_status(to_status(error))
     return made
 
 
 def from_status(status: status_pb2.Status) -> GraphmeshError:
-    """The error that `to_status` was given, or a `ForeignError` of equal code."""
+    """The inverse of `to_status`; an `UnknownReasonError` of equal code where the reason is unknown."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     retry_after: float | None = None
     for detail in status.details:
@@ -136,7 +137,7 @@ def from_status(status: status_pb2.Status) -> GraphmeshError:
     kind = kind or (None if info.reason else _BY_CODE.get(code))
     data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
     if kind is None:
-        return ForeignError(code, info.reason, status.message, retry_after, violations, data)
+        return UnknownReasonError(code, info.reason, status.message, retry_after, violations, data)
     return kind(status.message, retry_after=retry_after, violations=violations, **data)
 
 
@@ -144,10 +145,10 @@ _ARGUMENTS = {"self", "message", "retry_after", "violations", "code", "reason"}
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
-    """What the failure of a call to `service` means.
+    """The error for the failure of a call to `service`.
 
-    The service's own status wins. Without one the failure is the mesh's, and Envoy's response flags tell whether the
-    call was sent; without flags the channel never got through to Envoy.
+    A status of the service itself takes precedence. Without one the mesh failed, and Envoy's response flags show
+    whether the call was sent; without flags the channel did not reach Envoy.
     """
     initial = metadata.as_mapping(error.initial_metadata())
     trailing = metadata.as_mapping(error.trailing_metadata())
@@ -171,18 +172,18 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
 
 
 def _rate_limit_reset(headers: metadata.Metadata) -> float | None:
-    """Seconds until the rate limit lets calls through again, as Envoy says."""
+    """Seconds until Envoy's rate limit lets calls through again; None where Envoy does not report them."""
     reset = metadata.text(headers, metadata.RATE_LIMIT_RESET)
     return float(reset) if reset.isdigit() else None
 
 
 NOT_CONNECTED = ("failed to connect", "errors resolving", "dns resolution failed")
-"""What gRPC says of an address that does not answer, or that no name server knows."""
+"""gRPC's status texts for an address that does not respond, or that no name server resolves."""
 
 
 def _without_envoy(details: str, service: str) -> GraphmeshError:
-    """A broken channel or stream. Only where nothing was connected to is the call known not to have been sent."""
-    kind = Unreachable if any(said in details.lower() for said in NOT_CONNECTED) else ConnectionLost
+    """The error for a broken channel or stream. Only without a connection it is certain that the call was not sent."""
+    kind = Unreachable if any(text in details.lower() for text in NOT_CONNECTED) else ConnectionLost
     return kind(f"{service}: {kind.__doc__} ({details[:200]})", service=service)
 
 
@@ -198,7 +199,7 @@ def _bad_request(violations: tuple[FieldViolation, ...]) -> error_details_pb2.Ba
             field=violation.field[:256], description=violation.description[:256]
         )
         size += entry.ByteSize() + 4
-        if size > DETAILS_BYTES:
+        if size > MAX_VIOLATION_BYTES:
             more = f"and {len(violations) - index} more violations, too many to send"
             bad.field_violations.add(field="*", description=more)
             break

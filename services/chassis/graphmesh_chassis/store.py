@@ -8,11 +8,11 @@ In a servicer:
         ticket = await effect.port.add(draft)
         return effect.respond(CreateTicketResponse(ticket=...))
 
-Where the effect is in somebody else's system, that is called outside of the transaction, and the body only records:
+An effect in a foreign system is made outside of the transaction, and the body only records its result:
 
-    send = partial(provider.charge, request.amount)  # send(key), find(key): the key is the provider's
+    send = partial(provider.charge, request.amount)  # send(key) and find(key) take the provider's key
     async with store.foreign(send, provider.find) as effect:
-        await effect.port.add(effect.done)
+        await effect.port.add(effect.result)
         return effect.respond(ChargeResponse(charge=...))
 """
 
@@ -28,55 +28,77 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, current_call
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.effect_key import EffectKey
-from graphmesh_chassis.effects import STARTED, Effect, InFlight, Outcome, Turn, claim, fence, record, refused
+from graphmesh_chassis.effects import (
+    STARTED,
+    Effect,
+    InFlight,
+    Outcome,
+    PendingOutcome,
+    claim_key,
+    error_outcome,
+    fence,
+    record_outcome,
+)
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import CallerError, Fenced
-from graphmesh_chassis.foreign import Find, ForeignEffect, Send, carry_out, hold, letting_go, recording, superseded
+from graphmesh_chassis.foreign import (
+    Find,
+    ForeignEffect,
+    Send,
+    hold_key,
+    make_effect,
+    outcome_of_later_attempt,
+    refusals_as_defects,
+    release_on_failure,
+)
 
 PortT = TypeVar("PortT")
-DoneT = TypeVar("DoneT")
+ResultT = TypeVar("ResultT")
 
 
 class Store(Protocol[PortT]):
     """Opens a service's port for the tenant of the current call."""
 
     def read(self) -> AbstractAsyncContextManager[PortT]:
-        """The port, on one consistent state; nothing that is changed through it is kept."""
+        """The port, on one consistent state. Changes through it are discarded."""
         ...
 
     def effect(self) -> AbstractAsyncContextManager[Effect[PortT]]:
         """The port, in the transaction that also stores the call's key and response.
 
-        The body runs at most once to its end for each key: a repeat never enters it. A `CallerError` out of the body
-        is an outcome like a response: the change is rolled back, the error is stored, and repeats get it too.
+        The body completes at most once for each key: a repeat never enters it. A `CallerError` of the body is an
+        outcome like a response: the change is rolled back, the error is stored, and repeats get it too.
 
         Raises:
             IdempotencyKeyReused: the key was used with another request.
-            IdempotencyKeyInUse: a call with the key is under way and takes too long to wait for.
-            Fenced: the call is of an epoch of its run that is over.
+            IdempotencyKeyInUse: a call with the key is in progress for too long to wait for it.
+            Fenced: the call has an earlier epoch of its run than the newest.
         """
         ...
 
-    def foreign(self, send: Send[DoneT], find: Find[DoneT]) -> AbstractAsyncContextManager[ForeignEffect[PortT, DoneT]]:
-        """The port, to record what a provider did: `effect.done`, what `send` or `find` returned.
+    def foreign(
+        self, send: Send[ResultT], find: Find[ResultT]
+    ) -> AbstractAsyncContextManager[ForeignEffect[PortT, ResultT]]:
+        """The port, to record the provider's result, which `send` or `find` returned, as `effect.result`.
 
-        `send` makes the effect, `find` looks it up; both get the provider's key, which is not ours. A key whose effect
-        was begun and is open is looked up first, and sent again only where `find` returns None. A `CallerError` out of
-        `send` is an outcome like a response; rules that may say no are asked there, before the provider is. Out of the
-        body it is a defect: it is too late to refuse. What fails otherwise stays open until a repeat settles it.
+        `send` makes the effect, `find` queries it; both take the provider's key. An effect that may have been sent
+        before is queried first, and sent again only where `find` returns None. A `CallerError` of `send` is an outcome
+        like a response, so `send` checks business rules before it calls the provider. A `CallerError` of the body is a
+        defect, since it comes too late. After any other failure the outcome is open until a repeat resolves it.
 
         Raises:
-            OutcomeUnknown: the effect may have been made, and `find` cannot say.
-            IdempotencyKeyInUse: another call works on the key, no longer than its deadline.
+            OutcomeUnknown: the effect may have been made, and `find` cannot tell.
+            IdempotencyKeyInUse: another call holds the key, until its deadline at the latest.
             As `effect`.
         """
         ...
 
 
 class SqlStore(Generic[PortT]):
-    """A store over a database. `port` makes the port from a connection and the tenant."""
+    """A store over a database."""
 
     def __init__(self, database: Database, port: Callable[[AsyncConnection, str], PortT]) -> None:
+        """`port` makes the port from a connection and the tenant."""
         self._database = database
         self._port = port
         self._in_flight = InFlight()
@@ -90,11 +112,11 @@ class SqlStore(Generic[PortT]):
     async def effect(self) -> AsyncIterator[Effect[PortT]]:
         call = current_call()
         refusal: CallerError | None = None
-        async with self._in_flight.turn(call) as outcome:
+        async with self._in_flight.acquire(call) as outcome:
             async with self._database.transaction() as connection:
                 await fence(connection, call)
-                if stored := await claim(connection, call):
-                    _repeat(stored, call, outcome)
+                if stored := await claim_key(connection, call):
+                    _end_with(stored, call, outcome)
                 effect = Effect(self._port(connection, call.caller.tenant), call)
                 try:
                     async with connection.begin_nested():
@@ -102,66 +124,69 @@ class SqlStore(Generic[PortT]):
                 except CallerError as error:
                     refusal = error
                 ended = effect.outcome(refusal)
-                await record(connection, call, ended)
+                await record_outcome(connection, call, ended)
             outcome.set_result(ended)
         if refusal is not None:
             raise refusal
 
     @asynccontextmanager
-    async def foreign(self, send: Send[DoneT], find: Find[DoneT]) -> AsyncIterator[ForeignEffect[PortT, DoneT]]:
+    async def foreign(self, send: Send[ResultT], find: Find[ResultT]) -> AsyncIterator[ForeignEffect[PortT, ResultT]]:
         call = current_call()
-        async with self._in_flight.turn(call) as outcome:
-            attempt = await self._begin(call, outcome)
-            async with letting_go(self._database, call, attempt):
+        async with self._in_flight.acquire(call) as outcome:
+            attempt = await self._start(call, outcome)
+            async with release_on_failure(self._database, call, attempt):
                 try:
-                    done = await carry_out(call, attempt > 1, send, find)
+                    result = await make_effect(call, attempt > 1, send, find)
                 except CallerError as refusal:
-                    async with self._ending(call, attempt, outcome) as connection:
-                        await record(connection, call, ended := refused(call, refusal))
+                    async with self._final_transaction(call, attempt, outcome) as connection:
+                        await record_outcome(connection, call, ended := error_outcome(call, refusal))
                     outcome.set_result(ended)
                     raise
-                async with self._ending(call, attempt, outcome) as connection:
-                    effect = ForeignEffect(self._port(connection, call.caller.tenant), call, done)
-                    with recording(call):
+                async with self._final_transaction(call, attempt, outcome) as connection:
+                    effect = ForeignEffect(self._port(connection, call.caller.tenant), call, result)
+                    with refusals_as_defects(call):
                         yield effect
-                    await record(connection, call, ended := effect.outcome())
+                    await record_outcome(connection, call, ended := effect.outcome())
                 outcome.set_result(ended)
 
-    async def _begin(self, call: Call, outcome: Turn) -> int:
-        """Commit that the effect is begun; the number of the attempt, from 1."""
+    async def _start(self, call: Call, outcome: PendingOutcome) -> int:
+        """Commit the effect as STARTED; returns the number of the attempt, from 1."""
         async with self._database.transaction() as connection:
             await fence(connection, call)
-            if stored := await claim(connection, call):
-                _repeat_ended(stored, call, outcome)
-            return await hold(connection, call)
+            if stored := await claim_key(connection, call):
+                _end_if_resolved(stored, call, outcome)
+            return await hold_key(connection, call)
 
     @asynccontextmanager
-    async def _ending(self, call: Call, attempt: int, outcome: Turn) -> AsyncIterator[AsyncConnection]:
-        """The transaction that ends the effect, unless another attempt has."""
+    async def _final_transaction(
+        self, call: Call, attempt: int, outcome: PendingOutcome
+    ) -> AsyncIterator[AsyncConnection]:
+        """The transaction that stores the outcome, unless a later attempt has stored one."""
         async with self._database.transaction() as connection:
-            if stored := await superseded(connection, call, attempt):
-                _repeat(stored, call, outcome)
+            if stored := await outcome_of_later_attempt(connection, call, attempt):
+                _end_with(stored, call, outcome)
             yield connection
 
 
-def _repeat(stored: Outcome, call: Call, outcome: Turn) -> NoReturn:
-    """End `call` with what is stored, which others who wait for it get too."""
+def _end_with(stored: Outcome, call: Call, outcome: PendingOutcome) -> NoReturn:
+    """End `call`, and the calls that wait for it, with the stored outcome."""
     if not stored.is_open:
         outcome.set_result(stored)
     stored.repeat(call)
 
 
-def _repeat_ended(stored: Outcome, call: Call, outcome: Turn) -> None:
-    """The same of an effect that has ended; of one that is open, nothing."""
+def _end_if_resolved(stored: Outcome, call: Call, outcome: PendingOutcome) -> None:
+    """As `_end_with`, unless the stored outcome is open."""
     if not stored.is_open:
-        _repeat(stored, call, outcome)
+        _end_with(stored, call, outcome)
     stored.require_same(call)
 
 
 class MemoryStore(Generic[PortT]):
-    """The twin in memory. `port` makes an empty port for a tenant; a failed effect leaves the port as it was."""
+    """The memory twin. A failed effect leaves its port unchanged."""
 
     def __init__(self, port: Callable[[], PortT]) -> None:
+        """`port` makes the empty port of a tenant."""
         self._port = port
         self._ports: dict[str, PortT] = {}
         self._outcomes: dict[tuple[str, EffectKey], Outcome] = {}
@@ -177,7 +202,7 @@ class MemoryStore(Generic[PortT]):
     async def effect(self) -> AsyncIterator[Effect[PortT]]:
         call = current_call()
         key = (call.caller.tenant, call.effect_key)
-        async with self._in_flight.turn(call) as outcome, self._writer:
+        async with self._in_flight.acquire(call) as outcome, self._writer:
             self._fence(call)
             if key in self._outcomes:
                 self._outcomes[key].repeat(call)
@@ -191,34 +216,34 @@ class MemoryStore(Generic[PortT]):
             self._ports[call.caller.tenant] = effect.port
 
     @asynccontextmanager
-    async def foreign(self, send: Send[DoneT], find: Find[DoneT]) -> AsyncIterator[ForeignEffect[PortT, DoneT]]:
+    async def foreign(self, send: Send[ResultT], find: Find[ResultT]) -> AsyncIterator[ForeignEffect[PortT, ResultT]]:
         call = current_call()
         key = (call.caller.tenant, call.effect_key)
-        async with self._in_flight.turn(call) as outcome:
-            again = self._begin(call)
+        async with self._in_flight.acquire(call) as outcome:
+            may_be_sent = self._start(call)
             try:
-                done = await carry_out(call, again, send, find)
+                result = await make_effect(call, may_be_sent, send, find)
             except CallerError as refusal:
-                self._outcomes[key] = ended = refused(call, refusal)
+                self._outcomes[key] = ended = error_outcome(call, refusal)
                 outcome.set_result(ended)
                 raise
             async with self._writer:
-                effect = ForeignEffect(copy.deepcopy(self._of_tenant(call.caller.tenant)), call, done)
-                with recording(call):
+                effect = ForeignEffect(copy.deepcopy(self._of_tenant(call.caller.tenant)), call, result)
+                with refusals_as_defects(call):
                     yield effect
                 self._outcomes[key] = ended = effect.outcome()
                 self._ports[call.caller.tenant] = effect.port
             outcome.set_result(ended)
 
-    def _begin(self, call: Call) -> bool:
-        """Whether the effect was begun before. Nobody else works on it: this is the only process."""
+    def _start(self, call: Call) -> bool:
+        """Store the effect as STARTED; returns whether an earlier attempt had. No other process shares the store."""
         self._fence(call)
-        begun = Outcome(call.fingerprint(), STARTED)
-        stored = self._outcomes.setdefault((call.caller.tenant, call.effect_key), begun)
+        started = Outcome(call.fingerprint(), STARTED)
+        stored = self._outcomes.setdefault((call.caller.tenant, call.effect_key), started)
         if not stored.is_open:
             stored.repeat(call)
         stored.require_same(call)
-        return stored is not begun
+        return stored is not started
 
     def _fence(self, call: Call) -> None:
         run = (call.caller.tenant, call.header(metadata.RUN))

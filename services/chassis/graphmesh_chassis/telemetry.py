@@ -1,6 +1,6 @@
-"""Tracing: how the spans of traced calls join into one trace from client to database (I1).
+"""Tracing: the spans of traced calls, which join one trace from client to database.
 
-Imported only where traces are on: OpenTelemetry's SDK takes its time to load.
+Imported only where traces are on, since OpenTelemetry's SDK is slow to load.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from graphmesh_chassis import metadata, names, sampling
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
-from graphmesh_chassis.handlers import Handler, behaviour_of, with_behaviour
+from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
 from graphmesh_chassis.settings import ServerSettings
 
 
 class Tracing:
-    """The tracing of one process, by its settings."""
+    """The tracing of one process: interceptors and sampling, by its settings."""
 
     def __init__(self, service: str, settings: ServerSettings) -> None:
         self._provider = TracerProvider(resource=Resource.create({names.SERVICE: service}))
@@ -33,78 +33,70 @@ class Tracing:
 
     @property
     def client_interceptors(self) -> Sequence[grpc.aio.ClientInterceptor]:
-        made: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)  # type: ignore[no-untyped-call]
-        return made
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)  # type: ignore[no-untyped-call]
+        return interceptors
 
     def decide(self, headers: metadata.Metadata) -> bool:
-        """Whether the call with these headers is traced; remembered for the calls that it makes itself."""
+        """Whether to trace the call with these headers; also kept for the calls that it makes."""
         return sampling.decide(headers, self._ratio)
 
-    async def around(self, path: str, handler: Handler) -> Handler:
-        """The same handler inside a span. Its attributes come from the current call."""
-        inner = _with_attributes(handler)
+    async def instrument(self, path: str, handler: Handler) -> Handler:
+        """The same handler with a span around each call, whose attributes come from the current call."""
+        inner = _with_context(handler, _SpanAttributes)
 
         async def continuation(_: grpc.HandlerCallDetails) -> Handler:
             return inner
 
-        details: Any = _Details(path)
+        details: Any = _CallDetails(path)
         traced: Handler = await self._server.intercept_service(continuation, details)
-        return _passing_on(traced)
+        return _with_context(traced, _Unwrapping)
 
     def close(self) -> None:
         self._provider.shutdown()
 
 
-class _Details:
-    """What the instrumentation reads of `grpc.HandlerCallDetails`."""
+class _CallDetails:
+    """The attributes of `grpc.HandlerCallDetails` that the instrumentation reads."""
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.invocation_metadata = ()
 
 
-class _Passing(BaseException):
-    """An error on its way through the instrumentation, which would record its message and so customers' data (H5)."""
+class _Wrapped(BaseException):
+    """Hides an error from the instrumentation, which would record its message and with it customers' data."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
-def _with_attributes(handler: Handler) -> Handler:
-    return _wrapped(handler, _Attributes)
-
-
-def _passing_on(handler: Handler) -> Handler:
-    return _wrapped(handler, _PassingOn)
-
-
-def _wrapped(handler: Handler, around: Callable[[], AbstractContextManager[None]]) -> Handler:
-    """The same handler, with `around()` around each call."""
-    inner: Callable[[Any, Any], Any] = behaviour_of(handler)
+def _with_context(handler: Handler, context_manager: Callable[[], AbstractContextManager[None]]) -> Handler:
+    """The same handler with a new context manager around each call."""
+    inner: Callable[[Any, Any], Any] = implementation_of(handler)
 
     async def unary(request: Any, context: Any) -> Any:
-        with around():
+        with context_manager():
             return await inner(request, context)
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-        with around():
+        with context_manager():
             async for response in inner(request, context):
                 yield response
 
-    behaviour = stream if handler.response_streaming else unary
-    return with_behaviour(handler, behaviour, handler.request_deserializer, handler.response_serializer)
+    implementation = stream if handler.response_streaming else unary
+    return with_implementation(handler, implementation, handler.request_deserializer, handler.response_serializer)
 
 
-class _PassingOn(AbstractContextManager[None]):
-    """Lets the error go on as itself, behind the instrumentation."""
+class _Unwrapping(AbstractContextManager[None]):
+    """Raises the error inside a `_Wrapped`, outside of the instrumentation."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, _Passing):
+        if isinstance(error, _Wrapped):
             raise error.error from error.error.__cause__
 
 
-class _Attributes(AbstractContextManager[None]):
-    """Says on the current span whose call it is, and how it ended."""
+class _SpanAttributes(AbstractContextManager[None]):
+    """Sets the identity of the call and its outcome on the current span."""
 
     def __enter__(self) -> None:
         call = current_call()
@@ -119,18 +111,18 @@ class _Attributes(AbstractContextManager[None]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if not isinstance(error, Exception | asyncio.CancelledError):
-            return  # A stored response that is sent again is a success.
+            return  # `Replay`: sending a stored response again is a success
         span = trace.get_current_span()
-        known = _known(error)
-        span.set_attribute(names.REASON, known.reason)
-        span.set_attribute(names.GRPC_CODE, known.code.value[0])
+        sent = _sent_error(error)
+        span.set_attribute(names.REASON, sent.reason)
+        span.set_attribute(names.GRPC_CODE, sent.code.value[0])
         span.set_status(trace.StatusCode.ERROR)
         if isinstance(error, Exception):
-            raise _Passing(error) from None
+            raise _Wrapped(error) from None
 
 
-def _known(error: BaseException) -> GraphmeshError:
-    """What the caller will see of `error`."""
+def _sent_error(error: BaseException) -> GraphmeshError:
+    """The error that the caller receives for `error`."""
     if isinstance(error, GraphmeshError):
         return error
     return Internal() if isinstance(error, Exception) else Cancelled()

@@ -1,4 +1,4 @@
-"""Messages checked against the rules in their protos (A3, H2)."""
+"""Validation of messages by the rules in their protos."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -17,13 +17,13 @@ TIMES = {
     Timestamp.DESCRIPTOR.full_name: "is not a time between years 1 and 9999 with nanos of 0 to 999,999,999",
     Duration.DESCRIPTOR.full_name: "is not a duration of at most 10,000 years with nanos of the same sign",
 }
-"""What protovalidate takes on trust: a Timestamp or Duration of any two numbers. Converting a bad one raises."""
+"""Messages for bad well-known types. protovalidate accepts any two numbers in them, and converting a bad one raises."""
 
 
 def violations(message: Message) -> tuple[FieldViolation, ...]:
-    """Every rule that `message` breaks. Of a list that is too long only that: its elements would cost time each."""
-    if overfull := tuple(_overfull(message, "")):
-        return overfull
+    """All violations in `message`. Where a list is too long, only those: validating each element would take time."""
+    if oversized := tuple(_oversized_fields(message, "")):
+        return oversized
     broken = [
         FieldViolation(field_path(violation), violation.proto.message or violation.proto.rule_id)
         for violation in protovalidate.collect_violations(message)
@@ -32,30 +32,38 @@ def violations(message: Message) -> tuple[FieldViolation, ...]:
 
 
 def check_request(message: Message, method: str) -> None:
-    """Raises InvalidRequest, which names every bad field."""
+    """Validate a request of `method`.
+
+    Raises:
+        InvalidRequest: with a violation for every bad field.
+    """
     if broken := violations(message):
         raise InvalidRequest(violations=broken, method=method)
 
 
 def check_response(message: Message, method: str) -> None:
-    """Raises InvalidResponse; the violations are its cause, for the log, and never sent."""
+    """Validate a response of `method`.
+
+    Raises:
+        InvalidResponse: its cause, for the log only, has the violations.
+    """
     if broken := violations(message):
         raise InvalidResponse(method=method) from InvalidRequest(violations=broken, method=method)
 
 
-def _overfull(message: Message, prefix: str) -> Iterator[FieldViolation]:
-    for field in _leads_to_lists(message.DESCRIPTOR):
+def _oversized_fields(message: Message, prefix: str) -> Iterator[FieldViolation]:
+    for field in _fields_with_lists(message.DESCRIPTOR):
         path, limit = f"{prefix}{field.name}", _limit(field)
         if limit is not None and (size := len(getattr(message, field.name))) > limit:
             yield FieldViolation(path, f"must contain at most {limit}, it contains {size}")
         elif field.message_type is not None:
             for step, value in _values(message, field):
-                yield from _overfull(value, f"{path}{step}.")
+                yield from _oversized_fields(value, f"{path}{step}.")
 
 
 @cache
 def _limit(field: FieldDescriptor) -> int | None:
-    """How many elements or pairs the contract lets a field have."""
+    """The maximum number of elements or pairs in the contract of a field; None where it has none."""
     rules = field.GetOptions().Extensions[validate_pb2.field]
     if rules.map.HasField("max_pairs"):
         return int(rules.map.max_pairs)
@@ -63,17 +71,19 @@ def _limit(field: FieldDescriptor) -> int | None:
 
 
 @cache
-def _leads_to_lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    return _leading_to(descriptor, lambda field: field.is_repeated)
+def _fields_with_lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return _fields_reaching(descriptor, lambda field: field.is_repeated)
 
 
 @cache
-def _leads_to_times(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    return _leading_to(descriptor, lambda field: bool(field.message_type and field.message_type.full_name in TIMES))
+def _fields_with_times(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return _fields_reaching(
+        descriptor, lambda field: bool(field.message_type and field.message_type.full_name in TIMES)
+    )
 
 
-def _leading_to(descriptor: Descriptor, wanted: Callable[[FieldDescriptor], bool]) -> tuple[FieldDescriptor, ...]:
-    """The fields of a message that are wanted, or in which wanted ones may be; none for most messages."""
+def _fields_reaching(descriptor: Descriptor, matches: Callable[[FieldDescriptor], bool]) -> tuple[FieldDescriptor, ...]:
+    """The fields of a message that match or whose messages may contain matching ones, at any depth; often none."""
 
     def reaches(inner: Descriptor, seen: frozenset[str]) -> bool:
         if inner.full_name in seen:
@@ -81,13 +91,13 @@ def _leading_to(descriptor: Descriptor, wanted: Callable[[FieldDescriptor], bool
         return any(leads(field, seen | {inner.full_name}) for field in inner.fields)
 
     def leads(field: FieldDescriptor, seen: frozenset[str]) -> bool:
-        return wanted(field) or (field.message_type is not None and reaches(field.message_type, seen))
+        return matches(field) or (field.message_type is not None and reaches(field.message_type, seen))
 
     return tuple(field for field in descriptor.fields if leads(field, frozenset()))
 
 
 def _malformed_times(message: Message, prefix: str) -> Iterator[FieldViolation]:
-    for field in _leads_to_times(message.DESCRIPTOR):
+    for field in _fields_with_times(message.DESCRIPTOR):
         for step, value in _values(message, field):
             path = f"{prefix}{field.name}{step}"
             if value.DESCRIPTOR.full_name not in TIMES:
@@ -109,7 +119,7 @@ def _values(message: Message, field: FieldDescriptor) -> Iterator[tuple[str, Mes
 
 def _is_time(value: Message) -> bool:
     try:
-        value.ToJsonString()  # type: ignore[attr-defined]  # the well-known types check themselves here
+        value.ToJsonString()  # type: ignore[attr-defined]  # the well-known types validate themselves here
     except ValueError:
         return False
     return True

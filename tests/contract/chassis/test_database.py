@@ -1,13 +1,13 @@
-"""The database's failures are told apart, on SQLite and PostgreSQL alike."""
+"""Transactions, connections and failures of a database, on SQLite and PostgreSQL alike."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from graphmesh_chassis.alone import Alone
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import DatabaseUnavailable
+from graphmesh_chassis.single_statement_connection import SingleStatementConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
@@ -26,15 +26,15 @@ async def execute(database: Database, statement: str) -> None:
 
 
 @pytest.mark.parametrize("statement", ["SELECT nothing FROM nowhere", "SELEKT 1"])
-async def test_a_wrong_statement_is_a_defect(url: str, statement: str) -> None:
-    """It is not taken for a database that is down, which somebody would try again."""
+async def test_bad_statement_is_a_defect(url: str, statement: str) -> None:
+    """Not an unavailable database, which callers would retry."""
     async with open_database(url) as database:
         with pytest.raises(DBAPIError):
             await execute(database, statement)
 
 
-async def test_errors_do_not_repeat_values(url: str) -> None:
-    """A broken rule is named with its statement, and without what was to be stored (H5)."""
+async def test_errors_do_not_contain_values(url: str) -> None:
+    """The error of a violated constraint shows the statement, without its parameters."""
     async with open_database(url) as database:
         await execute(database, "CREATE TABLE t (id int PRIMARY KEY, note text NOT NULL)")
         async with database.transaction() as connection:
@@ -44,8 +44,8 @@ async def test_errors_do_not_repeat_values(url: str) -> None:
             await connection.rollback()
 
 
-async def test_a_read_changes_nothing_and_sees_one_state(postgres_url: str) -> None:
-    """On PostgreSQL a read is a snapshot: what is committed meanwhile shows in the next one."""
+async def test_read_transaction_is_read_only_and_sees_one_snapshot(postgres_url: str) -> None:
+    """Concurrent commits are visible in the next transaction."""
     async with open_database(postgres_url) as database:
         await execute(database, "CREATE TABLE t (id int)")
         async with database.read() as connection:
@@ -58,56 +58,57 @@ async def test_a_read_changes_nothing_and_sees_one_state(postgres_url: str) -> N
         await execute(database, "INSERT INTO t VALUES (3)")
 
 
-async def test_a_ping_of_a_database_that_is_away(tmp_path: Path) -> None:
+async def test_ping_of_an_unreachable_database_fails(tmp_path: Path) -> None:
     async with open_database("postgresql+psycopg://u@127.0.0.1:1/d") as database:
         with pytest.raises(DatabaseUnavailable):
             await database.ping()
 
 
-async def asleep(alone: Alone) -> None:
+async def until_asleep(connection: SingleStatementConnection) -> None:
     """Wait until another connection sleeps."""
-    while not await alone.execute(ASLEEP, {}):
+    while not await connection.execute(ASLEEP, {}):
         await asyncio.sleep(0.01)
 
 
 async def test_single_statements_are_transactions_of_their_own(postgres_url: str) -> None:
-    """One that fails is a defect, as elsewhere, and the next one is stored."""
+    """One that fails is a defect, as elsewhere, and the next one is committed."""
     async with open_database(postgres_url) as database:
-        alone = database.alone()
+        single = database.single_statement_connection()
         await execute(database, "CREATE TABLE t (id int PRIMARY KEY)")
         insert = "INSERT INTO t VALUES (%(id)s) RETURNING id"
-        assert await alone.execute(insert, {"id": 1}) == [(1,)]
+        assert await single.execute(insert, {"id": 1}) == [(1,)]
         with pytest.raises(DBAPIError, match="duplicate key"):
-            await alone.execute(insert, {"id": 1})
+            await single.execute(insert, {"id": 1})
         async with database.read() as connection:
             assert await connection.scalar(sa.text("SELECT count(*) FROM t")) == 1
-        assert await alone.execute(insert, {"id": 2}) == [(2,)]
+        assert await single.execute(insert, {"id": 2}) == [(2,)]
 
 
-async def test_single_statements_outlive_their_connection(postgres_url: str) -> None:
-    """One whose connection is ended under it may have been stored, so it fails. One ended before costs nothing."""
+async def test_single_statement_connection_reconnects(postgres_url: str) -> None:
+    """A statement whose connection breaks may have been committed, so it fails. A connection that broke while idle is
+    replaced."""
     others = "datname = current_database() AND pid <> pg_backend_pid()"
     end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others} AND query ~ '%s'"
     async with open_database(postgres_url) as database:
-        alone = database.alone()
-        await alone.execute("SELECT 'idle'", {})
+        single = database.single_statement_connection()
+        await single.execute("SELECT 'idle'", {})
         await execute(database, end % "idle")
-        assert await alone.execute("SELECT 1", {}) == [(1,)]
-        long = asyncio.create_task(alone.execute("SELECT pg_sleep(60)", {}))
-        await asleep(database.alone())
+        assert await single.execute("SELECT 1", {}) == [(1,)]
+        long = asyncio.create_task(single.execute("SELECT pg_sleep(60)", {}))
+        await until_asleep(database.single_statement_connection())
         await execute(database, end % "pg_sleep.60")
         with pytest.raises(DatabaseUnavailable):
             await long
-        assert await alone.execute("SELECT 1", {}) == [(1,)]
+        assert await single.execute("SELECT 1", {}) == [(1,)]
 
 
-async def test_a_single_statement_that_nobody_waits_for_is_ended(postgres_url: str) -> None:
+async def test_cancelled_single_statement_is_cancelled_in_the_database(postgres_url: str) -> None:
     async with open_database(postgres_url) as database:
-        alone, other = database.alone(), database.alone()
-        long = asyncio.create_task(alone.execute("SELECT pg_sleep(60)", {}))
-        await asleep(other)
+        single, other = database.single_statement_connection(), database.single_statement_connection()
+        long = asyncio.create_task(single.execute("SELECT pg_sleep(60)", {}))
+        await until_asleep(other)
         long.cancel()
         with pytest.raises(asyncio.CancelledError):
             await long
         assert not await other.execute(ASLEEP, {})
-        assert await alone.execute("SELECT 1", {}) == [(1,)]
+        assert await single.execute("SELECT 1", {}) == [(1,)]

@@ -1,4 +1,4 @@
-"""Every store makes an effect exactly once: in memory, on SQLite, on PostgreSQL (E1, E2, design invariant 3)."""
+"""Every store makes an effect exactly once: in memory, on SQLite, on PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.integration.chassis.probe import Answer, Probe, Question, probing
 
 tallies = sa.Table("tallies", sa.MetaData(), sa.Column("tenant", sa.String), sa.Column("amount", sa.Integer))
-ROOMY = ServerSettings(policy=Overrides(service={"max_concurrency": 50, "max_queue": 2000}))
+HIGH_LIMITS = ServerSettings(policy=Overrides(service={"max_concurrency": 50, "max_queue": 2000}))
 HEADERS = "run", "thread", "node", "subject", "approval"
 
 
@@ -70,20 +70,20 @@ class SqlTally:
 
 
 Then = Callable[[Effect[Tally], Any], Awaitable[Any]]
-"""What the body of a call does after it has added its number."""
+"""The part of a call's body that follows the addition of its number."""
 
 
-async def answer(effect: Effect[Tally], question: Any) -> Any:
+async def respond(effect: Effect[Tally], question: Any) -> Any:
     total = sum(await effect.port.entries())
     return effect.respond(Answer(number=total, counts={f"k{number}": number for number in range(20)}))
 
 
 @dataclass
-class Shop:
+class TallyServer:
     """A server whose one effect adds a number to a tally."""
 
     store: Store[Tally]
-    then: Then = answer
+    then: Then = respond
     served: Served | None = None
 
     async def change(self, question: Any, context: Any) -> Any:
@@ -103,10 +103,10 @@ class Shop:
         )
 
     async def tally(self, tenant: str = "acme") -> tuple[int, int]:
-        """How many entries there are, and their sum."""
+        """The number of entries, and their sum."""
         headers = [("x-graphmesh-tenant", tenant)]
-        told = await self._served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=headers)
-        return told.number, int(told.text)
+        response = await self._served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=headers)
+        return response.number, int(response.text)
 
     @property
     def _served(self) -> Served:
@@ -115,11 +115,11 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(store: Store[Tally]) -> AsyncIterator[Shop]:
-    shop = Shop(store)
-    async with probing({"Change": shop.change, "Ask": shop.read}, ROOMY) as served:
-        shop.served = served
-        yield shop
+async def opened(store: Store[Tally]) -> AsyncIterator[TallyServer]:
+    server = TallyServer(store)
+    async with probing({"Change": server.change, "Ask": server.read}, HIGH_LIMITS) as served:
+        server.served = served
+        yield server
 
 
 @asynccontextmanager
@@ -146,85 +146,85 @@ def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest_asyncio.fixture
-async def shop(any_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
+async def server(any_url: str, tmp_path: Path) -> AsyncIterator[TallyServer]:
     if not any_url:
-        async with opened(MemoryStore(MemoryTally)) as shop:
-            yield shop
+        async with opened(MemoryStore(MemoryTally)) as server:
+            yield server
         return
-    async with database(any_url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as shop:
-        yield shop
+    async with database(any_url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as server:
+        yield server
 
 
-async def raw(shop: Shop, number: int, key: str) -> bytes:
-    """The bytes of an answer, as they come."""
-    assert shop.served
-    async with grpc.aio.insecure_channel(shop.served.address) as channel:
+async def raw(server: TallyServer, number: int, key: str) -> bytes:
+    """The serialized response."""
+    assert server.served
+    async with grpc.aio.insecure_channel(server.served.address) as channel:
         call: Any = channel.unary_unary(Probe.Change.path, Question.SerializeToString)
         metadata = (("idempotency-key", key), ("x-graphmesh-tenant", "acme"))
         return bytes(await call(Question(number=number), timeout=5, metadata=metadata))
 
 
-async def test_a_repeat_gets_the_same_bytes_and_does_nothing(shop: Shop) -> None:
-    """Also where the answer has maps, whose order protobuf leaves open; also after other changes."""
-    first = await raw(shop, 5, "k")
-    await shop.add(7, "other")
-    assert await raw(shop, 5, "k") == first
-    assert await shop.tally() == (2, 12)
+async def test_repeat_gets_the_same_bytes_and_changes_nothing(server: TallyServer) -> None:
+    """Also where the response has maps, whose order protobuf leaves open, and after other changes."""
+    first = await raw(server, 5, "k")
+    await server.add(7, "other")
+    assert await raw(server, 5, "k") == first
+    assert await server.tally() == (2, 12)
 
 
-async def test_a_thousand_at_once_are_one(shop: Shop) -> None:
-    """One entry, and a thousand equal answers."""
-    answers = await asyncio.gather(*(shop.add(5, timeout=30) for _ in range(1000)))
+async def test_a_thousand_concurrent_repeats_are_one_effect(server: TallyServer) -> None:
+    """One entry, and a thousand equal responses."""
+    answers = await asyncio.gather(*(server.add(5, timeout=30) for _ in range(1000)))
     assert len({answer.SerializeToString(deterministic=True) for answer in answers}) == 1
-    assert await shop.tally() == (1, 5)
+    assert await server.tally() == (1, 5)
 
 
-async def test_different_keys_are_different_effects(shop: Shop) -> None:
-    await asyncio.gather(*(shop.add(1, f"k{number}") for number in range(20)))
-    assert await shop.tally() == (20, 20)
+async def test_different_keys_are_different_effects(server: TallyServer) -> None:
+    await asyncio.gather(*(server.add(1, f"k{number}") for number in range(20)))
+    assert await server.tally() == (20, 20)
 
 
-async def test_the_same_key_with_another_request_is_refused(shop: Shop) -> None:
-    """Nothing is done, and the first outcome stays."""
-    await shop.add(5)
+async def test_key_with_another_request_is_refused(server: TallyServer) -> None:
+    """Nothing is changed, and the first outcome stays."""
+    await server.add(5)
     with pytest.raises(IdempotencyKeyReused):
-        await shop.add(6)
-    assert (await shop.add(5)).number == 5
-    assert await shop.tally() == (1, 5)
+        await server.add(6)
+    assert (await server.add(5)).number == 5
+    assert await server.tally() == (1, 5)
 
 
-async def test_tenants_do_not_share_keys(shop: Shop) -> None:
-    """The same key of another tenant is another key, and shows nothing of the first (A1)."""
-    await shop.add(5, tenant="acme")
-    assert (await shop.add(6, tenant="blue")).number == 6
-    assert (await shop.tally("acme"), await shop.tally("blue")) == ((1, 5), (1, 6))
+async def test_tenants_do_not_share_keys(server: TallyServer) -> None:
+    """The same key of another tenant is another key, and reveals nothing of the first."""
+    await server.add(5, tenant="acme")
+    assert (await server.add(6, tenant="blue")).number == 6
+    assert (await server.tally("acme"), await server.tally("blue")) == ((1, 5), (1, 6))
 
 
-async def test_an_error_of_the_callers_is_an_outcome_too(shop: Shop) -> None:
-    """The change is rolled back; a repeat gets the same error, even where it would succeed by now."""
+async def test_caller_error_is_a_stored_outcome(server: TallyServer) -> None:
+    """The change is rolled back; a repeat gets the same error, even where it would succeed now."""
 
     async def refuse(effect: Effect[Tally], question: Any) -> Any:
         raise RuleViolated("too much", rule="cap")
 
-    shop.then = refuse
+    server.then = refuse
     with pytest.raises(RuleViolated):
-        await shop.add(5)
-    shop.then = answer
+        await server.add(5)
+    server.then = respond
     with pytest.raises(RuleViolated, match="too much") as repeated:
-        await shop.add(5)
+        await server.add(5)
     assert repeated.value.data == {"rule": "cap"}
-    assert await shop.tally() == (0, 0)
+    assert await server.tally() == (0, 0)
 
 
-async def explode(effect: Effect[Tally], question: Any) -> Any:
+async def raise_defect(effect: Effect[Tally], question: Any) -> Any:
     raise ValueError("a defect")
 
 
-async def forget(effect: Effect[Tally], question: Any) -> Any:
+async def omit_respond(effect: Effect[Tally], question: Any) -> Any:
     return Answer()
 
 
-async def break_the_contract(effect: Effect[Tally], question: Any) -> Any:
+async def violate_contract(effect: Effect[Tally], question: Any) -> Any:
     return effect.respond(Answer(text="x" * 101))
 
 
@@ -234,38 +234,38 @@ async def hang(effect: Effect[Tally], question: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("then", "error"),
-    [(explode, Internal), (forget, Internal), (break_the_contract, InvalidResponse), (hang, DeadlineExceeded)],
+    [(raise_defect, Internal), (omit_respond, Internal), (violate_contract, InvalidResponse), (hang, DeadlineExceeded)],
 )
-async def test_a_failed_try_leaves_nothing(shop: Shop, then: Then, error: type[GraphmeshError]) -> None:
-    """Neither the change nor the key: the same call again is a first one."""
-    shop.then = then
+async def test_failed_attempt_leaves_nothing(server: TallyServer, then: Then, error: type[GraphmeshError]) -> None:
+    """Neither the change nor the key: a repeat is a first call."""
+    server.then = then
     with pytest.raises(error):
-        await shop.add(5, timeout=0.5 if then is hang else 10)
-    assert await shop.tally() == (0, 0)
-    shop.then = answer
-    assert (await shop.add(5)).number == 5
-    assert await shop.tally() == (1, 5)
+        await server.add(5, timeout=0.5 if then is hang else 10)
+    assert await server.tally() == (0, 0)
+    server.then = respond
+    assert (await server.add(5)).number == 5
+    assert await server.tally() == (1, 5)
 
 
-async def test_a_caller_who_hangs_up_leaves_nothing(shop: Shop) -> None:
-    """Cancelled between two statements, the transaction is gone and the next caller is not kept waiting."""
+async def test_cancelled_call_leaves_nothing(server: TallyServer) -> None:
+    """Cancelled between two statements, its transaction is rolled back and does not delay the next call."""
     began = asyncio.Event()
 
     async def hang(effect: Effect[Tally], question: Any) -> Any:
         began.set()
         await asyncio.Event().wait()
 
-    shop.then = hang
-    call = asyncio.create_task(shop.add(5))
+    server.then = hang
+    call = asyncio.create_task(server.add(5))
     await began.wait()
     call.cancel()
-    shop.then = answer
-    assert (await shop.add(5)).number == 5
-    assert await shop.tally() == (1, 5)
+    server.then = respond
+    assert (await server.add(5)).number == 5
+    assert await server.tally() == (1, 5)
 
 
-class Held:
-    """A body that waits until it is let go."""
+class Blocking:
+    """A body that waits for `go`."""
 
     def __init__(self) -> None:
         self.began, self.go, self.times = asyncio.Event(), asyncio.Event(), 0
@@ -274,61 +274,61 @@ class Held:
         self.times += 1
         self.began.set()
         await self.go.wait()
-        return await answer(effect, question)
+        return await respond(effect, question)
 
 
-async def test_a_repeat_waits_for_the_first(shop: Shop) -> None:
-    """While the first is under way, a repeat waits and shares its outcome."""
-    shop.then = held = Held()
-    first = asyncio.create_task(shop.add(5))
+async def test_repeat_waits_for_the_first_call(server: TallyServer) -> None:
+    """It shares the outcome of the call in progress."""
+    server.then = held = Blocking()
+    first = asyncio.create_task(server.add(5))
     await held.began.wait()
-    second = asyncio.create_task(shop.add(5))
+    second = asyncio.create_task(server.add(5))
     await asyncio.sleep(0.1)
     held.go.set()
     assert await first == await second
     assert held.times == 1
 
 
-async def test_a_repeat_does_not_wait_for_ever(shop: Shop) -> None:
-    """After half of its time it is told to come again, and when."""
-    shop.then = held = Held()
-    first = asyncio.create_task(shop.add(5))
+async def test_repeat_waits_half_of_its_time(server: TallyServer) -> None:
+    """Then it is refused, with the time after which to retry."""
+    server.then = held = Blocking()
+    first = asyncio.create_task(server.add(5))
     await held.began.wait()
     with pytest.raises(IdempotencyKeyInUse) as refused:
-        await shop.add(5, timeout=0.6)
+        await server.add(5, timeout=0.6)
     assert refused.value.retry_after
     assert not refused.value.may_have_happened
     held.go.set()
-    assert (await first) == (await shop.add(5))
+    assert (await first) == (await server.add(5))
 
 
-async def test_a_repeat_takes_over_from_a_first_that_fails(shop: Shop) -> None:
-    """Those who waited for a try that left nothing make the next one, one of them."""
-    held = Held()
+async def test_one_waiting_repeat_replaces_a_failed_first_call(server: TallyServer) -> None:
+    """After a failed attempt one of the repeats that wait makes the effect, for all of them."""
+    held = Blocking()
 
     async def fail_once(effect: Effect[Tally], question: Any) -> Any:
-        shop.then = answer
+        server.then = respond
         await held(effect, question)
         raise ValueError
 
-    shop.then = fail_once
-    first = asyncio.create_task(shop.add(5))
+    server.then = fail_once
+    first = asyncio.create_task(server.add(5))
     await held.began.wait()
-    others = [asyncio.create_task(shop.add(5)) for _ in range(10)]
+    others = [asyncio.create_task(server.add(5)) for _ in range(10)]
     await asyncio.sleep(0.1)
     held.go.set()
     with pytest.raises(Internal):
         await first
     assert {answer.number for answer in await asyncio.gather(*others)} == {5}
-    assert await shop.tally() == (1, 5)
+    assert await server.tally() == (1, 5)
 
 
-Two = tuple[Shop, Shop]
+Two = tuple[TallyServer, TallyServer]
 
 
 @asynccontextmanager
 async def two(url: str, folder: Path) -> AsyncIterator[Two]:
-    """Two replicas on one database; each knows only its own calls."""
+    """Two replicas on one database, each with its own calls in progress."""
     async with (
         database(url, folder) as one,
         database(url, folder) as other,
@@ -338,18 +338,18 @@ async def two(url: str, folder: Path) -> AsyncIterator[Two]:
         yield first, second
 
 
-async def test_replicas_share_keys(url: str, tmp_path: Path) -> None:
-    """Two hundred equal calls over two replicas are one effect."""
-    async with two(url, tmp_path) as shops:
-        answers = await asyncio.gather(*(shops[number % 2].add(5, timeout=30) for number in range(200)))
+async def test_replicas_make_one_effect(url: str, tmp_path: Path) -> None:
+    """Of two hundred equal calls to two replicas."""
+    async with two(url, tmp_path) as servers:
+        answers = await asyncio.gather(*(servers[number % 2].add(5, timeout=30) for number in range(200)))
         assert {answer.number for answer in answers} == {5}
-        assert await shops[0].tally() == (1, 5)
+        assert await servers[0].tally() == (1, 5)
 
 
-async def test_another_replicas_call_under_way_is_waited_for(postgres_url: str, tmp_path: Path) -> None:
-    """PostgreSQL makes the second wait for the first one's key; then it is told to come again (lock_timeout)."""
+async def test_repeat_at_another_replica_waits_for_the_first_call(postgres_url: str, tmp_path: Path) -> None:
+    """PostgreSQL blocks the insert of the same key, until `lock_timeout`; then the repeat is refused."""
     async with two(postgres_url, tmp_path) as (one, other):
-        one.then = held = Held()
+        one.then = held = Blocking()
         first = asyncio.create_task(one.add(5))
         await held.began.wait()
         patient = asyncio.create_task(other.add(5, timeout=5))
@@ -361,20 +361,20 @@ async def test_another_replicas_call_under_way_is_waited_for(postgres_url: str, 
         assert await one.tally() == (1, 5)
 
 
-async def test_the_effects_table_is_an_audit(url: str, tmp_path: Path) -> None:
-    """Who caused an effect, from which run and node, by which method and when, who agreed, and how it ended (E5)."""
+async def test_effects_table_is_an_audit_log(url: str, tmp_path: Path) -> None:
+    """It has the subject, run, node, method, time, approval and result of each effect."""
 
     async def refuse(effect: Effect[Tally], question: Any) -> Any:
         raise RuleViolated(rule="cap")
 
-    async with database(url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as shop:
-        assert shop.served
+    async with database(url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as server:
+        assert server.served
         headers = [(f"x-graphmesh-{name}", name.upper()) for name in HEADERS] + [("x-graphmesh-epoch", "7")]
         key = ("idempotency-key", "k")
-        await shop.served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5), headers=[key, *headers])
-        shop.then = refuse
+        await server.served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5), headers=[key, *headers])
+        server.then = refuse
         with pytest.raises(RuleViolated):
-            await shop.add(1, "refused")
+            await server.add(1, "refused")
         async with stored.read() as connection:
             found = await connection.execute(sa.select(effects.table).order_by(effects.table.c.create_time))
             done, refused = found
@@ -385,6 +385,6 @@ async def test_the_effects_table_is_an_audit(url: str, tmp_path: Path) -> None:
 
 
 def test_outside_of_a_call_there_is_no_tenant() -> None:
-    """A store cannot be opened by accident for nobody."""
+    """A store cannot be opened by accident without one."""
     with pytest.raises(LookupError):
         current_call()

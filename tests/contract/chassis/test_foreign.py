@@ -1,4 +1,4 @@
-"""Every store makes an effect in somebody else's system exactly once: in memory, on SQLite, on PostgreSQL (E3)."""
+"""Every store makes an effect in a foreign system exactly once: in memory, on SQLite, on PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,37 +23,37 @@ from graphmesh_chassis.errors import (
 from graphmesh_chassis.store import MemoryStore, SqlStore
 
 from tests.contract.chassis.test_effects import (
-    ROOMY,
+    HIGH_LIMITS,
     MemoryTally,
-    Shop,
     SqlTally,
     Tally,
+    TallyServer,
     Then,
-    answer,
     any_url,
-    break_the_contract,
     database,
-    explode,
-    forget,
     hang,
+    omit_respond,
+    raise_defect,
+    respond,
+    violate_contract,
 )
 from tests.integration.chassis.probe import Probe, Question, probing
 
 __all__ = ["any_url"]
 
 
-Doing = Callable[[], Awaitable[None]]
+Behaviour = Callable[[], Awaitable[None]]
 
 
 class Provider:
-    """Charges once for each key, however often it is asked to; what it does beside that, a test says."""
+    """Charges once for each key. A test sets its behaviour `before` and `after` the charge."""
 
     def __init__(self) -> None:
         self.charges: dict[str, int] = {}
         self.sent: list[str] = []
-        self.before: Doing | None = None
-        self.after: Doing | None = None
-        self.forgets_how_to_look = False
+        self.before: Behaviour | None = None
+        self.after: Behaviour | None = None
+        self.cannot_find = False
 
     async def charge(self, amount: int, key: str) -> int:
         self.sent.append(key)
@@ -65,14 +65,14 @@ class Provider:
         return self.charges[key]
 
     async def find(self, key: str) -> int | None:
-        if self.forgets_how_to_look:
+        if self.cannot_find:
             raise ProviderUnavailable(provider="bank")
         return self.charges.get(key)
 
 
 @dataclass
-class Office(Shop):
-    """A server whose one effect charges a number at a provider, and adds to a tally what was charged."""
+class ProviderServer(TallyServer):
+    """A server whose one effect charges a number at a provider, and adds the charged number to a tally."""
 
     provider: Provider = field(default_factory=Provider)
 
@@ -80,11 +80,11 @@ class Office(Shop):
         async with self.store.foreign(
             lambda key: self.provider.charge(question.number, key), self.provider.find
         ) as effect:
-            await effect.port.add(effect.done)
+            await effect.port.add(effect.result)
             return await self.then(effect, question)
 
-    async def settled(self, number: int = 5, key: str = "k") -> Any:
-        """What a repeat gets, which comes again for as long as it is told to."""
+    async def retried(self, number: int = 5, key: str = "k") -> Any:
+        """The response to a repeat, retried while the key is in use."""
         async with asyncio.timeout(30):
             while True:
                 try:
@@ -94,31 +94,31 @@ class Office(Shop):
 
 
 @asynccontextmanager
-async def serving(office: Office) -> AsyncIterator[Office]:
-    async with probing({"Change": office.change, "Ask": office.read}, ROOMY) as served:
-        office.served = served
-        yield office
+async def serving(server: ProviderServer) -> AsyncIterator[ProviderServer]:
+    async with probing({"Change": server.change, "Ask": server.read}, HIGH_LIMITS) as served:
+        server.served = served
+        yield server
 
 
 @pytest_asyncio.fixture
-async def office(any_url: str, tmp_path: Path) -> AsyncIterator[Office]:
+async def server(any_url: str, tmp_path: Path) -> AsyncIterator[ProviderServer]:
     if not any_url:
-        async with serving(Office(MemoryStore(MemoryTally))) as office:
-            yield office
+        async with serving(ProviderServer(MemoryStore(MemoryTally))) as server:
+            yield server
         return
-    async with database(any_url, tmp_path) as stored, serving(Office(SqlStore(stored, SqlTally))) as office:
-        yield office
+    async with database(any_url, tmp_path) as stored, serving(ProviderServer(SqlStore(stored, SqlTally))) as server:
+        yield server
 
 
-async def lose() -> None:
+async def lose_response() -> None:
     raise ProviderUnavailable(provider="bank")
 
 
-async def fail() -> None:
+async def raise_defect_at_provider() -> None:
     raise ValueError("a defect")
 
 
-async def stay_away() -> None:
+async def hang_forever() -> None:
     await asyncio.Event().wait()
 
 
@@ -130,135 +130,136 @@ async def refuse(effect: Effect[Tally], question: Any) -> Any:
     raise RuleViolated(rule="too late")
 
 
-async def test_a_repeat_sends_nothing(office: Office) -> None:
-    """It gets the same answer; neither the provider nor the tally hears of it."""
-    assert await office.add(5) == await office.add(5)
-    assert (len(office.provider.sent), list(office.provider.charges.values())) == (1, [5])
-    assert await office.tally() == (1, 5)
+async def test_repeat_sends_nothing(server: ProviderServer) -> None:
+    """It gets the same response, and neither the provider nor the tally is called."""
+    assert await server.add(5) == await server.add(5)
+    assert (len(server.provider.sent), list(server.provider.charges.values())) == (1, [5])
+    assert await server.tally() == (1, 5)
 
 
-@pytest.mark.parametrize("how", [lose, fail, stay_away])
+@pytest.mark.parametrize("how", [lose_response, raise_defect_at_provider, hang_forever])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_lost_answer_is_one_charge(office: Office, when: str, how: Doing) -> None:
-    """Whether the provider did it before the answer was lost, or not: it is asked, and has charged once in the end."""
-    setattr(office.provider, when, how)
+async def test_lost_response_is_one_charge(server: ProviderServer, when: str, how: Behaviour) -> None:
+    """Whether or not the provider charged before the response was lost, a repeat queries it, and it charges once."""
+    setattr(server.provider, when, how)
     with pytest.raises(GraphmeshError) as lost:
-        await office.add(5, timeout=2)
+        await server.add(5, timeout=2)
     assert lost.value.may_have_happened
-    assert await office.tally() == (0, 0)
-    setattr(office.provider, when, None)
-    assert await office.settled() == await office.add(5)
-    assert list(office.provider.charges.values()) == [5]
-    assert len(office.provider.sent) == (1 if when == "after" else 2)
-    assert await office.tally() == (1, 5)
+    assert await server.tally() == (0, 0)
+    setattr(server.provider, when, None)
+    assert await server.retried() == await server.add(5)
+    assert list(server.provider.charges.values()) == [5]
+    assert len(server.provider.sent) == (1 if when == "after" else 2)
+    assert await server.tally() == (1, 5)
 
 
-@pytest.mark.parametrize("then", [explode, forget, break_the_contract, hang, refuse])
-async def test_what_cannot_be_recorded_stays_open(office: Office, then: Then) -> None:
-    """The provider has done it: no failure of ours, not even a refusal, makes that undone or done twice."""
-    office.then = then
+@pytest.mark.parametrize("then", [raise_defect, omit_respond, violate_contract, hang, refuse])
+async def test_failure_to_record_leaves_the_outcome_open(server: ProviderServer, then: Then) -> None:
+    """The provider has charged: no failure here, not even a CallerError, undoes that or charges twice."""
+    server.then = then
     with pytest.raises(GraphmeshError) as failed:
-        await office.add(5, timeout=2)
+        await server.add(5, timeout=2)
     assert failed.value.may_have_happened
-    assert await office.tally() == (0, 0)
-    office.then = answer
-    assert (await office.settled()).number == 5
-    assert (len(office.provider.sent), list(office.provider.charges.values())) == (1, [5])
-    assert await office.tally() == (1, 5)
+    assert await server.tally() == (0, 0)
+    server.then = respond
+    assert (await server.retried()).number == 5
+    assert (len(server.provider.sent), list(server.provider.charges.values())) == (1, [5])
+    assert await server.tally() == (1, 5)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_caller_who_hangs_up(office: Office, when: str) -> None:
-    """Cancelled while the provider works, the effect is open; a repeat settles it at once."""
+async def test_cancelled_call_is_resolved_by_a_repeat(server: ProviderServer, when: str) -> None:
+    """Cancelled while the provider works, its outcome is open; a repeat resolves it at once."""
     began = asyncio.Event()
 
-    async def stay() -> None:
+    async def block() -> None:
         began.set()
-        await stay_away()
+        await hang_forever()
 
-    setattr(office.provider, when, stay)
-    call = asyncio.create_task(office.add(5))
+    setattr(server.provider, when, block)
+    call = asyncio.create_task(server.add(5))
     await began.wait()
     call.cancel()
-    setattr(office.provider, when, None)
-    assert (await office.add(5)).number == 5
-    assert list(office.provider.charges.values()) == [5]
-    assert await office.tally() == (1, 5)
+    setattr(server.provider, when, None)
+    assert (await server.add(5)).number == 5
+    assert list(server.provider.charges.values()) == [5]
+    assert await server.tally() == (1, 5)
 
 
-async def test_where_the_provider_cannot_say_nothing_is_guessed(office: Office) -> None:
-    """Nothing is sent and nothing stored, for as long as it cannot; then it is settled."""
-    office.provider.after, office.provider.forgets_how_to_look = lose, True
+async def test_outcome_is_unknown_while_the_provider_cannot_tell(server: ProviderServer) -> None:
+    """Until it can, nothing is sent and nothing stored; then a repeat resolves the outcome."""
+    server.provider.after, server.provider.cannot_find = lose_response, True
     with pytest.raises(ProviderUnavailable):
-        await office.add(5)
+        await server.add(5)
     for _ in range(2):
         with pytest.raises(OutcomeUnknown) as unknown:
-            await office.add(5)
+            await server.add(5)
         assert unknown.value.retryable
         assert unknown.value.may_have_happened
         assert unknown.value.data == {"key": "k"}
-    assert len(office.provider.sent) == 1
-    office.provider.forgets_how_to_look = False
-    assert (await office.add(5)).number == 5
-    assert len(office.provider.sent) == 1
+    assert len(server.provider.sent) == 1
+    server.provider.cannot_find = False
+    assert (await server.add(5)).number == 5
+    assert len(server.provider.sent) == 1
 
 
-async def test_a_refusal_of_the_provider_is_an_outcome(office: Office) -> None:
-    """A repeat gets the same error without asking, even where it would succeed by now."""
-    office.provider.before = decline
+async def test_refusal_of_the_provider_is_a_stored_outcome(server: ProviderServer) -> None:
+    """A repeat gets the same error without a call to the provider, even where it would succeed now."""
+    server.provider.before = decline
     for _ in range(2):
         with pytest.raises(RuleViolated, match="declined"):
-            await office.add(5)
-        office.provider.before = None
-    assert (len(office.provider.sent), office.provider.charges) == (1, {})
-    assert await office.tally() == (0, 0)
+            await server.add(5)
+        server.provider.before = None
+    assert (len(server.provider.sent), server.provider.charges) == (1, {})
+    assert await server.tally() == (0, 0)
 
 
-async def test_an_open_key_is_of_its_request(office: Office) -> None:
-    """Another request with it is refused, and does not settle it."""
-    office.provider.after = lose
+async def test_open_key_with_another_request_is_refused(server: ProviderServer) -> None:
+    """The other request does not resolve the outcome."""
+    server.provider.after = lose_response
     with pytest.raises(ProviderUnavailable):
-        await office.add(5)
+        await server.add(5)
     with pytest.raises(IdempotencyKeyReused):
-        await office.add(6)
-    assert list(office.provider.charges.values()) == [5]
+        await server.add(6)
+    assert list(server.provider.charges.values()) == [5]
 
 
-async def test_the_provider_gets_a_key_of_its_own(office: Office) -> None:
-    """Not ours, and another for each key and tenant."""
+async def test_provider_key_differs_by_key_and_tenant(server: ProviderServer) -> None:
+    """It does not contain the effect key."""
     for key, tenant in (("k", "acme"), ("other", "acme"), ("k", "blue")):
-        await office.add(5, key, tenant)
-    assert len(set(office.provider.sent)) == 3
-    assert all(len(sent) == 64 and "k" not in sent for sent in office.provider.sent)
+        await server.add(5, key, tenant)
+    assert len(set(server.provider.sent)) == 3
+    assert all(len(sent) == 64 and "k" not in sent for sent in server.provider.sent)
 
 
-async def test_an_epoch_that_is_over_sends_nothing(office: Office) -> None:
-    """Of a run that was taken over, the old worker is refused before the provider hears of it (invariant 4)."""
+async def test_earlier_epoch_sends_nothing(server: ProviderServer) -> None:
+    """After a takeover the old worker is fenced before the provider is called."""
 
     async def charge(key: str, epoch: int) -> None:
-        assert office.served
+        assert server.served
         headers = [("idempotency-key", key), ("x-graphmesh-run", "run_1"), ("x-graphmesh-epoch", str(epoch))]
-        await office.served.channel.unary(
+        await server.served.channel.unary(
             Probe.Change, Question(number=1), deadline=Deadline.after(10), headers=headers
         )
 
     await charge("new", 2)
     with pytest.raises(Fenced):
         await charge("old", 1)
-    assert len(office.provider.sent) == 1
+    assert len(server.provider.sent) == 1
 
 
-async def test_an_open_key_is_no_effect_of_ours(office: Office) -> None:
-    """A method that had a provider, and has none in the next release, does not do again what may have happened."""
-    office.provider.after = lose
+async def test_open_key_is_not_repeated_without_the_provider(server: ProviderServer) -> None:
+    """A method that called a provider, and in the next release does not, must not repeat an effect that may have
+    happened."""
+    server.provider.after = lose_response
     with pytest.raises(ProviderUnavailable):
-        await office.add(5)
-    async with serving(Local(office.store)) as local:
+        await server.add(5)
+    async with serving(Local(server.store)) as local:
         with pytest.raises(OutcomeUnknown):
             await local.add(5)
-    assert await office.tally() == (0, 0)
+    assert await server.tally() == (0, 0)
 
 
-class Local(Office):
+class Local(ProviderServer):
     async def change(self, question: Any, context: Any) -> Any:
-        return await Shop.change(self, question, context)
+        return await TallyServer.change(self, question, context)

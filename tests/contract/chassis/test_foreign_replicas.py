@@ -1,4 +1,4 @@
-"""An effect in somebody else's system is made once, whichever process works on it, dies or is paused (E3)."""
+"""An effect in a foreign system is made once by several replicas, also where one dies or is paused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,24 +15,24 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import IdempotencyKeyInUse, ProviderUnavailable
 from graphmesh_chassis.store import SqlStore
 
-from tests.contract.chassis.test_effects import Held, SqlTally, database, url
-from tests.contract.chassis.test_foreign import Doing, Office, Provider, decline, lose, serving
+from tests.contract.chassis.test_effects import Blocking, SqlTally, database, url
+from tests.contract.chassis.test_foreign import Behaviour, Provider, ProviderServer, decline, lose_response, serving
 
 __all__ = ["url"]
 
 
 @dataclass
 class Replicas:
-    """Two processes, as far as they know, with one database and one provider."""
+    """Two servers that share nothing but one database and one provider, as two processes do."""
 
-    one: Office
-    other: Office
+    one: ProviderServer
+    other: ProviderServer
     database: Database
 
-    async def hold_ends(self, when: datetime | None = None) -> None:
-        """Now: as after a pause of the process that is longer than its hold. Later: as where it died."""
+    async def end_hold(self, at: datetime | None = None) -> None:
+        """Let the hold of the key end at an instant: now by default, as after a pause that is longer than the hold."""
         async with self.database.transaction() as connection:
-            await connection.execute(sa.update(effects.table).values(held_until=when))
+            await connection.execute(sa.update(effects.table).values(held_until=at))
 
     async def result(self) -> str:
         async with self.database.read() as connection:
@@ -40,36 +40,36 @@ class Replicas:
 
 
 @asynccontextmanager
-async def together(url: str, folder: Path) -> AsyncIterator[Replicas]:
+async def serve_replicas(url: str, folder: Path) -> AsyncIterator[Replicas]:
     provider = Provider()
     async with (
         database(url, folder) as first,
         database(url, folder) as second,
-        serving(Office(SqlStore(first, SqlTally), provider=provider)) as one,
-        serving(Office(SqlStore(second, SqlTally), provider=provider)) as other,
+        serving(ProviderServer(SqlStore(first, SqlTally), provider=provider)) as one,
+        serving(ProviderServer(SqlStore(second, SqlTally), provider=provider)) as other,
     ):
         yield Replicas(one, other, first)
 
 
 @pytest_asyncio.fixture
 async def replicas(url: str, tmp_path: Path) -> AsyncIterator[Replicas]:
-    async with together(url, tmp_path) as replicas:
+    async with serve_replicas(url, tmp_path) as replicas:
         yield replicas
 
 
 async def test_replicas_send_once(replicas: Replicas) -> None:
-    """Of a hundred equal calls over two replicas one is sent; the others get its answer."""
+    """Of a hundred equal calls to two replicas one is sent; the others get its response."""
     both = (replicas.one, replicas.other)
-    answers = await asyncio.gather(*(both[number % 2].settled() for number in range(100)))
+    answers = await asyncio.gather(*(both[number % 2].retried() for number in range(100)))
     assert {answer.number for answer in answers} == {5}
     assert len(replicas.one.provider.sent) == 1
     assert await replicas.one.tally() == (1, 5)
 
 
-class Gate:
-    """Something at the provider that takes until a test lets it go on, and may then fail."""
+class BlockingProvider:
+    """A provider's behaviour that waits for `go`, and then has another behaviour."""
 
-    def __init__(self, then: Doing | None = None) -> None:
+    def __init__(self, then: Behaviour | None = None) -> None:
         self.began, self.go, self._then = asyncio.Event(), asyncio.Event(), then
 
     async def __call__(self) -> None:
@@ -79,10 +79,10 @@ class Gate:
             await self._then()
 
 
-async def test_while_another_process_works_on_it(replicas: Replicas) -> None:
-    """A repeat is told to come again, and the table says that it is begun; afterwards it gets the answer."""
+async def test_repeat_at_another_replica_is_refused_while_in_progress(replicas: Replicas) -> None:
+    """Meanwhile the stored result is STARTED; afterwards a repeat gets the response."""
     one, other = replicas.one, replicas.other
-    one.provider.before = gate = Gate()
+    one.provider.before = gate = BlockingProvider()
     first = asyncio.create_task(one.add(5))
     await gate.began.wait()
     with pytest.raises(IdempotencyKeyInUse) as refused:
@@ -96,26 +96,26 @@ async def test_while_another_process_works_on_it(replicas: Replicas) -> None:
     assert len(one.provider.sent) == 1
 
 
-async def test_the_hold_of_a_process_that_died_ends_with_its_deadline(replicas: Replicas) -> None:
-    """Another process settles what it left, as soon as its call would be over, and not before."""
-    replicas.one.provider.after = lose
+async def test_key_of_a_dead_process_is_held_until_its_deadline(replicas: Replicas) -> None:
+    """Then another process resolves the outcome, and not before."""
+    replicas.one.provider.after = lose_response
     with pytest.raises(ProviderUnavailable):
         await replicas.one.add(5)
-    await replicas.hold_ends(deadline := datetime.now(UTC) + timedelta(seconds=1))
+    await replicas.end_hold(deadline := datetime.now(UTC) + timedelta(seconds=1))
     with pytest.raises(IdempotencyKeyInUse):
         await replicas.other.add(5)
-    assert (await replicas.other.settled()).number == 5
+    assert (await replicas.other.retried()).number == 5
     assert datetime.now(UTC) >= deadline
     assert len(replicas.one.provider.sent) == 1
 
 
-async def test_a_hold_is_no_longer_than_the_deadline(replicas: Replicas) -> None:
+async def test_key_is_held_no_longer_than_the_deadline(replicas: Replicas) -> None:
     """By the database's clock."""
-    replicas.one.provider.before = gate = Gate()
+    replicas.one.provider.before = gate = BlockingProvider()
     before = datetime.now(UTC)
     working = asyncio.create_task(replicas.one.add(5, timeout=4))
     await gate.began.wait()
-    latest = datetime.now(UTC) + timedelta(seconds=5)  # gRPC rounds the time up that it tells a server
+    latest = datetime.now(UTC) + timedelta(seconds=5)  # gRPC rounds up the timeout that it sends
     async with replicas.database.read() as connection:
         held_until = (await connection.execute(sa.select(effects.table.c.held_until))).scalar_one()
     gate.go.set()
@@ -123,13 +123,13 @@ async def test_a_hold_is_no_longer_than_the_deadline(replicas: Replicas) -> None
     assert before + timedelta(seconds=1) < held_until <= latest
 
 
-async def test_a_recording_that_outlives_its_hold(postgres_url: str, tmp_path: Path) -> None:
-    """Whoever would take over waits for its transaction, and is told to come again where that takes too long."""
-    async with together(postgres_url, tmp_path) as replicas:
-        replicas.one.provider.before, replicas.one.then = gate, held = Gate(), Held()
+async def test_repeat_waits_for_a_transaction_that_outlives_its_hold(postgres_url: str, tmp_path: Path) -> None:
+    """It is refused where that takes too long."""
+    async with serve_replicas(postgres_url, tmp_path) as replicas:
+        replicas.one.provider.before, replicas.one.then = gate, held = BlockingProvider(), Blocking()
         first = asyncio.create_task(replicas.one.add(5))
         await gate.began.wait()
-        await replicas.hold_ends()
+        await replicas.end_hold()
         gate.go.set()
         await held.began.wait()
         with pytest.raises(IdempotencyKeyInUse):
@@ -138,13 +138,13 @@ async def test_a_recording_that_outlives_its_hold(postgres_url: str, tmp_path: P
         assert await first == await replicas.other.add(5)
 
 
-async def test_whoever_was_paused_has_no_say(replicas: Replicas) -> None:
-    """A refusal that comes to a process whose hold is over is not stored over the charge of who took the key over."""
+async def test_paused_process_does_not_overwrite_the_outcome(replicas: Replicas) -> None:
+    """A refusal that it gets after the end of its hold does not replace the charge of the later attempt."""
     one, other = replicas.one, replicas.other
-    one.provider.before = gate = Gate(decline)
+    one.provider.before = gate = BlockingProvider(decline)
     paused = asyncio.create_task(one.add(5))
     await gate.began.wait()
-    await replicas.hold_ends()
+    await replicas.end_hold()
     one.provider.before = None
     settled = await other.add(5)
     gate.go.set()
@@ -153,27 +153,27 @@ async def test_whoever_was_paused_has_no_say(replicas: Replicas) -> None:
     assert await replicas.result() == "OK"
 
 
-async def test_whoever_was_paused_waits_for_who_took_over(replicas: Replicas) -> None:
-    """The same while the other is still under way: told to come again, and nothing of it stored."""
+async def test_paused_process_is_refused_while_a_later_attempt_is_in_progress(replicas: Replicas) -> None:
+    """Nothing of it is stored."""
     one, other = replicas.one, replicas.other
-    one.provider.before = first = Gate(decline)
+    one.provider.before = first = BlockingProvider(decline)
     paused = asyncio.create_task(one.add(5))
     await first.began.wait()
-    await replicas.hold_ends()
-    one.provider.before = second = Gate()
-    taking_over = asyncio.create_task(other.add(5))
+    await replicas.end_hold()
+    one.provider.before = second = BlockingProvider()
+    later = asyncio.create_task(other.add(5))
     await second.began.wait()
     first.go.set()
     with pytest.raises(IdempotencyKeyInUse):
         await paused
     second.go.set()
-    assert (await taking_over).number == 5
+    assert (await later).number == 5
     assert await one.tally() == (1, 5)
 
 
-async def test_no_database_is_held_while_the_provider_works(replicas: Replicas) -> None:
-    """Other effects go on meanwhile, also on SQLite, which has one writer."""
-    replicas.one.provider.before = gate = Gate()
+async def test_no_transaction_is_open_while_the_provider_works(replicas: Replicas) -> None:
+    """Other effects are made meanwhile, also on SQLite, which has one writer."""
+    replicas.one.provider.before = gate = BlockingProvider()
     waiting = asyncio.create_task(replicas.one.add(5))
     await gate.began.wait()
     replicas.one.provider.before = None

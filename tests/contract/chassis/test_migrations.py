@@ -1,4 +1,4 @@
-"""The migrations of every service with a database lead to the tables that its code knows (D6)."""
+"""The migrations of every service with a database create the tables that its code declares."""
 
 import importlib
 from pathlib import Path
@@ -21,12 +21,15 @@ EVERY = [pytest.param(folder, id=folder.parts[-3]) for folder in FOLDERS]
 
 
 def tables(folder: Path) -> sa.MetaData:
-    """What the code declares: the `metadata` of the package's `*_sql` modules, and the chassis' own table.
+    """The declared tables: of the `metadata` of the package's modules for SQL, and of the chassis.
 
-    A module that only names columns, and leaves types to its migrations, has none that is public.
+    A package that only names columns, and leaves types to its migrations, has no public `metadata`.
     """
     everything = sa.MetaData()
-    modules = [importlib.import_module(f"{folder.parent.name}.{path.stem}") for path in folder.parent.glob("*_sql.py")]
+    package = folder.parent
+    paths = [path for path in package.rglob("*.py") if path.stem.endswith("_sql") or path.stem == "tables"]
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths]
+    modules = [importlib.import_module(name) for name in names]
     declared = {id(found): found for module in modules if (found := getattr(module, "metadata", None)) is not None}
     for metadata in declared.values():
         for table in metadata.tables.values():
@@ -44,14 +47,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("folder", EVERY)
-async def test_migrations_make_the_tables(folder: Path, url: str) -> None:
-    """Alembic finds nothing to change between what was migrated and what is declared."""
+async def test_migrations_create_the_declared_tables(folder: Path, url: str) -> None:
+    """Alembic finds no difference between the migrated schema and the declared one."""
 
     def differences(connection: sa.Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_declared})
         return list(compare_metadata(context, declared))
 
-    def ours(name: str | None, kind: str, parents: object) -> bool:
+    def is_declared(name: str | None, kind: str, parents: object) -> bool:
         return kind != "table" or name in declared.tables
 
     declared = tables(folder)
@@ -60,8 +63,8 @@ async def test_migrations_make_the_tables(folder: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("folder", EVERY)
-async def test_migrating_again_does_nothing(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that starts on a current schema does not even load alembic."""
+async def test_current_schema_is_not_migrated(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that starts on a current schema does not load alembic."""
     async with open_database(url, folder):
         pass
     monkeypatch.setattr("graphmesh_chassis.database.upgrade", None)
@@ -71,7 +74,7 @@ async def test_migrating_again_does_nothing(folder: Path, url: str, monkeypatch:
 
 @pytest.mark.parametrize("folder", EVERY)
 def test_files_are_named_by_their_revisions(folder: Path) -> None:
-    """The newest revision can be told from file names; each service has one line of them, under its own name."""
+    """File names show the newest revision. Each service has one branch of revisions, with its own name."""
     config = Config()
     config.set_main_option("script_location", str(migrations.HERE))
     config.set_main_option("path_separator", "newline")
@@ -82,8 +85,7 @@ def test_files_are_named_by_their_revisions(folder: Path) -> None:
         assert Path(script.path).stem.startswith(f"{script.revision}_")
 
 
-async def test_an_old_schema_is_migrated(url: str, tmp_path: Path) -> None:
-    """Behind the newest revision alembic is asked."""
+async def test_old_schema_is_migrated(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     folder.mkdir()
     async with open_database(url, folder):

@@ -14,12 +14,12 @@ from graphmesh_chassis.store import SqlStore
 from graphmesh_cli.app import app
 from typer.testing import CliRunner
 
-from tests.contract.chassis.test_effects import HEADERS, Shop, SqlTally, Tally, answer, database, opened
+from tests.contract.chassis.test_effects import HEADERS, SqlTally, Tally, TallyServer, database, opened, respond
 from tests.integration.chassis.probe import Probe, Question
 
 
 @asynccontextmanager
-async def selling(url: str, folder: Path) -> AsyncIterator[Shop]:
+async def selling(url: str, folder: Path) -> AsyncIterator[TallyServer]:
     async with database(url, folder) as stored, opened(SqlStore(stored, SqlTally)) as shop:
         yield shop
 
@@ -32,7 +32,7 @@ async def state(tmp_path: Path) -> Path:
         raise RuleViolated("Anna may not have 5", rule="cap")
 
     folder = tmp_path / "databases"
-    for name, then in (("billing", answer), ("ticketing", refuse)):
+    for name, then in (("billing", respond), ("ticketing", refuse)):
         async with selling(f"sqlite+aiosqlite:///{folder}/{name}.db", tmp_path) as shop:
             shop.then = then
             await caused(shop, run=f"run_{name}")
@@ -40,7 +40,7 @@ async def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def caused(shop: Shop, run: str) -> None:
+async def caused(shop: TallyServer, run: str) -> None:
     assert shop.served
     headers = {f"x-graphmesh-{name}": name.upper() for name in HEADERS}
     headers |= {"x-graphmesh-run": run, "x-graphmesh-tenant": "acme", "idempotency-key": run, "x-graphmesh-epoch": "3"}

@@ -1,4 +1,4 @@
-"""The probe: a service of one method of each arity, whose bodies are given by the test."""
+"""The probe: a service with one method of each arity, whose implementations are the test's."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ Answer: Any = GetMessageClass(FILE.message_types_by_name["Answer"])
 
 
 class Probe:
-    """The handles of the service, as they are generated for others."""
+    """The handles of the service's RPCs, as they are generated for other services."""
 
     NAME = NAME
     Ask: Rpc[Any, Any] = Rpc(f"/{NAME}/Ask", Question, Answer)
@@ -60,7 +60,7 @@ class Probe:
 
 
 Bodies = Mapping[str, Callable[[Any, Any], Any]]
-"""What the methods do, by their names."""
+"""The implementations of methods, by method name."""
 
 
 def _add(bodies: Bodies, server: grpc.aio.Server) -> None:
@@ -74,7 +74,7 @@ def _handler(name: str, body: Callable[[Any, Any], Any]) -> Any:
 
 
 def arity(rpc: Rpc[Any, Any]) -> str:
-    """As gRPC spells it: `unary_stream`."""
+    """In gRPC's spelling, such as `unary_stream`."""
     streams = (rpc.descriptor.client_streaming, rpc.descriptor.server_streaming)
     return "_".join("stream" if streaming else "unary" for streaming in streams)
 

@@ -1,4 +1,4 @@
-"""All four arities of gRPC pass the same hooks."""
+"""Methods of all four arities have the same hooks."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
@@ -41,15 +41,15 @@ async def talk(questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any
 ALL: Bodies = {"Ask": echo, "Count": count, "Gather": gather, "Talk": talk}
 
 
-async def heard(asked: Any) -> None:
-    """All that a caller sends: one that still sends when its call ends may see that it could not, and nothing else."""
-    if isinstance(asked, AsyncIterable):
-        async for _ in asked:
+async def read_all(incoming: Any) -> None:
+    """Read all requests. A client that still sends when its call ends may only see that sending failed."""
+    if isinstance(incoming, AsyncIterable):
+        async for _ in incoming:
             pass
 
 
-async def called(served: Served, rpc: Rpc[Any, Any], *sent: Any) -> list[Any]:
-    """Send messages, or raw bytes, to a method of any arity, and collect what it answers."""
+async def call_with(served: Served, rpc: Rpc[Any, Any], *sent: Any) -> list[Any]:
+    """Send messages, or raw bytes, to a method of any arity, and return its responses."""
     method = rpc.descriptor
     async with grpc.aio.insecure_channel(served.address) as channel:
         make = getattr(channel, arity(rpc))(rpc.path, _bytes, rpc.response.FromString)
@@ -74,51 +74,51 @@ def _bytes(message: Any) -> bytes:
     ],
     ids=["unary-unary", "unary-stream", "stream-unary", "stream-stream"],
 )
-async def test_every_arity_answers(rpc: Rpc[Any, Any], sent: list[Any], answers: list[Any]) -> None:
-    """Requests get through, and answers come back, one by one where they are streamed."""
+async def test_every_arity_responds(rpc: Rpc[Any, Any], sent: list[Any], answers: list[Any]) -> None:
+    """Streamed responses arrive one by one."""
     async with probing(ALL) as served:
-        assert await called(served, rpc, *sent) == answers
+        assert await call_with(served, rpc, *sent) == answers
 
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
 async def test_bad_requests_are_refused(rpc: Rpc[Any, Any]) -> None:
-    """A field that breaks its rule is named; bytes that are no message are called so; also in a stream (A3)."""
+    """The error names the fields that violate a rule, or the type that cannot be parsed; also in a stream."""
     async with probing(ALL) as served:
         with pytest.raises(InvalidRequest) as refused:
-            await called(served, rpc, Question(parts=[Question(), Question(text=TOO_LONG)]))
+            await call_with(served, rpc, Question(parts=[Question(), Question(text=TOO_LONG)]))
         assert [violation.field for violation in refused.value.violations] == ["parts[1].text"]
         with pytest.raises(InvalidRequest) as refused:
-            await called(served, rpc, Question(text=TOO_LONG, number=-1))
+            await call_with(served, rpc, Question(text=TOO_LONG, number=-1))
         assert {violation.field for violation in refused.value.violations} == {"text", "number"}
         with pytest.raises(MalformedMessage, match=r"graphmesh\.probe\.v1\.Question"):
-            await called(served, rpc, NOT_UTF8)
+            await call_with(served, rpc, NOT_UTF8)
 
 
-async def test_later_messages_of_a_stream_are_checked_too() -> None:
-    """What came before a bad message has been answered; the bad one ends the call."""
+async def test_later_requests_of_a_stream_are_validated() -> None:
+    """A bad request ends the call after responses to earlier ones."""
     async with probing(ALL) as served:
         with pytest.raises(InvalidRequest):
-            await called(served, Probe.Talk, Question(text="a"), Question(number=-1))
+            await call_with(served, Probe.Talk, Question(text="a"), Question(number=-1))
 
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
-@pytest.mark.parametrize("error", [NotFound(resource="book", id="b1"), ValueError("secret")], ids=["ours", "any"])
+@pytest.mark.parametrize("error", [NotFound(resource="book", id="b1"), ValueError("secret")], ids=["mesh", "other"])
 async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> None:
-    """One of ours keeps its reason and data; anything else is INTERNAL, and its text stays here."""
+    """An error of the mesh keeps its reason and data; any other becomes INTERNAL, and its text is not sent."""
 
-    async def fail(asked: Any, context: Any) -> Any:
-        await heard(asked)
+    async def fail(incoming: Any, context: Any) -> Any:
+        await read_all(incoming)
         raise error
 
-    async def fail_in_stream(asked: Any, context: Any) -> AsyncIterator[Any]:
-        await heard(asked)
+    async def fail_in_stream(incoming: Any, context: Any) -> AsyncIterator[Any]:
+        await read_all(incoming)
         yield Answer()
         raise error
 
     body = fail_in_stream if rpc.descriptor.server_streaming else fail
     async with probing({rpc.method: body}) as served:
         with pytest.raises(GraphmeshError) as raised:
-            await called(served, rpc, Question())
+            await call_with(served, rpc, Question())
     if isinstance(error, NotFound):
         assert (raised.value.reason, raised.value.data) == (error.reason, error.data)
     else:
@@ -127,25 +127,25 @@ async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> N
 
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
-async def test_bad_answers_are_not_sent(rpc: Rpc[Any, Any]) -> None:
-    """A server that breaks its own contract says so, without the bad answer (H2)."""
+async def test_bad_responses_are_not_sent(rpc: Rpc[Any, Any]) -> None:
+    """A response that violates the contract becomes an error without its contents."""
 
-    async def answer(asked: Any, context: Any) -> Any:
-        await heard(asked)
+    async def answer(incoming: Any, context: Any) -> Any:
+        await read_all(incoming)
         return Answer(text=TOO_LONG)
 
-    async def answers(asked: Any, context: Any) -> AsyncIterator[Any]:
-        await heard(asked)
+    async def answers(incoming: Any, context: Any) -> AsyncIterator[Any]:
+        await read_all(incoming)
         yield Answer(text=TOO_LONG)
 
     async with probing({rpc.method: answers if rpc.descriptor.server_streaming else answer}) as served:
         with pytest.raises(InvalidResponse) as raised:
-            await called(served, rpc, Question())
+            await call_with(served, rpc, Question())
         assert TOO_LONG not in str(raised.value)
 
 
-async def test_an_unknown_method_is_named() -> None:
-    """UNIMPLEMENTED with the method, for methods that the service has not and for services that the server has not."""
+async def test_unknown_method_is_named() -> None:
+    """The status is UNIMPLEMENTED for unknown methods of a service and for unknown services."""
     async with probing({"Ask": echo}) as served:
         for path in ("/graphmesh.probe.v1.ProbeService/Nothing", "/graphmesh.nobody.v1.NoService/Ask"):
             with pytest.raises(UnknownMethod, match=path):

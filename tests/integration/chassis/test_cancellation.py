@@ -1,4 +1,4 @@
-"""Cancellation in the middle of a statement (D7)."""
+"""Cancellation during a statement."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from graphmesh_chassis.database import Database, open_database
 
 
 async def test_cancelled_work_leaves_nothing_behind(tmp_path: Path) -> None:
-    """However often and whenever a task is cancelled, no task, no lock and no connection of it stays."""
+    """However often and whenever a task is cancelled, it leaves no task, lock or connection."""
     chance = random.Random(7)
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/x.db") as database:
         for _ in range(60):
@@ -24,11 +24,13 @@ async def test_cancelled_work_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("writes", [False, True], ids=["reads", "writes"])
-async def test_a_cancelled_connection_is_as_good_as_new(
+async def test_connection_is_usable_after_cancellation(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, writes: bool
 ) -> None:
-    """At whatever step it is cancelled, the next transaction on the connection writes, and sees what others have
-    written. The driver takes a breath at every step, as it does where the loop has been busy."""
+    """After cancellation at any step, the next transaction on the connection writes, and sees the writes of others.
+
+    The driver yields to the event loop at every step, as it does where the loop has been busy.
+    """
     monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0.0)
     steps = 40
     async with open_database(postgres_url) as database, open_database(postgres_url) as another:

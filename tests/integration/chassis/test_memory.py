@@ -1,4 +1,4 @@
-"""What calls leave behind: nothing that is as large as their messages (A6)."""
+"""Ended calls keep no memory of the size of their messages."""
 
 import asyncio
 import gc
@@ -17,12 +17,12 @@ LARGE = 1_000_000
 CALLS = 10
 BAD = Question(text="x" * LARGE).SerializeToString()
 GOOD = Question(text="x" * 98).SerializeToString() * (LARGE // 100)
-"""The same field again and again, of which the last one counts: no rule forbids it."""
+"""The same field many times, of which the last one counts: no rule forbids it."""
 
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """The garbage collector comes after a number of objects, and few of them are many megabytes of messages."""
+    """Disables the garbage collector, which runs after a number of objects, however many megabytes they have."""
     gc.collect()
     gc.disable()
     tracemalloc.start()
@@ -62,23 +62,23 @@ async def count_and_refuse(question: Any, context: Any) -> Any:
         pytest.param(Probe.Talk, None, BAD, 10, grpc.StatusCode.UNIMPLEMENTED, id="unknown"),
     ],
 )
-async def test_calls_leave_no_messages_behind(
+async def test_ended_calls_free_their_messages(
     rpc: Rpc[Any, Any], body: Any, payload: bytes, seconds: float, code: grpc.StatusCode
 ) -> None:
-    """However a call ends, its memory is free then; a caller cannot fill a server up with what it refuses."""
+    """However a call ends, its memory is free then: a client cannot fill a server's memory with refused calls."""
     bodies = {rpc.path.rpartition("/")[2]: body} if body else {}
     async with probing(bodies) as served, grpc.aio.insecure_channel(served.address) as channel:
-        await _ended(channel, rpc, payload, seconds)
+        await _code_of(channel, rpc, payload, seconds)
         before, _ = tracemalloc.get_traced_memory()
-        codes = [await _ended(channel, rpc, payload, seconds) for _ in range(CALLS)]
+        codes = [await _code_of(channel, rpc, payload, seconds) for _ in range(CALLS)]
         after, _ = tracemalloc.get_traced_memory()
     assert set(codes) == {code}
     assert after - before < CALLS * LARGE / 3
 
 
-async def _ended(channel: grpc.aio.Channel, rpc: Rpc[Any, Any], payload: bytes, seconds: float) -> grpc.StatusCode:
-    """Make a call, and say how it ended."""
-    make: Any = channel.unary_stream  # for one response too: on the wire it is a stream of one
+async def _code_of(channel: grpc.aio.Channel, rpc: Rpc[Any, Any], payload: bytes, seconds: float) -> grpc.StatusCode:
+    """Make a call and return its status code."""
+    make: Any = channel.unary_stream  # also for one response, which is a stream of one on the wire
     try:
         async for _ in make(rpc.path)(payload, timeout=seconds):
             pass

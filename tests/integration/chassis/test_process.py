@@ -1,4 +1,4 @@
-"""A server as a process of its own: how it begins, drains and dies."""
+"""A server as a process: start, shutdown and kill."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ class Started:
         return await asyncio.wait_for(self.process.wait(), 10)
 
 
-async def spawned(folder: Path, *arguments: str, url: str = "") -> asyncio.subprocess.Process:
+async def spawn(folder: Path, *arguments: str, url: str = "") -> asyncio.subprocess.Process:
     url = url or f"sqlite+aiosqlite:///{folder}/billing.db"
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "graphmesh_billing", *arguments),
@@ -70,11 +70,11 @@ async def spawned(folder: Path, *arguments: str, url: str = "") -> asyncio.subpr
 
 @asynccontextmanager
 async def started(folder: Path, *arguments: str, url: str = "") -> AsyncIterator[Started]:
-    process = await spawned(folder, *arguments, url=url)
+    process = await spawn(folder, *arguments, url=url)
     assert process.stdout
     try:
         first = await asyncio.wait_for(process.stdout.readline(), 30)
-        assert first, "it ended before it listened"
+        assert first, "the process ended before it listened"
         address = json.loads(first)["address"]
         async with Channel(address) as channel:
             yield Started(process, address, channel)
@@ -85,28 +85,28 @@ async def started(folder: Path, *arguments: str, url: str = "") -> AsyncIterator
 
 
 async def refusal(folder: Path, *arguments: str, url: str = "") -> tuple[int | None, str]:
-    """The exit code and the words of a process that does not start."""
-    process = await spawned(folder, *arguments, url=url)
-    _, words = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode, words.decode()
+    """The exit code and the output of a process that does not start."""
+    process = await spawn(folder, *arguments, url=url)
+    _, output = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, output.decode()
 
 
-async def test_it_starts_alone_and_serves(tmp_path: Path) -> None:
-    """One command, a new database, healthy for each of its services."""
+async def test_server_starts_with_one_command(tmp_path: Path) -> None:
+    """It creates its database, and is healthy for each of its services."""
     async with started(tmp_path) as server:
         assert (await server.health(), await server.health("")) == ("SERVING", "SERVING")
         await server.issue("in_1")
         assert await server.end(signal.SIGTERM) == 0
 
 
-async def test_what_is_committed_survives_a_kill(tmp_path: Path) -> None:
-    """SIGKILL in the middle of work: whatever was answered is there afterwards, and the books balance."""
-    answered = []
+async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
+    """After SIGKILL during calls every confirmed invoice is stored, and the ledger balances."""
+    confirmed = []
 
     async def keep_issuing(server: Started) -> None:
         for number in count():
             await server.issue(f"in_{number}")
-            answered.append(f"in_{number}")
+            confirmed.append(f"in_{number}")
 
     async with started(tmp_path) as server:
         issuing = [asyncio.create_task(keep_issuing(server))]
@@ -115,16 +115,16 @@ async def test_what_is_committed_survives_a_kill(tmp_path: Path) -> None:
         await asyncio.gather(*issuing, return_exceptions=True)
     async with started(tmp_path) as server:
         balance = await server.balance()
-        for invoice_id in answered:
+        for invoice_id in confirmed:
             await server.channel.unary(
                 pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(5)
             )
-    assert len(answered) > 0
-    assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(answered)
+    assert len(confirmed) > 0
+    assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(confirmed)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "url", "code", "words"),
+    ("arguments", "url", "code", "text"),
     [
         (["--drain-seconds", "-1"], "", 2, "drain_seconds"),
         (["--listen", "nowhere"], "", 2, "listen"),
@@ -135,34 +135,37 @@ async def test_what_is_committed_survives_a_kill(tmp_path: Path) -> None:
         ([], "sqlite+aiosqlite:////proc/no/billing.db", 1, "/proc/no"),
     ],
 )
-async def test_what_cannot_start_says_why(
-    tmp_path: Path, arguments: list[str], url: str, code: int, words: str
+async def test_server_that_cannot_start_reports_the_cause(
+    tmp_path: Path, arguments: list[str], url: str, code: int, text: str
 ) -> None:
-    """2 for a bad setting, which is named, 1 for what is not there; no stack trace, and no password (H5)."""
-    returned, said = await refusal(tmp_path, *arguments, url=url)
-    assert returned == code, said
-    assert words in said
-    assert "Traceback" not in said
-    assert "hunter2" not in said
+    """The exit code is 2 for a bad setting, which is named, and 1 for an unavailable resource.
+
+    The output has neither a stack trace nor a password.
+    """
+    returned, output = await refusal(tmp_path, *arguments, url=url)
+    assert returned == code, output
+    assert text in output
+    assert "Traceback" not in output
+    assert "hunter2" not in output
 
 
-async def test_a_port_is_not_shared(tmp_path: Path) -> None:
-    """A second server on the same port would silently take half of the calls; it is refused by address."""
+async def test_port_is_not_shared(tmp_path: Path) -> None:
+    """A second server on the same port would silently take half of the calls; it fails, and names the address."""
     async with started(tmp_path) as server:
-        code, said = await refusal(tmp_path, "--listen", server.address)
+        code, output = await refusal(tmp_path, "--listen", server.address)
     assert code == 1
-    assert f"cannot listen on {server.address}" in said
-    assert "Traceback" not in said
+    assert f"cannot listen on {server.address}" in output
+    assert "Traceback" not in output
 
 
-async def test_nothing_is_listened_on_before_it_can_serve(tmp_path: Path) -> None:
-    """The line `listening` is the first, and names the real port."""
+async def test_first_log_line_has_the_bound_port(tmp_path: Path) -> None:
+    """The server listens only once it can serve."""
     async with started(tmp_path, "--listen", "127.0.0.1:0") as server:
         assert int(server.address.rpartition(":")[2]) > 0
 
 
-async def test_a_call_to_nobody_is_an_error_of_ours(tmp_path: Path) -> None:
-    """A channel to a server that is gone says so, and that nothing was sent."""
+async def test_call_to_a_stopped_server_is_unreachable(tmp_path: Path) -> None:
+    """The error reports that nothing was sent."""
     async with started(tmp_path) as server:
         await server.end(signal.SIGTERM)
         with pytest.raises(GraphmeshError) as raised:

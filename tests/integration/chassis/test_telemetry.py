@@ -1,4 +1,4 @@
-"""Traces and logs: what is in them, and what never is (I1, I3, H5)."""
+"""Traces and logs: their contents, and customers' data that they never contain."""
 
 import json
 import sys
@@ -33,15 +33,15 @@ ALWAYS = ServerSettings(traces="console", trace_ratio=1)
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Where spans go instead of the console, at once."""
+    """Receives spans at once, instead of the console."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "BatchSpanProcessor", SimpleSpanProcessor)
     monkeypatch.setattr(telemetry, "_exporter", lambda settings: exporter)
     return exporter
 
 
-async def asked(bodies: Bodies, settings: ServerSettings, **headers: str) -> None:
-    """One call, whose failure is no matter."""
+async def make_call(bodies: Bodies, settings: ServerSettings, **headers: str) -> None:
+    """Make one call and ignore its failure."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     async with probing(bodies, settings) as served:
         try:
@@ -62,15 +62,15 @@ async def asked(bodies: Bodies, settings: ServerSettings, **headers: str) -> Non
         ("nonsense", 1.0, False),
     ],
 )
-def test_the_caller_decides_and_else_the_ratio(parent: str, ratio: float, traced: bool) -> None:
-    """Bit 0 of the flags says yes or no; further flags, such as the random one, do not matter."""
+def test_traceparent_decides_before_the_ratio(parent: str, ratio: float, traced: bool) -> None:
+    """Only bit 0 of the flags counts, not further flags such as the random one."""
     assert decide({"traceparent": parent} if parent else {}, ratio) is traced
 
 
-async def test_a_traced_call_says_whose_it_is(spans: InMemorySpanExporter) -> None:
-    """The span joins the caller's trace, and has tenant, run, thread and node."""
+async def test_span_has_the_identity_of_the_call(spans: InMemorySpanExporter) -> None:
+    """It joins the caller's trace, and has tenant, run, thread and node."""
     identity = {"x_graphmesh_tenant": "acme", "x_graphmesh_run": "run_1"}
-    await asked({"Ask": echo}, NEVER, traceparent=SAMPLED, **identity, x_graphmesh_node="draft")
+    await make_call({"Ask": echo}, NEVER, traceparent=SAMPLED, **identity, x_graphmesh_node="draft")
     [span] = spans.get_finished_spans()
     assert span.context
     assert f"{span.context.trace_id:032x}" == TRACE
@@ -79,15 +79,15 @@ async def test_a_traced_call_says_whose_it_is(spans: InMemorySpanExporter) -> No
     assert (attributes["graphmesh.node"], attributes["rpc.method"]) == ("draft", "Ask")
 
 
-async def test_a_call_that_is_not_sampled_leaves_nothing(spans: InMemorySpanExporter) -> None:
-    """Whatever the ratio of this server says."""
-    await asked({"Ask": echo}, ALWAYS, traceparent=NOT_SAMPLED)
+async def test_unsampled_call_has_no_span(spans: InMemorySpanExporter) -> None:
+    """Whatever the ratio of this server is."""
+    await make_call({"Ask": echo}, ALWAYS, traceparent=NOT_SAMPLED)
     assert spans.get_finished_spans() == ()
 
 
 @pytest.mark.parametrize(("parent", "flags"), [(SAMPLED, "01"), (NOT_SAMPLED, "00")])
-async def test_the_decision_travels_on(spans: InMemorySpanExporter, parent: str, flags: str) -> None:
-    """A call that a traced call makes joins its trace; one of an untraced call tells everybody on not to draw again."""
+async def test_sampling_decision_is_propagated(spans: InMemorySpanExporter, parent: str, flags: str) -> None:
+    """A call made by a traced call joins its trace; one made by an untraced call carries the decision not to trace."""
     seen: list[str] = []
 
     async def last(question: Any, context: Any) -> Any:
@@ -101,14 +101,14 @@ async def test_the_decision_travels_on(spans: InMemorySpanExporter, parent: str,
             async def forward(question: Any, context: Any) -> Any:
                 return await onward.unary(Probe.Ask, question, deadline=Deadline.after(5))
 
-            await asked({"Ask": forward}, ALWAYS, traceparent=parent)
+            await make_call({"Ask": forward}, ALWAYS, traceparent=parent)
         tracing.close()
     [header] = seen
     assert header.endswith(f"-{flags}")
     assert (TRACE in header) is (flags == "01")
 
 
-async def explode(question: Any, context: Any) -> Any:
+async def raise_defect(question: Any, context: Any) -> Any:
     raise ValueError(f"{question.text} is wrong")
 
 
@@ -116,24 +116,22 @@ async def refuse(question: Any, context: Any) -> Any:
     raise RuleViolated(f"{question.text} is too short", rule="length")
 
 
-@pytest.mark.parametrize(("body", "reason"), [(explode, "INTERNAL"), (refuse, "RULE_VIOLATED")])
-async def test_a_failed_call_is_a_failed_span_without_words(
-    spans: InMemorySpanExporter, body: Any, reason: str
-) -> None:
-    """The reason is there, and neither message nor stack, which may hold what customers wrote (H5)."""
-    await asked({"Ask": body}, ALWAYS)
+@pytest.mark.parametrize(("body", "reason"), [(raise_defect, "INTERNAL"), (refuse, "RULE_VIOLATED")])
+async def test_span_of_a_failed_call_has_no_message(spans: InMemorySpanExporter, body: Any, reason: str) -> None:
+    """It has the reason, but neither message nor stack, which may contain customers' data."""
+    await make_call({"Ask": body}, ALWAYS)
     [span] = spans.get_finished_spans()
     assert (dict(span.attributes or {})["error.type"], span.status.is_ok) == (reason, False)
-    assert SECRET not in everything(span)
+    assert SECRET not in text_of(span)
 
 
-def everything(span: ReadableSpan) -> str:
+def text_of(span: ReadableSpan) -> str:
     return str(span.to_json())
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
-    """Logs as a process writes them. Loggers keep what they were first configured with, so these are new."""
+    """The log as a process writes it. Loggers keep their first configuration, so new ones are made here."""
     out = StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     configure_logs("probe", "info")
@@ -144,10 +142,10 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     structlog.contextvars.clear_contextvars()
 
 
-async def test_each_call_is_one_line(logged: StringIO, spans: InMemorySpanExporter) -> None:
-    """With who, what, how long and how it ended, as JSON; never with what was said."""
+async def test_each_call_is_one_log_line(logged: StringIO, spans: InMemorySpanExporter) -> None:
+    """As JSON, with identity, method, duration and outcome, without the contents of messages."""
     identity = {"x_graphmesh_run": "run_1", "x_graphmesh_tenant": "acme", "x_graphmesh_approval": "apr_1"}
-    await asked({"Ask": echo}, NEVER, **identity)
+    await make_call({"Ask": echo}, NEVER, **identity)
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     [call] = [line for line in lines if line["event"] == "call"]
     assert (call["rpc.method"], call["rpc.response.status_code"]) == (Probe.Ask.path, "OK")
@@ -156,9 +154,9 @@ async def test_each_call_is_one_line(logged: StringIO, spans: InMemorySpanExport
     assert SECRET not in json.dumps(lines)
 
 
-async def test_a_log_that_cannot_be_written_fails_no_call(logged: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk or a closed pipe must not turn what has been done into an error."""
-    full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, where that fails too
+async def test_unwritable_log_fails_no_call(logged: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk or a closed pipe must not turn a completed call into an error."""
+    full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, which fails too
     monkeypatch.setattr(sys, "stdout", full)
     configure_logs("probe", "info")
     async with probing({"Ask": echo}) as served:
@@ -167,24 +165,22 @@ async def test_a_log_that_cannot_be_written_fails_no_call(logged: StringIO, monk
         full.close()
 
 
-async def test_a_defect_is_logged_with_its_stack_and_without_its_variables(
-    logged: StringIO, spans: InMemorySpanExporter
-) -> None:
-    """Where it happened is told; what the variables held, the request among them, is not (H5)."""
+async def test_defect_is_logged_with_its_stack_without_variables(logged: StringIO, spans: InMemorySpanExporter) -> None:
+    """The stack shows the location, but not the values of variables, such as the request."""
 
     async def fail(question: Any, context: Any) -> Any:
         password = question.text
         raise KeyError(len(password))
 
-    await asked({"Ask": fail}, NEVER)
+    await make_call({"Ask": fail}, NEVER)
     out = logged.getvalue()
     assert '"KeyError"' in out
     assert "test_telemetry.py" in out
     assert SECRET not in out
 
 
-def test_a_database_url_is_not_shown() -> None:
-    """Neither by printing settings nor in the complaint about a bad one."""
+def test_database_url_is_not_shown() -> None:
+    """Neither in printed settings nor in the error about an invalid URL."""
     from graphmesh_billing.settings import Settings
 
     url = f"postgresql+psycopg://billing:{SECRET}@db/billing"

@@ -1,4 +1,4 @@
-"""Calls before they are sent (D7)."""
+"""Calls without remaining time are not sent."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,8 +25,8 @@ async def _stream(channel: Channel) -> Any:
 
 
 @pytest.mark.parametrize("make", [_unary, _effect, _stream])
-async def test_a_call_without_time_is_not_sent(make: Callable[[Channel], Awaitable[Any]]) -> None:
-    """gRPC would send it and race the answer against the deadline: an effect after its run's end."""
+async def test_call_after_its_deadline_is_not_sent(make: Callable[[Channel], Awaitable[Any]]) -> None:
+    """gRPC would send it and race the response against the deadline: an effect after the end of its run."""
     async with Channel("127.0.0.1:1") as channel:
         with pytest.raises(DeadlineExceeded) as raised:
             await make(channel)

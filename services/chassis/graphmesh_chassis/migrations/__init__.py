@@ -1,6 +1,6 @@
-"""Schema migrations: the chassis' own tables and those of the service that stands on it, by alembic.
+"""Schema migrations by alembic: of the chassis' own tables and of those of the service.
 
-A revision's file is named by its id, `<base>_<number>`, and what it does: `billing_0001_initial.py`.
+A revision's file is named by its id, `<base>_<number>`, and a description: `billing_0001_initial.py`.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from sqlalchemy import Connection, inspect, text
 
 HERE = Path(__file__).parent
 LOCK = 0x67726170686D
-"""The PostgreSQL advisory lock that lets one replica migrate at a time; the letters of "graphm"."""
+"""The PostgreSQL advisory lock under which one replica migrates at a time; the letters of "graphm"."""
 
 
 def is_current(connection: Connection, migrations: Path) -> bool:
-    """Whether both are at their newest revisions. Told from file names: alembic takes a while to load."""
+    """Whether chassis and service are at their newest revisions, by file names, since alembic is slow to load."""
     if not inspect(connection).has_table("alembic_version"):
         return False
     return set(connection.scalars(text("SELECT version_num FROM alembic_version"))) == heads(migrations)
@@ -26,9 +26,9 @@ def heads(migrations: Path) -> set[str]:
 
 
 def upgrade(connection: Connection, migrations: Path) -> None:
-    """Upgrade to the heads of both, in the transaction that `connection` is in.
+    """Upgrade chassis and service to their heads, in the present transaction of `connection`.
 
-    The chassis and the service are two bases of one history: neither has to know the other's revisions.
+    They are two bases of one history: neither refers to the other's revisions.
     """
     from alembic import command
     from alembic.config import Config

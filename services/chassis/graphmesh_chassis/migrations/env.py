@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations, on the connection that `upgrade` was given."""
+"""Alembic's environment: runs the migrations on the connection that `upgrade` passes."""
 
 from alembic import context
 

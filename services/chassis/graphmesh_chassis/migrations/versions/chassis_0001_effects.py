@@ -1,4 +1,4 @@
-"""Effects: idempotency key, fingerprint and outcome of each; and the newest epoch of each run that made some."""
+"""Effects with their idempotency keys, fingerprints and outcomes, and the newest epoch of each run that made some."""
 
 import sqlalchemy as sa
 from alembic import op

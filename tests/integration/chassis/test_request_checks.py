@@ -1,4 +1,4 @@
-"""What a call has to pass before its body runs: identity, deadline, contract, key."""
+"""The checks of a call before its implementation runs: identity, deadline, contract, idempotency key."""
 
 import asyncio
 import time
@@ -37,8 +37,8 @@ async def never(question: Any, context: Any) -> Any:
     await asyncio.Event().wait()
 
 
-async def test_a_call_without_identity_is_the_local_developers() -> None:
-    """On one machine nothing has to be set up: tenant `default`, every scope."""
+async def test_call_without_identity_gets_the_default_identity() -> None:
+    """On one machine no setup is needed: tenant `default`, every scope."""
 
     async def who(question: Any, context: Any) -> Any:
         caller = current_call().caller
@@ -51,8 +51,8 @@ async def test_a_call_without_identity_is_the_local_developers() -> None:
 
 
 @pytest.mark.parametrize("missing", [header for header, _ in IDENTITY])
-async def test_required_identity_is_required_whole(missing: str) -> None:
-    """With `identity=required`, a call that leaves out one of the three headers is refused, and the header is named."""
+async def test_required_identity_needs_all_headers(missing: str) -> None:
+    """With `identity=required`, a call without one of the three headers is refused, and the error names the header."""
     async with probing({"Ask": echo}, ServerSettings(identity="required")) as served:
         await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5), headers=IDENTITY)
         rest = [(header, value) for header, value in IDENTITY if header != missing]
@@ -61,8 +61,8 @@ async def test_required_identity_is_required_whole(missing: str) -> None:
 
 
 @pytest.mark.parametrize("scopes", ["", "probe.write", "probe.readx other"])
-async def test_scopes_are_held_against_the_policy(scopes: str) -> None:
-    """Who says which scopes it has needs the method's; no scopes are not all scopes (H6)."""
+async def test_call_needs_the_scopes_of_the_policy(scopes: str) -> None:
+    """An empty header of scopes means none, not all."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(ScopeMissing) as refused:
             await served.channel.unary(
@@ -72,8 +72,8 @@ async def test_scopes_are_held_against_the_policy(scopes: str) -> None:
 
 
 @pytest.mark.parametrize("tenant", ["Acme", "a b", "-a", "a" * 64, "../x"])
-async def test_a_tenant_has_its_form(tenant: str) -> None:
-    """Anything that is not a plain name is refused before it gets near a database (A1)."""
+async def test_malformed_tenant_is_refused(tenant: str) -> None:
+    """Only plain names reach a database."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidMetadata, match="x-graphmesh-tenant"):
             await served.channel.unary(
@@ -81,8 +81,8 @@ async def test_a_tenant_has_its_form(tenant: str) -> None:
             )
 
 
-async def test_an_effect_needs_a_key_of_bounded_length() -> None:
-    """Without a key nothing is begun (E1)."""
+async def test_effect_needs_a_key_of_bounded_length() -> None:
+    """Without a key nothing is begun."""
     async with probing({"Change": echo}) as served:
         with pytest.raises(IdempotencyKeyRequired):
             await served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5))
@@ -94,7 +94,7 @@ async def test_an_effect_needs_a_key_of_bounded_length() -> None:
 
 @pytest.mark.parametrize(("policy", "caller"), [(0.2, 60), (60, 0.2), (0.2, None)])
 async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, caller: float | None) -> None:
-    """The policy shortens the caller's deadline and never lengthens it; a caller without one gets the policy's (D7)."""
+    """The policy shortens the caller's deadline and never extends it; a caller without a deadline gets the policy's."""
     ended = asyncio.Event()
 
     async def slow(question: Any, context: Any) -> Any:
@@ -112,7 +112,7 @@ async def test_the_earlier_of_policy_and_caller_ends_a_call(policy: float, calle
         assert 0.15 < time.monotonic() - began < 30
 
 
-async def test_a_timeout_of_the_bodys_own_is_not_the_calls() -> None:
+async def test_timeout_of_the_implementation_is_a_defect() -> None:
     """A TimeoutError that the call's deadline did not cause is a defect like any other."""
 
     async def impatient(question: Any, context: Any) -> Any:
@@ -124,16 +124,16 @@ async def test_a_timeout_of_the_bodys_own_is_not_the_calls() -> None:
             await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
 
 
-async def test_a_large_field_is_named() -> None:
-    """10 MB in a field of 100 characters breaks that field's rule, and nothing worse."""
+async def test_large_field_is_named() -> None:
+    """10 MB in a field of 100 characters only violates that field's rule."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
             await served.channel.unary(Probe.Ask, Question(text="x" * 10_000_000), deadline=Deadline.after(10))
         assert [violation.field for violation in refused.value.violations] == ["text"]
 
 
-async def test_a_message_over_the_limit_is_not_read() -> None:
-    """More than 16 MiB is refused by gRPC itself; the caller learns the limit and that it is at fault."""
+async def test_message_over_the_limit_is_not_read() -> None:
+    """gRPC itself refuses more than 16 MiB; the error reports the limit and is not retryable."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(MessageTooLarge) as refused:
             await served.channel.unary(Probe.Ask, Question(text="x" * (16 * MEBIBYTE + 1)), deadline=Deadline.after(10))
@@ -141,8 +141,8 @@ async def test_a_message_over_the_limit_is_not_read() -> None:
         assert not refused.value.retryable
 
 
-async def test_many_violations_are_cut_with_a_count() -> None:
-    """gRPC refuses large trailers, so that the refusal says how many violations it does not list."""
+async def test_omitted_violations_are_counted() -> None:
+    """gRPC refuses large trailers, so the error lists some violations and the number of the others."""
     bad = [Question(number=-1) for _ in range(1000)]
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
@@ -152,8 +152,8 @@ async def test_many_violations_are_cut_with_a_count() -> None:
     assert last.description == f"and {1000 - len(listed)} more violations, too many to send"
 
 
-async def test_a_flood_of_elements_costs_no_time() -> None:
-    """Millions of empty elements fit into 16 MiB; the list is named as too long, and none of them is looked at."""
+async def test_elements_of_an_oversized_list_are_not_validated() -> None:
+    """Millions of empty elements fit into 16 MiB; only the length of the list is reported, in little time."""
     flood = Question(parts=[Question(number=1)]).SerializeToString() * 2_000_000
     message = Question.FromString(flood)
     began = time.process_time()
@@ -163,7 +163,7 @@ async def test_a_flood_of_elements_costs_no_time() -> None:
     assert [violation.field for violation in refused.value.violations] == ["parts"]
 
 
-async def test_too_many_pairs_of_a_map_are_named() -> None:
+async def test_oversized_map_is_named() -> None:
     """Also within an element of a list."""
     crowded = Question(counts={f"k{number}": 1 for number in range(11)})
     async with probing({"Ask": echo}) as served:
@@ -173,8 +173,8 @@ async def test_too_many_pairs_of_a_map_are_named() -> None:
 
 
 @pytest.mark.parametrize("time", [Timestamp(nanos=-1), Timestamp(nanos=10**9), Timestamp(seconds=2**40)])
-async def test_impossible_times_are_named(time: Timestamp) -> None:
-    """A Timestamp of any two numbers parses; one that is no time is refused, wherever it stands."""
+async def test_invalid_timestamps_are_named(time: Timestamp) -> None:
+    """A Timestamp of any two numbers parses; an invalid one is refused at any depth."""
     async with probing({"Ask": echo}) as served:
         with pytest.raises(InvalidRequest) as refused:
             await served.channel.unary(
@@ -183,8 +183,8 @@ async def test_impossible_times_are_named(time: Timestamp) -> None:
         assert [violation.field for violation in refused.value.violations] == ["time", "parts[0].time"]
 
 
-async def test_a_refusal_comes_before_initial_metadata() -> None:
-    """Trailers only: Envoy reads the status of an error for its breaker from nothing else (D2)."""
+async def test_error_is_sent_without_initial_metadata() -> None:
+    """As trailers only: Envoy's outlier detection reads the status of an error from nothing else."""
 
     async def fail(question: Any, context: Any) -> Any:
         raise ValueError

@@ -1,4 +1,4 @@
-"""Many callers at once, counted inside the service (D3)."""
+"""Concurrent calls above the limits, counted inside the service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,17 +13,17 @@ from graphmesh_contracts import Overrides
 from tests.integration.chassis.probe import NAME, Answer, Probe, Question, probing
 
 
-class Crowd:
-    """A body that counts who is inside."""
+class Counter:
+    """An implementation that counts concurrent calls."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.inside, self.most, self.served = seconds, 0, 0, 0
+        self.seconds, self.active, self.most, self.served = seconds, 0, 0, 0
 
     async def __call__(self, question: Any, context: Any) -> Any:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
+        self.active += 1
+        self.most = max(self.most, self.active)
         await asyncio.sleep(self.seconds)
-        self.inside -= 1
+        self.active -= 1
         self.served += 1
         return Answer(number=question.number)
 
@@ -34,37 +34,37 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def house(cap: int, queue: int) -> ServerSettings:
-    service = {"max_concurrency": cap, "max_queue": queue}
+def limits(concurrency: int, queue: int) -> ServerSettings:
+    service = {"max_concurrency": concurrency, "max_queue": queue}
     return ServerSettings(policy=Overrides(service=service, methods={"Ask": {"timeout": "60s"}}))
 
 
-async def test_fifty_callers_and_two_places() -> None:
-    """At no instant more than two inside; with room to wait everybody is served."""
-    crowd = Crowd(seconds=0.01)
-    async with probing({"Ask": crowd}, house(cap=2, queue=48)) as served:
+async def test_fifty_calls_share_two_slots() -> None:
+    """Never more than two are active, and with room in the queue all are served."""
+    counter = Counter(seconds=0.01)
+    async with probing({"Ask": counter}, limits(concurrency=2, queue=48)) as served:
         calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(5)) for n in range(50)]
         answers = await asyncio.gather(*calls)
-    assert (crowd.most, crowd.served) == (2, 50)
+    assert (counter.most, counter.served) == (2, 50)
     assert sorted(answer.number for answer in answers) == list(range(50))
 
 
-async def test_whoever_finds_the_queue_full_is_refused() -> None:
-    """Two inside, eight wait, the other forty are told when to come again, and nothing was begun for them."""
-    crowd = Crowd(seconds=0.3)
-    async with probing({"Ask": crowd}, house(cap=2, queue=8)) as served:
+async def test_calls_above_the_queue_limit_are_refused() -> None:
+    """Two are active, eight wait; the other forty are refused with a retry time, without having begun."""
+    counter = Counter(seconds=0.3)
+    async with probing({"Ask": counter}, limits(concurrency=2, queue=8)) as served:
         calls = [served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)) for _ in range(50)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refusals = [outcome for outcome in outcomes if isinstance(outcome, ConcurrencyLimit)]
-    assert (len(refusals), crowd.served, crowd.most) == (40, 10, 2)
+    assert (len(refusals), counter.served, counter.most) == (40, 10, 2)
     for refusal in refusals:
         assert refusal.data == {"max_concurrency": "2", "max_queue": "8"}
         assert refusal.retry_after
         assert not refusal.may_have_happened
 
 
-async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() -> None:
-    """CONCURRENCY_LIMIT and not DEADLINE_EXCEEDED, which would leave open whether it happened."""
+async def test_call_without_a_slot_in_time_is_refused_as_not_begun() -> None:
+    """With CONCURRENCY_LIMIT and not DEADLINE_EXCEEDED, which would leave open whether it happened."""
     begun, go = list[Any](), asyncio.Event()
 
     async def held(question: Any, context: Any) -> Any:
@@ -72,7 +72,7 @@ async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() ->
         await go.wait()
         return Answer()
 
-    async with probing({"Ask": held}, house(cap=1, queue=8)) as served:
+    async with probing({"Ask": held}, limits(concurrency=1, queue=8)) as served:
         long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await until(lambda: len(begun) == 1)
         with pytest.raises(ConcurrencyLimit):
@@ -82,27 +82,27 @@ async def test_who_cannot_get_a_turn_in_time_is_told_that_nothing_was_begun() ->
     assert len(begun) == 1
 
 
-async def test_a_stream_holds_its_place_until_its_caller_leaves() -> None:
-    """One that is read slowly still counts; one whose caller hangs up is free again."""
+async def test_stream_holds_its_slot_until_the_client_cancels() -> None:
+    """A stream that is read slowly still counts."""
 
     async def endless(question: Any, context: Any) -> AsyncIterator[Any]:
         while True:
             yield Answer()
             await asyncio.sleep(0.01)
 
-    async with probing({"Count": endless}, house(cap=1, queue=0)) as served:
+    async with probing({"Count": endless}, limits(concurrency=1, queue=0)) as served:
         admission = served.running.admissions[NAME]
         stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5))
         await anext(stream)
-        assert admission.inside == 1
+        assert admission.active == 1
         with pytest.raises(ConcurrencyLimit):
             await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5)))
         await stream.aclose()
-        await gone(admission)
+        await until_idle(admission)
 
 
-async def test_a_caller_who_hangs_up_frees_a_place() -> None:
-    """Cancellation travels to the body (D7)."""
+async def test_cancelled_call_frees_its_slot() -> None:
+    """Cancellation reaches the implementation."""
     began, stopped = asyncio.Event(), asyncio.Event()
 
     async def never(question: Any, context: Any) -> Any:
@@ -112,13 +112,13 @@ async def test_a_caller_who_hangs_up_frees_a_place() -> None:
         finally:
             stopped.set()
 
-    async with probing({"Ask": never}, house(cap=1, queue=0)) as served:
+    async with probing({"Ask": never}, limits(concurrency=1, queue=0)) as served:
         call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)))
         await began.wait()
         call.cancel()
         await asyncio.wait_for(stopped.wait(), 20)
-        await gone(served.running.admissions[NAME])
+        await until_idle(served.running.admissions[NAME])
 
 
-async def gone(admission: Any) -> None:
-    await until(lambda: not admission.inside)
+async def until_idle(admission: Any) -> None:
+    await until(lambda: not admission.active)

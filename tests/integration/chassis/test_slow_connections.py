@@ -1,4 +1,4 @@
-"""What a channel does about connections (D2)."""
+"""Servers that accept connections slowly."""
 
 import asyncio
 
@@ -10,24 +10,24 @@ from tests.integration.chassis.probe import Probe, Question, echo, probing
 SLOW_SECONDS = 0.6
 
 
-async def test_who_is_slow_to_take_connections_is_reached() -> None:
-    """A server on a busy machine, or far away: the first call waits for its connection, and is made."""
+async def test_first_call_waits_for_a_slow_connection() -> None:
+    """As to a server on a busy or distant machine."""
     async with probing({"Ask": echo}) as served:
         host, _, port = served.address.rpartition(":")
 
-        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def accept_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(SLOW_SECONDS)
             far_reader, far_writer = await asyncio.open_connection(host, int(port))
-            await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+            await asyncio.gather(forward(reader, far_writer), forward(far_reader, writer))
 
-        async with await asyncio.start_server(take, "127.0.0.1", 0) as slow:
+        async with await asyncio.start_server(accept_slowly, "127.0.0.1", 0) as slow:
             near = slow.sockets[0].getsockname()
             async with Channel(f"{near[0]}:{near[1]}") as channel:
                 answer = await channel.unary(Probe.Ask, Question(number=5), deadline=Deadline.after(20))
     assert answer.number == 5
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while chunk := await reader.read(65536):
         writer.write(chunk)
     writer.close()

@@ -1,4 +1,4 @@
-"""What Envoy's own failures mean to a caller (D2): the rows were seen with Envoy 1.40 in front of real servers."""
+"""Errors for Envoy's own failures. The cases were recorded with Envoy 1.40 in front of real servers."""
 
 import grpc
 import pytest
@@ -36,17 +36,16 @@ Code = grpc.StatusCode
         ("", Code.UNIMPLEMENTED, "the mesh has no such method", UnknownMethod, False),
     ],
 )
-def test_a_failure_on_the_way_says_whether_the_call_was_sent(
+def test_failure_in_the_mesh_reports_whether_the_call_was_sent(
     flags: str, code: grpc.StatusCode, details: str, kind: type[GraphmeshError], may_have_happened: bool
 ) -> None:
-    """Only what is known not to have reached a service counts as not begun."""
+    """Only a call that certainly did not reach a service counts as not begun."""
     error = from_rpc_error(failure(code, details, **({"x-envoy-response-flags": flags} if flags else {})), "billing")
     assert type(error) is kind
     assert error.may_have_happened is may_have_happened
 
 
-def test_a_rate_limit_says_when_to_come_back() -> None:
-    """What Envoy says of it becomes the error's retry_after."""
+def test_reset_time_of_a_rate_limit_becomes_retry_after() -> None:
     headers = {"x-envoy-response-flags": "RL", "x-ratelimit-reset": "7"}
     assert from_rpc_error(failure(Code.RESOURCE_EXHAUSTED, "local_rate_limited", **headers), "sql").retry_after == 7
 

@@ -1,4 +1,4 @@
-"""Single statements of PostgreSQL: each a transaction of its own, and one round trip."""
+"""A PostgreSQL connection for single statements: each is a transaction of its own and takes one round trip."""
 
 import asyncio
 import select
@@ -14,34 +14,32 @@ from graphmesh_chassis.errors import DatabaseUnavailable
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
-class Alone:
-    """A connection that one writer keeps for its statements, besides those of the pool.
+class SingleStatementConnection:
+    """A connection outside of the pool, for one writer's statements; concurrent statements wait for each other.
 
-    A statement costs a quarter of what it does through SQLAlchemy and its pool. Whoever comes while one is under way
-    waits for it.
+    A statement costs a quarter of its cost through SQLAlchemy and its pool.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._connection: Connection | None = None
 
     async def execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Store a statement as a whole or not at all; returns its rows.
+        """Execute a statement atomically; returns its rows.
 
-        The database is not told how much of the call's time is left: the end of that cancels whoever waits here, and so
-        the statement.
+        The deadline of the current call sets no statement timeout. It cancels the waiting task, and so the statement.
 
         Args:
-            statement: in the driver's own words, compiled once; one that returns rows.
+            statement: SQL in the driver's parameter style, which returns rows. The server prepares it once.
             parameters: as the driver takes them.
 
         Raises:
-            DatabaseUnavailable: the database does not answer. The statement may have been stored.
+            DatabaseUnavailable: the database does not answer. The statement may have been committed.
             DBAPIError: of SQLAlchemy; the statement itself fails.
         """
-        async with self._turn:
-            connection = await self._opened()
+        async with self._lock:
+            connection = await self._open_connection()
             try:
                 cursor = await connection.execute(statement, parameters, prepare=True)
                 return await cursor.fetchall()
@@ -54,9 +52,9 @@ class Alone:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _opened(self) -> Connection:
-        """The connection; a new one, where the server has ended it meanwhile."""
-        if self._connection is None or self._connection.closed or _has_news(self._connection):
+    async def _open_connection(self) -> Connection:
+        """The present connection, or a new one where the server has ended it."""
+        if self._connection is None or self._connection.closed or _has_unread_bytes(self._connection):
             await self.close()
             self._connection = await self._connect()
         return self._connection
@@ -69,8 +67,8 @@ class Alone:
             raise DatabaseUnavailable() from error
 
 
-def _has_news(connection: Connection) -> bool:
-    """Whether the server has said something unasked: that it ends the connection."""
+def _has_unread_bytes(connection: Connection) -> bool:
+    """Whether the server has sent something to an idle connection: it does so where it ends one."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Draining and health, inside one process."""
+"""Draining and health, within one process."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,7 @@ import pytest
 from graphmesh_chassis import serve
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_chassis.serve import Servable, _Stop
+from graphmesh_chassis.serve import Servable, StopSignals
 from graphmesh_chassis.testing import Served, running
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -17,8 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.integration.chassis.probe import NAME, Answer, Probe, Question, echo, probing, servable
 
 
-class Slow:
-    """A body that answers when it is told to."""
+class Blocking:
+    """An implementation that waits for `go`."""
 
     def __init__(self) -> None:
         self.began, self.go = asyncio.Event(), asyncio.Event()
@@ -36,36 +36,36 @@ async def health(served: Served, service: str) -> str:
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-async def becomes(served: Served, status: str) -> None:
+async def until_health(served: Served, status: str) -> None:
     async with asyncio.timeout(20):
         while await health(served, NAME) != status:
             await asyncio.sleep(0.02)
 
 
-async def watched(served: Served, seen: list[int]) -> None:
+async def watch(served: Served, seen: list[int]) -> None:
     async with grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=NAME)):
             seen.append(answer.status)
 
 
-async def told(seen: list[int], status: int) -> None:
-    """Wait until a watcher has seen the status."""
+async def until_seen(seen: list[int], status: int) -> None:
+    """Wait until a watcher has received the status."""
     async with asyncio.timeout(20):
         while status not in seen:
             await asyncio.sleep(0.01)
 
 
-async def test_the_first_signal_drains() -> None:
-    """Health says no, new calls are refused, and the call under way ends well."""
-    slow, seen = Slow(), list[int]()
+async def test_draining_server_completes_calls_in_progress() -> None:
+    """Its health is NOT_SERVING, new calls are refused, and the call in progress succeeds."""
+    slow, seen = Blocking(), list[int]()
     async with probing({"Ask": slow}) as served:
-        watching = asyncio.create_task(watched(served, seen))
+        watching = asyncio.create_task(watch(served, seen))
         call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await slow.began.wait()
-        await told(seen, health_pb2.HealthCheckResponse.SERVING)
-        draining = asyncio.create_task(served.running.drain(_Stop(), 60))
-        await told(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await until_seen(seen, health_pb2.HealthCheckResponse.SERVING)
+        draining = asyncio.create_task(served.running.drain(StopSignals(), 60))
+        await until_seen(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(GraphmeshError) as refused:
             await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
         assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
@@ -78,33 +78,36 @@ async def test_the_first_signal_drains() -> None:
     assert seen[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def test_a_server_that_lingers_still_serves() -> None:
-    """Health says no at once, so that proxies go elsewhere; calls are taken until the time is over or it insists."""
-    stop = _Stop()
+async def test_lingering_server_accepts_calls() -> None:
+    """Its health is NOT_SERVING at once, so that proxies choose another replica.
+
+    It accepts calls until the time is over or the second signal.
+    """
+    signals = StopSignals()
     async with probing({"Ask": echo}) as served:
-        lingering = asyncio.create_task(served.running.linger(stop, 60))
-        await becomes(served, "NOT_SERVING")
+        lingering = asyncio.create_task(served.running.linger(signals, 60))
+        await until_health(served, "NOT_SERVING")
         assert await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
-        stop.second.set()
+        signals.second.set()
         await asyncio.wait_for(lingering, 20)
 
 
-async def test_the_second_signal_insists() -> None:
-    """The call under way is cut off, long before the time for draining is over."""
-    slow, stop = Slow(), _Stop()
+async def test_second_signal_cancels_calls_in_progress() -> None:
+    """Long before the time for draining is over."""
+    slow, signals = Blocking(), StopSignals()
     async with probing({"Ask": slow}) as served:
         call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await slow.began.wait()
-        draining = asyncio.create_task(served.running.drain(stop, 60))
+        draining = asyncio.create_task(served.running.drain(signals, 60))
         await asyncio.sleep(0.1)
-        stop.second.set()
+        signals.second.set()
         await asyncio.wait_for(draining, 20)
         with pytest.raises(GraphmeshError):
             await call
 
 
-async def test_health_is_the_resources_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NOT_SERVING while what it cannot do without does not answer; SERVING again by itself."""
+async def test_health_follows_the_pings_of_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NOT_SERVING while a resource does not respond, then SERVING again."""
     monkeypatch.setattr(serve, "PING_SECONDS", 0.02)
     down = False
 
@@ -114,15 +117,15 @@ async def test_health_is_the_resources_and_comes_back(monkeypatch: pytest.Monkey
 
     probe = servable({"Ask": echo})
     async with running(Servable(probe.services, pings={"database": ping})) as served:
-        await becomes(served, "SERVING")
+        await until_health(served, "SERVING")
         down = True
-        await becomes(served, "NOT_SERVING")
+        await until_health(served, "NOT_SERVING")
         down = False
-        await becomes(served, "SERVING")
+        await until_health(served, "SERVING")
 
 
-async def test_reflection_tells_the_services() -> None:
-    """What `grpcurl` and `buf curl` ask first (L4)."""
+async def test_reflection_lists_the_services() -> None:
+    """As `grpcurl` and `buf curl` need it."""
     async with probing({"Ask": echo}) as served, grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         ask = reflection_pb2.ServerReflectionRequest(list_services="")

@@ -1,4 +1,4 @@
-"""A policy is said once, in the proto: one edit there changes Envoy, client, server and the tools of models (D1)."""
+"""A policy is declared once, in the proto: one edit there changes Envoy, client, server and the tools of models."""
 
 import json
 import os
@@ -16,7 +16,7 @@ READER = Path(__file__).with_name("policy_reader.py")
 
 
 def edited(text: str) -> str:
-    """billing.proto with another cap, another timeout of Charge, and with Charge shown to models."""
+    """billing.proto with another concurrency limit, another timeout of Charge, and with Charge visible to models."""
     head, rpc, rest = text.partition("rpc Charge(")
     assert "max_concurrency: 16" in head
     charge, end, others = rest.partition("approval: APPROVAL_NOT_REQUIRED")
@@ -27,7 +27,7 @@ def edited(text: str) -> str:
 
 
 def read(gen: Path) -> dict[str, Any]:
-    """What the parts of a mesh make of the contracts in `gen`."""
+    """The values that the parts of a mesh derive from the contracts in `gen`."""
     path = os.pathsep.join(filter(None, [str(gen), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     ended = subprocess.run([sys.executable, "-P", str(READER)], env=environment, stdout=subprocess.PIPE, check=True)
@@ -37,7 +37,7 @@ def read(gen: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def gen(tmp_path: Path) -> Path:
-    """Code generated from protos in which one number of each kind was edited."""
+    """Code generated from protos in which one value of each kind was edited."""
     protos, gen = tmp_path / "protos", tmp_path / "gen"
     shutil.copytree(PROTOS / "graphmesh", protos / "graphmesh")
     billing = protos / BILLING
@@ -47,8 +47,8 @@ def gen(tmp_path: Path) -> Path:
     return gen
 
 
-def test_one_edit_changes_everything(gen: Path) -> None:
-    """Envoy's guard and deadline, the remote node's timeout, the server's admission and the tools of models follow."""
+def test_edit_of_the_proto_changes_every_part(gen: Path) -> None:
+    """Envoy's circuit breaker and deadline, the remote node's timeout, the server's admission, the tools of models."""
     before, after = read(PROTOS / "gen"), read(gen)
     assert (before["server"]["max_concurrency"], after["server"]["max_concurrency"]) == (16, 3)
     assert after["envoy"]["guard"] == before["envoy"]["guard"] - 13
