@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 CONTRACTS = [f"graphmesh.{path.parent.name}.v1" for path in sorted(ROOT.glob("protos/gen/graphmesh/*/v1"))]
 SERVERS = [
     path.name
-    for pattern in ("services/*/graphmesh_*", "orchestrator/graphmesh_*")
+    for pattern in ("services/*/graphmesh_*", "orchestrator/graphmesh_*", "orchestrator/nodes/graphmesh_*")
     for path in sorted(ROOT.glob(pattern))
     if path.name != "graphmesh_chassis"
 ]

@@ -16,12 +16,13 @@ types are not followed, and neither is third-party code, except for the methods 
 import inspect
 import sys
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import typing
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tests.contract.contracts.error_analysis.body import Body
 from tests.contract.contracts.error_analysis.parts import Errors, Part, calls_of
-from tests.contract.contracts.error_analysis.source import import_all, node_of, repository_classes
+from tests.contract.contracts.error_analysis.source import classes_of, import_all, node_of
 from tests.contract.contracts.error_analysis.values import ROOTS, Method, Values, evaluated, of_hint
 
 
@@ -29,7 +30,7 @@ class Analysis:
     """An analysis over some packages.
 
     Args:
-        packages: their modules are all imported, so that every implementation of a protocol is known.
+        packages: all their modules are imported. Implementations of protocols and subclasses are searched in them.
         opaque: modules whose functions are not followed.
         calls_back: third-party code that calls ours: by the name of a method that is called on an object of a
             third-party class, the base class and the names of the methods of its implementations that this may call.
@@ -37,7 +38,7 @@ class Analysis:
 
     def __init__(
         self,
-        packages: Iterable[str],
+        packages: Collection[str],
         opaque: Collection[str] = (),
         calls_back: Mapping[str, tuple[type, Sequence[str]]] = types.MappingProxyType({}),
     ) -> None:
@@ -47,7 +48,7 @@ class Analysis:
         self._parts: dict[Method, Part] = {}
         self._known: dict[Method, Errors] = {}
         self._fields: dict[type, dict[str, Values]] = {}
-        self._classes = list(repository_classes())
+        self._classes = list(classes_of(packages))
         self._implementations: dict[type, list[type]] = {}
 
     def errors(self, function: Any, receiver: type | None = None) -> Errors:
@@ -89,7 +90,7 @@ class Analysis:
         if kind not in self._implementations:
             is_protocol = getattr(kind, "_is_protocol", False)
             test = implements if is_protocol else issubclass
-            found = [one for one in self._classes if test(one, kind)]
+            found = [] if typing.is_typeddict(kind) else [one for one in self._classes if test(one, kind)]
             self._implementations[kind] = [kind, *(one for one in found if one is not kind)]
         return self._implementations[kind]
 

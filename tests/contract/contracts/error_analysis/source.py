@@ -5,7 +5,7 @@ import functools
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ def import_all(package: str) -> None:
             importlib.import_module(module.name)
 
 
-def repository_classes() -> Iterator[type]:
-    """The classes of this repository that are imported."""
+def classes_of(packages: Collection[str]) -> Iterator[type]:
+    """The classes of the imported modules of some packages; protocols are left out."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(ROOTS):
+        if name.partition(".")[0] in packages:
             for value in vars(module).values():
                 if isinstance(value, type) and value.__module__ == name and not getattr(value, "_is_protocol", False):
                     yield value
