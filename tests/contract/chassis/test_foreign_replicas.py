@@ -82,15 +82,15 @@ class BlockingProvider:
 async def test_repeat_at_another_replica_is_refused_while_in_progress(replicas: Replicas) -> None:
     """Meanwhile the stored result is STARTED; afterwards a repeat gets the response."""
     one, other = replicas.one, replicas.other
-    one.provider.before = gate = BlockingProvider()
+    one.provider.before = blocked = BlockingProvider()
     first = asyncio.create_task(one.add(5))
-    await gate.began.wait()
+    await blocked.began.wait()
     with pytest.raises(IdempotencyKeyInUse) as refused:
         await other.add(5)
     assert refused.value.retry_after
     assert not refused.value.may_have_happened
     assert await replicas.result() == "STARTED"
-    gate.go.set()
+    blocked.go.set()
     assert await first == await other.add(5)
     assert await replicas.result() == "OK"
     assert len(one.provider.sent) == 1
@@ -111,14 +111,14 @@ async def test_key_of_a_dead_process_is_held_until_its_deadline(replicas: Replic
 
 async def test_key_is_held_no_longer_than_the_deadline(replicas: Replicas) -> None:
     """By the database's clock."""
-    replicas.one.provider.before = gate = BlockingProvider()
+    replicas.one.provider.before = blocked = BlockingProvider()
     before = datetime.now(UTC)
     working = asyncio.create_task(replicas.one.add(5, timeout=4))
-    await gate.began.wait()
+    await blocked.began.wait()
     latest = datetime.now(UTC) + timedelta(seconds=5)  # gRPC rounds up the timeout that it sends
     async with replicas.database.read() as connection:
         held_until = (await connection.execute(sa.select(effects.table.c.held_until))).scalar_one()
-    gate.go.set()
+    blocked.go.set()
     await working
     assert before + timedelta(seconds=1) < held_until <= latest
 
@@ -126,11 +126,11 @@ async def test_key_is_held_no_longer_than_the_deadline(replicas: Replicas) -> No
 async def test_repeat_waits_for_a_transaction_that_outlives_its_hold(postgres_url: str, tmp_path: Path) -> None:
     """It is refused where that takes too long."""
     async with serve_replicas(postgres_url, tmp_path) as replicas:
-        replicas.one.provider.before, replicas.one.then = gate, held = BlockingProvider(), Blocking()
+        replicas.one.provider.before, replicas.one.then = blocked, held = BlockingProvider(), Blocking()
         first = asyncio.create_task(replicas.one.add(5))
-        await gate.began.wait()
+        await blocked.began.wait()
         await replicas.end_hold()
-        gate.go.set()
+        blocked.go.set()
         await held.began.wait()
         with pytest.raises(IdempotencyKeyInUse):
             await replicas.other.add(5, timeout=2)
@@ -141,20 +141,20 @@ async def test_repeat_waits_for_a_transaction_that_outlives_its_hold(postgres_ur
 async def test_paused_process_does_not_overwrite_the_outcome(replicas: Replicas) -> None:
     """A refusal that it gets after the end of its hold does not replace the charge of the later attempt."""
     one, other = replicas.one, replicas.other
-    one.provider.before = gate = BlockingProvider(decline)
+    one.provider.before = blocked = BlockingProvider(decline)
     paused = asyncio.create_task(one.add(5))
-    await gate.began.wait()
+    await blocked.began.wait()
     await replicas.end_hold()
     one.provider.before = None
-    settled = await other.add(5)
-    gate.go.set()
-    assert await paused == settled
+    response = await other.add(5)
+    blocked.go.set()
+    assert await paused == response
     assert await one.tally() == (1, 5)
     assert await replicas.result() == "OK"
 
 
 async def test_paused_process_is_refused_while_a_later_attempt_is_in_progress(replicas: Replicas) -> None:
-    """Nothing of it is stored."""
+    """Its refusal is not stored."""
     one, other = replicas.one, replicas.other
     one.provider.before = first = BlockingProvider(decline)
     paused = asyncio.create_task(one.add(5))
@@ -173,10 +173,10 @@ async def test_paused_process_is_refused_while_a_later_attempt_is_in_progress(re
 
 async def test_no_transaction_is_open_while_the_provider_works(replicas: Replicas) -> None:
     """Other effects are made meanwhile, also on SQLite, which has one writer."""
-    replicas.one.provider.before = gate = BlockingProvider()
+    replicas.one.provider.before = blocked = BlockingProvider()
     waiting = asyncio.create_task(replicas.one.add(5))
-    await gate.began.wait()
+    await blocked.began.wait()
     replicas.one.provider.before = None
     assert (await replicas.one.add(7, "other")).number == 7
-    gate.go.set()
+    blocked.go.set()
     assert (await waiting).number == 12

@@ -128,8 +128,8 @@ async def test_reflection_lists_the_services() -> None:
     """As `grpcurl` and `buf curl` need it."""
     async with probing({"Ask": echo}) as served, grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-        ask = reflection_pb2.ServerReflectionRequest(list_services="")
-        [answer] = [answer async for answer in stub.ServerReflectionInfo(iter([ask]))]
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        [answer] = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
         names = {service.name for service in answer.list_services_response.service}
         assert {NAME, "grpc.health.v1.Health"} <= names
         file = reflection_pb2.ServerReflectionRequest(file_containing_symbol=NAME)
