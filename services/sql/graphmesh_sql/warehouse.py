@@ -12,8 +12,8 @@ class Result(Protocol):
     @property
     def columns(self) -> tuple[ResultColumn, ...]: ...
 
-    async def fetch(self, most: int) -> list[Row]:
-        """Return the next rows, at most `most`; an empty list at the end. Raises as `Warehouse.query` does."""
+    async def fetch(self, max_rows: int) -> list[Row]:
+        """Return the next rows, at most `max_rows`; an empty list at the end. Raises as `Warehouse.query` does."""
         ...
 
 

@@ -210,9 +210,9 @@ class PostgresResult:
             for column in cursor.description or ()
         )
 
-    async def fetch(self, most: int) -> list[Row]:
+    async def fetch(self, max_rows: int) -> list[Row]:
         with translate_errors():
-            return await self._cursor.fetchmany(most)
+            return await self._cursor.fetchmany(max_rows)
 
 
 class TextLoaders:

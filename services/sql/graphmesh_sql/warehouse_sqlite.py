@@ -135,8 +135,8 @@ class SqliteResult:
     async def open(self, path: Path, text: str) -> None:
         await self._in_thread(lambda: self._open(path, text))
 
-    async def fetch(self, most: int) -> list[Row]:
-        return await self._in_thread(lambda: list(islice(self._rows, most)))
+    async def fetch(self, max_rows: int) -> list[Row]:
+        return await self._in_thread(lambda: list(islice(self._rows, max_rows)))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -122,8 +122,8 @@ class Filler:
 
     def _array(self, schema: Schema, score: float) -> list[Any]:
         items = self._resolve(schema.get("items", {}))
-        most = schema.get("maxItems", MAX_ARRAY_ITEMS)
-        found = list(islice(self._items(items, score), most))
+        max_items = schema.get("maxItems", MAX_ARRAY_ITEMS)
+        found = list(islice(self._items(items, score), max_items))
         if len(found) < schema.get("minItems", 0):
             raise self._unfillable()
         return found
