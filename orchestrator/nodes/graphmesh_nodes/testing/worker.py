@@ -1,0 +1,145 @@
+"""A worker of the orchestrator, in the process of a test."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.epoch import Epoch
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import RunControl
+from langgraph.types import Command, StateSnapshot
+
+from graphmesh_nodes.artifacts import MemoryArtifacts
+from graphmesh_nodes.budget import Budget, Limits
+from graphmesh_nodes.context import Policies, RunContext
+from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.testing.crashing_saver import CrashingSaver
+from graphmesh_nodes.testing.fake_clock import FakeClock
+from graphmesh_nodes.testing.run_recorder import STREAM_MODES, RunRecorder
+from graphmesh_nodes.testing.twin_mesh import TwinMesh
+
+Graph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
+
+RUN_METADATA = "graphmesh_run"
+"""The key of the checkpoint metadata that names the run."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    tenant: str
+    subject: str
+    thread_id: str
+
+
+class Worker:
+    """Executes runs of a graph on one thread, as the orchestrator does, and dies on request."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        mesh: TwinMesh,
+        identity: Identity,
+        policies: Policies,
+        limits: Limits,
+        clock: FakeClock,
+        artifacts: MemoryArtifacts,
+    ) -> None:
+        self._mesh, self._identity, self._policies = mesh, identity, policies
+        self._limits, self._clock, self._artifacts = limits, clock, artifacts
+        self._death = asyncio.Event()
+        self.saver = CrashingSaver(self._die)
+        self.graph = _compiled(graph, self.saver)
+
+    async def execute(self, run: RunRecorder) -> StateSnapshot:
+        """Execute a run until it ends or parks, in one epoch more each time that the worker dies; returns its state."""
+        while not await self._survives(run):
+            self.saver.is_dead = self._mesh.is_cut_off = False
+            self._death.clear()
+        return await self.graph.aget_state(self._config(run))
+
+    async def _survives(self, run: RunRecorder) -> bool:
+        """Execute a run in a task, which is cancelled when the worker dies; returns whether it did not."""
+        execution = asyncio.create_task(self._stream(run), name=run.run_id)
+        death = asyncio.create_task(self._death.wait(), name=f"death of {run.run_id}")
+        try:
+            await asyncio.wait({execution, death}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._death.is_set():
+                await execution
+            return not self._death.is_set()
+        finally:
+            execution.cancel()
+            death.cancel()
+            await asyncio.gather(execution, death, return_exceptions=True)
+
+    def _die(self) -> None:
+        self._mesh.is_cut_off = True
+        self._death.set()
+
+    async def _stream(self, run: RunRecorder) -> None:
+        run.epoch += 1
+        control = RunControl()
+        budget = Budget(self._limits, run.usage, control.request_drain)
+        deadline = Deadline.after(run.deadline_seconds, self._clock.monotonic)
+        stream: Any = self.graph.astream(
+            await self._input(run),
+            self._config(run),
+            context=self._context(run, budget, deadline),
+            stream_mode=STREAM_MODES,
+            output_keys=self.graph.output_channels,
+            control=control,
+            durability="sync",
+        )
+        try:
+            async with contextlib.aclosing(stream) as parts:
+                async for mode, part in parts:
+                    if self.saver.is_dead:
+                        return
+                    if run.record(mode, part):
+                        budget.begin_step()
+                    self.saver.task_nodes = run.task_nodes
+        except GraphDrained:
+            run.error = budget.error
+        except GraphmeshError as error:
+            run.error = error
+        finally:
+            run.usage, run.deadline_seconds = budget.usage, deadline.remaining
+
+    async def _input(self, run: RunRecorder) -> Any:
+        """Return the input of a run without a checkpoint; else the answers to its interrupts, where there are any."""
+        if run.epoch == 1:
+            return run.input
+        state = await self.graph.aget_state(self._config(run))
+        if not run.answers and (state.metadata or {}).get(RUN_METADATA) != run.run_id:
+            return run.input
+        answers = {one.id: run.answers[one.id] for one in state.interrupts if one.id in run.answers}
+        return Command(resume=answers) if answers else None
+
+    def _config(self, run: RunRecorder) -> RunnableConfig:
+        thread_id = f"{self._identity.tenant}/{self._identity.thread_id}"
+        return {"configurable": {"thread_id": thread_id}, "metadata": {RUN_METADATA: run.run_id}}
+
+    def _context(self, run: RunRecorder, budget: Budget, deadline: Deadline) -> RunContext:
+        return RunContext(
+            self._mesh,
+            self._identity.tenant,
+            self._identity.subject,
+            run.run_id,
+            deadline,
+            self._policies,
+            budget=budget,
+            epoch=Epoch(run.epoch),
+            continues_thread=run.input is None,
+            artifacts=self._artifacts,
+            clock=self._clock,
+        )
+
+
+def _compiled(graph: Graph, saver: CrashingSaver) -> CompiledStateGraph[Any, Any, Any, Any]:
+    if isinstance(graph, StateGraph):
+        return graph.compile(checkpointer=saver)
+    return graph.copy(update={"checkpointer": saver})
