@@ -161,11 +161,11 @@ async def test_output_of_a_failed_run_is_an_error() -> None:
 # Effect keys and approvals, as services handle them
 
 
-IDENTITY = (
-    ("x-graphmesh-tenant", "default"),
-    ("x-graphmesh-subject", "local"),
-    ("x-graphmesh-scopes", "billing.refund"),
-)
+IDENTITY = {
+    "x-graphmesh-tenant": "default",
+    "x-graphmesh-subject": "local",
+    "x-graphmesh-scopes": "billing.refund",
+}
 
 
 def sending(*calls: tuple[int, dict[str, str]]) -> tuple[Any, list[str]]:
