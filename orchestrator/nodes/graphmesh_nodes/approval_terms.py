@@ -5,14 +5,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from graphmesh_contracts import APPROVAL_KEY
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
-
-
-APPROVAL_KEY = "graphmesh.approval"
-"""The only key of the interrupt's value and of its answer. It distinguishes both from those of other interrupts:
-ResumeRun refuses answers that have it."""
 
 
 class ApprovalStatus(StrEnum):

@@ -9,12 +9,10 @@ the proto's comments. The metadata of a call (effect key, tenant, run) has no fi
 it, not a model.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 from buf.validate import validate_pb2
@@ -25,6 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
+from graphmesh_contracts.comments import comments
 
 from graphmesh_nodes.json_schemas import violations_of
 
@@ -244,19 +243,8 @@ def _oneof_note(field: FieldDescriptor) -> str:
 
 def _comment(name: str, package: str) -> str:
     """Return the proto's comment on a name, one line for each paragraph."""
-    paragraphs = _comments(package).get(name, "").split("\n\n")
+    paragraphs = comments(package).get(name, "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-@cache
-def _comments(package: str) -> Mapping[str, str]:
-    """Return the comments of a contract by full name; none where its package was generated without them."""
-    try:
-        text = (files(package) / "comments.json").read_text()
-    except (ModuleNotFoundError, FileNotFoundError):
-        return {}
-    comments: Mapping[str, str] = json.loads(text)
-    return comments
 
 
 def _wire_form(value: Any, message: Descriptor | None) -> Any:

@@ -13,8 +13,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ApprovalRequired, ScopeMissing
-from graphmesh_contracts import Overrides
-from graphmesh_nodes.approval_terms import APPROVAL_KEY
+from graphmesh_contracts import APPROVAL_KEY, Overrides
 from graphmesh_nodes.errors import ApprovalExpired
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
 
