@@ -35,11 +35,12 @@ class Artifacts(Protocol):
 class MemoryArtifacts:
     """Artifacts in the memory of the process: for tests of graphs."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._stored: dict[str, bytes] = {}
 
     async def put(self, data: bytes, media_type: str = "application/octet-stream") -> str:
-        check_size(data)
+        check_size(data, self._max_bytes)
         uri = f"{SCHEME}:{hashlib.sha256(data).hexdigest()}"
         self._stored[uri] = data
         return uri
@@ -50,7 +51,7 @@ class MemoryArtifacts:
         return self._stored[uri]
 
 
-def check_size(data: bytes) -> None:
+def check_size(data: bytes, max_bytes: int = MAX_BYTES) -> None:
     """Raises ArtifactTooLarge."""
-    if len(data) > MAX_BYTES:
-        raise ArtifactTooLarge(bytes=len(data), limit=MAX_BYTES)
+    if len(data) > max_bytes:
+        raise ArtifactTooLarge(bytes=len(data), limit=max_bytes)

@@ -1,4 +1,4 @@
-"""The effect key (E1): the same in every repeat of one effect, another for every other effect."""
+"""The effect key: equal in every repeat of one effect, different for every other effect."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ TASK = ExecutionInfo(checkpoint_id="c1", checkpoint_ns="pay:1", task_id="t1", th
 KEY = effect_key("acme", TASK, 0, "/billing/Charge")
 
 
-def test_a_repeat_has_the_same_key() -> None:
-    """Neither the attempt, nor the time, nor the id of the run is in it."""
+def test_repeat_has_the_same_key() -> None:
+    """It depends neither on the attempt, nor on the time, nor on the id of the run."""
     again = replace(TASK, node_attempt=7, node_first_attempt_time=1e9, run_id="another")
     assert effect_key("acme", again, 0, "/billing/Charge") == KEY
 
@@ -27,12 +27,12 @@ def test_a_repeat_has_the_same_key() -> None:
         effect_key("acme", TASK, 0, "/billing/Refund"),
     ],
 )
-def test_another_effect_has_another_key(other: str) -> None:
-    """Tenant, thread, namespace, task, ordinal and method each tell effects apart."""
+def test_other_effects_have_other_keys(other: str) -> None:
+    """Tenant, thread, namespace, task, ordinal and method each distinguish effects."""
     assert other != KEY
 
 
-def test_parts_cannot_be_confused() -> None:
+def test_parts_are_separated() -> None:
     """Moving characters from one part to the next makes another key."""
     left = replace(TASK, checkpoint_ns="ab", task_id="c")
     right = replace(TASK, checkpoint_ns="a", task_id="bc")

@@ -1,4 +1,4 @@
-"""B9: the messages of a thread are bounded, and what is left can be sent to a model."""
+"""Bounded message lists: the kept messages are valid input of a model."""
 
 from typing import Annotated, Any
 
@@ -22,11 +22,11 @@ SYSTEM = SystemMessage("be kind", id="system")
 
 
 def turn(name: str, tools: int = 0) -> list[BaseMessage]:
-    """A question, calls of tools with their answers, and an answer."""
-    calls = [{"name": "look", "args": {}, "id": f"{name}{number}"} for number in range(tools)]
-    asked: list[BaseMessage] = [AIMessage("", tool_calls=calls, id=f"{name}-calls")] if tools else []
+    """A human message, tool calls with their results, and an answer."""
+    calls = [{"name": "search", "args": {}, "id": f"{name}{number}"} for number in range(tools)]
+    called: list[BaseMessage] = [AIMessage("", tool_calls=calls, id=f"{name}-calls")] if tools else []
     answered = [ToolMessage("there", tool_call_id=str(call["id"]), id=str(call["id"])) for call in calls]
-    return [HumanMessage(name, id=name), *asked, *answered, AIMessage("done", id=f"{name}-done")]
+    return [HumanMessage(name, id=name), *called, *answered, AIMessage("done", id=f"{name}-done")]
 
 
 def reduced(limit: int, *updates: list[BaseMessage]) -> list[Any]:
@@ -36,16 +36,16 @@ def reduced(limit: int, *updates: list[BaseMessage]) -> list[Any]:
     return list(messages)
 
 
-def test_short_lists_are_as_they_were() -> None:
+def test_short_lists_are_unchanged() -> None:
     assert reduced(5, [SYSTEM], turn("a"), turn("b")) == [SYSTEM, *turn("a"), *turn("b")]
 
 
-def test_the_newest_stay_with_the_system_message() -> None:
-    """They begin with a human message, so there is one message fewer than there might be."""
+def test_keeps_the_newest_messages_and_the_system_message() -> None:
+    """They begin with a human message, so one message fewer than the limit is kept."""
     assert reduced(6, [SYSTEM], turn("a"), turn("b"), turn("c", tools=1)) == [SYSTEM, *turn("c", tools=1)]
 
 
-def test_messages_are_merged_by_their_ids() -> None:
+def test_merges_messages_by_id() -> None:
     corrected = HumanMessage("b?", id="b")
     assert reduced(4, turn("a"), turn("b"), [corrected, RemoveMessage("a")]) == [
         turn("a")[1],
@@ -54,21 +54,21 @@ def test_messages_are_merged_by_their_ids() -> None:
     ]
 
 
-def test_a_turn_that_is_too_long_is_kept_whole() -> None:
+def test_last_turn_is_kept_whole() -> None:
     assert reduced(3, [SYSTEM], turn("a"), turn("b", tools=4)) == [SYSTEM, *turn("b", tools=4)]
     assert len(reduced(2, [AIMessage("1"), AIMessage("2"), AIMessage("3")])) == 3
 
 
 @pytest.mark.parametrize("limit", [1, 0, -3])
-def test_a_bound_without_room_is_refused(limit: int) -> None:
+def test_limit_below_two_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match="no room"):
         bounded_messages(limit)
 
 
 @given(st.lists(st.integers(0, 4), max_size=12), st.integers(2, 12), st.booleans())
-def test_what_is_left_can_be_sent(turns: list[int], limit: int, system: bool) -> None:
-    """Whatever was said: the system message first, then a human's; no answer of a tool without its call, and no call
-    without its answers; bounded, or one turn."""
+def test_kept_messages_are_valid(turns: list[int], limit: int, system: bool) -> None:
+    """For all conversations: the system message first, then a human message; no tool result without its call, and no
+    call without its results; at most `limit` messages, or one turn."""
     updates = [turn(f"t{number}", tools) for number, tools in enumerate(turns)]
     left = reduced(limit, [SYSTEM] if system else [], *updates)
     rest = left[1:] if system else left
@@ -80,7 +80,7 @@ def test_what_is_left_can_be_sent(turns: list[int], limit: int, system: bool) ->
     assert len(left) <= limit or rest == updates[-1]
 
 
-def test_it_is_the_reducer_of_a_graph() -> None:
+def test_reduces_the_state_of_a_graph() -> None:
     class State(TypedDict):
         messages: Annotated[list[AnyMessage], bounded_messages(4)]
 
@@ -88,6 +88,6 @@ def test_it_is_the_reducer_of_a_graph() -> None:
     builder.add_node("answer", lambda state: {"messages": [AIMessage("yes")]})
     builder.add_edge(START, "answer")
     builder.add_edge("answer", END)
-    said: Any = [("human", "1"), ("ai", "2"), ("human", "3"), ("ai", "4"), ("human", "5")]
-    ended = builder.compile().invoke({"messages": said})
+    messages: Any = [("human", "1"), ("ai", "2"), ("human", "3"), ("ai", "4"), ("human", "5")]
+    ended = builder.compile().invoke({"messages": messages})
     assert [message.content for message in ended["messages"]] == ["3", "4", "5", "yes"]

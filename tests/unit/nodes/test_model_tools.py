@@ -1,4 +1,4 @@
-"""Tools for models, made of RPCs: the schema is the contract's, and nothing but the request is in it (D1, E1, H2)."""
+"""Tools for models, made from RPCs: the schema is the contract's, and has no field for metadata of the call."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every schema of an object inside of `schema`."""
+    """Yield every schema of an object inside of `schema`."""
     if isinstance(schema, dict):
         if "properties" in schema:
             yield schema
@@ -44,7 +44,7 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 @each_tool
-def test_every_tool_has_a_valid_schema_in_the_words_of_the_proto(tool: ToolSchema[Any]) -> None:
+def test_schema_is_valid_and_described_by_the_proto(tool: ToolSchema[Any]) -> None:
     """Closed on every level, with a description of the tool and of each field."""
     Draft202012Validator.check_schema(tool.parameters)
     assert tool.description
@@ -55,13 +55,13 @@ def test_every_tool_has_a_valid_schema_in_the_words_of_the_proto(tool: ToolSchem
 
 
 @each_tool
-def test_no_tool_has_a_field_for_what_the_call_carries(tool: ToolSchema[Any]) -> None:
-    """Effect key, tenant and run are the orchestrator's to say (E1)."""
+def test_schema_has_no_field_for_metadata(tool: ToolSchema[Any]) -> None:
+    """The orchestrator sets effect key, tenant and run, not the model."""
     fields = {name for schema in objects(tool.parameters) for name in schema["properties"]}
     assert not fields & (HIDDEN_FIELDS | {"idempotency-key"})
 
 
-def test_the_rules_of_the_proto_are_in_the_schema() -> None:
+def test_schema_has_the_rules_of_the_proto() -> None:
     assert REFUND.openai["function"]["name"] == "billing_Refund"
     assert REFUND.parameters["required"] == ["charge_id", "amount", "cause"]
     properties = REFUND.parameters["properties"]
@@ -75,14 +75,14 @@ def test_the_rules_of_the_proto_are_in_the_schema() -> None:
     assert (amount_minor["type"], amount_minor["maximum"]) == ("integer", 10**15)
 
 
-def test_only_rpcs_that_are_for_models_become_tools() -> None:
+def test_only_rpcs_visible_to_models_become_tools() -> None:
     with pytest.raises(ValueError, match=r"billing\.Charge is not for models"):
         tool_schema(BillingService.Charge)
     assert "billing_Charge" not in {tool.name for tool in tool_schemas(BillingService)}
     assert tool_schemas(ModelService) == []
 
 
-def test_arguments_become_the_request() -> None:
+def test_arguments_are_converted_to_the_request() -> None:
     amount = Money(currency_code="EUR", amount_minor=500)
     assert REFUND.parse(GOOD) == RefundRequest(charge_id="ch_1", amount=amount, cause="came broken")
 
@@ -100,15 +100,15 @@ def test_arguments_become_the_request() -> None:
         ({**GOOD, "amount": {"currency_code": "EUR", "amount_minor": -5}}, {"amount"}),
     ],
 )
-def test_bad_arguments_are_refused_by_the_names_of_their_fields(arguments: dict[str, Any], fields: set[str]) -> None:
-    """The unknown ones too; and rules that no JSON Schema can say are held all the same (the last case)."""
+def test_invalid_arguments_name_their_fields(arguments: dict[str, Any], fields: set[str]) -> None:
+    """Also unknown fields, and violations of rules that JSON Schema cannot express (the last case)."""
     with pytest.raises(InvalidRequest) as refused:
         REFUND.parse(arguments)
     assert {violation.field for violation in refused.value.violations} == fields
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that fit `schema`, which is one that `tool_schema` makes."""
+    """Generate values that match `schema`, one of `tool_schema`."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema.get("type"):
@@ -152,15 +152,15 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 @each_tool
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_what_fits_the_schema_makes_a_request_and_comes_back(tool: ToolSchema[Any], data: st.DataObject) -> None:
-    """Parsing loses nothing: the request, written out again, parses to itself. It is refused only where a rule of the
-    proto says more than the schema can."""
+def test_valid_arguments_survive_a_round_trip(tool: ToolSchema[Any], data: st.DataObject) -> None:
+    """The request, written as arguments again, parses to itself. Valid arguments are refused only by rules that the
+    schema cannot express."""
     arguments = data.draw(values(tool.parameters))
     Draft202012Validator(tool.parameters).validate(arguments)
     try:
         request = tool.parse(arguments)
     except InvalidRequest:
-        event("refused by a rule that the schema cannot say")
+        event("refused by a rule that the schema cannot express")
         return
     assert tool.parse(written(request)) == request
 
@@ -168,7 +168,7 @@ def test_what_fits_the_schema_makes_a_request_and_comes_back(tool: ToolSchema[An
 @each_tool
 @settings(max_examples=10, deadline=None)
 @given(data=st.data(), name=st.from_regex("[a-z_]{1,20}", fullmatch=True))
-def test_an_unknown_field_is_refused_by_name(tool: ToolSchema[Any], data: st.DataObject, name: str) -> None:
+def test_unknown_field_is_refused_by_name(tool: ToolSchema[Any], data: st.DataObject, name: str) -> None:
     assume(name not in tool.parameters["properties"])
     arguments = data.draw(values(tool.parameters))
     with pytest.raises(InvalidRequest) as refused:
@@ -177,7 +177,7 @@ def test_an_unknown_field_is_refused_by_name(tool: ToolSchema[Any], data: st.Dat
 
 
 def written(message: Message) -> dict[str, Any]:
-    """`message` as a model writes it: 64-bit integers are numbers, masks are lists; protobuf has strings for both."""
+    """Convert `message` to arguments of a model: 64-bit integers are numbers, masks are lists (strings in protobuf)."""
     return {field.name: _written(field, value) for field, value in message.ListFields()}
 
 
@@ -199,7 +199,7 @@ def _single(field: FieldDescriptor, value: Any) -> Any:
     return written(value) if isinstance(value, Message) else value
 
 
-def test_a_field_mask_is_a_list_of_names() -> None:
+def test_field_mask_is_a_list_of_names() -> None:
     tool = tool_schema(CrmService.UpdateCustomer)
     changes = {"customer_id": "cu_1", "customer": {"phone": "+49 1"}, "reason": "asked", "update_mask": ["phone"]}
     assert list(tool.parse(changes).update_mask.paths) == ["phone"]
@@ -208,33 +208,33 @@ def test_a_field_mask_is_a_list_of_names() -> None:
 
 
 def foreign_rpc() -> Rpc[Any, Any]:
-    """The RPC of a contract that another team wrote, with fields of every kind and some that are none of a model's."""
+    """Make an RPC of another team's contract, with fields of every type and some that are hidden from models."""
     file = descriptor_pb2.FileDescriptorProto(name="depot/v1/depot.proto", package="depot.v1", syntax="proto3")
     file.dependency.extend(["google/protobuf/duration.proto", "graphmesh/policy/v1/policy.proto"])
     request, entry = file.message_type.add(name="StoreRequest"), descriptor_pb2.DescriptorProto(name="LabelsEntry")
     request.oneof_decl.add(name="place")
-    kinds = descriptor_pb2.FieldDescriptorProto
+    types = descriptor_pb2.FieldDescriptorProto
     scalars = {
-        "idempotency_key": kinds.TYPE_STRING,
-        "tenant": kinds.TYPE_STRING,
-        "box": kinds.TYPE_BYTES,
-        "weight": kinds.TYPE_DOUBLE,
-        "fragile": kinds.TYPE_BOOL,
-        "shelves": kinds.TYPE_UINT32,
+        "idempotency_key": types.TYPE_STRING,
+        "tenant": types.TYPE_STRING,
+        "box": types.TYPE_BYTES,
+        "weight": types.TYPE_DOUBLE,
+        "fragile": types.TYPE_BOOL,
+        "shelves": types.TYPE_UINT32,
     }
-    for number, (name, kind) in enumerate(scalars.items(), start=1):
-        request.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
-    request.field[5].label = kinds.LABEL_REPEATED
+    for number, (name, scalar) in enumerate(scalars.items(), start=1):
+        request.field.add(name=name, number=number, type=scalar, label=types.LABEL_OPTIONAL)
+    request.field[5].label = types.LABEL_REPEATED
     for number, name in enumerate(("hall", "yard"), start=10):
-        request.field.add(name=name, number=number, type=kinds.TYPE_STRING, oneof_index=0)
+        request.field.add(name=name, number=number, type=types.TYPE_STRING, oneof_index=0)
     duration = ".google.protobuf.Duration"
-    request.field.add(name="period", number=20, type=kinds.TYPE_MESSAGE, type_name=duration)
+    request.field.add(name="period", number=20, type=types.TYPE_MESSAGE, type_name=duration)
     for number, name in enumerate(("key", "value"), start=1):
-        entry.field.add(name=name, number=number, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+        entry.field.add(name=name, number=number, type=types.TYPE_STRING, label=types.LABEL_OPTIONAL)
     entry.options.map_entry = True
     request.nested_type.append(entry)
     labels = ".depot.v1.StoreRequest.LabelsEntry"
-    request.field.add(name="labels", number=21, type=kinds.TYPE_MESSAGE, type_name=labels, label=kinds.LABEL_REPEATED)
+    request.field.add(name="labels", number=21, type=types.TYPE_MESSAGE, type_name=labels, label=types.LABEL_REPEATED)
     names = {"input_type": ".depot.v1.StoreRequest", "output_type": ".depot.v1.StoreRequest"}
     method = file.service.add(name="DepotService").method.add(name="Store", **names)
     policy = method.options.Extensions[policy_pb2.method]
@@ -245,8 +245,8 @@ def foreign_rpc() -> Rpc[Any, Any]:
     return Rpc("/depot.v1.DepotService/Store", message, message)
 
 
-def test_a_contract_of_any_team_becomes_a_tool() -> None:
-    """Every kind of field has its schema, without a comment where none came with it; but a key or a tenant has none."""
+def test_contract_of_another_team_becomes_a_tool() -> None:
+    """Every type of field has its schema, with a description where the proto has one; hidden fields are left out."""
     tool = tool_schema(foreign_rpc())
     only_one = "Only one of this and {} may be given."
     assert tool.parameters["properties"] == {
@@ -269,8 +269,8 @@ def test_a_contract_of_any_team_becomes_a_tool() -> None:
         tool.parse({"hall": "north", "yard": "south"})
 
 
-def test_a_pattern_that_only_protos_understand_is_not_in_the_schema() -> None:
-    """No vendor would take it. It is held when arguments are parsed."""
+def test_pattern_of_re2_only_is_not_in_the_schema() -> None:
+    """Vendors refuse it. It is checked when arguments are parsed."""
     tool = tool_schema(CrmService.SearchCustomers)
     assert "pattern" not in tool.parameters["properties"]["email"]
     assert tool.parse({"email": "ana@example.org"}).email == "ana@example.org"

@@ -1,4 +1,4 @@
-"""Who tries again (D4): the remote node, only what a service answered, and only what is safe."""
+"""Retries of the remote node: only errors that a service answered, and only where a repeat is safe."""
 
 import pytest
 from graphmesh_chassis import errors
@@ -7,7 +7,7 @@ from graphmesh_nodes.retries import is_retryable
 
 
 @pytest.mark.parametrize(
-    ("error", "idempotency", "again"),
+    ("error", "idempotency", "retried"),
     [
         (errors.ConcurrencyLimit(), Idempotency.EFFECT, True),
         (errors.IdempotencyKeyInUse(key="k"), Idempotency.EFFECT, True),
@@ -24,6 +24,6 @@ from graphmesh_nodes.retries import is_retryable
         (errors.Internal(), Idempotency.READ, False),
     ],
 )
-def test_only_what_is_safe_is_tried_again(error: errors.GraphmeshError, idempotency: Idempotency, again: bool) -> None:
-    """A call that may have happened is repeated only with a key or without an effect; Envoy's failures are Envoy's."""
-    assert is_retryable(error, idempotency) is again
+def test_only_safe_calls_are_retried(error: errors.GraphmeshError, idempotency: Idempotency, retried: bool) -> None:
+    """A call that may have happened is retried only with a key or without an effect; Envoy owns its own failures."""
+    assert is_retryable(error, idempotency) is retried

@@ -443,6 +443,15 @@ def test_only_nodes_of_the_graph_crash(harness: GraphHarness) -> None:
         harness.crash_after("refnd")
 
 
+async def test_a_crash_that_does_not_happen_is_an_error_of_the_test() -> None:
+    builder = chain(read=read)
+    builder.add_node("unused", refund)
+    harness = serving(GraphHarness(builder))
+    harness.crash_after("unused")
+    with pytest.raises(HarnessError, match="before the node unused was executed"):
+        await harness.run(SMALL)
+
+
 # Models, budgets, artifacts, events
 
 

@@ -18,6 +18,7 @@ from graphmesh_nodes.context import Policies
 from graphmesh_nodes.errors import ApprovalExpired, GraphmeshError, InvalidRequest
 from graphmesh_nodes.json_schemas import json_schema, violations_of
 from graphmesh_nodes.json_values import to_json
+from graphmesh_nodes.testing.errors import HarnessError
 from graphmesh_nodes.testing.fake_clock import FakeClock
 from graphmesh_nodes.testing.model_twin import ModelTwin, Reply
 from graphmesh_nodes.testing.results import PendingApproval, Question, RunResult
@@ -208,7 +209,10 @@ class GraphHarness:
         self._state = state.values
         if self._current.error is None:
             self._park(state)
-        return self._result()
+        result = self._result()
+        if result.status == "success" and (node := self._worker.saver.crash_after):
+            raise HarnessError(f"the run has ended before the node {node} was executed: nothing has crashed")
+        return result
 
     def _park(self, state: StateSnapshot) -> None:
         """Open the questions and approvals that the graph waits for."""
