@@ -1,4 +1,4 @@
-"""A twin of the model service that replies as a test says."""
+"""A twin of the model service, with the replies of a test."""
 
 import json
 import re

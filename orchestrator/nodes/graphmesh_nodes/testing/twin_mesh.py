@@ -41,7 +41,7 @@ class RecordedCall(Generic[RequestT, ResponseT]):
     request: RequestT
     headers: metadata.Metadata
     executed: bool = False
-    """Whether the twin has carried it out; not so a call that failed before, or whose effect key has an outcome."""
+    """Whether the twin has executed it: not where it failed before, or its effect key has an outcome already."""
     response: ResponseT | None = None
     """The response that the graph received."""
     error: GraphmeshError | None = None
@@ -92,7 +92,7 @@ class TwinMesh:
         self.errors: list[HarnessError] = []
         """Raised again by the harness, in case that a node has caught them."""
         self.is_cut_off = False
-        """Whether the process that calls is dead, so that no call of it arrives any more."""
+        """Whether the calling process is dead, so that none of its calls arrives."""
 
     def serve(self, rpc: Rpc[Any, Any], handler: Handler[Any, Any]) -> None:
         self._handlers[rpc.path] = handler
