@@ -1,35 +1,35 @@
-"""Two meshes for all acceptance tests: one that nobody damages, and one whose processes die and come back."""
+"""Two meshes for all acceptance tests: one that tests only call, and one whose processes they kill."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from graphmesh_cli.commands.sample_shop import fill
+from graphmesh_cli.commands.sample_shop import load_sample_shop
 
-from tests.acceptance.shop import OwnShop, mesh_of, open_shop
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnShop]:
-    """The whole of deploy/mesh.yaml with the sample shop. Tests leave its processes alone."""
-    async with open_shop(tmp_path_factory.mktemp("shop")) as shop:
-        await fill(shop.mesh)
-        yield shop
+from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def breakable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnShop]:
-    """All that a support request needs, and a customer. Tests want `fragile` instead."""
-    folder = tmp_path_factory.mktemp("fragile")
+async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+    """The whole of deploy/mesh.yaml with the sample shop. Tests do not touch its processes."""
+    async with start_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
+        await load_sample_shop(mesh.channel)
+        yield mesh
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+    """The services that a support request needs, and a customer. Tests use `killable_mesh` instead."""
+    folder = tmp_path_factory.mktemp("killable_mesh")
     needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "retrieval", "ticketing")
-    async with open_shop(folder, needed) as shop:
-        await shop.open()
-        yield shop
+    async with start_mesh(folder, needed) as mesh:
+        await mesh.create_customer()
+        yield mesh
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def fragile(breakable: OwnShop) -> AsyncIterator[OwnShop]:
-    """A shop whose processes a test may kill; they are brought back after it."""
-    await breakable.repaired()
-    yield breakable
-    await breakable.repaired()
+async def killable_mesh(session_mesh: LocalMesh) -> AsyncIterator[LocalMesh]:
+    """A mesh whose processes a test may kill; dead ones are restarted before and after each test."""
+    await session_mesh.restore()
+    yield session_mesh
+    await session_mesh.restore()

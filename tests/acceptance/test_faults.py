@@ -1,4 +1,4 @@
-"""Processes die and hang under a running mesh: each failure stays where it is, is told, and ends by itself (D2, D5)."""
+"""Processes of a running mesh die and hang: each failure is isolated, reported, and ends without intervention."""
 
 import asyncio
 import time
@@ -13,24 +13,33 @@ from graphmesh_chassis.errors import CircuitOpen, DeadlineExceeded, DependencyEr
 from graphmesh_client import Client
 from graphmesh_local.running_mesh import ORCHESTRATOR
 
-from tests.acceptance.shop import MIRA, PRICE, OwnShop, Shop, answered, cracked, eventually, output
+from tests.acceptance.local_mesh import (
+    MIRA,
+    PRICE,
+    LocalMesh,
+    MeshClient,
+    eventually,
+    output,
+    refund_request,
+    retry_until_answered,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-QUICKLY = 2.5
-"""Seconds; a call's own time is over after five."""
+FAIL_FAST_SECONDS = 2.5
+"""A call's own timeout is 5 seconds."""
 
 
-async def balance(shop: OwnShop, timeout: float = 5) -> None:
-    await shop.tell(BillingService.GetTrialBalance, GetTrialBalanceRequest(), timeout=timeout)
+async def get_balance(mesh: LocalMesh, timeout: float = 5) -> None:
+    await mesh.call(BillingService.GetTrialBalance, GetTrialBalanceRequest(), timeout=timeout)
 
 
-async def customer(shop: OwnShop) -> None:
-    await shop.tell(CrmService.GetCustomer, GetCustomerRequest(customer_id=MIRA), timeout=30)
+async def get_customer(mesh: LocalMesh) -> None:
+    await mesh.call(CrmService.GetCustomer, GetCustomerRequest(customer_id=MIRA), timeout=30)
 
 
 async def failure(call: Callable[[], Awaitable[None]]) -> tuple[DependencyError, float]:
-    """How a call failed, and after how many seconds."""
+    """Return the error of a call, and the seconds after which it failed."""
     began = time.monotonic()
     with pytest.raises(DependencyError) as failed:
         await call()
@@ -38,101 +47,101 @@ async def failure(call: Callable[[], Awaitable[None]]) -> tuple[DependencyError,
 
 
 @asynccontextmanager
-async def answering_all_the_while(shop: OwnShop) -> AsyncIterator[None]:
-    """crm answers every call that is made of it while the body runs."""
+async def crm_keeps_answering(mesh: LocalMesh) -> AsyncIterator[None]:
+    """Call crm while the body runs; every call must succeed."""
     ended = asyncio.Event()
 
-    async def keep_asking() -> int:
+    async def keep_calling() -> int:
         calls = 0
         while not ended.is_set():
-            await customer(shop)
+            await get_customer(mesh)
             calls += 1
         return calls
 
-    asking = asyncio.create_task(keep_asking())
+    calling = asyncio.create_task(keep_calling())
     yield
     ended.set()
-    assert await asking > 0
+    assert await calling > 0
 
 
-async def test_a_dead_service_fails_fast_and_alone(fragile: OwnShop) -> None:
-    """Callers are told at once that it was not reached, and soon that its breaker is open; nobody else notices. When it
-    is back it is called again, and nothing else has to be touched."""
-    async with answering_all_the_while(fragile):
-        await fragile.kill("billing")
-        await failure(lambda: balance(fragile))  # This one may still meet the death itself.
-        failures = [await failure(lambda: balance(fragile)) for _ in range(10)]
+async def test_calls_of_a_dead_service_fail_fast(killable_mesh: LocalMesh) -> None:
+    """Calls fail at once as not sent, and soon with an open breaker; other services are not affected. After a restart
+    calls succeed again without any reset."""
+    async with crm_keeps_answering(killable_mesh):
+        await killable_mesh.kill("billing")
+        await failure(lambda: get_balance(killable_mesh))  # This call may still meet the death itself.
+        failures = [await failure(lambda: get_balance(killable_mesh)) for _ in range(10)]
         assert all(isinstance(error, Unreachable | CircuitOpen) for error, _ in failures), failures
-        assert all(seconds < QUICKLY for _, seconds in failures), failures
-        await eventually(lambda: open_circuit(fragile))
-        await fragile.running.revive("billing")
-        await answered(lambda: balance(fragile))
+        assert all(seconds < FAIL_FAST_SECONDS for _, seconds in failures), failures
+        await eventually(lambda: has_open_circuit(killable_mesh))
+        await killable_mesh.running.restart("billing")
+        await retry_until_answered(lambda: get_balance(killable_mesh))
 
 
-async def open_circuit(shop: OwnShop) -> bool:
-    error, seconds = await failure(lambda: balance(shop))
-    return isinstance(error, CircuitOpen) and seconds < QUICKLY
+async def has_open_circuit(mesh: LocalMesh) -> bool:
+    error, seconds = await failure(lambda: get_balance(mesh))
+    return isinstance(error, CircuitOpen) and seconds < FAIL_FAST_SECONDS
 
 
-async def test_a_refund_without_billing_goes_to_a_person(fragile: OwnShop) -> None:
-    """The answer says that no refund was made, which is true, and a ticket says what was asked for."""
-    await fragile.sell("INV-DOWN")
-    await fragile.kill("billing")
-    said = output(await fragile.ask(cracked("INV-DOWN")))
-    assert said["outcome"] == "escalated"
-    assert "no refund has been made" in said["answer"]
-    assert said["refund_id"] is None
-    found = await fragile.tell(TicketingService.GetTicket, GetTicketRequest(ticket_id=said["ticket_id"]))
+async def test_a_refund_without_billing_is_escalated(killable_mesh: LocalMesh) -> None:
+    """The answer states that no refund was made, which is true, and the ticket describes the request."""
+    await killable_mesh.create_paid_invoice("INV-DOWN")
+    await killable_mesh.kill("billing")
+    outcome = output(await killable_mesh.send_request(refund_request("INV-DOWN")))
+    assert outcome["outcome"] == "escalated"
+    assert "no refund has been made" in outcome["answer"]
+    assert outcome["refund_id"] is None
+    found = await killable_mesh.call(TicketingService.GetTicket, GetTicketRequest(ticket_id=outcome["ticket_id"]))
     assert "INV-DOWN" in found.ticket.description
-    await fragile.running.revive("billing")
-    assert await answered(lambda: fragile.refunds("INV-DOWN")) == []
+    await killable_mesh.running.restart("billing")
+    assert await retry_until_answered(lambda: killable_mesh.refunds("INV-DOWN")) == []
 
 
-async def test_a_stuck_service_costs_its_callers_no_more_than_their_deadline(fragile: OwnShop) -> None:
-    """A service that holds its connections and does nothing: DEADLINE_EXCEEDED in time, then an open breaker; nobody
-    else notices. When it goes on, so do its callers."""
-    async with answering_all_the_while(fragile):
-        with fragile.stuck("billing"):
-            error, seconds = await failure(lambda: balance(fragile, timeout=0.5))
+async def test_calls_of_a_hanging_service_end_at_their_deadline(killable_mesh: LocalMesh) -> None:
+    """A service that keeps its connections and does not respond: DEADLINE_EXCEEDED in time, then an open breaker; other
+    services are not affected. When the service continues, calls succeed again."""
+    async with crm_keeps_answering(killable_mesh):
+        with killable_mesh.paused("billing"):
+            error, seconds = await failure(lambda: get_balance(killable_mesh, timeout=0.5))
             assert isinstance(error, DeadlineExceeded)
-            assert seconds < 0.5 + QUICKLY
-            await eventually(lambda: open_circuit(fragile))
-        await answered(lambda: balance(fragile))
+            assert seconds < 0.5 + FAIL_FAST_SECONDS
+            await eventually(lambda: has_open_circuit(killable_mesh))
+        await retry_until_answered(lambda: get_balance(killable_mesh))
 
 
-async def test_without_envoy_clients_are_told(fragile: OwnShop) -> None:
-    """A client at the edge gets a reason and a sentence; when Envoy is back, the same client goes on."""
-    async with fragile.client(patience=0) as client:
+async def test_clients_get_an_error_while_envoy_is_down(killable_mesh: LocalMesh) -> None:
+    """With a reason and a message; after the restart of Envoy the same client works."""
+    async with killable_mesh.client(retry_timeout=0) as client:
         await client.list_graphs()
-        await fragile.kill("envoy")
-        error, seconds = await failure(lambda: listed(client))
+        await killable_mesh.kill("envoy")
+        error, seconds = await failure(lambda: list_graphs(client))
         assert error.reason in ("UNREACHABLE", "CONNECTION_LOST")
         assert "orchestrator.ListGraphs" in error.message
-        assert seconds < QUICKLY
-        await fragile.running.revive("envoy")
-        await answered(lambda: listed(client))
+        assert seconds < FAIL_FAST_SECONDS
+        await killable_mesh.running.restart("envoy")
+        await retry_until_answered(lambda: list_graphs(client))
 
 
-async def refunded(shop: Shop, invoice_id: str) -> bool:
-    return bool(output(await shop.ask(cracked(invoice_id)))["outcome"] == "refunded")
+async def is_refunded(mesh: MeshClient, invoice_id: str) -> bool:
+    return bool(output(await mesh.send_request(refund_request(invoice_id)))["outcome"] == "refunded")
 
 
-async def listed(client: Client) -> None:
+async def list_graphs(client: Client) -> None:
     await client.list_graphs()
 
 
-async def test_without_envoy_a_run_ends_and_says_so(fragile: OwnShop) -> None:
-    """No tool can be reached: the run claims neither refund nor ticket. With Envoy back, the refund is soon made."""
-    await fragile.sell("INV-ALONE")
-    [place] = fragile.running.mesh.services[ORCHESTRATOR].replica_listeners
-    await fragile.kill("envoy")
-    async with Client(place.target) as client:
-        begun = await client.create_run("support", {"customer_id": MIRA, "message": cracked("INV-ALONE")})
-        said = output(await client.wait_run(begun.run_id, timeout=60))
-    assert (said["outcome"], said["refund_id"], said["ticket_id"]) == ("escalated", None, None)
-    assert "no confirmation that a person has received it" in said["answer"]
-    await fragile.running.revive("envoy")
-    await fragile.repaired()
-    assert await fragile.refunds("INV-ALONE") == []
-    await eventually(lambda: refunded(fragile, "INV-ALONE"))
-    assert await fragile.refunds("INV-ALONE") == [PRICE]
+async def test_a_run_without_envoy_reports_no_refund(killable_mesh: LocalMesh) -> None:
+    """No tool can be reached: the run reports neither refund nor ticket. After Envoy's restart, refunds are made."""
+    await killable_mesh.create_paid_invoice("INV-ALONE")
+    [listener] = killable_mesh.running.mesh.services[ORCHESTRATOR].replica_listeners
+    await killable_mesh.kill("envoy")
+    async with Client(listener.target) as client:
+        begun = await client.create_run("support", {"customer_id": MIRA, "message": refund_request("INV-ALONE")})
+        outcome = output(await client.wait_run(begun.run_id, timeout=60))
+    assert (outcome["outcome"], outcome["refund_id"], outcome["ticket_id"]) == ("escalated", None, None)
+    assert "no confirmation that a person has received it" in outcome["answer"]
+    await killable_mesh.running.restart("envoy")
+    await killable_mesh.restore()
+    assert await killable_mesh.refunds("INV-ALONE") == []
+    await eventually(lambda: is_refunded(killable_mesh, "INV-ALONE"))
+    assert await killable_mesh.refunds("INV-ALONE") == [PRICE]

@@ -1,4 +1,4 @@
-"""Runs as JSON over HTTP/1.1 through the edge, as curl and browsers' tools speak it (A5)."""
+"""Runs and threads as JSON over HTTP/1.1 through the edge."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_mesh.topology import Listener
 
-from tests.acceptance.shop import OwnShop
-from tests.integration.envoy.test_edge import Reply, fetch
+from tests.acceptance.local_mesh import LocalMesh
+from tests.integration.envoy.http_client import HttpResponse, fetch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -16,20 +16,20 @@ INPUT = {"customer_id": "cu_1017", "message": "How do I clean a nib?"}
 
 
 @pytest.fixture
-def edge(shop: OwnShop) -> Listener:
-    return shop.running.mesh.edge
+def edge(mesh: LocalMesh) -> Listener:
+    return mesh.running.mesh.edge
 
 
-async def send(edge: Listener, method: str, path: str, body: Any) -> Reply:
+async def send(edge: Listener, method: str, path: str, body: Any) -> HttpResponse:
     return await fetch(edge, method, path, json.dumps(body).encode(), {"content-type": "application/json"})
 
 
-async def post(edge: Listener, body: Any) -> Reply:
+async def post(edge: Listener, body: Any) -> HttpResponse:
     return await send(edge, "POST", "/v1/runs", body)
 
 
-async def test_a_run_from_beginning_to_end(edge: Listener) -> None:
-    """Create, wait, get; and its events, one in a line, from the first to the last and without a gap."""
+async def test_create_wait_get_and_stream_a_run(edge: Listener) -> None:
+    """The events are one in a line, without a gap in their numbers."""
     begun = await post(edge, {"graph": "support", "input": INPUT, "requestId": "r-1"})
     assert begun.status == 200
     path = f"/v1/runs/{begun.json['run']['runId']}"
@@ -45,16 +45,16 @@ async def test_a_run_from_beginning_to_end(edge: Listener) -> None:
     assert [json.loads(line)["event"] for line in resumed.body.splitlines()] == lines[-1:]
 
 
-async def test_a_submission_is_made_once(edge: Listener) -> None:
-    """The same request id with the same body is the same run; with another body it is refused (A4)."""
+async def test_a_request_id_makes_one_run(edge: Listener) -> None:
+    """The same request id with the same body gets the same run; with another body it is refused."""
     first, again = [await post(edge, {"graph": "support", "input": INPUT, "requestId": "r-2"}) for _ in range(2)]
     assert first.json["run"]["runId"] == again.json["run"]["runId"]
     other = await post(edge, {"graph": "support", "input": {**INPUT, "message": "Something else"}, "requestId": "r-2"})
     assert (other.status, reasons(other)) == (409, ["REQUEST_ID_REUSED"])
 
 
-async def test_a_thread_from_beginning_to_end(edge: Listener) -> None:
-    """Make it, let a run work on it, read and change its state, fork it, and delete it (B7)."""
+async def test_create_use_fork_and_delete_a_thread(edge: Listener) -> None:
+    """With a run on it, and reads and updates of its state."""
     made = await send(edge, "POST", "/v1/threads", {"threadId": "t-1", "graph": "support", "timeToLive": "3600s"})
     assert made.json["thread"]["status"] == "THREAD_STATUS_IDLE"
     begun = await post(edge, {"graph": "support", "input": INPUT, "threadId": "t-1"})
@@ -86,8 +86,8 @@ async def test_a_thread_from_beginning_to_end(edge: Listener) -> None:
         ({"graph": "support", "input": INPUT, "recursionLimit": -1}, "recursion_limit"),
     ],
 )
-async def test_a_bad_body_is_400_and_names_the_field(edge: Listener, body: Any, field: str) -> None:
-    """What breaks a rule of the API or of the graph's input is the caller's to mend, by name (A3)."""
+async def test_an_invalid_body_is_400_and_names_the_field(edge: Listener, body: Any, field: str) -> None:
+    """For rules of the API and of the graph's input."""
     reply = await post(edge, body)
     assert reply.status == 400
     assert field in reply.json["message"]
@@ -96,20 +96,20 @@ async def test_a_bad_body_is_400_and_names_the_field(edge: Listener, body: Any, 
     ]
 
 
-async def test_what_is_no_json_is_400(edge: Listener) -> None:
-    """Neither a broken body nor one whose values are of another type gets to the orchestrator."""
+async def test_invalid_json_is_400(edge: Listener) -> None:
+    """A broken body, a value of another type and an unknown parameter do not reach the orchestrator."""
     assert (await fetch(edge, "POST", "/v1/runs", b"{", {"content-type": "application/json"})).status == 400
     assert (await post(edge, {"graph": "support", "input": "How do I clean a nib?"})).status == 400
     assert (await fetch(edge, "GET", "/v1/graphs?colour=red")).status == 400
 
 
-async def test_what_is_not_there_is_404(edge: Listener) -> None:
-    """An unknown path, an unknown run, and a tool service: clients have no way to it but a graph."""
+async def test_unknown_resources_are_404(edge: Listener) -> None:
+    """An unknown path, an unknown run, and a tool service, which clients reach through graphs only."""
     for path in ("/v1/nothing", "/", "/v1/runs/run_0", "/graphmesh.billing.v1.BillingService/Charge"):
         reply = await fetch(edge, "GET", path)
         assert reply.status == 404, path
         assert reply.json["code"] == 5
 
 
-def reasons(reply: Reply) -> list[str]:
+def reasons(reply: HttpResponse) -> list[str]:
     return [detail["reason"] for detail in reply.json["details"] if "reason" in detail]

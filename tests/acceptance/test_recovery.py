@@ -1,4 +1,4 @@
-"""The orchestrator dies in the middle of a run, at the worst moment: a refund is under way (C1, C3, B4)."""
+"""The orchestrator dies while a run makes a refund."""
 
 import asyncio
 import os
@@ -6,91 +6,45 @@ import signal
 from collections.abc import Sequence
 
 import pytest
-from graphmesh.orchestrator.v1 import RunEvent
-from graphmesh_client import Client
 from graphmesh_local.running_mesh import ORCHESTRATOR
 
-from tests.acceptance.shop import MIRA, PRICE, OwnShop, answered, cracked, eventually, output
+from tests.acceptance.local_mesh import LocalMesh, eventually
+from tests.acceptance.refund_watcher import RefundWatcher, assert_refunded_once, is_refunded_once
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PATIENCE = 60
-DYING = ([ORCHESTRATOR], [ORCHESTRATOR, "billing"])
+TIMEOUT = 60
+VICTIMS = ([ORCHESTRATOR], [ORCHESTRATOR, "billing"])
+"""The processes that are killed."""
 
 
-class Watcher:
-    """A client that watches a refund through the edge, whatever happens to the connection."""
-
-    def __init__(self, client: Client, run_id: str) -> None:
-        self.run_id = run_id
-        self.seen: list[RunEvent] = []
-        self._client = client
-        self._refunding = asyncio.Event()
-        self._watching = asyncio.create_task(self._watch())
-
-    @classmethod
-    async def of(cls, client: Client, invoice_id: str) -> "Watcher":
-        message = cracked(invoice_id)
-        return cls(client, (await client.create_run("support", {"customer_id": MIRA, "message": message})).run_id)
-
-    async def refunding(self) -> None:
-        """The refund is under way."""
-        async with asyncio.timeout(PATIENCE):
-            await self._refunding.wait()
-
-    async def ended(self) -> None:
-        """All events have been seen."""
-        async with asyncio.timeout(PATIENCE):
-            await self._watching
-
-    async def _watch(self) -> None:
-        async for event in self._client.stream_run(self.run_id):
-            self.seen.append(event)
-            if event.node == "refund":
-                self._refunding.set()
+@pytest.mark.parametrize("victims", VICTIMS, ids="+".join)
+async def test_resumes_after_death_before_the_refund(killable_mesh: LocalMesh, victims: Sequence[str]) -> None:
+    """The restarted orchestrator resumes the run: one refund, each event once and without a gap."""
+    invoice = f"INV-BEFORE-{len(victims)}"
+    await killable_mesh.create_paid_invoice(invoice)
+    async with killable_mesh.client(TIMEOUT) as client:
+        with killable_mesh.writes_blocked("billing"):
+            watcher = await RefundWatcher.begin(client, invoice)
+            await watcher.wait_for_refund_node()
+            for name in victims:
+                await killable_mesh.kill(name)
+        await asyncio.gather(*map(killable_mesh.running.restart, victims))
+        await assert_refunded_once(killable_mesh, client, watcher, invoice)
 
 
-@pytest.mark.parametrize("dying", DYING, ids="+".join)
-async def test_killed_before_the_refund_is_made(fragile: OwnShop, dying: Sequence[str]) -> None:
-    """Whoever comes back goes on with the run: one refund, every event once and without a gap."""
-    invoice = f"INV-BEFORE-{len(dying)}"
-    await fragile.sell(invoice)
-    async with fragile.client(PATIENCE) as client:
-        with fragile.writes_held("billing"):
-            watcher = await Watcher.of(client, invoice)
-            await watcher.refunding()
-            for name in dying:
-                await fragile.kill(name)
-        await asyncio.gather(*map(fragile.running.revive, dying))
-        await refunded_once(fragile, client, watcher, invoice)
-
-
-@pytest.mark.parametrize("dying", DYING, ids="+".join)
-async def test_killed_after_the_refund_is_made(fragile: OwnShop, dying: Sequence[str]) -> None:
-    """The money is gone and the orchestrator never heard of it: the next one asks again with the same key."""
-    invoice = f"INV-AFTER-{len(dying)}"
-    await fragile.sell(invoice)
-    async with fragile.client(PATIENCE) as client:
-        with fragile.writes_held("billing"):
-            watcher = await Watcher.of(client, invoice)
-            await watcher.refunding()
-            os.kill(fragile.running.child(ORCHESTRATOR).pid, signal.SIGSTOP)
-        await eventually(lambda: made(fragile, invoice))
-        for name in dying:
-            await fragile.kill(name)
-        await asyncio.gather(*map(fragile.running.revive, dying))
-        await refunded_once(fragile, client, watcher, invoice)
-
-
-async def made(shop: OwnShop, invoice_id: str) -> bool:
-    return await shop.refunds(invoice_id) == [PRICE]
-
-
-async def refunded_once(shop: OwnShop, client: Client, watcher: Watcher, invoice_id: str) -> None:
-    await watcher.ended()
-    run = await client.get_run(watcher.run_id)
-    assert output(run)["outcome"] == "refunded"
-    assert await answered(lambda: shop.refunds(invoice_id)) == [PRICE]
-    assert await shop.balanced()
-    assert [event.seq for event in watcher.seen] == list(range(1, run.last_seq + 1))
-    assert [event async for event in client.stream_run(watcher.run_id)] == watcher.seen
+@pytest.mark.parametrize("victims", VICTIMS, ids="+".join)
+async def test_resumes_after_death_after_the_refund(killable_mesh: LocalMesh, victims: Sequence[str]) -> None:
+    """The orchestrator never received the response: the restarted one repeats the call with the same key."""
+    invoice = f"INV-AFTER-{len(victims)}"
+    await killable_mesh.create_paid_invoice(invoice)
+    async with killable_mesh.client(TIMEOUT) as client:
+        with killable_mesh.writes_blocked("billing"):
+            watcher = await RefundWatcher.begin(client, invoice)
+            await watcher.wait_for_refund_node()
+            os.kill(killable_mesh.running.child(ORCHESTRATOR).pid, signal.SIGSTOP)
+        await eventually(lambda: is_refunded_once(killable_mesh, invoice))
+        for name in victims:
+            await killable_mesh.kill(name)
+        await asyncio.gather(*map(killable_mesh.running.restart, victims))
+        await assert_refunded_once(killable_mesh, client, watcher, invoice)

@@ -1,4 +1,4 @@
-"""`graphmesh up` is stopped and started again while runs are under way: nothing is lost, nothing is repeated (C4)."""
+"""`graphmesh up` is stopped and started again while runs are active: no run is lost, no effect is repeated."""
 
 import asyncio
 import signal
@@ -8,66 +8,76 @@ from functools import partial
 from pathlib import Path
 
 from graphmesh_chassis.channel import Channel
-from graphmesh_local.probes import NOT_YET, grpc_health
+from graphmesh_local.probes import NOT_READY_ERRORS, grpc_health_probe
 from graphmesh_local.running_mesh import ORCHESTRATOR
 from graphmesh_local.state_folder import MeshState, StateFolder
 
-from tests.acceptance.shop import MIRA, PRICE, Shop, cracked, eventually, held, mesh_of, output, reaches
-from tests.integration.processes.test_up import children, up
+from tests.acceptance.local_mesh import (
+    MIRA,
+    PRICE,
+    MeshClient,
+    eventually,
+    mesh_of,
+    output,
+    refund_request,
+    wait_for_node,
+    write_locked,
+)
+from tests.integration.processes.mesh_process import graphmesh_up, processes_of
 
 INVOICES = [f"INV-{number}" for number in range(6)]
-STOPS_WITHIN = 15
-"""Seconds: the orchestrator lets the steps that its runs are in end, and no further one begin."""
+STOP_SECONDS = 15
+"""The orchestrator ends the current superstep of each run and begins no other."""
 
 
 @asynccontextmanager
-async def at(state: Path) -> AsyncIterator[Shop]:
-    """The shop on the mesh that is up."""
+async def client_of(state: Path) -> AsyncIterator[MeshClient]:
+    """Connect to the mesh that runs from a state folder."""
     known = StateFolder(state).read()
-    async with Channel(known.mesh) as mesh:
-        yield Shop(edge=known.edge, mesh=mesh)
+    async with Channel(known.mesh) as channel:
+        yield MeshClient(edge=known.edge, channel=channel)
 
 
-async def test_runs_go_on_after_a_restart(tmp_path: Path) -> None:
-    """SIGTERM while refunds are under way: all processes end, well and in time, the orchestrator before what it calls.
+async def test_runs_resume_after_a_restart_of_the_mesh(tmp_path: Path) -> None:
+    """SIGTERM during refunds: all processes end with 0 and in time, the orchestrator before the services that it calls.
     The next mesh ends the runs, and each refund is in the ledger once."""
     state = tmp_path / "state"
     needed = mesh_of(tmp_path, "orchestrator", "billing", "crm", "model", "retrieval", "ticketing")
-    async with up(needed, state) as process, at(state) as shop:
+    async with graphmesh_up(needed, state) as process, client_of(state) as mesh:
         known = StateFolder(state).read()
-        processes = children(known)
-        await shop.open()
-        await asyncio.gather(*map(shop.sell, INVOICES))
-        with held(state / "databases" / "billing.db"):
-            runs = await refunding(shop)
+        processes = processes_of(known)
+        await mesh.create_customer()
+        await asyncio.gather(*map(mesh.create_paid_invoice, INVOICES))
+        with write_locked(state / "databases" / "billing.db"):
+            runs = await begin_refunds(mesh)
             process.send_signal(signal.SIGTERM)
             await eventually(partial(is_draining, known))
-        async with asyncio.timeout(STOPS_WITHIN):
+        async with asyncio.timeout(STOP_SECONDS):
             assert await process.wait() == 0
         assert not any(one.is_running() for one in processes)
-    async with up(needed, state), at(state) as shop, shop.client() as client:
+    async with graphmesh_up(needed, state), client_of(state) as mesh, mesh.client() as client:
         for run_id, invoice in zip(runs, INVOICES, strict=True):
             ended = await client.wait_run(run_id, timeout=60)
             assert output(ended)["outcome"] == "refunded"
-            assert await shop.refunds(invoice) == [PRICE]
-        assert await shop.balanced()
+            assert await mesh.refunds(invoice) == [PRICE]
+        assert await mesh.is_balanced()
 
 
 async def is_draining(mesh: MeshState) -> bool:
-    """Whether the orchestrator takes no more runs."""
+    """Whether the orchestrator accepts no more runs."""
     [address] = mesh.services[ORCHESTRATOR]
     try:
-        return not await grpc_health(address)()
-    except NOT_YET:
+        return not await grpc_health_probe(address)()
+    except NOT_READY_ERRORS:
         return True
 
 
-async def refunding(shop: Shop) -> Sequence[str]:
-    """Runs that are all in the middle of a refund."""
-    async with shop.client() as client:
+async def begin_refunds(mesh: MeshClient) -> Sequence[str]:
+    """Begin a run for each invoice, and wait until each has begun its refund."""
+    async with mesh.client() as client:
         begun = [
-            await client.create_run("support", {"customer_id": MIRA, "message": cracked(invoice)})
+            await client.create_run("support", {"customer_id": MIRA, "message": refund_request(invoice)})
             for invoice in INVOICES
         ]
-        await asyncio.gather(*(reaches(client, run.run_id, "refund") for run in begun))
+        await asyncio.gather(*(wait_for_node(client, run.run_id, "refund") for run in begun))
     return [run.run_id for run in begun]

@@ -1,4 +1,4 @@
-"""A stream that breaks, again and again, is one stream (B4)."""
+"""A client that reconnects gets each event of a run once, also across orchestrators."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -13,36 +13,35 @@ from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.backends import Postgres
 
-from tests.acceptance.shop import OwnShop, mesh_of, open_shop
-from tests.acceptance.test_recovery import PATIENCE
-from tests.acceptance.test_rolling import TWO, restart
+from tests.acceptance.local_mesh import TWO_REPLICAS, LocalMesh, mesh_of, start_mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+TIMEOUT = 60
 RECONNECTIONS = 200
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shop(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> AsyncIterator[OwnShop]:
-    """Two orchestrators, which know the graph that counts."""
+async def mesh(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> AsyncIterator[LocalMesh]:
+    """Two orchestrators that serve the counting graph."""
     folder = tmp_path_factory.mktemp("counting")
     graphs = folder / "langgraph.json"
-    graphs.write_text(json.dumps({"graphs": {"counting": f"{Path(__file__).parent / 'counting.py'}:counting"}}))
+    graphs.write_text(json.dumps({"graphs": {"counting": f"{Path(__file__).parent / 'counting_graph.py'}:counting"}}))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRAPHMESH_ORCHESTRATOR_GRAPHS", str(graphs))
         async with postgres.database() as url:
             environment.setenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", url)
-            async with open_shop(folder, mesh_of(folder, "orchestrator", orchestrator=TWO)) as shop:
-                yield shop
+            async with start_mesh(folder, mesh_of(folder, "orchestrator", orchestrator=TWO_REPLICAS)) as mesh:
+                yield mesh
 
 
-async def begun(client: Client, stop: Path) -> str:
-    """A run that counts until `stop` is there."""
+async def begin_counting(client: Client, stop: Path) -> str:
+    """Begin a run that counts until `stop` exists, and return its id."""
     return (await client.create_run("counting", {"stop": str(stop)}, recursion_limit=1000)).run_id
 
 
 async def next_events(client: Client, run_id: str, after_seq: int, most: int) -> list[RunEvent]:
-    """A few events; the connection is given up with what is already on its way."""
+    """Receive at most `most` events, and close the connection while others are in flight."""
     found: list[RunEvent] = []
     async with aclosing(client.stream_run(run_id, after_seq)) as events:
         async for event in events:
@@ -52,8 +51,8 @@ async def next_events(client: Client, run_id: str, after_seq: int, most: int) ->
     return found
 
 
-async def each_once(client: Client, run_id: str, seen: Sequence[RunEvent]) -> None:
-    """All events of a run that succeeded have been seen, each once, in order; the graph's own count without a gap."""
+async def assert_complete(client: Client, run_id: str, seen: Sequence[RunEvent]) -> None:
+    """Assert that the run succeeded, and that each event was received once, in order, with a count without gaps."""
     run = await client.get_run(run_id)
     assert run.status == RunStatus.RUN_STATUS_SUCCESS
     assert [event.seq for event in seen] == list(range(1, run.last_seq + 1))
@@ -62,33 +61,33 @@ async def each_once(client: Client, run_id: str, seen: Sequence[RunEvent]) -> No
     assert [event async for event in client.stream_run(run_id)] == list(seen)
 
 
-async def test_200_reconnections(shop: OwnShop, tmp_path: Path) -> None:
-    """At random points of a run that goes on, through Envoy, to whichever orchestrator answers."""
+async def test_200_reconnections(mesh: LocalMesh, tmp_path: Path) -> None:
+    """At random points of an active run, through Envoy, to either orchestrator."""
     random, stop = Random(20_26), tmp_path / "stop"
-    async with shop.client(PATIENCE) as client:
-        run_id = await begun(client, stop)
+    async with mesh.client(TIMEOUT) as client:
+        run_id = await begin_counting(client, stop)
         seen: list[RunEvent] = []
         for _ in range(RECONNECTIONS):
             seen += await next_events(client, run_id, len(seen), random.randint(1, 5))
         assert (await client.get_run(run_id)).status == RunStatus.RUN_STATUS_RUNNING
         stop.touch()
         seen += [event async for event in client.stream_run(run_id, len(seen))]
-        await each_once(client, run_id, seen)
+        await assert_complete(client, run_id, seen)
 
 
-async def test_a_rolling_restart_leaves_no_gap(shop: OwnShop, tmp_path: Path) -> None:
-    """Each orchestrator is restarted while a client watches: it sees one stream, of a run that both have worked on."""
+async def test_a_rolling_restart_leaves_no_gap(mesh: LocalMesh, tmp_path: Path) -> None:
+    """A client follows one stream while each orchestrator is restarted, and the run moves from one to the other."""
     stop, seen = tmp_path / "stop", list[RunEvent]()
     names = iter(["orchestrator-1", "orchestrator-2"])
-    async with shop.client(PATIENCE) as client:
-        run_id = await begun(client, stop)
+    async with mesh.client(TIMEOUT) as client:
+        run_id = await begin_counting(client, stop)
         async for event in client.stream_run(run_id):
             seen.append(event)
             if len(seen) % 50 == 0 and not stop.exists():
                 if name := next(names, ""):
-                    await restart(shop, name)
+                    await mesh.restart_gracefully(name)
                 else:
                     stop.touch()
-        await each_once(client, run_id, seen)
+        await assert_complete(client, run_id, seen)
         assert seen[-1].status_changed.status == RunStatus.RUN_STATUS_SUCCESS
         assert len([event for event in seen if event.status_changed.epoch]) > 1

@@ -1,4 +1,4 @@
-"""The import command against real servers: exactly once, row by row."""
+"""`graphmesh import` with real servers: each row is imported exactly once."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.store import MemoryStore
 from graphmesh_chassis.testing import Served, running
 from graphmesh_cli.app import app
-from graphmesh_cli.commands.import_rows import Counts, NotImportable, Refusal, Stopped, load
+from graphmesh_cli.commands.import_rows import Counts, NotImportable, Refusal, Stopped, import_rows
 from graphmesh_cli.commands.row_sources import Row
 from graphmesh_cli.commands.rpc_catalogue import all_rpcs
 from graphmesh_contracts import Overrides
@@ -56,39 +56,39 @@ async def stored(channel: Channel, tenant: str = "default") -> int:
 
 
 async def cli(*arguments: str) -> tuple[int | None, str]:
-    """The exit code and the output of `graphmesh import …`, a process of its own."""
+    """Run `graphmesh import …` as a process, and return its exit code and its output."""
     command = (sys.executable, "-m", "graphmesh_cli", "import", *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     output, _ = await process.communicate()
     return process.returncode, output.decode()
 
 
-async def test_the_same_rows_again_change_nothing_and_say_so(served: Served) -> None:
-    assert await load(served.channel, Crm.CreateCustomer, customers(20)) == Counts(done=20)
-    assert await load(served.channel, Crm.CreateCustomer, customers(20)) == Counts(already_there=20)
-    assert await load(served.channel, Crm.CreateCustomer, customers(21), key_prefix="x") == Counts(1, 20)
+async def test_a_repeated_import_changes_nothing(served: Served) -> None:
+    assert await import_rows(served.channel, Crm.CreateCustomer, customers(20)) == Counts(done=20)
+    assert await import_rows(served.channel, Crm.CreateCustomer, customers(20)) == Counts(already_there=20)
+    assert await import_rows(served.channel, Crm.CreateCustomer, customers(21), key_prefix="x") == Counts(1, 20)
     assert await stored(served.channel) == 21
 
 
-async def test_a_row_without_an_id_is_made_once_too(served: Served) -> None:
+async def test_a_row_without_an_id_is_imported_once(served: Served) -> None:
     """However its request is written."""
-    assert await load(served.channel, Crm.CreateCustomer, [Row(1, {"name": "Mira"})]) == Counts(done=1)
+    assert await import_rows(served.channel, Crm.CreateCustomer, [Row(1, {"name": "Mira"})]) == Counts(done=1)
     again = Row(1, {"name": "Mira", "email": "", "attributes": {}})
-    assert await load(served.channel, Crm.CreateCustomer, [again]) == Counts(already_there=1)
+    assert await import_rows(served.channel, Crm.CreateCustomer, [again]) == Counts(already_there=1)
     assert await stored(served.channel) == 1
 
 
-async def test_rows_are_the_tenants(served: Served) -> None:
-    await load(served.channel, Crm.CreateCustomer, customers(3), tenant="acme")
+async def test_rows_belong_to_the_tenant(served: Served) -> None:
+    await import_rows(served.channel, Crm.CreateCustomer, customers(3), tenant="acme")
     assert (await stored(served.channel, "acme"), await stored(served.channel)) == (3, 0)
 
 
 async def test_every_refusal_names_row_field_and_rule(served: Served) -> None:
-    """The rows around it arrive."""
-    told: list[Refusal] = []
+    """All other rows are imported."""
+    refused: list[Refusal] = []
 
     def on_row(counts: Counts, refusals: Sequence[Refusal]) -> None:
-        told.extend(refusals)
+        refused.extend(refusals)
 
     rows = [
         *customers(2),
@@ -97,49 +97,49 @@ async def test_every_refusal_names_row_field_and_rule(served: Served) -> None:
         Row(5, ["Mira"]),
         Row(6, None, "not JSON: it ends early"),
     ]
-    counts = await load(served.channel, Crm.CreateCustomer, rows, on_row=on_row, concurrency=1)
+    counts = await import_rows(served.channel, Crm.CreateCustomer, rows, on_row=on_row, concurrency=1)
     assert counts == Counts(done=2, refused=4)
-    assert [(refusal.row, refusal.field) for refusal in told] == [
+    assert [(refusal.row, refusal.field) for refusal in refused] == [
         (3, "customer_id"),
         (3, "email"),
         (4, ""),
         (5, ""),
         (6, ""),
     ]
-    assert 'no field named "nmae"' in told[2].rule
+    assert 'no field named "nmae"' in refused[2].rule
 
 
-class Turnstile(CrmServicer):
-    """Counts who is inside."""
+class CountingServicer(CrmServicer):
+    """Counts its concurrent calls."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(MemoryCustomers))
-        self.inside = self.most = 0
+        self.active = self.max_active = 0
 
     async def CreateCustomer(self, request: crm.CreateCustomerRequest, context: Any) -> crm.CreateCustomerResponse:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
+        self.active += 1
+        self.max_active = max(self.max_active, self.active)
         await asyncio.sleep(0.01)
-        self.inside -= 1
+        self.active -= 1
         return await super().CreateCustomer(request, context)
 
 
 @asynccontextmanager
-async def turnstile(**policy: int) -> AsyncIterator[tuple[Turnstile, Channel]]:
-    servicer = Turnstile()
+async def counting_service(**policy: int) -> AsyncIterator[tuple[CountingServicer, Channel]]:
+    servicer = CountingServicer()
     servable = Servable([Service(Crm, crm.add_CrmServiceServicer_to_server, servicer)])
     async with running(servable, ServerSettings(policy=Overrides(service=policy))) as served:
         yield servicer, served.channel
 
 
-async def test_so_many_calls_at_a_time_and_no_more() -> None:
-    async with turnstile() as (servicer, channel):
-        await load(channel, Crm.CreateCustomer, customers(40), concurrency=3)
-    assert servicer.most == 3
+async def test_concurrency_is_limited() -> None:
+    async with counting_service() as (servicer, channel):
+        await import_rows(channel, Crm.CreateCustomer, customers(40), concurrency=3)
+    assert servicer.max_active == 3
 
 
-async def test_rows_are_read_only_as_far_as_calls_are_made() -> None:
-    """A file of any length is read as it is sent."""
+async def test_rows_are_read_as_calls_are_made() -> None:
+    """A file of any length is not read into memory."""
     read = sent = 0
 
     def rows() -> Iterator[Row]:
@@ -153,36 +153,38 @@ async def test_rows_are_read_only_as_far_as_calls_are_made() -> None:
         nonlocal sent
         sent = counts.done
 
-    async with turnstile() as (_, channel):
-        await load(channel, Crm.CreateCustomer, rows(), concurrency=4, on_row=on_row)
+    async with counting_service() as (_, channel):
+        await import_rows(channel, Crm.CreateCustomer, rows(), concurrency=4, on_row=on_row)
     assert read == sent == 100
 
 
-async def test_a_full_service_is_asked_again() -> None:
-    """It lets one in and none wait; all the same every row arrives."""
-    async with turnstile(maxConcurrency=1, maxQueue=0) as (servicer, channel):
-        counts = await load(channel, Crm.CreateCustomer, customers(4), concurrency=2)
-    assert (counts, servicer.most) == (Counts(done=4), 1)
+async def test_refusals_of_a_full_service_are_retried() -> None:
+    """The service admits one call and queues none; every row is imported."""
+    async with counting_service(maxConcurrency=1, maxQueue=0) as (servicer, channel):
+        counts = await import_rows(channel, Crm.CreateCustomer, customers(4), concurrency=2)
+    assert (counts, servicer.max_active) == (Counts(done=4), 1)
 
 
-async def test_a_service_that_is_away_stops_the_import() -> None:
+async def test_an_unreachable_service_stops_the_import() -> None:
     async with Channel("127.0.0.1:1") as channel:
         with pytest.raises(Stopped, match=r"stopped at row 1: crm\.CreateCustomer: The service could not be reached"):
-            await load(channel, Crm.CreateCustomer, customers(3), concurrency=1)
+            await import_rows(channel, Crm.CreateCustomer, customers(3), concurrency=1)
 
 
-async def test_what_is_wrong_with_every_row_stops_at_the_first(served: Served) -> None:
+async def test_an_error_of_every_row_stops_at_the_first(served: Served) -> None:
     with pytest.raises(Stopped, match="There is no method"):
-        await load(served.channel, BillingService.Charge, [Row(1, {"invoiceId": "x", "amount": {"amountMinor": 1}})])
+        await import_rows(
+            served.channel, BillingService.Charge, [Row(1, {"invoiceId": "x", "amount": {"amountMinor": 1}})]
+        )
 
 
-async def test_a_stream_cannot_be_imported(served: Served) -> None:
+async def test_a_streaming_rpc_cannot_be_imported(served: Served) -> None:
     with pytest.raises(NotImportable, match=r"model\.StreamGenerate streams"):
-        await load(served.channel, all_rpcs()["model.StreamGenerate"], [])
+        await import_rows(served.channel, all_rpcs()["model.StreamGenerate"], [])
 
 
-async def test_the_command_says_what_became_of_a_file(served: Served, tmp_path: Path) -> None:
-    """The exit code is 1 when a row was refused, 0 when none was."""
+async def test_the_command_reports_the_results(served: Served, tmp_path: Path) -> None:
+    """The exit code is 1 when a row was refused, else 0."""
     file = tmp_path / "customers.jsonl"
     file.write_text("".join(json.dumps(row.content) + "\n" for row in customers(3)))
     arguments = ("crm.CreateCustomer", "--jsonl", str(file), "--address", served.address)
@@ -195,7 +197,7 @@ async def test_the_command_says_what_became_of_a_file(served: Served, tmp_path: 
     assert output.endswith("crm.CreateCustomer: 0 done, 3 already there, 1 refused\n")
 
 
-async def test_a_query_over_two_tables_becomes_invoices_with_lines(tmp_path: Path) -> None:
+async def test_a_grouped_query_becomes_invoices_with_lines(tmp_path: Path) -> None:
     shop = tmp_path / "shop.db"
     with closing(sqlite3.connect(shop)) as database, database:
         database.execute("CREATE TABLE sold (invoice, what, pieces, price)")
@@ -217,18 +219,18 @@ async def test_a_query_over_two_tables_becomes_invoices_with_lines(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["crm.CreateCustomer"], "either --jsonl FILE"),
         (["crm.CreateCustomer", "--sqlite", "x.db"], "either --jsonl FILE"),
         (["crm.CreateCustomer", "--jsonl", "x", "--query", "SELECT 1"], "either --jsonl FILE"),
-        (["crm.CreateCustomer", "--jsonl", "x", "--tenant", "Ä"], "tenant"),
-        (["crm.CreateCustomer", "--jsonl", "x", "--key-prefix", "a b"], "key_prefix"),
+        (["crm.CreateCustomer", "--jsonl", "x", "--tenant", "Ä"], "--tenant"),
+        (["crm.CreateCustomer", "--jsonl", "x", "--key-prefix", "a b"], "--key-prefix"),
         (["crm.CreateCustomer", "--jsonl", "/nowhere", "--address", "127.0.0.1:1"], "No such file"),
         (["crm.CreateCustomr", "--jsonl", "x", "--address", "127.0.0.1:1"], "crm.CreateCustomer"),
     ],
 )
-def test_a_wrong_command_is_explained(arguments: list[str], said: str) -> None:
+def test_an_invalid_command_is_explained(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["import", *arguments])
     assert result.exit_code == 2
-    assert said in " ".join(result.output.split())
+    assert message in " ".join(result.output.split())

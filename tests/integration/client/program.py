@@ -1,6 +1,6 @@
-"""A LangGraph program of somebody else, with a graph of the mesh as its node; run as a process that a test kills.
+"""A LangGraph program outside of the mesh with a graph of the mesh as a node; tests run it as a process and kill it.
 
-python -m tests.integration.client.program EDGE POSTGRES_URL begin|go-on
+python -m tests.integration.client.program EDGE POSTGRES_URL begin|resume
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class State(TypedDict, total=False):
 
 
 def program(node: RemoteGraph) -> StateGraph[State, None, State, State]:
-    """Something before the node of the mesh, and something after it."""
+    """A graph with a node before and a node after the node of the mesh."""
     graph = StateGraph(State)
     graph.add_node("before", lambda state: {"mine": "not the mesh's"})
     graph.add_node("mesh", node)
@@ -32,11 +32,11 @@ def program(node: RemoteGraph) -> StateGraph[State, None, State, State]:
     return graph
 
 
-async def main(edge: str, database: str, what: str) -> None:
+async def main(edge: str, database: str, action: str) -> None:
     async with Client(edge) as client, AsyncPostgresSaver.from_conn_string(database) as saver:
         await saver.setup()
         compiled = program(RemoteGraph(client, "gated")).compile(checkpointer=saver)
-        given: Any = {"name": "program"} if what == "begin" else None
+        given: Any = {"name": "program"} if action == "begin" else None
         output = await compiled.ainvoke(given, {"configurable": {"thread_id": "its own"}}, durability="sync")
         sys.stdout.write(json.dumps(output))
 

@@ -1,4 +1,4 @@
-"""`graphmesh run`, `watch`, `resume`, `thread` and `approve` as who types them sees them."""
+"""`graphmesh run`, `watch`, `resume`, `thread` and `approve`: output and exit codes."""
 
 import asyncio
 import json
@@ -11,28 +11,27 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from graphmesh_cli.app import app
-from graphmesh_cli.commands import connection as edge
-from graphmesh_cli.commands.connection import Edge, seconds
-from graphmesh_client import Client
+from graphmesh_cli.commands.connection import Connection, parse_seconds
+from graphmesh_cli.commands.runs import watch_run
 from graphmesh_local.state_folder import DEFAULT_STATE
 from typer.testing import CliRunner
 
 from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.kit import Kit
 
-ASKS = json.dumps({"name": "x"})
+INPUT = json.dumps({"name": "x"})
 CONSOLE = {"COLUMNS": "80"}
-"""As wide as most are, whatever the tests are run in: what is to be typed is not broken."""
+"""A common width, independent of the terminal: commands to copy must not be wrapped."""
 
 
-async def typed(kit: Kit, *words: str, exits: int = 0) -> str:
-    """What a command, a process of its own, prints."""
+async def graphmesh(kit: Kit, *words: str, exits: int = 0) -> str:
+    """Run a command as a process, check its exit code, and return its output."""
     command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", kit.address)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
@@ -41,12 +40,12 @@ async def typed(kit: Kit, *words: str, exits: int = 0) -> str:
     return output.decode()
 
 
-async def suggested(kit: Kit, output: str, answer: str = "", exits: int = 0) -> str:
-    """What the last command that an output suggests prints, typed as it stands there."""
+async def run_suggested(kit: Kit, output: str, answer: str = "", exits: int = 0) -> str:
+    """Run the last command that an output suggests, exactly as it is printed, and return its output."""
     line = re.findall(r"graphmesh (.+)$", output, re.MULTILINE)[-1]
     words = [word.replace("ANSWER", answer) for word in shlex.split(line)]
     assert words[-2:] == ["--address", kit.address]
-    return await typed(kit, *words[:-2], exits=exits)
+    return await graphmesh(kit, *words[:-2], exits=exits)
 
 
 def id_in(output: str, kind: str) -> str:
@@ -54,128 +53,133 @@ def id_in(output: str, kind: str) -> str:
     return found[0]
 
 
-async def test_a_question_is_answered_as_the_command_says(kit: Kit) -> None:
-    """A run that parks exits with 3, and says what it asks and the command that answers it."""
-    output = await typed(kit, "run", "ask_twice", ASKS, exits=3)
+async def test_a_question_is_answered_with_the_suggested_command(kit: Kit) -> None:
+    """For a run that parks, the command exits with 3 and shows the question and the command that answers it."""
+    output = await graphmesh(kit, "run", "ask_twice", INPUT, exits=3)
     assert "how many?" in output
-    output = await suggested(kit, output, "3", exits=3)
+    output = await run_suggested(kit, output, "3", exits=3)
     assert "sure?" in output
-    assert "note" not in output, "what has been shown is not shown again"
-    output = await suggested(kit, output, "yes")
+    assert "note" not in output, "an event that was shown is shown again"
+    output = await run_suggested(kit, output, "yes")
     assert '"3, yes"' in output
 
 
 async def test_several_questions_are_answered_by_id(kit: Kit) -> None:
-    output = await typed(kit, "run", "ask_both", ASKS, exits=3)
+    output = await graphmesh(kit, "run", "ask_both", INPUT, exits=3)
     run_id = id_in(output, "run")
-    assert "--answer ID=JSON" in await typed(kit, "resume", run_id, "which?", exits=2)
+    assert "--answer ID=JSON" in await graphmesh(kit, "resume", run_id, "which?", exits=2)
     questions = re.findall(r"--answer (\w+)=ANSWER", output)
     answers = [word for one in questions for word in ("--answer", f"{one}=true")]
-    output = await typed(kit, "resume", run_id, *answers)
+    output = await graphmesh(kit, "resume", run_id, *answers)
     assert "left True" in output
-    assert "waits for no answer" in await typed(kit, "resume", run_id, "late", exits=2)
+    assert "waits for no answer" in await graphmesh(kit, "resume", run_id, "late", exits=2)
 
 
-async def test_an_approval_is_listed_and_given(kit: Kit) -> None:
-    """The list shows what is to be called and with what; the command that it suggests gives consent, once (E1)."""
-    assert await typed(kit, "approve") == "nothing waits for an approval\n"
+async def test_an_approval_is_listed_and_approved(kit: Kit) -> None:
+    """The list shows tool and arguments; the suggested command approves the call, once."""
+    assert await graphmesh(kit, "approve") == "no approval is pending\n"
     invoice = await kit.invoice()
-    asked = await typed(kit, "run", "approved_by_rule", json.dumps({"invoice_id": invoice, "amount": 1000}), exits=3)
-    listed = await typed(kit, "approve")
+    parked = await graphmesh(
+        kit, "run", "approved_by_rule", json.dumps({"invoice_id": invoice, "amount": 1000}), exits=3
+    )
+    listed = await graphmesh(kit, "approve")
     for part in ("billing.Charge", f"Charge 1000 of {invoice}?", '"amount_minor": "1000"', "approvals.charge"):
         assert part in listed
-    refused = await typed(kit, "resume", id_in(asked, "run"), "yes", exits=1)
+    refused = await graphmesh(kit, "resume", id_in(parked, "run"), "yes", exits=1)
     assert f"graphmesh approve {id_in(listed, 'apr')}" in refused
-    approved = await suggested(kit, asked)
+    approved = await run_suggested(kit, parked)
     assert "approved" in approved
-    assert "success" in await suggested(kit, approved)
-    assert "APPROVAL_ANSWERED" in await typed(kit, "approve", id_in(listed, "apr"), "--deny", exits=1)
+    assert "success" in await run_suggested(kit, approved)
+    assert "APPROVAL_ANSWERED" in await graphmesh(kit, "approve", id_in(listed, "apr"), "--deny", exits=1)
     assert await kit.charges(invoice) == 1
 
 
-async def test_a_denial_is_told_to_the_graph(kit: Kit) -> None:
+async def test_a_denial_reaches_the_graph(kit: Kit) -> None:
+    """With its comment."""
     invoice = await kit.invoice()
-    wanted = json.dumps({"invoice_id": invoice, "amount": 1000})
-    approval = id_in(await typed(kit, "run", "approved_by_rule", wanted, exits=3), "apr")
-    denied = await typed(kit, "approve", approval, "--deny", "--comment", "too much")
+    charge = json.dumps({"invoice_id": invoice, "amount": 1000})
+    approval = id_in(await graphmesh(kit, "run", "approved_by_rule", charge, exits=3), "apr")
+    denied = await graphmesh(kit, "approve", approval, "--deny", "--comment", "too much")
     assert "denied" in denied
-    assert "APPROVAL_DENIED too much" in await suggested(kit, denied)
+    assert "APPROVAL_DENIED too much" in await run_suggested(kit, denied)
 
 
-async def test_a_thread_is_read_forked_and_deleted(kit: Kit) -> None:
-    await typed(kit, "run", "thinking", ASKS, "--thread", "mine")
-    assert "mine" in await typed(kit, "thread", "list")
-    shown = await typed(kit, "thread", "show", "mine")
+async def test_threads_are_listed_read_forked_and_deleted(kit: Kit) -> None:
+    await graphmesh(kit, "run", "thinking", INPUT, "--thread", "mine")
+    assert "mine" in await graphmesh(kit, "thread", "list")
+    shown = await graphmesh(kit, "thread", "show", "mine")
     assert "mine of thinking, idle" in shown
     assert '"thought"' in shown
-    history = await typed(kit, "thread", "history", "mine")
+    history = await graphmesh(kit, "thread", "history", "mine")
     checkpoint = next(line.split()[0] for line in history.splitlines() if line.rstrip().endswith("two"))
-    forked = await typed(kit, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
-    assert (await suggested(kit, forked)).count('"thought"') == 3
+    forked = await graphmesh(kit, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
+    assert (await run_suggested(kit, forked)).count('"thought"') == 3
     await kit.client.threads.create("fresh")
-    assert "run GRAPH --thread" in await typed(kit, "thread", "fork", "fresh")
-    assert await typed(kit, "thread", "delete", "mine") == "mine is deleted\n"
-    assert "There is no thread mine" in await typed(kit, "thread", "show", "mine", exits=1)
+    assert "run GRAPH --thread" in await graphmesh(kit, "thread", "fork", "fresh")
+    assert await graphmesh(kit, "thread", "delete", "mine") == "mine is deleted\n"
+    assert "There is no thread mine" in await graphmesh(kit, "thread", "show", "mine", exits=1)
 
 
-async def test_bounds_delays_and_turns(kit: Kit) -> None:
-    """What the contract of CreateRun has, the command has."""
-    assert "TOKEN_LIMIT" in await typed(kit, "run", "thinking", ASKS, "--max-tokens", "150", exits=1)
-    assert "STEP_LIMIT" in await typed(kit, "run", "thinking", ASKS, "--max-steps", "1", exits=1)
-    assert "BUDGET_EXCEEDED" in await typed(kit, "run", "thinking", ASKS, "--max-cost", "0.0006", exits=1)
-    assert "begins at" in await typed(kit, "run", "thinking", ASKS, "--after", "1h", "--detach")
-    parked = id_in(await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=3), "run")
-    busy = await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", exits=1)
+async def test_run_has_the_options_of_create_run(kit: Kit) -> None:
+    """Budgets, delay, multitask strategy and request id."""
+    assert "TOKEN_LIMIT" in await graphmesh(kit, "run", "thinking", INPUT, "--max-tokens", "150", exits=1)
+    assert "STEP_LIMIT" in await graphmesh(kit, "run", "thinking", INPUT, "--max-steps", "1", exits=1)
+    assert "BUDGET_EXCEEDED" in await graphmesh(kit, "run", "thinking", INPUT, "--max-cost", "0.0006", exits=1)
+    assert "begins at" in await graphmesh(kit, "run", "thinking", INPUT, "--after", "1h", "--detach")
+    parked = id_in(await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", exits=3), "run")
+    busy = await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", exits=1)
     assert f"graphmesh cancel {parked}" in busy
     assert f"graphmesh watch {parked} --address {kit.address}; or begin with --multitask" in busy
-    await typed(kit, "run", "ask_twice", ASKS, "--thread", "one", "--multitask", "interrupt", exits=3)
-    assert "cancelled" in await typed(kit, "watch", parked, exits=1)
-    same = {await typed(kit, "run", "thinking", ASKS, "--request-id", "same", "--detach") for _ in range(2)}
+    await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", "--multitask", "interrupt", exits=3)
+    assert "cancelled" in await graphmesh(kit, "watch", parked, exits=1)
+    same = {await graphmesh(kit, "run", "thinking", INPUT, "--request-id", "same", "--detach") for _ in range(2)}
     assert len(same) == 1
 
 
-async def test_who_stops_looking_is_told_how_to_look_again(kit: Kit) -> None:
-    """Ctrl-C leaves the run running; the command that it suggests shows how it goes on (A2)."""
+async def test_ctrl_c_leaves_the_run_running(kit: Kit) -> None:
+    """The command to watch it again is shown."""
     command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", kit.address)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     assert process.stdout is not None
     begun = id_in((await process.stdout.readline()).decode(), "run")
     process.send_signal(signal.SIGINT)
-    said = (await process.communicate())[0].decode()
+    output = (await process.communicate())[0].decode()
     assert process.returncode == 130
-    assert f"goes on without you: graphmesh watch {begun}" in said
+    assert f"the run continues; watch it again: graphmesh watch {begun}" in output
     GATES["alone"].set()
-    assert "success" in await suggested(kit, said.rstrip())
+    assert "success" in await run_suggested(kit, output.rstrip())
 
 
-async def test_who_does_not_wait_for_the_answer_is_told_where_to_look() -> None:
-    """Ctrl-C before the mesh has answered: nobody knows whether there is a run."""
+async def test_ctrl_c_before_the_response_shows_the_command_that_lists_runs() -> None:
+    """The run may have begun or not."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", ASKS, "--address", address)
+        command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", INPUT, "--address", address)
         environment = {**os.environ, **CONSOLE}
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
         with connection:
             process.send_signal(signal.SIGINT)
-            said = (await process.communicate())[0].decode()
+            output = (await process.communicate())[0].decode()
     assert process.returncode == 130
-    assert f"it may have begun: graphmesh runs --graph gated --address {address}" in said
+    assert f"the run may have begun: graphmesh runs --graph gated --address {address}" in output
 
 
-def test_who_does_not_reach_the_mesh_is_told_how_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "Client", partial(Client, patience=0.5))
-    result = CliRunner().invoke(app, ["watch", "run_1", "--address", "127.0.0.1:1", "--after", "7"], env=CONSOLE)
-    assert result.exit_code == 1
-    assert "UNREACHABLE" in result.output
-    assert "look again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in result.output
+def test_an_unreachable_mesh_is_reported_with_the_command_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    unreachable = Connection("127.0.0.1:1", DEFAULT_STATE, "default", retry_timeout=0.5)
+    with pytest.raises(typer.Exit) as ended:
+        watch_run(unreachable, "run_1", after_seq=7)
+    output = capsys.readouterr().out
+    assert ended.value.exit_code == 1
+    assert "UNREACHABLE" in output
+    assert "watch it again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in output
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), (600, 600)])
-def test_times(text: Any, value: float) -> None:
-    assert seconds(text) == value
+def test_times_are_parsed_to_seconds(text: Any, value: float) -> None:
+    assert parse_seconds(text) == value
 
 
 @pytest.mark.parametrize(
@@ -196,18 +200,26 @@ def test_times(text: Any, value: float) -> None:
     ],
     ids=" ".join,
 )
-def test_what_is_typed_wrongly_is_named(words: list[str]) -> None:
-    """In one sentence, before anything is sent."""
+def test_an_invalid_argument_is_explained(words: list[str]) -> None:
+    """In one sentence, before any call."""
     result = CliRunner().invoke(app, words, env=CONSOLE)
     assert result.exit_code == 2
-    for part in ("has to be", "No such file", "100 years", "less than or equal", "name the approval", "is none of"):
+    for part in (
+        "must be",
+        "must consist",
+        "No such file",
+        "100 years",
+        "less than or equal",
+        "name the approval",
+        "is none of",
+    ):
         if part in result.output:
             return
     pytest.fail(result.output)
 
 
-def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
-    """In one line without the password."""
+def test_an_unreachable_database_is_reported(tmp_path: Path) -> None:
+    """In one line, without the password."""
     words = [
         "import-threads",
         "postgresql://me:secret@127.0.0.1:1/app",
@@ -223,7 +235,7 @@ def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
 def test_threads_are_imported_into_the_mesh_of_the_state_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no database is named: the default of the settings is no database of any mesh."""
+    """Where no database is named, since the default of the settings is not the database of a mesh."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", raising=False)
     there = tmp_path / "mine" / "databases" / "orchestrator.db"
@@ -238,9 +250,9 @@ def test_threads_are_imported_into_the_mesh_of_the_state_folder(
     assert not (tmp_path / ".graphmesh").exists()
 
 
-def test_suggested_commands_go_to_the_same_mesh() -> None:
+def test_suggested_commands_name_the_same_mesh() -> None:
     assert (
-        Edge("127.0.0.1:1", DEFAULT_STATE, "acme").command("watch", "run_1")
+        Connection("127.0.0.1:1", DEFAULT_STATE, "acme").command("watch", "run_1")
         == "graphmesh watch run_1 --address 127.0.0.1:1 --tenant acme"
     )
-    assert Edge("", DEFAULT_STATE, "default").command("runs") == "graphmesh runs"
+    assert Connection("", DEFAULT_STATE, "default").command("runs") == "graphmesh runs"

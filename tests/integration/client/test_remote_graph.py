@@ -1,4 +1,4 @@
-"""RemoteGraph is to LangGraph what a compiled graph is (A4)."""
+"""RemoteGraph behaves as a compiled graph of LangGraph."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -28,61 +28,61 @@ def graph_on(side: Side, kit: Kit, name: str) -> Pregel:
     return local
 
 
-def on_a_thread() -> RunnableConfig:
+def new_thread() -> RunnableConfig:
     return {"configurable": {"thread_id": uuid4().hex}}
 
 
-def said(output: dict[str, Any]) -> dict[str, Any]:
-    """An output without the ids of its questions, which are nobody's but their graph's."""
-    asked = output.get("__interrupt__")
-    return output | ({"__interrupt__": [one.value for one in asked]} if asked else {})
+def without_ids(output: dict[str, Any]) -> dict[str, Any]:
+    """Replace the interrupts of an output by their values, since ids differ between the graphs."""
+    interrupts = output.get("__interrupt__")
+    return output | ({"__interrupt__": [one.value for one in interrupts]} if interrupts else {})
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_a_question_and_its_answer(kit: Kit, side: Side) -> None:
-    """A run that asks twice returns what it asks, and goes on with the answers."""
-    graph, config = graph_on(side, kit, "ask_twice"), on_a_thread()
+async def test_interrupts_are_returned_and_answered(kit: Kit, side: Side) -> None:
+    """One after the other."""
+    graph, config = graph_on(side, kit, "ask_twice"), new_thread()
     first = await graph.ainvoke({"name": "x"}, config)
-    assert said(first) == {"name": "x", "notes": ["begun"], "__interrupt__": [{"ask": "how many?"}]}
+    assert without_ids(first) == {"name": "x", "notes": ["begun"], "__interrupt__": [{"ask": "how many?"}]}
     second = await graph.ainvoke(Command(resume=3), config)
-    assert said(second)["__interrupt__"] == ["sure?"]
+    assert without_ids(second)["__interrupt__"] == ["sure?"]
     assert (await graph.ainvoke(Command(resume="yes"), config))["notes"] == ["begun", "3, yes", "done"]
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_questions_at_once_are_answered_by_id(kit: Kit, side: Side) -> None:
-    graph, config = graph_on(side, kit, "ask_both"), on_a_thread()
-    asked = (await graph.ainvoke({"name": "x"}, config))["__interrupt__"]
+async def test_concurrent_interrupts_are_answered_by_id(kit: Kit, side: Side) -> None:
+    graph, config = graph_on(side, kit, "ask_both"), new_thread()
+    interrupts = (await graph.ainvoke({"name": "x"}, config))["__interrupt__"]
     with pytest.raises((ValueError, RuntimeError), match="id"):
         await graph.ainvoke(Command(resume="which?"), config)
-    answers = {one.id: f"is {one.value}" for one in asked}
+    answers = {one.id: f"is {one.value}" for one in interrupts}
     ended = await graph.ainvoke(Command(resume=answers), config)
     assert sorted(ended["notes"]) == ["done", "left is left", "right is right"]
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
 async def test_streams_have_the_same_parts(kit: Kit, side: Side) -> None:
-    """A mode gives data, a list of modes pairs, subgraphs a namespace before; version 2 says it by name."""
-    graph, config = graph_on(side, kit, "ask_twice"), on_a_thread()
-    [begun, asked] = [part async for part in graph.astream({"name": "x"}, config, stream_mode="updates")]
+    """A mode yields data, a list of modes pairs, `subgraphs` a namespace first; version 2 yields mappings."""
+    graph, config = graph_on(side, kit, "ask_twice"), new_thread()
+    [begun, parked] = [part async for part in graph.astream({"name": "x"}, config, stream_mode="updates")]
     assert begun == {"note": {"notes": ["begun"]}}
-    assert [one.value for one in asked["__interrupt__"]] == [{"ask": "how many?"}]
+    assert [one.value for one in parked["__interrupt__"]] == [{"ask": "how many?"}]
     pairs = [part async for part in graph.astream(Command(resume=1), config, stream_mode=["updates", "values"])]
     values: list[Any] = [data for mode, data in pairs if mode == "values"]
-    assert said(values[-1])["__interrupt__"] == ["sure?"]
+    assert without_ids(values[-1])["__interrupt__"] == ["sure?"]
     parts = [part async for part in graph.astream(Command(resume=2), config, subgraphs=True)]
     assert parts == [((), {"ask": {"notes": ["1, 2"]}}), ((), {"end": {"notes": ["done"]}})]
-    output = await graph.ainvoke({"name": "y"}, on_a_thread(), version="v2")
+    output = await graph.ainvoke({"name": "y"}, new_thread(), version="v2")
     assert isinstance(output, GraphOutput)
     assert [one.value for one in output.interrupts] == [{"ask": "how many?"}]
-    typed = [part async for part in graph.astream({"name": "y"}, on_a_thread(), version="v2")]
+    typed = [part async for part in graph.astream({"name": "y"}, new_thread(), version="v2")]
     assert typed[0] == {"type": "updates", "ns": (), "data": {"note": {"notes": ["begun"]}}}
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
 async def test_state_and_history(kit: Kit, side: Side) -> None:
-    """A thread can be read, also where it was, changed, and gone on with."""
-    graph, config = graph_on(side, kit, "gated"), on_a_thread()
+    """A thread is read at its newest and at an older checkpoint, updated, and continued."""
+    graph, config = graph_on(side, kit, "gated"), new_thread()
     GATES["open"].set()
     await graph.ainvoke({"name": "open"}, config)
     state = await graph.aget_state(config)
@@ -111,7 +111,7 @@ async def test_text_of_models_is_streamed(kit: Kit) -> None:
 
 
 async def test_a_failed_run_raises_its_error(kit: Kit) -> None:
-    """With its own reason, not one of LangGraph's (H3)."""
+    """With its own reason, not with one of LangGraph's."""
     with pytest.raises(GraphmeshError) as failed:
         await RemoteGraph(kit.client, "failing").ainvoke({"invoice_id": "x", "amount": 1})
     assert failed.value.reason == "NODE_FAILED"
@@ -120,15 +120,15 @@ async def test_a_failed_run_raises_its_error(kit: Kit) -> None:
 
 
 async def test_options_and_config_are_kept(kit: Kit) -> None:
-    """Options are those of every run; a config that is bound is merged with that of the call."""
+    """Options apply to every run; a bound config is merged with that of the call."""
     bound = RemoteGraph(kit.client, "talking", labels={"by": "test"}).with_config(configurable={"thread_id": "bound"})
     await bound.ainvoke({"invoice_id": "x", "amount": 1})
     [run] = await kit.client.list_runs(thread_id="bound")
     assert (run.labels["by"], run.status) == ("test", RunStatus.RUN_STATUS_SUCCESS)
 
 
-async def test_what_it_cannot_is_refused(kit: Kit) -> None:
-    """What the mesh has no way to do is said, and what to do instead."""
+async def test_unsupported_features_are_refused(kit: Kit) -> None:
+    """With the alternative where one exists."""
     graph: Any = RemoteGraph(kit.client, "ask_twice")
     with pytest.raises(NotImplementedError, match="async only: use ainvoke"):
         graph.invoke({"name": "x"})
@@ -142,17 +142,17 @@ async def test_what_it_cannot_is_refused(kit: Kit) -> None:
         await graph.ainvoke(Command(resume=1), {"configurable": {"thread_id": "idle"}})
     with pytest.raises(NotImplementedError, match="use astream"):
         graph.astream_events({"name": "x"}, version="v2")
-    with pytest.raises(TypeError, match="has to be a mapping, not str"):
+    with pytest.raises(TypeError, match="must be a mapping, not str"):
         await graph.ainvoke("x")
-    with pytest.raises(TypeError, match="has to be a mapping, not str"):
+    with pytest.raises(TypeError, match="must be a mapping, not str"):
         await graph.aupdate_state({"configurable": {"thread_id": "idle"}}, "x")
     with pytest.raises(NotImplementedError, match="goto"):
         await graph.ainvoke(Command(goto="ask"), {"configurable": {"thread_id": "idle"}})
 
 
 async def test_a_run_of_another_graph_is_not_answered(kit: Kit) -> None:
-    """An answer is for the graph that it is given to, also where another one waits on the thread."""
-    config = on_a_thread()
+    """Even if it is parked on the same thread."""
+    config = new_thread()
     await RemoteGraph(kit.client, "ask_twice").ainvoke({"name": "x"}, config)
     with pytest.raises(ValueError, match="no run of ask_both waits"):
         await RemoteGraph(kit.client, "ask_both").ainvoke(Command(resume=1), config)
@@ -161,7 +161,7 @@ async def test_a_run_of_another_graph_is_not_answered(kit: Kit) -> None:
 
 
 async def test_a_time_without_a_zone_is_refused(kit: Kit) -> None:
-    """It would be taken for one of UTC, hours from what was meant."""
+    """It would be interpreted as UTC."""
     with pytest.raises(ValueError, match="zone"):
         await kit.client.create_run("ask_twice", {"name": "x"}, schedule_time=datetime(2030, 1, 1))  # noqa: DTZ001
     assert not await kit.client.list_runs()

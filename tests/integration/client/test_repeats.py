@@ -1,4 +1,4 @@
-"""What the client asks again when an answer is lost, and what not."""
+"""Retries of the client after a lost response: idempotent calls, other calls, pages and streams."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,8 +23,8 @@ from graphmesh_contracts import Rpc
 
 
 @asynccontextmanager
-async def losing(rpc: Rpc[Any, Any], times: int) -> AsyncIterator[tuple[Client, list[bytes]]]:
-    """A client of a server that has done what it is asked, and loses the first `times` answers; and its requests."""
+async def losing_responses(rpc: Rpc[Any, Any], times: int) -> AsyncIterator[tuple[Client, list[bytes]]]:
+    """Yield a client of a server that loses its first `times` responses, and the list of the server's requests."""
     requests: list[bytes] = []
 
     async def answer(request: bytes, context: Any) -> bytes:
@@ -44,56 +44,56 @@ async def serving(rpc: Rpc[Any, Any], handler: Any) -> AsyncIterator[Client]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with Client(f"127.0.0.1:{port}", patience=5) as client:
+        async with Client(f"127.0.0.1:{port}", retry_timeout=5) as client:
             yield client
     finally:
         await server.stop(None)
 
 
-async def test_a_run_is_asked_for_again_under_the_same_id() -> None:
-    """So that a lost answer never makes a second run (B2)."""
-    async with losing(RunService.CreateRun, 2) as (client, requests):
+async def test_create_run_is_retried_with_the_same_request_id() -> None:
+    """So that a lost response never leads to a second run."""
+    async with losing_responses(RunService.CreateRun, 2) as (client, requests):
         await client.create_run("support", {"message": "?"})
     ids = {CreateRunRequest.FromString(request).request_id for request in requests}
     assert (len(requests), len(ids)) == (3, 1)
     assert ids != {""}
 
 
-async def test_what_a_second_call_would_do_again_is_asked_once() -> None:
-    """Whether it has happened is open, and the error says so."""
-    async with losing(ThreadService.ForkThread, 1) as (client, requests):
+async def test_a_call_that_is_not_idempotent_is_not_retried() -> None:
+    """The error has `may_have_happened`."""
+    async with losing_responses(ThreadService.ForkThread, 1) as (client, requests):
         with pytest.raises(ConnectionLost) as lost:
             await client.threads.fork("th_1")
     assert lost.value.may_have_happened
     assert len(requests) == 1
 
 
-async def test_a_list_is_read_page_after_page() -> None:
-    """The client asks for as many as it needs, and stops at the last page."""
-    asked: list[ListRunsRequest] = []
+async def test_a_list_is_read_page_by_page() -> None:
+    """The client requests as many as it needs, and stops at the last page."""
+    requests: list[ListRunsRequest] = []
 
     async def pages(request: bytes, context: Any) -> bytes:
-        asked.append(ListRunsRequest.FromString(request))
-        runs = [Run(run_id=f"{len(asked)}-{number}") for number in range(asked[-1].page_size)]
-        return RunService.ListRuns.response(runs=runs, next_page_token=str(len(asked))).SerializeToString()
+        requests.append(ListRunsRequest.FromString(request))
+        runs = [Run(run_id=f"{len(requests)}-{number}") for number in range(requests[-1].page_size)]
+        return RunService.ListRuns.response(runs=runs, next_page_token=str(len(requests))).SerializeToString()
 
     async with serving(RunService.ListRuns, grpc.unary_unary_rpc_method_handler(pages)) as client:
         runs = await client.list_runs(graph="support", status=RunStatus.RUN_STATUS_ERROR, limit=1200)
     assert len(runs) == len({run.run_id for run in runs}) == 1200
-    assert [(one.page_size, one.page_token, one.graph) for one in asked] == [
+    assert [(one.page_size, one.page_token, one.graph) for one in requests] == [
         (500, "", "support"),
         (500, "1", "support"),
         (200, "2", "support"),
     ]
 
 
-async def test_a_stream_goes_on_where_it_broke() -> None:
-    """After the last event that came, however many connections it takes."""
-    asked: list[int] = []
+async def test_a_broken_stream_resumes_after_the_last_event() -> None:
+    """Over several connections."""
+    requested: list[int] = []
 
     async def broken(request: bytes, context: Any) -> AsyncIterator[bytes]:
         after = StreamRunRequest.FromString(request).after_seq
-        asked.append(after)
+        requested.append(after)
         for seq in range(after + 1, min(after + 4, 11)):
             yield StreamRunResponse(event=RunEvent(seq=seq)).SerializeToString()
         if after + 4 <= 10:
@@ -102,4 +102,4 @@ async def test_a_stream_goes_on_where_it_broke() -> None:
     async with serving(RunService.StreamRun, grpc.unary_stream_rpc_method_handler(broken)) as client:
         seen = [event.seq async for event in client.stream_run("run_1")]
     assert seen == list(range(1, 11))
-    assert asked == [0, 3, 6, 9]
+    assert requested == [0, 3, 6, 9]

@@ -1,4 +1,4 @@
-"""`graphmesh prune` against a real orchestrator (B7)."""
+"""`graphmesh prune` with a real orchestrator."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from tests.integration.orchestrator.kit import Kit
 
 
 async def prune(kit: Kit, *options: str) -> str:
-    """What `graphmesh prune`, a process of its own, says; it succeeds."""
+    """Run `graphmesh prune` as a process, which must succeed, and return its output."""
     command = (sys.executable, "-m", "graphmesh_cli", "prune", "--address", kit.address, *options)
     environment = {**os.environ, "COLUMNS": "200"}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
@@ -23,22 +23,22 @@ async def prune(kit: Kit, *options: str) -> str:
     return output.decode().strip()
 
 
-async def test_history_goes_first_and_threads_where_asked(kit: Kit) -> None:
-    """A dry run says the same as what follows it, and changes nothing."""
+async def test_prunes_history_and_with_delete_threads(kit: Kit) -> None:
+    """A dry run counts what the next call deletes, and changes nothing."""
     GATES["open"].set()
     for _ in range(2):
         await kit.run("gated", name="open")
     history = "6 checkpoints and 0 runs of 2 threads"
-    assert await prune(kit, "--unused-for", "1h") == "gone: 0 checkpoints and 0 runs of 0 threads"
-    assert await prune(kit, "--unused-for", "0s", "--dry-run") == f"would go: {history}"
-    assert await prune(kit, "--unused-for", "0s") == f"gone: {history}"
+    assert await prune(kit, "--unused-for", "1h") == "deleted: 0 checkpoints and 0 runs of 0 threads"
+    assert await prune(kit, "--unused-for", "0s", "--dry-run") == f"would be deleted: {history}"
+    assert await prune(kit, "--unused-for", "0s") == f"deleted: {history}"
     assert len(await kit.client.threads.find()) == 2
-    assert await prune(kit, "--unused-for", "0s", "--delete") == "gone: 2 checkpoints and 2 runs of 2 threads"
+    assert await prune(kit, "--unused-for", "0s", "--delete") == "deleted: 2 checkpoints and 2 runs of 2 threads"
     assert await kit.client.threads.find() == []
 
 
 @pytest.mark.parametrize("time", ["30", "d", "-1d", "1w", "1d2h", "9999999999d"])
-def test_a_time_that_is_none_is_refused(time: str) -> None:
+def test_an_invalid_time_is_refused(time: str) -> None:
     result = CliRunner().invoke(app, ["prune", "--unused-for", time])
     assert result.exit_code == 2
     assert "--unused-for" in result.output

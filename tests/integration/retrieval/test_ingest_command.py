@@ -1,4 +1,4 @@
-"""`graphmesh ingest FOLDER`: Markdown files become passages that are found (F1)."""
+"""`graphmesh ingest FOLDER`: Markdown files become searchable passages."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,7 +10,6 @@ from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.testing import running
-from graphmesh_cli.commands import ingest as command
 from graphmesh_cli.commands.ingest import Refused, batches, document_id, documents, ingest, ingest_folder
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
@@ -38,16 +37,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "articles"
 
 
-async def test_a_folder_is_stored_and_found(channel: Channel, folder: Path) -> None:
-    """Every Markdown file with a text, at any depth; titles from headings, uris from paths."""
+async def test_a_folder_is_stored_and_searchable(channel: Channel, folder: Path) -> None:
+    """Every Markdown file that is not empty, at any depth; titles from headings, URIs from paths."""
     assert await ingest_folder(channel, folder, uri_prefix="https://shop.example/") == 2
     request = pb.SearchRequest(query="cleaning with water")
     (passage,) = (await channel.unary(pb.RetrievalService.Search, request, deadline=Deadline.after(5))).passages
     assert (passage.title, passage.uri) == ("Cleaning", "https://shop.example/how to/clean a nib.md")
 
 
-async def test_the_same_folder_again_stores_only_what_changed(channel: Channel, folder: Path) -> None:
-    """Also when a file went back to what it was two ingestions ago."""
+async def test_a_repeated_ingestion_stores_only_changes(channel: Channel, folder: Path) -> None:
+    """Also when a file is reverted to the text of two ingestions ago."""
     first = (folder / "refunds.md").read_text()
     for text, expected in ((first, (2, 0, 0)), (first, (0, 0, 2)), ("# New\n\nText.", (0, 1, 1)), (first, (0, 1, 1))):
         (folder / "refunds.md").write_text(text)
@@ -55,13 +54,12 @@ async def test_the_same_folder_again_stores_only_what_changed(channel: Channel, 
         assert (done.added_count, done.replaced_count, done.unchanged_count) == expected
 
 
-async def test_many_files_go_in_several_calls(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of them larger than a call may be."""
-    monkeypatch.setattr(command, "BATCH_BYTES", 2000)
+async def test_many_documents_are_sent_in_batches(channel: Channel) -> None:
+    """No batch exceeds the limit."""
     many = [pb.DocumentInput(document_id=f"d{n}", text="word " * 50) for n in range(205)]
-    assert [document for batch in batches(many) for document in batch] == many
-    assert max(sum(document.ByteSize() for document in batch) for batch in batches(many)) <= 2000
-    assert (await ingest(channel, many, tenant="default")).added_count == 205
+    assert [document for batch in batches(many, 2000) for document in batch] == many
+    assert max(sum(document.ByteSize() for document in batch) for batch in batches(many, 2000)) <= 2000
+    assert (await ingest(channel, many, tenant="default", max_batch_bytes=2000)).added_count == 205
 
 
 async def test_a_refusal_names_the_file(channel: Channel, folder: Path) -> None:
@@ -70,9 +68,9 @@ async def test_a_refusal_names_the_file(channel: Channel, folder: Path) -> None:
         await ingest_folder(channel, folder)
 
 
-@pytest.mark.parametrize("place", ["é.md", "a b.md", "a-b!.md", ".hidden/x.md", "x" * 300 + ".md", "日本.md", "-.md"])
-def test_any_path_becomes_an_id_of_its_own(place: str) -> None:
-    made = document_id(place)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}", made)
-    assert made != document_id(f"{place}x")
+@pytest.mark.parametrize("path", ["é.md", "a b.md", "a-b!.md", ".hidden/x.md", "x" * 300 + ".md", "日本.md", "-.md"])
+def test_each_path_has_a_unique_id(path: str) -> None:
+    found = document_id(path)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}", found)
+    assert found != document_id(f"{path}x")
     assert document_id("a/b-c.md") == "a/b-c.md"

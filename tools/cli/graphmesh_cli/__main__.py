@@ -1,4 +1,4 @@
-"""`graphmesh`, also as `python -m graphmesh_cli`."""
+"""Entry point of `graphmesh`, also as `python -m graphmesh_cli`."""
 
 from graphmesh_cli.app import app
 

@@ -1,8 +1,8 @@
 """The commands of `graphmesh`, each imported when it runs: `graphmesh --help` imports none.
 
-A new command is one line in `COMMANDS`. What it names is a function, whose parameters become options and whose
-docstring becomes the help, or a `typer.Typer` with commands of its own (give it a callback, so that it stays a group
-when it has only one). Other packages add commands by entry points of the group `graphmesh.commands`.
+A new command is one entry of `COMMANDS`. Its target is a function, whose parameters become options and whose docstring
+becomes the help, or a `typer.Typer` with commands of its own (give it a callback, so that it stays a group when it has
+only one). Other packages add commands by entry points of the group `graphmesh.commands`.
 """
 
 from collections.abc import Mapping
@@ -24,70 +24,77 @@ class Entry(NamedTuple):
     """Its line in `graphmesh --help`."""
 
 
+class BrokenCommand(Exception):
+    """A command cannot be imported; the message names it and the reason."""
+
+
 COMMANDS = {
     "demo": Entry(
         "graphmesh_cli.commands.demo:demo", "Start a mesh with sample data and send it three support requests."
     ),
     "up": Entry("graphmesh_cli.commands.up:up", "Start the whole mesh on this machine and keep it running."),
     "run": Entry("graphmesh_cli.commands.runs:run", "Begin a run of a graph and watch it."),
-    "watch": Entry("graphmesh_cli.commands.runs:watch", "Show what happens in a run, from any event on."),
-    "resume": Entry("graphmesh_cli.commands.runs:resume", "Answer what a run waits for, and watch it go on."),
+    "watch": Entry("graphmesh_cli.commands.runs:watch", "Show the events of a run."),
+    "resume": Entry("graphmesh_cli.commands.runs:resume", "Answer the questions of a parked run and watch it."),
     "runs": Entry("graphmesh_cli.commands.runs:runs", "List the newest runs."),
-    "cancel": Entry("graphmesh_cli.commands.runs:cancel", "End a run."),
+    "cancel": Entry("graphmesh_cli.commands.runs:cancel", "Cancel a run."),
     "thread": Entry("graphmesh_cli.commands.thread:commands", "List, read, fork and delete threads."),
-    "approve": Entry(
-        "graphmesh_cli.commands.approve:approve", "Agree to a call of a tool, or list what waits for consent."
-    ),
-    "audit": Entry("graphmesh_cli.commands.audit:audit", "Show every effect: who caused it, why, and how it ended."),
-    "prune": Entry(
-        "graphmesh_cli.commands.prune:prune", "Take away what nobody has used for long: history, or threads."
-    ),
+    "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
+    "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
+    "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),
     "import": Entry(
-        "graphmesh_cli.commands.import_rows:import_rows", "Call an RPC once for each row of a file or a query."
+        "graphmesh_cli.commands.import_rows:import_rows_command", "Call an RPC once for each row of a file or a query."
     ),
     "import-threads": Entry(
         "graphmesh_cli.commands.import_threads:import_threads_command",
-        "Take over the threads of LangGraph's own savers.",
+        "Copy the threads of LangGraph's own savers.",
     ),
     "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
-    "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Make a complete tool service of your own."),
-    "render": Entry("graphmesh_cli.commands.render:commands", "Write what is made from mesh.yaml and the protos."),
+    "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Create a complete tool service."),
+    "render": Entry("graphmesh_cli.commands.render:commands", "Render files from mesh.yaml and the protos."),
 }
 
 
 PLUGINS = "graphmesh.commands"
-"""The group of entry points of commands that other packages bring, such as `chaos` and `bench`."""
+"""The group of entry points by which other packages add commands, such as `chaos` and `bench`."""
 
 
 @cache
 def commands() -> Mapping[str, Entry]:
-    """Return the commands of this package and of those installed beside it.
+    """Return the commands of this package and of installed plug-ins. A plug-in cannot replace a command.
 
     A plug-in's line in the help is the summary of its distribution, so that the help imports no command.
     """
     plugins = {
-        point.name: Entry(point.value, point.dist.metadata["Summary"])
+        point.name: Entry(point.value, (point.dist and point.dist.metadata["Summary"]) or "")
         for point in entry_points(group=PLUGINS)
-        if point.dist
     }
-    return {**COMMANDS, **dict(sorted(plugins.items()))}
+    return {**COMMANDS, **{name: plugins[name] for name in sorted(plugins.keys() - COMMANDS.keys())}}
 
 
 def load(name: str) -> Any:
-    """Import the command `name`."""
-    module, _, attribute = commands()[name].target.partition(":")
-    found = getattr(import_module(module), attribute)
-    if isinstance(found, typer.Typer):
-        group = typer.main.get_command(found)
+    """Import the command `name`.
+
+    Raises:
+        BrokenCommand: its target cannot be imported.
+    """
+    target = commands()[name].target
+    module, _, attribute = target.partition(":")
+    try:
+        command = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BrokenCommand(f"the command {name} cannot be loaded from {target}: {error}") from error
+    if isinstance(command, typer.Typer):
+        group = typer.main.get_command(command)
         group.name = name
         return group
     single = typer.Typer(add_completion=False)
-    single.command(name)(found)
+    single.command(name)(command)
     return typer.main.get_command(single)
 
 
 class Commands(TyperGroup):
-    """The commands; only the one that is called is imported."""
+    """The commands of `graphmesh`; only the one that is called is imported."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(commands())
@@ -97,7 +104,11 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name and name in commands() else command, rest
+        try:
+            return name, load(name) if name and name in commands() else command, rest
+        except BrokenCommand as error:
+            typer.secho(str(error), err=True, fg=typer.colors.RED)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""`graphmesh audit`: every effect, who caused it and how it ended; read from the services' own databases (E5)."""
+"""`graphmesh audit`: list every effect with its caller and its result, read from the services' databases."""
 
 import json
 import os
@@ -27,7 +27,7 @@ console = Console()
 
 @dataclass(frozen=True)
 class Entry:
-    """One effect. What was asked and answered is not read: it is the customers' (H5)."""
+    """One effect. Requests and responses are not read, since they contain data of customers."""
 
     create_time: datetime
     method: str
@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def tool(self) -> str:
-        """The name that people see: `billing.Charge`."""
+        """The tool's name: `billing.Charge`."""
         service, _, method = self.method.removeprefix("/").partition("/")
         return f"{service.split('.')[-3]}.{method}"
 
@@ -55,21 +55,21 @@ def audit(
     run: Annotated[str, typer.Option(help="Only effects of this run.")] = "",
     tenant: Annotated[str, typer.Option(help="Only effects of this tenant; of all by default.")] = "",
     service: Annotated[str, typer.Option(help="Only effects of this service: billing.")] = "",
-    state: Annotated[Path, typer.Option(help="The state folder of a mesh that is up, or was.")] = DEFAULT_STATE,
+    state: Annotated[Path, typer.Option(help="The state folder of a running or stopped mesh.")] = DEFAULT_STATE,
     database: Annotated[str, typer.Option(help="SQLAlchemy URL of the only database to read.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most; the newest.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all that is known.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The most effects to list, the newest.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all fields.")] = False,
 ) -> None:
-    """Show what was done, by whom, for which run and node, with whose approval, and how it ended; in the order of time.
+    """List effects with caller, run, node, approval and result, in the order of time.
 
-    The result is OK, the reason that the caller was told no, or STARTED: begun in somebody else's system and not
-    settled yet. Read are the databases of the state folder and those that the services' settings name.
+    The result is OK, the reason of the error that the caller got, or STARTED: begun in an external system, with an
+    open outcome. The command reads the databases of the state folder and those that the services' settings name.
     """
     urls = {service: database} if database else databases(StateFolder(state), service)
     if not urls:
         raise typer.BadParameter(f"no database of {service or 'a service'} in {state}; name one with --database")
-    wanted = {column: value for column, value in (("run", run), ("tenant", tenant)) if value}
-    found = [entry for name, url in urls.items() for entry in _read(name, url, wanted, limit)]
+    filters = {column: value for column, value in (("run", run), ("tenant", tenant)) if value}
+    found = [entry for name, url in urls.items() for entry in _read(name, url, filters, limit)]
     newest = sorted(found, key=lambda entry: entry.create_time)[-limit:]
     if as_json:
         for entry in newest:
@@ -79,38 +79,40 @@ def audit(
 
 
 def databases(folder: StateFolder, service: str = "") -> dict[str, str]:
-    """The URL of each service's database, by the service's name; of `service` alone where it is given."""
-    kept = {file.stem: f"sqlite:///{file}" for file in sorted(folder.databases.glob("*.db"))}
-    told = {found[1].lower(): url for name, url in os.environ.items() if (found := DATABASE_SETTING.fullmatch(name))}
-    return {name: url for name, url in (kept | told).items() if service in ("", name)}
+    """Return the URL of each service's database by the service's name; that of `service` alone where it is given."""
+    files = {file.stem: f"sqlite:///{file}" for file in sorted(folder.databases.glob("*.db"))}
+    settings = {
+        match[1].lower(): url for name, url in os.environ.items() if (match := DATABASE_SETTING.fullmatch(name))
+    }
+    return {name: url for name, url in (files | settings).items() if service in ("", name)}
 
 
-def _read(service: str, url: str, wanted: Mapping[str, str], limit: int) -> Sequence[Entry]:
-    """Said in one line, an error of the database ends the command."""
+def _read(service: str, url: str, filters: Mapping[str, str], limit: int) -> Sequence[Entry]:
+    """Read the newest effects. An error of the database is shown in one line and ends the command with 1."""
     try:
-        return list(_entries(url, wanted, limit))
+        return list(_entries(url, filters, limit))
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
         console.print(f"{service or 'the database'} cannot be read: {cause}", style="red", markup=False)
         raise typer.Exit(1) from None
 
 
-def _entries(url: str, wanted: Mapping[str, str], limit: int) -> Iterator[Entry]:
-    """The newest of a database; none where it is of a service without effects."""
+def _entries(url: str, filters: Mapping[str, str], limit: int) -> Iterator[Entry]:
+    """Yield the newest effects of a database; none where its service has no effects."""
     newest = sa.select(*COLUMNS).order_by(effects.table.c.create_time.desc()).limit(limit)
     with connect_read_only(url) as connection:
         if sa.inspect(connection).has_table(effects.table.name):
-            yield from (Entry(*row) for row in connection.execute(newest.filter_by(**wanted)))
+            yield from (Entry(*row) for row in connection.execute(newest.filter_by(**filters)))
 
 
 def _table(entries: Sequence[Entry]) -> Table:
-    """Folded where it does not fit, so that nothing is cut off."""
-    names = ("what", "result", "who", "run", "node", "approval")
+    """Return a table whose cells fold instead of being truncated."""
+    names = ("tool", "result", "caller", "run", "node", "approval")
     folded = [Column(name, overflow="fold", min_width=7) for name in names]
     table = Table(Column("time", no_wrap=True), *folded, box=None)
     for entry in entries:
         time = f"{entry.create_time:%Y-%m-%d %H:%M:%S}"
         result = Text(entry.result, STYLES.get(entry.result, "red"))
-        why = map(Text, (f"{entry.tenant}/{entry.subject}", entry.run, entry.node, entry.approval))
-        table.add_row(time, Text(entry.tool), result, *why)
+        origin = map(Text, (f"{entry.tenant}/{entry.subject}", entry.run, entry.node, entry.approval))
+        table.add_row(time, Text(entry.tool), result, *origin)
     return table

@@ -1,4 +1,4 @@
-"""The edge of a mesh as commands reach it."""
+"""The connection of a command to a mesh: its address, its tenant, and how errors are shown."""
 
 import asyncio
 import re
@@ -18,96 +18,114 @@ from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
 from rich.console import Console
 
 ResultT = TypeVar("ResultT")
-Address = Annotated[str, typer.Option(help="host:port of the edge; that of the mesh that is up, by default.")]
-State = Annotated[Path, typer.Option(help="The state folder of the mesh that is up.")]
-Tenant = Annotated[str, typer.Option(help="For whom.")]
+Address = Annotated[str, typer.Option(help="host:port of the edge; by default that of the running mesh.")]
+State = Annotated[Path, typer.Option(help="The state folder of the running mesh.")]
+Tenant = Annotated[str, typer.Option(help="The tenant.")]
 DEFAULT_TENANT = "default"
 
 ADDRESS = re.compile(r"[^/\s]+:\d{1,5}")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LONGEST = 100 * 365 * UNITS["d"]
-NOT_THERE = "is the mesh up? graphmesh up starts one, --address names another"
-WAYS_OUT = {
+MAX_SECONDS = 100 * 365 * UNITS["d"]
+NO_MESH = "is the mesh up? Start one with graphmesh up, or name another with --address"
+ADVICE = {
     "THREAD_BUSY": "[watch {run}]; or begin with --multitask enqueue, interrupt or rollback; or end it: [cancel {run}]",
-    "WRONG_GRAPH": "leave out --thread, or run {graph}",
-    "RUN_NOT_INTERRUPTED": "[watch {run}] shows where it stands",
+    "WRONG_GRAPH": "omit --thread, or run {graph}",
+    "RUN_NOT_INTERRUPTED": "see the status of the run: [watch {run}]",
     "APPROVAL_REQUIRED": "[approve {approval}]",
     "APPROVAL_ANSWERED": "an approval is answered once",
-    "QUEUE_FULL": "wait until some have begun, or cancel some: [runs]",
-    "SCOPE_MISSING": "somebody with these scopes has to do it",
-    "UNREACHABLE": NOT_THERE,
-    "CIRCUIT_OPEN": NOT_THERE,
-    "CONNECTION_LOST": "it may have happened: look before you do it again",
+    "QUEUE_FULL": "wait until some runs have begun, or cancel some: [runs]",
+    "SCOPE_MISSING": "a caller with these scopes must make the call",
+    "UNREACHABLE": NO_MESH,
+    "CIRCUIT_OPEN": NO_MESH,
+    "CONNECTION_LOST": "the call may have happened: check before you repeat it",
 }
-"""What to do, by the reason of an error and filled in with its data. Commands are in brackets."""
+"""Advice by the reason of an error, formatted with its data. Commands are in brackets."""
 
 console = Console()
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Where a command goes, and for whom."""
+class Connection:
+    """The mesh and the tenant of a command's calls."""
 
     address: str
+    """host:port of the edge; empty: that of the mesh that runs from `state`."""
     state: Path
     tenant: str
+    retry_timeout: float = 10.0
+    """Seconds to retry while the mesh does not respond."""
 
     def __post_init__(self) -> None:
         if self.address and not ADDRESS.fullmatch(self.address):
-            raise typer.BadParameter("has to be host:port, such as 127.0.0.1:8080", param_hint="--address")
-        if not TENANT_RULE.fullmatch(self.tenant):
-            rule = "has to be of lower-case letters, digits, - and _, 63 at the most"
-            raise typer.BadParameter(rule, param_hint="--tenant")
+            raise typer.BadParameter("must be host:port, such as 127.0.0.1:8080", param_hint="--address")
+        check_tenant(self.tenant)
 
-    def do(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
-        """What `use` makes of a client. An error of the mesh is said, with what to do, and ends the command."""
+    def run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
+        """Run `action` with a client. An error of the mesh is shown with advice, and ends the command with 1."""
         try:
-            return asyncio.run(self._connected(use))
+            return asyncio.run(self._run(action))
         except GraphmeshError as error:
             console.print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
-            if way_out := self._way_out(error):
-                console.print(f"  {way_out}", style="dim", markup=False, soft_wrap=True)
+            if advice := self._advice(error):
+                console.print(f"  {advice}", style="dim", markup=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     def command(self, *words: str) -> str:
-        """A command line of this command for the same mesh and tenant."""
-        further = {"--address": self.address, "--tenant": self.tenant if self.tenant != DEFAULT_TENANT else ""}
-        further["--state"] = str(self.state) if self.state != DEFAULT_STATE and not self.address else ""
-        options = [part for name, value in further.items() if value for part in (name, value)]
+        """Return a command line of `graphmesh` for the same mesh and tenant."""
+        values = {"--address": self.address, "--tenant": self.tenant if self.tenant != DEFAULT_TENANT else ""}
+        values["--state"] = str(self.state) if self.state != DEFAULT_STATE and not self.address else ""
+        options = [part for name, value in values.items() if value for part in (name, value)]
         return f"graphmesh {shlex.join([*words, *options])}"
 
-    def _way_out(self, error: GraphmeshError) -> str:
+    def _advice(self, error: GraphmeshError) -> str:
         try:
-            said = WAYS_OUT.get(error.reason, "").format_map(error.data)
+            advice = ADVICE.get(error.reason, "").format_map(error.data)
         except KeyError:
             return ""
-        return re.sub(r"\[(.+?)\]", lambda words: self.command(*words[1].split()), said)
+        return re.sub(r"\[(.+?)\]", lambda words: self.command(*words[1].split()), advice)
 
-    async def _connected(self, use: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
-        async with Client(self.address or self._of_the_mesh(), tenant=self.tenant) as client:
-            return await use(client)
+    async def _run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
+        address = self.address or self._edge_of_the_running_mesh()
+        async with Client(address, tenant=self.tenant, retry_timeout=self.retry_timeout) as client:
+            return await action(client)
 
-    def _of_the_mesh(self) -> str:
+    def _edge_of_the_running_mesh(self) -> str:
         try:
             return StateFolder(self.state).read().edge
         except NoMesh as error:
             raise typer.BadParameter(f"{error}, or name one with --address") from None
 
 
-def largest(message: type[Message], field: str) -> int:
-    """What the contract allows a number to be."""
-    described = message.DESCRIPTOR.fields_by_name[field]
-    rules = described.GetOptions().Extensions[validate_pb2.field]
+def check_tenant(tenant: str) -> None:
+    """Raises typer.BadParameter where a tenant's name breaks the rule of the contracts."""
+    if not TENANT_RULE.fullmatch(tenant):
+        rule = "must consist of lower-case letters, digits, - and _, at most 63"
+        raise typer.BadParameter(rule, param_hint="--tenant")
+
+
+def mesh_address(address: str) -> str:
+    """Return `address`, or the mesh listener of the mesh that runs from the default state folder.
+
+    Raises:
+        NoMesh: no mesh runs from it.
+    """
+    return address or StateFolder(DEFAULT_STATE).read().mesh
+
+
+def max_value(message: type[Message], field: str) -> int:
+    """Return the maximum that the contract's rule allows for a number."""
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    rules = descriptor.GetOptions().Extensions[validate_pb2.field]
     return int(getattr(rules, str(rules.WhichOneof("type"))).lte)
 
 
-def seconds(text: str | float) -> float:
-    """`90s`, `10m`, `2h` or `1d`, in seconds; a default is in seconds already."""
+def parse_seconds(text: str | float) -> float:
+    """Parse `90s`, `10m`, `2h` or `1d` to seconds; a number, as the default of an option, is in seconds already."""
     if isinstance(text, float | int):
         return text
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if not found:
-        raise typer.BadParameter(f"{text} has to be a number with s, m, h or d after it, such as 90s or 30d")
-    if (asked := int(found[1]) * UNITS[found[2]]) > LONGEST:
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if not match:
+        raise typer.BadParameter(f"{text} must be a number followed by s, m, h or d, such as 90s or 30d")
+    if (duration := int(match[1]) * UNITS[match[2]]) > MAX_SECONDS:
         raise typer.BadParameter(f"{text} is more than 100 years")
-    return asked
+    return duration

@@ -1,6 +1,6 @@
-"""`graphmesh import`: one call of an RPC for each row of a file or of a query.
+"""`graphmesh import`: call an RPC once for each row of a file or of a query.
 
-The idempotency key of a call is made from the RPC and the row's content, so the same rows again change nothing.
+The idempotency key of a call is derived from the RPC and the row's content, so that a repeated import changes nothing.
 """
 
 import asyncio
@@ -29,39 +29,39 @@ from graphmesh_chassis.errors import (
     Unauthenticated,
     UnknownMethod,
 )
-from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_contracts import Idempotency, Rpc, method_policy
-from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
+from graphmesh_local.state_folder import NoMesh
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from graphmesh_cli.commands.connection import check_tenant, mesh_address
 from graphmesh_cli.commands.row_sources import Row, jsonl, sqlite
 from graphmesh_cli.commands.rpc_catalogue import UnknownRpc, find_rpc
 
-ATTEMPTS = 6
-"""Of one row, where the service or the mesh is to blame."""
+MAX_ATTEMPTS = 6
+"""Attempts for one row while the service or the mesh fails."""
 BACKOFF_SECONDS = 0.1
-"""The wait after the first attempt; it doubles with each."""
-NOT_OF_A_ROW = (InvalidMetadata, ScopeMissing, Unauthenticated, UnknownMethod)
-"""Refusals that every other row would meet with too."""
+"""The backoff after the first attempt; it doubles with each."""
+ERRORS_OF_ALL_ROWS = (InvalidMetadata, ScopeMissing, Unauthenticated, UnknownMethod)
+"""Refusals that every other row would get too."""
 KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class NotImportable(ValueError):
-    """The RPC cannot be called once for each row, repeatably."""
+    """The RPC streams, or its contract does not declare it safe to repeat."""
 
 
 class Stopped(Exception):
-    """An import ended before its last row; the message says where and why."""
+    """An import ended before its last row; the message names the row and the reason."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a row was refused; one for each field that is wrong."""
+    """The reason why a row was refused; one for each invalid field."""
 
     row: int
     field: str
-    """Empty where it is not about one field."""
+    """Empty where the reason is not about one field."""
     rule: str
 
     def __str__(self) -> str:
@@ -70,11 +70,11 @@ class Refusal:
 
 @dataclass
 class Counts:
-    """What became of the rows so far."""
+    """The results of the rows so far."""
 
     done: int = 0
     already_there: int = 0
-    """Imported before: the service knows the call's key, or has something of that id."""
+    """Imported before: the service has the call's key, or a resource with that id."""
     refused: int = 0
 
     def __str__(self) -> str:
@@ -82,10 +82,10 @@ class Counts:
 
 
 OnRow = Callable[[Counts, Sequence[Refusal]], None]
-"""Told after each row: all counts, and why this row was refused."""
+"""Called after each row with all counts, and the reasons where this row was refused."""
 
 
-async def load(
+async def import_rows(
     channel: Channel,
     rpc: Rpc[Any, Any],
     rows: Iterable[Row],
@@ -95,28 +95,28 @@ async def load(
     concurrency: int = 8,
     on_row: OnRow = lambda counts, refusals: None,
 ) -> Counts:
-    """Call `rpc` once for each of `rows`, at most `concurrency` at a time, in no certain order.
+    """Call `rpc` once for each of `rows`, at most `concurrency` at a time, in no defined order.
 
     Raises:
-        NotImportable: the RPC streams, or what a repeat does is not known.
-        Stopped: the service cannot be reached or used; the same import again goes on from there.
+        NotImportable: the RPC streams, or its idempotency is unknown.
+        Stopped: the service cannot be reached or used; the same import continues from there.
     """
     policy, method = method_policy(rpc.descriptor), rpc.descriptor
     if policy.idempotency is Idempotency.UNKNOWN or method.client_streaming or method.server_streaming:
-        raise NotImportable(f"{rpc.tool} streams, or is not safe to repeat: it cannot be called for each row")
+        raise NotImportable(f"{rpc.tool} streams, or is not safe to repeat: rows cannot be imported with it")
     headers = (
         (metadata.TENANT, tenant),
         (metadata.SUBJECT, "import"),
         (metadata.SCOPES, " ".join(sorted(policy.scopes))),
     )
-    loading = _Loading(channel, rpc, headers, key_prefix, policy.timeout, on_row)
-    await loading.run(iter(rows), concurrency)
-    return loading.counts
+    importing = _Import(channel, rpc, headers, key_prefix, policy.timeout, on_row)
+    await importing.run(iter(rows), concurrency)
+    return importing.counts
 
 
 @dataclass
-class _Loading:
-    """One import under way."""
+class _Import:
+    """A running import."""
 
     channel: Channel
     rpc: Rpc[Any, Any]
@@ -132,30 +132,30 @@ class _Loading:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
-                    group.create_task(self._work(rows))
+                    group.create_task(self._import(rows))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _work(self, rows: Iterator[Row]) -> None:
+    async def _import(self, rows: Iterator[Row]) -> None:
         for row in rows:
-            self.on_row(self.counts, await self._one(row))
+            self.on_row(self.counts, await self._import_row(row))
 
-    async def _one(self, row: Row) -> Sequence[Refusal]:
-        """Call for one row and count it. Returns why it was refused."""
+    async def _import_row(self, row: Row) -> Sequence[Refusal]:
+        """Call the RPC for one row and count the result. Returns the reasons where the row is refused."""
         try:
-            _, repeated = await self._repeatedly(request_of(row, self.rpc))
+            _, repeated = await self._call_with_retries(request_of(row, self.rpc))
             self.counts.already_there += repeated
             self.counts.done += not repeated
         except AlreadyExists:
             self.counts.already_there += 1
         except (json_format.ParseError, ValueError) as error:
             return self._refused(row, [FieldViolation("", str(error).partition("\n")[0])])
-        except NOT_OF_A_ROW as error:
+        except ERRORS_OF_ALL_ROWS as error:
             raise Stopped(f"stopped at row {row.number}: {error}") from error
         except GraphmeshError as error:
             if _transient(error):
                 raise Stopped(
-                    f"stopped at row {row.number}: {error}. The same command again goes on: what is done stays done."
+                    f"stopped at row {row.number}: {error}. Run the same command again to continue from this row."
                 ) from error
             return self._refused(row, error.violations or [FieldViolation("", error.message)])
         return ()
@@ -164,10 +164,10 @@ class _Loading:
         self.counts.refused += 1
         return [Refusal(row.number, violation.field, violation.description) for violation in violations]
 
-    async def _repeatedly(self, request: Message) -> tuple[Message, bool]:
-        """Call, and again where the service or the mesh is to blame: the key makes every repeat safe."""
+    async def _call_with_retries(self, request: Message) -> tuple[Message, bool]:
+        """Call the RPC, with retries while the service or the mesh fails: the key makes each retry safe."""
         headers = (*self.headers, (metadata.IDEMPOTENCY_KEY, effect_key(self.key_prefix, self.rpc, request)))
-        for attempt in range(ATTEMPTS - 1):
+        for attempt in range(MAX_ATTEMPTS - 1):
             try:
                 return await self.channel.effect(
                     self.rpc, request, deadline=Deadline.after(self.timeout), headers=headers
@@ -180,17 +180,17 @@ class _Loading:
 
 
 def request_of(row: Row, rpc: Rpc[Any, Any]) -> Message:
-    """The request that a row is. Raises ParseError or ValueError where it is none."""
+    """Convert a row to a request. Raises ParseError or ValueError where it is not one."""
     if row.fault:
         raise ValueError(row.fault)
     if not isinstance(row.content, dict):
-        raise ValueError("not an object with the fields of the request")
+        raise ValueError("not a JSON object with the fields of the request")
     request: Message = json_format.ParseDict(row.content, rpc.request())
     return request
 
 
 def effect_key(prefix: str, rpc: Rpc[Any, Any], request: Message) -> EffectKey:
-    """The same for equal requests to the same RPC, whichever way they are written."""
+    """Derive the key of a request: equal requests of the same RPC have the same key, however they are written."""
     content = rpc.path.encode() + b"\0" + request.SerializeToString(deterministic=True)
     return EffectKey(f"{prefix}-{hashlib.sha256(content).hexdigest()}")
 
@@ -199,27 +199,32 @@ def _transient(error: GraphmeshError) -> bool:
     return error.retryable or isinstance(error, DependencyError)
 
 
-def import_rows(
+def import_rows_command(
     rpc: Annotated[str, typer.Argument(help="`crm.CreateCustomer`, or its full name.", metavar="RPC")],
-    jsonl: Annotated[Path | None, typer.Option(help="A file with the JSON of a request in each line.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="A file with a request as JSON in each line.")] = None,
     sqlite: Annotated[Path | None, typer.Option(help="An SQLite database, for --query.")] = None,
     query: Annotated[str, typer.Option(help="A SELECT whose columns are fields: `lines:json`, `price.units`.")] = "",
-    address: Annotated[str, typer.Option(help="host:port of a service or a mesh; by default the one running.")] = "",
-    tenant: Annotated[str, typer.Option(help="Whose data it becomes.")] = "default",
-    key_prefix: Annotated[str, typer.Option(help="Another one makes the same rows new calls.")] = "import",
-    concurrency: Annotated[int, typer.Option(help="Calls at a time.", min=1, max=256)] = 8,
+    address: Annotated[str, typer.Option(help="host:port of a service or a mesh; by default the running mesh.")] = "",
+    tenant: Annotated[str, typer.Option(help="The tenant of the data.")] = "default",
+    key_prefix: Annotated[str, typer.Option(help="Prefix of the keys; a new one repeats the calls.")] = "import",
+    concurrency: Annotated[int, typer.Option(help="Concurrent calls.", min=1, max=256)] = 8,
 ) -> None:
     """Call an RPC once for each row of a file or of a query.
 
-    The same rows again change nothing: a call's key is made from its content. Two equal rows are therefore one call.
-    Exits with 1 when a row was refused, and says which and why.
+    A repeated import changes nothing: a call's key is derived from its content. Two equal rows are therefore one call.
+    Exits with 1 when a row was refused, and names the row and the reason.
     """
     rows = _rows(jsonl, sqlite, query)
-    _check(tenant=TENANT_RULE.fullmatch(tenant), key_prefix=KEY_PREFIX.fullmatch(key_prefix))
+    check_tenant(tenant)
+    if not KEY_PREFIX.fullmatch(key_prefix):
+        rule = "must consist of letters, digits, _, . and -, at most 64"
+        raise typer.BadParameter(rule, param_hint="--key-prefix")
     console = Console(highlight=False, soft_wrap=True)
     try:
-        place = address or StateFolder(DEFAULT_STATE).read().mesh
-        counts = asyncio.run(_shown(console, place, find_rpc(rpc), rows, tenant, key_prefix, concurrency))
+        target = mesh_address(address)
+        counts = asyncio.run(
+            _import_with_progress(console, target, find_rpc(rpc), rows, tenant, key_prefix, concurrency)
+        )
     except (UnknownRpc, NotImportable, NoMesh, Stopped, OSError, sqlite3.Error) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from None
@@ -235,13 +240,7 @@ def _rows(jsonl_file: Path | None, sqlite_file: Path | None, query: str) -> Iter
     return sqlite(sqlite_file or Path(), query)
 
 
-def _check(**forms: object) -> None:
-    for name, matched in forms.items():
-        if not matched:
-            raise typer.BadParameter("has characters that it cannot have, or is too long", param_hint=name)
-
-
-async def _shown(
+async def _import_with_progress(
     console: Console,
     address: str,
     rpc: Rpc[Any, Any],
@@ -250,7 +249,7 @@ async def _shown(
     key_prefix: str,
     concurrency: int,
 ) -> Counts:
-    """Load with a line of progress, and a line for each refusal."""
+    """Import with a progress line, and a line for each refusal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(rpc.tool, total=None)
@@ -261,6 +260,6 @@ async def _shown(
                 console.print(str(refusal), style="red", markup=False)
 
         async with Channel(address) as channel:
-            return await load(
+            return await import_rows(
                 channel, rpc, rows, tenant=tenant, key_prefix=key_prefix, concurrency=concurrency, on_row=on_row
             )

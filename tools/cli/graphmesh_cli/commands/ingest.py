@@ -1,7 +1,7 @@
-"""`graphmesh ingest`: a folder of Markdown into retrieval.
+"""`graphmesh ingest`: store a folder of Markdown in retrieval.
 
-The service leaves alone what is stored already, just so. So the idempotency keys belong to one ingestion: they make its
-retries safe, and a file that went back to an earlier text is stored like any other change.
+The service skips documents that are stored unchanged. The idempotency keys are therefore unique to one ingestion: they
+make its retries safe, and a file that is reverted to an earlier text is stored like any other change.
 """
 
 import asyncio
@@ -18,36 +18,39 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, InvalidRequest
-from graphmesh_chassis.identity import TENANT_RULE
-from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
+from graphmesh_local.state_folder import NoMesh
 from rich.console import Console
 
-BATCH_DOCUMENTS: Final = 100
-BATCH_BYTES: Final = 4 * 1024 * 1024
-ATTEMPTS: Final = 5
-"""Of one batch, where the service or the mesh is to blame."""
+from graphmesh_cli.commands.connection import check_tenant, mesh_address
+
+MAX_BATCH_DOCUMENTS: Final = 100
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+MAX_ATTEMPTS: Final = 5
+"""Attempts for one batch while the service or the mesh fails."""
 TIMEOUT: Final = 60.0
 """Seconds for one attempt."""
 
 
 class Refused(ValueError):
-    """The service does not take a document; the message says which and why."""
+    """The service refuses a document; the message names the file and the rule."""
 
 
 async def ingest_folder(channel: Channel, folder: Path, *, tenant: str = "default", uri_prefix: str = "") -> int:
-    """Store the Markdown of `folder`. Returns how many passages the new and the changed files were cut into."""
+    """Store the Markdown of `folder`. Returns the number of passages of new and changed files."""
     return (await ingest(channel, documents(folder, uri_prefix), tenant=tenant)).passage_count
 
 
-async def ingest(channel: Channel, found: Iterable[DocumentInput], *, tenant: str) -> IngestDocumentsResponse:
-    """Store documents. Returns the sum of what the service answers.
+async def ingest(
+    channel: Channel, found: Iterable[DocumentInput], *, tenant: str, max_batch_bytes: int = MAX_BATCH_BYTES
+) -> IngestDocumentsResponse:
+    """Store documents. Returns the sums of the counts in the service's responses.
 
     Raises:
         Refused: a document breaks a rule; batches before it are stored.
         GraphmeshError: the service cannot be used.
     """
     total, ingestion = IngestDocumentsResponse(), uuid4().hex
-    for number, batch in enumerate(batches(found)):
+    for number, batch in enumerate(batches(found, max_batch_bytes)):
         headers = (
             (metadata.TENANT, tenant),
             (metadata.SUBJECT, "ingest"),
@@ -61,32 +64,32 @@ async def ingest(channel: Channel, found: Iterable[DocumentInput], *, tenant: st
 
 
 def documents(folder: Path, uri_prefix: str = "") -> Iterator[DocumentInput]:
-    """The Markdown files below `folder`, by path; empty ones are skipped. The service finds the titles."""
+    """Yield the Markdown files below `folder`, sorted by path, without empty ones. The service extracts the titles."""
     for path in sorted(folder.rglob("*.md")):
-        place = path.relative_to(folder).as_posix()
+        name = path.relative_to(folder).as_posix()
         if text := path.read_text(encoding="utf-8", errors="replace").replace("\0", ""):
-            yield DocumentInput(document_id=document_id(place), uri=f"{uri_prefix}{place}", text=text)
+            yield DocumentInput(document_id=document_id(name), uri=f"{uri_prefix}{name}", text=text)
 
 
-def document_id(place: str) -> str:
-    """The path as an id; one with characters that an id cannot have is told from others by a hash."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}", place):
-        return place
-    plain = re.sub(r"[^A-Za-z0-9_./-]+", "-", place).lstrip("_./-")[:180]
-    return f"{plain or 'file'}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+def document_id(name: str) -> str:
+    """Return a relative path as an id. Characters that ids do not allow are replaced, and a hash keeps it unique."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}", name):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_./-]+", "-", name).lstrip("_./-")[:180]
+    return f"{plain or 'file'}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def batches(found: Iterable[DocumentInput]) -> Iterator[list[DocumentInput]]:
-    """The documents in the order they come, as many in each batch as one call takes."""
+def batches(found: Iterable[DocumentInput], max_bytes: int = MAX_BATCH_BYTES) -> Iterator[list[DocumentInput]]:
+    """Split documents into batches of one call each, in their order. A single larger document is a batch."""
     batch: list[DocumentInput] = []
-    filled = 0
+    batch_bytes = 0
     for document in found:
         size = document.ByteSize()
-        if batch and (len(batch) == BATCH_DOCUMENTS or filled + size > BATCH_BYTES):
+        if batch and (len(batch) == MAX_BATCH_DOCUMENTS or batch_bytes + size > max_bytes):
             yield batch
-            batch, filled = [], 0
+            batch, batch_bytes = [], 0
         batch.append(document)
-        filled += size
+        batch_bytes += size
     if batch:
         yield batch
 
@@ -94,13 +97,13 @@ def batches(found: Iterable[DocumentInput]) -> Iterator[list[DocumentInput]]:
 async def _send(
     channel: Channel, request: IngestDocumentsRequest, headers: tuple[tuple[str, str], ...]
 ) -> IngestDocumentsResponse:
-    for attempt in range(ATTEMPTS - 1):
+    for attempt in range(MAX_ATTEMPTS - 1):
         try:
             return await channel.unary(
                 RetrievalService.IngestDocuments, request, deadline=Deadline.after(TIMEOUT), headers=headers
             )
         except InvalidRequest as error:
-            raise Refused(_complaints(error, request)) from error
+            raise Refused(_describe_violations(error, request)) from error
         except GraphmeshError as error:
             if not error.retryable:
                 raise
@@ -110,34 +113,32 @@ async def _send(
     )
 
 
-def _complaints(error: InvalidRequest, request: IngestDocumentsRequest) -> str:
-    """The violations, each with the file that it is about."""
+def _describe_violations(error: InvalidRequest, request: IngestDocumentsRequest) -> str:
+    """Return a line for each violation, with its file."""
     lines = []
     for violation in error.violations:
-        place = re.match(r"documents\[(\d+)\]\.?(.*)", violation.field)
-        about = f"{request.documents[int(place[1])].uri}: {place[2]}" if place else violation.field
-        lines.append(f"{about}: {violation.description}")
+        match = re.match(r"documents\[(\d+)\]\.?(.*)", violation.field)
+        field = f"{request.documents[int(match[1])].uri}: {match[2]}" if match else violation.field
+        lines.append(f"{field}: {violation.description}")
     return "\n".join(lines) or error.message
 
 
 def ingest_command(
     folder: Annotated[
-        Path, typer.Argument(help="Searched for *.md, with all folders in it.", exists=True, file_okay=False)
+        Path, typer.Argument(help="The folder to search recursively for *.md.", exists=True, file_okay=False)
     ],
-    address: Annotated[str, typer.Option(help="host:port of retrieval or a mesh; by default the one running.")] = "",
-    tenant: Annotated[str, typer.Option(help="Whose documents they become.")] = "default",
-    uri_prefix: Annotated[str, typer.Option(help="Put before a file's path, it is where readers find it.")] = "",
+    address: Annotated[str, typer.Option(help="host:port of retrieval or a mesh; by default the running mesh.")] = "",
+    tenant: Annotated[str, typer.Option(help="The tenant of the documents.")] = "default",
+    uri_prefix: Annotated[str, typer.Option(help="Prefix of a document's URI, before the file's path.")] = "",
 ) -> None:
-    """Store a folder of Markdown in retrieval, so that agents find it.
+    """Store a folder of Markdown in retrieval, so that agents can search it.
 
-    Files are known by their paths: the same folder again replaces what has changed, and removes nothing.
+    Files are identified by their paths: a repeated ingestion replaces what has changed, and deletes nothing.
     """
-    if not TENANT_RULE.fullmatch(tenant):
-        raise typer.BadParameter("has characters that it cannot have, or is too long", param_hint="tenant")
+    check_tenant(tenant)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        place = address or StateFolder(DEFAULT_STATE).read().mesh
-        done = asyncio.run(_ingest_at(place, folder, tenant, uri_prefix))
+        done = asyncio.run(_ingest_at(mesh_address(address), folder, tenant, uri_prefix))
     except (NoMesh, Refused, GraphmeshError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None

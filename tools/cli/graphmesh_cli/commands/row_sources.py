@@ -1,4 +1,4 @@
-"""Where the rows of an import come from; each is read when it is its turn."""
+"""The sources of an import's rows: JSON Lines and SQLite queries, read row by row."""
 
 import json
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 JSON_COLUMN = ":json"
-"""How a column's name ends whose text is JSON: a list, a map or a message."""
+"""The suffix of a column whose text is JSON: a list, a map or a message."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,14 @@ class Row:
     """One request, in the JSON form of its message."""
 
     number: int
-    """The line of the file, or the place in the query's result; from 1."""
+    """The line of the file, or the row of the query's result; from 1."""
     content: Any
     fault: str = ""
-    """Why it has no content."""
+    """The reason why it has no content."""
 
 
 def jsonl(path: Path) -> Iterator[Row]:
-    """The lines of a file; empty ones are skipped. Raises OSError."""
+    """Yield the lines of a file; empty ones are skipped. Raises OSError."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -36,10 +36,10 @@ def jsonl(path: Path) -> Iterator[Row]:
 
 
 def sqlite(path: Path, query: str) -> Iterator[Row]:
-    """The rows of a query, which can only read. Columns are fields: `unit_price.amount_minor`, `lines:json`.
+    """Yield the rows of a read-only query. Columns are fields: `unit_price.amount_minor`, `lines:json`.
 
     Raises:
-        sqlite3.Error: the file is no database, or the query is wrong.
+        sqlite3.Error: the file is not a database, or the query is invalid.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
         found = database.execute(query)
@@ -52,25 +52,25 @@ def sqlite(path: Path, query: str) -> Iterator[Row]:
 
 
 def nested(columns: dict[str, Any]) -> dict[str, Any]:
-    """A row of a query as the JSON form of a message: dots nest, NULL leaves the field out.
+    """Convert a row of a query to the JSON form of a message: dots nest, NULL omits the field.
 
     Raises:
-        ValueError: the text of a `:json` column is not JSON, or two columns claim the same field.
+        ValueError: the text of a `:json` column is not JSON, or two columns set the same field.
     """
-    made: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     for name, value in columns.items():
         if value is None:
             continue
-        *around, field = name.removesuffix(JSON_COLUMN).split(".")
-        inside = made
-        for part in around:
-            inside = inside.setdefault(part, {})
-            if not isinstance(inside, dict):
-                raise ValueError(f"the column {name} lies inside of a field that another column sets")
-        if field in inside:
+        *parents, field = name.removesuffix(JSON_COLUMN).split(".")
+        parent = message
+        for key in parents:
+            parent = parent.setdefault(key, {})
+            if not isinstance(parent, dict):
+                raise ValueError(f"the column {name} is inside a field that another column sets")
+        if field in parent:
             raise ValueError(f"the column {name} sets a field that another column sets")
-        inside[field] = _parsed(name, value) if name.endswith(JSON_COLUMN) else value
-    return made
+        parent[field] = _parsed(name, value) if name.endswith(JSON_COLUMN) else value
+    return message
 
 
 def _parsed(name: str, text: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every RPC of the contracts, by the names that people use."""
+"""A catalogue of all RPCs of the contracts, by tool name, full name or path."""
 
 import difflib
 import importlib
@@ -11,11 +11,11 @@ from graphmesh_contracts import Rpc
 
 
 class UnknownRpc(LookupError):
-    """The contracts have no RPC of this name; the message names those that are like it."""
+    """The contracts have no RPC of this name; the message names similar ones."""
 
 
 def all_rpcs() -> dict[str, Rpc[Any, Any]]:
-    """By tool name: `billing.Charge`."""
+    """Return all RPCs by tool name: `billing.Charge`."""
     packages = sorted(
         path.parent.parent.name for root in graphmesh.__path__ for path in Path(root).glob("*/v1/__init__.py")
     )
@@ -23,18 +23,18 @@ def all_rpcs() -> dict[str, Rpc[Any, Any]]:
 
 
 def find_rpc(name: str) -> Rpc[Any, Any]:
-    """The RPC called `crm.CreateCustomer`, `graphmesh.crm.v1.CrmService.CreateCustomer`, or by its path.
+    """Return an RPC by `crm.CreateCustomer`, `graphmesh.crm.v1.CrmService.CreateCustomer`, or its path.
 
     Raises:
-        UnknownRpc: there is none.
+        UnknownRpc: the contracts have no such RPC.
     """
     known = all_rpcs()
     for rpc in known.values():
         if name in (rpc.tool, rpc.full_name, rpc.path):
             return rpc
-    near = difflib.get_close_matches(name.lower(), [tool.lower() for tool in known], n=3, cutoff=0.5)
-    meant = [tool for tool in known if tool.lower() in near] or sorted(known)
-    raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(meant)}")
+    matches = difflib.get_close_matches(name.lower(), [tool.lower() for tool in known], n=3, cutoff=0.5)
+    similar = [tool for tool in known if tool.lower() in matches] or sorted(known)
+    raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(similar)}")
 
 
 def _rpcs(package: str) -> Iterator[Rpc[Any, Any]]:

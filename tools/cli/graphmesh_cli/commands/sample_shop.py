@@ -1,4 +1,4 @@
-"""The sample shop: its data, loaded into the services of a mesh."""
+"""The sample shop: loads its data into the services of a mesh."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from graphmesh.billing.v1 import BillingService
 from graphmesh.crm.v1 import CrmService
 from graphmesh_chassis.channel import Channel
 
-from graphmesh_cli.commands.import_rows import load
+from graphmesh_cli.commands.import_rows import import_rows
 from graphmesh_cli.commands.ingest import ingest_folder
 from graphmesh_cli.commands.row_sources import Row, jsonl
 
@@ -18,10 +18,10 @@ TIMES = ("issueTime", "occurTime")
 
 
 async def load_sample_shop(channel: Channel, tenant: str = "default") -> str:
-    """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns how much that is, in words."""
+    """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns a summary of the counts."""
     shift = _age_of_sample()
     loaded = [
-        f"{(await load(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
+        f"{(await import_rows(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
         for name, rpc in (
             ("customers", CrmService.CreateCustomer),
             ("orders", CrmService.AddRecord),
@@ -34,16 +34,16 @@ async def load_sample_shop(channel: Channel, tenant: str = "default") -> str:
 
 
 def _age_of_sample() -> timedelta:
-    """How much to add to the sample's dates, so that its newest invoice was issued an hour ago."""
+    """Return the time to add to the sample's dates, so that its newest invoice was issued an hour ago."""
     newest = max(datetime.fromisoformat(row.content["issueTime"]) for row in jsonl(SAMPLE / "invoices.jsonl"))
     return datetime.now(UTC) - timedelta(hours=1) - newest
 
 
 def _rows(name: str, shift: timedelta) -> Iterator[Row]:
     for row in jsonl(SAMPLE / f"{name}.jsonl"):
-        moved = {key: _moved(row.content[key], shift) for key in TIMES if key in row.content}
-        yield replace(row, content={**row.content, **moved})
+        shifted = {key: _shifted(row.content[key], shift) for key in TIMES if key in row.content}
+        yield replace(row, content={**row.content, **shifted})
 
 
-def _moved(time: str, shift: timedelta) -> str:
+def _shifted(time: str, shift: timedelta) -> str:
     return (datetime.fromisoformat(time) + shift).isoformat()

@@ -1,4 +1,4 @@
-"""`graphmesh thread`: what runs have left in a thread, and what may be done with it."""
+"""`graphmesh thread`: list, read, fork and delete threads."""
 
 import json
 from typing import Annotated
@@ -10,25 +10,25 @@ from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.table import Column, Table
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Edge, State, Tenant, console
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, console
 from graphmesh_cli.commands.run_view import local_time
 
 ThreadId = Annotated[str, typer.Argument(help="The id of the thread.")]
 Checkpoint = Annotated[str, typer.Option(help="A checkpoint of its history; the newest by default.")]
 
-commands = typer.Typer(help="Threads: list, read, fork and delete them.", no_args_is_help=True, add_completion=False)
+commands = typer.Typer(help="List, read, fork and delete threads.", no_args_is_help=True, add_completion=False)
 
 
 @commands.command("list")
 def list_threads(
     graph: Annotated[str, typer.Option(help="Only threads of this graph.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 20,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the newest threads."""
-    found = Edge(address, state, tenant).do(lambda client: client.threads.find(graph=graph, limit=limit))
+    found = Connection(address, state, tenant).run(lambda client: client.threads.find(graph=graph, limit=limit))
     table = Table(Column("thread", no_wrap=True, min_width=35), "graph", "last used", "status", box=None)
     for one in found:
         table.add_row(one.thread_id, one.graph, local_time(one.update_time), _status(one))
@@ -43,23 +43,23 @@ def show(
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Show a thread and its state, as it is or was at a checkpoint."""
+    """Show a thread and its state, the newest or at a checkpoint."""
 
     async def read(client: Client) -> tuple[Thread, ThreadState]:
         return await client.threads.get(thread_id), await client.threads.state(thread_id, checkpoint)
 
-    thread, found = Edge(address, state, tenant).do(read)
+    thread, found = Connection(address, state, tenant).run(read)
     console.print(f"{thread.thread_id} of {thread.graph or 'no graph yet'}, {_status(thread)}", soft_wrap=True)
     if thread.HasField("expire_time"):
-        console.print(f"  deleted at {local_time(thread.expire_time)} if it is not used", style="dim")
-    console.print(f"  {_where(found)}", style="dim", soft_wrap=True)
+        console.print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim")
+    console.print(f"  {_position(found)}", style="dim", soft_wrap=True)
     console.print_json(json.dumps(struct_value(found.values)))
 
 
 @commands.command()
 def history(
     thread_id: ThreadId,
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 50,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -70,9 +70,9 @@ def history(
         return [one async for one in client.threads.history(thread_id, limit)]
 
     table = Table(Column("checkpoint", no_wrap=True, min_width=36), "written", "step", "source", "next", box=None)
-    for one in Edge(address, state, tenant).do(read):
-        about = struct_value(one.metadata)
-        step, source = str(about.get("step", "")), str(about.get("source", ""))
+    for one in Connection(address, state, tenant).run(read):
+        metadata = struct_value(one.metadata)
+        step, source = str(metadata.get("step", "")), str(metadata.get("source", ""))
         table.add_row(one.checkpoint_id, local_time(one.create_time), step, source, ", ".join(one.next))
     console.print(table)
 
@@ -86,12 +86,12 @@ def fork(
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Make a new thread that begins where this one is, or was at a checkpoint."""
-    edge = Edge(address, state, tenant)
-    made = edge.do(lambda client: client.threads.fork(thread_id, checkpoint_id=checkpoint, new_thread_id=into))
-    console.print(f"{made.thread_id} of {made.graph or 'no graph yet'}", soft_wrap=True)
-    go_on = edge.command("run", made.graph or "GRAPH", "--thread", made.thread_id)
-    console.print(f"  {go_on}", style="dim", soft_wrap=True)
+    """Create a thread with the state of this one, the newest or at a checkpoint."""
+    connection = Connection(address, state, tenant)
+    forked = connection.run(lambda client: client.threads.fork(thread_id, checkpoint_id=checkpoint, new_thread_id=into))
+    console.print(f"{forked.thread_id} of {forked.graph or 'no graph yet'}", soft_wrap=True)
+    command = connection.command("run", forked.graph or "GRAPH", "--thread", forked.thread_id)
+    console.print(f"  {command}", style="dim", soft_wrap=True)
 
 
 @commands.command()
@@ -101,8 +101,8 @@ def delete(
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Delete a thread with its history, its runs and their events. What tools have done stays done."""
-    Edge(address, state, tenant).do(lambda client: client.threads.delete(thread_id))
+    """Delete a thread with its history, its runs and their events. Effects of tools are not undone."""
+    Connection(address, state, tenant).run(lambda client: client.threads.delete(thread_id))
     console.print(f"{thread_id} is deleted", soft_wrap=True)
 
 
@@ -110,8 +110,8 @@ def _status(thread: Thread) -> str:
     return ThreadStatus.Name(thread.status).removeprefix("THREAD_STATUS_").lower()
 
 
-def _where(state: ThreadState) -> str:
+def _position(state: ThreadState) -> str:
     if not state.checkpoint_id:
         return "no state yet"
-    comes_next = f"next: {', '.join(state.next)}" if state.next else "at its end"
-    return f"checkpoint {state.checkpoint_id}, {comes_next}"
+    next_nodes = f"next: {', '.join(state.next)}" if state.next else "at its end"
+    return f"checkpoint {state.checkpoint_id}, {next_nodes}"

@@ -36,9 +36,7 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Use free ports instead of the file's.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="When a process dies, stop the others.")] = False,
-    sample: Annotated[
-        bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")
-    ] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 

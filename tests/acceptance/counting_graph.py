@@ -1,4 +1,4 @@
-"""A graph that counts, one number a superstep, until a file is there."""
+"""A graph that increments a number in each superstep until a file exists."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-AT_THE_MOST = 900
+MAX_COUNT = 900
 STEP_SECONDS = 0.005
 
 
@@ -28,7 +28,7 @@ async def count(state: State) -> dict[str, Any]:
 
 
 def after_count(state: State) -> Literal["count", "__end__"]:
-    stopped = Path(state["stop"]).exists() or state["count"] >= AT_THE_MOST
+    stopped = Path(state["stop"]).exists() or state["count"] >= MAX_COUNT
     return "__end__" if stopped else "count"
 
 

@@ -1,4 +1,4 @@
-"""Rows of an import: lines of a file, rows of a query."""
+"""Sources of an import's rows: lines of a file, rows of a query."""
 
 import sqlite3
 from contextlib import closing
@@ -8,8 +8,8 @@ import pytest
 from graphmesh_cli.commands.row_sources import Row, jsonl, nested, sqlite
 
 
-def test_columns_are_fields_by_their_dotted_names() -> None:
-    """NULL leaves a field out, a `:json` column is parsed, and no other text ever is."""
+def test_dotted_columns_are_nested_fields() -> None:
+    """NULL omits a field; only a `:json` column is parsed."""
     columns = {"name": "[x]", "email": None, "attributes.city": "Bergen", "price.units": 3, "lines:json": '[{"a": 1}]'}
     assert nested(columns) == {
         "name": "[x]",
@@ -28,13 +28,13 @@ def test_columns_are_fields_by_their_dotted_names() -> None:
         {"lines:json": 1.5j},
     ],
 )
-def test_a_column_that_makes_no_field_is_named(columns: dict[str, object]) -> None:
+def test_an_error_names_the_invalid_column(columns: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=list(columns)[-1]):
         nested(columns)
 
 
-def test_a_line_that_is_no_json_is_one_bad_row(tmp_path: Path) -> None:
-    """Rows before and after it are read; rows have the numbers of their lines, empty lines too."""
+def test_an_invalid_line_is_a_single_faulty_row(tmp_path: Path) -> None:
+    """The lines before and after it are read; rows have the numbers of their lines, counting empty ones."""
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b'{"a": 1}\n\n{"a": \n"\xff"\n' + b"[" * 100_000 + b'\n{"a": 2}')
     first, *bad, last = jsonl(file)
@@ -42,7 +42,7 @@ def test_a_line_that_is_no_json_is_one_bad_row(tmp_path: Path) -> None:
     assert [(row.number, row.fault[:8]) for row in bad] == [(3, "not JSON"), (4, "not JSON"), (5, "not JSON")]
 
 
-def test_a_query_can_only_read(tmp_path: Path) -> None:
+def test_a_query_is_read_only(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE customer (id, name)")

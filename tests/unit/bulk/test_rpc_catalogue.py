@@ -1,4 +1,4 @@
-"""RPCs by the names that people use."""
+"""The catalogue of RPCs by their names."""
 
 import pytest
 from graphmesh.crm.v1 import CrmService
@@ -17,14 +17,14 @@ def test_an_rpc_has_three_names(name: str) -> None:
     assert find_rpc(name) == CrmService.CreateCustomer
 
 
-def test_a_wrong_name_is_told_the_near_ones() -> None:
+def test_an_unknown_name_is_refused_with_similar_names() -> None:
     with pytest.raises(UnknownRpc, match=r"there are: crm\.CreateCustomer"):
         find_rpc("crm.createCustomers")
     with pytest.raises(UnknownRpc, match=r"billing\.Charge, .*ticketing\."):
         find_rpc("zzz")
 
 
-def test_every_service_of_the_contracts_is_known() -> None:
+def test_the_catalogue_has_every_service_of_the_contracts() -> None:
     assert {"billing", "crm", "model", "orchestrator", "retrieval", "sql", "ticketing"} <= {
         tool.partition(".")[0] for tool in all_rpcs()
     }

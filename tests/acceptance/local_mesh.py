@@ -1,4 +1,4 @@
-"""A shop on a mesh of real processes behind real Envoy: what its customers and staff do, and what befalls processes."""
+"""A mesh of real processes behind real Envoy: calls of clients and services, and faults of processes."""
 
 import asyncio
 import importlib
@@ -45,86 +45,89 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 T = TypeVar("T")
 
 MIRA = "cu_mira"
+"""The id of the customer."""
 PRICE = 18_90
-"""Of the ink that is refunded, in minor units."""
+"""The amount to refund, in minor units."""
+TWO_REPLICAS = {"replicas": 2, "ports": []}
+"""A change of a service's entry in mesh.yaml."""
 
 
-def cracked(invoice_id: str, price: int = PRICE) -> str:
-    """What a customer writes whose ink arrived damaged."""
+def refund_request(invoice_id: str, price: int = PRICE) -> str:
+    """Return the message of a customer whose item arrived damaged."""
     amount = f"{price // 100}.{price % 100:02} EUR"
     return f"The bottle of Rowan Red was cracked. Could you please refund the {amount}? The invoice is {invoice_id}."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop:
-    """One tenant's shop on a mesh."""
+class MeshClient:
+    """Calls of one tenant."""
 
     edge: str
-    """host:port for customers."""
-    mesh: Channel
-    """To the mesh listener, where staff call the services."""
+    """host:port of the edge listener."""
+    channel: Channel
+    """To the mesh listener, which has routes to all services."""
     tenant: str = "default"
 
-    def of(self, tenant: str) -> "Shop":
-        """Another tenant's shop on the same mesh."""
+    def for_tenant(self, tenant: str) -> "MeshClient":
+        """Return a client of another tenant."""
         return replace(self, tenant=tenant)
 
-    def client(self, patience: float = 10) -> Client:
-        """A client at the edge."""
-        return Client(self.edge, tenant=self.tenant, patience=patience)
+    def client(self, retry_timeout: float = 10) -> Client:
+        """Return a client of the edge."""
+        return Client(self.edge, tenant=self.tenant, retry_timeout=retry_timeout)
 
-    async def ask(self, message: str, customer_id: str = MIRA) -> Run:
-        """A support request through the edge, to its end."""
+    async def send_request(self, message: str, customer_id: str = MIRA) -> Run:
+        """Send a support request through the edge, and wait for the end of its run."""
         async with self.client() as client:
             begun = await client.create_run("support", {"customer_id": customer_id, "message": message})
             return await client.wait_run(begun.run_id, timeout=60)
 
-    async def tell(
+    async def call(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, key: str = "", timeout: float = 10
     ) -> ResponseT:
-        """One call of a service. Raises GraphmeshError."""
+        """Call a service. Raises GraphmeshError."""
         headers = [(metadata.TENANT, self.tenant), (metadata.IDEMPOTENCY_KEY, key or uuid4().hex)]
-        return await self.mesh.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
+        return await self.channel.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
-    async def open(self) -> None:
-        """Take in the customer."""
-        await self.tell(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
+    async def create_customer(self) -> None:
+        """Create the customer of all requests."""
+        await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
 
-    async def sell(self, invoice_id: str, price: int = PRICE) -> None:
-        """Sell the customer an ink, and take the money for it."""
+    async def create_paid_invoice(self, invoice_id: str, price: int = PRICE) -> None:
+        """Create an invoice of one line for the customer, and charge it."""
         line = InvoiceLine(description="Rowan Red ink, 50 ml", quantity=1, unit_price=eur(price))
         invoice = CreateInvoiceRequest(invoice_id=invoice_id, customer_id=MIRA, lines=[line])
-        await self.tell(BillingService.CreateInvoice, invoice)
-        await self.tell(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(price)))
+        await self.call(BillingService.CreateInvoice, invoice)
+        await self.call(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(price)))
 
     async def refunds(self, invoice_id: str) -> list[int]:
-        """What was given back of the invoice's charge, each refund in minor units."""
-        found = await self.tell(BillingService.GetInvoice, GetInvoiceRequest(invoice_id=invoice_id))
+        """Return the refunds of the invoice's charge, in minor units."""
+        found = await self.call(BillingService.GetInvoice, GetInvoiceRequest(invoice_id=invoice_id))
         [charge_id] = found.invoice.charge_ids
-        charge = await self.tell(BillingService.GetCharge, GetChargeRequest(charge_id=charge_id))
+        charge = await self.call(BillingService.GetCharge, GetChargeRequest(charge_id=charge_id))
         return [refund.amount.amount_minor for refund in charge.refunds]
 
-    async def balanced(self) -> bool:
-        """Whether all that was debited was credited."""
-        accounts = (await self.tell(BillingService.GetTrialBalance, GetTrialBalanceRequest())).accounts
+    async def is_balanced(self) -> bool:
+        """Whether the ledger's debits equal its credits."""
+        accounts = (await self.call(BillingService.GetTrialBalance, GetTrialBalanceRequest())).accounts
         return sum(one.debit_minor for one in accounts) == sum(one.credit_minor for one in accounts) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnShop(Shop):
-    """A shop on a mesh whose processes are the test's own."""
+class LocalMesh(MeshClient):
+    """A client of a mesh whose processes the test controls."""
 
     running: RunningMesh
 
     async def kill(self, name: str) -> None:
-        """SIGKILL a process, and wait until it is gone."""
+        """Send SIGKILL to a process, and wait until it has ended."""
         child = self.running.child(name)
         child.kill()
-        await until(lambda: child.state is State.DIED)
+        await wait_until(lambda: child.state is State.DIED)
 
     @contextmanager
-    def stuck(self, name: str) -> Iterator[None]:
-        """The process keeps its connections and does nothing while the body runs."""
+    def paused(self, name: str) -> Iterator[None]:
+        """Stop a process with SIGSTOP while the body runs: it keeps its connections and does not respond."""
         pid = self.running.child(name).pid
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -133,44 +136,51 @@ class OwnShop(Shop):
             os.kill(pid, signal.SIGCONT)
 
     @contextmanager
-    def writes_held(self, name: str) -> Iterator[None]:
-        """The service reads its database, and waits to write it, while the body runs."""
-        with held(self.running.folder.databases / f"{name}.db"):
+    def writes_blocked(self, name: str) -> Iterator[None]:
+        """Block writes to a service's database while the body runs; reads continue."""
+        with write_locked(self.running.folder.databases / f"{name}.db"):
             yield
 
-    async def answers(self, name: str) -> bool:
-        """Whether the service, asked through the mesh, answers anything at all."""
+    async def is_answering(self, name: str) -> bool:
+        """Whether a service responds to calls through the mesh listener, be it with an error of the caller."""
         rpc = next(rpc for rpc in rpcs(self.running.mesh.services[name]) if not rpc.descriptor.server_streaming)
         with suppress(CallerError):
             try:
-                await self.tell(rpc, rpc.request(), timeout=1)
+                await self.call(rpc, rpc.request(), timeout=1)
             except DependencyError:
                 return False
         return True
 
-    async def repaired(self) -> None:
-        """Bring back what died, and wait until all services answer."""
+    async def restart_gracefully(self, name: str) -> None:
+        """Send SIGTERM to a process, and start it again when it has ended."""
+        child = self.running.child(name)
+        os.kill(child.pid, signal.SIGTERM)
+        await wait_until(lambda: child.state is State.DIED, 60)
+        await self.running.restart(name)
+
+    async def restore(self) -> None:
+        """Restart dead processes, and wait until all services respond."""
         for child in self.running.supervisor.children:
             if child.state is State.DIED:
                 await self.running.restart(child.program.name)
         for name in self.running.mesh.services:
-            await eventually(partial(self.answers, name))
+            await eventually(partial(self.is_answering, name))
 
 
 @asynccontextmanager
-async def open_shop(folder: Path, mesh_file: Path = MESH_FILE) -> AsyncIterator[OwnShop]:
-    """A shop without customers on a mesh of its own; the death of one process leaves the others alone."""
+async def start_mesh(folder: Path, mesh_file: Path = MESH_FILE) -> AsyncIterator[LocalMesh]:
+    """Run a mesh with empty databases; the death of one process does not stop the others."""
     programs = sorted({service.module for service in load(mesh_file).services.values()})
     async with (
         fork_spawner(programs) as spawn,
         running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.CONTINUE, spawn=spawn) as running,
-        Channel(local_address(running.mesh.mesh)) as mesh,
+        Channel(local_address(running.mesh.mesh)) as channel,
     ):
-        yield OwnShop(edge=running.edge, mesh=mesh, running=running)
+        yield LocalMesh(edge=running.edge, channel=channel, running=running)
 
 
 def mesh_of(folder: Path, *names: str, edge: str = "orchestrator", **changes: Mapping[str, Any]) -> Path:
-    """A mesh.yaml with only these services of the real one, and with `changes` to some of them."""
+    """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them."""
     whole = yaml.safe_load(MESH_FILE.read_text())
     services = {name: {**whole["services"][name], **changes.get(name, {})} for name in names}
     path = folder / "mesh.yaml"
@@ -183,7 +193,7 @@ def mesh_of(folder: Path, *names: str, edge: str = "orchestrator", **changes: Ma
 
 
 def rpcs(service: Service) -> list[Rpc[Any, Any]]:
-    """The RPCs of a service of mesh.yaml."""
+    """Return the RPCs of a service of mesh.yaml."""
     package, _, name = service.service.rpartition(".")
     handles = getattr(importlib.import_module(package), name)
     return [member for member in vars(handles).values() if isinstance(member, Rpc)]
@@ -194,23 +204,23 @@ def eur(amount_minor: int) -> Money:
 
 
 def output(run: Run) -> dict[str, Any]:
-    """What a run that succeeded says."""
+    """Return the output of a run, which must have succeeded."""
     assert run.status == RunStatus.RUN_STATUS_SUCCESS, run
     found: dict[str, Any] = json_format.MessageToDict(run.output)
     return found
 
 
 @contextmanager
-def held(database: Path) -> Iterator[None]:
-    """Be the one writer that an SQLite database admits while the body runs."""
+def write_locked(database: Path) -> Iterator[None]:
+    """Hold the write lock of an SQLite database while the body runs."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
 
 
-async def reaches(client: Client, run_id: str, node: str) -> None:
-    """Watch a run until a node begins."""
+async def wait_for_node(client: Client, run_id: str, node: str) -> None:
+    """Follow a run until a node begins."""
     async with asyncio.timeout(20), aclosing(client.stream_run(run_id)) as events:
         async for event in events:
             if event.node == node:
@@ -218,23 +228,23 @@ async def reaches(client: Client, run_id: str, node: str) -> None:
     raise AssertionError(f"{run_id} ended without {node}")
 
 
-async def until(holds: Callable[[], bool], within: float = 20) -> None:
-    """Wait for something that this process sees by itself."""
-    async with asyncio.timeout(within):
-        while not holds():
+async def wait_until(condition: Callable[[], bool], timeout: float = 20) -> None:
+    """Poll a condition of this process until it is true."""
+    async with asyncio.timeout(timeout):
+        while not condition():
             await asyncio.sleep(0.02)
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within: float = 20) -> None:
-    """Ask until it holds."""
-    async with asyncio.timeout(within):
-        while not await holds():
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 20) -> None:
+    """Poll a condition of the mesh until it is true."""
+    async with asyncio.timeout(timeout):
+        while not await condition():
             await asyncio.sleep(0.05)
 
 
-async def answered(call: Callable[[], Awaitable[T]], within: float = 30) -> T:
-    """The answer that a caller gets who asks again while something is not there."""
-    async with asyncio.timeout(within):
+async def retry_until_answered(call: Callable[[], Awaitable[T]], timeout: float = 30) -> T:
+    """Repeat a call while dependencies fail, and return its response."""
+    async with asyncio.timeout(timeout):
         while True:
             with suppress(DependencyError):
                 return await call()
