@@ -39,7 +39,7 @@ class Postgres:
 
     port: int
     password: str = field(repr=False)
-    """Of the superuser `postgres`."""
+    """The password of the superuser `postgres`."""
     folder: Path
     """Holds the data and the log; deleted when the server stops."""
 
@@ -69,7 +69,7 @@ class Redis:
     """A Redis server."""
 
     supervisor: Supervisor = field(repr=False)
-    """Of its one process."""
+    """The supervisor of its only process."""
     url: str = field(repr=False)
     folder: Path
     """Holds its configuration and the log; deleted when the server stops."""

@@ -41,7 +41,7 @@ class Program:
     """Its output is appended here."""
     probe: Probe = always_ready
     address: str = ""
-    """Where it listens; only displayed."""
+    """The address that it listens on; only displayed."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to this process' own environment."""
     folder: Path | None = None

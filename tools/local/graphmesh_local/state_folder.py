@@ -37,7 +37,7 @@ class MeshState(Model):
     """A running mesh, as stored in mesh.json. All addresses are host:port."""
 
     pid: int
-    """Of the supervising process."""
+    """The supervising process."""
     environment: str
     """The environment of mesh.yaml; empty for the base."""
     edge: str

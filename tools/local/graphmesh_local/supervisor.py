@@ -15,7 +15,7 @@ STABLE_SECONDS = 30.0
 
 
 class OnDeath(Enum):
-    """How a supervisor reacts to the death of a process."""
+    """The reaction of a supervisor to the death of a process."""
 
     STOP = "stop"
     """`wait_failure` returns, so that all can be stopped."""
