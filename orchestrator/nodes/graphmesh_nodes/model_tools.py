@@ -125,13 +125,17 @@ class ToolSchema(Generic[RequestT]):
         return request
 
 
-@cache
 def tool_schema(rpc: Rpc[RequestT, Any]) -> ToolSchema[RequestT]:
     """Return the tool of an RPC.
 
     Raises:
         ValueError: its policy does not show it to models, or no schema can express its request.
     """
+    return _tool_schema(rpc)
+
+
+@cache  # which loses the type of the request
+def _tool_schema(rpc: Rpc[Any, Any]) -> ToolSchema[Any]:
     if not method_policy(rpc.descriptor).visible_to_models:
         raise ValueError(f"{rpc.tool} is not for models: its policy does not declare LLM_VISIBILITY_VISIBLE")
     description = REASONS.sub("", _comment(rpc.full_name, rpc.service.rpartition(".")[0])).strip()
