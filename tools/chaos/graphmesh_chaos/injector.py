@@ -14,6 +14,7 @@ from graphmesh_local.databases import DatabaseUrls, SharedServers, crash_postgre
 from graphmesh_local.probes import NOT_READY_ERRORS, http_get
 from graphmesh_local.running_mesh import ORCHESTRATOR, RunningMesh, local_address
 from graphmesh_local.supervisor import Supervisor
+from graphmesh_orchestrator.leases.liveness import LOCK_ACQUIRED
 from psycopg import OperationalError
 
 from graphmesh_chaos.grouping import group_by
@@ -26,8 +27,6 @@ WORK_WITHIN_SECONDS = 1.0
 TERMINATE_WITHIN_SECONDS = 30.0
 """Longest wait for a graceful shutdown, before SIGKILL."""
 ENVOY, REDIS = "envoy", "redis"
-WORKER_LOGGED = '"presence shown"'
-"""Part of the line of an orchestrator's log that has the name of its worker."""
 MAX_RESTARTS = 20
 """Attempts to restart a process that ends before it is ready."""
 
@@ -153,7 +152,7 @@ class Injector:
 def worker_of(child: Child) -> str:
     """The name under which an orchestrator holds leases, from its log; a name of no worker until it is logged."""
     lines = child.output().splitlines()
-    return next((str(json.loads(line)["worker"]) for line in lines if WORKER_LOGGED in line), "unknown")
+    return next((str(json.loads(line)["worker"]) for line in lines if LOCK_ACQUIRED in line), "unknown")
 
 
 def check_alive(child: Child) -> None:

@@ -11,9 +11,8 @@ from graphmesh_chassis.database import open_database
 from graphmesh_local import backends
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.probes import http_probe
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
+from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 
 from graphmesh_bench.mesh import envoy_program, run_context, server_program, wait_until_routed
 from graphmesh_bench.runs import fastapi_recipe, not_durable, on_postgres_saver

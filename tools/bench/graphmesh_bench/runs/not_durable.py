@@ -1,23 +1,24 @@
-"""The orchestrator without durability: it drops checkpoints and events, and keeps runs in memory.
+"""The orchestrator without durability: it keeps the status of runs in memory, and drops checkpoints and events.
 
 Its cost is the lower bound for every durable one: the same calls, graphs, streams and events.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
-from unittest.mock import patch
 
-from graphmesh_chassis.errors import NotFound
-from graphmesh_chassis.serve import Servable, run
-from graphmesh_nodes.budget import Usage
-from graphmesh_orchestrator import __main__ as product
-from graphmesh_orchestrator.checkpoints import GroupCommit, Source
-from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
-from graphmesh_orchestrator.leases.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs.run import Run, RunStatus
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.serve import run
+from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.backend import Backend, open_backend
+from graphmesh_orchestrator.checkpoints import CheckpointRef, Entry, Source
+from graphmesh_orchestrator.checkpoints.batch_writer import BatchWriter, MemoryBatchWriter
+from graphmesh_orchestrator.db.memory_tables import MemoryTables
+from graphmesh_orchestrator.leases.leases import Leases
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs import MemoryRuns
 from graphmesh_orchestrator.settings import Settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -28,43 +29,41 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
-RUNS: dict[str, Run] = {}
-COLUMNS = {field.name for field in fields(Run)}
 
+class StatusCommits:
+    """Writes the status of runs at once, without a group commit, and drops the rest."""
 
-class MemoryRuns(SqlRuns):
-    """Keeps runs in memory; each begins at once."""
-
-    async def add(self, run: Run, worker: str) -> Run:
-        RUNS[run.run_id] = replace(run, status=RunStatus.RUNNING, holds_thread=True, epoch=1)
-        return RUNS[run.run_id]
-
-    async def get(self, tenant: str, run_id: str) -> Run:
-        if run_id not in RUNS:
-            raise NotFound(resource="run", id=run_id)
-        return RUNS[run_id]
-
-
-class NoCommit(GroupCommit):
-    """Keeps the status of runs, and drops the rest."""
+    def __init__(self, writer: BatchWriter) -> None:
+        self._writer = writer
 
     async def store(self, source: Source) -> None:
         entry = source.take()
-        if entry.claim and entry.run:
-            run_id = entry.claim.run_id
-            changed = {name: value for name, value in entry.run.items() if name in COLUMNS}
-            RUNS[run_id] = replace(RUNS[run_id], **{**changed, "usage": Usage(**entry.run["usage"])})
+        [refusal] = await self._writer.write([Entry(entry.run_epoch, run=entry.run)])
+        if refusal:
+            raise refusal
+
+    def wake(self) -> None:
+        """Nothing is deferred."""
 
 
-async def _renew_all(leases: SqlLeases, held: Mapping[str, int]) -> dict[str, str]:
-    return dict.fromkeys(held, "")
+class PermanentLeases:
+    """A run belongs to the only worker from its creation on: leases are never claimed, and never lost."""
+
+    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+        return ()
+
+    async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
+        return dict.fromkeys(held, "")
+
+    async def release(self, held: Mapping[str, Epoch]) -> None:
+        """Keep them."""
+
+    async def release_all(self) -> None:
+        """Keep them."""
 
 
 class NoCheckpoints(BaseCheckpointSaver[int]):
     """Accepts checkpoints and drops them."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return None
@@ -76,7 +75,7 @@ class NoCheckpoints(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return CheckpointRef.of(config).at(checkpoint["id"]).config()
+        return CheckpointRef.of(config).with_id(checkpoint["id"]).config()
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -85,12 +84,24 @@ class NoCheckpoints(BaseCheckpointSaver[int]):
 
 
 @asynccontextmanager
-async def build(settings: Settings) -> AsyncIterator[Servable]:
-    replacements: dict[str, Any] = {"LogSaver": NoCheckpoints, "GroupCommit": NoCommit, "SqlRuns": MemoryRuns}
-    with patch.multiple(product, **replacements), patch.object(SqlLeases, "renew", _renew_all):
-        async with product.build(settings) as servable:
-            yield servable
+async def open_leases() -> AsyncIterator[Leases]:
+    yield PermanentLeases()
+
+
+@asynccontextmanager
+async def open_without_durability(settings: Settings, worker: str) -> AsyncIterator[Backend]:
+    """Open the orchestrator's stores with runs, leases and checkpoints that are not durable."""
+    tables = MemoryTables()
+    async with open_backend(settings, worker) as backend:
+        yield replace(
+            backend,
+            runs=MemoryRuns(tables),
+            leases=PermanentLeases(),
+            open_leases=open_leases,
+            commits=StatusCommits(MemoryBatchWriter(tables)),
+            saver=NoCheckpoints(),
+        )
 
 
 if __name__ == "__main__":
-    run("orchestrator", build, Settings)
+    run("orchestrator", partial(build, open_backend=open_without_durability), Settings)

@@ -5,11 +5,12 @@ Its checkpoints are not fenced and share no transaction with the run's events: i
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-from unittest.mock import patch
+from dataclasses import replace
+from functools import partial
 
-from graphmesh_chassis.serve import Servable, run
-from graphmesh_orchestrator import __main__ as product
+from graphmesh_chassis.serve import run
+from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.backend import Backend, open_backend
 from graphmesh_orchestrator.settings import Settings
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection
@@ -43,17 +44,12 @@ async def create_tables(url: str) -> None:
 
 
 @asynccontextmanager
-async def build(settings: Settings) -> AsyncIterator[Servable]:
+async def open_with_postgres_saver(settings: Settings, worker: str) -> AsyncIterator[Backend]:
+    """Open the orchestrator's stores with the checkpointer in place of its own."""
     await create_tables(settings.database_url)
-    async with postgres_saver(settings.database_url) as saver:
-
-        def replacement(*_: Any) -> AsyncPostgresSaver:
-            return saver
-
-        with patch.object(product, "LogSaver", replacement):
-            async with product.build(settings) as servable:
-                yield servable
+    async with open_backend(settings, worker) as backend, postgres_saver(settings.database_url) as saver:
+        yield replace(backend, saver=saver)
 
 
 if __name__ == "__main__":
-    run("orchestrator", build, Settings)
+    run("orchestrator", partial(build, open_backend=open_with_postgres_saver), Settings)

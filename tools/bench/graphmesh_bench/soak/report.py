@@ -47,7 +47,7 @@ class Report:
         """The plan, all samples, the trends and the outcomes; figures are named `subject: measure`."""
         samples = [{**asdict(sample), "figures": _by_name(sample.figures)} for sample in self.samples]
         trends = _by_name({figure: asdict(one) for figure, one in self.trends.items()})
-        outcomes = asdict(self.outcomes)
+        outcomes = {"runs": self.outcomes.runs, "failures": self.outcomes.failures}
         return json.dumps({"plan": asdict(self.plan), **outcomes, "trends": trends, "samples": samples}, indent=2)
 
     def _table(self) -> Table:
