@@ -3,9 +3,9 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,25 +64,39 @@ async def test_postgres_requires_its_password(postgres: backends.Postgres) -> No
 
 
 async def test_postgres_is_durable_by_default() -> None:
+    """It syncs, and its data are not in memory."""
     async with (
         backends.postgres() as server,
         await AsyncConnection.connect(server.url(driver="postgresql")) as connection,
     ):
         cursor = await connection.execute("SHOW fsync")
         assert await cursor.fetchone() == ("on",)
+        assert not server.folder.is_relative_to(backends.SHARED_MEMORY)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
 async def test_postgres_runs_from_a_copy_of_the_wheel() -> None:
     """The unprivileged user can execute it where the wheel is below a folder like /root."""
     async with backends.postgres(durable=False, copy_binaries=True) as server:
-        [process] = [p for p in psutil.Process().children() if str(server.folder / "wheel") in p.exe()]
+        pid_file = (server.folder / "data" / "postmaster.pid").read_text()
+        process = psutil.Process(int(pid_file.split()[0]))
+        assert f"/graphmesh-wheel-{os.getpid()}-" in process.exe()
         assert process.username() == backends.UNPRIVILEGED
 
 
 async def test_redis_answers(redis_url: str) -> None:
     async with from_url(redis_url) as client:
         assert await client.ping()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this machine has no file system in memory")
+@pytest.mark.parametrize(("min_free", "is_in_memory"), [(0, True), (2**60, False)])
+async def test_data_are_in_memory_where_it_has_room(
+    min_free: int, is_in_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "MIN_FREE_MEMORY", min_free)
+    async with backends.postgres(durable=False) as server:
+        assert server.folder.is_relative_to(backends.SHARED_MEMORY) == is_in_memory
 
 
 def test_the_folder_is_deleted_with_the_server() -> None:
@@ -95,7 +109,7 @@ def test_the_folder_is_deleted_with_the_server() -> None:
 
 
 def test_servers_die_with_their_parent() -> None:
-    """SIGKILL of the process that started them ends the servers and their children."""
+    """SIGKILL of the process that started them ends the servers and their children, and deletes their folders."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     try:
         line = json.loads(parent.stdout.readline() if parent.stdout else b"")
@@ -105,9 +119,26 @@ def test_servers_die_with_their_parent() -> None:
         parent.kill()
         parent.communicate()
     _, alive = psutil.wait_procs(processes, timeout=15)
-    for folder in line["folders"]:
-        shutil.rmtree(folder)
     assert not alive
+    assert not [folder for folder in line["folders"] if Path(folder).exists()]
+
+
+def test_folders_of_dead_processes_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start deletes the folders of processes that were killed together with what deletes their folders."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    abandoned = tmp_path / f"graphmesh-postgres-{dead.pid}-abc" / "data"
+    others = [tmp_path / name for name in (f"graphmesh-postgres-{os.getpid()}-abc", "graphmesh-bench-abc", "other")]
+    for folder in [abandoned, *others]:
+        folder.mkdir(parents=True)
+
+    async def start() -> None:
+        async with backends.redis():
+            pass
+
+    asyncio.run(start())
+    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 def running(pid: int) -> list[psutil.Process]:

@@ -1,6 +1,5 @@
-"""Test workers of pytest-xdist: no process that they have started outlives them."""
+"""Test workers of pytest-xdist: no process or folder of theirs outlives them."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ async def test_sleep(postgres):
 
 
 def test_workers_and_servers_die_with_the_controller(tmp_path: Path) -> None:
-    """SIGKILL of the controller ends the worker and the server that its test uses."""
+    """SIGKILL of the controller ends the worker and the server that its test uses, and deletes the server's folder."""
     (tmp_path / "test_sleep.py").write_text(SLEEPING_TEST)
     config, scratch = ROOT / "pyproject.toml", tmp_path / "scratch"
     paths = [f"--rootdir={ROOT}", f"--config-file={config}", f"--basetemp={scratch}"]
@@ -38,5 +37,5 @@ def test_workers_and_servers_die_with_the_controller(tmp_path: Path) -> None:
         controller.kill()
         controller.wait()
     _, alive = psutil.wait_procs(processes, timeout=10)
-    shutil.rmtree(folder)
     assert not alive
+    assert not Path(folder).exists()
