@@ -1,37 +1,48 @@
 """The fenced log checkpointer: LangGraph's checkpoints and task writes in the orchestrator's database.
 
-    commits = GroupCommit(database)
+    commits = GroupCommit(SqlBatchWriter(database))
     async with commits.running():
         graph = builder.compile(checkpointer=LogSaver(database, commits))
-        await graph.ainvoke(value, {"configurable": {"thread_id": "t", CLAIM: Claim(run_id, epoch)}}, durability="sync")
+        config = {"configurable": {"thread_id": "t", RUN_EPOCH: RunEpoch(run_id, epoch)}}
+        await graph.ainvoke(value, config, durability="sync")
 
-The log is append-only: a superstep is one row with the values that are new in it, a task's writes are one row. What
-many runs have waiting is stored in one transaction, which proves that their epochs are current; nothing is reported
+The log is append-only: a superstep is one row with the values that are new in it, and the writes of a task are one row.
+The entries of many runs are stored in one transaction, which proves that their epochs are current; nothing is reported
 as stored before its commit.
 """
 
-from graphmesh_orchestrator.checkpoints.config_keys import BLANK, CLAIM, HEAD, Blank, Claim, Place
-from graphmesh_orchestrator.checkpoints.entries import Entry, Source
+from graphmesh_orchestrator.checkpoints.config_keys import (
+    HEAD,
+    NEW_THREAD,
+    RUN_EPOCH,
+    CheckpointRef,
+    NewThread,
+    RunEpoch,
+)
+from graphmesh_orchestrator.checkpoints.entries import Commits, Entry, Source
 from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
-from graphmesh_orchestrator.checkpoints.large_values import Bounds
-from graphmesh_orchestrator.checkpoints.retry_reads import patient
+from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
+from graphmesh_orchestrator.checkpoints.large_values import StateLimits
+from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
 from graphmesh_orchestrator.checkpoints.saver import LogSaver
-from graphmesh_orchestrator.checkpoints.write_behind import TRAIL, Trail, trail_of
+from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
 
 __all__ = [
-    "BLANK",
-    "CLAIM",
     "HEAD",
-    "TRAIL",
-    "Blank",
-    "Bounds",
-    "Claim",
+    "NEW_THREAD",
+    "RETRY_SECONDS",
+    "RUN_EPOCH",
+    "CheckpointRef",
+    "Commits",
     "Entry",
     "GroupCommit",
     "LogSaver",
-    "Place",
+    "NewThread",
+    "RunEpoch",
     "Source",
-    "Trail",
-    "patient",
-    "trail_of",
+    "SqlBatchWriter",
+    "StateLimits",
+    "WriteBehind",
+    "retry_while_unavailable",
+    "write_behind_of",
 ]

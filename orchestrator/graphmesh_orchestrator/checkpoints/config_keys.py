@@ -1,67 +1,71 @@
-"""What a config says of who writes: the run with its epoch, and whether the parent was read as the thread's newest."""
+"""Keys of `configurable` for the epoch and the newest checkpoint of a writer, and references to checkpoints."""
 
 from dataclasses import dataclass
 
+from graphmesh_chassis.epoch import Epoch
 from langchain_core.runnables import RunnableConfig
 
 
-def saver_thread(tenant: str, thread_id: str) -> str:
-    """The name of a thread in checkpoints."""
+def checkpoint_thread(tenant: str, thread_id: str) -> str:
+    """Return the name of a tenant's thread in checkpoints."""
     return f"{tenant}/{thread_id}"
 
 
-CLAIM = "__graphmesh_claim"
-"""In `configurable`: the `Claim` under which a graph writes. LangGraph keeps keys with underscores out of metadata."""
+RUN_EPOCH = "__graphmesh_claim"
+"""In `configurable`: the `RunEpoch` under which a graph writes. LangGraph keeps keys with underscores out of metadata.
+
+A writer without it is not fenced, as an import, or an update of a thread that no run holds.
+"""
 HEAD = "__graphmesh_head"
 """In `configurable`: the id of the checkpoint that was the newest when it was read; empty for none.
 
-A checkpoint that is written with it is the only one to follow its parent: of two writers who read the same newest
-checkpoint, one is told `CheckpointConflict`. The saver sets it where the newest is asked for, which is how LangGraph
-begins to run or to update a thread, and takes it off where a checkpoint is asked for by its id, which is how LangGraph
-forks: siblings of what is old are legal. A thread without a checkpoint has nothing to be marked; who must be the
-first gives `HEAD: ""`.
+A checkpoint that is written with it is the only one to follow its parent: of two writers that read the same newest
+checkpoint, the second gets `CheckpointConflict`. The saver sets it where the newest checkpoint is read, which is how
+LangGraph begins a run or an update, and not where a checkpoint is read by its id, which is how LangGraph forks: an
+older checkpoint may have several children. A thread without a checkpoint has no config to set it in; a writer whose
+checkpoint must be the first passes `HEAD: ""`.
 """
-
-BLANK = "__graphmesh_blank"
-"""In `configurable`: a `Blank`, where a run has just made its thread, so that there is nothing to read."""
+NEW_THREAD = "__graphmesh_blank"
+"""In `configurable`: a `NewThread`, where a run has just created its thread, so that there is nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class RunEpoch:
     """A run and the epoch of the lease under which a process executes it."""
 
     run_id: str
-    epoch: int
+    epoch: Epoch
 
 
-class Blank:
-    """Stands for the first read of a thread, and for no other."""
+class NewThread:
+    """A thread without checkpoints, up to its first read."""
 
     def __init__(self) -> None:
         self._is_read = False
 
-    def read(self) -> bool:
-        """Whether this is the first."""
+    def take_first_read(self) -> bool:
+        """Return True for the first call, and False from then on."""
         is_first, self._is_read = not self._is_read, True
         return is_first
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a config points to."""
+class CheckpointRef:
+    """A checkpoint, or the newest of a namespace."""
 
     thread_id: str
     ns: str
     checkpoint_id: str | None
+    """None: the newest."""
 
     @classmethod
-    def of(cls, config: RunnableConfig) -> "Place":
+    def of(cls, config: RunnableConfig) -> "CheckpointRef":
         given = config["configurable"]
         return cls(str(given["thread_id"]), given.get("checkpoint_ns", ""), given.get("checkpoint_id") or None)
 
-    def at(self, checkpoint_id: str) -> "Place":
-        """The checkpoint of that id on the same thread."""
-        return Place(self.thread_id, self.ns, checkpoint_id)
+    def with_id(self, checkpoint_id: str) -> "CheckpointRef":
+        """Return the checkpoint of that id in the same namespace."""
+        return CheckpointRef(self.thread_id, self.ns, checkpoint_id)
 
     def config(self) -> RunnableConfig:
         return {
@@ -73,12 +77,12 @@ class Place:
         }
 
 
-def reads_blank(config: RunnableConfig) -> bool:
-    """Whether this is the first read of a blank thread."""
-    blank: Blank | None = config["configurable"].get(BLANK)
-    return blank is not None and blank.read()
+def is_first_read_of_new_thread(config: RunnableConfig) -> bool:
+    """Return whether this is the first read of a new thread. The call counts as that read."""
+    new_thread: NewThread | None = config["configurable"].get(NEW_THREAD)
+    return new_thread is not None and new_thread.take_first_read()
 
 
-def claim_of(config: RunnableConfig) -> Claim | None:
-    claim: Claim | None = config["configurable"].get(CLAIM)
-    return claim
+def run_epoch_of(config: RunnableConfig) -> RunEpoch | None:
+    run_epoch: RunEpoch | None = config["configurable"].get(RUN_EPOCH)
+    return run_epoch

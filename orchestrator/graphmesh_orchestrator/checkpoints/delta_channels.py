@@ -1,4 +1,4 @@
-"""What LangGraph's delta channels are rebuilt from: a value that an ancestor has, and what was written since."""
+"""The history of LangGraph's delta channels: a channel is rebuilt from an ancestor's value and the writes since."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -8,73 +8,67 @@ from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints.config_keys import Place
+from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.encoding import Head
-from graphmesh_orchestrator.checkpoints.queries import older
-from graphmesh_orchestrator.checkpoints.reading import Found
+from graphmesh_orchestrator.checkpoints.queries import PAGE, select_older
+from graphmesh_orchestrator.checkpoints.reading import HeadRow, Values, ref_of
 
-PAGE = 64
-"""Rows that are read at once."""
+Writes = Mapping[CheckpointRef, Sequence[PendingWrite]]
 
 
-class History:
+class DeltaHistory:
     """The ancestors of a checkpoint, back to where each of some channels has a value."""
 
     def __init__(self, channels: Sequence[str]) -> None:
         self._channels = channels
         self._seeds: dict[str, str] = {}
-        """The id of the ancestor that has a channel's value."""
-        self.line: list[Found] = []
+        """The id of the nearest ancestor that has a channel's value."""
+        self.ancestors: list[HeadRow] = []
         """The newest first."""
 
     @property
-    def seeding(self) -> list[Found]:
-        return [(row, head) for row, head in self.line if row.checkpoint_id in self._seeds.values()]
+    def seeds(self) -> list[HeadRow]:
+        """The ancestors whose values the channels are rebuilt from."""
+        return [(row, head) for row, head in self.ancestors if row.checkpoint_id in self._seeds.values()]
 
-    async def walk(self, connection: AsyncConnection, serde: SerializerProtocol, target: sa.Row[Any] | None) -> None:
-        """An ancestor is older than its children, so they are met in the order of their stamps."""
+    async def read_ancestors(
+        self, connection: AsyncConnection, serde: SerializerProtocol, target: sa.Row[Any] | None
+    ) -> None:
+        """An ancestor is older than its children, so that ancestors are read in the order of their stamps."""
         if target is None:
             return
-        wanted = target.parent_id
-        async for row in _older(connection, target):
-            if row.checkpoint_id == wanted:
+        parent_id = target.parent_id
+        async for row in _read_older(connection, target):
+            if row.checkpoint_id == parent_id:
                 self._add(row, Head.unpacked(serde, row.head))
-                wanted = row.parent_id
-            if wanted is None or len(self._seeds) == len(self._channels):
+                parent_id = row.parent_id
+            if parent_id is None or len(self._seeds) == len(self._channels):
                 return
 
     def _add(self, row: sa.Row[Any], head: Head) -> None:
-        self.line.append((row, head))
+        self.ancestors.append((row, head))
         for channel in self._channels:
-            if channel in head.homes:
+            if channel in head.value_rows:
                 self._seeds.setdefault(channel, row.checkpoint_id)
 
-    def told(
-        self, values: Mapping[str, Mapping[str, Any]], writes: Mapping[Place, Sequence[PendingWrite]]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """As LangGraph wants it, from the values of `seeding`, by their ids, and the writes of `line`."""
-        return {channel: self._of(channel, values, writes) for channel in self._channels}
+    def by_channel(self, values: Values, writes: Writes) -> Mapping[str, DeltaChannelHistory]:
+        """Return LangGraph's histories, from the values of `seeds`, by checkpoint, and the writes of `ancestors`."""
+        return {channel: self._channel_history(channel, values, writes) for channel in self._channels}
 
-    def _of(
-        self,
-        channel: str,
-        values: Mapping[str, Mapping[str, Any]],
-        writes: Mapping[Place, Sequence[PendingWrite]],
-    ) -> DeltaChannelHistory:
+    def _channel_history(self, channel: str, values: Values, writes: Writes) -> DeltaChannelHistory:
         seed = self._seeds.get(channel, "")
-        found: list[PendingWrite] = []
-        for row, _ in self.line:
-            place = Place(row.thread_id, row.ns, row.checkpoint_id)
-            found = [write for write in writes[place] if write[1] == channel] + found
+        history: list[PendingWrite] = []
+        for row, _ in self.ancestors:
+            history = [write for write in writes[ref_of(row)] if write[1] == channel] + history
             if row.checkpoint_id == seed and channel in values[seed]:
-                return {"writes": found, "seed": values[seed][channel]}
-        return {"writes": found}
+                return {"writes": history, "seed": values[seed][channel]}
+        return {"writes": history}
 
 
-async def _older(connection: AsyncConnection, row: sa.Row[Any]) -> AsyncIterator[sa.Row[Any]]:
-    """The checkpoints of the same namespace that are older, the newest first, read a page at a time."""
+async def _read_older(connection: AsyncConnection, row: sa.Row[Any]) -> AsyncIterator[sa.Row[Any]]:
+    """Yield the older checkpoints of the same namespace, the newest first, read a page at a time."""
     while True:
-        page = (await connection.execute(older(row, PAGE))).all()
+        page = (await connection.execute(select_older(row))).all()
         for row in page:
             yield row
         if len(page) < PAGE:

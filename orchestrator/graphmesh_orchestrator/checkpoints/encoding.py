@@ -32,7 +32,7 @@ class Head:
 
     checkpoint: Mapping[str, Any]
     metadata: CheckpointMetadata
-    homes: Mapping[str, str]
+    value_rows: Mapping[str, str]
     """The id of the row that holds a channel's value, for every channel that has one."""
     sizes: Mapping[str, int]
     """The bytes of those values."""
@@ -42,23 +42,23 @@ class Head:
         cls,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
-        homes: Mapping[str, str],
+        value_rows: Mapping[str, str],
         sizes: Mapping[str, int],
     ) -> "Head":
-        bare = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        return cls(bare, metadata, homes, sizes)
+        without_values = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        return cls(without_values, metadata, value_rows, sizes)
 
     @classmethod
     def unpacked(cls, serde: SerializerProtocol, packed: bytes) -> "Head":
         checkpoint, metadata, rows, sizes = unpack(serde, packed)
-        homes = {channel: row or checkpoint["id"] for row, channels in rows.items() for channel in channels}
-        return cls(checkpoint, metadata, homes, sizes)
+        value_rows = {channel: row or checkpoint["id"] for row, channels in rows.items() for channel in channels}
+        return cls(checkpoint, metadata, value_rows, sizes)
 
     def packed(self, serde: SerializerProtocol) -> bytes:
-        """Each of the rows is named once, and its own with nothing: their ids are most of what a head would be."""
+        """Each row's id is written once, and the head's own as an empty string: ids are most of the bytes of a head."""
         rows: dict[str, list[str]] = {}
-        for channel, home in self.homes.items():
-            rows.setdefault("" if home == self.id else home, []).append(channel)
+        for channel, row in self.value_rows.items():
+            rows.setdefault("" if row == self.id else row, []).append(channel)
         return pack(serde, [self.checkpoint, self.metadata, rows, self.sizes])
 
     @property
@@ -69,32 +69,32 @@ class Head:
     def versions(self) -> Mapping[str, Any]:
         return cast(Mapping[str, Any], self.checkpoint["channel_versions"])
 
-    def filled(self, values: Mapping[str, Mapping[str, Any]]) -> Checkpoint:
-        """The whole checkpoint. `values` are those of its homes, by their ids."""
-        filled = {channel: values[home][channel] for channel, home in self.homes.items()}
-        return cast(Checkpoint, {**self.checkpoint, "channel_values": filled})
+    def with_values(self, values: Mapping[str, Mapping[str, Any]]) -> Checkpoint:
+        """Return the whole checkpoint. `values` are by the id of the row that holds them, and by channel."""
+        channel_values = {channel: values[row][channel] for channel, row in self.value_rows.items()}
+        return cast(Checkpoint, {**self.checkpoint, "channel_values": channel_values})
 
 
-def numbered(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any]]:
-    """A task's writes with the numbers by which a repeat is known.
+def number_writes(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any]]:
+    """Return a task's writes as (number, channel, value), with the numbers that identify a repeat.
 
-    Of a task that has failed, or was cut off, what it wrote until then is left out: LangGraph takes a task that has
-    written anything for done, and would go on without what it had still to write, such as the way on that the edge
-    behind its node was about to choose. A graph that handles the error itself goes on with what there is.
+    Of a task that has failed, or was cut off, the writes until then are left out: LangGraph takes a task with any
+    write for finished, and would resume without its missing writes, such as the next node, which the edge behind its
+    node was about to choose. A graph that handles the error itself continues with the writes that there are.
     """
     channels = {channel for channel, _ in writes}
-    unfinished = ERROR in channels and ERROR_SOURCE_NODE not in channels
+    is_unfinished = ERROR in channels and ERROR_SOURCE_NODE not in channels
     return [
         (WRITES_IDX_MAP.get(channel, number), channel, value)
         for number, (channel, value) in enumerate(writes)
-        if channel in WRITES_IDX_MAP or not unfinished
+        if channel in WRITES_IDX_MAP or not is_unfinished
     ]
 
 
-def merged(rows: Iterable[tuple[str, str, list[tuple[int, str, Any]]]]) -> list[PendingWrite]:
-    """The writes of all tasks of a checkpoint, from (task id, path, numbered writes) in the order they were stored.
+def merge_writes(rows: Iterable[tuple[str, str, list[tuple[int, str, Any]]]]) -> list[PendingWrite]:
+    """Merge the writes of all tasks of a checkpoint, from (task id, path, numbered writes) in the order of storage.
 
-    The first write of a number stays. Only a row of nothing but errors, interrupts and resumes replaces earlier ones.
+    The first write of a number is kept. Only a row of nothing but errors, interrupts and resumes replaces earlier ones.
     """
     kept: dict[tuple[str, int], tuple[str, PendingWrite]] = {}
     for task_id, path, writes in rows:

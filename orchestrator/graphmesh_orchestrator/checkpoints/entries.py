@@ -1,34 +1,33 @@
-"""What is given to the group commit to be stored."""
+"""The entries that the group commit stores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-import sqlalchemy as sa
-
-from graphmesh_orchestrator.checkpoints.config_keys import Claim
-
-Row = Mapping[str, Any]
+from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
+from graphmesh_orchestrator.checkpoints.rows import ArtifactRow, CheckpointRow, TaskWriteRow
+from graphmesh_orchestrator.db.rows import DeliveryRow, EventRow, InterruptRow, RunUpdate
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one writer wants stored: all of it or nothing."""
+    """Rows that one writer wants stored: all of them or none."""
 
-    claim: Claim | None = None
-    """Stored only while this is the run's epoch."""
-    checkpoints: Sequence[Row] = ()
-    writes: Sequence[Row] = ()
-    artifacts: Sequence[Row] = ()
-    """What the checkpoints, or the writes, refer to."""
-    events: Sequence[Row] = ()
-    run: Row = field(default_factory=dict)
-    """Columns of the claim's run to set: where it stands. Its lease is renewed with them."""
-    further: Mapping[sa.Table, Sequence[Row]] = field(default_factory=dict)
-    """Rows of other tables; one that is there already stays."""
+    run_epoch: RunEpoch | None = None
+    """The entry is stored only while this is the run's current epoch."""
+    checkpoints: Sequence[CheckpointRow] = ()
+    writes: Sequence[TaskWriteRow] = ()
+    artifacts: Sequence[ArtifactRow] = ()
+    """The artifacts that the checkpoints, or the writes, refer to."""
+    events: Sequence[EventRow] = ()
+    run: RunUpdate = field(default_factory=RunUpdate)
+    """Columns of the run to set; its lease is renewed with them."""
+    interrupts: Sequence[InterruptRow] = ()
+    """The interrupts that the run parks on; one that is stored already stays as it is."""
+    deliveries: Sequence[DeliveryRow] = ()
 
     @property
-    def is_patient(self) -> bool:
+    def is_deferrable(self) -> bool:
         return False
 
     @property
@@ -37,33 +36,48 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """Of its values."""
+        """The size of its values."""
         return sum(len(row["data"]) for row in (*self.checkpoints, *self.writes, *self.artifacts))
 
     @classmethod
-    def merged(cls, claim: Claim, entries: Sequence["Entry"]) -> "Entry":
-        """What graphs leave, in one entry: checkpoints, writes, and what they refer to."""
+    def merged(cls, run_epoch: RunEpoch, entries: Sequence["Entry"]) -> "Entry":
+        """Merge the checkpoints, writes and artifacts of entries into one."""
         return cls(
-            claim,
+            run_epoch,
             checkpoints=[row for entry in entries for row in entry.checkpoints],
             writes=[row for entry in entries for row in entry.writes],
             artifacts=[row for entry in entries for row in entry.artifacts],
         )
 
-    def taken(self) -> "Entry":
+    def take(self) -> "Entry":
         return self
 
 
 class Source(Protocol):
-    """Something that is to be stored and that grows until it is."""
+    """A writer whose entry grows until the transaction that stores it begins."""
 
     @property
-    def is_patient(self) -> bool:
-        """Whether nobody waits for it: then it is stored some milliseconds later, with something else."""
+    def is_deferrable(self) -> bool:
+        """Whether no caller awaits it: then it is stored up to 20 ms later, to share a transaction."""
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether it is one that a superstep ends with: nothing else of the superstep comes after it."""
+        """Whether it has the checkpoint that ends a superstep: no other write of the superstep follows."""
 
-    def taken(self) -> Entry:
-        """All that is there; called once, when its transaction begins."""
+    def take(self) -> Entry:
+        """Return all that is to be stored. Called once, when the transaction begins."""
+
+
+class Commits(Protocol):
+    """The port of the group commit."""
+
+    async def store(self, source: Source) -> None:
+        """Return when the entry of `source` is committed. If the caller is cancelled, it is stored all the same.
+
+        Raises:
+            Fenced: the epoch is no longer the run's; nothing is stored.
+            CheckpointConflict: another checkpoint follows the same parent; nothing is stored.
+        """
+
+    def wake(self) -> None:
+        """Check again whether the sources are deferrable."""

@@ -1,4 +1,4 @@
-"""Copying a thread as it was at one of its checkpoints."""
+"""Copies a thread as it was at one of its checkpoints."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,69 +10,71 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.pruning import copy_rows
+from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 
-AT_ONCE = 500
-"""Rows that one statement names."""
+Key = tuple[str, str]
+"""A namespace and the id of a checkpoint in it."""
 
 
 async def fork_thread(
     connection: AsyncConnection, serde: SerializerProtocol, source: str, target: str, checkpoint_id: str
 ) -> bool:
-    """Copy a checkpoint, the newest where none is named, with those before it, of subgraphs too, and what they are
-    rebuilt from. Returns whether there was one.
+    """Copy a checkpoint, by default the newest, with its ancestors, their subgraphs', and the rows of their values.
 
-    What tasks wrote after it comes along only where it is the newest: a thread that is forked further back does again
-    what came next. No run has written the copy.
+    The writes of tasks after the checkpoint are copied only where it is the newest: a thread that is forked from an
+    older checkpoint executes its next superstep again. The copies belong to no run.
+
+    Returns:
+        Whether there is such a checkpoint.
     """
-    rows = await _rows(connection, source)
+    rows = await _lock_rows(connection, source)
     heads = {(row.ns, row.checkpoint_id): Head.unpacked(serde, row.head) for row in rows if row.head is not None}
     newest = next((row.checkpoint_id for row in reversed(rows) if row.ns == "" and row.head is not None), "")
-    line = _line(rows, checkpoint_id or newest)
-    kept = {key: head for key, head in heads.items() if _belongs(key, head, line)}
-    values = {(ns, home) for (ns, _), head in kept.items() for home in head.homes.values()}
-    undone = {("", checkpoint_id)} if checkpoint_id != newest else set()
-    await _copy(connection, checkpoints, source, target, kept.keys() | values)
-    await _copy(connection, task_writes, source, target, kept.keys() - undone)
-    await copy_rows(connection, artifacts, source, target)  # all: a state may have the URI of any made before it
-    return bool(line)
+    ancestry = _ancestry(rows, checkpoint_id or newest)
+    copied = {key: head for key, head in heads.items() if _belongs_to(ancestry, key, head)}
+    value_rows = {(ns, row) for (ns, _), head in copied.items() for row in head.value_rows.values()}
+    without_writes = {("", checkpoint_id)} if checkpoint_id != newest else set()
+    await _copy(connection, checkpoints, source, target, copied.keys() | value_rows)
+    await _copy(connection, task_writes, source, target, copied.keys() - without_writes)
+    await copy_rows(connection, artifacts, source, target)  # all: a state may have the URI of any earlier artifact
+    return bool(ancestry)
 
 
-async def _rows(connection: AsyncConnection, thread_id: str) -> Sequence[sa.Row[Any]]:
-    """The rows of a thread in their order, locked: nobody takes some of them away meanwhile."""
-    columns = [column for column in checkpoints.c if column.name != "data"]
-    query = sa.select(*columns).where(checkpoints.c.thread_id == thread_id).order_by(checkpoints.c.stamp)
+async def _lock_rows(connection: AsyncConnection, thread_id: str) -> Sequence[sa.Row[Any]]:
+    """Return the rows of a thread in their order, locked, so that pruning does not delete them meanwhile."""
+    query = sa.select(*WITHOUT_DATA).where(checkpoints.c.thread_id == thread_id).order_by(checkpoints.c.stamp)
     return (await connection.execute(query.with_for_update())).all()
 
 
-def _line(rows: Sequence[sa.Row[Any]], checkpoint_id: str) -> set[str]:
-    """A checkpoint of the graph itself, and its ancestors."""
+def _ancestry(rows: Sequence[sa.Row[Any]], checkpoint_id: str) -> set[str]:
+    """Return the ids of a checkpoint of the graph itself and of its ancestors."""
     parents = {row.checkpoint_id: row.parent_id for row in rows if row.ns == "" and row.head is not None}
-    line: set[str] = set()
-    at: str | None = checkpoint_id
-    while at is not None and at in parents and at not in line:
-        line.add(at)
-        at = parents[at]
-    return line
+    ancestry: set[str] = set()
+    ancestor: str | None = checkpoint_id
+    while ancestor is not None and ancestor in parents and ancestor not in ancestry:
+        ancestry.add(ancestor)
+        ancestor = parents[ancestor]
+    return ancestry
 
 
-def _belongs(key: tuple[str, str], head: Head, line: set[str]) -> bool:
+def _belongs_to(ancestry: set[str], key: Key, head: Head) -> bool:
+    """Return whether a checkpoint is in the ancestry, or is a subgraph's under one that is."""
     ns, checkpoint_id = key
-    of: Mapping[str, str] = head.metadata.get("parents", {})
-    return (of.get("") if ns else checkpoint_id) in line
+    parents: Mapping[str, str] = head.metadata.get("parents", {})
+    return (parents.get("") if ns else checkpoint_id) in ancestry
 
 
-async def _copy(
-    connection: AsyncConnection, table: sa.Table, source: str, target: str, keys: set[tuple[str, str]]
-) -> None:
-    for ns, ids in _parts(keys):
+async def _copy(connection: AsyncConnection, table: sa.Table, source: str, target: str, keys: set[Key]) -> None:
+    for ns, ids in _by_namespace(keys):
         await copy_rows(connection, table, source, target, table.c.ns == ns, table.c.checkpoint_id.in_(ids))
 
 
-def _parts(keys: set[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+def _by_namespace(keys: set[Key]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield namespaces with a batch of their ids."""
     by_ns: defaultdict[str, list[str]] = defaultdict(list)
     for ns, checkpoint_id in sorted(keys):
         by_ns[ns].append(checkpoint_id)
     for ns, ids in by_ns.items():
-        for start in range(0, len(ids), AT_ONCE):
-            yield ns, ids[start : start + AT_ONCE]
+        for batch in in_batches(ids):
+            yield ns, batch

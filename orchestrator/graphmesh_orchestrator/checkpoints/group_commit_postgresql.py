@@ -7,109 +7,106 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from graphmesh_orchestrator.checkpoints.config_keys import Claim
-from graphmesh_orchestrator.checkpoints.entries import Entry, Row
+from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
+from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.db.row_batches import Received, Sent, Types, compiled
-from graphmesh_orchestrator.db.tables import events, runs
+from graphmesh_orchestrator.db.row_batches import BatchRows, RowBatch, Types, compiled
+from graphmesh_orchestrator.db.tables import events, literal, runs
+from graphmesh_orchestrator.run_status import RunStatus
 
-CLAIMS, STATES = "claims", "states"
-"""The parameters besides those for the rows of a table, which have its name."""
-OWNER, EPOCH = "claimed_by", "claimed_in"
-"""The claim of a row; null for none."""
-CLAIMED: Types = {OWNER: sa.Text(), EPOCH: sa.BigInteger()}
-RUNNING = "running"
+EPOCHS, UPDATES = "epochs", "updates"
+"""The parameters for the epochs of runs and the updates of runs; the rows of a table are in a parameter of its name."""
+OWNER, EPOCH = "owner_run", "owner_epoch"
+"""The run and the epoch that a row is stored under; null for none."""
+OWNED: Types = {OWNER: sa.Text(), EPOCH: sa.BigInteger()}
 TABLES: Mapping[str, sa.Table] = {table.name: table for table in (checkpoints, task_writes, events)}
 
 
 @dataclass
 class Batch:
-    """What is to be stored in one statement."""
+    """Entries that one statement stores."""
 
-    _sent: Sent = field(default_factory=Sent)
-    _claimed: set[str] = field(default_factory=set)
-    _rows: dict[str, list[Row]] = field(default_factory=dict)
-    _states: dict[Claim, Row] = field(default_factory=dict)
+    _parameters: RowBatch = field(default_factory=RowBatch)
+    _run_ids: set[str] = field(default_factory=set)
+    _rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    _updates: dict[RunEpoch, Mapping[str, Any]] = field(default_factory=dict)
     _columns: set[frozenset[str]] = field(default_factory=set)
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> "Batch | None":
-        """Entries as a batch; none, where they take more than one statement."""
+        """Return entries as a batch; None where they take more than one statement."""
         batch = cls()
         for entry in entries:
-            if entry.artifacts or entry.further:
+            if entry.artifacts or entry.interrupts or entry.deliveries or _parks(entry):
                 return None
-            if entry.claim:
-                batch.claim(entry.claim)
-            batch.add(checkpoints, entry.checkpoints, entry.claim)
-            batch.add(task_writes, entry.writes, entry.claim)
-            batch.add(events, entry.events, entry.claim)
-            if entry.run and entry.claim:
-                batch.set(entry.run, entry.claim)
+            if entry.run_epoch:
+                batch._run_ids.add(entry.run_epoch.run_id)
+            batch._add(checkpoints, entry.checkpoints, entry.run_epoch)
+            batch._add(task_writes, entry.writes, entry.run_epoch)
+            batch._add(events, entry.events, entry.run_epoch)
+            if entry.run and entry.run_epoch:
+                batch._updates[entry.run_epoch] = batch._owned(entry.run_epoch, entry.run)
+                batch._columns.add(frozenset(entry.run))
         return batch if len(batch._columns) <= 1 else None
 
-    def claim(self, claim: Claim) -> None:
-        """The run stays locked, and it is told which epoch it is in."""
-        self._claimed.add(claim.run_id)
-
-    def add(self, table: sa.Table, rows: Sequence[Row], claim: Claim | None) -> None:
-        """Rows that are stored where the claim holds."""
-        if rows:
-            self._rows.setdefault(table.name, []).extend(self._under(claim, row) for row in rows)
-
-    def set(self, state: Row, claim: Claim) -> None:
-        """Columns of the claim's run; what is said last holds."""
-        self._states[claim] = self._under(claim, state)
-        self._columns.add(frozenset(state))
-
     def statement(self) -> tuple[str, dict[str, Any]]:
-        """It, and its parameters. It returns the claimed runs with their epochs."""
+        """Return the statement and its parameters. It returns the current epochs of the entries' runs."""
         text, constants = _statement(frozenset(self._rows), frozenset[str]().union(*self._columns))
-        self._sent.add(CLAIMS, [{OWNER: run_id} for run_id in self._claimed])
-        self._sent.add(STATES, self._states.values())
+        self._parameters.add(EPOCHS, [{OWNER: run_id} for run_id in self._run_ids])
+        self._parameters.add(UPDATES, self._updates.values())
         for name, rows in self._rows.items():
-            self._sent.add(name, rows)
-        return text, {**constants, **self._sent.parameters}
+            self._parameters.add(name, rows)
+        return text, {**constants, **self._parameters.parameters}
 
-    def _under(self, claim: Claim | None, row: Row) -> Row:
-        owner: Row = {OWNER: claim.run_id, EPOCH: claim.epoch} if claim else {OWNER: None, EPOCH: None}
-        return {**owner, **self._sent.row(row)}
+    def _add(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], epoch: RunEpoch | None) -> None:
+        if rows:
+            self._rows.setdefault(table.name, []).extend(self._owned(epoch, row) for row in rows)
+
+    def _owned(self, epoch: RunEpoch | None, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        owner = {OWNER: epoch.run_id, EPOCH: epoch.epoch} if epoch else {OWNER: None, EPOCH: None}
+        return {**owner, **self._parameters.row(row)}
+
+
+def _parks(entry: Entry) -> bool:
+    """Whether the entry parks its run, which a second statement makes pending where it was cancelled meanwhile."""
+    return entry.run.get("status") == RunStatus.INTERRUPTED
 
 
 @cache
 def _statement(tables: frozenset[str], columns: frozenset[str]) -> tuple[str, dict[str, Any]]:
-    """The statement that inserts into these tables and sets these columns of runs, and its constants."""
-    claimed = _claimed()
-    stored = [_inserted(TABLES[name], claimed) for name in sorted(tables)]
-    updated = [_updated(columns, claimed)] if columns else []
-    return compiled(sa.select(claimed.c.run_id, claimed.c.epoch).add_cte(*stored, *updated))
+    """Return the statement that inserts into these tables and sets these columns of runs, and its constants."""
+    current = _current_epochs()
+    inserts = [_insert(TABLES[name], current) for name in sorted(tables)]
+    updates = [_update(columns, current)] if columns else []
+    return compiled(sa.select(current.c.run_id, current.c.epoch).add_cte(*inserts, *updates))
 
 
-def _claimed() -> sa.CTE:
-    """The claimed runs and their epochs. They stay locked, so what is found holds until the commit."""
-    ids = sa.select(Received(CLAIMS, (), CLAIMED).rows.c[OWNER]).scalar_subquery()
+def _current_epochs() -> sa.CTE:
+    """Select the runs with their epochs. They stay locked, so that the epochs are current until the commit."""
+    ids = sa.select(BatchRows(EPOCHS, (), OWNED).rows.c[OWNER]).scalar_subquery()
     query = sa.select(runs.c.run_id, runs.c.epoch).where(runs.c.run_id == sa.any_(sa.func.array(ids)))
-    return query.order_by(runs.c.run_id).with_for_update(key_share=True).cte("claimed")
+    return query.order_by(runs.c.run_id).with_for_update(key_share=True).cte("current_epochs")
 
 
-def _inserted(table: sa.Table, claimed: sa.CTE) -> sa.CTE:
-    """The rows of a table whose claims hold."""
-    given = Received(table.name, table.c, CLAIMED)
-    query = sa.select(*map(given.value, table.c)).where(sa.or_(given.rows.c[OWNER].is_(None), _holds(given, claimed)))
+def _insert(table: sa.Table, current: sa.CTE) -> sa.CTE:
+    """Insert the rows of a table whose epochs are current."""
+    given = BatchRows(table.name, table.c, OWNED)
+    allowed = sa.or_(given.rows.c[OWNER].is_(None), _is_current(given, current))
+    query = sa.select(*map(given.value, table.c)).where(allowed)
     insert = sa.insert(table).from_select([column.name for column in table.c], query)
     return insert.cte(f"new_{table.name}")
 
 
-def _updated(names: frozenset[str], claimed: sa.CTE) -> sa.CTE:
-    """The claimed runs as they stand now, with their leases renewed; but for those that have stopped."""
+def _update(names: frozenset[str], current: sa.CTE) -> sa.CTE:
+    """Update the runs whose epochs are current and that have not stopped, and renew their leases."""
     columns = [column for column in runs.c if column.name in names]
-    given = Received(STATES, columns, CLAIMED)
+    given = BatchRows(UPDATES, columns, OWNED)
     update = sa.update(runs).values({column: given.value(column) for column in columns})
     renewed = update.values(lease_expires=seconds_now() + LEASE_SECONDS)
-    is_its_own = (runs.c.run_id == given.rows.c[OWNER], runs.c.status == RUNNING)
-    return renewed.where(*is_its_own, _holds(given, claimed)).cte("updated")
+    is_its_own = (runs.c.run_id == given.rows.c[OWNER], runs.c.status == literal(RunStatus.RUNNING))
+    return renewed.where(*is_its_own, _is_current(given, current)).cte("updated")
 
 
-def _holds(given: Received, claimed: sa.CTE) -> sa.ColumnElement[bool]:
-    return sa.exists().where(claimed.c.run_id == given.rows.c[OWNER], claimed.c.epoch == given.rows.c[EPOCH])
+def _is_current(given: BatchRows, current: sa.CTE) -> sa.ColumnElement[bool]:
+    return sa.exists().where(current.c.run_id == given.rows.c[OWNER], current.c.epoch == given.rows.c[EPOCH])

@@ -1,53 +1,55 @@
-"""What this process knows of checkpoints: which are stored, which are being stored, and what writing the next needs."""
+"""Checkpoints that this process has stored, read, or is storing."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from graphmesh_orchestrator.checkpoints.config_keys import Place
+from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.writing import Parent
 
-KNOWN = 4096
+MAX_HEADS = 4096
 """Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
 
 
-class Known:
-    """The checkpoints that this process has stored or read last."""
+class HeadCache:
+    """The checkpoints that this process has stored or read last, and those that it is storing."""
 
-    def __init__(self) -> None:
-        self._stored: OrderedDict[Place, Parent] = OrderedDict()
-        self._storing: dict[Place, asyncio.Future[None]] = {}
+    def __init__(self, size: int = MAX_HEADS) -> None:
+        self.size = size
+        self._stored: OrderedDict[CheckpointRef, Parent] = OrderedDict()
+        self._storing: dict[CheckpointRef, asyncio.Future[None]] = {}
 
-    def __contains__(self, place: Place) -> bool:
-        return place in self._stored
+    def __contains__(self, ref: CheckpointRef) -> bool:
+        """Whether a checkpoint is cached, and so stored."""
+        return ref in self._stored
 
-    def parent(self, place: Place) -> Parent:
-        """What is known of it; of an unknown one, nothing."""
-        return self._stored.get(place, Parent())
+    def get(self, ref: CheckpointRef) -> Parent | None:
+        return self._stored.get(ref)
 
-    def add(self, place: Place, parent: Parent) -> None:
-        """It is stored."""
-        self._stored[place] = parent
-        self._stored.move_to_end(place)
-        while len(self._stored) > KNOWN:
+    def add(self, ref: CheckpointRef, parent: Parent) -> None:
+        """Cache a stored checkpoint."""
+        self._stored[ref] = parent
+        self._stored.move_to_end(ref)
+        while len(self._stored) > self.size:
             self._stored.popitem(last=False)
 
-    def forget(self, threads: Collection[str]) -> None:
-        for place in [place for place in self._stored if place.thread_id in threads]:
-            del self._stored[place]
+    def evict(self, threads: Collection[str]) -> None:
+        """Remove the checkpoints of threads, some of which have been deleted."""
+        for ref in [ref for ref in self._stored if ref.thread_id in threads]:
+            del self._stored[ref]
 
     @asynccontextmanager
-    async def storing(self, place: Place) -> AsyncIterator[None]:
-        """It is being stored meanwhile."""
-        ended = self._storing[place] = asyncio.get_running_loop().create_future()
+    async def storing(self, ref: CheckpointRef) -> AsyncIterator[None]:
+        """Mark a checkpoint as being stored while the body runs."""
+        ended = self._storing[ref] = asyncio.get_running_loop().create_future()
         try:
             yield
         finally:
             ended.set_result(None)
-            del self._storing[place]
+            del self._storing[ref]
 
-    async def settled(self, thread_id: str) -> None:
-        """Wait until none of the thread is being stored that is by now."""
-        for ended in [ended for place, ended in self._storing.items() if place.thread_id == thread_id]:
+    async def wait_until_stored(self, thread_id: str) -> None:
+        """Wait for the checkpoints of a thread that are being stored now, also for those that fail."""
+        for ended in [ended for ref, ended in self._storing.items() if ref.thread_id == thread_id]:
             await asyncio.shield(ended)

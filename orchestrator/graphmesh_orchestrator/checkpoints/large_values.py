@@ -1,8 +1,8 @@
-"""What is too big for a row is stored aside, once, and the row refers to it by its name."""
+"""Large values of the log: each is stored once, as an artifact, to which rows refer by its name."""
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,82 +11,82 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import unpack
+from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.errors import StateTooLarge
 
-Slot = bytes | str
-"""A packed value in a row, or the name of the artifact that it is."""
+StoredValue = bytes | str
+"""A value as the data of a row hold it: packed, or the name of its artifact."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """In bytes, of values as they are packed."""
+class StateLimits:
+    """In bytes, of packed values."""
 
     artifact: int = 64 * 1024
-    """A value that has more is stored aside."""
+    """A larger value is stored as an artifact."""
     state: int = 8 * 1024 * 1024
-    """All values of a checkpoint together; also what one task may write at once."""
+    """The most that all values of a checkpoint, or the writes that a task stores at once, may have together."""
 
     def check(self, sizes: Mapping[str, int]) -> None:
-        """Raises StateTooLarge, which names the biggest channel."""
+        """Raises StateTooLarge, which names the largest channel."""
         if (total := sum(sizes.values())) > self.state:
-            biggest = max(sizes, key=lambda channel: sizes[channel])
-            raise StateTooLarge(bytes=total, limit=self.state, channel=biggest, channel_bytes=sizes[biggest])
+            largest = max(sizes, key=lambda channel: sizes[channel])
+            raise StateTooLarge(bytes=total, limit=self.state, channel=largest, channel_bytes=sizes[largest])
 
 
 @dataclass
-class Aside:
-    """What of one row is stored aside."""
+class LargeValues:
+    """Collects the artifacts of one row."""
 
     thread_id: str
-    bound: int
-    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limit: int
+    rows: dict[str, ArtifactRow] = field(default_factory=dict)
     """Artifacts by name."""
 
-    def slot(self, packed: bytes) -> Slot:
-        """What stands in the row for a value."""
-        if len(packed) <= self.bound:
+    def store(self, packed: bytes) -> StoredValue:
+        """Return the value as the row holds it, and collect its artifact where it is larger than the limit."""
+        if len(packed) <= self.limit:
             return packed
-        row = artifact(self.thread_id, "value", packed)
+        row = artifact_row(self.thread_id, "value", packed)
         self.rows[row["name"]] = row
-        return str(row["name"])
+        return row["name"]
 
 
-def artifact(thread_id: str, kind: str, data: bytes, media_type: str = "") -> dict[str, Any]:
-    """The row of an artifact; the same bytes have the same name."""
-    name = f"{kind}:{hashlib.sha256(data).hexdigest()}"
+def artifact_row(thread_id: str, kind: str, data: bytes, media_type: str = "") -> ArtifactRow:
+    """Return the row of an artifact. Equal bytes have the same name."""
     return {
         "thread_id": thread_id,
-        "name": name,
+        "name": f"{kind}:{hashlib.sha256(data).hexdigest()}",
         "media_type": media_type,
         "stamp": time.time_ns(),
         "data": data,
     }
 
 
-def referred(slots: Collection[Slot]) -> list[str] | None:
-    """The names among slots, for the column `refers`."""
-    return sorted({slot for slot in slots if isinstance(slot, str)}) or None
+def artifact_names(values: Collection[StoredValue]) -> list[str] | None:
+    """Return the names of the artifacts among values, for the column `refers`; None for no names."""
+    return sorted({value for value in values if isinstance(value, str)}) or None
 
 
-class Contents:
-    """The values of slots of one thread, each read and unpacked once."""
+class ValueReader:
+    """Unpacks values of one thread whose artifacts have been read."""
 
-    def __init__(self, serde: SerializerProtocol, aside: Mapping[str, bytes]) -> None:
-        self._serde, self._aside = serde, aside
+    def __init__(self, serde: SerializerProtocol, artifact_data: Mapping[str, bytes]) -> None:
+        self._serde, self._artifact_data = serde, artifact_data
 
     @classmethod
     async def of(
-        cls, connection: AsyncConnection, serde: SerializerProtocol, thread_id: str, slots: Collection[Slot]
-    ) -> "Contents":
-        """Read what of the slots is stored aside."""
-        names: Sequence[str] = referred(slots) or ()
-        if not names:
+        cls, connection: AsyncConnection, serde: SerializerProtocol, thread_id: str, values: Collection[StoredValue]
+    ) -> "ValueReader":
+        """Read the artifacts of values, each once."""
+        names = artifact_names(values)
+        if names is None:
             return cls(serde, {})
         query = sa.select(artifacts.c.name, artifacts.c.data).where(
             artifacts.c.thread_id == thread_id, artifacts.c.name.in_(names)
         )
         return cls(serde, {row.name: row.data for row in await connection.execute(query)})
 
-    def value(self, slot: Slot) -> Any:
-        return unpack(self._serde, self._aside[slot] if isinstance(slot, str) else slot)
+    def unpack(self, value: StoredValue) -> Any:
+        return unpack(self._serde, self._artifact_data[value] if isinstance(value, str) else value)

@@ -1,4 +1,4 @@
-"""Copying and taking away: whole threads, what runs wrote, what is old."""
+"""Copies and deletes rows of the log: whole threads, the writes of runs, and all checkpoints but the newest."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -9,13 +9,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
-from graphmesh_orchestrator.checkpoints.large_values import Slot, referred
-from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA
+from graphmesh_orchestrator.checkpoints.large_values import StoredValue, artifact_names
+from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 
 LOG = (checkpoints, task_writes)
-AT_ONCE = 500
-"""Rows that one statement names."""
 
 
 async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str]) -> None:
@@ -24,131 +22,132 @@ async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str])
 
 
 async def copy_thread(connection: AsyncConnection, source: str, target: str) -> None:
-    """Copy a thread with all that its checkpoints are rebuilt from. No run has written the copy."""
+    """Copy a thread with all rows that its checkpoints are rebuilt from."""
     for table in (*LOG, artifacts):
         await copy_rows(connection, table, source, target)
 
 
 async def copy_rows(
-    connection: AsyncConnection, table: sa.Table, source: str, target: str, *which: sa.ColumnElement[bool]
+    connection: AsyncConnection, table: sa.Table, source: str, target: str, *conditions: sa.ColumnElement[bool]
 ) -> None:
-    """Copy the rows of a thread, or those of them for which `which` holds. No run has written the copies."""
+    """Copy the rows of a thread that meet the conditions. The copies belong to no run."""
     names = [column.name for column in table.c if column.name != "run_id"]
     values = [sa.literal(target) if name == "thread_id" else table.c[name] for name in names]
-    rows = sa.select(*values).where(table.c.thread_id == source, *which)
+    rows = sa.select(*values).where(table.c.thread_id == source, *conditions)
     await connection.execute(sa.insert(table).from_select(names, rows))
 
 
 async def delete_runs(connection: AsyncConnection, serde: SerializerProtocol, run_ids: Sequence[str]) -> set[str]:
-    """Delete what runs wrote. Returns the threads."""
-    ours = [sa.select(table.c.thread_id, table.c.ns).where(table.c.run_id.in_(run_ids)) for table in LOG]
-    places = [(row.thread_id, row.ns) for row in await connection.execute(sa.union(*ours))]
-    threads = {thread_id for thread_id, _ in places}
-    stamps = await _stamps(connection, threads)
-    for thread_id, ns in places:
-        rows = await _rows(connection, thread_id, ns)
+    """Delete the checkpoints and writes of runs. Returns their threads."""
+    written = [sa.select(table.c.thread_id, table.c.ns).where(table.c.run_id.in_(run_ids)) for table in LOG]
+    namespaces = [(row.thread_id, row.ns) for row in await connection.execute(sa.union(*written))]
+    threads = {thread_id for thread_id, _ in namespaces}
+    stamps = await _value_stamps(connection, threads)
+    for thread_id, ns in namespaces:
+        rows = await _lock_rows(connection, thread_id, ns)
         kept = {row.checkpoint_id for row in rows if row.run_id not in run_ids and row.head is not None}
-        await _keep(connection, serde, rows, kept)
+        await _keep_only(connection, serde, rows, kept)
     await connection.execute(sa.delete(task_writes).where(task_writes.c.run_id.in_(run_ids)))
-    await _drop_unreferred(connection, stamps)
+    await _delete_unreferenced(connection, stamps)
     return threads
 
 
 async def keep_latest(connection: AsyncConnection, serde: SerializerProtocol, thread_ids: Sequence[str]) -> None:
-    """Take away all but each namespace's newest checkpoint, and what that is rebuilt from.
+    """Delete all checkpoints but the newest of each namespace, and the rows that it is rebuilt from.
 
-    A run that goes on from the newest is not disturbed; one that was begun at an older checkpoint would be.
+    A run that continues from the newest is not affected; one that began from an older checkpoint would be.
     """
-    stamps = await _stamps(connection, thread_ids)
+    stamps = await _value_stamps(connection, thread_ids)
     query = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.thread_id.in_(thread_ids))
     for thread_id, ns in (await connection.execute(query.distinct())).all():
-        rows = await _rows(connection, thread_id, ns)
+        rows = await _lock_rows(connection, thread_id, ns)
         heads = {row.checkpoint_id: Head.unpacked(serde, row.head) for row in rows if row.head is not None}
         parents = {row.checkpoint_id: row.parent_id for row in rows}
         if heads:
-            await _keep(connection, serde, rows, _rebuilt_from(next(reversed(heads)), heads, parents))
-    await _drop_unreferred(connection, stamps)
+            newest = next(reversed(heads))
+            await _keep_only(connection, serde, rows, _needed_to_rebuild(newest, heads, parents))
+    await _delete_unreferenced(connection, stamps)
 
 
-async def _stamps(connection: AsyncConnection, thread_ids: Collection[str]) -> Mapping[tuple[str, str], int]:
-    """The stamps of the values that are stored aside, by thread and name."""
+async def _value_stamps(connection: AsyncConnection, thread_ids: Collection[str]) -> Mapping[tuple[str, str], int]:
+    """Return the stamps of large values by thread and name."""
     query = sa.select(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
     values = query.where(artifacts.c.thread_id.in_(thread_ids), artifacts.c.name.startswith("value:"))
     return {(row.thread_id, row.name): row.stamp for row in await connection.execute(values)}
 
 
-async def _drop_unreferred(connection: AsyncConnection, stamps: Mapping[tuple[str, str], int]) -> None:
-    """Take away the values that had these stamps before and that no row refers to.
+async def _delete_unreferenced(connection: AsyncConnection, stamps: Mapping[tuple[str, str], int]) -> None:
+    """Delete the large values that had these stamps before and that no row refers to.
 
-    A writer who refers to one meanwhile has either been seen, or changes its stamp, or stores it again.
+    A writer that refers to one meanwhile has committed before the references are read, or it changes the stamp, or it
+    stores the value again.
     """
-    referred_to = await _referred(connection, {thread_id for thread_id, _ in stamps})
-    gone = [(*key, stamp) for key, stamp in stamps.items() if key not in referred_to]
-    for start in range(0, len(gone), AT_ONCE):
-        found = sa.tuple_(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
-        await connection.execute(sa.delete(artifacts).where(found.in_(gone[start : start + AT_ONCE])))
+    referenced = await _referenced(connection, {thread_id for thread_id, _ in stamps})
+    unreferenced = [(*key, stamp) for key, stamp in stamps.items() if key not in referenced]
+    key_and_stamp = sa.tuple_(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
+    for batch in in_batches(unreferenced):
+        await connection.execute(sa.delete(artifacts).where(key_and_stamp.in_(batch)))
 
 
-async def _referred(connection: AsyncConnection, thread_ids: Collection[str]) -> set[tuple[str, str]]:
-    """The artifacts that rows refer to, by thread and name."""
-    found: set[tuple[str, str]] = set()
+async def _referenced(connection: AsyncConnection, thread_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Return the artifacts that rows refer to, by thread and name."""
+    referenced: set[tuple[str, str]] = set()
     for table in LOG:
         query = sa.select(table.c.thread_id, table.c.refers).where(table.c.thread_id.in_(thread_ids))
         for row in await connection.execute(query.where(table.c.refers.is_not(None))):
-            found.update((row.thread_id, name) for name in row.refers)
-    return found
+            referenced.update((row.thread_id, name) for name in row.refers)
+    return referenced
 
 
-def _rebuilt_from(latest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:
-    """A checkpoint and its ancestors, back to where each of its delta channels has a value: their writes make it."""
-    kept: set[str] = set()
-    at: str | None = latest
-    missing = set(heads[latest].metadata.get("counters_since_delta_snapshot", {}))
-    while at is not None and at in heads and at not in kept:
-        kept.add(at)
-        missing -= heads[at].homes.keys()
-        at = parents[at] if missing else None
-    return kept
+def _needed_to_rebuild(newest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:
+    """Return a checkpoint and its ancestors, back to a value of each delta channel: the writes since complete it."""
+    needed: set[str] = set()
+    checkpoint_id: str | None = newest
+    without_value = set(heads[newest].metadata.get("counters_since_delta_snapshot", {}))
+    while checkpoint_id is not None and checkpoint_id in heads and checkpoint_id not in needed:
+        needed.add(checkpoint_id)
+        without_value -= heads[checkpoint_id].value_rows.keys()
+        checkpoint_id = parents[checkpoint_id] if without_value else None
+    return needed
 
 
-async def _rows(connection: AsyncConnection, thread_id: str, ns: str) -> Sequence[sa.Row[Any]]:
-    """The rows of a namespace in their order, locked."""
+async def _lock_rows(connection: AsyncConnection, thread_id: str, ns: str) -> Sequence[sa.Row[Any]]:
+    """Return the rows of a namespace in their order, locked."""
     query = sa.select(*WITHOUT_DATA).where(checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns)
     return (await connection.execute(query.order_by(checkpoints.c.stamp).with_for_update())).all()
 
 
-async def _keep(
+async def _keep_only(
     connection: AsyncConnection, serde: SerializerProtocol, rows: Sequence[sa.Row[Any]], kept: Collection[str]
 ) -> None:
-    """Take away the other rows, or only their heads where a kept checkpoint has values in them.
+    """Delete the other rows of a namespace, or only their heads where a kept checkpoint has values in them.
 
-    A run that goes on meanwhile shares values only with what is kept, so it is not disturbed.
+    A run that continues meanwhile shares values only with kept checkpoints, so it is not affected.
     """
-    needed: defaultdict[str, set[str]] = defaultdict(set)
+    channels: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.checkpoint_id in kept:
-            for channel, home in Head.unpacked(serde, row.head).homes.items():
-                needed[home].add(channel)
-    gone = [row for row in rows if row.checkpoint_id not in kept]
-    for row in gone:
-        if row.checkpoint_id in needed:
-            await _behead(connection, serde, row, needed[row.checkpoint_id])
+            for channel, value_row in Head.unpacked(serde, row.head).value_rows.items():
+                channels[value_row].add(channel)
+    others = [row for row in rows if row.checkpoint_id not in kept]
+    for row in others:
+        if row.checkpoint_id in channels:
+            await _drop_head(connection, serde, row, channels[row.checkpoint_id])
     for table in LOG:
-        spared = needed if table is checkpoints else ()
-        ids = [row.checkpoint_id for row in gone if row.checkpoint_id not in spared]
-        for start in range(0, len(ids), AT_ONCE):
-            part = table.c.checkpoint_id.in_(ids[start : start + AT_ONCE])
-            same = (table.c.thread_id == gone[0].thread_id, table.c.ns == gone[0].ns)
-            await connection.execute(sa.delete(table).where(*same, part))
+        value_rows = channels if table is checkpoints else ()
+        ids = [row.checkpoint_id for row in others if row.checkpoint_id not in value_rows]
+        for batch in in_batches(ids):
+            in_namespace = (table.c.thread_id == others[0].thread_id, table.c.ns == others[0].ns)
+            await connection.execute(sa.delete(table).where(*in_namespace, table.c.checkpoint_id.in_(batch)))
 
 
-async def _behead(
+async def _drop_head(
     connection: AsyncConnection, serde: SerializerProtocol, row: sa.Row[Any], channels: Collection[str]
 ) -> None:
-    """Keep of a row only the values of `channels`."""
-    match = [column == getattr(row, column.name) for column in checkpoints.primary_key]
-    data = (await connection.execute(sa.select(checkpoints.c.data).where(*match))).scalar_one()
-    slots: dict[str, Slot] = {name: slot for name, slot in unpack(serde, data).items() if name in channels}
-    bare = dict.fromkeys(("head", "parent_id", "follows", "run_id"))
-    kept = {"data": pack(serde, slots), "refers": referred(slots.values())}
-    await connection.execute(sa.update(checkpoints).where(*match).values(**bare, **kept))
+    """Reduce a row to the values of `channels`; it is not a checkpoint any more."""
+    is_row = [column == getattr(row, column.name) for column in checkpoints.primary_key]
+    data = (await connection.execute(sa.select(checkpoints.c.data).where(*is_row))).scalar_one()
+    values: dict[str, StoredValue] = {name: value for name, value in unpack(serde, data).items() if name in channels}
+    nulls = dict.fromkeys(("head", "parent_id", "follows", "run_id"))
+    kept = {"data": pack(serde, values), "refers": artifact_names(values.values())}
+    await connection.execute(sa.update(checkpoints).where(*is_row).values(**nulls, **kept))

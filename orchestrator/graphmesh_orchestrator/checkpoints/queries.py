@@ -1,62 +1,72 @@
-"""Which rows of the log are checkpoints, and which of them are asked for."""
+"""Queries of checkpoints, all without their data. Rows without a head are not checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from langchain_core.runnables import RunnableConfig
 
-from graphmesh_orchestrator.checkpoints.config_keys import Place
+from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 
+PAGE = 64
+"""Checkpoints that are read at once."""
+MAX_IDS = 500
+"""The most ids in one statement."""
 WITHOUT_DATA = [column for column in checkpoints.c if column.name != "data"]
 ORDER = sa.tuple_(checkpoints.c.stamp, checkpoints.c.checkpoint_id)
+"""The order of a thread's checkpoints."""
+NEWEST_FIRST = (checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc())
 _HEADS = sa.select(*WITHOUT_DATA).where(checkpoints.c.head.is_not(None))
 
 
-def newest(place: Place) -> sa.Select[Any]:
-    """The checkpoint at a place; where it names none, the newest there."""
-    query = _within(place)
-    if place.checkpoint_id:
-        query = query.where(checkpoints.c.checkpoint_id == place.checkpoint_id)
+def select_checkpoint(ref: CheckpointRef) -> sa.Select[Any]:
+    """Select the checkpoint of a reference."""
+    query = _in_namespace(ref.thread_id, ref.ns)
+    if ref.checkpoint_id:
+        query = query.where(checkpoints.c.checkpoint_id == ref.checkpoint_id)
     return query.order_by(checkpoints.c.stamp.desc()).limit(1)
 
 
-def anywhere(place: Place) -> sa.Select[Any]:
-    """A checkpoint by its id, in whatever namespace of its thread."""
-    of_thread = _HEADS.where(checkpoints.c.thread_id == place.thread_id)
-    return of_thread.where(checkpoints.c.checkpoint_id == place.checkpoint_id)
+def select_in_any_namespace(ref: CheckpointRef) -> sa.Select[Any]:
+    """Select a checkpoint by its id, in any namespace of its thread."""
+    return _HEADS.where(checkpoints.c.thread_id == ref.thread_id, checkpoints.c.checkpoint_id == ref.checkpoint_id)
 
 
-def older(row: sa.Row[Any], limit: int) -> sa.Select[Any]:
-    """The checkpoints of the same namespace that are older, the newest first."""
-    query = _within(Place(row.thread_id, row.ns, None)).where(sa.tuple_(row.stamp, row.checkpoint_id) > ORDER)
-    return query.order_by(checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc()).limit(limit)
+def select_older(row: sa.Row[Any]) -> sa.Select[Any]:
+    """Select a page of the checkpoints that precede a row in its namespace, the newest first."""
+    query = _in_namespace(row.thread_id, row.ns).where(sa.tuple_(row.stamp, row.checkpoint_id) > ORDER)
+    return query.order_by(*NEWEST_FIRST).limit(PAGE)
 
 
-def listed(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.Select[Any]:
-    """Those that a config matches, as LangGraph lists them: what it does not say may be anything."""
+def select_matching(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.Select[Any]:
+    """Select the checkpoints that match a config in all keys that it has, as LangGraph defines a listing."""
     query = _HEADS
     for column, key in ((checkpoints.c.thread_id, "thread_id"), (checkpoints.c.ns, "checkpoint_ns")):
         if config and key in config["configurable"]:
             query = query.where(column == str(config["configurable"][key]))
-    if config and (wanted := config["configurable"].get("checkpoint_id")):
-        query = query.where(checkpoints.c.checkpoint_id == wanted)
-    if before and (place := Place.of(before)).checkpoint_id:
-        query = query.where(_earlier_than(place))
+    if config and (checkpoint_id := config["configurable"].get("checkpoint_id")):
+        query = query.where(checkpoints.c.checkpoint_id == checkpoint_id)
+    if before and (ref := CheckpointRef.of(before)).checkpoint_id:
+        query = query.where(_is_before(ref))
     return query
 
 
-def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether metadata has what is wanted."""
-    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
+def has_metadata(metadata: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    return all(key in metadata and metadata[key] == value for key, value in expected.items())
 
 
-def _within(place: Place) -> sa.Select[Any]:
-    return _HEADS.where(checkpoints.c.thread_id == place.thread_id, checkpoints.c.ns == place.ns)
+def in_batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Split ids into batches for one statement each."""
+    for start in range(0, len(ids), MAX_IDS):
+        yield ids[start : start + MAX_IDS]
 
 
-def _earlier_than(place: Place) -> sa.ColumnElement[bool]:
+def _in_namespace(thread_id: str, ns: str) -> sa.Select[Any]:
+    return _HEADS.where(checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns)
+
+
+def _is_before(ref: CheckpointRef) -> sa.ColumnElement[bool]:
     other = checkpoints.alias()
-    match = (other.c.thread_id == place.thread_id, other.c.checkpoint_id == place.checkpoint_id)
-    return checkpoints.c.stamp < sa.select(sa.func.min(other.c.stamp)).where(*match).scalar_subquery()
+    is_named = (other.c.thread_id == ref.thread_id, other.c.checkpoint_id == ref.checkpoint_id)
+    return checkpoints.c.stamp < sa.select(sa.func.min(other.c.stamp)).where(*is_named).scalar_subquery()

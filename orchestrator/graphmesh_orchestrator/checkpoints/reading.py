@@ -1,4 +1,4 @@
-"""Values and task writes out of the rows of the log."""
+"""Reads the values and the task writes of checkpoints from the rows of the log."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,78 +9,84 @@ from langgraph.checkpoint.base import PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints.config_keys import Place
-from graphmesh_orchestrator.checkpoints.encoding import Head, merged, unpack
-from graphmesh_orchestrator.checkpoints.large_values import Contents, Slot
+from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
+from graphmesh_orchestrator.checkpoints.encoding import Head, merge_writes, unpack
+from graphmesh_orchestrator.checkpoints.large_values import StoredValue, ValueReader
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 
-Found = tuple[sa.Row[Any], Head]
+HeadRow = tuple[sa.Row[Any], Head]
 """A row without its data, and its head."""
+Namespace = tuple[str, str]
+"""A thread and a namespace of it."""
 Values = Mapping[str, Mapping[str, Any]]
-"""By the id of the row that holds them and by channel."""
+"""By the id of the row that holds them, and by channel."""
 
 
-async def values_of(
-    connection: AsyncConnection, serde: SerializerProtocol, found: Sequence[Found]
-) -> Mapping[tuple[str, str], Values]:
-    """The values of checkpoints, by thread and namespace. What no checkpoint has any more is not unpacked."""
-    wanted: defaultdict[tuple[str, str], defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for row, head in found:
-        for channel, home in head.homes.items():
-            wanted[row.thread_id, row.ns][home].add(channel)
-    values: defaultdict[tuple[str, str], Values] = defaultdict(dict)
-    for (thread_id, ns), homes in wanted.items():
-        values[thread_id, ns] = await _homes(connection, serde, (thread_id, ns), homes)
+def ref_of(row: sa.Row[Any]) -> CheckpointRef:
+    return CheckpointRef(row.thread_id, row.ns, row.checkpoint_id)
+
+
+async def read_values(
+    connection: AsyncConnection, serde: SerializerProtocol, head_rows: Sequence[HeadRow]
+) -> Mapping[Namespace, Values]:
+    """Return the values of checkpoints by thread and namespace. Values of no head are not unpacked."""
+    channels: defaultdict[Namespace, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for row, head in head_rows:
+        for channel, value_row in head.value_rows.items():
+            channels[row.thread_id, row.ns][value_row].add(channel)
+    values: defaultdict[Namespace, Values] = defaultdict(dict)
+    for namespace, by_row in channels.items():
+        values[namespace] = await _read_value_rows(connection, serde, namespace, by_row)
     return values
 
 
-async def _homes(
-    connection: AsyncConnection, serde: SerializerProtocol, where: tuple[str, str], wanted: Mapping[str, set[str]]
+async def _read_value_rows(
+    connection: AsyncConnection, serde: SerializerProtocol, namespace: Namespace, channels: Mapping[str, set[str]]
 ) -> Values:
-    thread_id, ns = where
+    """Return the values of rows; `channels` are by row."""
+    thread_id, ns = namespace
     query = sa.select(checkpoints.c.checkpoint_id, checkpoints.c.data).where(
-        checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns, checkpoints.c.checkpoint_id.in_(wanted)
+        checkpoints.c.thread_id == thread_id, checkpoints.c.ns == ns, checkpoints.c.checkpoint_id.in_(channels)
     )
-    slots: dict[str, dict[str, Slot]] = {}
+    stored: dict[str, dict[str, StoredValue]] = {}
     for row in await connection.execute(query):
-        held: dict[str, Slot] = unpack(serde, row.data)
-        slots[row.checkpoint_id] = {channel: held[channel] for channel in wanted[row.checkpoint_id]}
-    contents = await Contents.of(connection, serde, thread_id, _all(slots.values()))
-    return {home: {name: contents.value(slot) for name, slot in held.items()} for home, held in slots.items()}
+        data: dict[str, StoredValue] = unpack(serde, row.data)
+        stored[row.checkpoint_id] = {channel: data[channel] for channel in channels[row.checkpoint_id]}
+    reader = await ValueReader.of(connection, serde, thread_id, _values_in(stored.values()))
+    return {row: {channel: reader.unpack(value) for channel, value in values.items()} for row, values in stored.items()}
 
 
-def _all(rows: Iterable[Mapping[str, Slot]]) -> list[Slot]:
-    return [slot for row in rows for slot in row.values()]
+def _values_in(rows: Iterable[Mapping[str, StoredValue]]) -> list[StoredValue]:
+    return [value for row in rows for value in row.values()]
 
 
-async def writes_of(
-    connection: AsyncConnection, serde: SerializerProtocol, places: Collection[Place]
-) -> Mapping[Place, list[PendingWrite]]:
-    """The task writes of checkpoints, in the order in which they are applied."""
-    ids: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for place in places:
-        ids[place.thread_id, place.ns].append(place.checkpoint_id or "")
-    writes: dict[Place, list[PendingWrite]] = {}
-    for where, wanted in ids.items():
-        writes |= await _writes(connection, serde, where, wanted)
+async def read_writes(
+    connection: AsyncConnection, serde: SerializerProtocol, refs: Collection[CheckpointRef]
+) -> Mapping[CheckpointRef, list[PendingWrite]]:
+    """Return the task writes of checkpoints, in the order in which they are applied."""
+    ids: defaultdict[Namespace, list[str]] = defaultdict(list)
+    for ref in refs:
+        ids[ref.thread_id, ref.ns].append(ref.checkpoint_id or "")
+    writes: dict[CheckpointRef, list[PendingWrite]] = {}
+    for namespace, checkpoint_ids in ids.items():
+        writes |= await _read_writes(connection, serde, namespace, checkpoint_ids)
     return defaultdict(list, writes)
 
 
-async def _writes(
-    connection: AsyncConnection, serde: SerializerProtocol, where: tuple[str, str], wanted: Sequence[str]
-) -> dict[Place, list[PendingWrite]]:
-    thread_id, ns = where
+async def _read_writes(
+    connection: AsyncConnection, serde: SerializerProtocol, namespace: Namespace, checkpoint_ids: Sequence[str]
+) -> dict[CheckpointRef, list[PendingWrite]]:
+    thread_id, ns = namespace
     query = sa.select(task_writes).where(
-        task_writes.c.thread_id == thread_id, task_writes.c.ns == ns, task_writes.c.checkpoint_id.in_(wanted)
+        task_writes.c.thread_id == thread_id, task_writes.c.ns == ns, task_writes.c.checkpoint_id.in_(checkpoint_ids)
     )
-    stored: defaultdict[Place, list[Any]] = defaultdict(list)
+    rows: defaultdict[CheckpointRef, list[Any]] = defaultdict(list)
     for row in await connection.execute(query.order_by(task_writes.c.stamp)):
-        place = Place(thread_id, ns, row.checkpoint_id)
-        stored[place].append((row.task_id, row.task_path, unpack(serde, row.data)))
-    kept = {place: merged(rows) for place, rows in stored.items()}
-    slots = [slot for writes in kept.values() for _, _, slot in writes]
-    contents = await Contents.of(connection, serde, thread_id, slots)
+        rows[ref_of(row)].append((row.task_id, row.task_path, unpack(serde, row.data)))
+    merged = {ref: merge_writes(task_rows) for ref, task_rows in rows.items()}
+    stored = [value for writes in merged.values() for _, _, value in writes]
+    reader = await ValueReader.of(connection, serde, thread_id, stored)
     return {
-        place: [(task_id, channel, contents.value(slot)) for task_id, channel, slot in writes]
-        for place, writes in kept.items()
+        ref: [(task_id, channel, reader.unpack(value)) for task_id, channel, value in writes]
+        for ref, writes in merged.items()
     }

@@ -1,9 +1,9 @@
-"""Reading that outlasts a database that is away."""
+"""Reads that wait until the database is available."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from graphmesh_chassis.errors import DatabaseUnavailable
@@ -14,19 +14,32 @@ T = TypeVar("T")
 log = structlog.get_logger("graphmesh.checkpoints")
 
 RETRY_SECONDS = 0.5
-"""Between two tries to reach the database."""
+"""The wait between two attempts to reach the database."""
 
 
-def patient(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Read however long the database needs to come back, as the group commit writes: no run ends for that."""
+class RetryingReader(Protocol):
+    """An object whose reads are retried."""
+
+    @property
+    def retry_seconds(self) -> float:
+        """The wait between two attempts."""
+
+
+ReaderT = TypeVar("ReaderT", bound=RetryingReader)
+
+
+def retry_while_unavailable(
+    read: Callable[Concatenate[ReaderT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ReaderT, P], Coroutine[Any, Any, T]]:
+    """Retry a method until the database is available, as the group commit retries its writes: no run ends for that."""
 
     @wraps(read)
-    async def reading(*args: P.args, **options: P.kwargs) -> T:
+    async def retried(reader: ReaderT, /, *args: P.args, **options: P.kwargs) -> T:
         while True:
             try:
-                return await read(*args, **options)
+                return await read(reader, *args, **options)
             except DatabaseUnavailable as error:
                 log.warning("a checkpoint waits to be read", reason=error.reason)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(reader.retry_seconds)
 
-    return reading
+    return retried

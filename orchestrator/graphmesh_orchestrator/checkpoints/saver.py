@@ -21,68 +21,80 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints import pruning as upkeep
+from graphmesh_orchestrator.checkpoints import pruning
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
-from graphmesh_orchestrator.checkpoints.config_keys import HEAD, Place, claim_of, reads_blank
-from graphmesh_orchestrator.checkpoints.delta_channels import History
-from graphmesh_orchestrator.checkpoints.encoding import Head, numbered, pack
-from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
-from graphmesh_orchestrator.checkpoints.head_cache import Known
-from graphmesh_orchestrator.checkpoints.large_values import Aside, Bounds, referred
-from graphmesh_orchestrator.checkpoints.queries import ORDER, anywhere, listed, matches, newest
-from graphmesh_orchestrator.checkpoints.reading import Found, values_of, writes_of
-from graphmesh_orchestrator.checkpoints.retry_reads import patient
+from graphmesh_orchestrator.checkpoints.config_keys import (
+    HEAD,
+    CheckpointRef,
+    is_first_read_of_new_thread,
+    run_epoch_of,
+)
+from graphmesh_orchestrator.checkpoints.delta_channels import DeltaHistory
+from graphmesh_orchestrator.checkpoints.encoding import Head, number_writes, pack
+from graphmesh_orchestrator.checkpoints.entries import Commits, Entry
+from graphmesh_orchestrator.checkpoints.head_cache import MAX_HEADS, HeadCache
+from graphmesh_orchestrator.checkpoints.large_values import LargeValues, StateLimits, artifact_names
+from graphmesh_orchestrator.checkpoints.queries import (
+    NEWEST_FIRST,
+    ORDER,
+    PAGE,
+    has_metadata,
+    select_checkpoint,
+    select_in_any_namespace,
+    select_matching,
+)
+from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of
+from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
+from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, recorded_version
-from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.checkpoints.write_behind import Trail, trail_of
-from graphmesh_orchestrator.checkpoints.writing import Parent, follows_of, homes_of, sizes_of, written
-
-PAGE = 64
-"""Checkpoints that a listing reads at once."""
+from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
+from graphmesh_orchestrator.checkpoints.writing import Parent, channel_sizes, follows_of, identity_of, value_rows_of
 
 
 class LogSaver(BaseCheckpointSaver[int]):
-    """Checkpoints in SQL, written through a group commit. Async only.
+    """Checkpoints in SQL, written through a group commit. Async only. Reads wait while the database is unavailable.
 
-    A config with a claim writes only while the claim's epoch is the run's; see `claims` for who may write without one.
-    With a trail besides, what it writes is left to that, and waited for before it is read.
+    A config with a `RUN_EPOCH` writes only while that is the run's epoch. With a write-behind buffer, writes are
+    buffered, and flushed before a read.
     """
 
     def __init__(
         self,
         database: Database,
-        commits: GroupCommit,
-        bounds: Bounds | None = None,
+        commits: Commits,
+        limits: StateLimits | None = None,
         *,
         serde: SerializerProtocol | None = None,
+        cached_heads: int = MAX_HEADS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
-        self._bounds = bounds or Bounds()
-        self._known = Known()
+        self._limits = limits or StateLimits()
+        self._heads = HeadCache(cached_heads)
+        self.retry_seconds = retry_seconds
         self._lineage: Lineage | None = None
 
-    def serving(self, lineage: Lineage) -> "LogSaver":
-        """The same saver for one version of a graph.
+    def with_lineage(self, lineage: Lineage) -> "LogSaver":
+        """Return a saver for one version of a graph, with the same cache.
 
-        Every checkpoint that it writes records the versions. The values of older ones are migrated as they are read,
-        those of the graph itself: a subgraph's are as they were. It raises VersionUnavailable where there is no way to
-        a checkpoint's version; nothing stored changes for that.
+        Every checkpoint that it writes records the versions. The values of older checkpoints are migrated when they
+        are read, except those of subgraphs; the stored ones do not change. It raises VersionUnavailable for a
+        checkpoint of a version that the lineage does not accept.
         """
-        view = copy.copy(self)
-        view._lineage = lineage
-        return view
+        saver = copy.copy(self)
+        saver._lineage = lineage
+        return saver
 
-    def through(self, commits: GroupCommit) -> "LogSaver":
-        """The same saver, writing through another commit. It remembers by itself what it has seen."""
-        view = copy.copy(self)
-        view._commits, view._known = commits, Known()
-        return view
+    def with_commits(self, commits: Commits) -> "LogSaver":
+        """Return a saver that writes through another commit, with a cache of its own."""
+        saver = copy.copy(self)
+        saver._commits, saver._heads = commits, HeadCache(self._heads.size)
+        return saver
 
     def artifacts(self, config: RunnableConfig) -> SqlArtifacts:
-        """The artifacts of a config's thread, put under its claim."""
-        return SqlArtifacts(self._database, self._commits, Place.of(config).thread_id, claim_of(config))
+        """Return the artifacts of a config's thread, stored under its epoch."""
+        return SqlArtifacts(self._database, self._commits, CheckpointRef.of(config).thread_id, run_epoch_of(config))
 
     async def aput(
         self,
@@ -91,110 +103,115 @@ class LogSaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; returns when it is committed, or left to the trail.
+        """Store a checkpoint; returns when it is committed, or buffered.
 
         Raises:
-            Fenced: the claim's epoch is over.
+            Fenced: the epoch is no longer the run's.
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
-            StateTooLarge: its values are more than a checkpoint may hold.
+            StateTooLarge: its values are larger than a checkpoint may be.
         """
-        place = Place.of(config).at(checkpoint["id"])
-        async with self._known.storing(place):
-            entry, parent = await self._entry(config, checkpoint, metadata, new_versions)
+        ref = CheckpointRef.of(config).with_id(checkpoint["id"])
+        async with self._heads.storing(ref):
+            entry, parent = await self._checkpoint_entry(config, checkpoint, metadata, new_versions)
             await self._store(config, entry)
-            self._known.add(place, parent)
-        return place.config()
+            self._heads.add(ref, parent)
+        return ref.config()
 
-    async def is_stored(self, place: Place, trail: Trail | None = None) -> bool:
-        """Whether there is such a checkpoint. What is being stored of its thread is waited for, from the call of `aput`
-        on, and so is the trail, which raises what cannot be stored."""
-        await self._known.settled(place.thread_id)
-        is_known = place in self._known
-        if trail:
-            await trail.settled()
-            await self._known.settled(place.thread_id)
-        if not is_known and place in self._known:  # it was left meanwhile: the trail has not settled it yet
-            return await self.is_stored(place, trail)
-        return is_known or await self._is_there(place)
+    async def is_stored(self, ref: CheckpointRef, buffer: WriteBehind | None = None) -> bool:
+        """Return whether a checkpoint is durable.
 
-    @patient
-    async def _is_there(self, place: Place) -> bool:
-        return bool(await self._database.rows(anywhere(place)))
+        Waits for the checkpoints of its thread that are being stored, from the call of `aput` on, and for the buffer.
+
+        Raises:
+            As `WriteBehind.flush`.
+        """
+        await self._heads.wait_until_stored(ref.thread_id)
+        is_cached = ref in self._heads
+        if buffer:
+            await buffer.flush()
+            await self._heads.wait_until_stored(ref.thread_id)
+        if not is_cached and ref in self._heads:  # it was buffered meanwhile, perhaps after the flush began
+            return await self.is_stored(ref, buffer)
+        return is_cached or await self._exists(ref)
+
+    @retry_while_unavailable
+    async def _exists(self, ref: CheckpointRef) -> bool:
+        return bool(await self._database.rows(select_in_any_namespace(ref)))
 
     async def _store(self, config: RunnableConfig, entry: Entry) -> None:
-        if trail := trail_of(config):
-            await trail.leave(entry)
+        if buffer := write_behind_of(config):
+            await buffer.add(entry)
         else:
             await self._commits.store(entry)
 
-    async def _entry(
+    async def _checkpoint_entry(
         self,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> tuple[Entry, Parent]:
-        """What is to be stored of a checkpoint, and what writing the next one needs to know of it."""
-        origin = Place.of(config)
-        place, parent = origin.at(checkpoint["id"]), self._shared(await self._parent(origin))
-        homes, values = homes_of(checkpoint, new_versions, parent), checkpoint["channel_values"]
+        """Return the entry of a checkpoint, and the facts that writing the next one needs."""
+        origin, values = CheckpointRef.of(config), checkpoint["channel_values"]
+        ref, parent = origin.with_id(checkpoint["id"]), self._same_version(await self._parent(origin))
+        value_rows = value_rows_of(checkpoint, new_versions, parent)
         packed = {
-            channel: pack(self.serde, values[channel]) for channel in values if homes[channel] == checkpoint["id"]
+            channel: pack(self.serde, values[channel]) for channel in values if value_rows[channel] == checkpoint["id"]
         }
-        sizes = {name: len(packed[name]) if name in packed else parent.sizes[name] for name in homes}
-        self._bounds.check(sizes)
-        head = Head.of(checkpoint, self._recorded(config, metadata), homes, sizes)
+        sizes = {name: len(packed[name]) if name in packed else parent.sizes[name] for name in value_rows}
+        self._limits.check(sizes)
+        head = Head.of(checkpoint, self._recorded_metadata(config, metadata), value_rows, sizes)
         stamp = max(time.time_ns(), parent.stamp + 1)
-        aside = Aside(place.thread_id, self._bounds.artifact)
-        row = {
-            **written(place, config, stamp, metadata.get("run_id")),
+        large = LargeValues(ref.thread_id, self._limits.artifact)
+        row: CheckpointRow = {
+            **identity_of(ref, config, stamp, metadata.get("run_id")),
             "parent_id": origin.checkpoint_id,
             "follows": follows_of(config, origin),
             "head": head.packed(self.serde),
-            "data": pack(self.serde, {channel: aside.slot(value) for channel, value in packed.items()}),
-            "refers": referred(aside.rows),
+            "data": pack(self.serde, {channel: large.store(value) for channel, value in packed.items()}),
+            "refers": artifact_names(large.rows),
         }
-        return Entry(claim_of(config), [row], artifacts=list(aside.rows.values())), Parent.of(stamp, head)
+        return Entry(run_epoch_of(config), [row], artifacts=list(large.rows.values())), Parent.of(stamp, head)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store a task's writes; returns when they are committed, or left to the trail.
+        """Store a task's writes; returns when they are committed, or buffered.
 
         Raises:
-            Fenced: the claim's epoch is over.
-            StateTooLarge: they are more than a checkpoint may hold.
+            Fenced: the epoch is no longer the run's.
+            StateTooLarge: they are larger than a checkpoint may be.
         """
-        place = Place.of(config)
-        aside = Aside(place.thread_id, self._bounds.artifact)
-        packed = [(number, channel, pack(self.serde, value)) for number, channel, value in numbered(writes)]
-        self._bounds.check(sizes_of(packed))
-        row = {
-            **written(place, config, time.time_ns()),
+        ref = CheckpointRef.of(config)
+        packed = [(number, channel, pack(self.serde, value)) for number, channel, value in number_writes(writes)]
+        self._limits.check(channel_sizes(packed))
+        large = LargeValues(ref.thread_id, self._limits.artifact)
+        row: TaskWriteRow = {
+            **identity_of(ref, config, time.time_ns()),
             "task_id": task_id,
             "task_path": task_path,
-            "data": pack(self.serde, [(number, channel, aside.slot(value)) for number, channel, value in packed]),
-            "refers": referred(aside.rows),
+            "data": pack(self.serde, [(number, channel, large.store(value)) for number, channel, value in packed]),
+            "refers": artifact_names(large.rows),
         }
-        await self._store(config, Entry(claim_of(config), writes=[row], artifacts=list(aside.rows.values())))
+        await self._store(config, Entry(run_epoch_of(config), writes=[row], artifacts=list(large.rows.values())))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if reads_blank(config):
+        if is_first_read_of_new_thread(config):
             return None
-        await _settled(config)
-        return await self._newest(config)
+        await _flush(config)
+        return await self._read_tuple(config)
 
-    @patient
-    async def _newest(self, config: RunnableConfig) -> CheckpointTuple | None:
-        place = Place.of(config)
+    @retry_while_unavailable
+    async def _read_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        ref = CheckpointRef.of(config)
         async with self._database.read() as connection:
-            row = (await connection.execute(newest(place))).one_or_none()
+            row = (await connection.execute(select_checkpoint(ref))).one_or_none()
             if row is None:
                 return None
-            [found] = await self._loaded(connection, [(row, Head.unpacked(self.serde, row.head))])
-        marker = row.checkpoint_id if place.checkpoint_id is None else None
-        if marker or HEAD in config["configurable"]:
-            found.config["configurable"][HEAD] = marker
+            [found] = await self._load(connection, [(row, Head.unpacked(self.serde, row.head))])
+        head = row.checkpoint_id if ref.checkpoint_id is None else None
+        if head or HEAD in config["configurable"]:
+            found.config["configurable"][HEAD] = head
         return found
 
     async def alist(
@@ -205,116 +222,127 @@ class LogSaver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """The checkpoints that match, the newest first, read a page at a time."""
+        """Yield the checkpoints that match, the newest first, read a page at a time."""
         if config:
-            await _settled(config)
-        query = listed(config, before).order_by(checkpoints.c.stamp.desc(), checkpoints.c.checkpoint_id.desc())
-        offset: tuple[int, str] | None = None
+            await _flush(config)
+        query = select_matching(config, before).order_by(*NEWEST_FIRST).limit(PAGE)
+        last: tuple[int, str] | None = None
         while limit is None or limit > 0:
-            page = query.where(sa.tuple_(*offset) > ORDER) if offset else query
+            page = query.where(sa.tuple_(*last) > ORDER) if last else query
             async with self._database.read() as connection:
-                rows = (await connection.execute(page.limit(PAGE))).all()
+                rows = (await connection.execute(page)).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
-                matching = [(row, head) for row, head in heads if matches(head.metadata, filter or {})][:limit]
-                found = await self._loaded(connection, matching)
-            for one in found:
-                yield one
+                matching = [(row, head) for row, head in heads if has_metadata(head.metadata, filter or {})][:limit]
+                tuples = await self._load(connection, matching)
+            for found in tuples:
+                yield found
             if len(rows) < PAGE:
                 return
-            limit = limit - len(found) if limit is not None else None
-            offset = (rows[-1].stamp, rows[-1].checkpoint_id)
+            limit = limit - len(tuples) if limit is not None else None
+            last = (rows[-1].stamp, rows[-1].checkpoint_id)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread. No run is active on it."""
         async with self._database.transaction() as connection:
-            await upkeep.delete_threads(connection, [thread_id])
-        self._known.forget({thread_id})
+            await pruning.delete_threads(connection, [thread_id])
+        self._heads.evict({thread_id})
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete what the runs wrote; the values that later checkpoints share with theirs stay. The runs have ended."""
+        """Delete the writes of runs that have ended. Values that later checkpoints refer to are kept."""
         async with self._database.transaction() as connection:
-            threads = await upkeep.delete_runs(connection, self.serde, run_ids)
-        self._known.forget(threads)
+            threads = await pruning.delete_runs(connection, self.serde, run_ids)
+        self._heads.evict(threads)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         async with self._database.transaction() as connection:
-            await upkeep.copy_thread(connection, source_thread_id, target_thread_id)
+            await pruning.copy_thread(connection, source_thread_id, target_thread_id)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """`delete` threads, or `keep_latest`: the newest checkpoint of each namespace, and what it is rebuilt from."""
+        """Delete threads, or all but the newest checkpoint of each namespace and the rows that it is rebuilt from.
+
+        Raises:
+            ValueError: the strategy is neither `delete` nor `keep_latest`.
+        """
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f"no such strategy: {strategy}")
         async with self._database.transaction() as connection:
             if strategy == "delete":
-                await upkeep.delete_threads(connection, thread_ids)
+                await pruning.delete_threads(connection, thread_ids)
             else:
-                await upkeep.keep_latest(connection, self.serde, thread_ids)
-        self._known.forget(set(thread_ids))
+                await pruning.keep_latest(connection, self.serde, thread_ids)
+        self._heads.evict(set(thread_ids))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """What delta channels are rebuilt from, some tens of ancestors a query."""
-        await _settled(config)
-        return await self._rebuilding(config, channels)
+        """Return the histories that delta channels are rebuilt from, with some tens of ancestors a query."""
+        await _flush(config)
+        return await self._read_delta_history(config, channels)
 
-    @patient
-    async def _rebuilding(self, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, DeltaChannelHistory]:
-        history = History(channels)
+    @retry_while_unavailable
+    async def _read_delta_history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        history = DeltaHistory(channels)
+        query = select_checkpoint(CheckpointRef.of(config))
         async with self._database.read() as connection:
-            target = (await connection.execute(newest(Place.of(config)))).one_or_none() if channels else None
-            await history.walk(connection, self.serde, target)
-            seeds = await self._loaded(connection, history.seeding)
-            writes = await writes_of(connection, self.serde, [_place(row) for row, _ in history.line])
-        return history.told({one.checkpoint["id"]: one.checkpoint["channel_values"] for one in seeds}, writes)
+            target = (await connection.execute(query)).one_or_none() if channels else None
+            await history.read_ancestors(connection, self.serde, target)
+            seeds = await self._load(connection, history.seeds)
+            writes = await read_writes(connection, self.serde, [ref_of(row) for row, _ in history.ancestors])
+        values = {seed.checkpoint["id"]: seed.checkpoint["channel_values"] for seed in seeds}
+        return history.by_channel(values, writes)
 
-    async def _loaded(self, connection: AsyncConnection, found: Sequence[Found]) -> list[CheckpointTuple]:
-        """Heads with their values and their pending writes."""
-        values = await values_of(connection, self.serde, found)
-        pending = await writes_of(connection, self.serde, [_place(row) for row, _ in found])
+    async def _load(self, connection: AsyncConnection, head_rows: Sequence[HeadRow]) -> list[CheckpointTuple]:
+        """Return the checkpoints of heads, with their values and their pending writes."""
+        values = await read_values(connection, self.serde, head_rows)
+        pending = await read_writes(connection, self.serde, [ref_of(row) for row, _ in head_rows])
         tuples = []
-        for row, head in found:
-            place = _place(row)
-            self._known.add(place, Parent.of(row.stamp, head))
-            checkpoint = self._brought_up(place.ns, head, head.filled(values[row.thread_id, row.ns]))
-            parent = place.at(row.parent_id).config() if row.parent_id else None
-            tuples.append(CheckpointTuple(place.config(), checkpoint, head.metadata, parent, pending[place]))
+        for row, head in head_rows:
+            ref = ref_of(row)
+            self._heads.add(ref, Parent.of(row.stamp, head))
+            checkpoint = self._migrated(ref.ns, head, head.with_values(values[row.thread_id, row.ns]))
+            parent = ref.with_id(row.parent_id).config() if row.parent_id else None
+            tuples.append(CheckpointTuple(ref.config(), checkpoint, head.metadata, parent, pending[ref]))
         return tuples
 
-    def _brought_up(self, ns: str, head: Head, checkpoint: Checkpoint) -> Checkpoint:
-        """A checkpoint as the version that is served has it. Raises VersionUnavailable."""
+    def _migrated(self, ns: str, head: Head, checkpoint: Checkpoint) -> Checkpoint:
+        """Migrate a checkpoint to the version of the lineage. Raises VersionUnavailable."""
         recorded = recorded_version(head.metadata)
         if self._lineage is None or recorded == self._lineage.versions.graph:
             return checkpoint
         self._lineage.require(recorded)
-        return checkpoint if ns else self._lineage.brought_up(checkpoint, recorded)
+        return checkpoint if ns else self._lineage.migrated(checkpoint, recorded)
 
-    def _recorded(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
+    def _recorded_metadata(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
+        """Return the metadata to store, with the versions of the lineage."""
         given = get_serializable_checkpoint_metadata(config, metadata)
         return cast(CheckpointMetadata, {**given, **self._lineage.versions.metadata()}) if self._lineage else given
 
-    def _shared(self, parent: Parent) -> Parent:
-        """The parent, without the values that are of another version than those that are written now."""
+    def _same_version(self, parent: Parent) -> Parent:
+        """Return a parent without its values where another version wrote them, so that a child does not share them."""
         if self._lineage is None or parent.graph_version == self._lineage.versions.graph:
             return parent
-        return replace(parent, homes={}, sizes={})
+        return replace(parent, value_rows={}, sizes={})
 
-    @patient
-    async def _parent(self, origin: Place) -> Parent:
-        """What is known of a checkpoint, or is read of it; of none, and of one that is gone, nothing."""
-        if origin.checkpoint_id and origin not in self._known:
-            async with self._database.read() as connection:
-                row = (await connection.execute(newest(origin))).one_or_none()
-            if row is not None:
-                self._known.add(origin, Parent.of(row.stamp, Head.unpacked(self.serde, row.head)))
-        return self._known.parent(origin)
+    async def _parent(self, origin: CheckpointRef) -> Parent:
+        """Return the facts about a checkpoint; those of no parent where there is none, or it has been deleted."""
+        if not origin.checkpoint_id:
+            return Parent()
+        return self._heads.get(origin) or await self._read_parent(origin)
+
+    @retry_while_unavailable
+    async def _read_parent(self, origin: CheckpointRef) -> Parent:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select_checkpoint(origin))).one_or_none()
+        if row is None:
+            return Parent()
+        parent = Parent.of(row.stamp, Head.unpacked(self.serde, row.head))
+        self._heads.add(origin, parent)
+        return parent
 
 
-async def _settled(config: RunnableConfig) -> None:
-    """Wait until what the config's trail has left can be read."""
-    if trail := trail_of(config):
-        await trail.settled()
-
-
-def _place(row: sa.Row[Any]) -> Place:
-    return Place(row.thread_id, row.ns, row.checkpoint_id)
+async def _flush(config: RunnableConfig) -> None:
+    """Make the writes of the config's buffer readable."""
+    if buffer := write_behind_of(config):
+        await buffer.flush()

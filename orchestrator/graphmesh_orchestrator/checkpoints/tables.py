@@ -1,4 +1,4 @@
-"""The log of checkpoints and of task writes in SQL, and what is referred to in them."""
+"""The tables of the checkpoint log: checkpoints, task writes, and the artifacts that they refer to."""
 
 import sqlalchemy as sa
 
@@ -23,11 +23,11 @@ checkpoints = sa.Table(
 )
 """One row a superstep.
 
-`head` is the checkpoint without its values, with its metadata and the ids of the rows that hold its values; `data` are
-the values that are new. A row without `head` is no checkpoint any more, and is kept for the values that others need.
-`refers` are the names of the artifacts that `data` refers to; null for none.
-`follows` is the parent where no sibling may be (see `HEAD`). `stamp` orders the rows of a thread: later than the
-parent's, whatever the clocks of the processes say.
+`head` is the checkpoint without its values, with its metadata and the ids of the rows that hold its values; `data` has
+the new values. A row whose `head` is null is not a checkpoint any more; it is kept for values that others refer to.
+`refers` has the names of the artifacts that `data` refers to; null for none.
+`follows` is the parent where no other checkpoint may follow it (see `HEAD`). `stamp` orders the rows of a thread: it is
+greater than the parent's even where the clocks of processes differ.
 """
 sa.Index("checkpoints_by_stamp", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.stamp)
 sa.Index("checkpoints_by_follows", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.follows, unique=True)
@@ -46,7 +46,7 @@ task_writes = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.Column("refers", sa.JSON(none_as_null=True)),
 )
-"""One row for what a task writes at once; `stamp` orders the rows of a task."""
+"""One row for the writes that a task stores at once; `stamp` orders the rows of a task."""
 sa.Index("task_writes_by_run", task_writes.c.run_id)
 
 artifacts = sa.Table(
@@ -58,9 +58,9 @@ artifacts = sa.Table(
     sa.Column("stamp", sa.BigInteger, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
-"""One row for the same bytes on a thread, named by their SHA-256.
+"""One row for equal bytes on a thread, named by their SHA-256.
 
-`value:…` is a value of checkpoints and task writes, packed; it goes when none refers to it. `artifact:…` was put there
-by a graph and stays as long as the thread. `stamp` grows whenever the row is referred to again: who takes away what
-nobody refers to takes only what has the stamp that was read before.
+`value:…` is a packed value of checkpoints and task writes; it is deleted when none refers to it. `artifact:…` was
+stored by a graph and lives as long as the thread. `stamp` grows with each new reference to the row: pruning deletes an
+unreferenced row only if its stamp is the one that was read before.
 """

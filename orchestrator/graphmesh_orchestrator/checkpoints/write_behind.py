@@ -1,9 +1,9 @@
-"""What one execution of a run leaves to be stored, while it goes on.
+"""The write-behind buffer of one execution: a graph runs ahead of its checkpoints.
 
-LangGraph hands over a checkpoint and begins the next superstep. What its supersteps have left is stored together, some
-milliseconds later or as soon as somebody waits for it. A crash takes the end of a trail, never its middle: the next
-execution goes on from what is stored. Whoever must not run ahead of that waits until the trail is `settled`: an effect,
-a question, the end of the run, and who reads what it has written.
+LangGraph hands a checkpoint over and begins the next superstep. The checkpoints and writes of several supersteps are
+stored together, some milliseconds later or as soon as a caller awaits them. A crash loses the end of the buffer, never
+its middle: the next execution resumes from what is stored. Effects, interrupts, the end of the run, and reads of own
+writes must not run ahead: they wait for `flush`.
 """
 
 import asyncio
@@ -11,107 +11,103 @@ from types import TracebackType
 from typing import Self
 
 from graphmesh_chassis.errors import DependencyError, Fenced, ShuttingDown
+from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from langchain_core.runnables import RunnableConfig
 
-from graphmesh_orchestrator.checkpoints.config_keys import Claim
-from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
+from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
+from graphmesh_orchestrator.checkpoints.entries import Commits, Entry
 
-TRAIL = "__graphmesh_trail"
-"""In `configurable`: the `Trail` to which a graph leaves its checkpoints and its tasks' writes."""
-LONGEST = 64
-"""Entries that may be left and not stored; so much a graph may be ahead of its database."""
-LONGEST_BYTES = 1024 * 1024
+MAX_ENTRIES = 64
+"""Entries that may be buffered: the most that a graph may run ahead of its database."""
+MAX_BYTES = 1024 * 1024
 """The same in bytes."""
 
 
-class Trail:
-    """A `Source` of what one writer leaves, in order, from `async with` to its end.
+class WriteBehind:
+    """A `Source` of the entries of one writer, in order, from `async with` to its end.
 
-    After something that cannot be stored nothing more is, and whoever leaves or waits for something is told why. Where
-    the claim's epoch is over, or the process ends without its database, the task that opened the trail is cancelled.
+    After an entry that cannot be stored, no further one is, and `add` and `flush` raise the reason. Where the epoch is
+    over, or the process stops without its database, the task that opened the buffer is cancelled.
     """
 
-    def __init__(self, commits: GroupCommit, claim: Claim) -> None:
-        self._commits, self._claim = commits, claim
-        self._left: list[Entry] = []
+    def __init__(self, commits: Commits, run_epoch: RunEpoch) -> None:
+        self._commits, self._run_epoch = commits, run_epoch
+        self._entries: list[Entry] = []
         self._bytes = 0
-        self._wake = asyncio.Event()
-        self._is_awaited = self._is_closed = self._has_content = False
+        self._woken = asyncio.Event()
+        self._is_awaited = self._is_closed = self._stores_entries = False
         self._error: Exception | None = None
         self._next: asyncio.Future[None] | None = None
-        """Done when what has been left by now is stored; none, where nothing is left that anybody would wait for."""
-        self._underway: asyncio.Future[None] | None = None
-        """The same for what is just being stored."""
+        """Done when the entries that are buffered now are stored; None where no entry is buffered."""
+        self._current: asyncio.Future[None] | None = None
+        """The same for the entries that are being stored."""
 
     async def __aenter__(self) -> Self:
         owner = asyncio.current_task()
-        self._writer = asyncio.create_task(self._write(), name=f"trail of {self._claim.run_id}")
+        self._writer = asyncio.create_task(self._write(), name=f"write-behind of {self._run_epoch.run_id}")
         self._writer.add_done_callback(lambda _: owner.cancel() if owner and not self._is_closed else None)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Store what is left, also where the process is to stop, or who waits for it here is cancelled. Raises Fenced
-        where the claim's epoch is over."""
+        """Store what is buffered, even if the process stops or this task is cancelled. Raises Fenced."""
         self._is_closed = True
-        self._wake.set()
-        self._commits.look()
+        self._woken.set()
+        self._commits.wake()
         await asyncio.shield(self._writer)
 
     @property
-    def is_patient(self) -> bool:
+    def is_deferrable(self) -> bool:
         return not (self._is_awaited or self._is_closed)
 
     @property
     def has_checkpoint(self) -> bool:
-        return not self.is_patient
+        return not self.is_deferrable
 
     @property
     def is_empty(self) -> bool:
-        return not self._left
+        return not self._entries
 
-    def taken(self) -> Entry:
-        entries, self._left, self._bytes = self._left, [], 0
-        self._underway, self._next, self._is_awaited = self._next, None, False
-        self._has_content = bool(entries)
-        return Entry.merged(self._claim, entries)
+    def take(self) -> Entry:
+        entries, self._entries, self._bytes = self._entries, [], 0
+        self._current, self._next, self._is_awaited = self._next, None, False
+        self._stores_entries = bool(entries)
+        return Entry.merged(self._run_epoch, entries)
 
-    async def leave(self, entry: Entry) -> None:
-        """Leave an entry to be stored; returns at once, unless too much is left that is not. Raises as `settled`."""
+    async def add(self, entry: Entry) -> None:
+        """Buffer an entry. Returns at once, unless the buffer is full. Raises as `flush`."""
         self._require_sound()
-        self._left.append(entry)
+        self._entries.append(entry)
         self._bytes += entry.bytes
-        self._await_later()
-        if len(self._left) >= LONGEST or self._bytes >= LONGEST_BYTES:
-            await self.settled()
+        self._request_store()
+        if len(self._entries) >= MAX_ENTRIES or self._bytes >= MAX_BYTES:
+            await self.flush()
 
-    async def settled(self) -> None:
-        """Wait until all that was left is stored.
+    async def flush(self) -> None:
+        """Wait until all entries are stored.
 
         Raises:
-            Fenced: the claim's epoch is over.
-            CheckpointConflict: another checkpoint follows the same parent as one that was left.
-            ShuttingDown: the trail has ended.
+            Fenced: the epoch is no longer the run's.
+            CheckpointConflict: another checkpoint follows the same parent as one of the entries.
+            ShuttingDown: the buffer is closed.
         """
-        if waiting := self._next or self._underway:
+        if waiting := self._next or self._current:
             self._is_awaited = self._next is not None
-            self._commits.look()
+            self._commits.wake()
             await asyncio.shield(waiting)
         self._require_sound()
 
-    def stored(self) -> None:
-        """What was taken last is stored."""
+    def on_stored(self) -> None:
+        """Called when what `take` has returned is stored."""
 
-    def refused(self) -> None:
-        """What was taken last cannot be stored."""
+    def on_refused(self) -> None:
+        """Called when what `take` has returned cannot be stored."""
 
-    def _await_later(self) -> None:
-        """There is something to store that somebody may wait for."""
+    def _request_store(self) -> None:
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
-        self._wake.set()
+        self._woken.set()
 
     def _require_sound(self) -> None:
         if self._error:
@@ -120,8 +116,8 @@ class Trail:
     async def _write(self) -> None:
         try:
             while not (self._is_closed and self.is_empty):
-                await self._wake.wait()
-                self._wake.clear()
+                await self._woken.wait()
+                self._woken.clear()
                 if not self.is_empty:
                     await self._store()
         finally:
@@ -132,28 +128,29 @@ class Trail:
             await self._commits.store(self)
         except Exception as error:
             self._fail(error)
-            if isinstance(error, Fenced | DependencyError) or not self._has_content:
+            if isinstance(error, Fenced | DependencyError) or not self._stores_entries:
                 raise
-            self.refused()
+            self.on_refused()
         else:
-            self.stored()
+            self.on_stored()
         finally:
-            underway, self._underway = self._underway, None
-            _wake(underway)
+            current, self._current = self._current, None
+            _resolve(current)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing more of the trail is stored."""
+        """Drop what is buffered, and refuse further entries."""
         self._error = self._error or error
-        self._left, self._bytes = [], 0
+        self._entries, self._bytes = [], 0
         waiting, self._next = self._next, None
-        _wake(waiting)
+        _resolve(waiting)
 
 
-def trail_of(config: RunnableConfig) -> Trail | None:
-    trail: Trail | None = config["configurable"].get(TRAIL)
-    return trail
+def write_behind_of(config: RunnableConfig) -> WriteBehind | None:
+    """Return the buffer to which a graph adds its checkpoints and its tasks' writes; None: they are stored at once."""
+    buffer: WriteBehind | None = config["configurable"].get(WRITE_BEHIND_KEY)
+    return buffer
 
 
-def _wake(waiting: asyncio.Future[None] | None) -> None:
+def _resolve(waiting: asyncio.Future[None] | None) -> None:
     if waiting:
         waiting.set_result(None)

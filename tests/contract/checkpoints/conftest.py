@@ -1,20 +1,15 @@
-"""Savers over both databases, and a run whose epoch they prove."""
+"""Savers over both databases."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.db.tables import runs
-from graphmesh_orchestrator.runs.run import Run
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 
-NOW = datetime(2026, 1, 31, tzinfo=UTC)
+from tests.contract.batch_writers import ControlledWriter
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -30,9 +25,14 @@ async def database(url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture
+def writer(database: Database) -> ControlledWriter:
+    return ControlledWriter(SqlBatchWriter(database))
+
+
 @pytest_asyncio.fixture
-async def commits(database: Database) -> AsyncIterator[GroupCommit]:
-    async with GroupCommit(database).running() as commits:
+async def commits(writer: ControlledWriter) -> AsyncIterator[GroupCommit]:
+    async with GroupCommit(writer, retry_seconds=0.01).running() as commits:
         yield commits
 
 
@@ -41,13 +41,7 @@ def saver(database: Database, commits: GroupCommit) -> LogSaver:
     return LogSaver(database, commits)
 
 
-async def begun(database: Database, run_id: str, epoch: int = 1) -> None:
-    """A run that a worker executes on a thread of its own."""
-    run = Run(run_id, "acme", "ann", run_id, "graph", {}, NOW, NOW, 25, epoch=epoch - 1)
-    await SqlRuns(database).add(run, "worker")
-
-
-async def taken_over(database: Database, run_id: str) -> None:
-    """Another worker begins the run's next epoch."""
-    async with database.transaction() as connection:
-        await connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(epoch=runs.c.epoch + 1))
+@pytest.fixture
+def other_saver(database: Database, commits: GroupCommit) -> LogSaver:
+    """A saver with an empty cache, as in a process that has just started."""
+    return LogSaver(database, commits)

@@ -1,9 +1,16 @@
-"""Checkpoints made by hand, and graphs to run."""
+"""Checkpoints and graphs for the suites of the saver."""
 
 import operator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from graphmesh_orchestrator.checkpoints import CLAIM, TRAIL, Claim, LogSaver, Trail
+import sqlalchemy as sa
+from graphmesh_chassis.database import Database
+from graphmesh_chassis.epoch import Epoch
+from graphmesh_contracts.keys import WRITE_BEHIND_KEY
+from graphmesh_orchestrator.checkpoints import RUN_EPOCH, LogSaver, RunEpoch, WriteBehind
+from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointMetadata, CheckpointTuple
@@ -13,11 +20,14 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from tests.contract.runs import a_run
+
 Graph = CompiledStateGraph[Any, Any, Any, Any]
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
 LETTERS = ("a", "b", "c", "d", "e")
 TWO = LETTERS[:2]
 DOCUMENT = "x" * 100_000
-"""So big that it is stored aside."""
+"""Large enough to be stored as an artifact."""
 
 
 class State(TypedDict, total=False):
@@ -30,18 +40,28 @@ class Delta(TypedDict, total=False):
     log: Annotated[list[str], DeltaChannel(lambda value, writes: sum(writes, value or []), snapshot_frequency=4)]
 
 
-def at(thread_id: str, checkpoint_id: str = "", ns: str = "", **more: Any) -> RunnableConfig:
-    given = {"thread_id": thread_id, "checkpoint_ns": ns, **more}
+async def add_run(database: Database, run_id: str, epoch: int = 1) -> None:
+    """Add a run that a worker executes, on a thread of its name."""
+    await SqlRuns(database).add(a_run(run_id, thread_id=run_id, created=NOW, epoch=epoch - 1), "worker")
+
+
+async def take_over(database: Database, run_id: str) -> None:
+    """Begin the run's next epoch, as another worker does."""
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(epoch=runs.c.epoch + 1))
+
+
+def at(thread_id: str, checkpoint_id: str = "", ns: str = "", **keys: Any) -> RunnableConfig:
+    given = {"thread_id": thread_id, "checkpoint_ns": ns, **keys}
     return {"configurable": {**given, "checkpoint_id": checkpoint_id} if checkpoint_id else given}
 
 
-def claimed(config: RunnableConfig, run_id: str, epoch: int = 1) -> RunnableConfig:
-    return {**config, "configurable": {**config["configurable"], CLAIM: Claim(run_id, epoch)}}
+def with_epoch(config: RunnableConfig, run_id: str, epoch: int = 1) -> RunnableConfig:
+    return {**config, "configurable": {**config["configurable"], RUN_EPOCH: RunEpoch(run_id, Epoch(epoch))}}
 
 
-def leaving(config: RunnableConfig, trail: Trail) -> RunnableConfig:
-    """What is written goes to the trail."""
-    return {**config, "configurable": {**config["configurable"], TRAIL: trail}}
+def with_write_behind(config: RunnableConfig, buffer: WriteBehind) -> RunnableConfig:
+    return {**config, "configurable": {**config["configurable"], WRITE_BEHIND_KEY: buffer}}
 
 
 def checkpoint(**values: Any) -> Checkpoint:
@@ -57,18 +77,18 @@ def checkpoint(**values: Any) -> Checkpoint:
 
 
 async def put(saver: LogSaver, config: RunnableConfig, **values: Any) -> RunnableConfig:
-    """Store a checkpoint whose values are all new. Returns its config, with the claim."""
-    made, metadata = checkpoint(**values), CheckpointMetadata(source="loop", step=0, parents={})
-    stored = await saver.aput(config, made, metadata, made["channel_versions"])
+    """Store a checkpoint whose values are all new. Returns its config, with the epoch and the buffer."""
+    new, metadata = checkpoint(**values), CheckpointMetadata(source="loop", step=0, parents={})
+    stored = await saver.aput(config, new, metadata, new["channel_versions"])
     return {"configurable": {**config["configurable"], **stored["configurable"]}}
 
 
-async def listed(saver: LogSaver, config: RunnableConfig | None) -> list[CheckpointTuple]:
+async def list_all(saver: LogSaver, config: RunnableConfig | None) -> list[CheckpointTuple]:
     return [found async for found in saver.alist(config)]
 
 
 def chain(saver: BaseCheckpointSaver[Any], state: type = State, nodes: tuple[str, ...] = LETTERS) -> Graph:
-    """Nodes one after another, each of which logs its name."""
+    """Build a sequence of nodes, each of which logs its name."""
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(state)
     for name, before in zip(nodes, (START, *nodes), strict=False):
         builder.add_node(name, _logging(name))
@@ -77,8 +97,8 @@ def chain(saver: BaseCheckpointSaver[Any], state: type = State, nodes: tuple[str
     return builder.compile(checkpointer=saver)
 
 
-def asking(saver: BaseCheckpointSaver[Any]) -> Graph:
-    """Two nodes at once, of which one asks a person; then one that sums up. Asked in a subgraph."""
+def interrupting(saver: BaseCheckpointSaver[Any]) -> Graph:
+    """Build two parallel nodes, one of which is a subgraph that interrupts, and a last node after both."""
     inner = StateGraph(State)
     inner.add_node("ask", lambda state: {"answer": interrupt("sure?"), "log": ["ask"]})
     inner.add_edge(START, "ask")

@@ -1,4 +1,4 @@
-"""LangGraph's own conformance kit, with every capability that it knows, on both databases."""
+"""LangGraph's own conformance tests, for every capability, on both databases."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from langgraph.checkpoint.conformance.initializer import RegisteredCheckpointer
 
 @pytest.mark.parametrize("capability", [capability.value for capability in Capability])
 async def test_capability(saver: LogSaver, capability: str) -> None:
-    """The saver has the capability, and passes all of its tests."""
+    """The saver has the capability, and passes its tests."""
 
     async def factory() -> AsyncIterator[LogSaver]:
         yield saver

@@ -1,4 +1,4 @@
-"""B10: a state of an older version of a graph is brought up when it is read; other versions are refused."""
+"""States of older versions of a graph are migrated when they are read; other versions are refused."""
 
 import operator
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints import head_cache as module
+from graphmesh_orchestrator.checkpoints.head_cache import MAX_HEADS
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Migration, Versions
 from graphmesh_orchestrator.errors import VersionUnavailable
 from langgraph.channels.delta import DeltaChannel
@@ -16,7 +16,6 @@ from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from tests.contract.checkpoints import kit
-from tests.contract.checkpoints.conftest import begun, taken_over
 
 T = kit.at("t")
 BIG = "x" * 100_000
@@ -29,7 +28,7 @@ class One(TypedDict, total=False):
 
 
 class Two(TypedDict, total=False):
-    """`name` has become two fields."""
+    """`name` is split into two fields."""
 
     first: str
     last: str
@@ -38,7 +37,7 @@ class Two(TypedDict, total=False):
 
 
 class Three(TypedDict, total=False):
-    """`first` is not used any more."""
+    """`first` is removed."""
 
     last: str
     document: str
@@ -46,7 +45,7 @@ class Three(TypedDict, total=False):
 
 
 def split(values: dict[str, Any]) -> dict[str, Any]:
-    """From 1 to 2. It changes what it is given, as authors do."""
+    """Migrates from 1 to 2. It changes its argument, as authors do."""
     if "name" in values:
         values["first"], values["last"] = values.pop("name").split(" ")
     if "log" in values:
@@ -55,7 +54,7 @@ def split(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def shorten(values: dict[str, Any]) -> dict[str, Any]:
-    """From 2 to 3."""
+    """Migrates from 2 to 3."""
     return {name: value for name, value in values.items() if name != "first"}
 
 
@@ -64,59 +63,58 @@ MIGRATIONS: Mapping[int, Migration] = {1: split, 2: shorten}
 
 
 def lineage(version: int, migrations: Mapping[int, Migration] = MIGRATIONS) -> Lineage:
-    known = {begin: migration for begin, migration in migrations.items() if begin < version}
-    return Lineage("names", Versions(version, "p", "t"), known)
+    earlier = {begin: migration for begin, migration in migrations.items() if begin < version}
+    return Lineage("names", Versions(version, "p", "t"), earlier)
 
 
-def asking(saver: LogSaver, version: int, migrations: Mapping[int, Migration] = MIGRATIONS) -> kit.Graph:
-    """The graph in a version: it begins, asks, and ends."""
+def interrupting(saver: LogSaver, version: int, migrations: Mapping[int, Migration] = MIGRATIONS) -> kit.Graph:
+    """Build the graph of a version, whose second node interrupts."""
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(STATES[version])
     builder.add_node("begin", lambda _: {"log": [f"begin {version}"]})
     builder.add_node("ask", lambda _: {"log": [f"{interrupt('sure?')} {version}"]})
     builder.add_node("end", lambda _: {"log": [f"end {version}"]})
     for before, after in ((START, "begin"), ("begin", "ask"), ("ask", "end"), ("end", END)):
         builder.add_edge(before, after)
-    return builder.compile(checkpointer=saver.serving(lineage(version, migrations)))
+    return builder.compile(checkpointer=saver.with_lineage(lineage(version, migrations)))
 
 
 GIVEN = {"name": "Ada Lovelace", "document": BIG, "log": []}
-BROUGHT_UP = {"first": "Ada", "last": "Lovelace", "document": BIG}
+MIGRATED = {"first": "Ada", "last": "Lovelace", "document": BIG}
 
 
 async def values_of(graph: kit.Graph) -> list[dict[str, Any]]:
     return [snapshot.values async for snapshot in graph.aget_state_history(T)]
 
 
-@pytest.fixture(params=["known", "forgotten"])
-def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the saver remembers the checkpoint that it writes after, or reads it again."""
-    if request.param == "forgotten":
-        monkeypatch.setattr(module, "KNOWN", 0)
+@pytest.fixture(params=[MAX_HEADS, 0], ids=["cached", "not cached"])
+def either_saver(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> LogSaver:
+    """A saver that caches the parent of a checkpoint that it writes, or one that reads it."""
+    return LogSaver(database, commits, cached_heads=request.param)
 
 
-@pytest.mark.usefixtures("memory")
-async def test_a_run_is_taken_over_by_a_worker_of_the_next_version(saver: LogSaver, database: Database) -> None:
-    """It was begun and asks under version 1; answered, version 2 ends it, from the state as version 2 has it."""
-    await begun(database, "r")
-    await asking(saver, 1).ainvoke(GIVEN, kit.claimed(T, "r"), durability="sync")
-    await taken_over(database, "r")
-    after, config = asking(saver, 2), kit.claimed(T, "r", 2)
+async def test_a_run_is_taken_over_by_a_worker_of_the_next_version(either_saver: LogSaver, database: Database) -> None:
+    """Version 1 begins and interrupts; version 2 resumes with the answer, from the migrated state."""
+    saver = either_saver
+    await kit.add_run(database, "r")
+    await interrupting(saver, 1).ainvoke(GIVEN, kit.with_epoch(T, "r"), durability="sync")
+    await kit.take_over(database, "r")
+    after, config = interrupting(saver, 2), kit.with_epoch(T, "r", 2)
     snapshot = await after.aget_state(T)
-    assert snapshot.values == {**BROUGHT_UP, "log": ["begin 1", "migrated"]}
+    assert snapshot.values == {**MIGRATED, "log": ["begin 1", "migrated"]}
     assert [task.interrupts[0].value for task in snapshot.tasks] == ["sure?"]
     ended = await after.ainvoke(Command(resume="yes"), config, durability="sync")
-    assert ended == {**BROUGHT_UP, "log": ["begin 1", "migrated", "yes 2", "end 2"]}
-    assert (await asking(saver, 2).aget_state(T)).values == ended
+    assert ended == {**MIGRATED, "log": ["begin 1", "migrated", "yes 2", "end 2"]}
+    assert (await interrupting(saver, 2).aget_state(T)).values == ended
 
 
-async def test_history_is_brought_up_each_by_itself(saver: LogSaver, database: Database, commits: GroupCommit) -> None:
-    """A list that many checkpoints share is migrated once for each of them; what version 2 wrote is not migrated."""
-    graph = asking(saver, 1)
+async def test_checkpoints_of_a_history_are_migrated_independently(saver: LogSaver, other_saver: LogSaver) -> None:
+    """A list that many checkpoints share is migrated once for each of them; writes of version 2 are not migrated."""
+    graph = interrupting(saver, 1)
     await graph.ainvoke(GIVEN, T, durability="sync")
     await graph.aupdate_state(T, {"document": ""}, as_node="begin")
-    await asking(saver, 2).ainvoke(Command(resume="yes"), T, durability="sync")
-    for reading in (saver, LogSaver(database, commits)):
-        logs = [values.get("log") for values in await values_of(asking(reading, 2))]
+    await interrupting(saver, 2).ainvoke(Command(resume="yes"), T, durability="sync")
+    for reader in (saver, other_saver):
+        logs = [values.get("log") for values in await values_of(interrupting(reader, 2))]
         assert logs == [
             ["begin 1", "migrated", "yes 2", "end 2"],
             ["begin 1", "migrated", "yes 2"],
@@ -127,34 +125,33 @@ async def test_history_is_brought_up_each_by_itself(saver: LogSaver, database: D
         ]
 
 
-@pytest.mark.usefixtures("memory")
-async def test_two_versions_are_passed_in_one_go(saver: LogSaver) -> None:
-    await asking(saver, 1).ainvoke(GIVEN, T, durability="sync")
-    ended = await asking(saver, 3).ainvoke(Command(resume="yes"), T, durability="sync")
+async def test_several_migrations_are_applied_in_order(either_saver: LogSaver) -> None:
+    await interrupting(either_saver, 1).ainvoke(GIVEN, T, durability="sync")
+    ended = await interrupting(either_saver, 3).ainvoke(Command(resume="yes"), T, durability="sync")
     assert ended == {"last": "Lovelace", "document": BIG, "log": ["begin 1", "migrated", "yes 3", "end 3"]}
 
 
-@pytest.mark.usefixtures("memory")
-async def test_what_is_written_shares_nothing_with_older_versions(saver: LogSaver) -> None:
-    """A new checkpoint holds all its values as its version has them; the next one shares them again."""
-    await asking(saver, 1).ainvoke(GIVEN, T, durability="sync")
-    graph = asking(saver, 2)
+async def test_a_checkpoint_shares_no_values_with_older_versions(either_saver: LogSaver) -> None:
+    """It holds all its values, migrated; the next one shares them again."""
+    saver = either_saver
+    await interrupting(saver, 1).ainvoke(GIVEN, T, durability="sync")
+    graph = interrupting(saver, 2)
     await graph.aupdate_state(T, {"last": "Byron"}, as_node="begin")
     await saver.aprune(["t"])
-    assert (await graph.aget_state(T)).values == {**BROUGHT_UP, "last": "Byron", "log": ["begin 1", "migrated"]}
+    assert (await graph.aget_state(T)).values == {**MIGRATED, "last": "Byron", "log": ["begin 1", "migrated"]}
 
 
 @pytest.mark.parametrize(
     ("version", "migrations", "served"),
     [(1, MIGRATIONS, "1"), (3, {1: split}, "3"), (3, {}, "3")],
-    ids=["newer", "a gap", "no way"],
+    ids=["newer", "a gap", "no migration"],
 )
-async def test_another_version_is_refused(
+async def test_an_unsupported_version_is_refused(
     saver: LogSaver, version: int, migrations: Mapping[int, Migration], served: str
 ) -> None:
-    """It is told which version was found and which are served; nothing is lost: version 2 goes on."""
-    await asking(saver, 2).ainvoke({**BROUGHT_UP, "log": []}, T, durability="sync")
-    graph = asking(saver, version, migrations)
+    """The error names the recorded version and the supported ones; version 2 resumes the thread as before."""
+    await interrupting(saver, 2).ainvoke({**MIGRATED, "log": []}, T, durability="sync")
+    graph = interrupting(saver, version, migrations)
     with pytest.raises(VersionUnavailable) as refused:
         await graph.aget_state(T)
     assert refused.value.data == {"graph": "names", "version": "2", "served": served}
@@ -165,45 +162,45 @@ async def test_another_version_is_refused(
     ):
         with pytest.raises(VersionUnavailable):
             await attempt
-    ended = await asking(saver, 2).ainvoke(Command(resume="yes"), T, durability="sync")
+    ended = await interrupting(saver, 2).ainvoke(Command(resume="yes"), T, durability="sync")
     assert ended["log"] == ["begin 2", "yes 2", "end 2"]
 
 
 async def test_every_checkpoint_records_its_versions(saver: LogSaver) -> None:
-    """Also updates and forks; one that records none is of version 1."""
-    graph = asking(saver, 2)
+    """Those of updates and forks do too. A checkpoint without a version is of version 1."""
+    graph = interrupting(saver, 2)
     await graph.ainvoke({"log": []}, T, durability="sync")
     await graph.aupdate_state(T, {"log": ["update"]}, as_node="begin")
     expected = {"graph_version": 2, "prompts_version": "p", "tools_version": "t"}
     async for snapshot in graph.aget_state_history(T):
         assert expected.items() <= (snapshot.metadata or {}).items()
-    await asking(saver, 1).ainvoke(GIVEN, kit.at("u"), durability="sync")
+    await interrupting(saver, 1).ainvoke(GIVEN, kit.at("u"), durability="sync")
     await kit.put(saver, kit.at("v"), name="Ada Lovelace")
     assert (await graph.aget_state(kit.at("v"))).values == {"first": "Ada", "last": "Lovelace", "log": []}
 
 
-async def test_delta_channels_pass_a_version(saver: LogSaver) -> None:
-    """They are rebuilt from the writes of both versions. The writes are not migrated."""
+async def test_delta_channels_are_rebuilt_from_writes_of_several_versions(saver: LogSaver) -> None:
+    """The writes are not migrated."""
 
     class Delta(TypedDict, total=False):
         log: Annotated[list[str], DeltaChannel(lambda value, writes: sum(writes, value or []), snapshot_frequency=3)]
 
-    first = kit.chain(saver.serving(Lineage("delta", Versions(1))), Delta, kit.TWO)
-    second = kit.chain(saver.serving(Lineage("delta", Versions(2), {1: dict})), Delta, kit.TWO)
+    first = kit.chain(saver.with_lineage(Lineage("delta", Versions(1))), Delta, kit.TWO)
+    second = kit.chain(saver.with_lineage(Lineage("delta", Versions(2), {1: dict})), Delta, kit.TWO)
     for name, graph in (("1", first), ("2", second), ("3", second)):
         await graph.ainvoke({"log": [name]}, T, durability="sync")
     assert (await second.aget_state(T)).values["log"] == ["1", "a", "b", "2", "a", "b", "3", "a", "b"]
 
 
-async def test_subgraphs_are_as_they_were(saver: LogSaver) -> None:
-    """Their values are not those that a graph's migrations know; an interrupted one goes on."""
+async def test_states_of_subgraphs_are_not_migrated(saver: LogSaver) -> None:
+    """A graph's migrations do not know their channels. An interrupted subgraph is resumed."""
 
-    def only_the_graphs(values: dict[str, Any]) -> dict[str, Any]:
+    def migrate_graph(values: dict[str, Any]) -> dict[str, Any]:
         assert "document" in values or "log" not in values
         return values
 
     given = {"document": BIG, "log": []}
-    await kit.asking(saver.serving(lineage(1))).ainvoke(given, T, durability="sync")
-    graph = kit.asking(saver.serving(lineage(2, {1: only_the_graphs})))
+    await kit.interrupting(saver.with_lineage(lineage(1))).ainvoke(given, T, durability="sync")
+    graph = kit.interrupting(saver.with_lineage(lineage(2, {1: migrate_graph})))
     ended = await graph.ainvoke(Command(resume="yes"), T, durability="sync")
     assert ended == {"document": BIG, "log": ["other", "ask", "end"], "answer": "yes"}

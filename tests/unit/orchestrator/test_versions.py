@@ -1,4 +1,4 @@
-"""J3, B10: what of a graph is versioned, and which versions a process serves."""
+"""Versions of graphs, prompts and tools, and the older versions that a process accepts."""
 
 import json
 import sys
@@ -26,65 +26,65 @@ graph.add_edge(START, "a")
 """
 TO_THREE = "VERSION = 3\nMIGRATIONS = {1: dict, 2: dict}\n"
 
-Write = Callable[..., Registry]
+Load = Callable[..., Registry]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Write:
-    """Loads graphs from modules that end with the given lines."""
+def load(tmp_path: Path) -> Load:
+    """Returns a function that loads graphs from modules that end with the given lines."""
 
-    def loaded(**graphs: str) -> Registry:
+    def load_graphs(**graphs: str) -> Registry:
         for name, lines in graphs.items():
             (tmp_path / f"{name}.py").write_text(SOURCE + lines)
         registry = tmp_path / "langgraph.json"
         registry.write_text(json.dumps({"graphs": {name: f"./{name}.py:graph" for name in graphs}}))
         return Registry.load(registry, InMemorySaver())
 
-    return loaded
+    return load_graphs
 
 
-def test_a_graph_that_says_nothing_is_the_first_version(load: Write) -> None:
+def test_a_graph_without_a_version_is_of_the_first(load: Load) -> None:
     registry = load(plain="")
     versions = registry.get("plain").versions
     assert (versions.graph, versions.prompts) == (1, "")
     assert registry.served == [("plain", 1)]
 
 
-def test_served_are_the_versions_that_migrations_lead_from(load: Write) -> None:
-    """Its own first. A gap ends them."""
+def test_versions_with_migrations_are_accepted(load: Load) -> None:
+    """A graph's own version is the first. A gap in the migrations ends the list."""
     registry = load(three=TO_THREE, gap="VERSION = 4\nMIGRATIONS = {1: dict, 3: dict}\n", two="VERSION = 2\n")
     assert registry.served == [("gap", 4), ("gap", 3), ("three", 3), ("three", 2), ("three", 1), ("two", 2)]
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ("VERSION = 0\n", "VERSION is 0"),
         ("VERSION = 'two'\n", "VERSION is 'two'"),
         ("VERSION = 2\nMIGRATIONS = {2: dict}\n", r"from \[2\] do not lead to VERSION 2"),
     ],
 )
-def test_a_version_that_makes_no_sense_is_refused(load: Write, lines: str, told: str) -> None:
-    with pytest.raises(RegistryError, match=told):
+def test_an_invalid_version_is_refused(load: Load, lines: str, message: str) -> None:
+    with pytest.raises(RegistryError, match=message):
         load(wrong=lines)
 
 
-def test_prompts_are_versioned_by_their_content(load: Write, tmp_path: Path) -> None:
-    """Of all files beside the module, by name."""
+def test_prompts_are_versioned_by_their_content(load: Load, tmp_path: Path) -> None:
+    """By the names and contents of all files beside the module."""
     prompts = tmp_path / "prompts" / "v1"
     prompts.mkdir(parents=True)
-    seen = []
+    digests = []
     for name, text in (("a", "be kind"), ("a", "be quick"), ("b", "be kind")):
         (prompts / name).write_text(text)
-        seen.append(load(plain="").get("plain").versions.prompts)
+        digests.append(load(plain="").get("plain").versions.prompts)
     (prompts / "b").unlink()
     (prompts / "a").write_text("be kind")
-    assert load(plain="").get("plain").versions.prompts == seen[0]
-    assert len(set(seen)) == 3
+    assert load(plain="").get("plain").versions.prompts == digests[0]
+    assert len(set(digests)) == 3
 
 
 def test_tools_are_versioned_by_their_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that are imported; the orchestrator's own is none of them."""
+    """By those of imported tools; the orchestrator's own contract is none of them."""
     before = tools_digest()
     for name in [name for name in sys.modules if name.startswith("graphmesh.orchestrator.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -93,15 +93,15 @@ def test_tools_are_versioned_by_their_contracts(monkeypatch: pytest.MonkeyPatch)
     assert tools_digest() != before
 
 
-def test_metadata_tells_the_versions() -> None:
+def test_metadata_has_the_versions() -> None:
     metadata = Versions(3, "p", "t").metadata()
     assert metadata == {"graph_version": 3, "prompts_version": "p", "tools_version": "t"}
     assert recorded_version(metadata) == 3  # type: ignore[arg-type]
     assert recorded_version({}) == 1
 
 
-def test_a_new_channel_is_as_just_written() -> None:
-    """LangGraph keeps only channels that have a version; one that is gone has none any more."""
+def test_a_migrated_channel_has_the_newest_version() -> None:
+    """LangGraph keeps only channels that have a version; a removed channel has none."""
     before = Checkpoint(
         v=4,
         id="c",
@@ -112,12 +112,12 @@ def test_a_new_channel_is_as_just_written() -> None:
         updated_channels=["name"],
     )
     lineage = Lineage("g", Versions(2), {1: lambda values: {"first": values["name"], "log": values["log"]}})
-    after = lineage.brought_up(before, 1)
+    after = lineage.migrated(before, 1)
     assert after["channel_values"] == {"first": "Ada", "log": []}
     assert after["channel_versions"] == {"first": 5, "log": 5, "branch:to:a": 4}
     assert before["channel_values"] == {"name": "Ada", "log": []}
 
 
-def test_what_is_not_served_is_told() -> None:
-    with pytest.raises(VersionUnavailable, match="version 5 of the graph g; served are: 2, 1"):
+def test_the_error_names_the_accepted_versions() -> None:
+    with pytest.raises(VersionUnavailable, match="version 5 of the graph g; served versions are: 2, 1"):
         Lineage("g", Versions(2), {1: dict}).require(5)

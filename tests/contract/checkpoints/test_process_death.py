@@ -1,4 +1,4 @@
-"""A crash between any two statements leaves threads that go on, with all that was reported as stored (C1)."""
+"""Threads can be resumed after the death of a process between any two statements, with all reported checkpoints."""
 
 import asyncio
 import os
@@ -15,10 +15,10 @@ from tests.contract.checkpoints import kit
 ROOT = Path(__file__).parents[3]
 
 
-async def crashed(url: str) -> dict[str, list[str]]:
-    """The ids that were reported, by thread, of processes that died at every place."""
+async def reported_checkpoints(url: str) -> dict[str, list[str]]:
+    """Execute processes that die before each statement; return the ids that they reported, by thread."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = (sys.executable, "-m", "tests.contract.checkpoints.crashing", url)
+    command = (sys.executable, "-m", "tests.contract.checkpoints.dying_process", url)
     process = await asyncio.create_subprocess_exec(*command, stdout=-1, env=environment, cwd=ROOT)
     printed, _ = await process.communicate()
     assert process.returncode == 0
@@ -29,28 +29,28 @@ async def crashed(url: str) -> dict[str, list[str]]:
     return reported
 
 
-async def test_a_crash_between_any_two_statements(url: str, database: Database, saver: LogSaver) -> None:
-    """Whatever was reported is there, the checkpoints are one chain, and the graph ends as if nothing had happened."""
-    reported = await crashed(url)
-    stored = {found.config["configurable"]["thread_id"] for found in await kit.listed(saver, None)}
+async def test_resumes_after_death_between_any_two_statements(url: str, database: Database, saver: LogSaver) -> None:
+    """The reported checkpoints are stored, all checkpoints are one chain, and the graph ends with the same state."""
+    reported = await reported_checkpoints(url)
+    stored = {found.config["configurable"]["thread_id"] for found in await kit.list_all(saver, None)}
     assert len(stored) > 20
     assert reported.keys() <= stored
     for thread in sorted(stored):
-        found = await kit.listed(saver, kit.at(thread, ns=""))
+        found = await kit.list_all(saver, kit.at(thread, ns=""))
         ids = [one.checkpoint["id"] for one in found]
         parents = [one.parent_config["configurable"]["checkpoint_id"] for one in found if one.parent_config]
         assert parents == ids[1:]
         everywhere = [one async for one in saver.alist({"configurable": {"thread_id": thread}})]
         assert set(reported[thread]) <= {one.checkpoint["id"] for one in everywhere}
-        await goes_on(saver, thread)
+        await resume(saver, thread)
 
 
-async def goes_on(saver: LogSaver, thread: str) -> None:
+async def resume(saver: LogSaver, thread: str) -> None:
     if thread.startswith("t"):
         ended = await kit.chain(saver, nodes=kit.TWO).ainvoke(None, kit.at(thread), durability="sync")
         assert ended == {"log": list(kit.TWO), "document": kit.DOCUMENT}
         return
-    graph = kit.asking(saver)
+    graph = kit.interrupting(saver)
     await graph.ainvoke(None, kit.at(thread), durability="sync")
     ended = await graph.ainvoke(Command(resume="yes"), kit.at(thread), durability="sync")
     assert ended == {"log": ["other", "ask", "end"], "answer": "yes"}
