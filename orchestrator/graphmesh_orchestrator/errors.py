@@ -1,4 +1,4 @@
-"""The orchestrator's own errors."""
+"""The errors of the orchestrator. The docstring of a class is the message that callers get."""
 
 from graphmesh_chassis.errors import CallerError, Cancelled, Defect, InvalidRequest, NotBegun
 from grpc import StatusCode
@@ -39,35 +39,35 @@ class RequestIdReused(CallerError):
 
 
 class RecursionLimit(CallerError):
-    """The run took {limit} supersteps, as many as it may, and was ended"""
+    """The run took {limit} supersteps, which is its recursion limit, and was ended"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "RECURSION_LIMIT"
 
 
 class WrongGraph(CallerError):
-    """The thread {thread} is of the graph {graph}"""
+    """The thread {thread} is bound to the graph {graph}"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "WRONG_GRAPH"
 
 
 class QueueFull(NotBegun):
-    """{limit} runs of the tenant wait already; come again later"""
+    """{limit} runs of the tenant are pending, which is the limit; retry later"""
 
     code = StatusCode.RESOURCE_EXHAUSTED
     reason = "QUEUE_FULL"
 
 
 class RunNotInterrupted(CallerError):
-    """The run {run} waits for no answer: it is {status}"""
+    """The run {run} does not wait for an answer: it is {status}"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "RUN_NOT_INTERRUPTED"
 
 
 class InterruptAnswered(CallerError):
-    """The interrupt {interrupt} has another answer already, of {by}"""
+    """The interrupt {interrupt} has another answer already, by {by}"""
 
     code = StatusCode.ABORTED
     reason = "INTERRUPT_ANSWERED"
@@ -81,7 +81,7 @@ class ApprovalAnswered(CallerError):
 
 
 class WebhookNotAllowed(CallerError):
-    """The host of the webhook_url is not one that may be called: {host}"""
+    """The host of the webhook_url may not be called: {host}; the setting webhook_hosts has the allowed ones"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "WEBHOOK_NOT_ALLOWED"
@@ -93,10 +93,10 @@ class WebhookNotAllowed(CallerError):
 
 
 class StateTooLarge(CallerError):
-    """The state has {bytes} bytes of {limit}, and {channel} {channel_bytes} of them: store that as an artifact
+    """The state has {bytes} bytes, more than {limit}, of which {channel} has {channel_bytes}: store it as an artifact
 
-    Nothing of the checkpoint is stored. The graph puts what is big aside with `runtime.context.artifacts.put`, and
-    keeps the URI that it gets.
+    Nothing of the checkpoint is stored. The node stores a large value with `runtime.context.artifacts.put`, and keeps
+    the URI in the state.
     """
 
     code = StatusCode.FAILED_PRECONDITION
@@ -104,7 +104,7 @@ class StateTooLarge(CallerError):
 
 
 class VersionUnavailable(CallerError):
-    """The state is of version {version} of the graph {graph}; served are: {served}. Nothing of it was changed"""
+    """The state has version {version} of the graph {graph}; served versions are: {served}. Nothing was changed"""
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "VERSION_UNAVAILABLE"
@@ -117,7 +117,7 @@ class NodeFailed(Defect):
 
 
 class MigrationFailed(Defect):
-    """The graph {graph} could not migrate a state of version {version}: {type}. Nothing of it was changed
+    """The graph {graph} could not migrate a state of version {version}: {type}. Nothing was changed
 
     The orchestrator's log has the cause.
     """

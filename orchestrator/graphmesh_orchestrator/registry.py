@@ -1,4 +1,4 @@
-"""The graphs of an orchestrator: registered in a `langgraph.json`, loaded and compiled once."""
+"""The registry of graphs: a `langgraph.json`, whose graphs are loaded and compiled once."""
 
 import importlib
 import importlib.util
@@ -11,15 +11,15 @@ from types import ModuleType
 from typing import Any, cast
 
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
-from graphmesh_nodes.json_schemas import json_schema, misfits
+from graphmesh_nodes.json_schemas import json_schema, violations_of
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only way to the graphs around a task
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import PydanticUserError
 
-from graphmesh_orchestrator.checkpoints import LogSaver, Place, trail_of
+from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
 
@@ -40,7 +40,21 @@ class Graph:
     output_schema: Mapping[str, Any]
     """JSON schema."""
     lineage: Lineage = field(default_factory=Lineage)
-    """Its versions, and the older ones whose states it goes on from."""
+    """Its versions, and the older ones whose states it resumes from."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        compiled: CompiledStateGraph[Any, Any, Any, Any],
+        description: str = "",
+        lineage: Lineage | None = None,
+    ) -> "Graph":
+        """Make a graph of its compiled form, from which its schemas are read. Raises PydanticUserError."""
+        builder = compiled.builder
+        input_schema = {**json_schema(builder.input_schema), "additionalProperties": False}
+        output_schema = json_schema(builder.output_schema)
+        return cls(name, description, compiled, input_schema, output_schema, lineage or Lineage(name))
 
     @property
     def versions(self) -> Versions:
@@ -52,21 +66,22 @@ class Graph:
         return cast(LogSaver, self.compiled.checkpointer)
 
     def artifacts(self, config: RunnableConfig) -> Artifacts:
-        """Where a run of the graph puts artifacts; in memory, where it was loaded with another checkpointer."""
+        """Return the artifacts of a run; in memory, where the graph was loaded with another checkpointer."""
         saver = self.compiled.checkpointer
         return saver.artifacts(config) if isinstance(saver, LogSaver) else MemoryArtifacts()
 
     async def is_durable(self, config: RunnableConfig) -> bool:
-        """See RunContext."""
+        """See `RunContext.is_durable`."""
         saver, given = self.compiled.checkpointer, config["configurable"]
         if not isinstance(saver, LogSaver):
             return True
-        places = [Place(given["thread_id"], ns, one) for ns, one in given[CONFIG_KEY_CHECKPOINT_MAP].items()]
-        return all([await saver.is_stored(place, trail_of(config)) for place in places])
+        ids = given[CONFIG_KEY_CHECKPOINT_MAP].items()
+        refs = [CheckpointRef(given["thread_id"], ns, checkpoint_id) for ns, checkpoint_id in ids]
+        return all([await saver.is_stored(ref, write_behind_of(config)) for ref in refs])
 
     def check_input(self, value: Mapping[str, Any]) -> None:
-        """Raises InvalidInput, which names every bad field (B1)."""
-        if violations := misfits(self.input_schema, value, "input"):
+        """Raises InvalidInput, which names every bad field."""
+        if violations := violations_of(self.input_schema, value, "input"):
             raise InvalidInput(violations=violations, graph=self.name)
 
 
@@ -88,7 +103,7 @@ class Registry:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RegistryError(f"{path}: cannot read its graphs: {error!r}") from error
         modules = {name: _module(name, path.parent / _file(entry)) for name, entry in entries.items()}
-        tools = tools_digest()  # of all that is imported, so whatever the order of the graphs
+        tools = tools_digest()  # of all imported modules, so that the order of the graphs does not matter
         lineages = {name: _lineage(name, module, tools) for name, module in modules.items()}
         return cls({name: _load(lineages[name], modules[name], entry, checkpointer) for name, entry in entries.items()})
 
@@ -104,7 +119,7 @@ class Registry:
 
     @property
     def served(self) -> list[tuple[str, int]]:
-        """The graphs with each version whose runs this process can go on with."""
+        """The graphs with each version whose runs this process can execute."""
         return [(name, version) for name, graph in self._graphs.items() for version in graph.lineage.served]
 
     def all(self) -> list[Graph]:
@@ -116,7 +131,7 @@ def _file(entry: Any) -> str:
 
 
 def _lineage(name: str, module: ModuleType, tools: str) -> Lineage:
-    """What a module says of its version: `VERSION`, and the `MIGRATIONS` that lead to it."""
+    """Read `VERSION` of a module, and the `MIGRATIONS` that lead to it."""
     version = getattr(module, "VERSION", FIRST)
     migrations = getattr(module, "MIGRATIONS", {})
     if not isinstance(version, int) or version < FIRST:
@@ -130,7 +145,7 @@ def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCh
     name = lineage.name
     file, _, variable = str(entry).partition(":")
     if isinstance(checkpointer, LogSaver):
-        checkpointer = checkpointer.serving(lineage)
+        checkpointer = checkpointer.with_lineage(lineage)
     graph = getattr(module, variable or "graph", None)
     if isinstance(graph, StateGraph):
         compiled = graph.compile(checkpointer=checkpointer, name=name)
@@ -138,12 +153,11 @@ def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCh
         compiled = graph.copy(update={"checkpointer": checkpointer, "name": name})
     else:
         raise RegistryError(f"graph {name}: {file} has no StateGraph named {variable or 'graph'}")
+    description = (module.__doc__ or "").strip().partition("\n\n")[0]
     try:
-        given, made = json_schema(compiled.builder.input_schema), json_schema(compiled.builder.output_schema)
+        return Graph.of(name, compiled, description, lineage)
     except PydanticUserError as error:
         raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
-    description = (module.__doc__ or "").strip().partition("\n\n")[0]
-    return Graph(name, description, compiled, {**given, "additionalProperties": False}, made, lineage)
 
 
 def _module(name: str, file: Path) -> ModuleType:

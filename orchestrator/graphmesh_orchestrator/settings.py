@@ -24,51 +24,55 @@ class Settings(ServerSettings):
 
     database_url: str = Field(
         default="sqlite+aiosqlite:///.graphmesh/orchestrator.db",
-        description="SQLAlchemy URL of the runs, their events and checkpoints",
+        description="SQLAlchemy URL of the database of runs, events and checkpoints",
     )
     mesh: str = Field(default="127.0.0.1:8081", description="host:port of Envoy's mesh listener")
     redis_url: str = Field(
         default="",
         repr=False,
-        description="redis://… that tells processes of each other's runs sooner; empty: they look",
+        description="redis://… for notifications between processes; empty: they poll",
     )
     role: Literal["all", "api", "worker"] = Field(
-        default="all", description="api: takes calls and executes nothing; worker: executes what others have taken"
+        default="all", description="api: serves calls and executes no runs; worker: executes runs and serves no calls"
     )
-    capacity: int = Field(default=200, ge=1, description="runs that are executed at a time")
+    capacity: int = Field(default=200, ge=1, description="runs that are executed at the same time")
     max_waiting: int = Field(
-        default=10_000, ge=1, description="runs of one tenant that may wait; a further one is refused with QUEUE_FULL"
+        default=10_000, ge=1, description="pending runs of one tenant; a further one is refused with QUEUE_FULL"
     )
-    graphs: Path = Field(default=Path("langgraph.json"), description="the registry of the graphs")
+    graphs: Path = Field(default=Path("langgraph.json"), description="the registry of graphs")
     thread_ttl_seconds: float = Field(
-        default=0, ge=0, description="after its last use a thread that states no time to live is deleted; 0: never"
+        default=0,
+        ge=0,
+        description="a thread that states no time to live is deleted so long after its last use; 0: never",
     )
     run_retention_seconds: float = Field(
-        default=0, ge=0, description="so long after its end a run is deleted, with its events; 0: with its thread"
+        default=0, ge=0, description="a run is deleted so long after its end, with its events; 0: with its thread"
     )
     artifact_bytes: int = Field(
-        default=64 * 1024, ge=1024, description="a value of a state that has more is stored once, and referred to"
+        default=64 * 1024, ge=1024, description="a larger value of a state is stored once, and referenced"
     )
     max_state_bytes: int = Field(
-        default=8 * 1024 * 1024, ge=1024, description="a checkpoint whose values have more ends its run"
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="a checkpoint with larger values fails its run: STATE_TOO_LARGE",
     )
     webhook_hosts: Sequence[str] = Field(
         default=(),
-        description='hosts that the ends of runs may be announced to, as JSON: ["hooks.example.com", "*.example.org"]',
+        description='hosts that webhooks may call, as JSON: ["hooks.example.com", "*.example.org"]',
     )
     webhook_secret: SecretStr = Field(
-        default=SecretStr(""), description="whsec_… and Base64: signs what is announced; needed with webhook_hosts"
+        default=SecretStr(""), description="whsec_… and Base64: signs webhooks; required with webhook_hosts"
     )
     webhook_attempts: int = Field(
-        default=15, ge=1, le=100, description="tries of a delivery; 15 take a working day, with growing waits"
+        default=15, ge=1, le=100, description="attempts of a delivery; with backoff, 15 take a working day"
     )
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
-        default_factory=dict, description="overrides of the tools' policies, as JSON, by the service's full name"
+        default_factory=dict, description="overrides of the policies of tools, as JSON, by the service's full name"
     )
 
     @property
     def webhook_key(self) -> bytes:
-        """Empty where nothing is announced."""
+        """Empty where no host is allowed."""
         return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """ApprovalService: decode, use case, encode."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -9,18 +8,18 @@ from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.interrupts import convert
-from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.interrupts.approvals import Approvals
+from graphmesh_orchestrator.notifications.notifier import Notifier
 
 
 class ApprovalServicer(pb.ApprovalServiceServicer):
-    def __init__(self, approvals: SqlApprovals, to_claim: Callable[[str], None]) -> None:
-        """`to_claim` is told of each run that may go on."""
-        self._approvals, self._to_claim = approvals, to_claim
+    def __init__(self, approvals: Approvals, notifier: Notifier) -> None:
+        self._approvals, self._notifier = approvals, notifier
 
     async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Any) -> pb.ListApprovalsResponse:
         size, tenant = page_size(request.page_size), current_call().caller.tenant
         after = decode_position(request.page_token, datetime, str)
-        found = await self._approvals.find(tenant, convert.wanted(request), request.run_id, after, size + 1)
+        found = await self._approvals.find(tenant, convert.filter_status(request), request.run_id, after, size + 1)
         page = page_of(
             found,
             size,
@@ -37,5 +36,5 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
     async def RespondApproval(self, request: pb.RespondApprovalRequest, context: Any) -> pb.RespondApprovalResponse:
         caller, status = current_call().caller, convert.DECISIONS[request.decision]
         approval = await self._approvals.answer(caller, request.approval_id, status, request.comment)
-        self._to_claim(approval.run_id)
+        self._notifier.to_claim(approval.run_id)
         return pb.RespondApprovalResponse(approval=convert.approval_message(approval))

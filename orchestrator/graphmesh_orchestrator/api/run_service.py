@@ -11,37 +11,38 @@ from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_s
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
-from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.interrupts.interrupts import Interrupts
+from graphmesh_orchestrator.leases.in_flight import InFlight
+from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
-from graphmesh_orchestrator.runs.run import Run, RunStatus
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
-from graphmesh_orchestrator.worker.executor import Executor
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.runs import Runs
 
 
 class RunServicer(pb.RunServiceServicer):
     def __init__(
         self,
-        runs: SqlRuns,
-        interrupts: SqlInterrupts,
-        graphs: Registry,
+        runs: Runs,
+        interrupts: Interrupts,
+        registry: Registry,
         submission: Submission,
-        executor: Executor,
-        notices: Notices,
         watcher: RunWatcher,
+        in_flight: InFlight,
+        notifier: Notifier,
     ) -> None:
-        self._runs, self._interrupts, self._graphs = runs, interrupts, graphs
-        self._submission, self._executor = submission, executor
-        self._notices, self._watcher = notices, watcher
+        self._runs, self._interrupts, self._registry = runs, interrupts, registry
+        self._submission, self._watcher = submission, watcher
+        self._in_flight, self._notifier = in_flight, notifier
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
-        run = await self._submission.add(convert.run(request, current_call().caller))
+        run = await self._submission.create(convert.run(request, current_call().caller))
         return pb.CreateRunResponse(run=convert.run_message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
-        [message] = await self._messages([await self._runs.get(_tenant(), request.run_id)])
-        return pb.GetRunResponse(run=message)
+        run = await self._runs.get(_tenant(), request.run_id)
+        return pb.GetRunResponse(run=await self._message(run))
 
     async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
         seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
@@ -50,8 +51,7 @@ class RunServicer(pb.RunServiceServicer):
                 run = await self._watcher.stopped(_tenant(), request.run_id)
         except TimeoutError:
             run = await self._runs.get(_tenant(), request.run_id)
-        [message] = await self._messages([run])
-        return pb.WaitRunResponse(run=message)
+        return pb.WaitRunResponse(run=await self._message(run))
 
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
         await self._runs.get(_tenant(), request.run_id)
@@ -61,41 +61,40 @@ class RunServicer(pb.RunServiceServicer):
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         size = page_size(request.page_size)
         before = decode_position(request.page_token, datetime, str)
-        found = await self._runs.find(_tenant(), convert.wanted(request), before, size + 1)
+        runs = await self._runs.find(_tenant(), convert.filter_columns(request), before, size + 1)
         page = page_of(
-            zip(found, await self._messages(found), strict=True),
+            zip(runs, await self._messages(runs), strict=True),
             size,
             lambda row: row[1],
-            lambda row: (row[0].created, row[0].run_id),
+            lambda row: (row[0].request.created, row[0].run_id),
             max_bytes=PAGE_BYTES,
         )
         return pb.ListRunsResponse(runs=page.messages, next_page_token=page.next_token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
-        run = await self._runs.ask_to_cancel(_tenant(), request.run_id, request.reason)
-        self._executor.cancel(run.run_id, run.cancel_reason)
-        self._notices.to_cancel(run.run_id)
+        run = await self._runs.request_cancellation(_tenant(), request.run_id, request.reason)
+        self._in_flight.cancel(run.run_id, run.state.cancel_reason)
+        self._notifier.to_cancel(run.run_id)
         return pb.CancelRunResponse(run=convert.run_message(run))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
         caller, answers = current_call().caller, convert.answers(request)
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
-        self._notices.to_claim(run.run_id)
-        [message] = await self._messages([run])
-        return pb.ResumeRunResponse(run=message)
+        self._notifier.to_claim(run.run_id)
+        return pb.ResumeRunResponse(run=await self._message(run))
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
-        return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._graphs.all()])
+        return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._registry.all()])
+
+    async def _message(self, run: Run) -> pb.Run:
+        [message] = await self._messages([run])
+        return message
 
     async def _messages(self, runs: Sequence[Run]) -> list[pb.Run]:
-        """The messages of runs, with what those wait for that are parked."""
+        """Return the messages of runs, with the open interrupts of those that are parked."""
         parked = [run.run_id for run in runs if run.status is RunStatus.INTERRUPTED]
-        asked = await self._interrupts.open(parked) if parked else {}
-        return [convert.run_message(run, asked.get(run.run_id, ())) for run in runs]
-
-
-def _tenant() -> str:
-    return current_call().caller.tenant
+        interrupts = await self._interrupts.open(parked) if parked else {}
+        return [convert.run_message(run, interrupts.get(run.run_id, ())) for run in runs]
 
 
 def graph_message(graph: Graph) -> pb.Graph:
@@ -105,3 +104,7 @@ def graph_message(graph: Graph) -> pb.Graph:
         input_schema=convert.struct(graph.input_schema),
         output_schema=convert.struct(graph.output_schema),
     )
+
+
+def _tenant() -> str:
+    return current_call().caller.tenant

@@ -1,60 +1,80 @@
-"""Submitting a run: what is checked before it is stored (A3, A4, B1)."""
+"""Creates runs: checks them, stores them, and begins them where there is capacity."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, NotFound
 
-from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
+from graphmesh_orchestrator.checkpoints import NewThread
+from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.errors import InvalidInput
+from graphmesh_orchestrator.leases.in_flight import InFlight
+from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
-from graphmesh_orchestrator.webhooks.dispatcher import Receivers
-from graphmesh_orchestrator.worker.executor import Executor
+from graphmesh_orchestrator.runs.runs import Runs
+from graphmesh_orchestrator.webhooks.receivers import Receivers
+
+Begin = Callable[[Run, NewThread | None], None]
+"""Executes a run that this process holds; the second argument is given where the thread was created with the run."""
 
 
 class Submission:
-    """The door through which runs come."""
+    """The use case of CreateRun."""
 
-    def __init__(self, graphs: Registry, executor: Executor, receivers: Receivers, waits: Callable[[], None]) -> None:
-        """`waits` is told of each run that was added and not begun."""
-        self._graphs, self._executor, self._receivers, self._waits = graphs, executor, receivers, waits
+    def __init__(
+        self,
+        runs: Runs,
+        registry: Registry,
+        receivers: Receivers,
+        in_flight: InFlight,
+        notifier: Notifier,
+        begin: Begin,
+    ) -> None:
+        self._runs, self._registry, self._receivers = runs, registry, receivers
+        self._in_flight, self._notifier, self._begin = in_flight, notifier, begin
 
-    async def add(self, wanted: Run) -> Run:
-        """Check a run, store it, and where it can be, begin it.
+    async def create(self, requested: Run) -> Run:
+        """Check a run and store it. Where it can begin and there is capacity, this process executes it.
+
+        It is claimed in the transaction that stores it, so that no other process begins it.
 
         Raises:
             GraphNotFound: there is no such graph.
-            InvalidInput: the input does not fit; or there is none, and no state to go on from.
+            InvalidInput: the input does not fit; or there is none, and no state to continue from.
             NotFound: the thread has no such checkpoint.
             WebhookNotAllowed: the host of the webhook_url may not be called.
-            GraphmeshError: as SqlRuns.add.
+            GraphmeshError: as `Runs.add`.
         """
-        graph = self._graphs.get(wanted.graph)
-        if wanted.webhook_url:
-            self._receivers.require(wanted.webhook_url)
-        await _check(graph, wanted)
-        run = await self._executor.add(replace(wanted, **graph.versions.of_run()))
-        if not run.holds_thread or not run.epoch:
-            self._waits()
+        graph = self._registry.get(requested.identity.graph)
+        if requested.request.webhook_url:
+            self._receivers.require(requested.request.webhook_url)
+        await _check(graph, requested)
+        run = await self._runs.add(requested.with_state(**graph.versions.of_run()), self._in_flight.claimant)
+        if run.run_id == requested.run_id and run.status is RunStatus.RUNNING:
+            self._begin(run, NewThread() if run.identity.created_thread else None)
+        if not run.state.holds_thread or not run.state.epoch:
+            self._notifier.to_claim()
         return run
 
 
-async def _check(graph: Graph, wanted: Run) -> None:
-    if wanted.input is not None:
-        graph.check_input(wanted.input)
-    if wanted.input is None or wanted.checkpoint_id:
-        await _check_beginning(graph, wanted)
+async def _check(graph: Graph, requested: Run) -> None:
+    if requested.request.input is not None:
+        graph.check_input(requested.request.input)
+    if requested.request.input is None or requested.request.checkpoint_id:
+        await _check_checkpoint(graph, requested)
 
 
-async def _check_beginning(graph: Graph, wanted: Run) -> None:
-    """Whether the thread has what the run is to begin from."""
-    place = {"thread_id": saver_thread(wanted.tenant, wanted.thread_id)}
-    if wanted.checkpoint_id:
-        place["checkpoint_id"] = wanted.checkpoint_id
-    state = await graph.compiled.aget_state({"configurable": place})
+async def _check_checkpoint(graph: Graph, requested: Run) -> None:
+    """Raises NotFound or InvalidInput where the thread lacks the state that the run is to begin from."""
+    identity, checkpoint_id = requested.identity, requested.request.checkpoint_id
+    configurable: dict[str, Any] = {"thread_id": checkpoint_thread(identity.tenant, identity.thread_id)}
+    if checkpoint_id:
+        configurable["checkpoint_id"] = checkpoint_id
+    state = await graph.compiled.aget_state({"configurable": configurable})
     if state.created_at is not None:
         return
-    if wanted.checkpoint_id:
-        raise NotFound(resource="checkpoint", id=wanted.checkpoint_id)
+    if checkpoint_id:
+        raise NotFound(resource="checkpoint", id=checkpoint_id)
     raise InvalidInput(violations=[FieldViolation("input", "is required on a thread without a state")])

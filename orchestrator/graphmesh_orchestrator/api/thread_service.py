@@ -11,44 +11,48 @@ from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_of, 
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.runs.convert import json_object
 from graphmesh_orchestrator.threads import convert
-from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
+from graphmesh_orchestrator.threads.deletion import Deletion
+from graphmesh_orchestrator.threads.forks_sql import SqlForks
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.threads.thread import Thread
-from graphmesh_orchestrator.threads.threads_sql import SqlThreads
+from graphmesh_orchestrator.threads.threads import Threads
 
-PART = 256 * 1024
-"""Bytes of an artifact in one message."""
+PART_BYTES = 256 * 1024
+"""The bytes of an artifact in one message."""
 
 
 class ThreadServicer(pb.ThreadServiceServicer):
-    def __init__(self, threads: SqlThreads, states: ThreadStates, removal: SqlRemoval, graphs: Registry) -> None:
-        self._threads, self._states, self._removal, self._graphs = threads, states, removal, graphs
+    def __init__(
+        self, threads: Threads, states: ThreadStates, forks: SqlForks, deletion: Deletion, registry: Registry
+    ) -> None:
+        self._threads, self._states, self._forks = threads, states, forks
+        self._deletion, self._registry = deletion, registry
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Any) -> pb.CreateThreadResponse:
         if request.graph:
-            self._graphs.get(request.graph)
-        ttl = convert.seconds(request.time_to_live) if request.HasField("time_to_live") else 0
+            self._registry.get(request.graph)
+        ttl = convert.ttl_seconds(request.time_to_live) if request.HasField("time_to_live") else 0
         thread_id = convert.new_id(request.thread_id)
-        made = await self._threads.create(_tenant(), thread_id, request.graph, request.labels, ttl)
-        return pb.CreateThreadResponse(thread=convert.thread_message(made))
+        thread = await self._threads.create(_tenant(), thread_id, request.graph, request.labels, ttl)
+        return pb.CreateThreadResponse(thread=convert.thread_message(thread))
 
     async def GetThread(self, request: pb.GetThreadRequest, context: Any) -> pb.GetThreadResponse:
         return pb.GetThreadResponse(thread=convert.thread_message(await self._get(request.thread_id)))
 
     async def ListThreads(self, request: pb.ListThreadsRequest, context: Any) -> pb.ListThreadsResponse:
-        size, status = page_size(request.page_size), convert.wanted_status(request.status)
+        size, status = page_size(request.page_size), convert.filter_status(request.status)
         before = decode_position(request.page_token, datetime, str)
         found = await self._threads.find(_tenant(), request.graph, status, before, size + 1)
         page = page_of(found, size, convert.thread_message, lambda thread: (thread.created, thread.thread_id))
         return pb.ListThreadsResponse(threads=page.messages, next_page_token=page.next_token)
 
     async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Any) -> pb.UpdateThreadResponse:
-        ttl = convert.seconds(request.time_to_live) if request.HasField("time_to_live") else None
+        ttl = convert.ttl_seconds(request.time_to_live) if request.HasField("time_to_live") else None
         changed = await self._threads.update(_tenant(), request.thread_id, request.labels, ttl)
         return pb.UpdateThreadResponse(thread=convert.thread_message(changed))
 
     async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Any) -> pb.DeleteThreadResponse:
-        await self._removal.delete(_tenant(), request.thread_id)
+        await self._deletion.delete(_tenant(), request.thread_id)
         return pb.DeleteThreadResponse()
 
     async def GetThreadState(self, request: pb.GetThreadStateRequest, context: Any) -> pb.GetThreadStateResponse:
@@ -73,21 +77,21 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
     async def ForkThread(self, request: pb.ForkThreadRequest, context: Any) -> pb.ForkThreadResponse:
         new_id = convert.new_id(request.new_thread_id)
-        forked = await self._threads.fork(_tenant(), request.thread_id, request.checkpoint_id, new_id)
+        forked = await self._forks.fork(_tenant(), request.thread_id, request.checkpoint_id, new_id)
         return pb.ForkThreadResponse(thread=convert.thread_message(forked))
 
     async def PruneThreads(self, request: pb.PruneThreadsRequest, context: Any) -> pb.PruneThreadsResponse:
         unused_for = request.unused_for.ToTimedelta()
-        removed = await self._removal.prune(_tenant(), unused_for, request.delete, request.dry_run)
-        return convert.removed_message(removed)
+        deleted = await self._deletion.prune(_tenant(), unused_for, request.delete, request.dry_run)
+        return convert.deleted_message(deleted)
 
     async def ReadArtifact(
         self, request: pb.ReadArtifactRequest, context: Any
     ) -> AsyncIterator[pb.ReadArtifactResponse]:
-        media_type, data = await self._threads.artifact(_tenant(), request.thread_id, request.digest)
-        yield pb.ReadArtifactResponse(data=data[:PART], media_type=media_type)
-        for start in range(PART, len(data), PART):
-            yield pb.ReadArtifactResponse(data=data[start : start + PART])
+        media_type, data = await self._forks.artifact(_tenant(), request.thread_id, request.digest)
+        yield pb.ReadArtifactResponse(data=data[:PART_BYTES], media_type=media_type)
+        for start in range(PART_BYTES, len(data), PART_BYTES):
+            yield pb.ReadArtifactResponse(data=data[start : start + PART_BYTES])
 
     async def _get(self, thread_id: str) -> Thread:
         return await self._threads.get(_tenant(), thread_id)

@@ -9,9 +9,10 @@ from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
 
 
 class DeferredCommit:
-    """Takes the place of the group commit of a `LogSaver`: nothing is stored before `write`.
+    """A replacement of a saver's group commit that stores nothing before `write`.
 
-    The saver reads what was stored before, so it is for writers that do not read their own writes, as `aupdate_state`.
+    The saver does not read the entries that are kept back, so its user must not read its own writes; `aupdate_state`
+    does not.
     """
 
     def __init__(self, database: Database) -> None:

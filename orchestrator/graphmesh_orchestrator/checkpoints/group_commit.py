@@ -19,7 +19,7 @@ MAX_ENTRIES = 256
 RETRY_SECONDS = 0.5
 """The wait between two attempts to reach the database."""
 DEFER_SECONDS = 0.02
-"""How long entries that no caller awaits are delayed, so that they share a transaction with their checkpoint."""
+"""The delay of entries that no caller awaits, so that they share a transaction with their checkpoint."""
 MAX_LOOP_TURNS = 16
 """Event-loop iterations to wait for the checkpoint that follows a task's writes. Each takes microseconds, and LangGraph
 needs a few from the end of the last task to the checkpoint. A graph with delta channels awaits the writes first, so a
@@ -43,7 +43,7 @@ class _Write:
 class GroupCommit:
     """Stores entries in batches. One a process, so that many runs share a transaction; several would be as correct.
 
-    A checkpoint that arrives alone is stored at once; what arrives during a transaction is stored in the next.
+    A checkpoint that arrives alone is stored at once; entries that arrive during a transaction share the next.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GroupCommit:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["GroupCommit"]:
-        """Store entries while the body runs; at its end, store what has arrived by then."""
+        """Store entries while the body runs; at its end, store those that have arrived by then."""
         task = asyncio.create_task(self._run(), name="group commit")
         try:
             yield self

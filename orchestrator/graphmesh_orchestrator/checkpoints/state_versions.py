@@ -81,11 +81,13 @@ class Lineage:
         """
         before = checkpoint["channel_values"]
         values = self._migrated_values(before, recorded)
-        known = checkpoint["channel_versions"]
+        recorded_versions = cast(Mapping[str, int], checkpoint["channel_versions"])
         versions = {
-            channel: version for channel, version in known.items() if channel in values or channel not in before
+            channel: version
+            for channel, version in recorded_versions.items()
+            if channel in values or channel not in before
         }
-        newest = max(cast(Mapping[str, int], known).values(), default=1)
+        newest = max(recorded_versions.values(), default=1)
         added = {channel: newest for channel in values if channel not in versions}
         return {
             **checkpoint,

@@ -2,8 +2,8 @@
 
 LangGraph hands a checkpoint over and begins the next superstep. The checkpoints and writes of several supersteps are
 stored together, some milliseconds later or as soon as a caller awaits them. A crash loses the end of the buffer, never
-its middle: the next execution resumes from what is stored. Effects, interrupts, the end of the run, and reads of own
-writes must not run ahead: they wait for `flush`.
+its middle: the next execution resumes from the stored entries. Effects, interrupts, the end of the run, and reads of
+own writes must not run ahead: they wait for `flush`.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class WriteBehind:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Store what is buffered, even if the process stops or this task is cancelled. Raises Fenced."""
+        """Store the buffered entries, even if the process stops or this task is cancelled. Raises Fenced."""
         self._is_closed = True
         self._woken.set()
         self._commits.wake()
@@ -99,10 +99,10 @@ class WriteBehind:
         self._require_sound()
 
     def on_stored(self) -> None:
-        """Called when what `take` has returned is stored."""
+        """Called when the entry that `take` has returned is stored."""
 
     def on_refused(self) -> None:
-        """Called when what `take` has returned cannot be stored."""
+        """Called when the entry that `take` has returned cannot be stored."""
 
     def _request_store(self) -> None:
         if self._next is None:
@@ -138,7 +138,7 @@ class WriteBehind:
             _resolve(current)
 
     def _fail(self, error: Exception) -> None:
-        """Drop what is buffered, and refuse further entries."""
+        """Drop the buffered entries, and refuse further ones."""
         self._error = self._error or error
         self._entries, self._bytes = [], 0
         waiting, self._next = self._next, None

@@ -1,4 +1,4 @@
-"""The time of leases: the database's, so that workers' clocks do not matter."""
+"""The clock of leases, schedules and expiry: the database's, so that the clocks of workers do not matter."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 LEASE_SECONDS = 5.0
-"""How long a lease holds without being renewed; so long after it stops, a worker's runs are another's."""
-FRESH_SECONDS = 1.5
-"""A lease that was renewed less than that ago is not renewed again: most are by what the runs write."""
+"""How long a lease holds without being renewed; after that, another worker may claim the run."""
+LEASE_RENEWAL_SECONDS = 1.5
+"""The age of a lease at which a heartbeat renews it. Most leases are renewed before, with the writes of their runs."""
 
 
 class seconds_now(FunctionElement[float]):
-    """The database's time in seconds since 1970, as it passes: not that of the transaction's beginning."""
+    """The current time in seconds since 1970, also within a transaction, whose start `now()` would return."""
 
     type = sa.Float()
     inherit_cache = True
 
 
 NOW = sa.select(seconds_now()).scalar_subquery()
-"""Reckoned once a statement: what may change from row to row, PostgreSQL looks up in no index."""
+"""The time, evaluated once a statement: PostgreSQL uses no index for a condition with a volatile function."""
 
 
 @compiles(seconds_now, "postgresql")

@@ -1,7 +1,7 @@
-"""Rows on their way to PostgreSQL in one statement, whose text is the same however many they are.
+"""Batches of rows as parameters of one PostgreSQL statement, whose text does not depend on their number.
 
-They travel as JSON, which PostgreSQL makes rows of again, and all their bytes as one parameter that the rows point
-into. So the statement is compiled once here and prepared once there, and takes one round trip.
+Rows are sent as JSON, which `json_to_recordset` turns into rows again; all their bytes are one parameter, into which
+the rows point. So the statement is compiled once, prepared once, and takes one round trip.
 """
 
 import json
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 BLOB = "blob"
-"""The parameter with the bytes."""
+"""The parameter with the bytes of all rows."""
 
 DIALECT: sa.Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
@@ -22,25 +22,25 @@ Types = Mapping[str, sa.types.TypeEngine[Any]]
 
 
 @dataclass
-class Sent:
-    """The parameters of a statement."""
+class RowBatch:
+    """Collects the parameters of a statement."""
 
     _parameters: dict[str, str] = field(default_factory=dict)
     _blob: bytearray = field(default_factory=bytearray)
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row as it travels: of bytes, where they begin and how many they are."""
-        sent: dict[str, Any] = {}
+        """Encode a row: a value of bytes becomes its offset in the blob, from 1, and its length."""
+        encoded: dict[str, Any] = {}
         for name, value in row.items():
             if isinstance(value, bytes):
-                sent[name], sent[_length(name)] = len(self._blob) + 1, len(value)
+                encoded[name], encoded[_length(name)] = len(self._blob) + 1, len(value)
                 self._blob += value
             else:
-                sent[name] = value
-        return sent
+                encoded[name] = value
+        return encoded
 
     def add(self, parameter: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Rows that `row` has made, under a name."""
+        """Add rows that `row` has encoded, as the parameter of that name."""
         self._parameters[parameter] = json.dumps(list(rows), default=_instant)
 
     @property
@@ -48,28 +48,28 @@ class Sent:
         return {**self._parameters, BLOB: bytes(self._blob)}
 
 
-class Received:
-    """The rows of a parameter, as the statement sees them."""
+class BatchRows:
+    """The rows of a parameter as the statement reads them."""
 
     def __init__(self, parameter: str, columns: Iterable[sa.Column[Any]], also: Types | None = None) -> None:
-        """`also` are the types of what is in the rows besides the columns of a table."""
+        """`also` has the types of further values, besides the columns of a table."""
         types = {**(also or {}), **dict(_types(columns))}
         given = sa.cast(sa.bindparam(parameter, type_=sa.Text()), sa.JSON())
         rows = sa.func.json_to_recordset(given)
         typed = [sa.column(name, type_) for name, type_ in types.items()]
-        self.rows = rows.table_valued(*typed, name=f"sent_{parameter}").render_derived(with_types=True)
+        self.rows = rows.table_valued(*typed, name=f"batch_{parameter}").render_derived(with_types=True)
 
     def value(self, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-        """What the row has for a column."""
-        sent = self.rows.c[column.name]
+        """Return the value of a column."""
+        value = self.rows.c[column.name]
         if not isinstance(column.type, sa.LargeBinary):
-            return sent
+            return value
         blob = sa.bindparam(BLOB, type_=sa.LargeBinary())
-        return sa.func.substr(blob, sent, self.rows.c[_length(column.name)], type_=sa.LargeBinary())
+        return sa.func.substr(blob, value, self.rows.c[_length(column.name)], type_=sa.LargeBinary())
 
 
 def compiled(statement: sa.Select[Any]) -> tuple[str, dict[str, Any]]:
-    """A statement as the driver takes it, and its constants."""
+    """Compile a statement for the driver. Returns its text and its constants."""
     made = statement.compile(dialect=DIALECT)
     return str(made), {name: value for name, value in made.params.items() if value is not None}
 

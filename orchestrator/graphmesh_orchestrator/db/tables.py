@@ -1,7 +1,10 @@
-"""The tables of runs, their events and their threads, and what an index has to see literally."""
+"""The tables of runs, events, threads, interrupts and deliveries, and the conditions of their partial indexes."""
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
+
+from graphmesh_orchestrator import run_status
+from graphmesh_orchestrator.run_status import RunStatus
 
 metadata = sa.MetaData()
 
@@ -43,21 +46,27 @@ runs = sa.Table(
     sa.Column("lease_expires", sa.Float, nullable=False),
     postgresql_with={"fillfactor": 50},
 )
-"""`lease_expires` is in seconds since 1970 of the database's clock; 0: nobody holds the run.
+"""`lease_expires` is in seconds since 1970 of the database's clock; 0: no worker holds the run.
 
-A run is updated once a superstep: in a page with room, PostgreSQL does that without touching the indexes.
+A run is updated once a superstep: with room in its page, PostgreSQL does that without touching the indexes.
 """
-PENDING, RUNNING, NONE = (sa.literal_column(f"'{value}'", sa.String) for value in ("pending", "running", ""))
-"""Not parameters: a database uses a partial index where it sees the index's own condition."""
-ACTIVE = runs.c.status.in_((PENDING, RUNNING))
-"""Goes on by itself; whether its time and its turn have come is another matter."""
-CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != NONE))
-"""A worker may have it; one that waits for its turn and is cancelled needs one to be ended."""
-HELD = sa.and_(ACTIVE, runs.c.lease_owner != NONE)
-"""A worker has it, or had it."""
+
+
+def literal(value: str) -> sa.ColumnElement[str]:
+    """A constant in the text of a statement: databases match the conditions of partial indexes literally."""
+    return sa.literal_column(f"'{value}'", sa.String)
+
+
+PENDING, EMPTY = literal(RunStatus.PENDING), literal("")
+ACTIVE = runs.c.status.in_([literal(status) for status in run_status.ACTIVE])
+"""Workers execute the run without anything else happening first, except that it may wait for its time or its turn."""
+CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != EMPTY))
+"""A worker may claim the run. One that waits for its turn and is cancelled needs a worker to be ended."""
+HELD = sa.and_(ACTIVE, runs.c.lease_owner != EMPTY)
+"""A worker holds the run, or held it."""
 WAITING = sa.and_(runs.c.status == PENDING, sa.not_(runs.c.holds_thread))
-"""Its time or its turn has not come."""
-_ACTIVE_ROWS = "status IN ('pending', 'running')"
+"""The run waits for its time or its turn on the thread."""
+_ACTIVE_ROWS = f"status IN ({', '.join(map(repr, map(str, run_status.ACTIVE)))})"
 _HELD_ROWS = sa.text(f"{_ACTIVE_ROWS} AND lease_owner <> ''")
 _HOLDERS = sa.text("holds_thread")
 by_holder = sa.Index(
@@ -68,7 +77,7 @@ by_holder = sa.Index(
     sqlite_where=_HOLDERS,
     postgresql_where=_HOLDERS,
 )
-"""At most one run has a thread."""
+"""At most one run holds a thread."""
 claimable = sa.Index(
     "runs_claimable",
     runs.c.tenant,
@@ -76,13 +85,13 @@ claimable = sa.Index(
     sqlite_where=sa.text(f"{_ACTIVE_ROWS} AND (holds_thread = 1 OR cancel_reason <> '')"),
     postgresql_where=sa.text(f"{_ACTIVE_ROWS} AND (holds_thread OR cancel_reason <> '')"),
 )
-"""No index has the time of a lease, so that to renew it touches none."""
+"""No index has the end of a lease, so that renewing it touches none."""
 by_owner = sa.Index("runs_by_owner", runs.c.lease_owner, sqlite_where=_HELD_ROWS, postgresql_where=_HELD_ROWS)
 waiting = sa.Index(
     "runs_waiting",
     runs.c.due,
-    sqlite_where=sa.text("status = 'pending' AND holds_thread = 0"),
-    postgresql_where=sa.text("status = 'pending' AND NOT holds_thread"),
+    sqlite_where=sa.text(f"status = '{RunStatus.PENDING}' AND holds_thread = 0"),
+    postgresql_where=sa.text(f"status = '{RunStatus.PENDING}' AND NOT holds_thread"),
 )
 _ENDED_ROWS = sa.text("ended IS NOT NULL")
 by_end = sa.Index("runs_by_end", runs.c.ended, sqlite_where=_ENDED_ROWS, postgresql_where=_ENDED_ROWS)
@@ -96,7 +105,7 @@ by_request = sa.Index(
     sqlite_where=sa.text("request_id <> ''"),
     postgresql_where=sa.text("request_id <> ''"),
 )
-"""One run a request_id (A4)."""
+"""One run a request_id."""
 
 events = sa.Table(
     "run_events",
@@ -121,10 +130,10 @@ threads = sa.Table(
     sa.Column("used", UtcDateTime, nullable=False),
     sa.Column("ttl_seconds", sa.Float, nullable=False),
 )
-"""`used` is when a run was last added to it or its state was updated. `ttl_seconds` 0: as the settings say; below: for
-ever."""
+"""`used` is the time when a run was last added or the state was updated. `ttl_seconds` 0: the setting holds; negative:
+the thread does not expire."""
 sa.Index("threads_by_age", threads.c.tenant, threads.c.created, threads.c.thread_id)
-STATES_TTL = threads.c.ttl_seconds > sa.literal_column("0")
+HAS_TTL = threads.c.ttl_seconds > sa.literal_column("0")
 _TTL_ROWS = sa.text("ttl_seconds > 0")
 sa.Index(
     "threads_with_ttl",
@@ -133,3 +142,52 @@ sa.Index(
     sqlite_where=_TTL_ROWS,
     postgresql_where=_TTL_ROWS,
 )
+
+interrupts = sa.Table(
+    "interrupts",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("interrupt_id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(63), nullable=False),
+    sa.Column("node", sa.String(255), nullable=False),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("answer", sa.JSON(none_as_null=True)),
+    sa.Column("answered", UtcDateTime),
+    sa.Column("answered_by", sa.String(255), nullable=False),
+    sa.Column("approval_id", sa.String(64)),
+    sa.Column("approval", sa.JSON(none_as_null=True)),
+    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+)
+"""`answer` is `{"value": …}`. `approval` has the terms of an approval. `expires` is in seconds since 1970 of the
+database's clock; 0: never."""
+sa.Index("interrupts_by_approval", interrupts.c.approval_id, unique=True)
+sa.Index(
+    "interrupts_expiring",
+    interrupts.c.expires,
+    sqlite_where=sa.text("status = 'pending' AND expires > 0"),
+    postgresql_where=sa.text("status = 'pending' AND expires > 0"),
+)
+sa.Index("interrupts_by_tenant", interrupts.c.tenant, interrupts.c.created, interrupts.c.approval_id)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("delivery_id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(63), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("next_attempt", sa.Float, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("delivered", UtcDateTime),
+)
+_PENDING_ROWS = sa.text("status = 'pending'")
+sa.Index("deliveries_by_run", deliveries.c.run_id, unique=True)
+sa.Index("deliveries_by_age", deliveries.c.tenant, deliveries.c.created, deliveries.c.delivery_id)
+sa.Index("deliveries_due", deliveries.c.next_attempt, sqlite_where=_PENDING_ROWS, postgresql_where=_PENDING_ROWS)

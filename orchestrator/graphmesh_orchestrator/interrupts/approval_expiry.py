@@ -1,44 +1,45 @@
-"""Denying what nobody has answered in time (B8). Several processes at once do it without harm."""
+"""Denies approvals that no approver has answered in time."""
 
 from collections.abc import Callable
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
-from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
-from graphmesh_orchestrator.notifications.poll_timer import Pace
+from graphmesh_orchestrator.interrupts.approvals import Approvals
+from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 
 log = structlog.get_logger("graphmesh.approvals")
 
-EXPIRED_AT_ONCE = 100
+BATCH_RUNS = 100
+"""Runs whose approvals one call expires."""
 
 
-class Expiring:
-    """Expires approvals."""
+class ApprovalExpiry:
+    """A background task that expires approvals. Several processes do it at a time without harm."""
 
-    def __init__(self, approvals: SqlApprovals, to_claim: Callable[[], None], pace: Pace) -> None:
+    def __init__(self, approvals: Approvals, to_claim: Callable[[], None], timer: PollTimer) -> None:
         """
         Args:
-            to_claim: told when runs go on with a denial.
-            pace: told of runs that park.
+            to_claim: called when runs resume with a denial.
+            timer: notified of runs that park.
         """
-        self._approvals, self._to_claim, self._pace = approvals, to_claim, pace
+        self._approvals, self._to_claim, self._timer = approvals, to_claim, timer
 
     async def run(self) -> None:
-        """For ever."""
+        """Expire approvals until cancelled."""
         while True:
             due: float | None = 0.0
             try:
-                due = await self._look()
+                due = await self._expire()
             except DependencyError as error:
                 log.warning("no approvals expired", reason=error.reason)
-            await self._pace.next(due)
+            await self._timer.wait(due)
 
-    async def _look(self) -> float | None:
-        """Expire what is due. Returns the seconds until something is, or may be; None where nothing ever is."""
+    async def _expire(self) -> float | None:
+        """Expire what is due. Returns the seconds until the next expiry, as `next_expiry`."""
         due = await self._approvals.next_expiry()
         if due is None or due > 0:
             return due
-        while await self._approvals.expire(EXPIRED_AT_ONCE):
+        while await self._approvals.expire(BATCH_RUNS):
             self._to_claim()
         return 0.0

@@ -1,4 +1,4 @@
-"""Between messages about approvals and values. Protobuf stops here."""
+"""Conversion between messages and values of approvals."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
-from graphmesh_orchestrator.interrupts.stored_approval import StoredApproval
+from graphmesh_orchestrator.interrupts.approval import Approval
 
 STATUSES = {status: pb.ApprovalStatus.Value(f"APPROVAL_STATUS_{status.name}") for status in ApprovalStatus}
 DECISIONS = {
@@ -16,12 +16,12 @@ DECISIONS = {
 }
 
 
-def wanted(request: pb.ListApprovalsRequest) -> ApprovalStatus | None:
-    """The status that a filter asks for; None for any."""
+def filter_status(request: pb.ListApprovalsRequest) -> ApprovalStatus | None:
+    """Return the status of a filter; None for any."""
     return next((status for status, number in STATUSES.items() if number == request.status), None)
 
 
-def approval_message(approval: StoredApproval) -> pb.Approval:
+def approval_message(approval: Approval) -> pb.Approval:
     message = pb.Approval(
         approval_id=approval.approval_id,
         run_id=approval.run_id,

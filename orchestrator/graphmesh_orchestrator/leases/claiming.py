@@ -1,68 +1,73 @@
-"""Leases: which worker executes a run, and until when.
-
-A run's lease has an epoch that grows with each takeover. Whoever writes for the run proves the epoch in the same
-transaction (`checkpoints/commit.py`); services refuse effects of an epoch that is over. So a worker that was paused or
-cut off can change nothing when it comes back, and learns so (design invariant 4; C2). That a worker is dead is known
-sooner than by its leases: `liveness.py`.
-"""
+"""Claims runs that no worker holds."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
-from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.leases.in_flight import InFlight
+from graphmesh_orchestrator.leases.leases import Leases
 from graphmesh_orchestrator.runs.run import Run
 
 log = structlog.get_logger("graphmesh.leases")
 
 CLAIM_SECONDS = 0.5
-"""Between two looks for runs that nobody holds, where nobody says that there are some."""
+"""The poll interval for runs to claim that no notification announced."""
+
+
+class DeadWorkers(Protocol):
+    """Where it is read which workers are dead."""
+
+    @property
+    def dead(self) -> Collection[str]:
+        """Workers whose runs are free although their leases have not expired."""
 
 
 class Claiming:
-    """Claims runs that nobody holds, as long as there is room for them: those that another worker left (C1), and those
-    for which there was no room when they came.
+    """A background task that claims runs as long as there is capacity: those that another worker has left, and those
+    for which there was no capacity when they were created.
 
-    Else a run that is submitted here does not pass through here: it is claimed in the transaction that stores it.
+    Other runs do not pass through here: they are claimed in the transaction that creates them.
     """
 
     def __init__(
         self,
-        leases: SqlLeases,
+        leases: Leases,
         served: Sequence[tuple[str, int]],
-        room: Callable[[], int],
-        dead: Callable[[], Collection[str]] = tuple,
+        in_flight: InFlight,
+        workers: DeadWorkers,
+        interval: float = CLAIM_SECONDS,
     ) -> None:
         """
         Args:
-            served: the graphs and the versions of them that this process goes on with.
-            room: how many runs may be claimed now.
-            dead: the workers whose runs are free although their leases are not over.
+            served: the graphs and the versions of them that this process executes.
+            interval: seconds between two polls.
         """
-        self._leases, self._served, self._room, self._dead = leases, served, room, dead
+        self._leases, self._served, self._in_flight = leases, served, in_flight
+        self._workers, self._interval = workers, interval
         self._awake = asyncio.Event()
 
-    def look(self, run_id: str = "") -> None:
-        """Look at once: there may be a run to claim, whichever it is."""
+    def poll(self, run_id: str = "") -> None:
+        """Poll at once: there may be a run to claim."""
         self._awake.set()
 
     async def run(self, begin: Callable[[Run], None]) -> None:
-        """Hand every claimed run to `begin`, for ever."""
+        """Pass every claimed run to `begin`, until cancelled."""
         while True:
             self._awake.clear()
             try:
                 for run in await self._claim():
-                    log.info("claimed", run=run.run_id, epoch=run.epoch)
+                    log.info("claimed", run=run.run_id, epoch=run.state.epoch)
                     begin(run)
             except DependencyError as error:
                 log.warning("no runs claimed", reason=error.reason)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLAIM_SECONDS):
+                async with asyncio.timeout(self._interval):
                     await self._awake.wait()
 
-    async def _claim(self) -> list[Run]:
-        room = self._room()
-        return await self._leases.claim(self._served, room, self._dead()) if room > 0 else []
+    async def _claim(self) -> Sequence[Run]:
+        limit = self._in_flight.free_capacity
+        return await self._leases.claim(self._served, limit, self._workers.dead) if limit > 0 else []

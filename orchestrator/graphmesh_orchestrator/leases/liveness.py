@@ -1,10 +1,10 @@
-"""Liveness: which workers are alive, where they share a PostgreSQL. A dead one's runs need not wait for their leases.
+"""Detects dead workers where several share a PostgreSQL, before their leases expire.
 
-Each worker holds a session advisory lock for as long as it lives; the server takes it away when the connection ends,
-which is at once when the process dies. Who holds leases and no lock is dead, or has lost the connection and will have
-another in a moment: so it takes two looks. A worker that is wrongly taken for dead loses time and never anything else:
-its runs go on in a new epoch, and what it still writes is refused. One that is paused or cut off keeps its lock for a
-while; for it there is the lease. A pooler that shares sessions among clients would tell lies here.
+Each worker holds a session advisory lock; the server releases it when the connection ends, which is at once when the
+process dies. A worker that holds leases and no lock is dead, or has lost its connection and will have another one in a
+moment, so it takes two polls. A worker that is wrongly considered dead loses time and nothing else: its runs resume in
+a new epoch, and its own writes are refused. A paused or partitioned worker keeps its lock for a while; for that case
+there is the lease. A connection pooler that shares sessions between clients breaks this detection.
 """
 
 import asyncio
@@ -27,13 +27,16 @@ from graphmesh_orchestrator.leases.leases_sql import distinct
 
 log = structlog.get_logger("graphmesh.liveness")
 
+LOCK_ACQUIRED = "worker lock acquired"
+"""The event in the log with the name of this worker. `graphmesh chaos` reads it."""
 RETRY_SECONDS = 0.2
-"""Between two tries to take the lock again."""
-LOOK_SECONDS = 0.4
-SURE_SECONDS = 0.7
-"""Between two looks that both miss a lock. A restart of PostgreSQL takes all of them; the living are back sooner."""
+"""The wait between two attempts to take the lock again."""
+POLL_SECONDS = 0.4
+DEAD_SECONDS = 0.7
+"""The time between two polls that both miss a lock. A restart of PostgreSQL releases all locks; live workers are back
+sooner."""
 KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-"""The holder of a lock sends nothing, so TCP has to find out that the other end is gone."""
+"""The connection that holds a lock is idle, so TCP has to detect a dead peer."""
 
 OWNERS = distinct(runs.c.lease_owner, HELD)
 LOCKS = sa.text(
@@ -41,20 +44,20 @@ LOCKS = sa.text(
     " WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-"""The keys of all advisory locks of one bigint."""
+"""The keys of all advisory locks with a bigint key."""
 
 
 def lock_key(worker: str) -> int:
-    """The key of a worker's lock: 64 bits, signed."""
+    """Return the key of a worker's lock: 64 bits, signed."""
     return int.from_bytes(sha256(f"graphmesh worker {worker}".encode()).digest()[:8], signed=True)
 
 
 @asynccontextmanager
-async def present(url: str, worker: str) -> AsyncIterator[None]:
-    """Show the other workers at the database that this one is alive, while the body runs.
+async def worker_lock(url: str, worker: str) -> AsyncIterator[None]:
+    """Hold the worker's advisory lock while the body runs.
 
-    The lock is held when the body begins. When its connection breaks it is taken again, however long that needs. SQLite
-    has one process, and nobody to show it to.
+    The lock is held when the body begins. When its connection breaks it is taken again, however long that takes. On
+    SQLite there is one process and no lock.
     """
     if url.startswith("sqlite"):
         yield
@@ -63,7 +66,7 @@ async def present(url: str, worker: str) -> AsyncIterator[None]:
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=KEEPALIVES
     )
     held = asyncio.Event()
-    holding = asyncio.create_task(_hold(engine, worker, held), name="presence")
+    holding = asyncio.create_task(_hold(engine, worker, held), name="worker lock")
     try:
         await held.wait()
         yield
@@ -74,58 +77,58 @@ async def present(url: str, worker: str) -> AsyncIterator[None]:
 
 
 async def _hold(engine: AsyncEngine, worker: str, held: asyncio.Event) -> None:
-    """Shared, so that nobody waits for a session of the same worker that has broken and not ended yet."""
-    lock, failing = sa.select(sa.func.pg_advisory_lock_shared(lock_key(worker))), False
+    """Hold the lock in shared mode: a broken session of the same worker may not have ended on the server yet."""
+    lock, is_failing = sa.select(sa.func.pg_advisory_lock_shared(lock_key(worker))), False
     while True:
         try:
             async with engine.connect() as connection:
                 await connection.execute(lock)
                 held.set()
-                log.info("presence shown", worker=worker)
-                failing = False
-                await _broken(connection)
+                log.info(LOCK_ACQUIRED, worker=worker)
+                is_failing = False
+                await _wait_until_broken(connection)
         except (sa.exc.DBAPIError, psycopg.Error, OSError) as error:
-            if not failing:
-                log.warning("presence not shown", worker=worker, error=type(error).__name__)
-            failing = True
+            if not is_failing:
+                log.warning("worker lock lost", worker=worker, error=type(error).__name__)
+            is_failing = True
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _broken(connection: AsyncConnection) -> None:
-    """Raises psycopg.Error when the connection breaks; nothing else is ever heard on it."""
+async def _wait_until_broken(connection: AsyncConnection) -> None:
+    """Raises psycopg.Error when the connection breaks; it receives nothing else."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     async for _ in driver.notifies():
         pass
 
 
-class Absences:
+class DeadWorkerDetector:
     """Finds the other workers that hold leases and are dead."""
 
     def __init__(self, database: Database, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._database, self._worker, self._clock = database, worker, clock
         self._missing: dict[str, float] = {}
         self.dead: frozenset[str] = frozenset()
-        """As of the last look."""
+        """As of the last poll."""
 
-    async def run(self, noticed: Callable[[], None]) -> None:
-        """Look for ever, and call `noticed` after each look that has found some."""
+    async def run(self, detected: Callable[[], None]) -> None:
+        """Poll until cancelled, and call `detected` after each poll that has found dead workers."""
         while True:
-            with suppress(DependencyError):  # whoever claims says so
-                await self.look()
+            with suppress(DependencyError):  # claiming logs it
+                await self.poll()
             if self.dead:
-                noticed()
-            await asyncio.sleep(LOOK_SECONDS)
+                detected()
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def look(self) -> None:
-        """Look who is missing. Raises DependencyError, and then both looks are still to come."""
+    async def poll(self) -> None:
+        """Find the workers without a lock. Raises DependencyError; then it takes two more polls to find one dead."""
         before, missed = self._clock(), self._missing
         self._missing, self.dead = {}, frozenset()
         missing = await self._without_lock()
         self._missing = {name: missed.get(name, self._clock()) for name in missing}
-        self.dead = frozenset(name for name, since in self._missing.items() if before - since >= SURE_SECONDS)
+        self.dead = frozenset(name for name, since in self._missing.items() if before - since >= DEAD_SECONDS)
 
     async def _without_lock(self) -> list[str]:
-        """The owners are read before the locks: a worker has its lock before it has a lease."""
+        """Read the owners before the locks: a worker has its lock before it has a lease."""
         if self._database.is_sqlite:
             return []
         owners = sa.select(OWNERS.c.lease_owner).where(OWNERS.c.lease_owner != self._worker)
@@ -134,3 +137,13 @@ class Absences:
         async with self._database.read() as connection:
             locks = set((await connection.execute(LOCKS)).scalars())
         return [name for name in names if lock_key(name) not in locks]
+
+
+class NoDeadWorkers:
+    """The detector where there is one process."""
+
+    dead: frozenset[str] = frozenset()
+
+    async def run(self, detected: Callable[[], None]) -> None:
+        """Wait until cancelled."""
+        await asyncio.Event().wait()

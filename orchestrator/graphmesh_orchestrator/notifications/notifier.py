@@ -1,6 +1,7 @@
-"""Waking those who wait: they read the database when something is new there, and do not poll it.
+"""Notifications about runs, within a process and between processes.
 
-What is said here may get lost, and only costs time: for all who wait, `looking.py` looks from time to time.
+A notification only wakes readers up, who then read the database. It may be lost: `status_poller.py` polls for what no
+notification announced.
 """
 
 import asyncio
@@ -13,122 +14,131 @@ from graphmesh_chassis.errors import ShuttingDown
 
 
 class Topic(StrEnum):
-    """What is said of a run."""
+    """The subject of a notification about a run. Values travel between processes."""
 
     EVENTS = "events"
-    """It has new events."""
+    """The run has new events."""
     STOPPED = "stopped"
-    """It has ended or parked."""
+    """The run has ended or parked."""
     CLAIM = "claim"
-    """It is there to be claimed."""
+    """The run can be claimed."""
     CANCEL = "cancel"
-    """It is to be ended."""
+    """The run is to be ended."""
     MISSED = "missed"
-    """Of any run, something that may not have been heard."""
+    """Notifications about any run may have been lost."""
 
 
 Listener = Callable[[str], None]
-"""Told the id of a run; empty where it may be any."""
+"""Called with the id of a run; empty: any run."""
 
 
-class Others(Protocol):
-    """The other processes on the same database."""
+class Bus(Protocol):
+    """The way to the other processes on the same database."""
 
     @property
-    def connected(self) -> bool:
-        """Whether they are heard."""
+    def is_connected(self) -> bool:
+        """Whether their notifications arrive."""
 
-    def announce(self, topic: Topic, run_id: str) -> None:
-        """Tell them, soon or not at all. Neither waits nor fails."""
+    def publish(self, topic: Topic, run_id: str) -> None:
+        """Notify them soon, or not at all. Neither waits nor fails."""
 
 
-class Nobody:
-    """There are no others, or no way to tell them."""
+class NoBus:
+    """There are no other processes, or no way to them."""
 
-    connected = False
+    is_connected = False
 
-    def announce(self, topic: Topic, run_id: str) -> None:
-        """Nobody is told."""
+    def publish(self, topic: Topic, run_id: str) -> None:
+        """Drop the notification."""
 
 
 _Waiters = WeakValueDictionary[str, asyncio.Event]
 
 
-class Notices:
-    """Tells who waits for a run in this process, and its worker what there is to do; and the other processes."""
+class Notifier:
+    """Notifies this process' waiters and worker, and the other processes on the database."""
 
-    def __init__(self) -> None:
-        self.others: Others = Nobody()
+    def __init__(self, *, is_alone: bool) -> None:
+        """`is_alone`: no other process uses the database."""
+        self._is_alone = is_alone
+        self.bus: Bus = NoBus()
         self._waiters: dict[Topic, _Waiters] = {
             Topic.EVENTS: WeakValueDictionary(),
             Topic.STOPPED: WeakValueDictionary(),
         }
-        self._listeners: dict[str, list[Listener]] = {
-            Topic.EVENTS: [lambda run_id: self._wake(Topic.EVENTS, run_id)],
-            Topic.STOPPED: [lambda run_id: self._wake(Topic.STOPPED, run_id)],
-            Topic.MISSED: [self._wake_all],
-        }
-        self._closed = False
+        self._listeners: dict[str, list[Listener]] = {Topic.MISSED: [self._wake_all]}
+        self._is_closed = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the notifications of all processes on the database are received."""
+        return self._is_alone or self.bus.is_connected
 
     def on(self, topic: Topic, listener: Listener) -> None:
-        """Who is told too from now on, of what is said here and elsewhere."""
+        """Call `listener` for each notification of a topic, from this process or another."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    def ring(self, run_id: str, stopped: bool) -> None:
+    def run_changed(self, run_id: str, *, stopped: bool) -> None:
         """A run has new events, and may have ended or parked with them."""
-        self._say(Topic.EVENTS, run_id)
+        self._notify(Topic.EVENTS, run_id)
         if stopped:
-            self._say(Topic.STOPPED, run_id)
+            self.run_stopped(run_id)
+
+    def run_stopped(self, run_id: str) -> None:
+        """A run has ended or parked."""
+        self._notify(Topic.STOPPED, run_id)
 
     def to_claim(self, run_id: str = "") -> None:
-        """A run is there for any worker that has room."""
-        self._say(Topic.CLAIM, run_id)
+        """A run can be claimed by any worker with capacity."""
+        self._notify(Topic.CLAIM, run_id)
 
     def to_cancel(self, run_id: str) -> None:
-        """A run is to be ended; why is in the database."""
-        self._say(Topic.CANCEL, run_id)
+        """A run is to be ended; the database has the reason."""
+        self._notify(Topic.CANCEL, run_id)
 
-    def heard(self, topic: str, run_id: str) -> None:
-        """Another process has said so; what of is unknown here is not for this one."""
+    def receive(self, topic: str, run_id: str) -> None:
+        """Deliver a notification within this process. Unknown topics are of newer processes, and are ignored."""
+        if topic in self._waiters:
+            self._wake(Topic(topic), run_id)
         for listener in self._listeners.get(topic, ()):
             listener(run_id)
 
-    def next(self, topic: Topic, run_id: str) -> asyncio.Event:
-        """Set when that is said of the run. Take it before reading, so that nothing falls in between."""
+    def subscribe(self, topic: Topic, run_id: str) -> asyncio.Event:
+        """Return an event that the next notification sets. Subscribe before reading, so that no change is missed."""
         return self._waiters[topic].setdefault(run_id, asyncio.Event())
 
-    async def wait(self, notice: asyncio.Event) -> None:
-        """Wait for what is to be said.
+    async def wait(self, notification: asyncio.Event) -> None:
+        """Wait for a notification.
 
         Raises:
-            ShuttingDown: this process stops; another one can be asked.
+            ShuttingDown: this process stops; clients may ask another one.
         """
-        await notice.wait()
-        if self._closed:
+        await notification.wait()
+        if self._is_closed:
             raise ShuttingDown()
 
     @property
-    def waited_for(self) -> set[str]:
-        """The runs that somebody waits for."""
+    def awaited_runs(self) -> set[str]:
+        """The runs that have waiters in this process."""
         return {run_id for waiters in self._waiters.values() for run_id in list(waiters)}
 
     def close(self) -> None:
-        """Send all waiters away."""
-        self._closed = True
+        """Wake all waiters, who then get ShuttingDown."""
+        self._is_closed = True
         for waiters in self._waiters.values():
-            for waiting in list(waiters.values()):
-                waiting.set()
+            for event in list(waiters.values()):
+                event.set()
 
-    def _say(self, topic: Topic, run_id: str) -> None:
-        self.heard(topic, run_id)
-        self.others.announce(topic, run_id)
+    def _notify(self, topic: Topic, run_id: str) -> None:
+        self.receive(topic, run_id)
+        self.bus.publish(topic, run_id)
 
     def _wake(self, topic: Topic, run_id: str) -> None:
-        if waiting := self._waiters[topic].pop(run_id, None):
-            waiting.set()
+        if event := self._waiters[topic].pop(run_id, None):
+            event.set()
 
     def _wake_all(self, _: str) -> None:
         for topic, waiters in self._waiters.items():
             for run_id in list(waiters):
                 self._wake(topic, run_id)
-        self.heard(Topic.CLAIM, "")
+        self.receive(Topic.CLAIM, "")

@@ -1,43 +1,50 @@
-"""How often a task looks into the database for what is to be done at some time."""
+"""When a background task polls the database for work that is due."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from typing import Protocol
 
 BUSY_SECONDS = 0.5
-"""Between two looks, where something is due, or may be without anybody saying so."""
+"""The poll interval where something is due, or notifications of other processes are missed."""
 IDLE_SECONDS = 5.0
-"""The same where nothing is due and all is heard: what is said may get lost."""
+"""The poll interval where nothing is due: a notification may be lost."""
 
 
-class Pace:
-    """Says when it is time for the next look: when something was said, when something is due, and now and then."""
+class Completeness(Protocol):
+    """Where a timer reads whether notifications of other processes arrive."""
 
-    def __init__(self, hears_all: Callable[[], bool]) -> None:
-        """`hears_all`: whether what other processes on the database say is heard here, if there are any."""
-        self._hears_all = hears_all
+    @property
+    def is_complete(self) -> bool:
+        """Whether the notifications of all processes on the database are received."""
+
+
+class PollTimer:
+    """Waits between two polls: until a notification, until something is due, or for the poll interval."""
+
+    def __init__(self, notifier: Completeness, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._notifier, self._idle_seconds = notifier, idle_seconds
         self._now = asyncio.Event()
         self._soon: asyncio.TimerHandle | None = None
-        self._looked = 0.0
+        self._polled = 0.0
 
-    def at_once(self) -> None:
-        """There is something to be done now."""
+    def now(self) -> None:
+        """Poll at once."""
         self._now.set()
 
     def soon(self, run_id: str = "") -> None:
-        """There may be something to be done, of whichever run. However often this is said, it is no hurry."""
+        """Poll within `BUSY_SECONDS`, however often this is called: for notifications about any run."""
         if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_at(self._looked + BUSY_SECONDS, self._now.set)
+            self._soon = asyncio.get_running_loop().call_at(self._polled + BUSY_SECONDS, self._now.set)
 
-    async def next(self, due: float | None) -> None:
-        """Wait until it is time for another look, where something is due in so many seconds, or nothing at all."""
-        idle = IDLE_SECONDS if self._hears_all() else BUSY_SECONDS
-        wait = idle if due is None else min(idle, max(due, BUSY_SECONDS))
+    async def wait(self, due: float | None) -> None:
+        """Wait until the next poll. `due` is the number of seconds until something is due; None: nothing is."""
+        interval = self._idle_seconds if self._notifier.is_complete else BUSY_SECONDS
+        timeout = interval if due is None else min(interval, max(due, BUSY_SECONDS))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(timeout):
                 await self._now.wait()
         self._now.clear()
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        self._looked = asyncio.get_running_loop().time()
+        self._polled = asyncio.get_running_loop().time()

@@ -1,59 +1,75 @@
-"""Looking for what nobody told: how the runs stand that somebody waits for and another process executes."""
+"""Polls for run changes that no notification announced: one query for all waiters of the process."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import structlog
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import DependencyError
 
-from graphmesh_orchestrator.notifications.notifier import Notices, Topic
-from graphmesh_orchestrator.runs.run import Stand
+from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
+from graphmesh_orchestrator.runs.run import RunProgress
 
-log = structlog.get_logger("graphmesh.looking")
-
-ELSEWHERE_SECONDS = 1.0
-"""Between two looks, where other processes tell nothing."""
-CONNECTED_SECONDS = 5.0
-"""The same where they do: what they say may get lost."""
+log = structlog.get_logger("graphmesh.notifications")
 
 
-class Stands(Protocol):
-    """Where it is read how runs stand."""
+class ProgressReader(Protocol):
+    """Where the progress of runs is read."""
 
-    async def stands(self, run_ids: Collection[str]) -> Mapping[str, Stand]:
-        """How they stand; one that is not there is missing."""
+    async def progress(self, run_ids: Collection[str]) -> Mapping[str, RunProgress]:
+        """Return the progress of runs by id; runs that do not exist are missing."""
 
 
-class Looking:
-    """One look for all who wait. What this process executes itself tells its waiters, and is not looked for."""
+class LocalRuns(Protocol):
+    """The runs that this process executes, whose waiters it notifies itself."""
 
-    def __init__(self, runs: Stands, notices: Notices, here: Callable[[], Collection[str]]) -> None:
-        """`here` are the runs that this process executes."""
-        self._runs, self._notices, self._here = runs, notices, here
-        self._known: Mapping[str, Stand | None] = {}
+    @property
+    def held(self) -> Mapping[str, Epoch]:
+        """Epochs by run."""
+
+
+class StatusPoller:
+    """A background task that polls the awaited runs of other processes and notifies their waiters of changes."""
+
+    def __init__(
+        self,
+        runs: ProgressReader,
+        notifier: Notifier,
+        local: LocalRuns,
+        interval: float = 1.0,
+        connected_interval: float = 5.0,
+    ) -> None:
+        """
+        Args:
+            interval: seconds between two polls while notifications of other processes do not arrive.
+            connected_interval: the same while they do: one may be lost.
+        """
+        self._runs, self._notifier, self._local = runs, notifier, local
+        self._interval, self._connected_interval = interval, connected_interval
+        self._seen: Mapping[str, RunProgress | None] = {}
 
     async def run(self) -> None:
-        """For ever."""
-        looked = time.monotonic()
+        """Poll until cancelled."""
+        polled = time.monotonic()
         while True:
-            await asyncio.sleep(ELSEWHERE_SECONDS)
-            if self._notices.others.connected and time.monotonic() - looked < CONNECTED_SECONDS:
+            await asyncio.sleep(self._interval)
+            if self._notifier.bus.is_connected and time.monotonic() - polled < self._connected_interval:
                 continue
-            looked = time.monotonic()
+            polled = time.monotonic()
             try:
-                await self.look()
+                await self.poll()
             except DependencyError as error:
-                log.warning("nobody looked", reason=error.reason)
+                log.warning("run status not polled", reason=error.reason)
 
-    async def look(self) -> None:
-        """Wake those whose runs stand otherwise than at the last look, or were not looked for then."""
-        waited = self._notices.waited_for.difference(self._here())
-        found = await self._runs.stands(waited) if waited else {}
-        known, self._known = self._known, {run_id: found.get(run_id) for run_id in waited}
-        for run_id, stand in self._known.items():
-            if run_id not in known or known[run_id] != stand:
-                self._notices.heard(Topic.EVENTS, run_id)
-            if stand is None or not stand.status.is_active:
-                self._notices.heard(Topic.STOPPED, run_id)
+    async def poll(self) -> None:
+        """Notify the waiters of runs that have changed since the last poll, or were not polled then."""
+        awaited = self._notifier.awaited_runs.difference(self._local.held)
+        found = await self._runs.progress(awaited) if awaited else {}
+        seen, self._seen = self._seen, {run_id: found.get(run_id) for run_id in awaited}
+        for run_id, progress in self._seen.items():
+            if run_id not in seen or seen[run_id] != progress:
+                self._notifier.receive(Topic.EVENTS, run_id)
+            if progress is None or not progress.status.is_active:
+                self._notifier.receive(Topic.STOPPED, run_id)

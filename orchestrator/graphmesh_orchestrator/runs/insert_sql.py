@@ -1,9 +1,9 @@
-"""Adding runs that can begin at once, as one statement of PostgreSQL: what most runs do."""
+"""Inserts runs that begin at once, many in one statement of PostgreSQL: most runs are inserted so."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,114 +13,118 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.db.row_batches import Received, Sent, compiled
-from graphmesh_orchestrator.db.tables import NONE, WAITING, runs, threads
+from graphmesh_orchestrator.db.row_batches import BatchRows, RowBatch, compiled
+from graphmesh_orchestrator.db.tables import EMPTY, WAITING, runs, threads
+from graphmesh_orchestrator.runs.rows import columns_of
 from graphmesh_orchestrator.runs.run import Run
 
 RUNS = "runs"
 MAX_RUNS = 256
-"""In one statement."""
+"""The most runs in one statement."""
 OF_THREAD = ("tenant", "thread_id", "graph", "created")
-"""The columns that a new thread has of its first run."""
+"""The columns of a new thread that are those of its first run."""
 NO_LABELS = sa.literal_column("'{}'", sa.JSON())
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    placed: Run
+class _Insert:
+    run: Run
     worker: str
     stored: "asyncio.Future[bool]"
 
 
-class Beginnings:
-    """Stores runs that a worker holds from the start. Those that come during one statement share the next."""
+class RunInsertBatcher:
+    """Inserts runs that a worker holds from the start. Runs that are added during one statement share the next."""
 
     def __init__(self, database: Database) -> None:
-        self._alone = database.alone()
-        self._waiting: list[_Waiting] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._connection = database.single_statement_connection()
+        self._inserts: list[_Insert] = []
+        self._task: asyncio.Task[None] | None = None
 
-    async def store(self, placed: Run, worker: str) -> bool:
-        """Store a run with its thread. Returns whether it is stored.
+    async def store(self, run: Run, worker: str) -> bool:
+        """Insert a run with its thread. Returns whether it is stored.
 
-        It is not where there is something to tell apart: another run has its thread or waits for it, the thread is
-        another graph's, or the request is not new. Raises DatabaseUnavailable.
+        It is not stored where it needs the transaction that tells the cases apart: another run holds the thread or
+        waits for it, the thread is bound to another graph, or the request_id is known. Raises DatabaseUnavailable.
         """
-        waiting = _Waiting(placed, worker, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store(), name="beginnings")
-        return await waiting.stored
+        insert = _Insert(run, worker, asyncio.get_running_loop().create_future())
+        self._inserts.append(insert)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._insert_all(), name="run inserts")
+        return await insert.stored
 
-    async def _store(self) -> None:
-        while self._waiting:
-            batch, self._waiting = _apart(one for one in self._waiting if not one.stored.done())
+    async def _insert_all(self) -> None:
+        while self._inserts:
+            batch, self._inserts = _batch_of(insert for insert in self._inserts if not insert.stored.done())
             try:
-                stored = await self._begun(batch)
+                stored = await self._insert(batch)
             except Exception as error:
-                _settle(batch, error)
+                _resolve(batch, error)
             else:
-                _settle(batch, stored)
+                _resolve(batch, stored)
 
-    async def _begun(self, batch: Sequence[_Waiting]) -> set[str]:
-        """The ids of those that are stored."""
-        sent = Sent()
-        ordered = sorted(batch, key=lambda one: (one.placed.tenant, one.placed.thread_id))  # so that no two deadlock
-        sent.add(RUNS, [sent.row({**asdict(one.placed), "lease_owner": one.worker}) for one in ordered])
+    async def _insert(self, batch: Sequence[_Insert]) -> set[str]:
+        """Return the ids of the runs that are stored."""
+        batched = RowBatch()
+        ordered = sorted(batch, key=_thread_key)  # two statements lock threads in the same order
+        batched.add(RUNS, [batched.row({**columns_of(insert.run), "lease_owner": insert.worker}) for insert in ordered])
         text, constants = _statement()
         with suppress(DBAPIError):
-            return {run_id for (run_id,) in await self._alone.execute(text, {**constants, **sent.parameters})}
+            return {run_id for (run_id,) in await self._connection.execute(text, {**constants, **batched.parameters})}
         return set()
 
 
-def _apart(waiting: Iterable[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """Some that can be stored together, and the rest: no two are on one thread or made by one request."""
-    together, rest, taken = list[_Waiting](), list[_Waiting](), set[tuple[str, ...]]()
-    for one in waiting:
-        run = one.placed
-        keys = {("thread", run.tenant, run.thread_id), ("request", run.tenant, run.request_id or run.run_id)}
-        if keys & taken or len(together) == MAX_RUNS:
-            rest.append(one)
+def _thread_key(insert: _Insert) -> tuple[str, str]:
+    return insert.run.identity.tenant, insert.run.identity.thread_id
+
+
+def _batch_of(inserts: Iterable[_Insert]) -> tuple[list[_Insert], list[_Insert]]:
+    """Split inserts into a batch, in which no two share a thread or a request, and the rest."""
+    batch, rest, keys = list[_Insert](), list[_Insert](), set[tuple[str, ...]]()
+    for insert in inserts:
+        run = insert.run
+        request = ("request", run.identity.tenant, run.request.request_id or run.run_id)
+        own = {("thread", *_thread_key(insert)), request}
+        if own & keys or len(batch) == MAX_RUNS:
+            rest.append(insert)
         else:
-            together.append(one)
-            taken |= keys
-    return together, rest
+            batch.append(insert)
+            keys |= own
+    return batch, rest
 
 
-def _settle(batch: Iterable[_Waiting], outcome: set[str] | Exception) -> None:
-    for one in batch:
-        if one.stored.done():  # whoever waited was cancelled
+def _resolve(batch: Iterable[_Insert], outcome: set[str] | Exception) -> None:
+    for insert in batch:
+        if insert.stored.done():  # the caller was cancelled
             continue
         if isinstance(outcome, Exception):
-            one.stored.set_exception(outcome)
+            insert.stored.set_exception(outcome)
         else:
-            one.stored.set_result(one.placed.run_id in outcome)
+            insert.stored.set_result(insert.run.run_id in outcome)
 
 
 @cache
 def _statement() -> tuple[str, dict[str, Any]]:
-    """The ids of the runs that are stored."""
-    run = Received(RUNS, runs.c)
-    used, made = _used(run), dict(zip(runs.c.keys(), map(run.value, runs.c), strict=True))
+    """Return the statement, which returns the ids of the stored runs, and its constants."""
+    run = BatchRows(RUNS, runs.c)
+    bound, values = _bound_threads(run), dict(zip(runs.c.keys(), map(run.value, runs.c), strict=True))
     on_thread = sa.and_(runs.c.tenant == run.rows.c.tenant, runs.c.thread_id == run.rows.c.thread_id)
-    ready = sa.and_(WAITING, runs.c.due <= seconds_now())
-    before = sa.exists().where(on_thread, sa.or_(runs.c.holds_thread, ready))
-    values = sa.select(*{**made, "lease_expires": seconds_now() + LEASE_SECONDS}.values())
-    its_thread = sa.and_(used.c.tenant == run.rows.c.tenant, used.c.thread_id == run.rows.c.thread_id)
-    begun = values.select_from(run.rows.join(used, its_thread)).where(sa.not_(before))
-    stored = sa.insert(runs).from_select(list(made), begun).returning(runs.c.run_id).cte("stored")
+    due = sa.and_(WAITING, runs.c.due <= seconds_now())
+    before = sa.exists().where(on_thread, sa.or_(runs.c.holds_thread, due))
+    rows = sa.select(*{**values, "lease_expires": seconds_now() + LEASE_SECONDS}.values())
+    its_thread = sa.and_(bound.c.tenant == run.rows.c.tenant, bound.c.thread_id == run.rows.c.thread_id)
+    admitted = rows.select_from(run.rows.join(bound, its_thread)).where(sa.not_(before))
+    stored = sa.insert(runs).from_select(list(values), admitted).returning(runs.c.run_id).cte("stored")
     return compiled(sa.select(stored.c.run_id))
 
 
-def _used(run: Received) -> sa.CTE:
-    """Their threads, made or used again; none where one is another graph's."""
-    of_runs = sa.select(
-        *(run.rows.c[name] for name in OF_THREAD), NO_LABELS, run.rows.c.created, sa.literal_column("0")
-    )
-    made = postgresql.insert(threads).from_select([*OF_THREAD, "labels", "used", "ttl_seconds"], of_runs)
-    used = made.on_conflict_do_update(
+def _bound_threads(run: BatchRows) -> sa.CTE:
+    """Insert or update the threads of the runs; a thread that is bound to another graph is not returned."""
+    new = sa.select(*(run.rows.c[name] for name in OF_THREAD), NO_LABELS, run.rows.c.created, sa.literal_column("0"))
+    insert = postgresql.insert(threads).from_select([*OF_THREAD, "labels", "used", "ttl_seconds"], new)
+    upsert = insert.on_conflict_do_update(
         index_elements=[threads.c.tenant, threads.c.thread_id],
-        set_={"graph": made.excluded.graph, "used": made.excluded.used},
-        where=sa.or_(threads.c.graph == NONE, threads.c.graph == made.excluded.graph),
+        set_={"graph": insert.excluded.graph, "used": insert.excluded.used},
+        where=sa.or_(threads.c.graph == EMPTY, threads.c.graph == insert.excluded.graph),
     )
-    return used.returning(threads.c.tenant, threads.c.thread_id).cte("used")
+    return upsert.returning(threads.c.tenant, threads.c.thread_id).cte("bound")

@@ -1,40 +1,18 @@
-"""Runs and their events, as values. Standard library only."""
+"""Runs and their events as values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from graphmesh_nodes.budget import Ceilings, Usage
+from graphmesh_chassis.epoch import Epoch
+from graphmesh_nodes.budget import Limits, Usage
 
-
-class RunStatus(StrEnum):
-    """Where a run stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCESS = "success"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the run has its thread, and will go on by itself."""
-        return self in (RunStatus.PENDING, RunStatus.RUNNING)
-
-
-@dataclass(frozen=True)
-class Stand:
-    """How far a run has come."""
-
-    status: RunStatus
-    last_seq: int
+from graphmesh_orchestrator.run_status import RunStatus
 
 
 class Multitask(StrEnum):
-    """What becomes of a run whose thread another run has (B5)."""
+    """The strategy for a run whose thread another run holds."""
 
     REJECT = "reject"
     ENQUEUE = "enqueue"
@@ -43,15 +21,15 @@ class Multitask(StrEnum):
 
     @property
     def preempts(self) -> bool:
-        """Whether it ends the runs before it."""
+        """Whether the run cancels the runs before it."""
         return self in (Multitask.INTERRUPT, Multitask.ROLLBACK)
 
 
 class EventKind(StrEnum):
-    """What an event says, and so what is in its data."""
+    """The kind of an event, which determines the keys of its data."""
 
     STATUS = "status"
-    """`status`; `error` as base64 of a serialized google.rpc.Status, `epoch` or `interrupts` where it has them."""
+    """`status`; also `error` (base64 of a serialized google.rpc.Status), `epoch` or `interrupts` where there are."""
     NODE_STARTED = "node_started"
     """`triggers`."""
     NODE_FINISHED = "node_finished"
@@ -61,12 +39,12 @@ class EventKind(StrEnum):
     TEXT = "text"
     """`text`."""
     CUSTOM = "custom"
-    """The graph's own."""
+    """Keys of the graph."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened in a run."""
+    """An event of a run."""
 
     seq: int
     """1, 2, 3, … without gaps."""
@@ -86,62 +64,115 @@ class Interrupt:
     value: Any
     """JSON."""
     approval_id: str = ""
-    """Of the approval that answers it; empty where anything does."""
+    """The approval that answers the interrupt; empty where any answer does."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of a graph on a thread."""
+class RunIdentity:
+    """Which run it is, and on whose behalf it runs."""
 
     run_id: str
     tenant: str
     subject: str
     thread_id: str
     graph: str
+
+    @property
+    def created_thread(self) -> bool:
+        """Whether the thread was created for the run."""
+        return self.thread_id == own_thread(self.run_id)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The request for a run. It never changes."""
+
     input: dict[str, Any] | None
-    """None: it goes on from the thread's state."""
+    """None: the run continues from the thread's state."""
     created: datetime
-    deadline: datetime
     recursion_limit: int
-    ceilings: Ceilings = field(default_factory=Ceilings)
-    usage: Usage = field(default_factory=Usage)
+    limits: Limits = field(default_factory=Limits)
     multitask: Multitask = Multitask.REJECT
     due: float = 0
-    """When it may begin at the earliest, in seconds since 1970; 0: at once."""
+    """The earliest time to begin, in seconds since 1970; 0: at once."""
     checkpoint_id: str = ""
-    """Of its thread, where it begins; empty: the newest."""
+    """The checkpoint of the thread to begin from; empty: the newest."""
     webhook_url: str = ""
-    graph_version: int = 1
-    versions: dict[str, str] = field(default_factory=dict)
-    """Of the prompts and of the tools' contracts."""
     request_id: str = ""
     fingerprint: bytes = b""
-    """Of the request that created it; only with a request_id."""
+    """SHA-256 of the request message; compared only where there is a request_id."""
     labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether the run was to begin later than it was created."""
+        return self.due > self.created.timestamp()
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The state of a run. Workers write it under the run's epoch."""
+
+    deadline: datetime
     status: RunStatus = RunStatus.PENDING
     output: dict[str, Any] | None = None
     error: bytes | None = None
     """A serialized google.rpc.Status."""
     started: datetime | None = None
     ended: datetime | None = None
-    last_seq: int = 0
-    cancel_reason: str = ""
-    """Why it is to be ended; empty where nobody has asked for it."""
-    holds_thread: bool = False
-    """Whether the thread is its own; a run that waits for its time or its turn, or has ended, has none."""
     parked: datetime | None = None
-    """Since when it waits for answers; its deadline stands still meanwhile."""
+    """Since when the run waits for answers. The deadline is extended by the time that it is parked."""
+    cancel_reason: str = ""
+    """Empty where no cancellation was requested."""
+    holds_thread: bool = False
+    """Whether the run has its thread; a run that waits for its time or its turn, or has ended, has not."""
     rolled_back: bool = False
-    """Whether what it wrote to the thread is to be taken away before the next run begins."""
-    epoch: int = 0
-    """Grows with each takeover; what is written for the run has to be of the newest."""
+    """Whether the run's writes are to be deleted before the next run on the thread begins."""
+    epoch: Epoch = field(default_factory=Epoch)
+    """Incremented with each claim. Every write for the run proves that its epoch is the current one."""
+    graph_version: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    """Digests of the prompts and of the tools' contracts, by `prompts` and `tools`."""
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """The events and the resources that a run has used so far."""
+
+    last_seq: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a graph on a thread."""
+
+    identity: RunIdentity
+    request: RunRequest
+    state: RunState
+    accounting: Accounting = field(default_factory=Accounting)
 
     @property
-    def made_its_thread(self) -> bool:
-        """Whether the thread was made for it."""
-        return self.thread_id == own_thread(self.run_id)
+    def run_id(self) -> str:
+        return self.identity.run_id
+
+    @property
+    def status(self) -> RunStatus:
+        return self.state.status
+
+    def with_state(self, **changes: Any) -> Self:
+        """Return a copy with changed fields of `RunState`."""
+        return replace(self, state=replace(self.state, **changes))
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run has come."""
+
+    status: RunStatus
+    last_seq: int
 
 
 def own_thread(run_id: str) -> str:
-    """The thread that is made for a run whose caller names none."""
+    """Return the id of the thread that is created for a run whose caller names none."""
     return f"th_{run_id.removeprefix('run_')}"

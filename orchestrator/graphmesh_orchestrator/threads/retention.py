@@ -1,4 +1,4 @@
-"""The background task that deletes what is kept no longer: threads past their time to live, runs of long ago."""
+"""Deletes threads past their time to live, and runs that ended long ago."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,45 +7,46 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
-from graphmesh_orchestrator.threads.deletion_sql import SqlRemoval
+from graphmesh_orchestrator.threads.deletion import Deletion
 
 log = structlog.get_logger("graphmesh.retention")
 
-LOOK_SECONDS = 60.0
-"""Between two looks, so threads and runs may outlive their time by so much."""
+POLL_SECONDS = 60.0
+"""The poll interval: threads and runs may be kept that much longer."""
 
 
 class Retention:
-    """Every orchestrator has one; they share the work."""
+    """A background task that every worker has; they share the work."""
 
-    def __init__(self, removal: SqlRemoval, run_seconds: float = 0) -> None:
-        """`run_seconds` is how long ended runs are kept on a thread that stays; 0: as long as the thread."""
-        self._removal, self._run_seconds = removal, run_seconds
+    def __init__(self, deletion: Deletion, run_seconds: float = 0) -> None:
+        """`run_seconds` is the time for which ended runs are kept on a thread that stays; 0: as long as the thread."""
+        self._deletion, self._run_seconds = deletion, run_seconds
 
     async def run(self) -> None:
-        """For ever."""
+        """Delete until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.poll()
             except DependencyError as error:
                 log.warning("nothing deleted", reason=error.reason)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def look(self) -> None:
-        """Delete all that is kept no longer, some at a time."""
-        threads = await _until_none(self._removal.expire)
-        runs = await _until_none(self._forget_runs)
+    async def poll(self) -> None:
+        """Delete all threads and runs whose time is over, in batches."""
+        threads = await _repeat(self._deletion.expire)
+        runs = await _repeat(self._delete_runs)
         if threads or runs:
             log.info("deleted", threads=threads, runs=runs)
 
-    async def _forget_runs(self) -> int:
+    async def _delete_runs(self) -> int:
         if not self._run_seconds:
             return 0
-        return await self._removal.forget_runs(datetime.now(UTC) - timedelta(seconds=self._run_seconds))
+        return await self._deletion.delete_runs(datetime.now(UTC) - timedelta(seconds=self._run_seconds))
 
 
-async def _until_none(some: Callable[[], Awaitable[int]]) -> int:
+async def _repeat(delete_batch: Callable[[], Awaitable[int]]) -> int:
+    """Delete batches until one is empty. Returns the total."""
     total = 0
-    while count := await some():
+    while count := await delete_batch():
         total += count
     return total

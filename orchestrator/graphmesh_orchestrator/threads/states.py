@@ -1,111 +1,105 @@
-"""The states of threads: read, listed, written as if by a node (B7)."""
+"""Reads, lists and updates the states of threads."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
-from graphmesh_nodes.json_schemas import json_schema, misfits
-from graphmesh_nodes.json_values import plain
+from graphmesh_nodes.json_schemas import json_schema, violations_of
+from graphmesh_nodes.json_values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import LastValue
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot
 from pydantic import PydanticUserError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import LogSaver
-from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
-from graphmesh_orchestrator.checkpoints.deferred_commit import Draft
-from graphmesh_orchestrator.checkpoints.tables import checkpoints
-from graphmesh_orchestrator.db.tables import threads
-from graphmesh_orchestrator.errors import CheckpointConflict, InvalidInput
-from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
+from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
+from graphmesh_orchestrator.errors import InvalidInput
+from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.runs.run import Interrupt
+from graphmesh_orchestrator.threads.states_sql import store_update
 from graphmesh_orchestrator.threads.thread import State, Thread
-from graphmesh_orchestrator.threads.threads_sql import is_thread, lock_free
 
 log = structlog.get_logger("graphmesh.threads")
 
-AT_ONCE = 16
+BATCH_STATES = 16
 """States that a listing reads at a time: each may have megabytes."""
 
 
 class ThreadStates:
     """The states of the threads of all tenants."""
 
-    def __init__(self, database: Database, graphs: Registry) -> None:
-        self._database, self._graphs = database, graphs
+    def __init__(self, database: Database, registry: Registry, interrupts: Interrupts) -> None:
+        self._database, self._registry, self._interrupts = database, registry, interrupts
 
     async def get(self, thread: Thread, checkpoint_id: str = "") -> State:
-        """The state at a checkpoint, or the newest one, which is empty where the thread has none.
+        """Return the state at a checkpoint, or the newest one, which is empty where the thread has none.
 
         Raises:
             NotFound: the thread has no such checkpoint.
-            GraphNotFound: the thread's graph is not registered any more.
+            GraphNotFound: the thread's graph is no longer registered.
         """
         snapshot = await self._read(thread, checkpoint_id)
         state = _state(snapshot) if snapshot is not None else State()
         if not state.interrupts:
             return state
-        waits_for = await SqlInterrupts(self._database).of_thread(thread.tenant, thread.thread_id)
-        return replace(state, interrupts=[waits_for.get(one.interrupt_id, one) for one in state.interrupts])
+        stored = await self._interrupts.of_thread(thread.tenant, thread.thread_id)
+        interrupts = [stored.get(interrupt.interrupt_id, interrupt) for interrupt in state.interrupts]
+        return replace(state, interrupts=interrupts)
 
     async def history(self, thread: Thread, before: str = "") -> AsyncIterator[State]:
-        """The states, or those before the checkpoint `before`, the newest first. Raises GraphNotFound."""
-        while found := await self._before(thread, before):
-            for snapshot in found:
+        """Yield the states, or those before the checkpoint `before`, the newest first. Raises GraphNotFound."""
+        while snapshots := await self._before(thread, before):
+            for snapshot in snapshots:
                 yield _state(snapshot)
-            before = _id_of(found[-1])
+            before = _checkpoint_id(snapshots[-1])
 
     async def update(self, thread: Thread, values: Mapping[str, Any], as_node: str, checkpoint_id: str) -> State:
         """Write a checkpoint after the newest one, or after `checkpoint_id`, as if `as_node` had made the update.
 
-        LangGraph's writes are kept back and stored in one transaction, in which no run has the thread or is added to it
-        and the newest checkpoint is still that which the update was made from.
+        LangGraph's writes are deferred and stored in one transaction, in which no run holds the thread or is added to
+        it, and the newest checkpoint is still the one that the update was made from.
 
         Raises:
             NotFound: the thread has no such checkpoint.
-            GraphNotFound: the thread's graph is not registered any more.
+            GraphNotFound: the thread's graph is no longer registered.
             InvalidInput: the values do not fit the graph's state, or there is no such node.
-            ThreadBusy: a run has the thread, or waits for it.
+            ThreadBusy: a run holds the thread, or waits for it.
             CheckpointConflict: the thread has another newest checkpoint by now, or the named one was pruned.
         """
         if not thread.graph:
             raise InvalidInput(violations=[FieldViolation("thread_id", "is of a thread without a graph")])
-        graph = self._graphs.get(thread.graph)
+        graph = self._registry.get(thread.graph)
         before = await self._read(thread, checkpoint_id)
         if as_node:
             _check(graph, values, as_node)
         else:
-            _check_unnamed(graph, values, await _last_node(graph, _config(thread, checkpoint_id)))
-        draft = Draft(self._database)
-        written = await _drafted(graph, _config(thread, checkpoint_id), values, as_node, graph.saver.through(draft))
-        async with self._database.transaction() as connection:
-            await lock_free(connection, thread.tenant, thread.thread_id)
-            await _require_unchanged(connection, thread, _id_of(before), is_newest=not checkpoint_id)
-            await draft.write(connection)
-            used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
-            await connection.execute(used.values(used=datetime.now(UTC)))
+            _check_last_node(graph, values, await _last_node(graph, _config(thread, checkpoint_id)))
+        deferred = DeferredCommit(self._database)
+        saver = graph.saver.with_commits(deferred)
+        written = await _update_state(graph, _config(thread, checkpoint_id), values, as_node, saver)
+        await store_update(self._database, thread, deferred, _checkpoint_id(before), is_newest=not checkpoint_id)
         return await self.get(thread, written["configurable"]["checkpoint_id"])
 
     async def _before(self, thread: Thread, checkpoint_id: str) -> list[StateSnapshot]:
         if not thread.graph:
             return []
-        start = _config(thread, checkpoint_id) if checkpoint_id else None
-        compiled = self._graphs.get(thread.graph).compiled
-        return [found async for found in compiled.aget_state_history(_config(thread), before=start, limit=AT_ONCE)]
+        before = _config(thread, checkpoint_id) if checkpoint_id else None
+        compiled = self._registry.get(thread.graph).compiled
+        history = compiled.aget_state_history(_config(thread), before=before, limit=BATCH_STATES)
+        return [snapshot async for snapshot in history]
 
     async def _read(self, thread: Thread, checkpoint_id: str) -> StateSnapshot | None:
-        """LangGraph's state; None where the thread has none. Raises as `get`."""
+        """Return LangGraph's state; None where the thread has none. Raises as `get`."""
         if thread.graph:
-            state = await self._graphs.get(thread.graph).compiled.aget_state(_config(thread, checkpoint_id))
+            state = await self._registry.get(thread.graph).compiled.aget_state(_config(thread, checkpoint_id))
             if state.created_at is not None:
                 return state
         if checkpoint_id:
@@ -113,10 +107,10 @@ class ThreadStates:
         return None
 
 
-async def _drafted(
+async def _update_state(
     graph: Graph, config: RunnableConfig, values: Mapping[str, Any], as_node: str, saver: LogSaver
 ) -> RunnableConfig:
-    """Let LangGraph make the checkpoint. Raises InvalidInput where it, or a reducer of the graph, cannot."""
+    """Let LangGraph make the checkpoint. Raises InvalidInput where it, or a reducer of the graph, fails."""
     compiled = graph.compiled.copy(update={"checkpointer": saver})
     try:
         return await compiled.aupdate_state(config, dict(values), as_node or None)
@@ -131,21 +125,8 @@ async def _drafted(
         raise InvalidInput(violations=[FieldViolation("values", cause)]) from error
 
 
-async def _require_unchanged(
-    connection: AsyncConnection, thread: Thread, checkpoint_id: str, *, is_newest: bool
-) -> None:
-    """Raises CheckpointConflict where a locked thread has the checkpoint no more, or not as its newest one."""
-    place = (checkpoints.c.thread_id == saver_thread(thread.tenant, thread.thread_id), checkpoints.c.ns == "")
-    query = sa.select(checkpoints.c.checkpoint_id).where(*place, checkpoints.c.head.is_not(None))
-    if not is_newest:
-        query = query.where(checkpoints.c.checkpoint_id == checkpoint_id)
-    found = (await connection.execute(query.order_by(checkpoints.c.stamp.desc()).limit(1))).scalar() or ""
-    if found != checkpoint_id:
-        raise CheckpointConflict(thread=thread.thread_id, parent=checkpoint_id or "none")
-
-
 async def _last_node(graph: Graph, config: RunnableConfig) -> str:
-    """The node that wrote last, or the graph's input. Where several did, which LangGraph refuses, one of them."""
+    """Return the node that wrote last, or the input. LangGraph refuses several; one of them is returned."""
     saved = await graph.saver.aget_tuple(config)
     seen = saved.checkpoint["versions_seen"] if saved else {}
     nodes = (START, *graph.compiled.builder.nodes)
@@ -153,18 +134,18 @@ async def _last_node(graph: Graph, config: RunnableConfig) -> str:
     return max(wrote, default=(0, START))[1]
 
 
-def _check_unnamed(graph: Graph, values: Mapping[str, Any], last_node: str) -> None:
-    """The same where nobody says which node the update is to come from: what it was held against is not seen then."""
+def _check_last_node(graph: Graph, values: Mapping[str, Any], last_node: str) -> None:
+    """Check an update that names no node against the last one, which the error then names."""
     try:
         _check(graph, values, last_node)
     except InvalidInput as error:
-        taken_for = FieldViolation("as_node", f"is not stated, and the last that wrote is {last_node}")
-        raise InvalidInput(violations=[*error.violations, taken_for], graph=graph.name) from error
+        assumed = FieldViolation("as_node", f"is not stated, and the last node that wrote is {last_node}")
+        raise InvalidInput(violations=[*error.violations, assumed], graph=graph.name) from error
 
 
 def _check(graph: Graph, values: Mapping[str, Any], as_node: str) -> None:
     """Raises InvalidInput, which names every bad field."""
-    violations = list(misfits(_update_schema(graph, as_node), values, "values"))
+    violations = list(violations_of(_update_schema(graph, as_node), values, "values"))
     if as_node not in (START, *graph.compiled.builder.nodes):
         nodes = ", ".join(graph.compiled.builder.nodes)
         violations.append(FieldViolation("as_node", f"is none of {START}, {nodes}"))
@@ -173,40 +154,44 @@ def _check(graph: Graph, values: Mapping[str, Any], as_node: str) -> None:
 
 
 def _update_schema(graph: Graph, as_node: str) -> dict[str, Any]:
-    """Of what a node may return: some of the state's fields, of their types where no reducer takes something else."""
+    """Return the schema of a node's update: some fields of the state, typed where no reducer takes other values."""
     builder = graph.compiled.builder
-    kind = builder.input_schema if as_node == START else builder.state_schema
+    state = builder.input_schema if as_node == START else builder.state_schema
     try:
-        schema = json_schema(kind)
+        schema = json_schema(state)
     except PydanticUserError:
         schema = {}
-    known = builder.schemas.get(kind, {})
-    overwritten = {name for name, channel in known.items() if type(channel) is LastValue}
+    channels = builder.schemas.get(state, {})
+    overwritten = {name for name, channel in channels.items() if type(channel) is LastValue}
     typed = schema.get("properties", {})
-    properties = {name: typed.get(name, {}) if name in overwritten else {} for name in known}
+    properties = {name: typed.get(name, {}) if name in overwritten else {} for name in channels}
     return {"$defs": schema.get("$defs", {}), "properties": properties, "additionalProperties": False}
 
 
 def _config(thread: Thread, checkpoint_id: str = "") -> RunnableConfig:
-    place = {"thread_id": saver_thread(thread.tenant, thread.thread_id)}
-    return {"configurable": {**place, "checkpoint_id": checkpoint_id} if checkpoint_id else place}
+    configurable = {"thread_id": checkpoint_thread(thread.tenant, thread.thread_id)}
+    return {"configurable": {**configurable, "checkpoint_id": checkpoint_id} if checkpoint_id else configurable}
 
 
 def _state(snapshot: StateSnapshot) -> State:
     return State(
-        _id_of(snapshot),
+        _checkpoint_id(snapshot),
         str((snapshot.parent_config or {}).get("configurable", {}).get("checkpoint_id", "")),
-        plain(snapshot.values),
+        to_json(snapshot.values),
         snapshot.next,
         _interrupts(snapshot),
         datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
-        plain(snapshot.metadata or {}),
+        to_json(snapshot.metadata or {}),
     )
 
 
 def _interrupts(snapshot: StateSnapshot) -> Sequence[Interrupt]:
-    return [Interrupt(asked.id, task.name, plain(asked.value)) for task in snapshot.tasks for asked in task.interrupts]
+    return [
+        Interrupt(interrupt.id, task.name, to_json(interrupt.value))
+        for task in snapshot.tasks
+        for interrupt in task.interrupts
+    ]
 
 
-def _id_of(snapshot: StateSnapshot | None) -> str:
+def _checkpoint_id(snapshot: StateSnapshot | None) -> str:
     return str(snapshot.config["configurable"]["checkpoint_id"]) if snapshot is not None else ""

@@ -1,4 +1,4 @@
-"""Threads and their states, as values. Standard library only."""
+"""Threads and their states as values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from graphmesh_orchestrator.runs.run import Interrupt
 
 
 class ThreadStatus(StrEnum):
-    """Where a thread stands."""
+    """The status of a thread."""
 
     IDLE = "idle"
     BUSY = "busy"
@@ -19,19 +19,19 @@ class ThreadStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread."""
+    """A thread: a sequence of states, on which runs take turns."""
 
     thread_id: str
     tenant: str
     graph: str
-    """Empty before its first run, where nobody has said."""
+    """Empty where neither the client nor a first run has named one."""
     labels: dict[str, str]
     created: datetime
     updated: datetime
-    """When a run last began or ended on it, or its state was updated."""
+    """The last time that a run began or ended on it, or its state was updated."""
     status: ThreadStatus
     time_to_live: timedelta | None
-    """After its last use; None: for ever."""
+    """Counted from the last use; None: it does not expire."""
 
     @property
     def expires(self) -> datetime | None:
@@ -40,7 +40,7 @@ class Thread:
 
 @dataclass(frozen=True)
 class State:
-    """The state of a thread at a checkpoint; before the first one, everything is empty."""
+    """The state of a thread at a checkpoint; before the first checkpoint, everything is empty."""
 
     checkpoint_id: str = ""
     parent_id: str = ""
@@ -54,13 +54,13 @@ class State:
 
 
 @dataclass(frozen=True)
-class Removed:
-    """How much was taken away."""
+class Deleted:
+    """The numbers of what was deleted."""
 
     threads: int = 0
-    """Of which something was."""
+    """Threads of which anything was deleted."""
     runs: int = 0
     checkpoints: int = 0
 
-    def __add__(self, other: "Removed") -> "Removed":
-        return Removed(self.threads + other.threads, self.runs + other.runs, self.checkpoints + other.checkpoints)
+    def __add__(self, other: "Deleted") -> "Deleted":
+        return Deleted(self.threads + other.threads, self.runs + other.runs, self.checkpoints + other.checkpoints)

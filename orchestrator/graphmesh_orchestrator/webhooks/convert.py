@@ -1,12 +1,13 @@
-"""Between the messages of webhooks and their values. Protobuf stops here."""
+"""Conversion between messages and values of webhooks."""
 
 import json
 from datetime import UTC, datetime
 
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.timestamps import to_timestamp
 
-from graphmesh_orchestrator.runs.convert import run_message, timestamp
+from graphmesh_orchestrator.runs.convert import run_message
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.delivery import Delivery, DeliveryStatus
 
@@ -14,14 +15,14 @@ STATUSES = {status: pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{status.name}") fo
 
 
 def run_ended(run: Run) -> bytes:
-    """The body that announces the end of a run; the same each time."""
+    """Return the body that announces the end of a run: the same for each attempt."""
     data = json_format.MessageToDict(run_message(run))
-    ended = timestamp(run.ended or run.created).ToJsonString()
+    ended = to_timestamp(run.state.ended or run.request.created).ToJsonString()
     return json.dumps({"type": "run.ended", "timestamp": ended, "data": data}).encode()
 
 
-def wanted(request: pb.ListDeliveriesRequest) -> dict[str, str]:
-    """What a filter asks for, by the names of `Delivery`."""
+def filter_columns(request: pb.ListDeliveriesRequest) -> dict[str, str]:
+    """Return the values of a filter by the names of columns."""
     status = next((str(status) for status, number in STATUSES.items() if number == request.status), "")
     return {name: value for name, value in {"status": status, "run_id": request.run_id}.items() if value}
 
@@ -34,11 +35,11 @@ def delivery_message(delivery: Delivery) -> pb.Delivery:
         status=STATUSES[delivery.status],
         attempts=delivery.attempts,
         last_error=delivery.last_error,
-        create_time=timestamp(delivery.created),
+        create_time=to_timestamp(delivery.created),
     )
     if delivery.status is DeliveryStatus.PENDING:
         due = delivery.next_attempt or delivery.created.timestamp()
-        message.next_attempt_time.CopyFrom(timestamp(datetime.fromtimestamp(due, UTC)))
+        message.next_attempt_time.CopyFrom(to_timestamp(datetime.fromtimestamp(due, UTC)))
     if delivery.delivered is not None:
-        message.deliver_time.CopyFrom(timestamp(delivery.delivered))
+        message.deliver_time.CopyFrom(to_timestamp(delivery.delivered))
     return message

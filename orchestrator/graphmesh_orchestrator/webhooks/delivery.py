@@ -1,4 +1,4 @@
-"""Announcing the ends of runs, as values and rules (B3). Standard library only."""
+"""Deliveries of the ends of runs as values and rules. Standard library only."""
 
 import base64
 import binascii
@@ -12,11 +12,11 @@ from enum import StrEnum
 
 SECRET_PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)
-"""How many the standard lets a secret have."""
+"""The lengths of a key that Standard Webhooks allows."""
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
+    """The status of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -32,46 +32,48 @@ class Delivery:
     run_id: str
     url: str
     host: str
-    """Of the url; tries are shared out by it."""
+    """The host of the url: attempts are limited per host."""
     created: datetime
     next_attempt: float
-    """In seconds since 1970 of the database's clock."""
+    """Seconds since 1970 of the database's clock."""
     status: DeliveryStatus = DeliveryStatus.PENDING
     attempts: int = 0
-    """With the one under way."""
+    """The attempts so far, with the current one."""
     last_error: str = ""
     delivered: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Tries:
-    """How often, and when, a delivery is tried."""
+class RetryPolicy:
+    """When failed deliveries are attempted again."""
 
-    most: int = 15
-    first_wait: float = 5.0
-    """Seconds; doubled with each try."""
-    longest_wait: float = 3600.0
+    max_attempts: int = 15
+    first_backoff: float = 5.0
+    """Seconds; doubled with each attempt."""
+    max_backoff: float = 3600.0
 
-    def are_over(self, attempts: int) -> bool:
-        return attempts >= self.most
+    def backoff(self, attempts: int) -> float | None:
+        """Return the seconds until the next attempt after so many; None after the last one.
 
-    def wait(self, attempts: int) -> float:
-        """Seconds until the next try after so many. At random, so that those that failed together come apart."""
-        wait = min(self.longest_wait, self.first_wait * 2.0 ** min(attempts - 1, 32))
-        return wait * random.uniform(0.5, 1.0)
+        Jitter spreads deliveries that failed together.
+        """
+        if attempts >= self.max_attempts:
+            return None
+        backoff = min(self.max_backoff, self.first_backoff * 2.0 ** min(attempts - 1, 32))
+        return backoff * random.uniform(0.5, 1.0)
 
 
 class HostPatterns:
-    """The hosts that may be called: `hooks.example.com`, `*.example.com` for all below it, `127.0.0.1:8000`.
+    """Patterns of hosts: `hooks.example.com`, `*.example.com` for all its subdomains, `127.0.0.1:8000`.
 
-    Without a port, only the scheme's own is allowed: else an allowed host would open all that listens on it.
+    A pattern without a port matches only the scheme's default port, not every service of the host.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = [pattern.lower() for pattern in patterns]
 
     def match(self, host: str) -> bool:
-        """`host` has a port only where it is not the scheme's own."""
+        """`host` has a port unless that is the scheme's default."""
         return any(_matches(host, pattern) for pattern in self._patterns)
 
 
@@ -82,7 +84,7 @@ def _matches(host: str, pattern: str) -> bool:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """The key in a secret as the standard writes it. Raises ValueError, which does not tell the secret."""
+    """Return the key of a secret in the form of Standard Webhooks. Raises ValueError, without the secret."""
     key = b""
     with contextlib.suppress(binascii.Error):
         key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
@@ -92,7 +94,7 @@ def secret_bytes(secret: str) -> bytes:
 
 
 def signed_headers(key: bytes, delivery_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers with which a receiver knows who sent a body, and when.
+    """Return the headers that prove the sender and the time of a body.
 
     Symmetric signatures of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
     """

@@ -1,134 +1,85 @@
-"""Announcing the ends of runs: each delivery is a POST, signed, and tried until somebody answers it (B3)."""
+"""Delivers the ends of runs: each delivery is a signed POST, attempted until the receiver accepts it."""
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from uuid import uuid4
 
 import httpx
 import structlog
 from graphmesh_chassis.errors import DependencyError, NotFound
 
 from graphmesh_orchestrator.errors import WebhookNotAllowed
-from graphmesh_orchestrator.notifications.poll_timer import Pace
-from graphmesh_orchestrator.runs.run import Run
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.notifications.poll_timer import PollTimer
+from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.webhooks import convert
-from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries
-from graphmesh_orchestrator.webhooks.delivery import Delivery, HostPatterns, Tries, signed_headers
+from graphmesh_orchestrator.webhooks.deliveries import Deliveries
+from graphmesh_orchestrator.webhooks.delivery import Delivery, RetryPolicy, signed_headers
+from graphmesh_orchestrator.webhooks.receivers import Receivers
 
 log = structlog.get_logger("graphmesh.webhooks")
 
-AT_ONCE = 64
-"""Deliveries under way in this process."""
-TO_A_HOST = 8
-"""Of them to one host, give or take what one look finds: hosts that are slow leave room for others."""
+MAX_CONCURRENT = 64
+"""Concurrent deliveries of this process."""
+MAX_PER_HOST = 8
+"""Concurrent deliveries to one host; one poll may exceed it. A slow host leaves the others their share."""
 SEND_SECONDS = 15.0
-"""How long a receiver may take, from connecting to the head of its answer."""
+"""How long a receiver may take, from connecting to the head of its response."""
 TIMEOUTS = httpx.Timeout(10.0, connect=5.0)
 
 
-@dataclass(frozen=True)
-class Receivers:
-    """Who may be called, and the key with which what they get is signed."""
-
-    hosts: HostPatterns
-    key: bytes
-
-    def require(self, url: str) -> None:
-        """Raises WebhookNotAllowed."""
-        host = host_of(url)
-        if not self.hosts.match(host):
-            raise WebhookNotAllowed(host=host)
-
-
-def host_of(url: str) -> str:
-    """The host of an address, and its port where that is not the scheme's own; empty where it is no address to call.
-
-    It is taken apart by what will call it: two readers may differ over what the host is.
-    """
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return ""
-    if parsed.scheme not in ("http", "https") or parsed.userinfo:
-        return ""
-    return parsed.netloc.decode("ascii")
-
-
-def announcement(run: Run) -> Delivery:
-    """The delivery of the end of a run, due at once."""
-    return Delivery(
-        delivery_id=f"whk_{uuid4().hex}",
-        tenant=run.tenant,
-        run_id=run.run_id,
-        url=run.webhook_url,
-        host=host_of(run.webhook_url),
-        created=run.ended or datetime.now(UTC),
-        next_attempt=0,
-    )
-
-
 class Dispatcher:
-    """Makes the deliveries that are due. Several processes share them: each try is one's alone."""
+    """A background task that makes the deliveries that are due. Processes share them: one makes an attempt."""
 
     def __init__(
-        self, deliveries: SqlDeliveries, runs: SqlRuns, receivers: Receivers, tries: Tries, pace: Pace
+        self, deliveries: Deliveries, runs: Runs, receivers: Receivers, policy: RetryPolicy, timer: PollTimer
     ) -> None:
-        """`pace` is told of runs that end."""
+        """`timer` is notified of runs that end."""
         self._deliveries, self._runs = deliveries, runs
-        self._receivers, self._tries, self._pace = receivers, tries, pace
-        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._receivers, self._policy, self._timer = receivers, policy, timer
+        self._active: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
-        """For ever."""
-        async with _client() as client, self._ended_with_us():
+        """Deliver until cancelled."""
+        async with _client() as client, self._cancelled_at_end():
             while True:
                 due: float | None = 0.0
                 try:
-                    due = await self._look(client)
+                    due = await self._poll(client)
                 except DependencyError as error:
                     log.warning("no deliveries claimed", reason=error.reason)
-                await self._pace.next(due)
+                await self._timer.wait(due)
 
-    async def _look(self, client: httpx.AsyncClient) -> float | None:
-        """Begin what is due. Returns the seconds until something is, or may be; None where nothing ever is."""
+    async def _poll(self, client: httpx.AsyncClient) -> float | None:
+        """Begin what is due. Returns the seconds until the next delivery is due, as `next_due`."""
         due = await self._deliveries.next_due()
         if due is None or due > 0:
             return due
-        await self._begin_what_is_due(client)
-        return 0.0
-
-    async def _begin_what_is_due(self, client: httpx.AsyncClient) -> None:
         while claimed := await self._claim():
             for delivery in claimed:
                 task = asyncio.create_task(self._deliver(client, delivery), name=f"delivery {delivery.delivery_id}")
-                self._under_way[task] = delivery.host
-                task.add_done_callback(self._forget)
+                self._active[task] = delivery.host
+                task.add_done_callback(self._on_done)
+        return 0.0
 
     async def _claim(self) -> Sequence[Delivery]:
-        room = min(TO_A_HOST, AT_ONCE - len(self._under_way))
-        busy = [host for host, count in Counter(self._under_way.values()).items() if count >= TO_A_HOST]
-        return await self._deliveries.claim(room, busy) if room > 0 else []
+        limit = min(MAX_PER_HOST, MAX_CONCURRENT - len(self._active))
+        busy = [host for host, count in Counter(self._active.values()).items() if count >= MAX_PER_HOST]
+        return await self._deliveries.claim(limit, busy) if limit > 0 else []
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         try:
-            if error := await self._try(client, delivery):
-                over = self._tries.are_over(delivery.attempts)
-                wait = None if over else self._tries.wait(delivery.attempts)
+            if error := await self._attempt(client, delivery):
                 log.warning("not delivered", delivery=delivery.delivery_id, attempts=delivery.attempts, error=error)
-                await self._deliveries.failed(delivery, error, wait)
+                await self._deliveries.record_failure(delivery, error, self._policy.backoff(delivery.attempts))
             else:
-                await self._deliveries.delivered(delivery)
-        except DependencyError as error:  # it is tried again when its claim is over
-            log.warning("a delivery is not settled", delivery=delivery.delivery_id, reason=error.reason)
+                await self._deliveries.record_success(delivery)
+        except DependencyError as error:  # the delivery is due again when its claim expires
+            log.warning("delivery outcome not recorded", delivery=delivery.delivery_id, reason=error.reason)
 
-    async def _try(self, client: httpx.AsyncClient, delivery: Delivery) -> str:
-        """What failed; empty where nothing did. Says nothing of what the receiver has answered, nor of its address."""
+    async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> str:
+        """Return the failure, without the response or the address; empty where the receiver has accepted."""
         try:
             self._receivers.require(delivery.url)
             run = await self._runs.get(delivery.tenant, delivery.run_id)
@@ -137,12 +88,12 @@ class Dispatcher:
             return error.message
         except DependencyError:
             raise
-        except Exception as error:  # whatever it is, it is of this delivery alone
+        except Exception as error:  # it concerns this delivery alone
             return type(error).__name__
         return "" if httpx.codes.is_success(status) else f"HTTP {status}"
 
     async def _post(self, client: httpx.AsyncClient, delivery: Delivery, body: bytes) -> int:
-        """The status of the answer. Its body is not read."""
+        """Return the status of the response. Its body is not read."""
         headers = signed_headers(self._receivers.key, delivery.delivery_id, int(time.time()), body)
         headers["content-type"] = "application/json"
         async with (
@@ -151,22 +102,22 @@ class Dispatcher:
         ):
             return response.status_code
 
-    def _forget(self, task: "asyncio.Task[None]") -> None:
-        del self._under_way[task]
-        self._pace.at_once()
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        del self._active[task]
+        self._timer.now()
 
     @asynccontextmanager
-    async def _ended_with_us(self) -> AsyncIterator[None]:
-        """What is under way at the end is cut off, and made by another process when its claim is over."""
+    async def _cancelled_at_end(self) -> AsyncIterator[None]:
+        """Cancel attempts when the task ends: another process makes them when their claims expire."""
         try:
             yield
         finally:
-            for task in self._under_way:
+            for task in self._active:
                 task.cancel()
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+            await asyncio.gather(*self._active, return_exceptions=True)
 
 
 def _client() -> httpx.AsyncClient:
-    """It calls what it is told to, and takes neither proxies nor passwords from its surroundings."""
+    """Return a client that uses neither proxies nor credentials of the environment."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx.AsyncClient(timeout=TIMEOUTS, limits=limits, follow_redirects=False, trust_env=False)

@@ -8,136 +8,131 @@ from typing import Any
 
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.status import to_status
-from graphmesh_nodes.budget import Meter
+from graphmesh_contracts.keys import WRITE_BEHIND_KEY
+from graphmesh_nodes.budget import Budget
+from graphmesh_nodes.calls import ToolCalled
 from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.json_values import plain
-from graphmesh_nodes.remote import ToolCall
+from graphmesh_nodes.json_values import to_json
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from graphmesh_orchestrator.checkpoints import BLANK, CLAIM, TRAIL, Blank, Claim
-from graphmesh_orchestrator.checkpoints.config_keys import saver_thread
+from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch
+from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
+from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.worker.journal import Journal
-from graphmesh_orchestrator.worker.suspension import Parking
+from graphmesh_orchestrator.worker.suspension import Suspension
 
 STREAM_MODES: Sequence[StreamMode] = ["tasks", "custom", "messages", "values"]
 RUN_METADATA = "graphmesh_run"
-"""The checkpoint metadata that tells which run wrote a checkpoint."""
+"""The key in a checkpoint's metadata of the run that wrote it."""
 
 
 class Execution:
-    """One execution of a run: what its stream has said so far."""
+    """Runs a graph and records its stream."""
 
-    def __init__(
-        self,
-        run: Run,
-        graph: Graph,
-        journal: Journal,
-        control: RunControl,
-        meter: Meter,
-        blank: Blank | None = None,
-    ) -> None:
-        self.run, self._control, self._blank = run, control, blank
-        self.graph, self.journal, self.meter = graph, journal, meter
-        self._began: dict[str, float] = {}
+    def __init__(self, run: Run, active: ActiveRun, graph: Graph, journal: Journal, budget: Budget) -> None:
+        self.run, self.active, self.graph, self.journal, self.budget = run, active, graph, journal, budget
+        self._started_at: dict[str, float] = {}
         self.output: dict[str, Any] | None = None
-        self.asks = False
-        """Whether a node asked something."""
-        self.drained = False
+        self.is_interrupted = False
+        """Whether a node waits for an answer."""
+        self.is_drained = False
         self.last_node = ""
 
     @property
     def config(self) -> RunnableConfig:
-        """Where the run is: on its thread, at the newest checkpoint. What it writes goes to its journal."""
+        """The thread of the run at its newest checkpoint; writes go to the journal."""
+        identity = self.run.identity
         return {
             "configurable": {
-                "thread_id": saver_thread(self.run.tenant, self.run.thread_id),
-                CLAIM: Claim(self.run.run_id, self.run.epoch),
-                TRAIL: self.journal,
+                "thread_id": checkpoint_thread(identity.tenant, identity.thread_id),
+                RUN_EPOCH: RunEpoch(identity.run_id, self.run.state.epoch),
+                WRITE_BEHIND_KEY: self.journal,
             },
-            "recursion_limit": self.run.recursion_limit,
-            "metadata": {RUN_METADATA: self.run.run_id, **self.graph.versions.metadata()},
-            "run_name": self.run.graph,
+            "recursion_limit": self.run.request.recursion_limit,
+            "metadata": {RUN_METADATA: identity.run_id, **self.graph.versions.metadata()},
+            "run_name": identity.graph,
         }
 
-    async def follow(self, context: RunContext, parking: Parking) -> None:
-        """Run the graph and write down what it streams."""
-        config, given = await self._begin(parking)
-        if self.asks:
+    async def stream(self, context: RunContext, suspension: Suspension) -> None:
+        """Run the graph until it stops, and add its stream to the journal."""
+        config, graph_input = await self._begin(suspension)
+        if self.is_interrupted:
             return
         compiled = self.graph.compiled
         stream: Any = compiled.astream(
-            given,
+            graph_input,
             config,
             context=context,
             stream_mode=STREAM_MODES,
             output_keys=compiled.output_channels,
-            control=self._control,
-            durability="sync",  # the write-ahead rule: see remote.py
+            control=self.active.control,
+            durability="sync",  # effects wait for their checkpoint: graphmesh_nodes/effects.py
         )
         async with contextlib.aclosing(stream) as parts:
             async for mode, part in parts:
                 getattr(self, f"_on_{mode}")(part)
 
-    async def _begin(self, parking: Parking) -> tuple[RunnableConfig, Any]:
-        """Where the graph is to begin, and what it is given.
+    async def _begin(self, suspension: Suspension) -> tuple[RunnableConfig, Any]:
+        """Return the config and the input with which the graph begins or resumes.
 
-        A run that has parked goes on, also where it has written no checkpoint: the first thing that it did was to ask.
+        A run that has parked resumes even if it has written no checkpoint: its first node may have been interrupted.
 
         Raises:
-            NotFound: a rollback has taken away the checkpoint that it is to begin at, since it was submitted. LangGraph
-                would begin without a state.
+            NotFound: the checkpoint to begin from was deleted by a rollback after the run was created. LangGraph would
+                begin without a state.
         """
-        config = self.config
-        if self.run.epoch > 1:
-            answers = await parking.answers(self.run)
+        config, request = self.config, self.run.request
+        if self.run.state.epoch > 1:
+            answers = await suspension.answers(self.run)
             state = await self.graph.compiled.aget_state(config)
             if answers or (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
-                return config, self._resumed(state, answers)
-        await parking.take_back(self.run)
-        if self.run.checkpoint_id:
-            config["configurable"]["checkpoint_id"] = self.run.checkpoint_id
+                return config, self._resume(state, answers)
+        await suspension.revert_rolled_back(self.run)
+        if request.checkpoint_id:
+            config["configurable"]["checkpoint_id"] = request.checkpoint_id
             if (await self.graph.compiled.aget_state(config)).created_at is None:
-                raise NotFound(resource="checkpoint", id=self.run.checkpoint_id)
-        if self._blank:
-            config["configurable"][BLANK] = self._blank
-        return config, self.run.input
+                raise NotFound(resource="checkpoint", id=request.checkpoint_id)
+        if self.active.new_thread:
+            config["configurable"][NEW_THREAD] = self.active.new_thread
+        return config, request.input
 
-    def _resumed(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
-        """What a graph is given that goes on: the answers to what it asked; nothing, where it asked nothing.
+    def _resume(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
+        """Return the input of a graph that resumes: the answers to its interrupts, or None where it has none.
 
-        Where it has nothing left to do but wait for answers, it still `asks`.
+        A graph whose unfinished tasks all wait for answers `is_interrupted` still.
         """
         if not state.interrupts:
             return None
-        known = {asked.id: answers[asked.id] for asked in state.interrupts if asked.id in answers}
+        known = {interrupt.id: answers[interrupt.id] for interrupt in state.interrupts if interrupt.id in answers}
         unfinished = [task for task in state.tasks if task.result is None]
-        self.asks = len(known) < len(state.interrupts) and all(task.interrupts for task in unfinished)
+        has_open = len(known) < len(state.interrupts)
+        self.is_interrupted = has_open and all(task.interrupts for task in unfinished)
         return Command(resume=known) if known else None
 
     def _on_tasks(self, task: dict[str, Any]) -> None:
         if "triggers" in task:
-            self._began[task["id"]] = time.monotonic()
-            self.meter.begin_step()
+            self._started_at[task["id"]] = time.monotonic()
+            self.budget.begin_step()
             self.last_node = task["name"]
-            self.journal.add(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
+            self.journal.add_event(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
             return
         if task.get("error"):
             self.last_node = task["name"]
             return
         if task.get("interrupts"):
-            self.asks = True
+            self.is_interrupted = True
             return
-        seconds = time.monotonic() - self._began.pop(task["id"], time.monotonic())
-        data = {"update": plain(task.get("result") or {}), "seconds": seconds}
-        self.journal.add(EventKind.NODE_FINISHED, task["name"], data)
+        seconds = time.monotonic() - self._started_at.pop(task["id"], time.monotonic())
+        data = {"update": to_json(task.get("result") or {}), "seconds": seconds}
+        self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data)
 
     def _on_custom(self, part: Any) -> None:
-        if not isinstance(part, ToolCall):
-            self.journal.add(EventKind.CUSTOM, data=part if isinstance(part, dict) else {"value": plain(part)})
+        if not isinstance(part, ToolCalled):
+            data = part if isinstance(part, dict) else {"value": to_json(part)}
+            self.journal.add_event(EventKind.CUSTOM, data=data)
             return
         error = base64.b64encode(to_status(part.error).SerializeToString()).decode() if part.error else None
         data = {
@@ -148,12 +143,12 @@ class Execution:
             "error": error,
             "may_have_happened": part.error is None or part.error.may_have_happened,
         }
-        self.journal.add(EventKind.TOOL_CALLED, part.node, data)
+        self.journal.add_event(EventKind.TOOL_CALLED, part.node, data)
 
     def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
-        message, details = part
+        message, metadata = part
         if text := message.text:
-            self.journal.add_text(str(details.get("langgraph_node", "")), str(text))
+            self.journal.add_text(str(metadata.get("langgraph_node", "")), str(text))
 
     def _on_values(self, values: Any) -> None:
-        self.output = plain(values)
+        self.output = to_json(values)

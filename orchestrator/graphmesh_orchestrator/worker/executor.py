@@ -1,16 +1,14 @@
-"""Executing runs: the graph's stream becomes the run's events, its end the run's status."""
+"""Executes runs: each is a task that ends with the run's end, an interrupt, or the loss of its lease."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 from graphmesh_chassis.calls import set_current
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import (
     DeadlineExceeded,
     Defect,
@@ -20,235 +18,191 @@ from graphmesh_chassis.errors import (
     ShuttingDown,
 )
 from graphmesh_chassis.status import to_status
-from graphmesh_nodes.budget import Meter
+from graphmesh_nodes.budget import Budget
+from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
 from langgraph.errors import GraphDrained, GraphRecursionError
-from langgraph.runtime import RunControl
 
-from graphmesh_orchestrator.checkpoints import Blank, GroupCommit
+from graphmesh_orchestrator.checkpoints import Commits, NewThread
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
-from graphmesh_orchestrator.leases.heartbeat import Worker
-from graphmesh_orchestrator.leases.leases_sql import SqlLeases
-from graphmesh_orchestrator.notifications.notifier import Notices, Topic
+from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight
+from graphmesh_orchestrator.leases.leases import Leases
+from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
-from graphmesh_orchestrator.runs.run import EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.journal import Journal
-from graphmesh_orchestrator.worker.suspension import Parking
+from graphmesh_orchestrator.worker.suspension import Suspension
 
 log = structlog.get_logger("graphmesh.runs")
 
-
 STORE_SECONDS = 5.0
-"""How long runs that were cut off have for storing their last events."""
+"""How long runs that are cut off at shutdown may take to store their last events."""
 
 
-class Executor:
-    """Executes runs in this process, each as a task of its own, under leases."""
+@dataclass(frozen=True)
+class Tools:
+    """How executions reach tool services."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        runs: SqlRuns,
-        commits: GroupCommit,
-        leases: SqlLeases,
-        graphs: Registry,
-        channel: Channel,
-        policies: Policies,
-        notices: Notices,
-        parking: Parking,
-        thread_is_free: Callable[[], None],
-    ) -> None:
-        """`thread_is_free` is called when a run has ended or parked."""
-        self._worker, self._runs, self._commits = worker, runs, commits
-        self._leases, self._graphs = leases, graphs
-        self._channel, self._policies, self._notices = channel, policies, notices
-        self._parking, self._thread_is_free = parking, thread_is_free
-        self._executing: dict[str, _Executing] = {}
-        self._draining = False
+    channel: MeshChannel
+    policies: Policies
 
-    @property
-    def room(self) -> int:
-        """How many more runs this process takes."""
-        return 0 if self._draining else self._worker.capacity - len(self._executing)
-
-    async def ended(self, tenant: str, run_id: str) -> Run | None:
-        """Wait until this process executes a run of the tenant no more, if it does.
-
-        Returns the run as it is stored; None where it has not ended, or is another process's by now.
-        """
-        executing = self._executing.get(run_id)
-        if executing is None or executing.run.tenant != tenant:
-            return None
-        await asyncio.wait({executing.task})
-        return executing.ended
-
-    @property
-    def held(self) -> dict[str, int]:
-        """The epochs of the runs that this process executes."""
-        return {run_id: executing.run.epoch for run_id, executing in list(self._executing.items())}
-
-    async def add(self, wanted: Run) -> Run:
-        """Store a run, and where it can begin and there is room claim it in the same transaction and begin it.
-
-        Raises as SqlRuns.add.
-        """
-        run = await self._runs.add(wanted, self._worker.name if self.room > 0 else "")
-        if run.run_id == wanted.run_id and run.status is RunStatus.RUNNING:
-            self.begin(run, Blank() if run.made_its_thread else None)
-        return run
-
-    def begin(self, run: Run, blank: Blank | None = None) -> None:
-        """Execute a run that this worker holds, from where it stands: its input, or its own last checkpoint. Or on a
-        `blank` thread, which has just been made for it."""
-        self.lost(run.run_id, run.epoch - 1)
-        executing = _Executing(run, RunControl(), run.cancel_reason, blank)
-        executing.task = asyncio.create_task(self._execute(executing), name=f"run {run.run_id}")
-        self._executing[run.run_id] = executing
-        executing.task.add_done_callback(lambda _: self._forget(executing))
-
-    def cancel(self, run_id: str, reason: str) -> None:
-        """End a run, where this process executes it. What it has under way is cancelled, down to the databases (D7)."""
-        executing = self._executing.get(run_id)
-        if executing and not executing.cancel_reason:
-            executing.cancel_reason = reason
-            executing.task.cancel()
-
-    def lost(self, run_id: str, epoch: int) -> None:
-        """Stop executing a run in an epoch that is over, also where this worker itself, paused past its lease, has
-        claimed its own run again: the execution of the next epoch goes on."""
-        executing = self._executing.get(run_id)
-        if executing and executing.run.epoch <= epoch:
-            log.warning("lease lost", run=run_id, epoch=executing.run.epoch)
-            executing.task.cancel()
-
-    async def drain(self, seconds: float) -> None:
-        """Let every run stop at the end of its superstep, or cut it off after `seconds`, and release it (C4).
-
-        Where the database is away, what the runs have reached since their last checkpoint stays unsaid.
-        """
-        self._draining = True
-        held, tasks = self.held, [executing.task for executing in self._executing.values()]
-        for executing in self._executing.values():
-            executing.control.request_drain()
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=STORE_SECONDS)
-        with contextlib.suppress(DependencyError):  # not released, they are taken when their leases have run out
-            await self._leases.release(held)
-        self._notices.to_claim()
-        self._notices.close()
-
-    def _forget(self, executing: "_Executing") -> None:
-        """It has ended. Another execution of the same run may have taken its place."""
-        was_full = self.room == 0
-        if self._executing.get(executing.run.run_id) is executing:
-            del self._executing[executing.run.run_id]
-        self._notices.heard(Topic.STOPPED, executing.run.run_id)
-        if was_full:
-            self._notices.heard(Topic.CLAIM, "")  # one may wait for just this place
-        self._thread_is_free()
-
-    async def _execute(self, executing: "_Executing") -> None:
-        set_current(None)  # the run outlives the call that created it, and so its deadline
-        graph, started = self._graphs.get(executing.run.graph), executing.run.started or datetime.now(UTC)
-        run = replace(executing.run, started=started, **graph.versions.of_run())
-        meter = Meter(run.ceilings, run.usage, executing.control.request_drain)
-        try:
-            async with Journal(self._commits, self._notices, run, meter) as journal:
-                journal.add(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.epoch})
-                await self._to_its_end(
-                    Execution(run, graph, journal, executing.control, meter, executing.blank), executing
-                )
-            executing.ended = journal.ended
-        except Fenced:
-            log.warning("fenced", run=run.run_id, epoch=run.epoch)
-        except ShuttingDown:
-            log.warning("cut off", run=run.run_id, epoch=run.epoch)
-
-    async def _to_its_end(self, execution: Execution, executing: "_Executing") -> None:
-        try:
-            executing.require_wanted()
-            await self._stream(execution)
-            await self._stopped(execution)
-        except Fenced:
-            raise
-        except GraphmeshError as error:
-            _end_with(error, execution)
-        except asyncio.CancelledError:
-            if not executing.cancel_reason:
-                raise
-            _end_with(RunCancelled(cause=executing.cancel_reason), execution)
-
-    async def _stopped(self, execution: Execution) -> None:
-        """The graph has stopped by itself: it has ended, asks something, was drained, or has reached a ceiling.
-
-        Raises:
-            GraphmeshError: the ceiling, or why what it has written cannot be stored.
-        """
-        asked, rows = (
-            await self._parking.asked(execution.run, execution.graph, execution.config) if execution.asks else ((), ())
-        )
-        if asked:
-            execution.journal.park(asked, rows)
-        elif not execution.drained:
-            execution.journal.end(RunStatus.SUCCESS, output=execution.output)
-        elif error := execution.meter.error:
-            raise error
-        else:
-            log.info("drained", run=execution.run.run_id)
-        await _settled(execution)
-
-    async def _stream(self, execution: Execution) -> None:
-        """Run the graph until it stops.
-
-        Raises:
-            GraphmeshError: how the run failed.
-        """
-        run = execution.run
-        deadline = Deadline.after(max(0.0, (run.deadline - datetime.now(UTC)).total_seconds()))
-        timeout = deadline.timeout()
-        try:
-            async with timeout:
-                await execution.follow(self._context(execution, deadline), self._parking)
-        except TimeoutError as error:
-            if timeout.expired():
-                raise RunDeadlineExceeded(run=run.run_id) from error
-            raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
-        except GraphRecursionError as error:
-            raise RecursionLimit(limit=run.recursion_limit) from error
-        except GraphDrained:
-            execution.drained = True
-        except GraphmeshError:
-            raise
-        except Exception as error:
-            raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
-
-    def _context(self, execution: Execution, deadline: Deadline) -> RunContext:
+    def context(self, execution: Execution, deadline: Deadline) -> RunContext:
+        """Return the context of a run's nodes."""
         run = execution.run
         return RunContext(
-            self._channel,
-            run.tenant,
-            run.subject,
+            self.channel,
+            run.identity.tenant,
+            run.identity.subject,
             run.run_id,
             deadline,
-            self._policies,
-            meter=execution.meter,
-            epoch=Epoch(run.epoch),
-            goes_on=run.input is None,
+            self.policies,
+            budget=execution.budget,
+            epoch=run.state.epoch,
+            continues_thread=run.request.input is None,
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,
         )
 
 
-async def _settled(execution: Execution) -> None:
-    """Wait until all that the run has written is stored, its end with it."""
+class Executor:
+    """Executes runs in this process, under leases."""
+
+    def __init__(
+        self,
+        in_flight: InFlight,
+        registry: Registry,
+        tools: Tools,
+        commits: Commits,
+        suspension: Suspension,
+        leases: Leases,
+        notifier: Notifier,
+        thread_freed: Callable[[], None],
+        store_seconds: float = STORE_SECONDS,
+    ) -> None:
+        """`thread_freed` is called when a run has ended or parked."""
+        self._in_flight, self._registry, self._tools = in_flight, registry, tools
+        self._commits, self._suspension, self._leases = commits, suspension, leases
+        self._notifier, self._thread_freed, self._store_seconds = notifier, thread_freed, store_seconds
+
+    def begin(self, run: Run, new_thread: NewThread | None = None) -> None:
+        """Execute a run that this worker holds: from its input, or from its own last checkpoint.
+
+        `new_thread` is given where the thread was created with the run.
+        """
+        active = ActiveRun(run, run.state.cancel_reason, new_thread)
+        self._in_flight.add(active)
+        active.task = asyncio.create_task(self._execute(active), name=f"run {run.run_id}")
+        active.task.add_done_callback(lambda _: self._on_done(active))
+
+    async def drain(self, seconds: float) -> None:
+        """Let every run stop at the end of its superstep, or cut it off after `seconds`, and release its lease.
+
+        While the database is unavailable, events since the last checkpoint are lost.
+        """
+        held, tasks = self._in_flight.held, [active.task for active in self._in_flight.drain()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._store_seconds)
+        with contextlib.suppress(DependencyError):  # the leases expire
+            await self._leases.release(held)
+        self._notifier.to_claim()
+        self._notifier.close()
+
+    def _on_done(self, active: ActiveRun) -> None:
+        was_full = self._in_flight.remove(active)
+        self._notifier.receive(Topic.STOPPED, active.run.run_id)
+        if was_full:
+            self._notifier.receive(Topic.CLAIM, "")  # runs may wait for the capacity
+        self._thread_freed()
+
+    async def _execute(self, active: ActiveRun) -> None:
+        set_current(None)  # the run outlives the call that created it, and so the call's deadline
+        graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or datetime.now(UTC)
+        run = active.run.with_state(started=started, **graph.versions.of_run())
+        budget = Budget(run.request.limits, run.accounting.usage, active.control.request_drain)
+        try:
+            async with Journal(self._commits, self._notifier, run, budget) as journal:
+                journal.add_event(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.state.epoch})
+                await self._run_to_end(Execution(run, active, graph, journal, budget))
+            active.ended = journal.ended
+        except Fenced:
+            log.warning("fenced", run=run.run_id, epoch=run.state.epoch)
+        except ShuttingDown:
+            log.warning("cut off", run=run.run_id, epoch=run.state.epoch)
+
+    async def _run_to_end(self, execution: Execution) -> None:
+        """Run the graph, and end the run with its error, if it has one."""
+        active = execution.active
+        try:
+            if active.cancel_reason:
+                raise RunCancelled(cause=active.cancel_reason)
+            await self._stream(execution)
+            await self._stop(execution)
+        except Fenced:
+            raise
+        except GraphmeshError as error:
+            _end_with(error, execution)
+        except asyncio.CancelledError:
+            if not active.cancel_reason:
+                raise
+            _end_with(RunCancelled(cause=active.cancel_reason), execution)
+
+    async def _stream(self, execution: Execution) -> None:
+        """Run the graph until it stops.
+
+        Raises:
+            GraphmeshError: the error that ends the run.
+        """
+        run = execution.run
+        deadline = Deadline.after(max(0.0, (run.state.deadline - datetime.now(UTC)).total_seconds()))
+        timeout = deadline.timeout()
+        try:
+            async with timeout:
+                await execution.stream(self._tools.context(execution, deadline), self._suspension)
+        except TimeoutError as error:
+            if timeout.expired():
+                raise RunDeadlineExceeded(run=run.run_id) from error
+            raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
+        except GraphRecursionError as error:
+            raise RecursionLimit(limit=run.request.recursion_limit) from error
+        except GraphDrained:
+            execution.is_drained = True
+        except GraphmeshError:
+            raise
+        except Exception as error:
+            raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
+
+    async def _stop(self, execution: Execution) -> None:
+        """Park or end a run whose graph has stopped: ended, interrupted, drained, or out of budget.
+
+        Raises:
+            GraphmeshError: the exhausted budget, or the reason for which an entry cannot be stored.
+        """
+        interrupts, rows = (
+            await self._suspension.interrupts_of(execution.run, execution.graph, execution.config)
+            if execution.is_interrupted
+            else ((), ())
+        )
+        if interrupts:
+            execution.journal.park(interrupts, rows)
+        elif not execution.is_drained:
+            execution.journal.end(RunStatus.SUCCESS, output=execution.output)
+        elif error := execution.budget.error:
+            raise error
+        else:
+            log.info("drained", run=execution.run.run_id)
+        await _flush(execution)
+
+
+async def _flush(execution: Execution) -> None:
+    """Wait until all entries of the run are stored, its end included."""
     try:
-        await execution.journal.settled()
+        await execution.journal.flush()
     except GraphmeshError:
         raise
     except Exception as error:
@@ -257,34 +211,16 @@ async def _settled(execution: Execution) -> None:
 
 def _end_with(error: GraphmeshError, execution: Execution) -> None:
     cause, run = error if isinstance(error, Defect) else None, execution.run
-    log.warning("run ended", run=run.run_id, graph=run.graph, reason=error.reason, exc_info=cause)
-    status = next((status for kind, status in ENDS.items() if isinstance(error, kind)), RunStatus.ERROR)
+    log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, exc_info=cause)
+    status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
     execution.journal.end(status, error=to_status(error).SerializeToString())
 
 
-@dataclass
-class _Executing:
-    """A run under way in this process."""
-
-    run: Run
-    control: RunControl
-    cancel_reason: str = ""
-    blank: Blank | None = None
-    ended: Run | None = None
-    """As it is stored, with its end."""
-    task: asyncio.Task[None] = field(init=False)
-
-    def require_wanted(self) -> None:
-        """Raises RunCancelled where it was to be ended before it began."""
-        if self.cancel_reason:
-            raise RunCancelled(cause=self.cancel_reason)
-
-
 class RunDeadlineExceeded(DeadlineExceeded):
-    """The time for the run {run} is over"""
+    """The deadline of the run {run} is exceeded"""
 
 
-ENDS: Mapping[type[GraphmeshError], RunStatus] = {
+END_STATUS: Mapping[type[GraphmeshError], RunStatus] = {
     RunDeadlineExceeded: RunStatus.TIMEOUT,
     RunCancelled: RunStatus.CANCELLED,
 }

@@ -1,46 +1,47 @@
-"""A run's events on their way to the database: in order, with its checkpoints, and then announced."""
+"""The journal of an execution: stores the run's events in order, with its checkpoints, and then announces them."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
-from graphmesh_nodes.budget import Meter
+from graphmesh_nodes.budget import Budget
 
-from graphmesh_orchestrator.checkpoints import Claim, Entry, GroupCommit, Trail
-from graphmesh_orchestrator.interrupts.interrupts_sql import interrupts
-from graphmesh_orchestrator.notifications.notifier import Notices
-from graphmesh_orchestrator.runs.run import Event, EventKind, Interrupt, Run, RunStatus
-from graphmesh_orchestrator.webhooks.deliveries_sql import deliveries, values_of
-from graphmesh_orchestrator.webhooks.dispatcher import announcement
+from graphmesh_orchestrator.checkpoints import Commits, Entry, RunEpoch, WriteBehind
+from graphmesh_orchestrator.db.rows import DeliveryRow, InterruptRow, RunUpdate
+from graphmesh_orchestrator.notifications.notifier import Notifier
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.rows import event_row
+from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, Run
+from graphmesh_orchestrator.webhooks.deliveries import delivery_row
+from graphmesh_orchestrator.webhooks.receivers import announcement
 
-Rows = Mapping[sa.Table, Sequence[dict[str, Any]]]
 
+class Journal(WriteBehind):
+    """The write-behind buffer of one execution, with the run's events, of which it is the only writer.
 
-class Journal(Trail):
-    """The trail of one execution of a run, with the run's events, which nobody else writes.
-
-    Events are stored with the checkpoints that come by then, or some milliseconds later, and then announced. Where a
-    checkpoint cannot be stored, they are stored without it, but for the run's end: it was not said then.
+    Events are stored with the checkpoints that are buffered by then, or some milliseconds later, and then announced.
+    Where a checkpoint cannot be stored, the events are stored without it, except for the end of the run, which did not
+    happen then.
     """
 
-    def __init__(self, commits: GroupCommit, notices: Notices, run: Run, meter: Meter) -> None:
-        super().__init__(commits, Claim(run.run_id, run.epoch))
-        self._notices, self._run, self._meter = notices, run, meter
-        self._last_seq = run.last_seq
+    def __init__(self, commits: Commits, notifier: Notifier, run: Run, budget: Budget) -> None:
+        super().__init__(commits, RunEpoch(run.run_id, run.state.epoch))
+        self._notifier, self._run, self._budget = notifier, run, budget
+        self._last_seq = run.accounting.last_seq
         self._events: list[Event] = []
         self._being_stored = 0
-        """How many of the events are."""
-        self._further: Rows = {}
-        self._going_on: Run | None = None
-        """The run before its end was said, or that it parks."""
-        self._told = run
+        """The number of events that are being stored."""
+        self._interrupts: Sequence[InterruptRow] = ()
+        self._deliveries: Sequence[DeliveryRow] = ()
+        self._before_stop: Run | None = None
+        """The run as it was before it ended or parked; None while it continues."""
+        self._stored = run
 
     @property
-    def is_patient(self) -> bool:
-        return super().is_patient and self._going_on is None
+    def is_deferrable(self) -> bool:
+        return super().is_deferrable and self._before_stop is None
 
     @property
     def is_empty(self) -> bool:
@@ -48,85 +49,98 @@ class Journal(Trail):
 
     @property
     def ended(self) -> Run | None:
-        """The run with its end, where it has one: as it is stored, when the context has been left."""
-        return self._told if self._told.ended else None
+        """The run as it is stored with its end, when the context has been left; None where it has not ended."""
+        return self._stored if self._stored.status.is_final else None
 
-    def taken(self) -> Entry:
-        left, self._being_stored = super().taken(), len(self._events)
-        self._told = replace(self._run, last_seq=self._last_seq, usage=self._meter.usage)
-        said = progress(self._told, self._events, self._further)
-        return replace(said, checkpoints=left.checkpoints, writes=left.writes, artifacts=left.artifacts)
+    def take(self) -> Entry:
+        buffered, self._being_stored = super().take(), len(self._events)
+        self._stored = replace(self._run, accounting=Accounting(self._last_seq, self._budget.usage))
+        entry = progress_entry(self._stored, self._events)
+        return replace(
+            entry,
+            checkpoints=buffered.checkpoints,
+            writes=buffered.writes,
+            artifacts=buffered.artifacts,
+            interrupts=self._interrupts,
+            deliveries=self._deliveries,
+        )
 
-    def stored(self) -> None:
+    def on_stored(self) -> None:
         del self._events[: self._being_stored]
         self._being_stored = 0
-        self._notices.ring(self._run.run_id, stopped=not self._told.status.is_active)
+        self._notifier.run_changed(self._run.run_id, stopped=not self._stored.status.is_active)
 
-    def refused(self) -> None:
+    def on_refused(self) -> None:
+        """Take the end of the run back, if it has one: it must not be stored without what led to it."""
         self._being_stored = 0
-        if self._going_on:
-            self._told = self._run = self._going_on
-            self._going_on, self._further = None, {}
+        if self._before_stop:
+            self._stored = self._run = self._before_stop
+            self._before_stop, self._interrupts, self._deliveries = None, (), ()
             self._events.pop()
             self._last_seq -= 1
-        self._wake.set()
+        self._woken.set()
 
-    def add(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
+    def add_event(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
         self._last_seq += 1
         self._events.append(Event(self._last_seq, datetime.now(UTC), kind, node, data or {}))
-        self._wake.set()
+        self._woken.set()
 
     def add_text(self, node: str, text: str) -> None:
-        """Add text of a model, joined with what the same node has said last, if that is not being stored yet."""
+        """Add text of a model to the last event, if that is text of the same node and not being stored yet."""
         last = self._events[-1] if len(self._events) > self._being_stored else None
         if last is None or last.kind is not EventKind.TEXT or last.node != node:
-            self.add(EventKind.TEXT, node, {"text": text})
+            self.add_event(EventKind.TEXT, node, {"text": text})
             return
         self._events[-1] = replace(last, data={"text": last.data["text"] + text})
 
     def end(self, status: RunStatus, output: dict[str, Any] | None = None, error: bytes | None = None) -> None:
-        """The run's last event, and the run as it is after it: its thread is free, and who wants to know is told."""
+        """Add the run's last event, release its thread, and add the delivery of its webhook."""
         data = {"status": status, "error": base64.b64encode(error).decode() if error else None}
-        ended = replace(self._run, status=status, output=output, error=error, ended=datetime.now(UTC))
-        announced = {deliveries: [values_of(announcement(ended))]} if ended.webhook_url else {}
-        self._stop(replace(ended, holds_thread=False), data, announced)
+        now = datetime.now(UTC)
+        ended = self._run.with_state(status=status, output=output, error=error, ended=now, holds_thread=False)
+        deliveries = [delivery_row(announcement(ended))] if ended.request.webhook_url else []
+        self._stop(ended, data, deliveries=deliveries)
 
-    def park(self, asked: Sequence[Interrupt], rows: Sequence[dict[str, Any]]) -> None:
-        """The run's last event for now, and what it asks: from then on it is rows and nothing else."""
-        data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(one) for one in asked]}
-        parked = replace(self._run, status=RunStatus.INTERRUPTED, parked=datetime.now(UTC))
-        self._stop(parked, data, {interrupts: rows})
+    def park(self, interrupts: Sequence[Interrupt], rows: Sequence[InterruptRow]) -> None:
+        """Add the event of the interrupts and their rows: a parked run consists of rows and nothing else."""
+        data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(interrupt) for interrupt in interrupts]}
+        parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=datetime.now(UTC))
+        self._stop(parked, data, interrupts=rows)
 
-    def _stop(self, run: Run, data: dict[str, Any], further: Rows) -> None:
-        """What is said first holds: it may be stored already."""
-        if self._going_on is None:
-            self._going_on, self._run, self._further = self._run, run, further
-            self.add(EventKind.STATUS, data=data)
-            self._await_later()
-            self._commits.look()
-
-
-CHANGING = (
-    "status",
-    "output",
-    "error",
-    "started",
-    "ended",
-    "parked",
-    "holds_thread",
-    "last_seq",
-    "graph_version",
-    "versions",
-)
-"""What an execution changes of its run, besides its usage."""
+    def _stop(
+        self,
+        run: Run,
+        data: dict[str, Any],
+        interrupts: Sequence[InterruptRow] = (),
+        deliveries: Sequence[DeliveryRow] = (),
+    ) -> None:
+        """The first stop holds: it may be stored already."""
+        if self._before_stop is None:
+            self._before_stop, self._run = self._run, run
+            self._interrupts, self._deliveries = interrupts, deliveries
+            self.add_event(EventKind.STATUS, data=data)
+            self._request_store()
+            self._commits.wake()
 
 
-def progress(run: Run, new: Sequence[Event], further: Rows | None = None) -> Entry:
-    """Events, and the run as it is after them: stored with the checkpoints that come meanwhile."""
-    state = {name: getattr(run, name) for name in CHANGING}
+def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
+    """Return the entry of events, and of the run as it is after them."""
+    state, accounting = run.state, run.accounting
+    update: RunUpdate = {
+        "status": state.status,
+        "output": state.output,
+        "error": state.error,
+        "started": state.started,
+        "ended": state.ended,
+        "parked": state.parked,
+        "holds_thread": state.holds_thread,
+        "graph_version": state.graph_version,
+        "versions": state.versions,
+        "last_seq": accounting.last_seq,
+        "usage": asdict(accounting.usage),
+    }
     return Entry(
-        Claim(run.run_id, run.epoch),
-        events=[{"run_id": run.run_id, **vars(event)} for event in new],
-        run={**state, "usage": asdict(run.usage)},
-        further=further or {},
+        RunEpoch(run.run_id, state.epoch),
+        events=[event_row(run.run_id, event) for event in events],
+        run=update,
     )

@@ -1,84 +1,81 @@
-"""Parking a run on what its graph asks, and going on with the answers (B8)."""
+"""Parks runs on the interrupts of their graphs, and prepares their threads before they begin or resume."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from graphmesh_nodes.approval_terms import Terms, approval_id
-from graphmesh_nodes.json_values import plain
+from graphmesh_nodes.approval_terms import ApprovalTerms, approval_id
+from graphmesh_nodes.json_values import to_json
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
-from graphmesh_orchestrator.checkpoints import LogSaver, patient
-from graphmesh_orchestrator.interrupts.interrupts_sql import PENDING, SqlInterrupts
+from graphmesh_orchestrator.checkpoints import RETRY_SECONDS, retry_while_unavailable
+from graphmesh_orchestrator.db.rows import InterruptRow
+from graphmesh_orchestrator.interrupts.interrupts import PENDING, Interrupts
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import Interrupt, Run
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.runs.runs import Runs
 
 
-class Parking:
-    """What an execution needs of the rows of parked and rolled back runs."""
+class Suspension:
+    """Reads interrupts and answers for executions. Methods wait while the database is unavailable."""
 
-    def __init__(self, interrupts: SqlInterrupts, runs: SqlRuns, saver: LogSaver) -> None:
+    retry_seconds = RETRY_SECONDS
+
+    def __init__(self, interrupts: Interrupts, runs: Runs, saver: BaseCheckpointSaver[Any]) -> None:
         self._interrupts, self._runs, self._saver = interrupts, runs, saver
 
-    @patient
-    async def answers(self, run: Run) -> dict[str, Any]:
-        """The answers that the run has got, by interrupt."""
+    @retry_while_unavailable
+    async def answers(self, run: Run) -> Mapping[str, Any]:
+        """Return the run's answers by interrupt."""
         return await self._interrupts.answers(run.run_id)
 
-    async def asked(
+    async def interrupts_of(
         self, run: Run, graph: Graph, config: RunnableConfig
-    ) -> tuple[Sequence[Interrupt], Sequence[dict[str, Any]]]:
-        """What the graph asks at the newest checkpoint of the run's thread, and the rows in which it waits for
-        answers."""
+    ) -> tuple[Sequence[Interrupt], Sequence[InterruptRow]]:
+        """Return the interrupts at the newest checkpoint of the run's thread, and the rows to store of them."""
         state: StateSnapshot = await graph.compiled.aget_state(config)
-        asked = [
-            _interrupt(run, one.id, task.name, plain(one.value)) for task in state.tasks for one in task.interrupts
+        interrupts = [
+            _interrupt(run, interrupt.id, task.name, to_json(interrupt.value))
+            for task in state.tasks
+            for interrupt in task.interrupts
         ]
         checkpoint_id = state.config["configurable"]["checkpoint_id"]
-        return asked, [{**_row(run, one), **_approval(one, checkpoint_id)} for one in asked]
+        return interrupts, [_row(run, interrupt, checkpoint_id) for interrupt in interrupts]
 
-    @patient
-    async def take_back(self, run: Run) -> None:
-        """Delete what runs wrote to the thread that are rolled back. The run has the thread by now.
+    @retry_while_unavailable
+    async def revert_rolled_back(self, run: Run) -> None:
+        """Delete the writes of rolled back runs on the thread, which the run holds by now.
 
-        It need not be the one that asked for it: that may have been cancelled before its turn.
+        The run that requested the rollback may have been cancelled before its turn, so any run does this.
         """
-        if not run.made_its_thread and (others := await self._runs.rolled_back(run)):
+        if not run.identity.created_thread and (others := await self._runs.rolled_back(run)):
             await self._saver.adelete_for_runs(others)
-            await self._runs.taken_back(others)
+            await self._runs.mark_reverted(others)
 
 
 def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:
-    return Interrupt(interrupt_id, node, value, approval_id(run.run_id, interrupt_id) if Terms.of(value) else "")
+    terms = ApprovalTerms.from_interrupt(value)
+    return Interrupt(interrupt_id, node, value, approval_id(run.run_id, interrupt_id) if terms else "")
 
 
-def _approval(asked: Interrupt, checkpoint_id: str) -> dict[str, Any]:
-    """The columns of an approval."""
-    terms = Terms.of(asked.value)
-    if terms is None:
-        return {"approval_id": None, "approval": None, "expires": 0}
-    return {
-        "approval_id": asked.approval_id,
-        "approval": {**asdict(terms), "checkpoint_id": checkpoint_id},
-        "expires": time.time() + terms.ttl,
-    }
-
-
-def _row(run: Run, asked: Interrupt) -> dict[str, Any]:
+def _row(run: Run, interrupt: Interrupt, checkpoint_id: str) -> InterruptRow:
+    terms = ApprovalTerms.from_interrupt(interrupt.value)
     return {
         "run_id": run.run_id,
-        "interrupt_id": asked.interrupt_id,
-        "tenant": run.tenant,
-        "node": asked.node,
-        "value": asked.value,
+        "interrupt_id": interrupt.interrupt_id,
+        "tenant": run.identity.tenant,
+        "node": interrupt.node,
+        "value": interrupt.value,
         "created": datetime.now(UTC),
         "status": PENDING,
         "answer": None,
         "answered": None,
         "answered_by": "",
         "comment": "",
+        "approval_id": interrupt.approval_id or None,
+        "approval": {**asdict(terms), "checkpoint_id": checkpoint_id} if terms else None,
+        "ttl": terms.ttl if terms else 0,
     }

@@ -84,7 +84,7 @@ async def test_a_graph_stops_when_its_run_is_taken_over(saver: LogSaver, databas
 
 
 async def test_a_fenced_entry_does_not_affect_its_batch(saver: LogSaver, database: Database) -> None:
-    """Of ten writers that share a transaction, only those of past epochs are refused."""
+    """Ten writers share a transaction; only those of past epochs are refused."""
     for number in range(10):
         await kit.add_run(database, f"r{number}")
     for number in (3, 7):

@@ -74,7 +74,7 @@ async def test_an_older_checkpoint_can_be_forked_twice(saver: LogSaver) -> None:
 
 
 async def test_of_two_updates_of_the_same_state_one_is_stored(saver: LogSaver, other_saver: LogSaver) -> None:
-    """Of two processes that read the same newest checkpoint, the second gets a conflict."""
+    """Where two processes have read the same newest checkpoint, the second gets a conflict."""
     graph, other = kit.chain(saver), kit.chain(other_saver)
     await graph.ainvoke({"log": []}, T, durability="sync")
     read = await saver.aget_tuple(T)
@@ -172,7 +172,7 @@ async def test_a_pruned_thread_continues(saver: LogSaver, other_saver: LogSaver)
 
 
 async def test_pruning_deletes_unreferenced_values_of_kept_rows(saver: LogSaver, database: Database) -> None:
-    """Of a row that is kept for one value, the other values are deleted."""
+    """A row is kept for one value, and its other values are deleted."""
     await kit.put(saver, await kit.put(saver, T, document=DOCUMENT, other="x" * 5000), document=DOCUMENT)
     stored = await kit.put(saver, T, document=DOCUMENT, other="x" * 5000)
     new = {**kit.checkpoint(document=DOCUMENT, other="y"), "channel_versions": {"document": 1, "other": 2}}

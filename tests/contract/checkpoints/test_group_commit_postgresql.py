@@ -59,7 +59,7 @@ async def test_values_are_read_as_they_were_written(
     """A null character, which PostgreSQL's JSON functions refuse, is stored by one statement a table."""
     ended = run.with_state(status=RunStatus.ERROR, error=ERROR, ended=kit.NOW, holds_thread=False)
     ended = counted(ended, steps=3)
-    event = an_event(run, said=text, none=None, deep={"list": [1, 2.5, True, {}]})
+    event = an_event(run, text=text, none=None, deep={"list": [1, 2.5, True, {}]})
     await commits.store(progress_entry(ended, [event]))
     assert await SqlRuns(database).get("acme", "r") == ended
     assert await SqlRuns(database).events("r", 0, 10) == [event]
@@ -100,7 +100,7 @@ async def test_a_past_epoch_does_not_affect_the_current_one(
 
 
 async def test_a_conflict_does_not_affect_the_batch(database: Database, writer: ControlledWriter, run: Run) -> None:
-    """Of two checkpoints that follow the same parent the second is refused, and the rest of the batch is stored."""
+    """The second of two checkpoints that follow the same parent is refused, and the rest of the batch is stored."""
     row: CheckpointRow = {
         "thread_id": "t",
         "ns": "",

@@ -128,7 +128,7 @@ async def test_a_graph_stops_at_the_limit(database: Database, commits: GroupComm
 
 
 async def test_pruning_deletes_unreferenced_values(saver: LogSaver, database: Database) -> None:
-    """Of three versions of a document the last is kept, and so are artifacts of the graph."""
+    """The last of three versions of a document is kept, and so are artifacts of the graph."""
     first, second, last = os.urandom(100_000), os.urandom(110_000), os.urandom(120_000)
     graph = writing(saver, first, second, last)
     await graph.ainvoke({"log": ["begin"]}, T, durability="sync")

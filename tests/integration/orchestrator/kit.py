@@ -20,7 +20,10 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
+from graphmesh_orchestrator.__main__ import DEFAULT_INTERVALS, OpenBackend
 from graphmesh_orchestrator.__main__ import build as build_orchestrator
+from graphmesh_orchestrator.backend import open_backend
+from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.settings import Settings
 
 GRAPHS = {
@@ -174,7 +177,15 @@ async def billing_of(folder: Path, **further: Any) -> AsyncIterator[testing.Serv
 
 
 @asynccontextmanager
-async def orchestrating(folder: Path, served: testing.Served, mesh: str = "", **further: Any) -> AsyncIterator[Kit]:
+async def orchestrating(
+    folder: Path,
+    served: testing.Served,
+    mesh: str = "",
+    *,
+    intervals: Intervals = DEFAULT_INTERVALS,
+    backend: OpenBackend = open_backend,
+    **further: Any,
+) -> AsyncIterator[Kit]:
     registry = folder / "langgraph.json"
     here = Path(__file__).parent
     entries = {name: f"{here / file}:{name}" for file, names in GRAPHS.items() for name in names}
@@ -187,8 +198,8 @@ async def orchestrating(folder: Path, served: testing.Served, mesh: str = "", **
         **further,
     )
     async with (
-        build_orchestrator(settings) as servable,
+        build_orchestrator(settings, open_backend=backend, intervals=intervals) as servable,
         testing.running(servable, settings) as orchestrator,
-        Client(orchestrator.address, patience=5) as client,
+        Client(orchestrator.address, retry_timeout=5) as client,
     ):
         yield Kit(folder, served, client, orchestrator.channel, orchestrator.address)

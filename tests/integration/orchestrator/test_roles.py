@@ -14,7 +14,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
 from graphmesh_orchestrator.__main__ import build
-from graphmesh_orchestrator.leases import claiming
+from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic_settings import CliApp
@@ -25,15 +25,15 @@ GRAPH = Path(__file__).with_name("asking.py")
 
 
 def settings_of(folder: Path, *arguments: str) -> Settings:
-    """As the command line of the server says."""
+    """Settings as the server's command line gives them."""
     registry = folder / "langgraph.json"
     registry.write_text(json.dumps({"graphs": {"gated": f"{GRAPH}:gated"}}))
     database = f"--database-url=sqlite+aiosqlite:///{folder}/runs.db"
     return CliApp.run(Settings, cli_args=[database, f"--graphs={registry}", *arguments])
 
 
-async def test_an_api_takes_runs_and_leaves_them_to_workers(tmp_path: Path) -> None:
-    """They wait in the database until there is one; then they are executed."""
+async def test_api_role_leaves_runs_to_workers(tmp_path: Path) -> None:
+    """Runs are pending in the database until a worker executes them."""
     api, every = settings_of(tmp_path, "--role=api"), settings_of(tmp_path)
     GATES["open"].set()
     async with build(api) as servable, testing.running(servable, api) as served, Client(served.address) as client:
@@ -44,8 +44,8 @@ async def test_an_api_takes_runs_and_leaves_them_to_workers(tmp_path: Path) -> N
         assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
 
 
-async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
-    """Whoever asks it for a run is told that it does not serve them."""
+async def test_worker_role_serves_health_only(tmp_path: Path) -> None:
+    """A client that calls the run service gets an error."""
     worker = settings_of(tmp_path, "--role=worker")
     async with (
         build(worker) as servable,
@@ -59,11 +59,14 @@ async def test_a_worker_answers_nothing_but_health(tmp_path: Path) -> None:
         assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_a_worker_executes_as_many_runs_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes beyond its capacity waits until one has ended, and is then claimed without a look by the clock."""
-    monkeypatch.setattr(claiming, "CLAIM_SECONDS", 3600)
-    one = settings_of(tmp_path, "--capacity=1")
-    async with build(one) as servable, testing.running(servable, one) as served, Client(served.address) as client:
+async def test_a_worker_executes_at_most_its_capacity(tmp_path: Path) -> None:
+    """A run beyond its capacity waits until another one has ended, and is then claimed without a poll."""
+    one, never = settings_of(tmp_path, "--capacity=1"), Intervals(claim=3600)
+    async with (
+        build(one, intervals=never) as servable,
+        testing.running(servable, one) as served,
+        Client(served.address) as client,
+    ):
         first = await client.create_run("gated", {"name": "closed"})
         second = await client.create_run("gated", {"name": "closed"})
         assert first.status == pb.RunStatus.RUN_STATUS_RUNNING

@@ -1,61 +1,67 @@
-"""A worker that was paused past its lease claims its own run again, before it knows that it has lost it (C2)."""
+"""A worker that was paused past its lease claims its own run again, before it detects that it has lost it."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_nodes.context import Policies
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases.heartbeat import Worker
+from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
-from graphmesh_orchestrator.notifications.notifier import Notices
+from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
-from graphmesh_orchestrator.worker import executor as executors
-from graphmesh_orchestrator.worker.executor import Executor
-from graphmesh_orchestrator.worker.suspension import Parking
+from graphmesh_orchestrator.worker.executor import Executor, Tools
+from graphmesh_orchestrator.worker.suspension import Suspension
 
-from tests.acceptance.shop import held
+from tests.acceptance.local_mesh import write_locked
+from tests.contract.runs import a_run
 
-NOW = datetime.now(UTC)
 WORKER = Worker()
-RUN = Run(
-    *("run_1", "acme", "local", "th_1", "slow", {"invoice_id": "INV-1", "amount": 1}),
-    *(NOW, NOW + timedelta(hours=1)),
-    recursion_limit=25,
-)
+RUN = a_run(subject="local", thread_id="th_1", graph="slow", input={"invoice_id": "INV-1", "amount": 1})
 
 
 @asynccontextmanager
-async def executing(database: Database, folder: Path) -> AsyncIterator[Executor]:
-    """An executor of slow runs, with nobody who claims or renews."""
-    registry = folder / "langgraph.json"
+async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Executor, InFlight]]:
+    """An executor of slow runs, without claiming and heartbeat."""
+    registry, in_flight = folder / "langgraph.json", InFlight(WORKER)
     registry.write_text(json.dumps({"graphs": {"slow": f"{Path(__file__).with_name('graphs.py')}:slow"}}))
-    async with GroupCommit(database).running() as commits, Channel("127.0.0.1:1") as nowhere:
-        saver, stored, leases = LogSaver(database, commits), SqlRuns(database), SqlLeases(database, WORKER.name)
-        graphs, parking = Registry.load(registry, saver), Parking(SqlInterrupts(database), stored, saver)
+    async with GroupCommit(SqlBatchWriter(database)).running() as commits, Channel("127.0.0.1:1") as nowhere:
+        saver = LogSaver(database, commits)
         executor = Executor(
-            *(WORKER, stored, commits, leases, graphs, nowhere, Policies(), Notices(), parking),
-            thread_is_free=lambda: None,
+            in_flight,
+            Registry.load(registry, saver),
+            Tools(nowhere, Policies()),
+            commits,
+            Suspension(SqlInterrupts(database), SqlRuns(database), saver),
+            SqlLeases(database, WORKER.name),
+            Notifier(is_alone=True),
+            thread_freed=lambda: None,
+            store_seconds=0.1,
         )
-        yield executor
+        yield executor, in_flight
         await executor.drain(0)
 
 
+async def begun(database: Database, executor: Executor) -> Run:
+    """The run, executed by the worker that has stored it."""
+    run = await SqlRuns(database).add(RUN, WORKER.name)
+    executor.begin(run)
+    return run
+
+
 async def claimed_again(database: Database) -> Run:
-    """The run, after its lease has run out; what its execution writes meanwhile renews it."""
-    claimed: list[Run] = []
+    """The run, claimed after its lease has expired; meanwhile writes of its execution renew the lease."""
+    claimed: Sequence[Run] = ()
     while not claimed:
         async with database.transaction() as connection:
             await connection.execute(sa.update(runs).values(lease_expires=0))
@@ -64,37 +70,34 @@ async def claimed_again(database: Database) -> Run:
 
 
 def executions() -> int:
-    """How many tasks execute the run."""
+    """The number of tasks that execute the run."""
     return sum(task.get_name() == f"run {RUN.run_id}" for task in asyncio.all_tasks())
 
 
-async def test_a_process_that_is_to_stop_does_not_wait_for_its_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Runs that cannot be stored are left to their leases, and go on from their last checkpoints."""
-    monkeypatch.setattr(executors, "STORE_SECONDS", 0.1)
+async def test_shutdown_does_not_wait_for_an_unavailable_database(tmp_path: Path) -> None:
+    """Runs that cannot be stored are left to their leases, and resume from their last checkpoints."""
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/runs.db", MIGRATIONS) as database:
-        async with executing(database, tmp_path) as executor:
-            await executor.add(RUN)
-            with held(tmp_path / "runs.db"):
+        async with executing(database, tmp_path) as (executor, _):
+            await begun(database, executor)
+            with write_locked(tmp_path / "runs.db"):
                 async with asyncio.timeout(30):
                     await executor.drain(0)
         assert (await SqlRuns(database).get("acme", RUN.run_id)).status.is_active
 
 
-async def test_what_ends_is_the_epoch_that_is_over(tmp_path: Path) -> None:
-    """The execution of the new epoch goes on and is held, whatever is still heard of the old one."""
+async def test_loss_of_a_past_epoch_does_not_stop_the_current_one(tmp_path: Path) -> None:
+    """The execution of the new epoch continues and is held, also when the loss of the old one is detected late."""
     async with (
         open_database(f"sqlite+aiosqlite:///{tmp_path}/runs.db", MIGRATIONS) as database,
-        executing(database, tmp_path) as executor,
+        executing(database, tmp_path) as (executor, in_flight),
     ):
-        first = await executor.add(RUN)
+        first = await begun(database, executor)
         again = await claimed_again(database)
         executor.begin(again)
         assert executions() == 2
-        executor.lost(first.run_id, first.epoch)
+        in_flight.lost(first.run_id, first.state.epoch)
         async with asyncio.timeout(10):
             while executions() == 2:
                 await asyncio.sleep(0.02)
-        assert executor.held == {again.run_id: 2}
+        assert in_flight.held == {again.run_id: 2}
         assert executions() == 1

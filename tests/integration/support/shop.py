@@ -29,8 +29,8 @@ from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
 from graphmesh_model.settings import Settings as ModelSettings
 from graphmesh_nodes import RunContext
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
+from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_retrieval.__main__ import build as build_retrieval
 from graphmesh_retrieval.settings import Settings as RetrievalSettings
 from graphmesh_ticketing.__main__ import build as build_ticketing
@@ -147,7 +147,7 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
         services = {name: (await enter(running(await enter(opened)))).channel for name, opened in built.items()}
         mesh = Mesh(services, await enter(Channel("127.0.0.1:1")))
         database = await enter(open_database(_url(folder, "orchestrator"), MIGRATIONS))
-        commits = await enter(GroupCommit(database).running())
+        commits = await enter(GroupCommit(SqlBatchWriter(database)).running())
         shop = Shop(mesh, graph.compile(checkpointer=LogSaver(database, commits)))
         yield shop
 

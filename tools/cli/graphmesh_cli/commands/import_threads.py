@@ -1,6 +1,6 @@
-"""`graphmesh import-threads`: threads of LangGraph's own savers become threads of the orchestrator.
+"""`graphmesh import-threads`: copy threads of LangGraph's own savers to the orchestrator.
 
-A checkpoint keeps its id, its parent and its metadata, so the same import again finds what is there and goes on.
+A checkpoint keeps its id, its parent and its metadata, so that a repeated import copies only what is new.
 """
 
 import asyncio
@@ -19,14 +19,13 @@ import sqlalchemy as sa
 import typer
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import AlreadyExists, GraphmeshError
-from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.checkpoints import Limits, GroupCommit, LogSaver
+from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter, StateLimits
 from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.settings import Settings
-from graphmesh_orchestrator.threads.threads_sql import insert
+from graphmesh_orchestrator.threads.threads_sql import insert_thread
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -34,25 +33,27 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from graphmesh_cli.commands.connection import check_tenant
+
 DATABASE_SETTING = "GRAPHMESH_ORCHESTRATOR_DATABASE_URL"
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
-"""Of the databases that LangGraph has savers for."""
+"""Schemes of the databases that LangGraph has savers for."""
 THREAD_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class NotImportable(ValueError):
-    """A thread cannot become one of the orchestrator's; the message says why."""
+    """A thread cannot be imported; the message is the reason."""
 
 
 @dataclass
 class Counts:
-    """What became of the threads."""
+    """The results of the threads."""
 
     imported: int = 0
     already_there: int = 0
     refused: int = 0
     checkpoints: int = 0
-    """Of those imported."""
+    """The checkpoints of the imported threads."""
 
     def __str__(self) -> str:
         threads = f"{self.imported} imported, {self.already_there} already there, {self.refused} refused"
@@ -61,26 +62,26 @@ class Counts:
 
 @dataclass(frozen=True)
 class Target:
-    """Whose the threads become."""
+    """The destination of an import."""
 
     database: Database
     saver: LogSaver
     tenant: str
     graph: str
-    """That they are of; empty where nobody says, then their first run does."""
+    """The graph of the threads; empty: that of their first run."""
 
 
 OnRefusal = Callable[[str, Exception], None]
-"""Told of a thread and why it was refused."""
+"""Called with a refused thread and the reason."""
 
 
 async def import_threads(source: str, target: Target, on_refusal: OnRefusal) -> Counts:
-    """Import every thread of a database of LangGraph's, one after another."""
+    """Import every thread of a LangGraph database, one after another."""
     counts = Counts()
-    async with official(source) as theirs:
+    async with langgraph_saver(source) as saver:
         for thread_id in thread_ids(source):
             try:
-                new = await import_thread(theirs, thread_id, target)
+                new = await import_thread(saver, thread_id, target)
             except Exception as error:
                 on_refusal(thread_id, error)
                 counts.refused += 1
@@ -91,22 +92,22 @@ async def import_threads(source: str, target: Target, on_refusal: OnRefusal) -> 
     return counts
 
 
-async def import_thread(theirs: BaseCheckpointSaver[Any], thread_id: str, target: Target) -> int:
-    """Copy what is new of a thread, parents first. Returns how many checkpoints that were.
+async def import_thread(source: BaseCheckpointSaver[Any], thread_id: str, target: Target) -> int:
+    """Copy the new checkpoints of a thread, parents first, and return their number.
 
     Raises:
-        NotImportable: its name cannot be that of a thread, or both have gone on with it.
+        NotImportable: its id breaks the rule for threads, or both databases have new checkpoints.
     """
     if not THREAD_RULE.fullmatch(thread_id):
         raise NotImportable(f"its id is not of the form {THREAD_RULE.pattern}")
     name = checkpoint_thread(target.tenant, thread_id)
-    given = {_key(one): one async for one in theirs.alist({"configurable": {"thread_id": thread_id}})}
-    there = {_key(one): one async for one in target.saver.alist({"configurable": {"thread_id": name}})}
-    new = [key for key in given if key not in there]
-    if new and there.keys() - given.keys():
-        raise NotImportable("runs have gone on with it here and there: their states cannot be joined")
-    for key in reversed(given):
-        await _import(target.saver, name, given[key], there.get(key))
+    theirs = {_key(one): one async for one in source.alist({"configurable": {"thread_id": thread_id}})}
+    ours = {_key(one): one async for one in target.saver.alist({"configurable": {"thread_id": name}})}
+    new = [key for key in theirs if key not in ours]
+    if new and ours.keys() - theirs.keys():
+        raise NotImportable("both databases have new checkpoints of it: they cannot be merged")
+    for key in reversed(theirs):
+        await _import_checkpoint(target.saver, name, theirs[key], ours.get(key))
     await _register(target, thread_id)
     return len(new)
 
@@ -120,17 +121,17 @@ def _key(one: CheckpointTuple) -> Key:
     return str(configurable.get("checkpoint_ns", "")), str(configurable["checkpoint_id"])
 
 
-async def _import(saver: LogSaver, name: str, given: CheckpointTuple, there: CheckpointTuple | None) -> None:
-    """Store a checkpoint with what tasks have written since; of one that is there, only what is new of that."""
-    ns, checkpoint_id = _key(given)
-    if there is None:
-        parent = (given.parent_config or {}).get("configurable", {}).get("checkpoint_id")
-        await saver.aput(_at(name, ns, parent), translated(given.checkpoint), given.metadata, {})
-    known = {(task_id, channel) for task_id, channel, _ in (there and there.pending_writes) or ()}
-    writes = [write for write in given.pending_writes or () if write[:2] not in known]
+async def _import_checkpoint(saver: LogSaver, name: str, theirs: CheckpointTuple, ours: CheckpointTuple | None) -> None:
+    """Store a checkpoint and its pending writes; if the checkpoint is stored already, only its new writes."""
+    ns, checkpoint_id = _key(theirs)
+    if ours is None:
+        parent = (theirs.parent_config or {}).get("configurable", {}).get("checkpoint_id")
+        await saver.aput(_config(name, ns, parent), with_integer_versions(theirs.checkpoint), theirs.metadata, {})
+    known = {(task_id, channel) for task_id, channel, _ in (ours and ours.pending_writes) or ()}
+    writes = [write for write in theirs.pending_writes or () if write[:2] not in known]
     for number, (task_id, channel_writes) in enumerate(_by_task(writes).items()):
-        # their order among tasks, which savers keep by a path that a checkpoint does not tell
-        await saver.aput_writes(_at(name, ns, checkpoint_id), channel_writes, task_id, f"{number:06d}")
+        # The order of the tasks: savers store it as a task path, which a CheckpointTuple does not have.
+        await saver.aput_writes(_config(name, ns, checkpoint_id), channel_writes, task_id, f"{number:06d}")
 
 
 def _by_task(writes: Sequence[tuple[str, str, Any]]) -> Mapping[str, list[tuple[str, Any]]]:
@@ -140,31 +141,31 @@ def _by_task(writes: Sequence[tuple[str, str, Any]]) -> Mapping[str, list[tuple[
     return tasks
 
 
-def translated(checkpoint: Checkpoint) -> Checkpoint:
-    """With the versions of channels as the orchestrator counts them."""
-    seen = {node: _counted(versions) for node, versions in checkpoint["versions_seen"].items()}
-    return {**checkpoint, "channel_versions": _counted(checkpoint["channel_versions"]), "versions_seen": seen}
+def with_integer_versions(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with integers as versions of channels, which the orchestrator uses."""
+    seen = {node: _integers(versions) for node, versions in checkpoint["versions_seen"].items()}
+    return {**checkpoint, "channel_versions": _integers(checkpoint["channel_versions"]), "versions_seen": seen}
 
 
-def _counted(versions: ChannelVersions) -> ChannelVersions:
-    """LangGraph's savers write 3 as "00000000000000000000000000000003.0.4711"; the fraction is chance."""
+def _integers(versions: ChannelVersions) -> ChannelVersions:
+    """LangGraph's savers write 3 as "00000000000000000000000000000003.0.4711"; the fraction is random."""
     return {channel: int(str(version).partition(".")[0]) for channel, version in versions.items()}
 
 
-def _at(name: str, ns: str, checkpoint_id: str | None) -> RunnableConfig:
-    place = {"thread_id": name, "checkpoint_ns": ns}
-    return {"configurable": {**place, "checkpoint_id": checkpoint_id} if checkpoint_id else place}
+def _config(name: str, ns: str, checkpoint_id: str | None) -> RunnableConfig:
+    configurable = {"thread_id": name, "checkpoint_ns": ns}
+    return {"configurable": {**configurable, "checkpoint_id": checkpoint_id} if checkpoint_id else configurable}
 
 
 async def _register(target: Target, thread_id: str) -> None:
     row = {"graph": target.graph, "labels": {}, "ttl_seconds": 0}
     with contextlib.suppress(AlreadyExists):
         async with target.database.transaction() as connection:
-            await insert(connection, target.database, target.tenant, thread_id, **row)
+            await insert_thread(connection, target.database, target.tenant, thread_id, **row)
 
 
-def official(source: str) -> AbstractAsyncContextManager[BaseCheckpointSaver[Any]]:
-    """LangGraph's saver of a database."""
+def langgraph_saver(source: str) -> AbstractAsyncContextManager[BaseCheckpointSaver[Any]]:
+    """Open LangGraph's saver of a database."""
     url = sa.make_url(source)
     if url.get_backend_name() == "sqlite":
         return AsyncSqliteSaver.from_conn_string(str(url.database))
@@ -178,7 +179,7 @@ def thread_ids(source: str) -> list[str]:
 
 
 def source_url(source: str) -> str:
-    """The SQLAlchemy URL of a file, or of a PostgreSQL database by libpq's URL."""
+    """Return the SQLAlchemy URL of an SQLite file, or of a PostgreSQL database with a libpq URL."""
     scheme, separator, rest = source.partition("://")
     if not separator:
         return sa.URL.create("sqlite", database=source).render_as_string()
@@ -187,43 +188,42 @@ def source_url(source: str) -> str:
 
 def import_threads_command(
     source: Annotated[str, typer.Argument(help="postgresql://… or an SQLite file that LangGraph wrote.")],
-    tenant: Annotated[str, typer.Option(help="Whose threads they become.")] = "default",
-    graph: Annotated[str, typer.Option(help="The graph that they are of; else their first run says.")] = "",
+    tenant: Annotated[str, typer.Option(help="The tenant of the imported threads.")] = "default",
+    graph: Annotated[str, typer.Option(help="The graph of the threads; by default that of their first run.")] = "",
     database: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the orchestrator's database; else of its settings, or of --state.")
     ] = "",
-    state: Annotated[Path, typer.Option(help="The state folder of a mesh that is up, or was.")] = DEFAULT_STATE,
+    state: Annotated[Path, typer.Option(help="The state folder of a running or stopped mesh.")] = DEFAULT_STATE,
 ) -> None:
-    """Copy the threads of LangGraph's AsyncPostgresSaver or AsyncSqliteSaver, with their history and what is pending.
+    """Copy the threads of LangGraph's AsyncPostgresSaver or AsyncSqliteSaver, with history and pending writes.
 
-    The same again changes nothing, and copies what is new. No run may be active on the threads, here or there. Their
-    states count as version 1 of the graph. Exits with 1 when a thread was refused, and says which and why.
+    A repeated import copies only what is new. No run may be active on the threads in either database. Their states
+    have version 1 of the graph. Exits with 1 when a thread was refused, and names the thread and the reason.
     """
     console = Console(highlight=False, soft_wrap=True)
-    if not TENANT_RULE.fullmatch(tenant):
-        raise typer.BadParameter("has characters that it cannot have, or is too long", param_hint="tenant")
+    check_tenant(tenant)
     scheme, separator, _ = source.partition("://")
     if separator and scheme not in SCHEMES:
         raise typer.BadParameter(f"{scheme}:// is none of {', '.join(SCHEMES)}", param_hint="source")
     if not separator and not Path(source).is_file():
         raise typer.BadParameter(f"there is no file {source}", param_hint="source")
     try:
-        counts = asyncio.run(_imported(console, source_url(source), tenant, graph, database or _of_the_mesh(state)))
+        counts = asyncio.run(_import_all(console, source_url(source), tenant, graph, database or _database_in(state)))
     except (GraphmeshError, SQLAlchemyError, psycopg.Error) as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
-        console.print(f"the threads cannot be read, or not be stored: {cause}", style="red", markup=False)
+        console.print(f"the threads cannot be read or stored: {cause}", style="red", markup=False)
         raise typer.Exit(2) from None
     console.print(str(counts), markup=False)
     raise typer.Exit(1 if counts.refused else 0)
 
 
-def _of_the_mesh(state: Path) -> str:
-    """The database of a state folder's orchestrator; empty where its settings name one, or the folder has none."""
-    kept = StateFolder(state).databases / "orchestrator.db"
-    return f"sqlite+aiosqlite:///{kept}" if DATABASE_SETTING not in os.environ and kept.exists() else ""
+def _database_in(state: Path) -> str:
+    """Return the URL of the orchestrator's database in a state folder; empty where it is set, or does not exist."""
+    file = StateFolder(state).databases / "orchestrator.db"
+    return f"sqlite+aiosqlite:///{file}" if DATABASE_SETTING not in os.environ and file.exists() else ""
 
 
-async def _imported(console: Console, source: str, tenant: str, graph: str, database_url: str) -> Counts:
+async def _import_all(console: Console, source: str, tenant: str, graph: str, database_url: str) -> Counts:
     """Import, with a line for each thread that is refused."""
 
     def on_refusal(thread_id: str, error: Exception) -> None:
@@ -232,8 +232,8 @@ async def _imported(console: Console, source: str, tenant: str, graph: str, data
     settings = Settings()
     async with (
         open_database(database_url or settings.database_url, MIGRATIONS) as database,
-        GroupCommit(database).running() as commits,
+        GroupCommit(SqlBatchWriter(database)).running() as commits,
     ):
-        bounds = Limits(settings.artifact_bytes, settings.max_state_bytes)
-        target = Target(database, LogSaver(database, commits, bounds), tenant, graph)
+        limits = StateLimits(settings.artifact_bytes, settings.max_state_bytes)
+        target = Target(database, LogSaver(database, commits, limits), tenant, graph)
         return await import_threads(source, target, on_refusal)

@@ -1,0 +1,47 @@
+"""The root of the API: the services that an orchestrator serves with `--role all` or `--role api`."""
+
+from collections.abc import Sequence
+
+from graphmesh.orchestrator.v1 import (
+    ApprovalService,
+    RunService,
+    ThreadService,
+    WebhookService,
+    add_ApprovalServiceServicer_to_server,
+    add_RunServiceServicer_to_server,
+    add_ThreadServiceServicer_to_server,
+    add_WebhookServiceServicer_to_server,
+)
+from graphmesh_chassis.serve import Service
+
+from graphmesh_orchestrator.api.approval_service import ApprovalServicer
+from graphmesh_orchestrator.api.run_service import RunServicer
+from graphmesh_orchestrator.api.run_watcher import RunWatcher
+from graphmesh_orchestrator.api.submission import Begin, Submission
+from graphmesh_orchestrator.api.thread_service import ThreadServicer
+from graphmesh_orchestrator.api.webhook_service import WebhookServicer
+from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.leases.in_flight import InFlight
+from graphmesh_orchestrator.notifications.notifier import Notifier
+from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.threads.states import ThreadStates
+from graphmesh_orchestrator.webhooks.receivers import Receivers
+
+
+def services(
+    backend: Backend, registry: Registry, receivers: Receivers, in_flight: InFlight, notifier: Notifier, begin: Begin
+) -> Sequence[Service]:
+    """Assemble the services. `begin` executes a run that this process holds from its creation on."""
+    submission = Submission(backend.runs, registry, receivers, in_flight, notifier, begin)
+    watcher = RunWatcher(backend.runs, in_flight, notifier)
+    states = ThreadStates(backend.database, registry, backend.interrupts)
+    runs = RunServicer(backend.runs, backend.interrupts, registry, submission, watcher, in_flight, notifier)
+    threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
+    approvals = ApprovalServicer(backend.approvals, notifier)
+    webhooks = WebhookServicer(backend.deliveries, notifier)
+    return [
+        Service(RunService, add_RunServiceServicer_to_server, runs),
+        Service(ThreadService, add_ThreadServiceServicer_to_server, threads),
+        Service(ApprovalService, add_ApprovalServiceServicer_to_server, approvals),
+        Service(WebhookService, add_WebhookServiceServicer_to_server, webhooks),
+    ]

@@ -1,0 +1,93 @@
+"""The storage of an orchestrator as one value: its ports over SQL, or any other implementation of them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from graphmesh_chassis.database import Database, open_database
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from graphmesh_orchestrator.checkpoints import Commits, GroupCommit, LogSaver, StateLimits
+from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
+from graphmesh_orchestrator.interrupts.approvals import Approvals
+from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
+from graphmesh_orchestrator.interrupts.interrupts import Interrupts
+from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
+from graphmesh_orchestrator.leases.leases import Leases
+from graphmesh_orchestrator.leases.leases_sql import SqlLeases
+from graphmesh_orchestrator.leases.liveness import DeadWorkerDetector, worker_lock
+from graphmesh_orchestrator.runs.pending_runs import PendingRuns
+from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
+from graphmesh_orchestrator.runs.runs import Runs
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.settings import Settings
+from graphmesh_orchestrator.threads.deletion import Deletion
+from graphmesh_orchestrator.threads.deletion_sql import SqlDeletion
+from graphmesh_orchestrator.threads.forks_sql import SqlForks
+from graphmesh_orchestrator.threads.threads import Threads
+from graphmesh_orchestrator.threads.threads_sql import SqlThreads
+from graphmesh_orchestrator.webhooks.deliveries import Deliveries
+from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+OpenLeases = Callable[[], AbstractAsyncContextManager[Leases]]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The stores that a process uses. `dataclasses.replace` exchanges one of them, for a benchmark or a test."""
+
+    database: Database
+    """For the operations on the checkpoint log that no port has: forks, and updates of a state."""
+    runs: Runs
+    pending: PendingRuns
+    leases: Leases
+    open_leases: OpenLeases
+    """Opens leases with a connection of their own, for the heartbeat's thread."""
+    detector: DeadWorkerDetector
+    interrupts: Interrupts
+    approvals: Approvals
+    threads: Threads
+    forks: SqlForks
+    deletion: Deletion
+    deliveries: Deliveries
+    commits: Commits
+    saver: BaseCheckpointSaver[Any]
+
+
+@asynccontextmanager
+async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend]:
+    """Open the SQL stores for a worker, which holds its advisory lock while the body runs."""
+    async with (
+        open_database(settings.database_url, MIGRATIONS) as database,
+        worker_lock(settings.database_url, worker),
+        GroupCommit(SqlBatchWriter(database)).running() as commits,
+    ):
+        saver = LogSaver(database, commits, StateLimits(settings.artifact_bytes, settings.max_state_bytes))
+        threads, leases = SqlThreads(database, settings.thread_ttl_seconds), SqlLeases(database, worker)
+        await leases.release_all()
+        yield Backend(
+            database=database,
+            runs=SqlRuns(database, settings.max_waiting),
+            pending=SqlPendingRuns(database),
+            leases=leases,
+            open_leases=partial(_open_leases, settings.database_url, worker),
+            detector=DeadWorkerDetector(database, worker),
+            interrupts=SqlInterrupts(database),
+            approvals=SqlApprovals(database),
+            threads=threads,
+            forks=SqlForks(database, threads, saver.serde),
+            deletion=SqlDeletion(database, saver.serde, settings.thread_ttl_seconds),
+            deliveries=SqlDeliveries(database),
+            commits=commits,
+            saver=saver,
+        )
+
+
+@asynccontextmanager
+async def _open_leases(url: str, worker: str) -> AsyncIterator[Leases]:
+    async with open_database(url) as database:
+        yield SqlLeases(database, worker)

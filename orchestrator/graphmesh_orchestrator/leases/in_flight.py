@@ -1,0 +1,106 @@
+"""The runs that this process executes under its leases."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+from graphmesh_chassis.epoch import Epoch
+from langgraph.runtime import RunControl
+
+from graphmesh_orchestrator.checkpoints import NewThread
+from graphmesh_orchestrator.runs.run import Run
+
+log = structlog.get_logger("graphmesh.leases")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that executes runs."""
+
+    name: str = field(default_factory=lambda: f"worker_{uuid4().hex}")
+    capacity: int = 200
+    """The number of runs that it executes at the same time."""
+
+
+@dataclass
+class ActiveRun:
+    """A run that this process executes."""
+
+    run: Run
+    cancel_reason: str
+    new_thread: NewThread | None = None
+    """Where the thread was created with the run, so that there is no state to read."""
+    control: RunControl = field(default_factory=RunControl)
+    ended: Run | None = None
+    """The run as it is stored with its end."""
+    task: asyncio.Task[None] = field(init=False)
+
+
+class InFlight:
+    """The active runs by id: a worker's capacity, and the way to cancel what it executes."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self._active: dict[str, ActiveRun] = {}
+        self._is_draining = False
+
+    @property
+    def free_capacity(self) -> int:
+        """The number of further runs that this process takes."""
+        return 0 if self._is_draining else self.worker.capacity - len(self._active)
+
+    @property
+    def claimant(self) -> str:
+        """The worker that may hold a new run from the start; empty where it has no free capacity."""
+        return self.worker.name if self.free_capacity > 0 else ""
+
+    @property
+    def held(self) -> Mapping[str, Epoch]:
+        """The epochs of the active runs. Called from the heartbeat's thread as well."""
+        return {run_id: active.run.state.epoch for run_id, active in list(self._active.items())}
+
+    def add(self, active: ActiveRun) -> None:
+        """Register a run in place of an execution of an earlier epoch, which is cancelled."""
+        self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
+        self._active[active.run.run_id] = active
+
+    def remove(self, active: ActiveRun) -> bool:
+        """Remove a run, unless an execution of a later epoch has taken its place. Returns whether capacity was full."""
+        was_full = self.free_capacity == 0
+        if self._active.get(active.run.run_id) is active:
+            del self._active[active.run.run_id]
+        return was_full
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """End a run that this process executes. Its calls are cancelled, down to the databases of services."""
+        active = self._active.get(run_id)
+        if active and not active.cancel_reason:
+            active.cancel_reason = reason
+            active.task.cancel()
+
+    def lost(self, run_id: str, epoch: Epoch) -> None:
+        """Stop an execution of this epoch or an earlier one. A later one, maybe of this worker too, continues."""
+        active = self._active.get(run_id)
+        if active and active.run.state.epoch <= epoch:
+            log.warning("lease lost", run=run_id, epoch=active.run.state.epoch)
+            active.task.cancel()
+
+    async def ended(self, tenant: str, run_id: str) -> Run | None:
+        """Wait until this process no longer executes a run of the tenant, if it does.
+
+        Returns the run as it is stored; None where it has not ended, or is another process's by now.
+        """
+        active = self._active.get(run_id)
+        if active is None or active.run.identity.tenant != tenant:
+            return None
+        await asyncio.wait({active.task})
+        return active.ended
+
+    def drain(self) -> list[ActiveRun]:
+        """Take no further runs, and let those that are active stop at the end of their superstep. Returns them."""
+        self._is_draining = True
+        for active in self._active.values():
+            active.control.request_drain()
+        return list(self._active.values())

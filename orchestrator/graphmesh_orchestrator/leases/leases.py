@@ -1,0 +1,93 @@
+"""The port of leases, and its memory twin.
+
+A lease gives a run to one worker until it expires. Its epoch is incremented with each claim; every write for the run
+proves in its transaction that the epoch is the current one (`checkpoints/group_commit.py`), and services refuse effects
+of an earlier epoch. So a worker that was paused or partitioned changes nothing when it resumes, and gets `FENCED`.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from graphmesh_chassis.epoch import Epoch
+
+from graphmesh_orchestrator.db.clock import LEASE_RENEWAL_SECONDS, LEASE_SECONDS
+from graphmesh_orchestrator.db.memory_tables import MemoryTables
+from graphmesh_orchestrator.db.rows import RunRow
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.rows import run_of
+from graphmesh_orchestrator.runs.run import Run
+
+
+class Leases(Protocol):
+    """The leases of one worker."""
+
+    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+        """Claim runs of these graphs and versions that no worker holds, or a `dead` one; each gets its next epoch.
+
+        Tenants take turns: the oldest run of each, then the second of each; the runs that are executing count. Workers
+        that claim at the same time get different runs.
+        """
+
+    async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
+        """Renew the leases of these runs, by their epochs, unless they were renewed a moment ago.
+
+        Returns the runs that no other worker has claimed, with the reason for which they are to be ended, mostly empty.
+        A run that has just ended or parked is among them, without a reason.
+        """
+
+    async def release(self, held: Mapping[str, Epoch]) -> None:
+        """End the leases of these runs now, so that any worker may claim them."""
+
+    async def release_all(self) -> None:
+        """End the leases of all workers, where the database has one process: the process that held them has ended."""
+
+
+class MemoryLeases:
+    """Leases in memory."""
+
+    def __init__(self, tables: MemoryTables, worker: str) -> None:
+        self._tables, self._worker = tables, worker
+
+    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+        turns: Counter[str] = Counter()
+        free: list[tuple[int, RunRow]] = []
+        for row in sorted(self._tables.runs.values(), key=lambda row: row["created"]):
+            if _is_claimable(row) and (row["graph"], row["graph_version"]) in served:
+                turns[row["tenant"]] += 1
+                if row["lease_expires"] < self._tables.clock() or row["lease_owner"] in dead:
+                    free.append((turns[row["tenant"]], row))
+        free.sort(key=lambda turn: (turn[0], turn[1]["created"]))
+        claimed = [row for _, row in free[:limit]]
+        for row in claimed:
+            row["status"], row["epoch"] = RunStatus.RUNNING, row["epoch"] + 1
+            row["lease_owner"], row["lease_expires"] = self._worker, self._tables.clock() + LEASE_SECONDS
+        return [run_of(row) for row in claimed]
+
+    async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
+        kept = self._rows(held)
+        for row in kept:
+            if RunStatus(row["status"]).is_active:
+                remaining = row["lease_expires"] - self._tables.clock()
+                if remaining < LEASE_SECONDS - LEASE_RENEWAL_SECONDS:
+                    row["lease_expires"] = self._tables.clock() + LEASE_SECONDS
+        return {row["run_id"]: row["cancel_reason"] if RunStatus(row["status"]).is_active else "" for row in kept}
+
+    async def release(self, held: Mapping[str, Epoch]) -> None:
+        for row in self._rows(held):
+            if RunStatus(row["status"]).is_active:
+                row["lease_expires"] = 0
+
+    async def release_all(self) -> None:
+        for row in self._tables.runs.values():
+            if RunStatus(row["status"]).is_active and row["lease_owner"]:
+                row["lease_expires"] = 0
+
+    def _rows(self, held: Mapping[str, Epoch]) -> list[RunRow]:
+        """Return the rows of the runs whose epochs these are."""
+        rows = [row for run_id in held if (row := self._tables.runs.get(run_id)) is not None]
+        return [row for row in rows if row["epoch"] == held[row["run_id"]]]
+
+
+def _is_claimable(row: RunRow) -> bool:
+    return RunStatus(row["status"]).is_active and (row["holds_thread"] or bool(row["cancel_reason"]))

@@ -1,0 +1,66 @@
+"""Conversion between runs and rows of `runs` and `run_events`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, cast
+
+from graphmesh_chassis.epoch import Epoch
+from graphmesh_nodes.budget import Limits, Usage
+
+from graphmesh_orchestrator.db.rows import EventRow, RunColumns
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import (
+    Accounting,
+    Event,
+    EventKind,
+    Multitask,
+    Run,
+    RunIdentity,
+    RunRequest,
+    RunState,
+)
+
+_IDENTITY, _REQUEST, _STATE = ([field.name for field in fields(part)] for part in (RunIdentity, RunRequest, RunState))
+_REQUEST.remove("limits")  # its column has the name that the wire has
+
+
+def columns_of(run: Run) -> RunColumns:
+    """Return the columns of a run, all but those of its lease."""
+    columns = {
+        **vars(run.identity),
+        **vars(run.request),
+        **vars(run.state),
+        "ceilings": asdict(run.request.limits),
+        "last_seq": run.accounting.last_seq,
+        "usage": asdict(run.accounting.usage),
+    }
+    del columns["limits"]
+    return cast(RunColumns, columns)
+
+
+def run_of(row: Mapping[Any, Any]) -> Run:
+    """Return the run of a row; SQLAlchemy's rows have the mapping as `_mapping`."""
+    request = {name: row[name] for name in _REQUEST}
+    state = {name: row[name] for name in _STATE}
+    return Run(
+        RunIdentity(**{name: row[name] for name in _IDENTITY}),
+        RunRequest(**{**request, "limits": Limits(**row["ceilings"]), "multitask": Multitask(row["multitask"])}),
+        RunState(**{**state, "status": RunStatus(row["status"]), "epoch": Epoch(row["epoch"])}),
+        Accounting(row["last_seq"], Usage(**row["usage"])),
+    )
+
+
+def event_row(run_id: str, event: Event) -> EventRow:
+    return {
+        "run_id": run_id,
+        "seq": event.seq,
+        "time": event.time,
+        "kind": event.kind,
+        "node": event.node,
+        "data": event.data,
+    }
+
+
+def event_of(row: Mapping[Any, Any]) -> Event:
+    """Return the event of a row of `run_events`."""
+    return Event(row["seq"], row["time"], EventKind(row["kind"]), row["node"], row["data"])

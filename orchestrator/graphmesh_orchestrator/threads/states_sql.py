@@ -1,0 +1,44 @@
+"""Stores an update of a thread's state under the thread's lock."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from graphmesh_chassis.database import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
+from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
+from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.db.tables import threads
+from graphmesh_orchestrator.errors import CheckpointConflict
+from graphmesh_orchestrator.threads.thread import Thread
+from graphmesh_orchestrator.threads.threads_sql import is_thread, lock_idle
+
+
+async def store_update(
+    database: Database, thread: Thread, deferred: DeferredCommit, parent_id: str, *, is_newest: bool
+) -> None:
+    """Store deferred writes in one transaction, if the parent exists, and is the newest checkpoint where it was that.
+
+    Raises:
+        NotFound: the thread was deleted.
+        ThreadBusy: a run holds the thread, or waits for it.
+        CheckpointConflict: the parent was pruned, or is no longer the newest.
+    """
+    async with database.transaction() as connection:
+        await lock_idle(connection, thread.tenant, thread.thread_id)
+        await _require_parent(connection, thread, parent_id, is_newest=is_newest)
+        await deferred.write(connection)
+        used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
+        await connection.execute(used.values(used=datetime.now(UTC)))
+
+
+async def _require_parent(connection: AsyncConnection, thread: Thread, parent_id: str, *, is_newest: bool) -> None:
+    """Raises CheckpointConflict."""
+    in_graph = (checkpoints.c.thread_id == checkpoint_thread(thread.tenant, thread.thread_id), checkpoints.c.ns == "")
+    query = sa.select(checkpoints.c.checkpoint_id).where(*in_graph, checkpoints.c.head.is_not(None))
+    if not is_newest:
+        query = query.where(checkpoints.c.checkpoint_id == parent_id)
+    found = (await connection.execute(query.order_by(checkpoints.c.stamp.desc()).limit(1))).scalar() or ""
+    if found != parent_id:
+        raise CheckpointConflict(thread=thread.thread_id, parent=parent_id or "none")

@@ -1,0 +1,98 @@
+"""The root of the worker: the executor and the background tasks of `--role all` or `--role worker`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from graphmesh_chassis.serve import Task
+
+from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.interrupts.approval_expiry import ApprovalExpiry
+from graphmesh_orchestrator.intervals import Intervals
+from graphmesh_orchestrator.leases.claiming import Claiming
+from graphmesh_orchestrator.leases.heartbeat import Heartbeat
+from graphmesh_orchestrator.leases.in_flight import InFlight
+from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
+from graphmesh_orchestrator.notifications.poll_timer import PollTimer
+from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.settings import Settings
+from graphmesh_orchestrator.threads.retention import Retention
+from graphmesh_orchestrator.webhooks.delivery import RetryPolicy
+from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher
+from graphmesh_orchestrator.webhooks.receivers import Receivers
+from graphmesh_orchestrator.worker.executor import Executor, Tools
+from graphmesh_orchestrator.worker.run_queue import RunQueue
+from graphmesh_orchestrator.worker.suspension import Suspension
+
+
+@dataclass(frozen=True)
+class RunWorker:
+    """The parts of a worker. The tasks run beside the server, the heartbeat around it."""
+
+    executor: Executor
+    heartbeat: Heartbeat
+    tasks: Mapping[str, Task]
+
+
+def run_worker(
+    settings: Settings,
+    backend: Backend,
+    registry: Registry,
+    tools: Tools,
+    receivers: Receivers,
+    in_flight: InFlight,
+    notifier: Notifier,
+    intervals: Intervals,
+) -> RunWorker:
+    """Assemble the worker."""
+    queue_timer, expiry_timer, delivery_timer = (PollTimer(notifier, intervals.idle) for _ in range(3))
+    queue = RunQueue(backend.pending, notifier.to_claim, queue_timer)
+    suspension = Suspension(backend.interrupts, backend.runs, backend.saver)
+    executor = Executor(
+        in_flight,
+        registry,
+        tools,
+        backend.commits,
+        suspension,
+        backend.leases,
+        notifier,
+        queue.thread_freed,
+        intervals.store,
+    )
+    claiming = Claiming(backend.leases, registry.served, in_flight, backend.detector, intervals.claim)
+    heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)
+    expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
+    policy = RetryPolicy(settings.webhook_attempts)
+    dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
+    _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer)
+    tasks: Mapping[str, Task] = {
+        "claiming": partial(claiming.run, executor.begin),
+        "dead worker detection": partial(backend.detector.run, claiming.poll),
+        "run queue": queue.run,
+        "approval expiry": expiry.run,
+        "webhooks": dispatcher.run,
+        "retention": Retention(backend.deletion, settings.run_retention_seconds).run,
+    }
+    return RunWorker(executor, heartbeat, tasks)
+
+
+def _listen(
+    notifier: Notifier,
+    claiming: Claiming,
+    queue: RunQueue,
+    heartbeat: Heartbeat,
+    expiry_timer: PollTimer,
+    delivery_timer: PollTimer,
+) -> None:
+    """Subscribe the background tasks to the notifications that make them poll."""
+    for topic, listener in (
+        (Topic.CLAIM, claiming.poll),
+        (Topic.CLAIM, queue.added),
+        (Topic.CANCEL, heartbeat.poll),
+        (Topic.CANCEL, claiming.poll),
+        (Topic.STOPPED, expiry_timer.soon),
+        (Topic.STOPPED, delivery_timer.soon),
+        (Topic.MISSED, expiry_timer.soon),
+        (Topic.MISSED, delivery_timer.soon),
+    ):
+        notifier.on(topic, listener)
