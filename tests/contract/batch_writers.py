@@ -1,4 +1,4 @@
-"""A batch writer that a test controls, for the suites of what is stored through the group commit."""
+"""A batch writer that a test controls, for suites that use the group commit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
