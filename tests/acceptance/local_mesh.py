@@ -1,7 +1,6 @@
 """A mesh of real processes behind real Envoy: calls of clients and services, and faults of processes."""
 
 import asyncio
-import importlib
 import os
 import signal
 import sqlite3
@@ -38,7 +37,9 @@ from graphmesh_local.child_process import State
 from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, local_address, running_mesh
 from graphmesh_local.supervisor import OnDeath
-from graphmesh_mesh.topology import Service, load
+from graphmesh_mesh.topology import load
+
+from tests.contract.fields import rpcs
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -190,13 +191,6 @@ def mesh_of(folder: Path, *names: str, edge: str = "orchestrator", **changes: Ma
         )
     )
     return path
-
-
-def rpcs(service: Service) -> list[Rpc[Any, Any]]:
-    """Return the RPCs of a service of mesh.yaml."""
-    package, _, name = service.service.rpartition(".")
-    handles = getattr(importlib.import_module(package), name)
-    return [member for member in vars(handles).values() if isinstance(member, Rpc)]
 
 
 def eur(amount_minor: int) -> Money:

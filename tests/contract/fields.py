@@ -1,63 +1,89 @@
-"""Bad requests for any RPC, made from its descriptor: each field too long, out of range, of no known value, not text.
+"""Invalid requests to any RPC, generated from its descriptor: one for each field and each way in which it is invalid.
 
     for case in bad_requests(BillingService.Charge):
-        refusal = await sent(channel, BillingService.Charge, case.payload)
-        assert case.is_named_by(refusal)
+        error = await send(channel, BillingService.Charge, case.payload)
+        assert case.is_named_by(error)
 
 Works over any channel: to a server in this process, or through Envoy.
 """
 
+import importlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from graphmesh.orchestrator.v1 import CreateRunRequest, RunService, ThreadService, UpdateThreadStateRequest
 from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_contracts import Rpc
+from graphmesh_mesh.topology import Service
 
 LONG = 10_000_000
+"""Characters or bytes of a value that is too long."""
 MANY = 20_000
-DEPTH = 3
-"""How deep messages within messages are gone into."""
+"""Elements or pairs of a field that has too many."""
+MAX_DEPTH = 3
+"""Levels of nested messages whose fields are tested."""
 NOT_UTF8 = b"\xff\xfe"
-NO_MEMBER = 2**31 - 1
-"""A number that no enum has."""
+UNKNOWN_NUMBER = 2**31 - 1
+"""A number that no enum defines."""
+CALLER_ERRORS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+"""The codes of refusals of an empty request."""
 
 
 @dataclass(frozen=True)
 class BadRequest:
-    """One bad request."""
+    """An invalid request."""
 
     name: str
     payload: bytes
     field: str
-    """The path that the refusal has to name, up to an index or key; empty where the bytes are no message at all."""
+    """The path that the violation must name, up to an index or key; empty for bytes that are not a message."""
 
-    def is_named_by(self, refusal: GraphmeshError | None) -> bool:
-        """Whether the caller is told what is wrong, and that it is at fault."""
+    def is_named_by(self, error: GraphmeshError | None) -> bool:
+        """Whether the error blames the caller, and names the field."""
         if not self.field:
-            return isinstance(refusal, MalformedMessage)
-        if refusal is None or refusal.code is not grpc.StatusCode.INVALID_ARGUMENT:
+            return isinstance(error, MalformedMessage)
+        if error is None or error.code is not grpc.StatusCode.INVALID_ARGUMENT:
             return False
-        named = [violation.field for violation in refusal.violations]
+        named = [violation.field for violation in error.violations]
         return any(path == self.field or path.startswith((f"{self.field}[", f"{self.field}.")) for path in named)
 
 
-def bad_requests(rpc: Rpc[Any, Any]) -> Iterator[BadRequest]:
-    """Every bad request that the fields of the RPC's request allow."""
-    yield BadRequest("bytes that are no message", b"\x0f\xff\xff", "")
-    yield from _of_message(rpc.request, rpc.request.DESCRIPTOR, lambda root: root, "", 0)
+def rpcs(service: Service) -> list[Rpc[Any, Any]]:
+    """Return all RPCs of a service of mesh.yaml."""
+    names = [name.rpartition(".") for name in (service.service, *service.beside)]
+    handles = [getattr(importlib.import_module(package), name) for package, _, name in names]
+    return [member for handle in handles for member in vars(handle).values() if isinstance(member, Rpc)]
 
 
-async def sent(
+def bad_requests(rpc: Rpc[Any, Any], graph: str = "", thread_id: str = "") -> Iterator[BadRequest]:
+    """Generate all invalid requests to an RPC.
+
+    Args:
+        graph: an existing graph. A run's input has the rules of its graph, so a request without one would be refused
+            for that.
+        thread_id: an existing thread, for the same reason.
+    """
+    valid_fields = {
+        RunService.CreateRun.path: CreateRunRequest(graph=graph),
+        ThreadService.UpdateThreadState.path: UpdateThreadStateRequest(thread_id=thread_id),
+    }
+    valid = valid_fields[rpc.path].SerializeToString() if rpc.path in valid_fields else b""
+    yield BadRequest("not a message", valid + b"\x0f\xff\xff", "")
+    for case in _bad_fields(rpc.request, rpc.request.DESCRIPTOR, lambda root: root, "", 0):
+        yield replace(case, payload=valid + case.payload)
+
+
+async def send(
     channel: grpc.aio.Channel, rpc: Rpc[Any, Any], payload: bytes, headers: tuple[tuple[str, str], ...] = ()
 ) -> GraphmeshError | None:
-    """Send the bytes, and return how they were refused; None where they were not."""
+    """Send the bytes as a request, and return its error; None where it succeeds."""
     streams = rpc.descriptor.server_streaming
     make: Any = channel.unary_stream if streams else channel.unary_unary
     call = make(rpc.path, None, rpc.response.FromString)(payload, timeout=20, metadata=headers)
@@ -73,42 +99,43 @@ async def sent(
     return None
 
 
-def _of_message(
+def _bad_fields(
     root: type[Message], descriptor: Descriptor, reach: Callable[[Message], Any], prefix: str, depth: int
 ) -> Iterator[BadRequest]:
+    """Generate requests of type `root` with an invalid field in the `descriptor` message that `reach` returns."""
     for field in descriptor.fields:
         path = f"{prefix}{field.name}"
-        # Nobody says "issue_time.nanos": a time is one value to people.
+        # Violations name "issue_time", not "issue_time.nanos": a time is one value to callers.
         named = prefix.removesuffix(".") if descriptor.file.package == "google.protobuf" else path
         for name, bad in _bad_values(field):
             request = root()
-            _put(reach(request), field, bad)
+            _set(reach(request), field, bad)
             yield BadRequest(f"{path} {name}", request.SerializeToString(), named)
-        if _is_text(field):
+        if _is_string(field):
             request = root()
-            _put(reach(request), field, "\x01\x01")
-            broken = request.SerializeToString().replace(b"\x01\x01", NOT_UTF8)
-            yield BadRequest(f"{path} that is not UTF-8", broken, "")
-        if field.message_type and not _entry(field) and depth < DEPTH:
-            inside = f"{path}[0]." if field.is_repeated else f"{path}."
-            yield from _of_message(root, field.message_type, _within(reach, field), inside, depth + 1)
+            _set(reach(request), field, "\x01\x01")
+            not_utf8 = request.SerializeToString().replace(b"\x01\x01", NOT_UTF8)
+            yield BadRequest(f"{path} that is not UTF-8", not_utf8, "")
+        if field.message_type and not _map_entry(field) and depth < MAX_DEPTH:
+            inner_prefix = f"{path}[0]." if field.is_repeated else f"{path}."
+            yield from _bad_fields(root, field.message_type, _reach_inner(reach, field), inner_prefix, depth + 1)
 
 
-def _within(reach: Callable[[Message], Any], field: FieldDescriptor) -> Callable[[Message], Any]:
-    def deeper(root: Message) -> Any:
-        container = getattr(reach(root), field.name)
+def _reach_inner(reach: Callable[[Message], Any], field: FieldDescriptor) -> Callable[[Message], Any]:
+    def reach_inner(root: Message) -> Any:
+        inner = getattr(reach(root), field.name)
         if field.is_repeated:
-            return container.add() if not container else container[0]
-        container.SetInParent()
-        return container
+            return inner.add() if not inner else inner[0]
+        inner.SetInParent()
+        return inner
 
-    return deeper
+    return reach_inner
 
 
-def _put(message: Any, field: FieldDescriptor, value: Any) -> None:
-    if _entry(field):
+def _set(message: Any, field: FieldDescriptor, value: Any) -> None:
+    if _map_entry(field):
         for key, element in value.items():
-            _put_pair(getattr(message, field.name), key, element)
+            _set_pair(getattr(message, field.name), key, element)
     elif field.is_repeated:
         values = value if isinstance(value, list) else [value]
         getattr(message, field.name).extend(values)
@@ -116,18 +143,18 @@ def _put(message: Any, field: FieldDescriptor, value: Any) -> None:
         setattr(message, field.name, value)
 
 
-def _put_pair(pairs: Any, key: Any, element: Any) -> None:
-    if element is None:
+def _set_pair(pairs: Any, key: Any, value: Any) -> None:
+    if value is None:
         pairs.get_or_create(key)
     else:
-        pairs[key] = element
+        pairs[key] = value
 
 
 def _bad_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
-    """What no contract should let through, by name."""
-    if entry := _entry(field):
+    """Generate values of the field that every contract must refuse, with their descriptions."""
+    if entry := _map_entry(field):
         key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
-        small = _small(value)
+        small = _small_value(value)
         if key.type == FieldDescriptor.TYPE_STRING:
             yield "with too many pairs", {f"k{number}": small for number in range(MANY)}
             yield "with a long key", {"k" * LONG: small}
@@ -135,7 +162,7 @@ def _bad_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
             yield from ((f"with a value {name}", {"k": bad}) for name, bad in _bad_scalars(value))
         return
     if field.is_repeated:
-        element = GetMessageClass(field.message_type)() if field.message_type else _small(field)
+        element = GetMessageClass(field.message_type)() if field.message_type else _small_value(field)
         yield "with too many elements", [element] * MANY
     if field.message_type is None:
         yield from _bad_scalars(field)
@@ -144,17 +171,17 @@ def _bad_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
 def _bad_scalars(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_STRING:
-            yield "too long", "x" * LONG if _is_text(field) else b"x" * LONG
+            yield "too long", "x" * LONG if _is_string(field) else b"x" * LONG
         case FieldDescriptor.CPPTYPE_ENUM:
-            yield "of no known value", NO_MEMBER
+            yield "of an unknown number", UNKNOWN_NUMBER
         case FieldDescriptor.CPPTYPE_FLOAT | FieldDescriptor.CPPTYPE_DOUBLE:
             yield "not a number", math.nan
             yield "infinite", math.inf
         case FieldDescriptor.CPPTYPE_INT32:
-            yield "far below zero", -(2**31)
+            yield "too small", -(2**31)
             yield "too large", 2**31 - 1
         case FieldDescriptor.CPPTYPE_INT64:
-            yield "far below zero", -(2**63)
+            yield "too small", -(2**63)
             yield "too large", 2**63 - 1
         case FieldDescriptor.CPPTYPE_UINT32:
             yield "too large", 2**32 - 1
@@ -162,20 +189,21 @@ def _bad_scalars(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
             yield "too large", 2**64 - 1
 
 
-def _small(field: FieldDescriptor) -> Any:
-    """A harmless value, None for a message."""
+def _small_value(field: FieldDescriptor) -> Any:
+    """Return a value whose size no contract refuses; None for a message."""
     if field.message_type:
         return None
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return "a" if _is_text(field) else b"a"
+        return "a" if _is_string(field) else b"a"
     return 1
 
 
-def _is_text(field: FieldDescriptor) -> bool:
+def _is_string(field: FieldDescriptor) -> bool:
+    """Whether the field is text; `bytes` has the same C++ type."""
     return field.type == FieldDescriptor.TYPE_STRING
 
 
-def _entry(field: FieldDescriptor) -> Descriptor | None:
-    """The key and value of a map; None where the field is none."""
+def _map_entry(field: FieldDescriptor) -> Descriptor | None:
+    """Return the type of a map's pairs; None for a field that is not a map."""
     entry = field.message_type
     return entry if entry and entry.GetOptions().map_entry else None
