@@ -1,100 +1,86 @@
-"""Approvals in SQL, on SQLite and PostgreSQL: answered once, by who may, in time (B8; design invariant 8)."""
+"""Approvals in every store: answered once, by an approver with the scopes, before they expire."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-import sqlalchemy as sa
-from graphmesh_chassis.database import Database, open_database
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import NotFound, ScopeMissing
 from graphmesh_chassis.identity import Caller
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.errors import ApprovalExpired
-from graphmesh_orchestrator.__main__ import MIGRATIONS
-from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.db.rows import InterruptRow
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
-from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
-from graphmesh_orchestrator.interrupts.interrupts_sql import PENDING, SqlInterrupts, interrupts
-from graphmesh_orchestrator.interrupts.stored_approval import StoredApproval
-from graphmesh_orchestrator.leases.leases_sql import SqlLeases
-from graphmesh_orchestrator.runs.run import Run, RunStatus
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns, values_of
+from graphmesh_orchestrator.interrupts.approval import Approval
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import Run
+
+from tests.contract import runs
+from tests.contract.orchestrator.stores import SERVED, Stores, a_question
 
 APPROVED, DENIED = ApprovalStatus.APPROVED, ApprovalStatus.DENIED
-NOW = datetime.now(UTC)
-TERMS = ApprovalTerms("billing.Charge", {"invoice_id": "INV-1"}, "d1", "Really?", ["approvals.billing"], 60)
+TTL = 60.0
+TERMS = ApprovalTerms("billing.Charge", {"invoice_id": "INV-1"}, "d1", "Really?", ["approvals.billing"], TTL)
 ANA = Caller("acme", "ana", None)
+CREATED = datetime.now(UTC)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path}/orchestrator.db"
+def a_run(number: int = 1) -> Run:
+    return runs.a_run(f"run_{number}", thread_id=f"th_{number}")
 
 
-@pytest_asyncio.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    async with open_database(url, MIGRATIONS) as database:
-        yield database
+def request_row(run_id: str, ordinal: int = 1, ttl: float = TTL) -> InterruptRow:
+    """Return the row of a run's approval request."""
+    return a_question(
+        run_id,
+        f"{run_id}_{ordinal}",
+        node="charge",
+        value=TERMS.to_interrupt(),
+        created=CREATED + timedelta(seconds=ordinal),
+        approval_id=f"apr_{run_id}_{ordinal}",
+        approval={**asdict(TERMS), "checkpoint_id": "cp_1"},
+        ttl=ttl,
+    )
 
 
-def a_run(number: int = 1, tenant: str = "acme") -> Run:
-    """A run that is parked since half an hour."""
-    since = NOW - timedelta(minutes=30)
-    run = Run(f"run_{number}", tenant, "local", f"th_{number}", "pay", {}, since, NOW + timedelta(hours=1), 25)
-    return replace(run, status=RunStatus.INTERRUPTED, parked=since, holds_thread=True, epoch=1)
+async def parked(stores: Stores, number: int = 1, approvals: int = 1, ttl: float = TTL) -> Run:
+    """Park a run for half an hour on approvals, and return it as it was before."""
+    run = await stores.begun(a_run(number))
+    rows = [request_row(run.run_id, ordinal, ttl) for ordinal in range(1, approvals + 1)]
+    await stores.park(run, *rows, ago=timedelta(minutes=30))
+    return run
 
 
-def asked(run: Run, ordinal: int = 1, expires_in: float = 60) -> dict[str, Any]:
-    """The row of what a run asks."""
-    return {
-        "run_id": run.run_id,
-        "interrupt_id": f"{run.run_id}_{ordinal}",
-        "tenant": run.tenant,
-        "node": "charge",
-        "value": TERMS.asked(),
-        "created": NOW + timedelta(seconds=ordinal),
-        "status": PENDING,
-        "answered_by": "",
-        "approval_id": f"apr_{run.run_id}_{ordinal}",
-        "approval": {**asdict(TERMS), "checkpoint_id": "cp_1"},
-        "expires": datetime.now(UTC).timestamp() + expires_in,
-        "comment": "",
-    }
-
-
-async def park(database: Database, parked: list[Run], rows: list[dict[str, Any]]) -> None:
-    async with database.transaction() as connection:
-        free = {"lease_owner": "", "lease_expires": 0}
-        await connection.execute(sa.insert(runs), [{**values_of(run), **free} for run in parked])
-        await connection.execute(sa.insert(interrupts), rows)
-
-
-async def one(database: Database, expires_in: float = 60) -> str:
-    """The id of the approval that a run waits for."""
-    await park(database, [a_run()], [asked(a_run(), expires_in=expires_in)])
+async def an_approval(stores: Stores) -> str:
+    """Return the id of the approval that `run_1` waits for."""
+    await parked(stores)
     return "apr_run_1_1"
 
 
-async def status(database: Database, number: int = 1) -> RunStatus:
-    return (await SqlRuns(database).get("acme", f"run_{number}")).status
+async def status(stores: Stores, run_id: str = "run_1") -> RunStatus:
+    return (await stores.runs.get("acme", run_id)).status
 
 
-async def test_an_approval_says_what_is_asked(database: Database) -> None:
-    approval = await SqlApprovals(database).get("acme", await one(database))
+def answer_of(approval: Approval) -> ApprovalAnswer:
+    """Return the answer that a node should get."""
+    return ApprovalAnswer(
+        approval.approval_id, "d1", approval.status, approval.answered_by, approval.comment, 1, approval.thread_id
+    )
+
+
+async def test_approval_has_its_terms_and_its_run(stores: Stores) -> None:
+    approval = await stores.approvals.get("acme", await an_approval(stores))
     assert (approval.terms, approval.checkpoint_id, approval.status) == (TERMS, "cp_1", ApprovalStatus.PENDING)
     assert (approval.run_id, approval.thread_id, approval.graph, approval.node) == ("run_1", "th_1", "pay", "charge")
+    assert (approval.run_status, approval.run_epoch) == (RunStatus.INTERRUPTED, 1)
+    assert isinstance(approval.run_epoch, Epoch)
 
 
-async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
-    """The others are told which one holds, and the run is told that one (B8)."""
-    approvals, approval_id = SqlApprovals(database), await one(database)
+async def test_one_of_a_thousand_answers_is_used(stores: Stores) -> None:
+    """The others get the one that is used as an error, and the run gets it as its answer."""
+    approvals, approval_id = stores.approvals, await an_approval(stores)
 
     def answer(number: int) -> Any:
         caller = Caller("acme", f"person_{number}", None)
@@ -102,56 +88,59 @@ async def test_of_a_thousand_answers_one_is_used(database: Database) -> None:
 
     await asyncio.gather(*(approvals.get("acme", approval_id) for _ in range(50)))  # all connections are open
     outcomes = await asyncio.gather(*(answer(number) for number in range(1000)), return_exceptions=True)
-    [used] = [outcome for outcome in outcomes if isinstance(outcome, StoredApproval)]
-    told = [outcome for outcome in outcomes if isinstance(outcome, ApprovalAnswered)]
-    assert len(told) == 999
-    assert {(one.data["status"], one.data["by"]) for one in told} == {(used.status, used.answered_by)}
-    [answer_of_run] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert ApprovalAnswer.from_resume(answer_of_run) == ApprovalAnswer(approval_id, "d1", used.status, used.answered_by, "", 1, "th_1")
+    [used] = [outcome for outcome in outcomes if isinstance(outcome, Approval)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, ApprovalAnswered)]
+    assert len(refused) == 999
+    assert {(error.data["status"], error.data["by"]) for error in refused} == {(used.status, used.answered_by)}
+    [answer_of_run] = (await stores.interrupts.answers("run_1")).values()
+    assert ApprovalAnswer.from_resume(answer_of_run) == answer_of(used)
 
 
-async def test_answering_and_expiring_at_once(database: Database) -> None:
-    """Of an answer in the last moment and the expiry one holds, and the run is told that one."""
-    approvals = SqlApprovals(database)
-    parked = [a_run(number) for number in range(40)]
-    await park(database, parked, [asked(run, expires_in=0.3) for run in parked])
-    tries = [approvals.answer(ANA, f"apr_{run.run_id}_1", APPROVED, "") for run in parked]
-    expiring = [approvals.expire(100) for _ in range(20)]
-    await asyncio.gather(*expiring, *tries, return_exceptions=True)
+async def test_concurrent_answers_and_expiry_agree(stores: Stores) -> None:
+    """Of an answer at the last moment and the expiry, one is used, and the run gets that one."""
+    for number in range(40):
+        await parked(stores, number, ttl=0.3)
+    await stores.advance(0.1)
+    attempts = [stores.approvals.answer(ANA, f"apr_run_{number}_1", APPROVED, "") for number in range(40)]
+    expiring = [stores.approvals.expire(100) for _ in range(20)]
+    await asyncio.gather(*expiring, *attempts, return_exceptions=True)
     async with asyncio.timeout(20):
-        while await approvals.find("acme", ApprovalStatus.PENDING, "", None, 100) or await approvals.expire(100):
+        while await stores.approvals.find(
+            "acme", ApprovalStatus.PENDING, "", None, 100
+        ) or await stores.approvals.expire(100):
             await asyncio.sleep(0.02)
-    for approval in await approvals.find("acme", None, "", None, 100):
-        [answer] = (await SqlInterrupts(database).answers(approval.run_id)).values()
-        told = ApprovalAnswer.from_resume(answer)
-        assert told is not None
-        assert told.status == approval.status
-        assert (await SqlRuns(database).get("acme", approval.run_id)).status is RunStatus.PENDING
+    found = await stores.approvals.find("acme", None, "", None, 100)
+    assert len(found) == 40
+    for approval in found:
+        [answer] = (await stores.interrupts.answers(approval.run_id)).values()
+        used = ApprovalAnswer.from_resume(answer)
+        assert used is not None
+        assert used.status == approval.status
+        assert await status(stores, approval.run_id) is RunStatus.PENDING
 
 
-async def test_the_run_goes_on_with_the_last_answer(database: Database) -> None:
-    """It is any worker's from then on, and the half hour that it waited is added to its deadline (B6)."""
-    await park(database, [a_run()], [asked(a_run(), 1), asked(a_run(), 2)])
-    approvals = SqlApprovals(database)
-    await approvals.answer(ANA, "apr_run_1_1", APPROVED, "")
-    assert await status(database) is RunStatus.INTERRUPTED
-    await approvals.answer(ANA, "apr_run_1_2", DENIED, "no")
-    [claimed] = await SqlLeases(database, "worker_1").claim([("pay", 1)], 1)
-    assert claimed.deadline - a_run().deadline >= timedelta(minutes=30)
+async def test_last_answer_resumes_the_run(stores: Stores) -> None:
+    """Any worker can claim it then, and the half hour that it was parked is added to its deadline."""
+    before = await parked(stores, approvals=2)
+    await stores.approvals.answer(ANA, "apr_run_1_1", APPROVED, "")
+    assert await status(stores) is RunStatus.INTERRUPTED
+    denied = await stores.approvals.answer(ANA, "apr_run_1_2", DENIED, "no")
+    assert (denied.status, denied.answered_by, denied.comment) == (DENIED, "ana", "no")
+    [claimed] = await stores.leases("other").claim(SERVED, 1)
+    assert claimed.state.deadline - before.state.deadline >= timedelta(minutes=30)
 
 
-async def test_who_lacks_a_scope_is_told(database: Database) -> None:
-    """And it stays open for who has it."""
-    approvals, approval_id = SqlApprovals(database), await one(database)
+async def test_approver_needs_the_scopes(stores: Stores) -> None:
+    """The approval stays open for an approver who has them."""
+    approvals, approval_id = stores.approvals, await an_approval(stores)
     with pytest.raises(ScopeMissing, match=r"approvals\.billing"):
         await approvals.answer(Caller("acme", "bob", frozenset({"approvals.crm"})), approval_id, APPROVED, "")
     cora = Caller("acme", "cora", frozenset({"approvals.billing"}))
     assert (await approvals.answer(cora, approval_id, APPROVED, "ok")).answered_by == "cora"
 
 
-async def test_tenants_are_apart(database: Database) -> None:
-    """Another tenant's approval is not there (H1)."""
-    approvals, approval_id = SqlApprovals(database), await one(database)
+async def test_approval_is_visible_to_its_tenant_alone(stores: Stores) -> None:
+    approvals, approval_id = stores.approvals, await an_approval(stores)
     stranger = Caller("other", "eve", None)
     with pytest.raises(NotFound):
         await approvals.answer(stranger, approval_id, APPROVED, "")
@@ -160,45 +149,58 @@ async def test_tenants_are_apart(database: Database) -> None:
     assert await approvals.find("other", None, "", None, 10) == []
 
 
-async def test_what_is_late_is_denied(database: Database) -> None:
-    """By the time itself, also before anybody has looked; then the run goes on with that, once."""
-    approvals, approval_id = SqlApprovals(database), await one(database, expires_in=-1)
+async def test_late_approval_is_denied(stores: Stores) -> None:
+    """By the time alone, also before the expiry is stored; then the run resumes with it, once."""
+    approvals, approval_id = stores.approvals, await an_approval(stores)
+    await stores.advance(TTL + 1)
     assert (await approvals.get("acme", approval_id)).status is ApprovalStatus.EXPIRED
     with pytest.raises(ApprovalExpired):
         await approvals.answer(ANA, approval_id, APPROVED, "")
     assert sum(await asyncio.gather(*(approvals.expire(10) for _ in range(10)))) == 1
-    [answer] = (await SqlInterrupts(database).answers("run_1")).values()
-    assert ApprovalAnswer.from_resume(answer) == ApprovalAnswer(approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1, "th_1")
-    assert await status(database) is RunStatus.PENDING
+    [answer] = (await stores.interrupts.answers("run_1")).values()
+    assert ApprovalAnswer.from_resume(answer) == ApprovalAnswer(
+        approval_id, "d1", ApprovalStatus.EXPIRED, "", "", 1, "th_1"
+    )
+    assert await status(stores) is RunStatus.PENDING
     with pytest.raises(ApprovalExpired):
         await approvals.answer(ANA, approval_id, APPROVED, "")
 
 
-async def test_what_is_not_late_is_left(database: Database) -> None:
-    await one(database)
-    assert await SqlApprovals(database).expire(10) == 0
+async def test_approval_that_has_not_expired_stays_open(stores: Stores) -> None:
+    await an_approval(stores)
+    assert await stores.approvals.expire(10) == 0
 
 
-@pytest.mark.parametrize("expires_in", [3600, -60])
-async def test_the_next_expiry_is_told(database: Database, expires_in: float) -> None:
-    """As long as anything may expire."""
-    approvals = SqlApprovals(database)
+async def test_expiry_leaves_the_rest_for_the_next_call(stores: Stores) -> None:
+    for number in range(5):
+        await parked(stores, number)
+    await stores.advance(TTL + 1)
+    assert [await stores.approvals.expire(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+@pytest.mark.parametrize("elapsed", [0, 2 * TTL])
+async def test_next_expiry_is_that_of_the_first_open_approval(stores: Stores, elapsed: float) -> None:
+    """As long as any may expire."""
+    approvals = stores.approvals
     assert await approvals.next_expiry() is None
-    approval_id = await one(database, expires_in)
-    assert await approvals.next_expiry() == pytest.approx(expires_in, abs=60)
-    if expires_in > 0:
-        await approvals.answer(ANA, approval_id, APPROVED, "")
-    else:
+    approval_id = await an_approval(stores)
+    await stores.advance(elapsed)
+    assert await approvals.next_expiry() == pytest.approx(TTL - elapsed, abs=30)
+    if elapsed:
         await approvals.expire(10)
+    else:
+        await approvals.answer(ANA, approval_id, APPROVED, "")
     assert await approvals.next_expiry() is None
 
 
-@pytest.mark.parametrize("expires_in", [60, -1])
-async def test_of_a_run_that_has_ended_it_is_void(database: Database, expires_in: float) -> None:
-    """Also when its time is over, and then nobody looks at it again."""
-    approvals, approval_id = SqlApprovals(database), await one(database, expires_in)
-    async with database.transaction() as connection:
-        await connection.execute(sa.update(runs).values(status=RunStatus.CANCELLED, holds_thread=False))
+@pytest.mark.parametrize("elapsed", [0, TTL + 1])
+async def test_approval_of_an_ended_run_is_void(stores: Stores, elapsed: float) -> None:
+    """Also when its time is over, and then it is expired no more than once."""
+    approvals, approval_id = stores.approvals, await an_approval(stores)
+    await stores.runs.request_cancellation("acme", "run_1", "over")
+    assert await stores.claimed() == ["run_1"]
+    await stores.end("run_1", status=RunStatus.CANCELLED)
+    await stores.advance(elapsed)
     for _ in range(2):
         assert (await approvals.get("acme", approval_id)).status is ApprovalStatus.VOID
         with pytest.raises(RunNotInterrupted, match="cancelled"):
@@ -207,33 +209,30 @@ async def test_of_a_run_that_has_ended_it_is_void(database: Database, expires_in
     assert await approvals.expire(10) == 0
 
 
-async def test_a_run_that_is_being_cancelled_takes_no_answer(database: Database) -> None:
-    approvals, approval_id = SqlApprovals(database), await one(database)
-    await SqlRuns(database).ask_to_cancel("acme", "run_1", "over")
+async def test_run_whose_cancellation_is_requested_takes_no_answer(stores: Stores) -> None:
+    """Nor is its approval expired: a worker ends the run."""
+    approvals, approval_id = stores.approvals, await an_approval(stores)
+    await stores.runs.request_cancellation("acme", "run_1", "over")
     with pytest.raises(RunNotInterrupted):
         await approvals.answer(ANA, approval_id, APPROVED, "")
+    await stores.advance(TTL + 1)
+    assert await approvals.expire(10) == 0
 
 
-async def test_pages_and_filters(database: Database) -> None:
-    """The oldest first; a page goes on after the last one of the page before."""
-    await park(database, [a_run()], [asked(a_run(), ordinal) for ordinal in range(1, 8)])
-    approvals = SqlApprovals(database)
+async def test_find_returns_pages_of_matching_approvals_the_oldest_first(stores: Stores) -> None:
+    """A page begins behind the last approval of the page before."""
+    await parked(stores, approvals=7)
+    approvals = stores.approvals
     await approvals.answer(ANA, "apr_run_1_3", DENIED, "")
     first = await approvals.find("acme", ApprovalStatus.PENDING, "", None, 4)
     last = first[-1]
     second = await approvals.find("acme", ApprovalStatus.PENDING, "", (last.created, last.approval_id), 4)
     assert [approval.approval_id[-1] for approval in [*first, *second]] == ["1", "2", "4", "5", "6", "7"]
-    assert [approval.approval_id for approval in await approvals.find("acme", DENIED, "run_1", None, 4)] == [
-        "apr_run_1_3"
-    ]
+    denied = await approvals.find("acme", DENIED, "run_1", None, 4)
+    assert [approval.approval_id for approval in denied] == ["apr_run_1_3"]
     assert await approvals.find("acme", None, "run_2", None, 4) == []
 
 
-async def test_ten_thousand_parked_runs_are_rows_and_nothing_else(database: Database) -> None:
-    """No worker gets one, and the one that is answered goes on among them."""
-    parked = [a_run(number) for number in range(10_000)]
-    await park(database, parked, [asked(run) for run in parked])
-    approvals, leases = SqlApprovals(database), SqlLeases(database, "worker_1")
-    assert (await leases.claim([("pay", 1)], 100), await approvals.expire(100)) == ([], 0)
-    await approvals.answer(ANA, "apr_run_7000_1", APPROVED, "")
-    assert [run.run_id for run in await leases.claim([("pay", 1)], 100)] == ["run_7000"]
+async def test_interrupt_that_any_answer_answers_is_no_approval(stores: Stores) -> None:
+    await stores.park(await stores.begun(a_run()), a_question("run_1"))
+    assert await stores.approvals.find("acme", None, "", None, 4) == []

@@ -1,163 +1,117 @@
-"""A run's events and its end are stored with its checkpoints, or the run does not end so (B4, C1)."""
+"""The journal over every store: a run's events are stored in order, and its end with them."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from graphmesh_chassis.database import Database
-from graphmesh_nodes.budget import Budget, Limits, Usage
-from graphmesh_orchestrator.checkpoints import HEAD, Entry, GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints import group_commit as commit
-from graphmesh_orchestrator.errors import CheckpointConflict
+import pytest_asyncio
+from graphmesh_nodes.budget import Budget
 from graphmesh_orchestrator.notifications.notifier import Notifier
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run, RunStatus
-from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run
 from graphmesh_orchestrator.worker.journal import Journal
-from langchain_core.runnables import RunnableConfig
 
-from tests.contract.checkpoints import kit
+from tests.contract.orchestrator.stores import NOW, WORKER, Stores
+from tests.contract.runs import a_run
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody waits for is not stored by itself."""
-    monkeypatch.setattr(commit, "PATIENCE_SECONDS", 3600)
+OpenJournal = Callable[[], Journal]
 
 
 @pytest.fixture
-def saver(database: Database, commits: GroupCommit) -> LogSaver:
-    return LogSaver(database, commits)
+def defer_seconds() -> float:
+    """Entries that no caller awaits are not stored by themselves."""
+    return 3600
 
 
-@pytest.fixture
-async def journal(database: Database, commits: GroupCommit) -> Journal:
-    """Of a run that a worker executes."""
-    new = Run("run_1", "acme", "ana", "t", "pay", {}, NOW, NOW + timedelta(hours=1), 25)
-    run = await SqlRuns(database).add(new, "worker")
-    return Journal(commits, Notifier(), run, Budget(Limits(), Usage(), lambda: None))
+def journal_of(stores: Stores, run: Run) -> Journal:
+    return Journal(stores.commits, Notifier(is_alone=True), run, Budget())
 
 
-async def stored(database: Database) -> tuple[RunStatus, list[Event]]:
-    run = await SqlRuns(database).get("acme", "run_1")
-    events = await SqlRuns(database).events("run_1", 0, 100)
-    assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
+async def stored(stores: Stores) -> tuple[RunStatus, list[Event]]:
+    """Return the status of the run and its events, whose numbers have no gaps."""
+    run = await stores.runs.get("acme", "run_1")
+    events = list(await stores.runs.events("run_1", 0, 100))
+    assert [event.seq for event in events] == list(range(1, run.accounting.last_seq + 1))
     return run.status, events
 
 
-def of(journal: Journal, config: RunnableConfig | None = None) -> RunnableConfig:
-    return kit.leaving(kit.claimed(config or kit.at("t"), "run_1"), journal)
+@pytest_asyncio.fixture
+async def journal(stores: Stores) -> Journal:
+    """The journal of a run that a worker executes."""
+    return journal_of(stores, await stores.runs.add(a_run(thread_id="t", created=NOW), WORKER))
 
 
-async def conflicting(saver: LogSaver, journal: Journal) -> RunnableConfig:
-    """A run whose first checkpoint follows nothing, where somebody else's does by now."""
-    first: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "", HEAD: ""}}
-    await kit.put(saver, first, value=1)
-    return await kit.put(saver, of(journal, first), value=2)
-
-
-async def test_an_end_takes_along_what_came_before(database: Database, saver: LogSaver, journal: Journal) -> None:
-    """Events, checkpoints and the end: one transaction, before which nothing of them is there."""
+async def test_end_is_stored_with_the_events_before_it(stores: Stores, journal: Journal) -> None:
+    """In one transaction, before which none of them is stored."""
     async with journal:
-        journal.add(EventKind.NODE_STARTED, "a")
-        await kit.put(saver, of(journal), value=1)
-        assert await stored(database) == (RunStatus.RUNNING, [])
-        journal.end(RunStatus.SUCCESS, output={})
-        await journal.settled()
-        status, events = await stored(database)
-    assert (status, [event.kind for event in events]) == (RunStatus.SUCCESS, [EventKind.NODE_STARTED, EventKind.STATUS])
-    assert journal.ended == await SqlRuns(database).get("acme", "run_1")
-    assert len(await kit.listed(saver, kit.at("t"))) == 1
-
-
-async def test_no_success_without_its_checkpoint(database: Database, saver: LogSaver, journal: Journal) -> None:
-    """What has happened is told all the same, and then how the run ends instead."""
-    async with journal:
-        journal.add(EventKind.NODE_STARTED, "a")
-        await conflicting(saver, journal)
+        journal.add_event(EventKind.NODE_STARTED, "a")
+        await asyncio.sleep(0.01)
+        assert await stored(stores) == (RunStatus.RUNNING, [])
         journal.end(RunStatus.SUCCESS, output={"paid": True})
-        with pytest.raises(CheckpointConflict):
-            await journal.settled()
-        journal.end(RunStatus.ERROR, error=b"")
-    status, events = await stored(database)
-    assert status == RunStatus.ERROR
-    assert [event.data.get("status") for event in events] == [None, RunStatus.ERROR]
-    assert (await SqlRuns(database).get("acme", "run_1")).output is None
+        await journal.flush()
+        status, events = await stored(stores)
+    assert (status, [event.kind for event in events]) == (RunStatus.SUCCESS, [EventKind.NODE_STARTED, EventKind.STATUS])
+    assert len(stores.writer.batches) == 1
+    assert journal.ended == await stores.runs.get("acme", "run_1")
+    assert journal.ended.state.output == {"paid": True}
+    assert not journal.ended.state.holds_thread
 
 
-async def test_an_end_that_cannot_be_stored_is_none(database: Database, saver: LogSaver, journal: Journal) -> None:
-    """Nobody says another one, for the process stops just then: the run is left to another worker."""
-    async with journal:
-        journal.add(EventKind.NODE_STARTED, "a")
-        await conflicting(saver, journal)
-        journal.end(RunStatus.SUCCESS)
-    status, events = await stored(database)
-    assert (status, [event.kind for event in events]) == (RunStatus.RUNNING, [EventKind.NODE_STARTED])
-    assert journal.ended is None
-
-
-async def test_the_end_that_is_said_first_holds(database: Database, journal: Journal) -> None:
+async def test_first_end_holds(stores: Stores, journal: Journal) -> None:
     """A run that is cancelled while its success is being stored has succeeded."""
     async with journal:
         journal.end(RunStatus.SUCCESS)
         journal.end(RunStatus.CANCELLED)
-    status, events = await stored(database)
+    status, events = await stored(stores)
     assert (status, len(events)) == (RunStatus.SUCCESS, 1)
 
 
-async def test_an_end_is_stored_whoever_is_cancelled(
-    database: Database, saver: LogSaver, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run that has failed is cancelled before that is stored, while what it left earlier still is under way."""
-    storing, cancelled = asyncio.Event(), asyncio.Event()
-    commit_batch = GroupCommit._stored
+async def test_events_are_stored_when_the_execution_is_cancelled(stores: Stores, journal: Journal) -> None:
+    """With the end that the run has by then."""
 
-    async def held(commits: GroupCommit, entries: Sequence[Entry]) -> Any:
-        storing.set()
-        await cancelled.wait()
-        return await commit_batch(commits, entries)
-
-    async def execution() -> None:
+    async def execute() -> None:
         async with journal:
-            journal.add(EventKind.NODE_STARTED, "a")
-            first = await kit.put(saver, of(journal), value=1)
-            waiting = asyncio.create_task(journal.settled())
-            await storing.wait()
-            await kit.put(saver, first, value=2)
+            journal.add_event(EventKind.NODE_STARTED, "a")
             journal.end(RunStatus.ERROR, error=b"")
-            ending.set()
-        await waiting
+            await asyncio.Event().wait()
 
-    monkeypatch.setattr(GroupCommit, "_stored", held)
-    ending, executing = asyncio.Event(), asyncio.create_task(execution())
-    await ending.wait()
-    executing.cancel()
-    cancelled.set()
+    with stores.writer.held():
+        executing = asyncio.create_task(execute())
+        while not stores.writer.batches:
+            await asyncio.sleep(0)
+        executing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await executing
-    async with asyncio.timeout(30):
-        while (await SqlRuns(database).get("acme", "run_1")).status is not RunStatus.ERROR:
-            await asyncio.sleep(0.01)
-    assert len(await kit.listed(saver, kit.at("t"))) == 2
+    status, events = await stored(stores)
+    assert (status, len(events)) == (RunStatus.ERROR, 2)
 
 
-async def test_text_is_joined_until_it_is_stored(
-    database: Database, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a model says while that is under way is another event."""
-    commit_batch = GroupCommit._stored
+async def test_text_is_joined_until_it_is_stored(stores: Stores, journal: Journal) -> None:
+    """Text that a model produces while an event is being stored is another event."""
 
-    async def meanwhile(commits: GroupCommit, entries: Sequence[Entry]) -> Any:
-        monkeypatch.setattr(GroupCommit, "_stored", commit_batch)
+    async def speak() -> None:
         journal.add_text("draft", "paid.")
-        return await commit_batch(commits, entries)
 
-    monkeypatch.setattr(GroupCommit, "_stored", meanwhile)
+    stores.writer.before_next(speak)
     async with journal:
         for text in ("It ", "is "):
             journal.add_text("draft", text)
-    _, events = await stored(database)
+    _, events = await stored(stores)
     assert [event.data["text"] for event in events] == ["It is ", "paid."]
+
+
+async def test_text_of_another_node_is_another_event(stores: Stores, journal: Journal) -> None:
+    async with journal:
+        for node, text in (("a", "1"), ("b", "2"), ("b", "3"), ("a", "4")):
+            journal.add_text(node, text)
+    _, events = await stored(stores)
+    assert [(event.node, event.data["text"]) for event in events] == [("a", "1"), ("b", "23"), ("a", "4")]
+
+
+async def test_next_execution_continues_the_numbers(stores: Stores, journal: Journal) -> None:
+    async with journal:
+        journal.add_event(EventKind.NODE_STARTED, "a")
+    async with journal_of(stores, await stores.runs.get("acme", "run_1")) as second:
+        second.add_event(EventKind.NODE_STARTED, "a")
+        second.end(RunStatus.SUCCESS)
+    assert len((await stored(stores))[1]) == 3

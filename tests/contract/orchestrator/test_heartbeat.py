@@ -1,0 +1,108 @@
+"""The heartbeat and the claiming of runs over every store: leases are kept, lost and cancelled in time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS
+from graphmesh_orchestrator.leases.claiming import Claiming
+from graphmesh_orchestrator.leases.heartbeat import Heartbeat
+from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Worker
+from graphmesh_orchestrator.leases.liveness import NoDeadWorkers
+from graphmesh_orchestrator.runs.run import Run
+
+from tests.contract.orchestrator.stores import SERVED, SqlStores, Stores
+from tests.contract.orchestrator.test_leases import a_run
+
+NEVER = 3600.0
+"""Seconds: an interval that no test waits for."""
+
+
+def executing(in_flight: InFlight, run: Run) -> ActiveRun:
+    """Register a run as active; its task waits until it is cancelled."""
+    active = ActiveRun(run, "")
+    in_flight.add(active)
+    active.task = asyncio.create_task(asyncio.Event().wait(), name=run.run_id)  # type: ignore[arg-type]
+    return active
+
+
+@asynccontextmanager
+async def cancelled_at_end(in_flight: InFlight) -> AsyncIterator[None]:
+    """Cancel the tasks of the active runs that are left."""
+    try:
+        yield
+    finally:
+        tasks = [active.task for active in in_flight.drain()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_blocked_event_loop_keeps_its_leases(sql_stores: SqlStores) -> None:
+    """The heartbeat has a thread of its own: a node that computes for longer than a lease loses nothing."""
+    in_flight = InFlight(Worker("one"))
+    active = executing(in_flight, await sql_stores.begun(a_run(), "one"))
+    async with cancelled_at_end(in_flight), Heartbeat(partial(sql_stores.open_leases, "one"), in_flight):
+        threading.Event().wait(LEASE_SECONDS + 1)
+        assert await sql_stores.claimed() == []
+        assert not active.task.cancelling()
+
+
+async def test_execution_stops_when_its_lease_is_lost(stores: Stores) -> None:
+    in_flight = InFlight(Worker("one"))
+    active = executing(in_flight, await stores.begun(a_run(), "one"))
+    await stores.advance(LEASE_SECONDS + 1)
+    assert await stores.claimed() == ["run_1"]
+    async with Heartbeat(partial(stores.open_leases, "one"), in_flight), asyncio.timeout(10):
+        with suppress(asyncio.CancelledError):
+            await active.task
+    assert (active.task.cancelled(), active.cancel_reason) == (True, "")
+
+
+async def test_execution_of_the_next_epoch_is_not_lost(stores: Stores) -> None:
+    """The same worker may have claimed the run again."""
+    in_flight = InFlight(Worker("one"))
+    first = await stores.begun(a_run(), "one")
+    await stores.advance(LEASE_SECONDS + 1)
+    [second] = await stores.leases("one").claim(SERVED, 1)
+    active = executing(in_flight, second)
+    async with cancelled_at_end(in_flight), Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=0.01):
+        in_flight.lost(first.run_id, first.state.epoch)
+        await asyncio.sleep(0.1)
+        assert not active.task.done()
+
+
+async def test_notified_worker_polls_at_once(stores: Stores) -> None:
+    """Neither runs to claim nor runs to cancel wait for the interval."""
+    in_flight, begun = InFlight(Worker("one", capacity=2)), asyncio.Queue[ActiveRun]()
+    claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=NEVER)
+    heartbeat = Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=NEVER)
+    await stores.runs.add(a_run(1), worker="")
+    task = asyncio.create_task(claiming.run(lambda run: begun.put_nowait(executing(in_flight, run))))
+    async with cancelled_at_end(in_flight), heartbeat, asyncio.timeout(30):
+        assert (await begun.get()).run.run_id == "run_1"
+        await stores.runs.add(a_run(2), worker="")
+        claiming.poll()
+        second = await begun.get()
+        assert second.run.run_id == "run_2"
+        await stores.runs.request_cancellation("acme", "run_2", "enough")
+        heartbeat.poll("run_2")
+        with suppress(asyncio.CancelledError):
+            await second.task
+        assert (second.task.cancelled(), second.cancel_reason) == (True, "enough")
+    task.cancel()
+
+
+async def test_worker_without_free_capacity_claims_nothing(stores: Stores) -> None:
+    in_flight = InFlight(Worker("one", capacity=1))
+    executing(in_flight, await stores.begun(a_run(1), "one"))
+    await stores.runs.add(a_run(2), worker="")
+    claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=0.01)
+    async with cancelled_at_end(in_flight):
+        task = asyncio.create_task(claiming.run(lambda run: pytest.fail(f"claimed {run.run_id}")))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        assert in_flight.held.keys() == {"run_1"}

@@ -1,0 +1,88 @@
+"""Runs are followed: their events as they are stored, until they end or park."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from graphmesh_chassis.errors import NotFound, ShuttingDown
+from graphmesh_nodes.budget import Budget
+from graphmesh_orchestrator.api.run_watcher import PAGE, RunWatcher
+from graphmesh_orchestrator.checkpoints import GroupCommit
+from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
+from graphmesh_orchestrator.db.memory_tables import MemoryTables
+from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
+from graphmesh_orchestrator.notifications.notifier import Notifier
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run
+from graphmesh_orchestrator.runs.runs import MemoryRuns
+from graphmesh_orchestrator.worker.journal import Journal
+
+from tests.contract.runs import a_run
+
+
+class WatchedRun:
+    """A run that another process executes, whose events a test stores."""
+
+    def __init__(self, commits: GroupCommit, tables: MemoryTables, run: Run) -> None:
+        self.notifier, self.run = Notifier(is_alone=True), run
+        self.watcher = RunWatcher(MemoryRuns(tables), InFlight(Worker()), self.notifier)
+        self.journal = Journal(commits, self.notifier, run, Budget())
+
+    async def events(self, after_seq: int = 0) -> list[Event]:
+        return [event async for event in self.watcher.events("acme", self.run.run_id, after_seq)]
+
+
+@pytest_asyncio.fixture
+async def watched() -> AsyncIterator[WatchedRun]:
+    tables = MemoryTables()
+    run = await MemoryRuns(tables).add(a_run(), "other")
+    async with GroupCommit(MemoryBatchWriter(tables)).running() as commits:
+        yield WatchedRun(commits, tables, run)
+
+
+async def test_events_are_followed_until_the_run_ends(watched: WatchedRun) -> None:
+    """Each once, whether it was stored before or while the run is followed."""
+    async with watched.journal as journal:
+        journal.add_event(EventKind.NODE_STARTED, "a")
+        following = asyncio.create_task(watched.events())
+        await asyncio.sleep(0.05)
+        journal.add_event(EventKind.NODE_STARTED, "b")
+        await asyncio.sleep(0.05)
+        assert not following.done()
+        journal.end(RunStatus.SUCCESS)
+    assert [event.seq for event in await following] == [1, 2, 3]
+
+
+async def test_events_of_several_pages_are_read_in_order(watched: WatchedRun) -> None:
+    async with watched.journal as journal:
+        for _ in range(2 * PAGE):
+            journal.add_event(EventKind.CUSTOM)
+        journal.end(RunStatus.SUCCESS)
+    assert [event.seq for event in await watched.events(10)] == list(range(11, 2 * PAGE + 2))
+
+
+async def test_run_is_followed_until_it_parks(watched: WatchedRun) -> None:
+    async with watched.journal as journal:
+        waiting = asyncio.create_task(watched.watcher.stopped("acme", "run_1"))
+        following = asyncio.create_task(watched.events())
+        await asyncio.sleep(0)
+        journal.park([], [])
+    assert (await waiting).status is RunStatus.INTERRUPTED
+    assert [event.data["status"] for event in await following] == ["interrupted"]
+
+
+async def test_run_of_another_tenant_is_not_found(watched: WatchedRun) -> None:
+    with pytest.raises(NotFound):
+        await watched.watcher.stopped("other", "run_1")
+    with pytest.raises(NotFound):
+        await anext(watched.watcher.events("other", "run_1", 0))
+
+
+async def test_waiters_are_refused_when_the_process_stops(watched: WatchedRun) -> None:
+    """Clients may wait at another one."""
+    waiting = asyncio.create_task(watched.watcher.stopped("acme", "run_1"))
+    await asyncio.sleep(0)
+    watched.notifier.close()
+    with pytest.raises(ShuttingDown):
+        await waiting
