@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("graphmesh.server")
 
-PING_SECONDS = 1.0
-"""Seconds between two pings of a server's resources."""
-
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)
 
@@ -85,6 +82,8 @@ class Servable:
     """Ends the server's background work; called when the server begins to drain."""
     tracing: "Tracing | None" = None
     """The tracing of its outgoing calls, which then join the trace of the incoming ones. None: it makes no calls."""
+    ping_seconds: float = 1.0
+    """Seconds between two pings of each resource."""
 
 
 class Build(Protocol[SettingsT_contra]):
@@ -250,7 +249,7 @@ def _listen(server: grpc.aio.Server, listen: str) -> str:
 async def _keep_pinging(servable: Servable, servicer: health.aio.HealthServicer) -> None:
     failing: dict[str, str] = {}
     while True:
-        await asyncio.sleep(PING_SECONDS)
+        await asyncio.sleep(servable.ping_seconds)
         failing = await _ping(servable, servicer, failing)
 
 

@@ -23,11 +23,15 @@ from graphmesh_chassis.settings import ServerSettings
 
 
 class Tracing:
-    """The tracing of one process: interceptors and sampling, by its settings."""
+    """The tracing of one process: interceptors and sampling, by its settings.
 
-    def __init__(self, service: str, settings: ServerSettings) -> None:
+    Args:
+        exporter: receives the spans in batches, and what is left on `close`; by default as the settings state.
+    """
+
+    def __init__(self, service: str, settings: ServerSettings, exporter: SpanExporter | None = None) -> None:
         self._provider = TracerProvider(resource=Resource.create({names.SERVICE: service}))
-        self._provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or _exporter(settings)))
         self._ratio = settings.trace_ratio
         self._server: Any = aio_server_interceptor(self._provider)  # type: ignore[no-untyped-call]
 

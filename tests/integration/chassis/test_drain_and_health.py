@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc
 import pytest
-from graphmesh_chassis import serve
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.serve import Servable, StopSignals
@@ -106,9 +105,8 @@ async def test_second_signal_cancels_calls_in_progress() -> None:
             await call
 
 
-async def test_health_follows_the_pings_of_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_follows_the_pings_of_resources() -> None:
     """NOT_SERVING while a resource does not respond, then SERVING again."""
-    monkeypatch.setattr(serve, "PING_SECONDS", 0.02)
     down = False
 
     async def ping() -> None:
@@ -116,7 +114,7 @@ async def test_health_follows_the_pings_of_resources(monkeypatch: pytest.MonkeyP
             raise OSError("gone")
 
     probe = servable({"Ask": echo})
-    async with running(Servable(probe.services, pings={"database": ping})) as served:
+    async with running(Servable(probe.services, pings={"database": ping}, ping_seconds=0.02)) as served:
         await until_health(served, "SERVING")
         down = True
         await until_health(served, "NOT_SERVING")

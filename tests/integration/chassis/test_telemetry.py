@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from io import StringIO
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
-from graphmesh_chassis import hooks, serve, telemetry
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RuleViolated
@@ -19,10 +19,9 @@ from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import Tracing
 from graphmesh_chassis.testing import running
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.integration.chassis.probe import Answer, Bodies, Probe, Question, echo, probing, servable
+from tests.integration.chassis.probe import Answer, Bodies, Probe, Question, echo, servable
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SAMPLED, NOT_SAMPLED = (f"00-{TRACE}-b7ad6b7169203331-{flags}" for flags in ("01", "00"))
@@ -31,23 +30,15 @@ NEVER = ServerSettings(traces="console", trace_ratio=0)
 ALWAYS = ServerSettings(traces="console", trace_ratio=1)
 
 
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Receives spans at once, instead of the console."""
-    exporter = InMemorySpanExporter()
-    monkeypatch.setattr(telemetry, "BatchSpanProcessor", SimpleSpanProcessor)
-    monkeypatch.setattr(telemetry, "_exporter", lambda settings: exporter)
-    return exporter
-
-
-async def make_call(bodies: Bodies, settings: ServerSettings, **headers: str) -> None:
-    """Make one call and ignore its failure."""
+async def make_call(bodies: Bodies, settings: ServerSettings, **headers: str) -> Sequence[ReadableSpan]:
+    """Make one call, ignore its failure, and return the spans of its server."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    async with probing(bodies, settings) as served:
-        try:
+    spans = InMemorySpanExporter()
+    traced = replace(servable(bodies), tracing=Tracing("probe", settings, spans))
+    async with running(traced, settings) as served:
+        with suppress(GraphmeshError):
             await served.channel.unary(Probe.Ask, Question(text=SECRET), deadline=Deadline.after(5), headers=named)
-        except GraphmeshError:
-            return
+    return spans.get_finished_spans()
 
 
 @pytest.mark.parametrize(
@@ -67,11 +58,10 @@ def test_traceparent_decides_before_the_ratio(parent: str, ratio: float, traced:
     assert decide({"traceparent": parent} if parent else {}, ratio) is traced
 
 
-async def test_span_has_the_identity_of_the_call(spans: InMemorySpanExporter) -> None:
+async def test_span_has_the_identity_of_the_call() -> None:
     """It joins the caller's trace, and has tenant, run, thread and node."""
     identity = {"x_graphmesh_tenant": "acme", "x_graphmesh_run": "run_1"}
-    await make_call({"Ask": echo}, NEVER, traceparent=SAMPLED, **identity, x_graphmesh_node="draft")
-    [span] = spans.get_finished_spans()
+    [span] = await make_call({"Ask": echo}, NEVER, traceparent=SAMPLED, **identity, x_graphmesh_node="draft")
     assert span.context
     assert f"{span.context.trace_id:032x}" == TRACE
     attributes = dict(span.attributes or {})
@@ -79,14 +69,13 @@ async def test_span_has_the_identity_of_the_call(spans: InMemorySpanExporter) ->
     assert (attributes["graphmesh.node"], attributes["rpc.method"]) == ("draft", "Ask")
 
 
-async def test_unsampled_call_has_no_span(spans: InMemorySpanExporter) -> None:
+async def test_unsampled_call_has_no_span() -> None:
     """Whatever the ratio of this server is."""
-    await make_call({"Ask": echo}, ALWAYS, traceparent=NOT_SAMPLED)
-    assert spans.get_finished_spans() == ()
+    assert not await make_call({"Ask": echo}, ALWAYS, traceparent=NOT_SAMPLED)
 
 
 @pytest.mark.parametrize(("parent", "flags"), [(SAMPLED, "01"), (NOT_SAMPLED, "00")])
-async def test_sampling_decision_is_propagated(spans: InMemorySpanExporter, parent: str, flags: str) -> None:
+async def test_sampling_decision_is_propagated(parent: str, flags: str) -> None:
     """A call made by a traced call joins its trace; one made by an untraced call carries the decision not to trace."""
     seen: list[str] = []
 
@@ -95,7 +84,7 @@ async def test_sampling_decision_is_propagated(spans: InMemorySpanExporter, pare
         return Answer()
 
     async with running(servable({"Ask": last})) as behind:
-        tracing = Tracing("front", ALWAYS)
+        tracing = Tracing("front", ALWAYS, InMemorySpanExporter())
         async with Channel(behind.address, tracing) as onward:
 
             async def forward(question: Any, context: Any) -> Any:
@@ -117,10 +106,9 @@ async def refuse(question: Any, context: Any) -> Any:
 
 
 @pytest.mark.parametrize(("body", "reason"), [(raise_defect, "INTERNAL"), (refuse, "RULE_VIOLATED")])
-async def test_span_of_a_failed_call_has_no_message(spans: InMemorySpanExporter, body: Any, reason: str) -> None:
+async def test_span_of_a_failed_call_has_no_message(body: Any, reason: str) -> None:
     """It has the reason, but neither message nor stack, which may contain customers' data."""
-    await make_call({"Ask": body}, ALWAYS)
-    [span] = spans.get_finished_spans()
+    [span] = await make_call({"Ask": body}, ALWAYS)
     assert (dict(span.attributes or {})["error.type"], span.status.is_ok) == (reason, False)
     assert SECRET not in text_of(span)
 
@@ -131,18 +119,22 @@ def text_of(span: ReadableSpan) -> str:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
-    """The log as a process writes it. Loggers keep their first configuration, so new ones are made here."""
+    """The log as a process writes it."""
     out = StringIO()
-    monkeypatch.setattr(sys, "stdout", out)
-    configure_logs("probe", "info")
-    for module in (hooks, serve):
-        monkeypatch.setattr(module, "log", structlog.get_logger())
+    log_to(out, monkeypatch)
     yield out
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
-async def test_each_call_is_one_log_line(logged: StringIO, spans: InMemorySpanExporter) -> None:
+def log_to(stream: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configure logs with `stream` as standard output. Loggers do not keep this configuration after the test."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    configure_logs("probe", "info")
+    structlog.configure(cache_logger_on_first_use=False)
+
+
+async def test_each_call_is_one_log_line(logged: StringIO) -> None:
     """As JSON, with identity, method, duration and outcome, without the contents of messages."""
     identity = {"x_graphmesh_run": "run_1", "x_graphmesh_tenant": "acme", "x_graphmesh_approval": "apr_1"}
     await make_call({"Ask": echo}, NEVER, **identity)
@@ -157,15 +149,14 @@ async def test_each_call_is_one_log_line(logged: StringIO, spans: InMemorySpanEx
 async def test_unwritable_log_fails_no_call(logged: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk or a closed pipe must not turn a completed call into an error."""
     full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, which fails too
-    monkeypatch.setattr(sys, "stdout", full)
-    configure_logs("probe", "info")
-    async with probing({"Ask": echo}) as served:
+    log_to(full, monkeypatch)
+    async with running(servable({"Ask": echo})) as served:
         await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
     with suppress(OSError):
         full.close()
 
 
-async def test_defect_is_logged_with_its_stack_without_variables(logged: StringIO, spans: InMemorySpanExporter) -> None:
+async def test_defect_is_logged_with_its_stack_without_variables(logged: StringIO) -> None:
     """The stack shows the location, but not the values of variables, such as the request."""
 
     async def fail(question: Any, context: Any) -> Any:
