@@ -39,6 +39,10 @@ env: $(ENV) ## Make or update .venv
 test: $(ENV) ## Run all tests, one process for each core; ARGS="tests/unit -k name" for some
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
+.PHONY: test-fast
+test-fast: $(ENV) ## Run the unit tests, and the contract tests on memory and SQLite: about a minute
+	$(BIN)/pytest --numprocesses logical --maxprocesses 8 -m "not backend" tests/unit tests/contract $(ARGS)
+
 .PHONY: check
 check: check-python check-protos check-envoy ## Everything that is checked without running it: style, types, imports, contracts
 

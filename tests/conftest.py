@@ -13,6 +13,10 @@ from xdist.workermanage import WorkerController
 
 from tests.parallel import FolderScheduling
 
+BACKEND_FIXTURES = {"postgres", "postgres_url", "redis_url"}
+BACKEND_PARAMETER = "postgresql"
+"""The parameter by which a fixture requests a database on the server."""
+
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FolderScheduling | None:
     """Return the default scheduler of `--numprocesses`; `--dist` selects another one."""
@@ -26,8 +30,22 @@ def pytest_configure_node(node: WorkerController) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have a worker die with its controller, and with the worker all that its tests have started."""
+    config.addinivalue_line("markers", "backend: needs a PostgreSQL or Redis server; set on every test that has one")
     if worker := getattr(config, "workerinput", None):
         set_parent_death_signal(worker["controller"], signal.SIGKILL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server; `make test-fast` leaves them out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and needs_backend(item):
+            item.add_marker("backend")
+
+
+def needs_backend(test: pytest.Function) -> bool:
+    """Whether a fixture or a parameter of the test is a PostgreSQL or Redis server."""
+    parameters = test.callspec.params.values() if hasattr(test, "callspec") else ()
+    return not BACKEND_FIXTURES.isdisjoint(test.fixturenames) or BACKEND_PARAMETER in map(str, parameters)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
