@@ -53,6 +53,8 @@ class MethodPolicy:
     """The scopes that an approver needs; empty where not stated."""
     approval_ttl: float = APPROVAL_SECONDS
     """Seconds."""
+    waits: bool = False
+    """Whether a call spends its time waiting, and is admitted by `max_waits`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class ServicePolicy:
     max_queue: int
     breaker: Breaker
     rate_limit: RateLimit | None
+    max_waits: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
         visible_to_models=message.llm_visibility == policy_pb2.LLM_VISIBILITY_VISIBLE,
         approvers=frozenset(message.approvers),
         approval_ttl=_seconds(message.approval_ttl) or APPROVAL_SECONDS,
+        waits=message.waits,
     )
 
 
@@ -169,6 +173,7 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
             if message.HasField("rate_limit")
             else None
         ),
+        max_waits=message.max_waits,
     )
 
 

@@ -162,10 +162,12 @@ def decode(payload: bytes, call: Call) -> Message:
 
 
 def admitted(admission: Admission) -> Hook:
-    """A hook that holds one of the service's slots, after a bounded wait for it."""
+    """A hook that holds one of the service's slots, after a bounded wait for it, or a place of the calls that wait."""
 
     def admitted(call: Call) -> AbstractAsyncContextManager[None]:
-        return admission.slot(call.deadline)
+        if call.policy.waits and admission.waits.max_waits:
+            return admission.wait(call.caller.tenant)
+        return admission.slot(call.deadline, call.caller.tenant)
 
     return admitted
 

@@ -235,7 +235,7 @@ def _admissions(services: Sequence[Service], settings: ServerSettings) -> Mappin
     """The admission of each service, by its full name."""
     pool = descriptor_pool.Default()
     policies = service_policies([pool.FindServiceByName(service.name) for service in services], settings.policy)
-    return {name: Admission(policy.max_concurrency, policy.max_queue) for name, policy in policies.items()}
+    return {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
 
 
 def _listen(server: grpc.aio.Server, listen: str) -> str:

@@ -63,7 +63,7 @@ def endpoints(name: str, service: Service) -> Document:
 def thresholds(service: Service, headroom: int) -> Document:
     """The limit above the replicas' own admission; a call above it fails at once (`UO`)."""
     policies = service.service_policies.values()
-    admitted = service.replicas * sum(policy.max_concurrency + policy.max_queue for policy in policies)
+    admitted = service.replicas * sum(one.max_concurrency + one.max_queue + one.max_waits for one in policies)
     return {
         "max_requests": admitted + headroom,
         "max_pending_requests": admitted + headroom,

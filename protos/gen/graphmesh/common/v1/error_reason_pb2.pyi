@@ -86,8 +86,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CONCURRENCY_LIMIT: _ErrorReason.ValueType  # 13
     """RESOURCE_EXHAUSTED, with RetryInfo when known. The replica executes as many calls as it may and its queue is full,
-    or the call would not get its turn before its deadline; or the mesh has too many calls in progress. The call was
-    not executed.
+    or the call would not get its turn before its deadline; or another tenant took its place in the full queue; or the
+    tenant holds its part of the calls that wait, such as streams of events (metadata: max_waits, held); or the mesh has
+    too many calls in progress. The call was not executed.
 
         { "reason": "CONCURRENCY_LIMIT", "domain": "graphmesh", "metadata": { "max_concurrency": "2", "max_queue": "8" } }
     """
@@ -408,8 +409,9 @@ ERROR_REASON_IDEMPOTENCY_KEY_IN_USE: ErrorReason.ValueType  # 12
 """
 ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 13
 """RESOURCE_EXHAUSTED, with RetryInfo when known. The replica executes as many calls as it may and its queue is full,
-or the call would not get its turn before its deadline; or the mesh has too many calls in progress. The call was
-not executed.
+or the call would not get its turn before its deadline; or another tenant took its place in the full queue; or the
+tenant holds its part of the calls that wait, such as streams of events (metadata: max_waits, held); or the mesh has
+too many calls in progress. The call was not executed.
 
     { "reason": "CONCURRENCY_LIMIT", "domain": "graphmesh", "metadata": { "max_concurrency": "2", "max_queue": "8" } }
 """

@@ -94,12 +94,17 @@ class MethodPolicy(_message.Message):
     LLM_VISIBILITY_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
     APPROVAL_TTL_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """The maximum number of attempts of a call, the first one included, by the one component that retries it."""
     approval: Global___Approval.ValueType
     """Whether a call needs an approval."""
     llm_visibility: Global___LlmVisibility.ValueType
     """Whether the method is offered to models as a tool."""
+    waits: _builtins.bool
+    """Whether a call spends its time waiting, for events or for a client that reads slowly. It then takes one of the
+    service's `max_waits`, and neither a slot nor a place in the queue.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """The longest that one call may take, with all its attempts and waits. It can only shorten the caller's deadline."""
@@ -128,10 +133,11 @@ class MethodPolicy(_message.Message):
         llm_visibility: Global___LlmVisibility.ValueType = ...,
         approvers: _abc.Iterable[_builtins.str] | None = ...,
         approval_ttl: _duration_pb2.Duration | None = ...,
+        waits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_ttl", b"approval_ttl", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "timeout", b"timeout", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -147,10 +153,20 @@ class ServicePolicy(_message.Message):
     MAX_QUEUE_FIELD_NUMBER: _builtins.int
     BREAKER_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_WAITS_FIELD_NUMBER: _builtins.int
     max_concurrency: _builtins.int
-    """The number of calls that one replica executes at the same time; exact, and enforced by the replica itself."""
+    """The number of calls that one replica executes at the same time; exact, and enforced by the replica itself. While
+    calls are queued, a free slot is given to the tenant that holds the fewest.
+    """
     max_queue: _builtins.int
-    """The number of further calls that one replica queues; one more is refused with CONCURRENCY_LIMIT."""
+    """The number of further calls that one replica queues; one more is refused with CONCURRENCY_LIMIT. A call of a tenant
+    with a smaller part of a full queue takes the place of the newest call of the tenant with the largest.
+    """
+    max_waits: _builtins.int
+    """The number of calls of methods with `waits` that one replica holds at the same time. A tenant may hold as many as
+    are still free: alone half of them, with n others an equal part that leaves as much for the next one. One more is
+    refused with CONCURRENCY_LIMIT. 0: such calls take slots like any other.
+    """
     @_builtins.property
     def breaker(self) -> Global___Breaker:
         """When a replica is taken out of rotation."""
@@ -166,10 +182,11 @@ class ServicePolicy(_message.Message):
         max_queue: _builtins.int = ...,
         breaker: Global___Breaker | None = ...,
         rate_limit: Global___RateLimit | None = ...,
+        max_waits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "max_concurrency", b"max_concurrency", "max_queue", b"max_queue", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "max_concurrency", b"max_concurrency", "max_queue", b"max_queue", "max_waits", b"max_waits", "rate_limit", b"rate_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
