@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     event,
+    func,
     literal_column,
     select,
     text,
@@ -42,8 +43,21 @@ TIMEOUT_SQLSTATES = {"57014", "55P03"}
 """PostgreSQL's SQLSTATEs for a statement that exceeded `statement_timeout` or `lock_timeout`."""
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a PostgreSQL transaction whose statements all see the same state, as SQLite's do by default."""
+POOLER_PROBES = 5
+"""How often to probe for shared sessions: other clients of a pooler may take the session in between."""
 AUTOCOMMIT = {"graphmesh_autocommit": True}
 """The execution option of a connection whose statements are transactions of their own."""
+
+
+class SharedSessions(ValueError):
+    """The database's URL leads to a connection pooler that gives a client another session in each transaction."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it leads to a connection pooler in transaction mode, in which prepared statements and advisory locks get "
+            "lost; set pool_mode = session for this database in the pooler (PgBouncer), or give the address of "
+            "PostgreSQL itself"
+        )
 
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
@@ -168,12 +182,18 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
 
     `sqlite+aiosqlite:///path` creates the file and its folder; the database of `postgresql+psycopg://…` has to exist.
     Error messages, and so logs, do not contain the values of statements, which are customers' data.
+
+    Raises:
+        SharedSessions: `url` leads to a connection pooler in transaction mode; only checked with `migrations`.
+        DatabaseUnavailable: the database does not answer; only with `migrations`.
     """
     closer = _ConnectionCloser()
     engine = _sqlite(url, closer) if url.startswith("sqlite") else _postgresql(url)
     database = Database(engine)
     try:
         if migrations is not None:
+            if not database.is_sqlite:
+                await _require_own_sessions(engine)
             await database.migrate(migrations)
         yield database
     finally:
@@ -195,6 +215,37 @@ def _postgresql(url: str) -> AsyncEngine:
             _set_timeouts(connection)
 
     return engine
+
+
+async def _require_own_sessions(engine: AsyncEngine) -> None:
+    """Raises SharedSessions where two open connections have the same session, or one has several."""
+    with mesh_errors():
+        async with engine.connect() as connection:
+            await connection.execution_options(**AUTOCOMMIT)
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            if await _session(connection) == driver.info.backend_pid:
+                return  # PostgreSQL itself: poolers announce process ids of their own, in session mode too
+            for _ in range(POOLER_PROBES):
+                if await _shares_session(engine, connection):
+                    raise SharedSessions()
+
+
+async def _shares_session(engine: AsyncEngine, connection: AsyncConnection) -> bool:
+    """Whether a transaction of another connection gets the session of an open `connection`."""
+    before = await _session(connection)
+    async with engine.connect() as other:
+        try:
+            taken = await _session(other)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return True  # a pooler in statement mode, which refuses transactions
+        return taken == before or await _session(connection) != before
+
+
+async def _session(connection: AsyncConnection) -> int:
+    """The process of PostgreSQL that executes the connection's statements now."""
+    return int((await connection.execute(select(func.pg_backend_pid()))).scalar_one())
 
 
 def _set_timeouts(connection: Connection) -> None:

@@ -28,6 +28,7 @@ from pydantic_settings import CliApp
 from graphmesh_chassis.adapter import HookInterceptor
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.channel import SERVER_OPTIONS
+from graphmesh_chassis.database import SharedSessions
 from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.logs import configure_logs
@@ -103,6 +104,9 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
         asyncio.run(_serve_until_signal(name, build, settings))
     except (ValidationError, PolicyError) as error:
         _exit(2, f"{name}: bad settings: {error}")
+    except SharedSessions as error:
+        setting = f"{settings_type.model_config.get('env_prefix', '')}DATABASE_URL"
+        _exit(2, f"{name}: bad settings: {setting}: {error}")
     except (OSError, DatabaseUnavailable) as error:
         _exit(1, f"{name}: {error}" + (f" ({error.__cause__})" if error.__cause__ else ""))
 
