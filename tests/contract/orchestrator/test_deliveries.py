@@ -32,6 +32,7 @@ async def end(stores: Stores, run: Run, status: RunStatus = RunStatus.SUCCESS) -
     """End a run through its journal."""
     async with journal_of(stores, run) as journal:
         journal.end(status)
+        await journal.flush()
 
 
 def a_delivery(number: int, host: str = "hooks.example.com") -> Delivery:

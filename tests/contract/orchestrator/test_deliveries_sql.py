@@ -31,6 +31,7 @@ async def test_run_has_ended_if_and_only_if_its_delivery_is_stored(sql_stores: S
         with pytest.raises((MemoryError, asyncio.CancelledError)):
             async with Journal(commits, Notifier(is_alone=True), run, Budget()) as journal:
                 journal.end(RunStatus.SUCCESS)
+                await journal.flush()
     assert await found(sql_stores) == []
     assert (await sql_stores.runs.get("acme", "run_1")).state.ended is None
     await end(sql_stores, run)
