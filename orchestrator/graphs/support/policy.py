@@ -43,7 +43,7 @@ _AMOUNT = re.compile(
     rf"(?:€|\bEUR\b|\beuros?\b)\s*{_NUMBER}(?![.,]?\d)|(?<![\d.,]){_NUMBER}\s*(?:€|EUR\b|euros?\b)", re.I
 )
 _OTHER_CURRENCY = re.compile(r"[$£¥]|\b(?:USD|GBP|CHF|JPY|dollars?|pounds?|francs?)\b", re.I)
-_INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*)*(?=\S*\d)\S+", re.I)
+_INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*){0,8}(?=\S*\d)\S", re.I)
 _CALLED_AN_INVOICE = r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
 _ALL_OF_IT = re.compile(r"\b(?:whole|entire|everything|full|complete|all of)\b", re.I)
 _WORD = re.compile(r"\w+")

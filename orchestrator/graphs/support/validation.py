@@ -26,7 +26,7 @@ _DONE = re.compile(
 _EVASIVE = re.compile(
     r"\b(?:say nothing about|do(?:es)?n['’]?o?t know|cannot answer|can['’]t answer|offline demo)\b", re.I
 )
-_CONTACT = re.compile(r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|\b(?:\d[ -]?){13,19}\b")
+_CONTACT = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}\.\w{1,63}|https?://\S+|\b(?:\d[ -]?){13,19}\b")
 
 
 def check_answer(question: str, answer: str, passages: Sequence[Passage]) -> Mapping[str, bool]:

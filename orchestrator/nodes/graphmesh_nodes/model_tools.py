@@ -32,7 +32,7 @@ Schema = dict[str, Any]
 
 HIDDEN_FIELDS = frozenset({"idempotency_key", "request_id", "tenant", "tenant_id", "run_id", "thread_id"})
 """Fields that no model may set, in whichever contract."""
-REASONS = re.compile(r"\s*Reasons:.*?(?=\n\n|\Z)", re.DOTALL)
+REASONS = re.compile(r"(?<!\s)\s*Reasons:[^\n]*")
 """The part of a comment about errors: for callers in code."""
 
 FIELD_MASK = "google.protobuf.FieldMask"

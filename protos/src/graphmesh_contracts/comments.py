@@ -12,7 +12,7 @@ from graphmesh_contracts.rpc import Rpc
 REASON_PACKAGE = "graphmesh.common.v1"
 REASON_ENUM = f"{REASON_PACKAGE}.ErrorReason"
 
-_CAUSES = re.compile(r"\s*\([^()]*\)")
+_CAUSES = re.compile(r" ?\([^()]*\)")
 _OWN = re.compile(r"Reasons: (none of its own|[A-Z_]+(?:, [A-Z_]+)*)\.")
 _SHARED = re.compile(r"Reasons of ([A-Za-z ]+): ([A-Z_]+(?:, [A-Z_]+)*)\.")
 

@@ -1,7 +1,6 @@
 """Adapts the chat models of LangChain, of any vendor, to the provider port."""
 
 import json
-import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -43,8 +42,8 @@ FINISH_REASONS = {
 INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
 """HTTP status codes by which vendors reject a prompt."""
 TOO_MANY_REQUESTS = 429
-JSON_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
-"""JSON in a Markdown code fence, which models write even when instructed not to."""
+FENCE = "```"
+"""The beginning and the end of a Markdown code fence, which models write even when instructed not to."""
 ANSWER_IN_JSON = "Answer with one JSON value and nothing around it. It has to fit this JSON Schema:\n"
 
 
@@ -160,8 +159,16 @@ def _assistant(message: AIMessage, *, in_json: bool) -> Assistant:
         ToolCall(call["id"] or f"call_{number}", call["name"], call["args"])
         for number, call in enumerate(message.tool_calls, start=1)
     )
-    fenced = JSON_FENCE.fullmatch(message.text) if in_json else None
-    return Assistant(fenced.group(1) if fenced else str(message.text), tuple(calls))
+    text = str(message.text)
+    return Assistant(_without_fence(text) if in_json else text, tuple(calls))
+
+
+def _without_fence(text: str) -> str:
+    """Return the content of a Markdown fence around the whole text, or the text itself where it has none."""
+    fenced = text.strip()
+    if len(fenced) < 2 * len(FENCE) or not (fenced.startswith(FENCE) and fenced.endswith(FENCE)):
+        return text
+    return fenced[len(FENCE) : -len(FENCE)].removeprefix("json").strip()
 
 
 def _stream_events(chunk: AIMessageChunk) -> Iterator[StreamEvent]:

@@ -12,11 +12,10 @@ from referencing.jsonschema import DRAFT202012
 
 from graphmesh_model import json_text
 from graphmesh_model.domain import Schema
+from graphmesh_model.linear_patterns import FORMATS, NOT_LINEAR, LinearValidator
 
 NO_REMOTE_SCHEMAS: Registry[Any] = Registry()
-META_SCHEMA_VALIDATOR = Draft202012Validator(
-    Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER
-)
+META_SCHEMA_VALIDATOR = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FORMATS)
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -40,7 +39,8 @@ def parse_schema(text: str) -> Schema:
     schema = parse_object(text)
     try:
         if error := next(iter(META_SCHEMA_VALIDATOR.iter_errors(schema)), None):
-            raise ValueError(f"is not a JSON Schema: {error.json_path}: {error.message}")
+            cause = NOT_LINEAR if error.validator_value == "regex" else error.message
+            raise ValueError(f"is not a JSON Schema: {error.json_path}: {cause}")
         _resolve_all(schema)
     except Unresolvable as error:
         raise ValueError(f"has a reference that it does not contain: {error.ref}") from error
@@ -52,7 +52,7 @@ def parse_schema(text: str) -> Schema:
 def schema_violation(value: Any, schema: Schema) -> str | None:
     """Return path and keyword of the first violation, or None. It never contains the value, which may be personal."""
     try:
-        error = next(iter(Draft202012Validator(schema, registry=NO_REMOTE_SCHEMAS).iter_errors(value)), None)
+        error = next(iter(LinearValidator(schema, registry=NO_REMOTE_SCHEMAS).iter_errors(value)), None)
     except RecursionError:
         return "$: the schema has an infinite reference cycle"
     return f"{error.json_path}: {error.validator}" if error else None
@@ -63,6 +63,8 @@ def _resolve_all(schema: Schema) -> None:
     unvisited: list[Any] = [schema]
     while unvisited:
         match unvisited.pop():
+            case {"unevaluatedProperties": _, "patternProperties": _}:
+                raise ValueError("has unevaluatedProperties beside patternProperties, which is not supported")
             case {"$ref": str(reference), **siblings}:
                 resolver.lookup(reference)
                 unvisited.extend(siblings.values())

@@ -1,5 +1,7 @@
 """Parsing of callers' JSON schemas, and validation of values."""
 
+from typing import Any
+
 import pytest
 from graphmesh_model.schemas import parse_schema, schema_violation
 
@@ -34,3 +36,34 @@ def test_violation_does_not_contain_the_value() -> None:
 
 def test_self_referencing_schema_is_a_violation() -> None:
     assert schema_violation({}, parse_schema('{"$ref": "#"}')) == "$: the schema has an infinite reference cycle"
+
+
+HOSTILE = "a" * 5000 + "!"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ('{"pattern": "^(a+)+$"}', HOSTILE),
+        ('{"patternProperties": {"^(a+)+$": false}}', {HOSTILE: 1}),
+        ('{"patternProperties": {"^(a|aa)+$": true}, "additionalProperties": true}', {HOSTILE: 1}),
+    ],
+)
+def test_expressions_of_callers_take_linear_time(schema: str, value: Any) -> None:
+    """Each of these takes exponential time in Python's own engine, which never ends for this text."""
+    found = schema_violation(value, parse_schema(schema))
+
+    assert found == ("$: pattern" if isinstance(value, str) else None)
+
+
+def test_expressions_without_linear_match_are_refused() -> None:
+    with pytest.raises(ValueError, match="linear time"):
+        parse_schema('{"type": "string", "pattern": "(?=a)b"}')
+
+
+def test_additional_properties_are_those_without_a_pattern() -> None:
+    schema = parse_schema('{"patternProperties": {"^a": {"type": "string"}}, "additionalProperties": false}')
+
+    assert schema_violation({"ab": "x"}, schema) is None
+    assert schema_violation({"ab": 1}, schema) == "$.ab: type"
+    assert schema_violation({"b": "x"}, schema) == "$: additionalProperties"

@@ -1,6 +1,7 @@
 """The parts of a conversation that the composer uses: the user's own texts, and the documents."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -10,7 +11,8 @@ from graphmesh_model import json_text
 from graphmesh_model.domain import Message, System, ToolResult, User
 from graphmesh_model.offline.text import sentences, stems
 
-DOCUMENT = re.compile(r"<document\b([^>]*)>(.*?)</document>", re.DOTALL | re.IGNORECASE)
+OPENING = re.compile(r"<document\b", re.IGNORECASE)
+CLOSING = re.compile(r"</document>", re.IGNORECASE)
 TITLE = re.compile(r"""\btitle\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 QUOTED_SENTENCES = 3
 HEADING_WEIGHT = 0.5
@@ -45,7 +47,7 @@ class Conversation:
     def from_messages(cls, messages: tuple[Message, ...]) -> "Conversation":
         users = [message.text for message in messages if isinstance(message, User)]
         return cls(
-            user_texts=tuple(DOCUMENT.sub(" ", text).strip() for text in reversed(users)),
+            user_texts=tuple(_without_documents(text).strip() for text in reversed(users)),
             documents=tuple(chain.from_iterable(_documents(message) for message in messages)),
         )
 
@@ -82,9 +84,36 @@ def _documents(message: Message) -> list[tuple[Sentence, ...]]:
         case ToolResult(text=text):
             return [_sentences(_plain_text(text), frozenset())]
         case User(text=text) | System(text=text):
-            return [_sentences(body, stems(_title(attributes))) for attributes, body in DOCUMENT.findall(text)]
+            return [_sentences(body, stems(_title(attributes))) for attributes, body in _elements(text)]
         case _:
             return []
+
+
+def _elements(text: str) -> list[tuple[str, str]]:
+    """Return the attributes and the content of each `document` element."""
+    return [(text[tag:content], text[content + 1 : end]) for _, tag, content, end, _ in _spans(text)]
+
+
+def _without_documents(text: str) -> str:
+    """Replace each `document` element by a space."""
+    spans = list(_spans(text))
+    starts, ends = [*(span[0] for span in spans), len(text)], [0, *(span[-1] for span in spans)]
+    return " ".join(text[end:start] for end, start in zip(ends, starts, strict=True))
+
+
+def _spans(text: str) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield the positions of each `document` element: start, attributes, their end, end of the content, end.
+
+    Each position is searched once. One expression for whole elements would search the rest of a text from each tag.
+    """
+    position = 0
+    while opening := OPENING.search(text, position):
+        content = text.find(">", opening.end())
+        closing = CLOSING.search(text, content) if content >= 0 else None
+        if closing is None:
+            return
+        yield opening.start(), opening.end(), content, closing.start(), closing.end()
+        position = closing.end()
 
 
 def _title(attributes: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
+from graphmesh_model.linear_patterns import linear_search
 from graphmesh_model.offline.text import stems
 
 EDGE_CHARACTERS = "\"'“”‘’()[]{}<>,;:!?#€$£¥*"
@@ -41,11 +42,11 @@ def _distance_to_hints(tokens: list[str], hints: frozenset[str]) -> Callable[[in
 
 def pattern_test(pattern: str) -> Callable[[str], bool]:
     """Test tokens against `pattern`. A pattern that also accepts ordinary words accepts only tokens with a digit."""
-    compiled = re.compile(pattern)
-    accepts_any_word = any(compiled.search(word) for word in ORDINARY_WORDS)
+    matches = linear_search(pattern)
+    accepts_any_word = any(matches(word) for word in ORDINARY_WORDS)
 
     def accepts(token: str) -> bool:
-        return bool(compiled.search(token)) and (not accepts_any_word or any(map(str.isdigit, token)))
+        return matches(token) and (not accepts_any_word or any(map(str.isdigit, token)))
 
     return accepts
 

@@ -5,7 +5,7 @@ import re
 WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
 TOKEN = re.compile(r"\w+|[^\w\s]")
 VOWEL = re.compile("[aeiouy]")
-HEADING = re.compile(r"^\s*(#.*)$", re.MULTILINE)
+HEADING = re.compile(r"^[^\S\n]*(#.*)$", re.MULTILINE)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|\n\s*\n|\n(?=\s*(?:[-*>]|\d+\.)\s)")
 MARKUP = re.compile(r"^[\s>*-]+|^\s*\d+\.\s+|\*\*|`")
 ENDINGS = ("ment", "ing", "ion", "ed", "ly")

@@ -82,7 +82,7 @@ class Connection:
             advice = ADVICE.get(error.reason, "").format_map(error.data)
         except KeyError:
             return ""
-        return re.sub(r"\[(.+?)\]", lambda words: self.command(*words[1].split()), advice)
+        return re.sub(r"\[([^\[\]]+)\]", lambda words: self.command(*words[1].split()), advice)
 
     async def _run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         address = self.address or self._edge_of_the_running_mesh()
