@@ -30,7 +30,8 @@ async def build(
     settings: Settings, *, open_backend: OpenBackend = open_backend, intervals: Intervals = DEFAULT_INTERVALS
 ) -> AsyncIterator[Servable]:
     """Assemble an orchestrator of the role in the settings, over a backend."""
-    tracing, in_flight = tracing_of("orchestrator", settings), InFlight(_worker(settings))
+    tracing = tracing_of("orchestrator", settings)
+    in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,

@@ -9,6 +9,7 @@ from graphmesh_chassis.settings import ServerSettings, settings_config
 from graphmesh_contracts import Overrides
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
+from sqlalchemy.engine import make_url
 
 from graphmesh_orchestrator.webhooks.delivery import secret_bytes
 
@@ -74,6 +75,11 @@ class Settings(ServerSettings):
     def webhook_key(self) -> bytes:
         """Empty where no host is allowed."""
         return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process can use the database: a SQLite file belongs to one."""
+        return make_url(self.database_url).get_backend_name() == "sqlite"
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> Self:

@@ -1,5 +1,6 @@
 """Creates runs: checks them, stores them, and begins them where there is capacity."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,8 @@ from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 
-Begin = Callable[[Run, NewThread | None], None]
-"""Executes a run that this process holds; the second argument is given where the thread was created with the run."""
+Begin = Callable[[Run, float, NewThread | None], None]
+"""Executes a run that this process holds; see `Executor.begin`."""
 
 
 class Submission:
@@ -51,9 +52,10 @@ class Submission:
         if requested.request.webhook_url:
             self._receivers.require(requested.request.webhook_url)
         await _check(graph, requested)
+        begun = time.monotonic()
         run = await self._runs.add(requested.with_state(**graph.versions.of_run()), self._in_flight.claimant)
         if run.run_id == requested.run_id and run.status is RunStatus.RUNNING:
-            self._begin(run, NewThread() if run.identity.created_thread else None)
+            self._begin(run, begun, NewThread() if run.identity.created_thread else None)
         if not run.state.holds_thread or not run.state.epoch:
             self._notifier.to_claim()
         return run

@@ -8,6 +8,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 LEASE_SECONDS = 5.0
 """How long a lease holds without being renewed; after that, another worker may claim the run."""
+LEASE_MARGIN_SECONDS = 0.5
+"""A worker stops before its lease is over: for the way of an effect to its service, and the commit there. It bounds as
+well how much faster the clock of the database may run than the worker's during a lease."""
 LEASE_RENEWAL_SECONDS = 1.5
 """The age of a lease at which a heartbeat renews it. Most leases are renewed before, with the writes of their runs."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -54,14 +55,15 @@ class Claiming:
         """Poll at once: there may be a run to claim."""
         self._awake.set()
 
-    async def run(self, begin: Callable[[Run], None]) -> None:
-        """Pass every claimed run to `begin`, until cancelled."""
+    async def run(self, begin: Callable[[Run, float], None]) -> None:
+        """Pass every claimed run to `begin`, with the monotonic time when its claim was begun, until cancelled."""
         while True:
             self._awake.clear()
             try:
+                begun = time.monotonic()
                 for run in await self._claim():
                     log.info("claimed", run=run.run_id, epoch=run.state.epoch)
-                    begin(run)
+                    begin(run, begun)
             except DependencyError as error:
                 log.warning("no runs claimed", reason=error.reason)
             with contextlib.suppress(TimeoutError):

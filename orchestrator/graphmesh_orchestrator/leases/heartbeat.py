@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.leases.leases import Leases
 
@@ -64,12 +66,14 @@ class Heartbeat:
                 self._awake.clear()
 
     async def _renew(self, leases: Leases) -> None:
-        held = dict(self._in_flight.held)
+        held, begun = dict(self._in_flight.held), time.monotonic()
         try:
-            kept = await leases.renew(held)
-        except DependencyError as error:
-            log.warning("leases not renewed", runs=len(held), reason=error.reason)
+            async with asyncio.timeout(LEASE_SECONDS):
+                kept = await leases.renew(held)
+        except (DependencyError, TimeoutError) as error:
+            log.warning("leases not renewed", runs=len(held), error=type(error).__name__)
             return
+        self._in_flight.renewed(kept, begun)
         for run_id in held.keys() - kept.keys():
             self._loop.call_soon_threadsafe(self._in_flight.lost, run_id, held[run_id])
         for run_id, reason in kept.items():

@@ -1,7 +1,9 @@
 """The runs that this process executes under its leases."""
 
 import asyncio
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -10,9 +12,13 @@ from graphmesh_chassis.epoch import Epoch
 from langgraph.runtime import RunControl
 
 from graphmesh_orchestrator.checkpoints import NewThread
+from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS
 from graphmesh_orchestrator.runs.run import Run
 
 log = structlog.get_logger("graphmesh.leases")
+
+GUARD_SECONDS = 0.1
+"""The interval in which own leases are checked; effects check theirs when they are sent."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +30,51 @@ class Worker:
     """The number of runs that it executes at the same time."""
 
 
+class OwnLease:
+    """The lease of an active run, by this process' monotonic clock.
+
+    It counts from when a claim or a renewal was begun, so that it is over before it is for the database; after that,
+    other workers may claim the run, whether or not this process can reach the database.
+    """
+
+    def __init__(self, begun: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`begun` is the time of `clock` when the claim was begun; infinite where no other worker is."""
+        self._clock = clock
+        self._ends = begun + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+
+    @property
+    def remaining(self) -> float:
+        """Seconds; negative when the lease may be over."""
+        return self._ends - self._clock()
+
+    def renewed(self, begun: float) -> None:
+        """A renewal that was begun then has found the lease held. It may be as old as one that is not renewed yet."""
+        self._ends = max(self._ends, begun + LEASE_SECONDS - LEASE_RENEWAL_SECONDS - LEASE_MARGIN_SECONDS)
+
+
 @dataclass
 class ActiveRun:
     """A run that this process executes."""
 
     run: Run
     cancel_reason: str
+    lease: OwnLease
     new_thread: NewThread | None = None
     """Where the thread was created with the run, so that there is no state to read."""
     control: RunControl = field(default_factory=RunControl)
     ended: Run | None = None
     """The run as it is stored with its end."""
+    is_lost: bool = False
+    """Whether the execution was stopped for the loss of its lease."""
     task: asyncio.Task[None] = field(init=False)
 
 
 class InFlight:
     """The active runs by id: a worker's capacity, and the way to cancel what it executes."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Worker, *, is_alone: bool = False) -> None:
+        """`is_alone`: no other process uses the database, so that leases do not expire."""
+        self.worker, self._is_alone = worker, is_alone
         self._active: dict[str, ActiveRun] = {}
         self._is_draining = False
 
@@ -55,6 +87,10 @@ class InFlight:
     def claimant(self) -> str:
         """The worker that may hold a new run from the start; empty where it has no free capacity."""
         return self.worker.name if self.free_capacity > 0 else ""
+
+    def lease(self, begun: float) -> OwnLease:
+        """Return the lease of a claim that was begun at this time of the monotonic clock."""
+        return OwnLease(math.inf if self._is_alone else begun)
 
     @property
     def held(self) -> Mapping[str, Epoch]:
@@ -83,9 +119,27 @@ class InFlight:
     def lost(self, run_id: str, epoch: Epoch) -> None:
         """Stop an execution of this epoch or an earlier one. A later one, maybe of this worker too, continues."""
         active = self._active.get(run_id)
-        if active and active.run.state.epoch <= epoch:
+        if active and active.run.state.epoch <= epoch and not active.is_lost:
             log.warning("lease lost", run=run_id, epoch=active.run.state.epoch)
+            active.is_lost = True
             active.task.cancel()
+
+    def renewed(self, held: Collection[str], begun: float) -> None:
+        """Renewals of the leases of runs, begun at this time, have succeeded. Called from the heartbeat's thread."""
+        for run_id in held:
+            if active := self._active.get(run_id):
+                active.lease.renewed(begun)
+
+    async def guard(self) -> None:
+        """Stop executions whose leases may be over by this process' own clock, until cancelled.
+
+        A worker that cannot reach its database gets no other notice of it.
+        """
+        while True:
+            for active in list(self._active.values()):
+                if active.lease.remaining <= 0:
+                    self.lost(active.run.run_id, active.run.state.epoch)
+            await asyncio.sleep(GUARD_SECONDS)
 
     async def ended(self, tenant: str, run_id: str) -> Run | None:
         """Wait until this process no longer executes a run of the tenant, if it does.

@@ -67,6 +67,7 @@ class Tools:
 
 
 class Executor:
+            lease=execution.active.lease,
     """Executes runs in this process, under leases."""
 
     def __init__(
@@ -86,12 +87,14 @@ class Executor:
         self._commits, self._suspension, self._leases = commits, suspension, leases
         self._notifier, self._thread_freed, self._store_seconds = notifier, thread_freed, store_seconds
 
-    def begin(self, run: Run, new_thread: NewThread | None = None) -> None:
+    def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
 
-        `new_thread` is given where the thread was created with the run.
+        Args:
+            claim_begun: the time of the monotonic clock when the run's claim was begun.
+            new_thread: given where the thread was created with the run.
         """
-        active = ActiveRun(run, run.state.cancel_reason, new_thread)
+        active = ActiveRun(run, run.state.cancel_reason, self._in_flight.lease(claim_begun), new_thread)
         self._in_flight.add(active)
         active.task = asyncio.create_task(self._execute(active), name=f"run {run.run_id}")
         active.task.add_done_callback(lambda _: self._on_done(active))

@@ -67,6 +67,7 @@ def run_worker(
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer)
     tasks: Mapping[str, Task] = {
         "claiming": partial(claiming.run, executor.begin),
+        "lease guard": in_flight.guard,
         "dead worker detection": partial(backend.detector.run, claiming.poll),
         "run queue": queue.run,
         "approval expiry": expiry.run,

@@ -1,8 +1,9 @@
 """The context of a run: its identity, its deadline, and its access to the mesh."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
@@ -13,6 +14,21 @@ from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.clock import Clock, SystemClock
+
+
+class Lease(Protocol):
+    """The lease of the worker that executes a run."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which the lease holds at least, by the worker's own clock; infinite where no other worker is."""
+
+
+class NoLease:
+    """The lease where a graph runs without an orchestrator: it does not expire."""
+
+    remaining = math.inf
+
 
 IsDurable = Callable[[RunnableConfig], Awaitable[bool]]
 
@@ -62,3 +78,5 @@ class RunContext:
     """Waits until the checkpoint that the task of a config runs from is stored, and those of the graphs around it, and
     returns whether they are. Runs are ahead of the database, so an effect has to wait."""
     clock: Clock = field(default_factory=SystemClock)
+    lease: Lease = field(default_factory=NoLease)
+    """The lease of the worker. No effect is sent after it: another worker may execute the run by then."""

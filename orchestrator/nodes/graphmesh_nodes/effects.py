@@ -1,15 +1,31 @@
-"""The rules of calls with an effect: a key that is equal in every repeat, and a durable checkpoint before the call."""
+"""The rules of calls with an effect: the same key in every repeat, a durable checkpoint before, a lease that holds."""
 
 import hashlib
+import math
 from typing import Any
 
+from graphmesh_chassis import metadata
+from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_chassis.errors import Fenced
 from graphmesh_contracts import Rpc
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo
 
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import WriteAheadRequired
+
+
+def lease_header(context: RunContext) -> Headers:
+    """Return the metadata that states how long the lease of the run holds; a service makes no effect after it.
+
+    Raises:
+        Fenced: the lease may be over, so that another worker may execute the run; nothing is sent.
+    """
+    remaining = context.lease.remaining
+    if remaining <= 0:
+        raise Fenced(run=context.run_id, epoch=context.epoch)
+    return () if math.isinf(remaining) else ((metadata.LEASE, str(int(remaining * 1000))),)
 
 
 def effect_key(tenant: str, task: ExecutionInfo, ordinal: int, method: str) -> EffectKey:

@@ -8,6 +8,7 @@ from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 
 from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.effects import lease_header
 
 BACKOFF_SECONDS = 0.1
 """The backoff before the first retry; it doubles with each, and a half of it is random."""
@@ -34,6 +35,7 @@ class RetryingCall:
         self._rpc, self._policy, self._context = rpc, policy, context
         self._resolve_outcome = self._may_have_happened = resolve_outcome
         self._deadline = context.deadline.capped(RESOLVE_SECONDS if resolve_outcome else policy.timeout)
+        self._is_effect = policy.idempotency is Idempotency.EFFECT
         self._began = context.clock.monotonic()
         self.attempts = 0
 
@@ -46,12 +48,14 @@ class RetryingCall:
 
         Raises:
             GraphmeshError: the error of the last attempt.
+            Fenced: the lease of the run may be over; this attempt was not sent.
         """
         while True:
             self.attempts += 1
             try:
                 deadline = self._deadline.capped(self._policy.timeout)
-                return await self._context.channel.unary(self._rpc, request, deadline=deadline, headers=headers)
+                attempt_headers = (*headers, *lease_header(self._context)) if self._is_effect else headers
+                return await self._context.channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
             except GraphmeshError as error:
                 self._may_have_happened |= error.may_have_happened
                 backoff = self._backoff_after(error)

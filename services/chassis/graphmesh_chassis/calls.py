@@ -43,6 +43,8 @@ class Call:
     """The idempotency key; empty for reads."""
     epoch: Epoch | None = None
     """The epoch of the run's lease; None outside of runs."""
+    lease: Deadline | None = None
+    """The time until which the run's lease holds at least; None where the caller states none."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason of the error that ended it; None before."""
 

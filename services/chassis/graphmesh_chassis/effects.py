@@ -22,7 +22,14 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.effect_key import EffectKey
-from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyInUse, IdempotencyKeyReused, OutcomeUnknown
+from graphmesh_chassis.errors import (
+    CallerError,
+    Fenced,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    LeaseExpired,
+    OutcomeUnknown,
+)
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_response
 
@@ -202,15 +209,30 @@ def key_in_use(call: Call) -> IdempotencyKeyInUse:
     return IdempotencyKeyInUse(key=call.effect_key, retry_after=RETRY_AFTER)
 
 
+def require_lease(call: Call) -> None:
+    """Check that the lease of the run still holds, under which the effect is made.
+
+    Epochs refuse a worker that another one has overtaken here. One that was overtaken elsewhere without knowing it is
+    refused by the time: another worker may have claimed the run when the lease was over.
+
+    Raises:
+        LeaseExpired: the lease may be over.
+    """
+    if call.lease is not None and call.lease.remaining <= 0:
+        raise LeaseExpired(run=call.header(metadata.RUN))
+
+
 async def fence(connection: AsyncConnection, call: Call) -> None:
-    """Check that the epoch of `call` is the newest one of its run.
+    """Check that the epoch of `call` is the newest one of its run, and that its lease holds.
 
     Writing the run's row locks it until the end of the transaction, so that of two concurrent epochs the lower one
     never commits after the higher one.
 
     Raises:
         Fenced: a higher epoch of the run has made an effect here.
+        LeaseExpired: as `require_lease`.
     """
+    require_lease(call)
     if call.epoch is None:
         return
     run = call.header(metadata.RUN)

@@ -1,6 +1,7 @@
-"""Epochs as values."""
+"""Epochs and leases of calls as values."""
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import InvalidMetadata
 
 MAX_DIGITS = 18
@@ -34,3 +35,21 @@ class Epoch(int):
     def next(self) -> "Epoch":
         """The epoch of the next takeover."""
         return Epoch(self + 1)
+
+
+MAX_LEASE_DIGITS = 9
+
+
+def lease_of(headers: metadata.Metadata) -> Deadline | None:
+    """Read the lease of a call, as a deadline that counts from now; None where the caller states none.
+
+    Raises:
+        InvalidMetadata: it is not a number of milliseconds.
+    """
+    text = metadata.text(headers, metadata.LEASE)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_LEASE_DIGITS):
+        rule = f"a whole number of milliseconds, of {MAX_LEASE_DIGITS} digits at the most"
+        raise InvalidMetadata(header=metadata.LEASE, rule=rule)
+    return Deadline.after(int(text) / 1000)

@@ -11,7 +11,8 @@
     ├── DependencyError              a dependency is unavailable: a repeat may succeed
     │   ├── NotBegun                 the call was not begun: a repeat is safe for every method
     │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
-    │   │   ├── RateLimited          ├── Unreachable          └── IdempotencyKeyInUse
+    │   │   ├── RateLimited          ├── Unreachable          ├── IdempotencyKeyInUse
+    │   │   └── LeaseExpired
     │   └── OutcomeOpen              the call may have happened
     │       ├── ConnectionLost       ├── DeadlineExceeded     ├── DatabaseUnavailable
     │       ├── ProviderUnavailable  ├── Cancelled
@@ -246,6 +247,13 @@ class IdempotencyKeyInUse(NotBegun):
 
     code = StatusCode.ABORTED
     reason = "IDEMPOTENCY_KEY_IN_USE"
+
+
+class LeaseExpired(NotBegun):
+    """The lease of the run {run} expired before the effect was made; nothing was changed"""
+
+    code = StatusCode.ABORTED
+    reason = "LEASE_EXPIRED"
 
 
 class OutcomeOpen(DependencyError):

@@ -17,7 +17,7 @@ from graphmesh_chassis.calls import Call, set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.effects import Replay
-from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.epoch import Epoch, lease_of
 from graphmesh_chassis.errors import (
     ApprovalRequired,
     DeadlineExceeded,
@@ -122,9 +122,10 @@ async def approval(call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def deadline(call: Call) -> AsyncIterator[None]:
-    """End the call at the earlier of the caller's deadline and the policy's timeout."""
+    """End the call at the earlier of the caller's deadline and the policy's timeout; the lease counts from here too."""
     remaining: float | None = call.context.time_remaining()
     call.deadline = Deadline.after(call.policy.timeout if remaining is None else min(remaining, call.policy.timeout))
+    call.lease = lease_of(call.headers)
     set_current(call)
     timeout = call.deadline.timeout()
     try:

@@ -38,6 +38,7 @@ from graphmesh_chassis.effects import (
     error_outcome,
     fence,
     record_outcome,
+    require_lease,
 )
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import CallerError, Fenced
@@ -73,6 +74,7 @@ class Store(Protocol[PortT]):
             IdempotencyKeyReused: the key was used with another request.
             IdempotencyKeyInUse: a call with the key is in progress for too long to wait for it.
             Fenced: the call has an earlier epoch of its run than the newest.
+            LeaseExpired: the lease of the run may be over; nothing is changed.
         """
         ...
 
@@ -125,6 +127,7 @@ class SqlStore(Generic[PortT]):
                     refusal = error
                 ended = effect.outcome(refusal)
                 await record_outcome(connection, call, ended)
+                require_lease(call)  # again: the body may have taken long
             outcome.set_result(ended)
         if refusal is not None:
             raise refusal
@@ -135,6 +138,7 @@ class SqlStore(Generic[PortT]):
         async with self._in_flight.acquire(call) as outcome:
             attempt = await self._start(call, outcome)
             async with release_on_failure(self._database, call, attempt):
+                require_lease(call)
                 try:
                     result = await make_effect(call, attempt > 1, send, find)
                 except CallerError as refusal:
@@ -210,8 +214,10 @@ class MemoryStore(Generic[PortT]):
             try:
                 yield effect
             except CallerError as error:
+                require_lease(call)
                 outcome.set_result(self._outcomes.setdefault(key, effect.outcome(error)))
                 raise
+            require_lease(call)
             outcome.set_result(self._outcomes.setdefault(key, effect.outcome()))
             self._ports[call.caller.tenant] = effect.port
 
@@ -221,6 +227,7 @@ class MemoryStore(Generic[PortT]):
         key = (call.caller.tenant, call.effect_key)
         async with self._in_flight.acquire(call) as outcome:
             may_be_sent = self._start(call)
+            require_lease(call)
             try:
                 result = await make_effect(call, may_be_sent, send, find)
             except CallerError as refusal:
@@ -246,6 +253,7 @@ class MemoryStore(Generic[PortT]):
         return stored is not started
 
     def _fence(self, call: Call) -> None:
+        require_lease(call)
         run = (call.caller.tenant, call.header(metadata.RUN))
         if call.epoch is not None and call.epoch < self._epochs.setdefault(run, call.epoch):
             raise Fenced(run=run[1], epoch=call.epoch)

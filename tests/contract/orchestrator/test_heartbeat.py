@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -23,7 +24,7 @@ NEVER = 3600.0
 
 def executing(in_flight: InFlight, run: Run) -> ActiveRun:
     """Register a run as active; its task waits until it is cancelled."""
-    active = ActiveRun(run, "")
+    active = ActiveRun(run, "", in_flight.lease(time.monotonic()))
     in_flight.add(active)
     active.task = asyncio.create_task(asyncio.Event().wait(), name=run.run_id)  # type: ignore[arg-type]
     return active
@@ -81,7 +82,7 @@ async def test_notified_worker_polls_at_once(stores: Stores) -> None:
     claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=NEVER)
     heartbeat = Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=NEVER)
     await stores.runs.add(a_run(1), worker="")
-    task = asyncio.create_task(claiming.run(lambda run: begun.put_nowait(executing(in_flight, run))))
+    task = asyncio.create_task(claiming.run(lambda run, _: begun.put_nowait(executing(in_flight, run))))
     async with cancelled_at_end(in_flight), heartbeat, asyncio.timeout(30):
         assert (await begun.get()).run.run_id == "run_1"
         await stores.runs.add(a_run(2), worker="")
@@ -102,7 +103,7 @@ async def test_worker_without_free_capacity_claims_nothing(stores: Stores) -> No
     await stores.runs.add(a_run(2), worker="")
     claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=0.01)
     async with cancelled_at_end(in_flight):
-        task = asyncio.create_task(claiming.run(lambda run: pytest.fail(f"claimed {run.run_id}")))
+        task = asyncio.create_task(claiming.run(lambda run, _: pytest.fail(f"claimed {run.run_id}")))
         await asyncio.sleep(0.1)
         task.cancel()
         assert in_flight.held.keys() == {"run_1"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Exe
 async def begun(database: Database, executor: Executor) -> Run:
     """The run, executed by the worker that has stored it."""
     run = await SqlRuns(database).add(RUN, WORKER.name)
-    executor.begin(run)
+    executor.begin(run, time.monotonic())
     return run
 
 
@@ -93,7 +94,7 @@ async def test_loss_of_a_past_epoch_does_not_stop_the_current_one(tmp_path: Path
     ):
         first = await begun(database, executor)
         again = await claimed_again(database)
-        executor.begin(again)
+        executor.begin(again, time.monotonic())
         assert executions() == 2
         in_flight.lost(first.run_id, first.state.epoch)
         async with asyncio.timeout(10):

@@ -77,8 +77,9 @@ class MemoryWorker:
 
     async def claim(self) -> Run:
         """Claim the only run that can be claimed, and begin it."""
+        begun = time.monotonic()
         [run] = await self.leases.claim(self._served, 10)
-        self.executor.begin(run)
+        self.executor.begin(run, begun)
         return run
 
     def _thread_freed(self) -> None:

@@ -317,6 +317,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "MIGRATION_FAILED", "domain": "graphmesh", "metadata": { "graph": "support", "version": "2", "type": "KeyError" } }
     """
+    ERROR_REASON_LEASE_EXPIRED: _ErrorReason.ValueType  # 59
+    """ABORTED. The worker's lease on the run may have been over when the effect was to be made: another worker may have
+    claimed the run. Nothing was changed; a worker that still holds the run repeats the call.
+
+        { "reason": "LEASE_EXPIRED", "domain": "graphmesh", "metadata": { "run": "run_9" } }
+    """
+    ERROR_REASON_RUN_POISONED: _ErrorReason.ValueType  # 60
+    """INTERNAL. Workers that executed the run have ended, or have lost it, several times in a row without a new
+    checkpoint. So that it ends no further workers, no worker executes it again. Effects that were sent may have
+    happened; the run's last event lists them.
+
+        { "reason": "RUN_POISONED", "domain": "graphmesh", "metadata": { "run": "run_9", "takeovers": "4" } }
+    """
+    ERROR_REASON_EVENT_NOT_STORABLE: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION. A value of an event of the run, or of its output, has no form in which it can be stored; `key`
+    names it and `rule` the reason. The run ended without that event.
+
+        { "reason": "EVENT_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "its name has 256 characters, 255 can be stored" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -329,18 +348,18 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     APPROVAL_REQUIRED (a policy that requires an approval, and a call without one), DEADLINE_EXCEEDED, CONCURRENCY_LIMIT,
     DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
 
-    Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, OUTCOME_UNKNOWN
-    (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
+    Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, LEASE_EXPIRED,
+    OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
 
     Reasons of the transport: UNKNOWN_METHOD, MESSAGE_TOO_LARGE, RATE_LIMITED, CIRCUIT_OPEN, UNREACHABLE,
     CONNECTION_LOST, CONCURRENCY_LIMIT, DEADLINE_EXCEEDED, CANCELLED. The call failed before its method or after it. But
     for UNKNOWN_METHOD, no server sends an ErrorInfo for them: the Python client derives them from gRPC's status codes
     and Envoy's response flags.
 
-    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, WRITE_AHEAD_REQUIRED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED,
-    APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT,
-    CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has ended, as is any reason of a tool that its
-    graph called.
+    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, RUN_POISONED, EVENT_NOT_STORABLE, WRITE_AHEAD_REQUIRED, STEP_LIMIT,
+    TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE,
+    ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has
+    ended, as is any reason of a tool that its graph called.
 
     A service of another team may answer with reasons of its own under a domain of its own.
     """
@@ -639,5 +658,24 @@ ERROR_REASON_MIGRATION_FAILED: ErrorReason.ValueType  # 58
 begins from. The state is unchanged: a release with a working migration reads it.
 
     { "reason": "MIGRATION_FAILED", "domain": "graphmesh", "metadata": { "graph": "support", "version": "2", "type": "KeyError" } }
+"""
+ERROR_REASON_LEASE_EXPIRED: ErrorReason.ValueType  # 59
+"""ABORTED. The worker's lease on the run may have been over when the effect was to be made: another worker may have
+claimed the run. Nothing was changed; a worker that still holds the run repeats the call.
+
+    { "reason": "LEASE_EXPIRED", "domain": "graphmesh", "metadata": { "run": "run_9" } }
+"""
+ERROR_REASON_RUN_POISONED: ErrorReason.ValueType  # 60
+"""INTERNAL. Workers that executed the run have ended, or have lost it, several times in a row without a new
+checkpoint. So that it ends no further workers, no worker executes it again. Effects that were sent may have
+happened; the run's last event lists them.
+
+    { "reason": "RUN_POISONED", "domain": "graphmesh", "metadata": { "run": "run_9", "takeovers": "4" } }
+"""
+ERROR_REASON_EVENT_NOT_STORABLE: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION. A value of an event of the run, or of its output, has no form in which it can be stored; `key`
+names it and `rule` the reason. The run ended without that event.
+
+    { "reason": "EVENT_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "its name has 256 characters, 255 can be stored" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
