@@ -1,7 +1,7 @@
 """A graph whose first execution waits before it charges, and whose later ones charge nothing."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest
 from graphmesh.common.v1 import Money
@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 
-class State(TypedDict, total=False):
+class State(TypedDict):
     invoice_id: str
 
 
@@ -47,6 +47,6 @@ async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunConte
 
 
 graph = StateGraph(State, context_schema=RunContext)
-graph.add_node(charge)
+graph.add_node("charge", cast(Any, charge))  # LangGraph declares no node with both a config and a runtime
 graph.add_edge(START, "charge")
 graph.add_edge("charge", END)
