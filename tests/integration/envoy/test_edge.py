@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
 from tests.integration.envoy import books_contract
 from tests.integration.envoy.envoy_harness import (
@@ -78,8 +79,12 @@ async def test_unknown_paths_are_404(envoy: EnvoyHarness) -> None:
 
 async def test_a_service_without_healthy_replicas_is_503_with_flags(envoy: EnvoyHarness) -> None:
     """Envoy's own replies have the form of the services' errors in JSON too."""
-    envoy.replica.handler = failing(grpc.StatusCode.UNAVAILABLE)
-    await envoy.wait_for_no_replica()
+    envoy.replica.health = health_pb2.HealthCheckResponse.NOT_SERVING
+
+    async def has_no_replica() -> bool:
+        return (await envoy.edge()).flags == "UH"
+
+    await eventually(has_no_replica)
     reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, reply.headers["x-envoy-response-flags"]) == (503, "UH")
     assert reply.json == {"code": 14, "message": "no healthy upstream"}

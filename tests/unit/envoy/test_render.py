@@ -23,9 +23,8 @@ def billing_mesh(**billing: Any) -> Mesh:
     return parse({**listeners, "services": {"billing": service}})
 
 
-def cluster(mesh: Mesh) -> dict[str, Any]:
-    (found,) = documents(mesh)["cds.yaml"]["resources"]
-    return dict(found)
+def cluster(mesh: Mesh, name: str = "billing") -> dict[str, Any]:
+    return next(dict(found) for found in documents(mesh)["cds.yaml"]["resources"] if found["name"] == name)
 
 
 def route(mesh: Mesh, path: str = CHARGE) -> dict[str, Any]:
@@ -63,6 +62,12 @@ def test_the_breaker_follows_the_policy() -> None:
     assert found["common_lb_config"]["healthy_panic_threshold"]["value"] == 0
 
 
+def test_the_edge_ejects_no_replica() -> None:
+    """The breaker of the policy is the mesh listener's: clients share the edge's replicas."""
+    found = cluster(load(ROOT / "deploy/mesh.yaml"), "edge-orchestrator")
+    assert found["outlier_detection"] == {"max_ejection_percent": 0}
+
+
 def test_a_route_has_only_the_method_s_timeout() -> None:
     """Envoy's defaults, 15 seconds for a route and 5 minutes for an idle stream, are switched off."""
     action = route(billing_mesh(methods={"Charge": {"timeout": "3.25s"}}))
@@ -92,7 +97,7 @@ def test_the_edge_has_routes_to_its_services_only() -> None:
     mesh = load(ROOT / "deploy/mesh.yaml")
     (table,) = documents(mesh)["rds-edge.yaml"]["resources"]
     routes = [one for one in table["virtual_hosts"][0]["routes"] if "route" in one]
-    assert {one["route"]["cluster"] for one in routes} == {"orchestrator"}
+    assert {one["route"]["cluster"] for one in routes} == {"edge-orchestrator"}
     names = {one["match"].get("path", one["match"].get("prefix")).split("/")[1] for one in routes} - {""}
     assert {name.partition(".")[0] for name in names} == {"graphmesh", "grpc"}
 
@@ -101,7 +106,8 @@ def test_the_mesh_listener_has_a_route_for_every_method() -> None:
     """All other paths are refused with a message."""
     mesh = load(ROOT / "deploy/mesh.yaml")
     (table,) = documents(mesh)["rds-mesh.yaml"]["resources"]
-    *known, last = table["virtual_hosts"][0]["routes"]
+    *routes, last = table["virtual_hosts"][0]["routes"]
+    known = [one for one in routes if "route" in one]
     methods = {
         f"/{method.containing_service.full_name}/{method.name}"
         for service in mesh.services.values()

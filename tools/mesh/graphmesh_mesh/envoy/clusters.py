@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from google.rpc import code_pb2
 from graphmesh_contracts import Breaker
 
-from graphmesh_mesh.envoy.documents import Document, seconds, socket, typed
+from graphmesh_mesh.envoy.documents import HIDDEN_STATUS, Document, edge_cluster, extension, seconds, socket, typed
 from graphmesh_mesh.topology import Mesh, Service
 
 MAX_CONNECTIONS_A_REPLICA = 64
@@ -30,12 +31,20 @@ DEFAULT_SETTINGS = ClusterSettings()
 
 
 def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
-    return {"resources": [cluster(name, service, settings) for name, service in mesh.services.items()]}
+    """The mesh listener's clusters, and those of the edge, so that no client exhausts the cap of the mesh's calls."""
+    at_mesh = [
+        cluster(name, service, settings, outlier_detection(service.service_policy.breaker))
+        for name, service in mesh.services.items()
+    ]
+    at_edge = [
+        cluster(edge_cluster(name), mesh.services[name], settings, no_outlier_detection())
+        for name in mesh.edge.services
+    ]
+    return {"resources": [*at_mesh, *at_edge]}
 
 
-def cluster(name: str, service: Service, settings: ClusterSettings) -> Document:
+def cluster(name: str, service: Service, settings: ClusterSettings, outliers: Document) -> Document:
     """Without `update_merge_window: 0s`, Envoy delays an ejection by a second and still sends calls to the replica."""
-    policy = service.service_policy
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
@@ -45,7 +54,7 @@ def cluster(name: str, service: Service, settings: ClusterSettings) -> Document:
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
         circuit_breakers={"thresholds": [thresholds(service, settings.headroom)]},
-        outlier_detection=outlier_detection(policy.breaker),
+        outlier_detection=outliers,
         health_checks=[health_check(service.service, settings)],
         ignore_health_on_host_removal=True,
         typed_extension_protocol_options=http2(),
@@ -75,8 +84,8 @@ def thresholds(service: Service, headroom: int) -> Document:
 def outlier_detection(breaker: Breaker) -> Document:
     """The circuit breaker: ejects a replica after consecutive failures, for its cooling period.
 
-    Failures are UNAVAILABLE and DEADLINE_EXCEEDED without initial metadata (the only gRPC statuses that Envoy counts),
-    and connections that fail or break. All replicas may be ejected at once: then calls fail fast (`UH`).
+    Failures are UNAVAILABLE without initial metadata, and connections that fail or break. All replicas may be ejected
+    at once: then calls fail fast (`UH`).
     """
     return {
         "consecutive_gateway_failure": breaker.consecutive_failures,
@@ -90,6 +99,16 @@ def outlier_detection(breaker: Breaker) -> Document:
         "interval": "0.25s",
         "successful_active_health_check_uneject_host": False,
     }
+
+
+def no_outlier_detection() -> Document:
+    """At the edge only health checks take a replica out.
+
+    Every client shares the edge's replicas. An ejection of the last one would refuse all of them, though the replica
+    answers its health checks, and a bound on the ejected share does not prevent it: the other replicas may be dead.
+    A replica without its database reports NOT_SERVING within a second; calls to one that is dead are retried.
+    """
+    return {"max_ejection_percent": 0}
 
 
 def health_check(service: str, settings: ClusterSettings) -> Document:
@@ -112,5 +131,47 @@ def http2() -> Document:
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             explicit_http_config={"http2_protocol_options": {"connection_keepalive": keepalive}},
+            http_filters=[hide_deadline_exceeded(), upstream_codec()],
         )
     }
+
+
+def hide_deadline_exceeded() -> Document:
+    """Rename a `grpc-status` of DEADLINE_EXCEEDED to HIDDEN_STATUS, which the routes rename back.
+
+    The caller chooses the deadline, and a gRPC server answers this status by itself, before initial metadata, when it
+    has passed. The outlier detection, which is between the two, would count it as a failure of the replica, and has no
+    setting for it: a cluster's `error_matcher` applies to HTTP statuses only.
+    """
+    header = typed("envoy.type.matcher.v3.HttpResponseHeaderMatchInput", header_name="grpc-status")
+    is_status = {
+        "input": {"name": "grpc-status", "typed_config": header},
+        "value_match": {"exact": str(code_pb2.DEADLINE_EXCEEDED)},
+    }
+    skip = typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")
+    other_status = {
+        "predicate": {"not_matcher": {"single_predicate": is_status}},
+        "on_match": {"action": {"name": "skip", "typed_config": skip}},
+    }
+    return extension(
+        "envoy.filters.http.match_delegate",
+        "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        extension_config=rename_status(),
+        xds_matcher={"matcher_list": {"matchers": [other_status]}},
+    )
+
+
+def rename_status() -> Document:
+    hidden = {"header": {"key": HIDDEN_STATUS, "value": "%RESP(grpc-status)%"}}
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"response_mutations": [{"append": hidden}, {"remove": "grpc-status"}]},
+    )
+
+
+def upstream_codec() -> Document:
+    """The filter that every list of a cluster's filters ends with."""
+    return extension(
+        "envoy.filters.http.upstream_codec", "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    )

@@ -11,6 +11,7 @@ LDS = "lds.yaml"
 
 CORS = "envoy.filters.http.cors"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
+BUFFER = "envoy.filters.http.buffer"
 """The filters that routes configure, by name."""
 
 RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
@@ -24,6 +25,14 @@ RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
 
 A call was never sent if all its flags are among those of the first four lines and `URX`.
 """
+
+HIDDEN_STATUS = "x-graphmesh-hidden-status"
+"""`grpc-status` of a response that the outlier detection must not count, on its way through Envoy."""
+
+
+def edge_cluster(service: str) -> str:
+    """Return the name of the cluster that the edge listener sends the calls of a service to."""
+    return f"edge-{service}"
 
 
 def rds_file(listener: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
+    BUFFER,
     CORS,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
@@ -52,13 +53,21 @@ def lds(mesh: Mesh) -> Document:
 
 
 def edge_listener(mesh: Mesh) -> Document:
-    filters = [remove_identity_headers(), cors(), grpc_web(), transcoder(mesh), rate_limits(), router()]
+    filters = [
+        remove_identity_headers(),
+        cors(),
+        grpc_web(),
+        transcoder(mesh),
+        rate_limits(),
+        whole_requests(),
+        router(),
+    ]
     replies = {"mappers": [*json_replies(), add_response_flags()]}
     return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
 
 
 def mesh_listener(mesh: Mesh) -> Document:
-    return listener("mesh", mesh.mesh, manager("mesh", [rate_limits(), router()]))
+    return listener("mesh", mesh.mesh, manager("mesh", [rate_limits(), whole_requests(), router()]))
 
 
 def listener(name: str, at: Listener, connections: Document) -> Document:
@@ -146,6 +155,11 @@ def transcoder(mesh: Mesh) -> Document:
 def rate_limits() -> Document:
     """The filter without a limit: the buckets are in the routes, whose changes apply to open connections too."""
     return extension(RATE_LIMIT, "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
+
+
+def whole_requests() -> Document:
+    """Forward a request when it is complete, so that one that its client never completes takes none of the cap."""
+    return extension(BUFFER, "envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=2 * MAX_MESSAGE_BYTES)
 
 
 def router() -> Document:

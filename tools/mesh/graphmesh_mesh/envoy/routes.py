@@ -5,7 +5,18 @@ from collections.abc import Mapping
 from google.protobuf.descriptor import MethodDescriptor
 from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
 
-from graphmesh_mesh.envoy.documents import CORS, RATE_LIMIT, RESPONSE_FLAGS_HEADER, Document, headers, seconds, typed
+from graphmesh_mesh.envoy.documents import (
+    BUFFER,
+    CORS,
+    HIDDEN_STATUS,
+    RATE_LIMIT,
+    RESPONSE_FLAGS_HEADER,
+    Document,
+    edge_cluster,
+    headers,
+    seconds,
+    typed,
+)
 from graphmesh_mesh.topology import Edge, Mesh, Service
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
@@ -18,6 +29,14 @@ INFRASTRUCTURE = (
 """The gRPC services that every server has besides its own."""
 
 
+IS_POST: Document = {"name": ":method", "string_match": {"exact": "POST"}}
+IS_GRPC_TYPE: Document = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(-web|-web-text)?(\+proto)?"}},
+    "treat_missing_header_as_empty": True,
+}
+"""The JSON transcoder sets it; the filter for gRPC-Web does so only after the route is selected."""
+IS_GRPC = [IS_POST, IS_GRPC_TYPE]
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
 CORS_ALLOW_HEADERS = (
     *("authorization", "content-type", "idempotency-key", "x-graphmesh-tenant"),
@@ -34,33 +53,72 @@ def rds(mesh: Mesh) -> dict[str, Document]:
 def edge_routes(mesh: Mesh) -> Document:
     """Routes to the edge services' methods, and to reflection and health of the first edge service."""
     services = {name: mesh.services[name] for name in mesh.edge.services}
-    first = mesh.edge.services[0]
+    first = edge_cluster(mesh.edge.services[0])
     infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
-    known = [*methods(services), *infrastructure, preflight(first)]
+    calls = [
+        method_route(name, edge_cluster(name), method, policy, retries(policy) or connection_retries())
+        for name, service in services.items()
+        for method, policy in service.method_policies.items()
+    ]
+    known = [*calls, *infrastructure, preflight(first), *not_grpc(services)]
     return routes("edge", known, cors(mesh.edge) | rate_limits(services))
 
 
 def mesh_routes(mesh: Mesh) -> Document:
-    return routes("mesh", methods(mesh.services), rate_limits(mesh.services))
+    calls = [
+        method_route(name, name, method, policy, retries(policy))
+        for name, service in mesh.services.items()
+        for method, policy in service.method_policies.items()
+    ]
+    return routes("mesh", [*calls, *not_grpc(mesh.services)], rate_limits(mesh.services))
 
 
 def routes(name: str, known: list[Document], filters: Document) -> Document:
-    host = {"name": name, "domains": ["*"], "routes": [*known, unknown_method()], "typed_per_filter_config": filters}
-    return typed("envoy.config.route.v3.RouteConfiguration", name=name, virtual_hosts=[host], validate_clusters=False)
+    host = {
+        "name": name,
+        "domains": ["*"],
+        "routes": [*known, unknown_method()],
+        "typed_per_filter_config": filters,
+        "response_headers_to_add": headers({"grpc-status": f"%RESP({HIDDEN_STATUS})%"}),
+    }
+    return typed(
+        "envoy.config.route.v3.RouteConfiguration",
+        name=name,
+        virtual_hosts=[host],
+        request_headers_to_add=headers({"te": "trailers"}),
+        response_headers_to_remove=[HIDDEN_STATUS],
+        validate_clusters=False,
+    )
 
 
-def methods(services: Mapping[str, Service]) -> list[Document]:
-    return [
-        method_route(name, method, policy)
-        for name, service in services.items()
-        for method, policy in service.method_policies.items()
+def method_route(
+    service: str, cluster: str, method: MethodDescriptor, policy: MethodPolicy, retry_policy: Document
+) -> Document:
+    action = {"cluster": cluster, **deadline(policy.timeout), **retry_policy}
+    action["rate_limits"] = [{"actions": [{"generic_key": {"descriptor_key": "service", "descriptor_value": service}}]}]
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    streams = {"typed_per_filter_config": unbuffered()} if method.client_streaming else {}
+    return {"match": {"path": path, "headers": IS_GRPC}, "route": action, **streams}
+
+
+def not_grpc(services: Mapping[str, Service]) -> list[Document]:
+    """Refuse requests to services that are not gRPC.
+
+    gRPC servers reset them, and the outlier detection counts a reset as a failure of the replica.
+    """
+    refusals = [
+        (IS_POST, 405, "a call of a gRPC method is a POST request"),
+        (IS_GRPC_TYPE, 415, "the content type of a gRPC method is application/grpc"),
     ]
-
-
-def method_route(cluster: str, method: MethodDescriptor, policy: MethodPolicy) -> Document:
-    action = {"cluster": cluster, **deadline(policy.timeout), **retries(policy)}
-    action["rate_limits"] = [{"actions": [{"generic_key": {"descriptor_key": "service", "descriptor_value": cluster}}]}]
-    return {"match": {"path": f"/{method.containing_service.full_name}/{method.name}"}, "route": action}
+    return [
+        {
+            "match": {"prefix": f"/{each.full_name}/", "headers": [{**header, "invert_match": True}]},
+            "direct_response": {"status": status, "body": {"inline_string": body}},
+        }
+        for service in services.values()
+        for each in service.descriptors
+        for header, status, body in refusals
+    ]
 
 
 def deadline(timeout: float) -> Document:
@@ -75,10 +133,19 @@ def deadline(timeout: float) -> Document:
 def retries(policy: MethodPolicy) -> Document:
     if policy.idempotency is Idempotency.UNKNOWN or policy.max_attempts == 1:
         return {}
+    return retry_policy(RETRY_ON, policy.max_attempts - 1)
+
+
+def connection_retries() -> Document:
+    """The edge's retries of other methods: a dead replica gets calls until its health check fails."""
+    return retry_policy("connect-failure", 2)
+
+
+def retry_policy(retry_on: str, retries: int) -> Document:
     return {
         "retry_policy": {
-            "retry_on": RETRY_ON,
-            "num_retries": policy.max_attempts - 1,
+            "retry_on": retry_on,
+            "num_retries": retries,
             "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
             "retry_host_predicate": [
                 {
@@ -92,7 +159,17 @@ def retries(policy: MethodPolicy) -> Document:
 
 
 def infrastructure_route(service: str, cluster: str) -> Document:
-    return {"match": {"prefix": f"/{service}/"}, "route": {"cluster": cluster, **deadline(3600)}}
+    match = {"prefix": f"/{service}/", "headers": IS_GRPC}
+    return {
+        "match": match,
+        "route": {"cluster": cluster, **deadline(3600)},
+        "typed_per_filter_config": unbuffered(),
+    }
+
+
+def unbuffered() -> Document:
+    """Forward requests of a stream one by one."""
+    return {BUFFER: typed("envoy.extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)}
 
 
 def preflight(cluster: str) -> Document:

@@ -1,0 +1,157 @@
+"""Nothing that a caller causes counts against a replica: calls of another client succeed during each attack."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import grpc
+import pytest
+from graphmesh_local.probes import http_get
+from graphmesh_mesh.topology import Listener
+
+from tests.integration.envoy import books_contract
+from tests.integration.envoy.envoy_harness import EnvoyHarness, caller, failing
+from tests.integration.envoy.http2_client import Http2Connection
+from tests.integration.envoy.http_client import fetch
+
+CALL = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": books_contract.path("GetBook"),
+    ":authority": "edge",
+    "content-type": "application/grpc",
+    "te": "trailers",
+}
+REQUEST = b"\0\0\0\0\x04\n\x02b1"
+ROUNDS, CALLS = 3, 40
+
+
+def changed(body: bytes = REQUEST, **headers: str) -> Callable[[Http2Connection], int]:
+    """Return an attack: a request with other headers or another body."""
+    changes = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda connection: connection.send({**CALL, **changes}, body)
+
+
+def without(header: str) -> Callable[[Http2Connection], int]:
+    return lambda connection: connection.send({name: CALL[name] for name in CALL if name != header}, REQUEST)
+
+
+def method(name: str) -> Callable[[Http2Connection], int]:
+    return lambda connection: connection.send({**CALL, ":method": name}, REQUEST)
+
+
+def half_open(connection: Http2Connection) -> int:
+    return connection.send({**CALL, "grpc-timeout": "100m"}, REQUEST[:5], is_complete=False)
+
+
+def reset(connection: Http2Connection) -> int:
+    stream = connection.send(CALL, REQUEST)
+    connection.reset(stream)
+    return stream
+
+
+ATTACKS: dict[str, Callable[[Http2Connection], int]] = {
+    "deadline-1ms": changed(grpc_timeout="1m"),
+    "deadline-1ns": changed(grpc_timeout="1n"),
+    "deadline-within-the-call": changed(body=REQUEST[:-1], grpc_timeout="50m"),
+    "half-open": half_open,
+    "reset": reset,
+    "text": changed(content_type="text/plain"),
+    "json": changed(b"{}", content_type="application/json"),
+    "form": changed(content_type="application/x-www-form-urlencoded"),
+    "no-content-type": without("content-type"),
+    "no-te": without("te"),
+    "get": method("GET"),
+    "put": method("PUT"),
+    "unknown-encoding": changed(b"\1" + REQUEST[1:], grpc_encoding="zstd"),
+    "broken-compression": changed(b"\1" + REQUEST[1:], grpc_encoding="gzip"),
+    "broken-frame": changed(b"\xff" + REQUEST[1:]),
+    "too-long-message": changed(b"\0\xff\xff\xff\xff"),
+    "broken-metadata": changed(x_bin="!"),
+    "status-in-request": changed(grpc_status="14"),
+}
+
+
+async def attack(listener: Listener, send: Callable[[Http2Connection], int]) -> None:
+    for _ in range(ROUNDS):
+        async with asyncio.timeout(30), Http2Connection.open(listener) as connection:
+            await connection.wait_for_ends([send(connection) for _ in range(CALLS)])
+
+
+async def watch(envoy: EnvoyHarness, attack: asyncio.Task[None]) -> Counter[tuple[str, grpc.StatusCode]]:
+    """Call as another client at both listeners, until some time after the attack, and count the outcomes."""
+    seen: Counter[tuple[str, grpc.StatusCode]] = Counter()
+    calls_after = 0
+    async with caller(envoy.mesh.edge) as edge, caller(envoy.mesh.mesh) as mesh:
+        while calls_after < 20:
+            for name, call in (("edge", edge), ("mesh", mesh)):
+                seen[name, (await call()).code] += 1
+            calls_after += attack.done()
+    return seen
+
+
+async def ejections(envoy: EnvoyHarness) -> int:
+    stats = await http_get(f"http://{envoy.mesh.admin.target}/stats?filter=ejections_enforced_total$")
+    return sum(int(line.rpartition(" ")[2]) for line in stats.body.splitlines())
+
+
+@pytest.mark.parametrize("at", ["edge", "mesh"])
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_another_client_is_not_affected(envoy: EnvoyHarness, name: str, at: str) -> None:
+    """Calls of all kinds that fail by their caller, many at once, at the edge and at a service of the mesh."""
+    attacking = asyncio.create_task(attack(getattr(envoy.mesh, at), ATTACKS[name]))
+    seen = await watch(envoy, attacking)
+    await attacking
+    assert {code for _, code in seen} == {grpc.StatusCode.OK}, seen
+    assert await ejections(envoy) == 0
+
+
+@pytest.mark.parametrize("at", ["edge", "mesh"])
+async def test_requests_that_stay_open_take_no_capacity(envoy: EnvoyHarness, at: str) -> None:
+    """3,000 of them, more than Envoy's cap: none is sent to the replica before it is complete."""
+    listener = getattr(envoy.mesh, at)
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        for _ in range(30):
+            connection = await stack.enter_async_context(Http2Connection.open(listener))
+            for _ in range(100):
+                connection.send(CALL, REQUEST[:5], is_complete=False)
+        outcomes = [await call() for call in (envoy.edge, envoy.call) for _ in range(50)]
+    assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.OK}
+    assert len(envoy.replica.received) == len(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("method", "content_type", "status", "grpc_status"),
+    [
+        ("POST", "text/plain", 415, None),
+        ("POST", "application/grpcx", 415, None),
+        ("GET", "", 405, None),
+        ("GET", "application/grpc+proto", 200, "2"),
+    ],
+)
+async def test_requests_that_are_not_grpc_end_at_envoy(
+    envoy: EnvoyHarness, method: str, content_type: str, status: int, grpc_status: str | None
+) -> None:
+    """With an HTTP status, or with UNKNOWN where the content type is gRPC's."""
+    for listener in (envoy.mesh.edge, envoy.mesh.mesh):
+        path = books_contract.path("GetBook")
+        reply = await fetch(listener, method, path, REQUEST, {"content-type": content_type})
+        assert (reply.status, reply.headers.get("grpc-status")) == (status, grpc_status)
+    assert not envoy.replica.received
+
+
+async def test_a_call_over_http1_passes(envoy: EnvoyHarness) -> None:
+    """It has no `te` header, without which a gRPC server resets it; Envoy adds it."""
+    for listener in (envoy.mesh.edge, envoy.mesh.mesh):
+        headers = {"content-type": "application/grpc"}
+        assert (await fetch(listener, "POST", books_contract.path("GetBook"), REQUEST, headers)).status == 200
+    assert len(envoy.replica.received) == 2
+
+
+async def test_failures_of_the_last_replica_at_the_edge_do_not_eject_it(envoy: EnvoyHarness) -> None:
+    """Clients get the replica's own errors, and its responses as soon as it recovers."""
+    before, envoy.replica.handler = envoy.replica.handler, failing(grpc.StatusCode.UNAVAILABLE)
+    assert {(await envoy.edge()).flags for _ in range(30)} == {""}
+    envoy.replica.handler = before
+    assert (await envoy.edge()).code is grpc.StatusCode.OK
