@@ -19,6 +19,8 @@ from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 from graphmesh_orchestrator.worker.executor import Tools
+from graphmesh_orchestrator.worker.graph_exits import exits_contained
+from graphmesh_orchestrator.worker.node_threads import node_threads
 from graphmesh_orchestrator.worker.worker import run_worker
 
 OpenBackend = Callable[[Settings, str], AbstractAsyncContextManager[Backend]]
@@ -33,6 +35,7 @@ async def build(
     tracing = tracing_of("orchestrator", settings)
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
+        _contained(in_flight.worker.capacity),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
         Channel(settings.mesh, tracing) as channel,
@@ -52,6 +55,13 @@ async def build(
                 tracing=tracing,
             )
             await worker.executor.drain(0)
+
+
+@asynccontextmanager
+async def _contained(capacity: int) -> AsyncIterator[None]:
+    """Let code of graphs neither end the process nor use up its threads, while the body runs."""
+    with exits_contained(), node_threads(capacity):
+        yield
 
 
 def _worker(settings: Settings) -> Worker:

@@ -116,6 +116,15 @@ class NodeFailed(Defect):
     reason = "NODE_FAILED"
 
 
+class RunPoisoned(Defect):
+    """The run was taken over {takeovers} times without progress: it may end the processes that execute it
+
+    No worker executes it any more. Calls of tools that were in flight may have happened.
+    """
+
+    reason = "RUN_POISONED"
+
+
 class MigrationFailed(Defect):
     """The graph {graph} could not migrate a state of version {version}: {type}. Nothing was changed
 

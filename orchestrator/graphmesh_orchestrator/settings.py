@@ -37,6 +37,11 @@ class Settings(ServerSettings):
         default="all", description="api: serves calls and executes no runs; worker: executes runs and serves no calls"
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at the same time")
+    max_takeovers: int = Field(
+        default=3,
+        ge=1,
+        description="takeovers of a run in a row without a new checkpoint; the next one ends it: RUN_POISONED",
+    )
     max_waiting: int = Field(
         default=10_000, ge=1, description="pending runs of one tenant; a further one is refused with QUEUE_FULL"
     )
@@ -72,14 +77,14 @@ class Settings(ServerSettings):
     )
 
     @property
-    def webhook_key(self) -> bytes:
-        """Empty where no host is allowed."""
-        return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
-
-    @property
     def is_alone(self) -> bool:
         """Whether no other process can use the database: a SQLite file belongs to one."""
         return make_url(self.database_url).get_backend_name() == "sqlite"
+
+    @property
+    def webhook_key(self) -> bytes:
+        """Empty where no host is allowed."""
+        return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> Self:

@@ -101,8 +101,12 @@ class WriteBehind:
     def on_stored(self) -> None:
         """Called when the entry that `take` has returned is stored."""
 
-    def on_refused(self) -> None:
-        """Called when the entry that `take` has returned cannot be stored."""
+    def on_refused(self) -> bool:
+        """Called when the entry that `take` has returned cannot be stored, and its checkpoints have been dropped.
+
+        Returns whether anything was dropped, so that the rest may be stored.
+        """
+        return self._stores_entries
 
     def _request_store(self) -> None:
         if self._next is None:
@@ -128,9 +132,8 @@ class WriteBehind:
             await self._commits.store(self)
         except Exception as error:
             self._fail(error)
-            if isinstance(error, Fenced | DependencyError) or not self._stores_entries:
+            if isinstance(error, Fenced | DependencyError) or not self.on_refused():
                 raise
-            self.on_refused()
         else:
             self.on_stored()
         finally:

@@ -34,6 +34,8 @@ class RunColumns(TypedDict):
     holds_thread: bool
     rolled_back: bool
     epoch: int
+    takeovers: int
+    open_effects: dict[str, Any]
     graph_version: int
     versions: dict[str, str]
     last_seq: int
@@ -57,6 +59,8 @@ class RunUpdate(TypedDict, total=False):
     ended: datetime | None
     parked: datetime | None
     holds_thread: bool
+    takeovers: int
+    open_effects: dict[str, Any]
     last_seq: int
     graph_version: int
     versions: dict[str, str]

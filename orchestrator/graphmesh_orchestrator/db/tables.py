@@ -42,6 +42,8 @@ runs = sa.Table(
     sa.Column("ended", UtcDateTime),
     sa.Column("cancel_reason", sa.String(500), nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("takeovers", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("open_effects", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("lease_owner", sa.String(64), nullable=False),
     sa.Column("lease_expires", sa.Float, nullable=False),
     postgresql_with={"fillfactor": 50},

@@ -18,6 +18,11 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
 from graphmesh_orchestrator.runs.run import Run
 
+SUSPECT_TAKEOVERS = 2
+"""A single takeover follows any death of a worker, and is no reason to delay a run; two without progress are."""
+RESTARTED = 1.0
+"""The end of the leases of a process that has ended, where it is not 0, which is that of a lease that was released."""
+
 
 class Leases(Protocol):
     """The leases of one worker."""
@@ -27,6 +32,10 @@ class Leases(Protocol):
 
         Tenants take turns: the oldest run of each, then the second of each; the runs that are executing count. Workers
         that claim at the same time get different runs.
+
+        A run whose execution was cut off, not released, is counted as taken over. One that was taken over
+        `SUSPECT_TAKEOVERS` times in a row without a checkpoint may end its processes: a worker claims it after all
+        others, and holds one such run at a time, so that it cuts off few of its neighbours.
         """
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
@@ -58,8 +67,11 @@ class MemoryLeases:
                 if row["lease_expires"] < self._tables.clock() or row["lease_owner"] in dead:
                     free.append((turns[row["tenant"]], row))
         free.sort(key=lambda turn: (turn[0], turn[1]["created"]))
-        claimed = [row for _, row in free[:limit]]
+        claimed = [row for _, row in free if not _is_suspect(row)][:limit]
+        if len(claimed) < limit and not self._holds_suspect():
+            claimed += [row for _, row in free if _is_suspect(row)][:1]
         for row in claimed:
+            row["takeovers"] += row["status"] == RunStatus.RUNNING and row["lease_expires"] != 0
             row["status"], row["epoch"] = RunStatus.RUNNING, row["epoch"] + 1
             row["lease_owner"], row["lease_expires"] = self._worker, self._tables.clock() + LEASE_SECONDS
         return [run_of(row) for row in claimed]
@@ -80,13 +92,26 @@ class MemoryLeases:
 
     async def release_all(self) -> None:
         for row in self._tables.runs.values():
-            if RunStatus(row["status"]).is_active and row["lease_owner"]:
-                row["lease_expires"] = 0
+            if RunStatus(row["status"]).is_active and row["lease_owner"] and row["lease_expires"] != 0:
+                row["lease_expires"] = RESTARTED
+
+    def _holds_suspect(self) -> bool:
+        return any(
+            _is_suspect(row)
+            and row["status"] == RunStatus.RUNNING
+            and row["lease_owner"] == self._worker
+            and row["lease_expires"] >= self._tables.clock()
+            for row in self._tables.runs.values()
+        )
 
     def _rows(self, held: Mapping[str, Epoch]) -> list[RunRow]:
         """Return the rows of the runs whose epochs these are."""
         rows = [row for run_id in held if (row := self._tables.runs.get(run_id)) is not None]
         return [row for row in rows if row["epoch"] == held[row["run_id"]]]
+
+
+def _is_suspect(row: RunRow) -> bool:
+    return row["takeovers"] >= SUSPECT_TAKEOVERS
 
 
 def _is_claimable(row: RunRow) -> bool:

@@ -6,15 +6,20 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.epoch import Epoch
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, HELD, runs
+from graphmesh_orchestrator.leases.leases import RESTARTED, SUSPECT_TAKEOVERS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
 from graphmesh_orchestrator.runs.run import Run
 
 SPARE = 50
 """Runs that are considered beyond the limit: other workers are claiming some of them at this moment."""
+IS_SUSPECT = runs.c.takeovers >= SUSPECT_TAKEOVERS
+IS_CUT_OFF = sa.and_(runs.c.status == RunStatus.RUNNING, runs.c.lease_expires != 0)
+"""An execution of the run has neither stopped nor been released."""
 NEVER = sa.literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)
 
 
@@ -26,8 +31,23 @@ class SqlLeases:
 
     async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
+        async with self._database.transaction() as connection:
+            claimed = await self._claim(connection, served, limit, dead, sa.not_(IS_SUSPECT))
+            if len(claimed) < limit:
+                is_next = sa.and_(IS_SUSPECT, sa.not_(self._holds_suspect()))
+                claimed += await self._claim(connection, served, 1, dead, is_next)
+        return claimed
+
+    async def _claim(
+        self,
+        connection: AsyncConnection,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str],
+        where: sa.ColumnElement[bool],
+    ) -> list[Run]:
         ours = sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
-        free = sa.and_(ours, _is_unheld(dead))
+        free = sa.and_(ours, _is_unheld(dead), where)
         turns = _turns(ours, free, 3 * limit + SPARE)
         chosen = (
             sa.select(runs.c.run_id)
@@ -44,13 +64,20 @@ class SqlLeases:
             .values(
                 status=RunStatus.RUNNING,
                 epoch=runs.c.epoch + 1,
+                takeovers=runs.c.takeovers + sa.case((IS_CUT_OFF, 1), else_=0),
                 lease_owner=self._worker,
                 lease_expires=seconds_now() + LEASE_SECONDS,
             )
             .returning(runs)
         )
-        async with self._database.transaction() as connection:
-            return [run_of(row._mapping) for row in await connection.execute(claimed)]
+        return [run_of(row._mapping) for row in await connection.execute(claimed)]
+
+    def _holds_suspect(self) -> sa.ColumnElement[bool]:
+        """Whether this worker holds a suspect run that has no progress yet."""
+        held = runs.alias("held")
+        is_mine = sa.and_(held.c.lease_owner == self._worker, held.c.status == RunStatus.RUNNING)
+        is_suspect = sa.and_(held.c.takeovers >= SUSPECT_TAKEOVERS, held.c.lease_expires >= seconds_now())
+        return sa.exists().where(is_mine, is_suspect)
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
         if not held:
@@ -71,7 +98,8 @@ class SqlLeases:
         """On PostgreSQL this does nothing: other processes may be alive."""
         if self._database.is_sqlite:
             async with self._database.transaction() as connection:
-                await connection.execute(sa.update(runs).where(HELD).values(lease_expires=0))
+                held = sa.update(runs).where(HELD, runs.c.lease_expires != 0)
+                await connection.execute(held.values(lease_expires=RESTARTED))
 
     async def _set_lease_end(self, held: Mapping[str, Epoch], end: sa.ColumnElement[float]) -> None:
         """Lock the rows in the order in which the group commit locks them, so that the two do not deadlock."""

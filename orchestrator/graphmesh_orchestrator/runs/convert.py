@@ -234,6 +234,7 @@ def _status_changed(data: Mapping[str, Any]) -> pb.StatusChanged:
         error=_error(data),
         interrupts=[interrupt_message(Interrupt(**interrupt)) for interrupt in data.get("interrupts", ())],
         epoch=data.get("epoch", 0),
+        open_effects=[pb.OpenEffect(**effect) for effect in data.get("open_effects", ())],
     )
 
 

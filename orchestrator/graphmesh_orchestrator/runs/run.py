@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_nodes.budget import Limits, Usage
@@ -53,6 +53,15 @@ class Event:
     node: str
     """Empty for the run as a whole."""
     data: dict[str, Any]
+
+
+class OpenEffect(TypedDict):
+    """An effect that was sent, or is about to be, and whose outcome is not known."""
+
+    node: str
+    tool: str
+    is_reported: bool
+    """Whether an event of the run has the call already."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,10 @@ class RunState:
     """Whether the run's writes are to be deleted before the next run on the thread begins."""
     epoch: Epoch = field(default_factory=Epoch)
     """Incremented with each claim. Every write for the run proves that its epoch is the current one."""
+    takeovers: int = 0
+    """The claims since the last checkpoint that followed an execution which was cut off, not released."""
+    open_effects: dict[str, OpenEffect] = field(default_factory=dict)
+    """The effects that may have happened, by their keys: in flight, or ended without a definite outcome."""
     graph_version: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     """Digests of the prompts and of the tools' contracts, by `prompts` and `tools`."""

@@ -1,18 +1,16 @@
 """One execution of a run: the graph's stream becomes the run's events."""
 
-import base64
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphmesh_chassis.errors import NotFound
-from graphmesh_chassis.status import to_status
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from graphmesh_nodes.budget import Budget
-from graphmesh_nodes.calls import ToolCalled
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.json_values import to_json
+from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
@@ -127,28 +125,20 @@ class Execution:
             return
         seconds = time.monotonic() - self._started_at.pop(task["id"], time.monotonic())
         data = {"update": to_json(task.get("result") or {}), "seconds": seconds}
+        self.journal.add_recorded_calls()
         self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data)
 
     def _on_custom(self, part: Any) -> None:
         if not isinstance(part, ToolCalled):
-            data = part if isinstance(part, dict) else {"value": to_json(part)}
-            self.journal.add_event(EventKind.CUSTOM, data=data)
+            data = to_json(part)
+            self.journal.add_event(EventKind.CUSTOM, data=data if isinstance(part, dict) else {"value": data})
             return
-        error = base64.b64encode(to_status(part.error).SerializeToString()).decode() if part.error else None
-        data = {
-            "tool": part.tool,
-            "effect_key": part.effect_key,
-            "attempts": part.attempts,
-            "seconds": part.seconds,
-            "error": error,
-            "may_have_happened": part.error is None or part.error.may_have_happened,
-        }
-        self.journal.add_event(EventKind.TOOL_CALLED, part.node, data)
+        self.journal.add_call(part)
 
     def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
         message, metadata = part
         if text := message.text:
-            self.journal.add_text(str(metadata.get("langgraph_node", "")), str(text))
+            self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(str(text)))
 
     def _on_values(self, values: Any) -> None:
         self.output = to_json(values)

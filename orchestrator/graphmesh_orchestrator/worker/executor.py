@@ -24,7 +24,7 @@ from graphmesh_nodes.context import Policies, RunContext
 from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
-from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
+from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled, RunPoisoned
 from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight
 from graphmesh_orchestrator.leases.leases import Leases
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
@@ -32,13 +32,17 @@ from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.worker.execution import Execution
+from graphmesh_orchestrator.worker.graph_exits import exception_name
 from graphmesh_orchestrator.worker.journal import Journal
+from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 log = structlog.get_logger("graphmesh.runs")
 
 STORE_SECONDS = 5.0
 """How long runs that are cut off at shutdown may take to store their last events."""
+MAX_TAKEOVERS = 3
+"""Takeovers of a run in a row, without a new checkpoint, that are executed."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,12 @@ class Tools:
             continues_thread=run.request.input is None,
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,
+            recorder=execution.journal,
+            lease=execution.active.lease,
         )
 
 
 class Executor:
-            lease=execution.active.lease,
     """Executes runs in this process, under leases."""
 
     def __init__(
@@ -81,11 +86,13 @@ class Executor:
         notifier: Notifier,
         thread_freed: Callable[[], None],
         store_seconds: float = STORE_SECONDS,
+        max_takeovers: int = MAX_TAKEOVERS,
     ) -> None:
         """`thread_freed` is called when a run has ended or parked."""
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._leases = commits, suspension, leases
         self._notifier, self._thread_freed, self._store_seconds = notifier, thread_freed, store_seconds
+        self._max_takeovers = max_takeovers
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -124,6 +131,7 @@ class Executor:
         self._thread_freed()
 
     async def _execute(self, active: ActiveRun) -> None:
+        CURRENT_RUN.set(active.run.run_id)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or datetime.now(UTC)
         run = active.run.with_state(started=started, **graph.versions.of_run())
@@ -137,13 +145,17 @@ class Executor:
             log.warning("fenced", run=run.run_id, epoch=run.state.epoch)
         except ShuttingDown:
             log.warning("cut off", run=run.run_id, epoch=run.state.epoch)
+        except Exception as error:
+            log.error("end of a run not stored", run=run.run_id, epoch=run.state.epoch, exc_info=error)
 
     async def _run_to_end(self, execution: Execution) -> None:
         """Run the graph, and end the run with its error, if it has one."""
-        active = execution.active
+        active, takeovers = execution.active, execution.run.state.takeovers
         try:
             if active.cancel_reason:
                 raise RunCancelled(cause=active.cancel_reason)
+            if takeovers > self._max_takeovers:
+                raise RunPoisoned(run=execution.run.run_id, takeovers=takeovers)
             await self._stream(execution)
             await self._stop(execution)
         except Fenced:
@@ -154,6 +166,8 @@ class Executor:
             if not active.cancel_reason:
                 raise
             _end_with(RunCancelled(cause=active.cancel_reason), execution)
+        except Exception as error:
+            _end_with(_failure(execution, error), execution)
 
     async def _stream(self, execution: Execution) -> None:
         """Run the graph until it stops.
@@ -170,15 +184,17 @@ class Executor:
         except TimeoutError as error:
             if timeout.expired():
                 raise RunDeadlineExceeded(run=run.run_id) from error
-            raise NodeFailed(node=execution.last_node, type="TimeoutError") from error
+            raise _failure(execution, error) from error
         except GraphRecursionError as error:
             raise RecursionLimit(limit=run.request.recursion_limit) from error
         except GraphDrained:
             execution.is_drained = True
-        except GraphmeshError:
+        except (GraphmeshError, GeneratorExit):
             raise
-        except Exception as error:
-            raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
+        except BaseException as error:  # exits as well, which code of a reducer raises in this task
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
+            raise _failure(execution, error) from error
 
     async def _stop(self, execution: Execution) -> None:
         """Park or end a run whose graph has stopped: ended, interrupted, drained, or out of budget.
@@ -209,7 +225,19 @@ async def _flush(execution: Execution) -> None:
     except GraphmeshError:
         raise
     except Exception as error:
-        raise NodeFailed(node=execution.last_node, type=type(error).__name__) from error
+        raise _failure(execution, error) from error
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is cancelled, and its code has not raised CancelledError of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failure(execution: Execution, error: BaseException) -> NodeFailed:
+    failure = NodeFailed(node=execution.last_node, type=exception_name(error))
+    failure.__cause__ = error
+    return failure
 
 
 def _end_with(error: GraphmeshError, execution: Execution) -> None:

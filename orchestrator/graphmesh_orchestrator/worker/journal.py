@@ -4,26 +4,43 @@ import base64
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
+import structlog
+from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_chassis.errors import Cancelled
+from graphmesh_chassis.status import to_status
 from graphmesh_nodes.budget import Budget
+from graphmesh_nodes.errors import ValueNotStorable
+from graphmesh_nodes.tool_calls import ToolCalled
 
 from graphmesh_orchestrator.checkpoints import Commits, Entry, RunEpoch, WriteBehind
 from graphmesh_orchestrator.db.rows import DeliveryRow, InterruptRow, RunUpdate
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import event_row
-from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, Run
+from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, OpenEffect, Run
 from graphmesh_orchestrator.webhooks.deliveries import delivery_row
 from graphmesh_orchestrator.webhooks.receivers import announcement
+
+log = structlog.get_logger("graphmesh.runs")
+
+MAX_NODE = 255
+"""Characters of a node's name in the table of events."""
 
 
 class Journal(WriteBehind):
     """The write-behind buffer of one execution, with the run's events, of which it is the only writer.
 
     Events are stored with the checkpoints that are buffered by then, or some milliseconds later, and then announced.
-    Where a checkpoint cannot be stored, the events are stored without it, except for the end of the run, which did not
-    happen then.
+    Where a checkpoint cannot be stored, the events are stored without it, except for a success of the run, which did
+    not happen then. Where events cannot be stored they are dropped: a run can always end.
+
+    It records the calls of the run's tools besides. A call has its event where its part of the graph's stream has it;
+    where that part does not arrive, since LangGraph discards the stream of a graph that is cancelled, before the next
+    end of a node, or of the run. Effects that may have happened are in the run's row from before they are sent, so that
+    the run's end lists them even if another worker ends it.
     """
 
     def __init__(self, commits: Commits, notifier: Notifier, run: Run, budget: Budget) -> None:
@@ -37,7 +54,22 @@ class Journal(WriteBehind):
         self._deliveries: Sequence[DeliveryRow] = ()
         self._before_stop: Run | None = None
         """The run as it was before it ended or parked; None while it continues."""
+        self._is_reduced = False
+        """Whether the end was replaced by one without details, since it could not be stored."""
+        self._recorded_calls: list[ToolCalled] = []
+        """Calls that have ended, and have no event yet."""
+        self._calls_ahead: list[ToolCalled] = []
+        """Calls that have their event before their part of the stream has arrived."""
+        self._new_effects: set[EffectKey] = set()
+        """Effects that were not open when this execution was about to send them."""
         self._stored = run
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._before_stop is None:
+            self.add_recorded_calls()
+        await super().__aexit__(kind, error, traceback)
 
     @property
     def is_deferrable(self) -> bool:
@@ -54,6 +86,8 @@ class Journal(WriteBehind):
 
     def take(self) -> Entry:
         buffered, self._being_stored = super().take(), len(self._events)
+        if buffered.checkpoints and self._run.state.takeovers:
+            self._run = self._run.with_state(takeovers=0)
         self._stored = replace(self._run, accounting=Accounting(self._last_seq, self._budget.usage))
         entry = progress_entry(self._stored, self._events)
         return replace(
@@ -70,17 +104,124 @@ class Journal(WriteBehind):
         self._being_stored = 0
         self._notifier.run_changed(self._run.run_id, stopped=not self._stored.status.is_active)
 
-    def on_refused(self) -> None:
-        """Take the end of the run back, if it has one: it must not be stored without what led to it."""
+    def on_refused(self) -> bool:
+        """Drop something that cannot be stored, least important first; returns whether there was anything to drop.
+
+        A success, or a park, is taken back: it must not be stored without what led to it. The executor awaits it, and
+        ends the run with the reason. Any other end holds, without events if need be, and without details if need be.
+        """
+        has_dropped, is_end = self._stores_entries, False
+        if self._before_stop and self._run.status in (RunStatus.SUCCESS, RunStatus.INTERRUPTED):
+            self._take_stop_back()
+            has_dropped = True
+        elif self._before_stop:
+            is_end = self._being_stored == len(self._events)
+        if not has_dropped:
+            has_dropped = self._drop_events(self._being_stored - is_end) or (is_end and self._reduce_end())
         self._being_stored = 0
-        if self._before_stop:
-            self._stored = self._run = self._before_stop
-            self._before_stop, self._interrupts, self._deliveries = None, (), ()
-            self._events.pop()
-            self._last_seq -= 1
         self._woken.set()
+        return has_dropped
+
+    def _take_stop_back(self) -> None:
+        assert self._before_stop is not None
+        self._stored = self._run = self._before_stop
+        self._before_stop, self._interrupts, self._deliveries = None, (), ()
+        self._events.pop()
+        self._last_seq -= 1
+
+    def _drop_events(self, count: int) -> bool:
+        """Drop the oldest events that are not stored, and give their numbers to those after them."""
+        if not count:
+            return False
+        kinds = [str(event.kind) for event in self._events[:count]]
+        log.error("events not stored", run=self._run.run_id, kinds=kinds)
+        self._events = [replace(event, seq=event.seq - count) for event in self._events[count:]]
+        self._last_seq -= count
+        return True
+
+    def _reduce_end(self) -> bool:
+        """Replace an end that cannot be stored by one without details."""
+        if self._is_reduced:
+            return False
+        self._is_reduced = True
+        error = to_status(ValueNotStorable(key="end", rule="is refused by the database")).SerializeToString()
+        self._run = self._run.with_state(output=None, error=error, open_effects={})
+        self._deliveries = ()
+        data = {"status": self._run.status, "error": base64.b64encode(error).decode()}
+        self._events[-1] = replace(self._events[-1], data=data)
+        return True
+
+    async def effect_sending(self, node: str, tool: str, key: EffectKey) -> None:
+        """See `CallRecorder`. The checkpoint of the task is stored with it."""
+        if self._before_stop:
+            raise Cancelled(tool=tool)
+        effects = self._run.state.open_effects
+        if key not in effects:
+            self._new_effects.add(key)
+            self._set_open_effects({**effects, key: OpenEffect(node=node, tool=tool, is_reported=False)})
+            self._request_store()
+        await self.flush()
+
+    def effect_not_sent(self, key: EffectKey) -> None:
+        if key in self._new_effects:
+            self._close_effect(key)
+
+    def call_ended(self, call: ToolCalled) -> None:
+        if self._before_stop is None:
+            self._recorded_calls.append(call)
+
+    def add_recorded_calls(self) -> None:
+        """Add the events of the calls that have ended, whose parts of the stream have not arrived."""
+        calls, self._recorded_calls = self._recorded_calls, []
+        for call in calls:
+            self._calls_ahead.append(call)
+            self._add_call(call)
+
+    def add_call(self, call: ToolCalled) -> None:
+        """Add the event of a call, unless it has been added already."""
+        if _remove(self._calls_ahead, call):
+            return
+        _remove(self._recorded_calls, call)
+        self._add_call(call)
+
+    def _add_call(self, call: ToolCalled) -> None:
+        error = base64.b64encode(to_status(call.error).SerializeToString()).decode() if call.error else None
+        data = {
+            "tool": call.tool,
+            "effect_key": call.effect_key,
+            "attempts": call.attempts,
+            "seconds": call.seconds,
+            "error": error,
+            "may_have_happened": call.may_have_happened,
+        }
+        self.add_event(EventKind.TOOL_CALLED, call.node, data)
+        if call.effect_key and call.error is not None and call.may_have_happened:
+            effect = OpenEffect(node=call.node, tool=call.tool, is_reported=True)
+            self._set_open_effects({**self._run.state.open_effects, call.effect_key: effect})
+        elif call.effect_key in self._run.state.open_effects:
+            self._close_effect(call.effect_key)
+
+    def _add_open_effects(self) -> list[dict[str, str]]:
+        """Add the events of effects whose calls have not ended, and return all whose outcome is open."""
+        self.add_recorded_calls()
+        for key, effect in self._run.state.open_effects.items():
+            if not effect["is_reported"]:
+                cut_off = Cancelled(tool=effect["tool"])
+                self._add_call(ToolCalled(effect["node"], effect["tool"], EffectKey(key), 1, 0.0, cut_off))
+        effects = self._run.state.open_effects.items()
+        return [{"node": effect["node"], "tool": effect["tool"], "effect_key": key} for key, effect in effects]
+
+    def _close_effect(self, key: EffectKey) -> None:
+        self._new_effects.discard(key)
+        self._set_open_effects({other: one for other, one in self._run.state.open_effects.items() if other != key})
+
+    def _set_open_effects(self, effects: dict[str, OpenEffect]) -> None:
+        self._run = self._run.with_state(open_effects=effects)
 
     def add_event(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
+        """Raises ValueNotStorable."""
+        if len(node) > MAX_NODE:
+            raise ValueNotStorable(key="node", rule=f"has a name of {len(node)} characters, {MAX_NODE} can be stored")
         self._last_seq += 1
         self._events.append(Event(self._last_seq, datetime.now(UTC), kind, node, data or {}))
         self._woken.set()
@@ -94,8 +235,15 @@ class Journal(WriteBehind):
         self._events[-1] = replace(last, data={"text": last.data["text"] + text})
 
     def end(self, status: RunStatus, output: dict[str, Any] | None = None, error: bytes | None = None) -> None:
-        """Add the run's last event, release its thread, and add the delivery of its webhook."""
-        data = {"status": status, "error": base64.b64encode(error).decode() if error else None}
+        """Add the run's last event, release its thread, and add the delivery of its webhook.
+
+        The calls of tools that have no event yet have theirs before it, and it lists the effects whose outcome is open.
+        """
+        if self._before_stop:
+            return
+        data: dict[str, Any] = {"status": status, "error": base64.b64encode(error).decode() if error else None}
+        if effects := self._add_open_effects():
+            data["open_effects"] = effects
         now = datetime.now(UTC)
         ended = self._run.with_state(status=status, output=output, error=error, ended=now, holds_thread=False)
         deliveries = [delivery_row(announcement(ended))] if ended.request.webhook_url else []
@@ -104,7 +252,8 @@ class Journal(WriteBehind):
     def park(self, interrupts: Sequence[Interrupt], rows: Sequence[InterruptRow]) -> None:
         """Add the event of the interrupts and their rows: a parked run consists of rows and nothing else."""
         data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(interrupt) for interrupt in interrupts]}
-        parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=datetime.now(UTC))
+        self.add_recorded_calls()
+        parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=datetime.now(UTC), takeovers=0)
         self._stop(parked, data, interrupts=rows)
 
     def _stop(
@@ -123,6 +272,14 @@ class Journal(WriteBehind):
             self._commits.wake()
 
 
+def _remove(calls: list[ToolCalled], call: ToolCalled) -> bool:
+    """Remove a call, itself and not one that is equal; returns whether it was there."""
+    position = next((position for position, other in enumerate(calls) if other is call), None)
+    if position is not None:
+        del calls[position]
+    return position is not None
+
+
 def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
     """Return the entry of events, and of the run as it is after them."""
     state, accounting = run.state, run.accounting
@@ -134,6 +291,8 @@ def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
         "ended": state.ended,
         "parked": state.parked,
         "holds_thread": state.holds_thread,
+        "takeovers": state.takeovers,
+        "open_effects": state.open_effects,
         "graph_version": state.graph_version,
         "versions": state.versions,
         "last_seq": accounting.last_seq,

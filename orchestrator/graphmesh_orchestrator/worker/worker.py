@@ -58,6 +58,7 @@ def run_worker(
         notifier,
         queue.thread_freed,
         intervals.store,
+        settings.max_takeovers,
     )
     claiming = Claiming(backend.leases, registry.served, in_flight, backend.detector, intervals.claim)
     heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)
@@ -66,8 +67,8 @@ def run_worker(
     dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer)
     tasks: Mapping[str, Task] = {
-        "claiming": partial(claiming.run, executor.begin),
         "lease guard": in_flight.guard,
+        "claiming": partial(claiming.run, executor.begin),
         "dead worker detection": partial(backend.detector.run, claiming.poll),
         "run queue": queue.run,
         "approval expiry": expiry.run,

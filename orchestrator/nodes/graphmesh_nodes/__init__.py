@@ -7,7 +7,7 @@ for the orchestrator. docs/graphmesh_nodes.md describes all of it.
 from graphmesh_nodes.approval import Approval, ApprovalRequest
 from graphmesh_nodes.artifacts import Artifacts
 from graphmesh_nodes.budget import Budget, Limits, Usage
-from graphmesh_nodes.calls import ToolCalled, call
+from graphmesh_nodes.calls import call
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.clock import Clock
 from graphmesh_nodes.context import RunContext
@@ -15,6 +15,7 @@ from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate,
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
 from graphmesh_nodes.remote_node import remote
+from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
     "Approval",

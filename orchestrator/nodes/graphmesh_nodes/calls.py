@@ -1,6 +1,5 @@
 """One call of a tool from inside of a node."""
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -16,22 +15,10 @@ from graphmesh_nodes.approval import ApprovalRequest, require_approval
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
+from graphmesh_nodes.tool_calls import ToolCalled
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
-
-
-@dataclass(frozen=True)
-class ToolCalled:
-    """One call of a tool, all its attempts together; sent to the run's custom stream."""
-
-    node: str
-    tool: str
-    effect_key: EffectKey
-    """Empty for reads."""
-    attempts: int
-    seconds: float
-    error: GraphmeshError | None
 
 
 async def call(
@@ -61,7 +48,6 @@ async def call(
     policy = context.policies.of(rpc)
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
-        await require_write_ahead(rpc, config, context, task)
         key = effect_key(context.tenant, task, ordinal, rpc.path)
     approved = require_approval(rpc, policy, request, approval, thread_of(context, task))
     node = node_name(config)
@@ -72,6 +58,9 @@ async def call(
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
+        if key:
+            await context.recorder.effect_sending(node, rpc.tool, key)
+            await require_write_ahead(rpc, config, context, task)
         response: ResponseT = await retrying.send(request, headers)
         error = None
         record_usage(context, response)
@@ -80,7 +69,16 @@ async def call(
         error = failure
         raise
     finally:
-        runtime.stream_writer(ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
+        if retrying.attempts:
+            record_call(runtime, ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
+        elif key:
+            context.recorder.effect_not_sent(key)
+
+
+def record_call(runtime: Runtime[RunContext], called: ToolCalled) -> None:
+    """Record a call, and send it to the run's custom stream."""
+    runtime.context.recorder.call_ended(called)
+    runtime.stream_writer(called)
 
 
 def require_budget(context: RunContext, rpc: Rpc[Any, Any]) -> None:

@@ -33,8 +33,9 @@ from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, Field
 
 from graphmesh_nodes import chat_convert as convert
-from graphmesh_nodes.calls import ToolCalled, call, call_headers, node_name, record_usage, require_budget, task_of
+from graphmesh_nodes.calls import call, call_headers, node_name, record_call, record_usage, require_budget, task_of
 from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.tool_calls import ToolCalled
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -69,7 +70,7 @@ class RunModelClient:
             error = failure
             raise
         finally:
-            runtime.stream_writer(ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
+            record_call(runtime, ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
 
 
 def _responses(

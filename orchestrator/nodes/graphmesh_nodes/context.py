@@ -14,6 +14,7 @@ from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.clock import Clock, SystemClock
+from graphmesh_nodes.tool_calls import CallRecorder, NoRecorder
 
 
 class Lease(Protocol):
@@ -77,6 +78,8 @@ class RunContext:
     is_durable: IsDurable = assume_durable
     """Waits until the checkpoint that the task of a config runs from is stored, and those of the graphs around it, and
     returns whether they are. Runs are ahead of the database, so an effect has to wait."""
+    recorder: CallRecorder = field(default_factory=NoRecorder)
+    """Records the calls of tools."""
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
     """The lease of the worker. No effect is sent after it: another worker may execute the run by then."""

@@ -90,6 +90,7 @@ __all__ = [
     "UnknownMethod",
     "UnknownReasonError",
     "Unreachable",
+    "ValueNotStorable",
     "VersionMismatch",
     "WriteAheadRequired",
 ]
@@ -148,3 +149,10 @@ class WriteAheadRequired(CallerError):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = "WRITE_AHEAD_REQUIRED"
+
+
+class ValueNotStorable(CallerError):
+    """A value of the run cannot be stored: {key} {rule}"""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = "VALUE_NOT_STORABLE"

@@ -8,6 +8,7 @@ from graphmesh_chassis.epoch import Epoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.worker.journal import progress_entry
 
 from tests.contract import runs
 from tests.contract.orchestrator.stores import NOW, SERVED, Stores
@@ -131,3 +132,59 @@ async def test_only_process_of_a_database_releases_all_leases(stores: Stores) ->
     two = stores.leases("two")
     await two.release_all()
     assert len(await two.claim(SERVED, 1)) == (0 if stores.is_shared else 1)
+
+
+async def take_over(stores: Stores, worker: str = "other") -> list[Run]:
+    """Claim what a worker holds that has stopped to renew its leases."""
+    await stores.advance(LEASE_SECONDS + 1)
+    return list(await stores.leases(worker).claim(SERVED, 10))
+
+
+async def test_takeovers_are_counted_until_there_is_a_checkpoint(stores: Stores) -> None:
+    run = await stores.begun(a_run())
+    assert run.state.takeovers == 0
+    [run] = await take_over(stores)
+    [run] = await take_over(stores)
+    assert (run.state.takeovers, await stores.runs.get("acme", run.run_id)) == (2, run)
+    await stores.commits.store(progress_entry(run.with_state(takeovers=0), []))
+    [run] = await take_over(stores)
+    assert run.state.takeovers == 1
+
+
+async def test_released_run_is_not_taken_over(stores: Stores) -> None:
+    """A worker that drains stops its runs in order."""
+    run = await stores.begun(a_run(), "one")
+    await stores.leases("one").release({run.run_id: run.state.epoch})
+    [again] = await stores.leases("two").claim(SERVED, 1)
+    assert again.state.takeovers == 0
+
+
+async def test_run_of_a_dead_worker_is_taken_over(stores: Stores) -> None:
+    await stores.begun(a_run(), "one")
+    [again] = await stores.leases("two").claim(SERVED, 5, dead=["one"])
+    assert again.state.takeovers == 1
+
+
+async def test_restart_of_the_only_process_is_a_takeover(stores: Stores) -> None:
+    """A run that ends its process is resumed by the next process of the same database."""
+    await stores.begun(a_run(), "one")
+    await stores.leases("two").release_all()
+    assert [run.state.takeovers for run in await take_over(stores, "two")] == [1]
+
+
+async def test_suspect_run_is_claimed_last_and_alone(stores: Stores) -> None:
+    """A run that was taken over twice may end its process. A worker has one such run at a time."""
+    await add(stores, a_run(1, takeovers=2), a_run(2, takeovers=2), a_run(3, takeovers=1), a_run(4))
+    one, two = stores.leases("one"), stores.leases("two")
+    assert [run.run_id for run in await one.claim(SERVED, 1)] == ["run_3"]
+    assert {run.run_id for run in await one.claim(SERVED, 10)} == {"run_4", "run_1"}
+    assert await one.claim(SERVED, 10) == []
+    assert [run.run_id for run in await two.claim(SERVED, 10)] == ["run_2"]
+
+
+async def test_suspect_run_with_progress_frees_the_place_of_the_next(stores: Stores) -> None:
+    await add(stores, a_run(1, takeovers=2), a_run(2, takeovers=2))
+    leases = stores.leases("one")
+    [first] = await leases.claim(SERVED, 10)
+    await stores.commits.store(progress_entry(first.with_state(takeovers=0), []))
+    assert [run.run_id for run in await leases.claim(SERVED, 10)] == ["run_2"]

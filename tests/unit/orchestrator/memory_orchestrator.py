@@ -52,7 +52,7 @@ class MemoryWorker:
         self.executor = Executor(
             self.in_flight,
             stores.registry,
-            Tools(TwinMesh(Policies()), Policies()),
+            Tools(stores.mesh, Policies()),
             stores.commits,
             Suspension(stores.interrupts, stores.runs, stores.saver),
             self.leases,
@@ -103,6 +103,8 @@ class MemoryOrchestrator:
         self.runs, self.pending = MemoryRuns(self.tables), MemoryPendingRuns(self.tables)
         self.interrupts, self.approvals = MemoryInterrupts(self.tables), MemoryApprovals(self.tables)
         self.deliveries = MemoryDeliveries(self.tables)
+        self.mesh = TwinMesh(Policies())
+        """The tool services of all workers."""
 
     def worker(self, name: str = "one", capacity: int = 10) -> MemoryWorker:
         return MemoryWorker(self, name, capacity)

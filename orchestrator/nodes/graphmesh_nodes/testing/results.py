@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from graphmesh_nodes.budget import Usage
-from graphmesh_nodes.calls import ToolCalled
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.testing.errors import RunNotSuccessful
+from graphmesh_nodes.tool_calls import ToolCalled
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 from langgraph.types import StreamMode
 
 from graphmesh_nodes.budget import NO_USAGE, Usage
-from graphmesh_nodes.calls import ToolCalled
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.tool_calls import ToolCalled
 
 STREAM_MODES: list[StreamMode] = ["tasks", "custom", "messages", "values"]
 """As the orchestrator streams graphs. With `messages`, chat models stream."""

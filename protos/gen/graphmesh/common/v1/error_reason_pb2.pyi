@@ -330,11 +330,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "RUN_POISONED", "domain": "graphmesh", "metadata": { "run": "run_9", "takeovers": "4" } }
     """
-    ERROR_REASON_EVENT_NOT_STORABLE: _ErrorReason.ValueType  # 61
-    """FAILED_PRECONDITION. A value of an event of the run, or of its output, has no form in which it can be stored; `key`
-    names it and `rule` the reason. The run ended without that event.
+    ERROR_REASON_VALUE_NOT_STORABLE: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION. A value that the graph wrote to its state, its events or an interrupt cannot be stored or
+    shown, such as NaN; `key` is the path to it. The run has ended without it.
 
-        { "reason": "EVENT_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "its name has 256 characters, 255 can be stored" } }
+        { "reason": "VALUE_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "has a name of 256 characters, 255 can be stored" } }
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -356,7 +356,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     for UNKNOWN_METHOD, no server sends an ErrorInfo for them: the Python client derives them from gRPC's status codes
     and Envoy's response flags.
 
-    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, RUN_POISONED, EVENT_NOT_STORABLE, WRITE_AHEAD_REQUIRED, STEP_LIMIT,
+    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, RUN_POISONED, VALUE_NOT_STORABLE, WRITE_AHEAD_REQUIRED, STEP_LIMIT,
     TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE,
     ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has
     ended, as is any reason of a tool that its graph called.
@@ -672,10 +672,10 @@ happened; the run's last event lists them.
 
     { "reason": "RUN_POISONED", "domain": "graphmesh", "metadata": { "run": "run_9", "takeovers": "4" } }
 """
-ERROR_REASON_EVENT_NOT_STORABLE: ErrorReason.ValueType  # 61
-"""FAILED_PRECONDITION. A value of an event of the run, or of its output, has no form in which it can be stored; `key`
-names it and `rule` the reason. The run ended without that event.
+ERROR_REASON_VALUE_NOT_STORABLE: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION. A value that the graph wrote to its state, its events or an interrupt cannot be stored or
+shown, such as NaN; `key` is the path to it. The run has ended without it.
 
-    { "reason": "EVENT_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "its name has 256 characters, 255 can be stored" } }
+    { "reason": "VALUE_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "has a name of 256 characters, 255 can be stored" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -31,6 +31,7 @@ from .orchestrator_pb2 import ListRunsResponse as ListRunsResponse
 from .orchestrator_pb2 import MultitaskStrategy as MultitaskStrategy
 from .orchestrator_pb2 import NodeFinished as NodeFinished
 from .orchestrator_pb2 import NodeStarted as NodeStarted
+from .orchestrator_pb2 import OpenEffect as OpenEffect
 from .orchestrator_pb2 import ResumeRunRequest as ResumeRunRequest
 from .orchestrator_pb2 import ResumeRunResponse as ResumeRunResponse
 from .orchestrator_pb2 import Run as Run

@@ -104,6 +104,7 @@ class Approval(_message.Message):
     ANSWER_TIME_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    NOT_SHOWN_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """The id."""
     run_id: _builtins.str
@@ -128,6 +129,8 @@ class Approval(_message.Message):
     """The approver: the subject of the call that answered it."""
     comment: _builtins.str
     """The approver's comment."""
+    not_shown: _builtins.str
+    """Why `arguments` is absent, where the stored ones cannot be expressed as JSON; else empty."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments of the call."""
@@ -168,10 +171,11 @@ class Approval(_message.Message):
         answer_time: _timestamp_pb2.Timestamp | None = ...,
         answered_by: _builtins.str = ...,
         comment: _builtins.str = ...,
+        not_shown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "arguments", b"arguments", "create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "answered_by", b"answered_by", "approval_id", b"approval_id", "arguments", b"arguments", "checkpoint_id", b"checkpoint_id", "comment", b"comment", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "graph", b"graph", "node", b"node", "question", b"question", "run_id", b"run_id", "scopes", b"scopes", "status", b"status", "thread_id", b"thread_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "answered_by", b"answered_by", "approval_id", b"approval_id", "arguments", b"arguments", "checkpoint_id", b"checkpoint_id", "comment", b"comment", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "graph", b"graph", "node", b"node", "not_shown", b"not_shown", "question", b"question", "run_id", b"run_id", "scopes", b"scopes", "status", b"status", "thread_id", b"thread_id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -226,12 +226,15 @@ class Interrupt(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    NOT_SHOWN_FIELD_NUMBER: _builtins.int
     interrupt_id: _builtins.str
     """The id."""
     node: _builtins.str
     """The node that is interrupted."""
     approval_id: _builtins.str
     """The approval that answers it; empty where ResumeRun answers it."""
+    not_shown: _builtins.str
+    """Why `value` is absent, where the stored one cannot be expressed as JSON; else empty."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The question, as the graph states it."""
@@ -243,10 +246,11 @@ class Interrupt(_message.Message):
         value: _struct_pb2.Value | None = ...,
         node: _builtins.str = ...,
         approval_id: _builtins.str = ...,
+        not_shown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "interrupt_id", b"interrupt_id", "node", b"node", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "interrupt_id", b"interrupt_id", "node", b"node", "not_shown", b"not_shown", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,6 +305,7 @@ class Run(_message.Message):
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    NOT_SHOWN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The id."""
     thread_id: _builtins.str
@@ -379,6 +384,12 @@ class Run(_message.Message):
     def versions(self) -> Global___Versions:
         """The versions that it is executed with."""
 
+    @_builtins.property
+    def not_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields whose stored values cannot be expressed as JSON, each with the reason: `output.ratio: has to be a finite
+        number`. They are absent.
+        """
+
     def __init__(
         self,
         *,
@@ -405,10 +416,11 @@ class Run(_message.Message):
         webhook_url: _builtins.str = ...,
         versions: Global___Versions | None = ...,
         epoch: _builtins.int = ...,
+        not_shown: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -429,10 +441,13 @@ class RunEvent(_message.Message):
     TOOL_CALLED_FIELD_NUMBER: _builtins.int
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
+    NOT_SHOWN_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """The position in the run: 1, 2, 3, … without gaps."""
     node: _builtins.str
     """The node that it belongs to; empty for the run as a whole."""
+    not_shown: _builtins.str
+    """The field whose stored value cannot be expressed as JSON, with the reason; that field is absent. Else empty."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -473,10 +488,11 @@ class RunEvent(_message.Message):
         tool_called: Global___ToolCalled | None = ...,
         text_delta: Global___TextDelta | None = ...,
         custom: _struct_pb2.Struct | None = ...,
+        not_shown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node_finished", b"node_finished", "node_started", b"node_started", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "seq", b"seq", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -494,6 +510,7 @@ class StatusChanged(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     INTERRUPTS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    OPEN_EFFECTS_FIELD_NUMBER: _builtins.int
     status: Global___RunStatus.ValueType
     """The new status. If it ends the run, this is the last event of the run."""
     epoch: _builtins.int
@@ -508,6 +525,12 @@ class StatusChanged(_message.Message):
     def interrupts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interrupt]:
         """The open interrupts, with RUN_STATUS_INTERRUPTED."""
 
+    @_builtins.property
+    def open_effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenEffect]:
+        """With the status that ends the run, the effects whose outcome is open: they were sent, or were about to be, and no
+        response tells whether they happened. Each has a ToolCalled event before this one.
+        """
+
     def __init__(
         self,
         *,
@@ -515,14 +538,45 @@ class StatusChanged(_message.Message):
         error: _status_pb2.Status | None = ...,
         interrupts: _abc.Iterable[Global___Interrupt] | None = ...,
         epoch: _builtins.int = ...,
+        open_effects: _abc.Iterable[Global___OpenEffect] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "interrupts", b"interrupts", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "interrupts", b"interrupts", "open_effects", b"open_effects", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusChanged: _TypeAlias = StatusChanged  # noqa: Y015
+
+@_typing.final
+class OpenEffect(_message.Message):
+    """An effect that may have happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    EFFECT_KEY_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The node that called the tool."""
+    tool: _builtins.str
+    """The tool, such as `billing.Charge`."""
+    effect_key: _builtins.str
+    """The key under which the service has the effect, if it happened."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        tool: _builtins.str = ...,
+        effect_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect_key", b"effect_key", "node", b"node", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenEffect: _TypeAlias = OpenEffect  # noqa: Y015
 
 @_typing.final
 class NodeStarted(_message.Message):

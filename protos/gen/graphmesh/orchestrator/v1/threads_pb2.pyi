@@ -144,6 +144,7 @@ class ThreadState(_message.Message):
     INTERRUPTS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    NOT_SHOWN_FIELD_NUMBER: _builtins.int
     checkpoint_id: _builtins.str
     """The checkpoint; empty where the thread has none."""
     parent_checkpoint_id: _builtins.str
@@ -168,6 +169,12 @@ class ThreadState(_message.Message):
     def metadata(self) -> _struct_pb2.Struct:
         """Metadata of the checkpoint by LangGraph and the orchestrator: `source`, `step`, the run, the versions."""
 
+    @_builtins.property
+    def not_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields whose stored values cannot be expressed as JSON, each with the reason: `values.ratio: has to be a finite
+        number`. They are absent.
+        """
+
     def __init__(
         self,
         *,
@@ -178,10 +185,11 @@ class ThreadState(_message.Message):
         interrupts: _abc.Iterable[_orchestrator_pb2.Interrupt] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        not_shown: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "interrupts", b"interrupts", "metadata", b"metadata", "next", b"next", "parent_checkpoint_id", b"parent_checkpoint_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "interrupts", b"interrupts", "metadata", b"metadata", "next", b"next", "not_shown", b"not_shown", "parent_checkpoint_id", b"parent_checkpoint_id", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

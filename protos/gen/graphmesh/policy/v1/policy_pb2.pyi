@@ -144,6 +144,38 @@ class MethodPolicy(_message.Message):
 Global___MethodPolicy: _TypeAlias = MethodPolicy  # noqa: Y015
 
 @_typing.final
+class JsonBounds(_message.Message):
+    """The bounds of JSON in a request, for all values of the field together. They are counted in the bytes of the request,
+    before any message is made of them; a request beyond them is refused with INVALID_REQUEST.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ELEMENTS_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    max_elements: _builtins.int
+    """The maximum number of members of objects and elements of lists; 0: 50,000."""
+    max_depth: _builtins.int
+    """The maximum number of objects and lists inside each other; 0: 24."""
+    max_bytes: _builtins.int
+    """The maximum number of bytes on the wire; 0: only the limit of the whole message."""
+    def __init__(
+        self,
+        *,
+        max_elements: _builtins.int = ...,
+        max_depth: _builtins.int = ...,
+        max_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_depth", b"max_depth", "max_elements", b"max_elements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonBounds: _TypeAlias = JsonBounds  # noqa: Y015
+
+@_typing.final
 class ServicePolicy(_message.Message):
     """The limits of one service."""
 
@@ -256,7 +288,10 @@ Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
 
 METHOD_FIELD_NUMBER: _builtins.int
 SERVICE_FIELD_NUMBER: _builtins.int
+JSON_FIELD_NUMBER: _builtins.int
 method: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodPolicy]
 """The policy of one method. A method without one cannot be called as a remote node."""
 service: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, Global___ServicePolicy]
 """The policy of one service. A service without one cannot be put behind the mesh."""
+json: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___JsonBounds]
+"""The bounds of a field of google.protobuf.Struct, Value or ListValue in a request, or of a field with these in it."""
