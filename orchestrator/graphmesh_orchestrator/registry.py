@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.json_schemas import json_schema, violations_of
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
@@ -155,7 +156,10 @@ def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCh
         raise RegistryError(f"graph {name}: {file} has no StateGraph named {variable or 'graph'}")
     description = (module.__doc__ or "").strip().partition("\n\n")[0]
     try:
+        check_graph(compiled)
         return Graph.of(name, compiled, description, lineage)
+    except GraphRuleViolated as error:
+        raise RegistryError(f"graph {name}: {error}") from error
     except PydanticUserError as error:
         raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
 

@@ -28,7 +28,7 @@ from graphmesh_nodes.approval import Approval
 from graphmesh_nodes.calls import call
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import GraphmeshError
-from graphmesh_nodes.fallbacks import Fallback, Node, Update
+from graphmesh_nodes.fallbacks import Fallback, Node, Update, set_escalation_targets
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -79,6 +79,7 @@ def remote(
         return update(state, response)
 
     node.__name__ = rpc.method
+    set_escalation_targets(node, (fallback, *refusals.values()))
     return node
 
 

@@ -501,6 +501,11 @@ async def test_a_model_without_a_reply_is_an_error_of_the_test() -> None:
         await harness.run(SMALL)
 
 
+async def test_first_reply_of_a_model_is_requested_by_the_method_that_adds_it() -> None:
+    with pytest.raises(HarnessError, match=r"harness\.model_replies"):
+        await GraphHarness(chain(judge=judge)).run(SMALL)
+
+
 async def test_models_fail_like_services() -> None:
     harness = GraphHarness(chain(judge=judge))
     harness.fail(ModelService, Unreachable())

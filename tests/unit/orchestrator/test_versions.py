@@ -69,6 +69,16 @@ def test_an_invalid_version_is_refused(load: Load, lines: str, message: str) -> 
         load(wrong=lines)
 
 
+def test_graph_that_would_do_what_its_author_does_not_mean_is_refused(load: Load) -> None:
+    lines = "from graphmesh_nodes import escalate, remote\n"
+    lines += "from graphmesh.billing.v1 import BillingService\n"
+    lines += "charge = remote(BillingService.Charge, request=dict, update=dict, fallback=escalate('a', dict))\n"
+    lines += "graph.add_node('charge', charge)\n"
+    lines += "graph.add_edge('a', 'charge')\ngraph.add_edge('charge', '__end__')\n"
+    with pytest.raises(RegistryError, match="graph wrong: node charge escalates to a, and has edges to __end__"):
+        load(wrong=lines)
+
+
 def test_prompts_are_versioned_by_their_content(load: Load, tmp_path: Path) -> None:
     """By the names and contents of all files beside the module."""
     prompts = tmp_path / "prompts" / "v1"

@@ -2,7 +2,7 @@
 
 
 class HarnessError(AssertionError):
-    """The test, and not the graph, is wrong: an RPC has no twin, or a twin breaks its contract."""
+    """The test is wrong (an RPC has no twin, a twin breaks its contract), or the graph, which no worker would load."""
 
 
 class RunNotSuccessful(AssertionError):

@@ -56,11 +56,16 @@ class GraphHarness:
             limits: the most that each run may use.
             deadline: the time of each run, without the time that it is parked.
             overrides: overrides of policies by the service's full name, as in `mesh.yaml`.
+
+        Raises:
+            HarnessError: the graph breaks a rule of graphmesh, such as that of `escalate`.
         """
         self.clock, self.artifacts = FakeClock(), MemoryArtifacts()
         self._thread_id, self._deadline = thread_id, deadline
         policies = Policies(overrides)
         self._mesh, self._model = TwinMesh(policies), ModelTwin()
+        self._mesh.serve(ModelService.Generate, self._model.generate)
+        self._mesh.serve(ModelService.StreamGenerate, self._model.stream_generate)
         identity = Identity(tenant, subject, thread_id)
         self._worker = Worker(graph, self._mesh, identity, policies, limits, self.clock, self.artifacts)
         self._runs: list[RunRecorder] = []
@@ -124,8 +129,6 @@ class GraphHarness:
         """
         self._model.add(replies)
         self._model.usage = ModelUsage(input_tokens=input_tokens, output_tokens=output_tokens, cost_micro_usd=cost)
-        self._mesh.serve(ModelService.Generate, self._model.generate)
-        self._mesh.serve(ModelService.StreamGenerate, self._model.stream_generate)
 
     @property
     def prompts(self) -> list[Prompt]:

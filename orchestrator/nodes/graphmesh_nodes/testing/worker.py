@@ -18,7 +18,9 @@ from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.budget import Budget, Limits
 from graphmesh_nodes.context import Policies, RunContext
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing.crashing_saver import CrashingSaver
+from graphmesh_nodes.testing.errors import HarnessError
 from graphmesh_nodes.testing.fake_clock import FakeClock
 from graphmesh_nodes.testing.run_recorder import STREAM_MODES, RunRecorder
 from graphmesh_nodes.testing.twin_mesh import TwinMesh
@@ -141,5 +143,11 @@ class Worker:
 
 def _compiled(graph: Graph, saver: CrashingSaver) -> CompiledStateGraph[Any, Any, Any, Any]:
     if isinstance(graph, StateGraph):
-        return graph.compile(checkpointer=saver)
-    return graph.copy(update={"checkpointer": saver})
+        compiled = graph.compile(checkpointer=saver)
+    else:
+        compiled = graph.copy(update={"checkpointer": saver})
+    try:
+        check_graph(compiled)
+    except GraphRuleViolated as error:
+        raise HarnessError(str(error)) from error
+    return compiled

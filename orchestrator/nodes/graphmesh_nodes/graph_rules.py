@@ -1,0 +1,41 @@
+"""Rules of graphs that LangGraph does not check."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from langgraph.graph.state import CompiledStateGraph
+
+from graphmesh_nodes.fallbacks import escalation_targets
+
+
+class GraphRuleViolated(Exception):
+    """A graph would do what its author does not mean. The message has the node and the rule."""
+
+
+def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+    """Check a compiled graph and the graphs that are its nodes.
+
+    Raises:
+        GraphRuleViolated: a node escalates, and has edges of its own or an unknown target.
+    """
+    for name, spec in graph.builder.nodes.items():
+        if isinstance(spec.runnable, CompiledStateGraph):
+            check_graph(spec.runnable)
+        targets = escalation_targets(getattr(spec.runnable, "afunc", None))
+        if targets and (next_nodes := sorted(_successors(graph, name))):
+            edges = ", ".join(next_nodes)
+            raise GraphRuleViolated(
+                f"node {name} escalates to {', '.join(sorted(targets))}, and has edges to {edges}: LangGraph would "
+                "follow both; remove the edges, and let its `update` return Command(goto=..., update=...)"
+            )
+        if unknown := sorted(targets - graph.builder.nodes.keys()):
+            raise GraphRuleViolated(f"node {name} escalates to {', '.join(unknown)}, which is no node of the graph")
+
+
+def _successors(graph: CompiledStateGraph[Any, Any, Any, Any], name: str) -> Iterator[str]:
+    """Yield the nodes that follow a node by its edges."""
+    builder = graph.builder
+    yield from (end for start, end in builder.edges if start == name)
+    yield from (end for starts, end in builder.waiting_edges if name in starts)
+    for branch in builder.branches.get(name, {}).values():
+        yield from (branch.ends.values() if branch.ends else ["any node, by a condition"])

@@ -1,0 +1,97 @@
+"""Graphs that LangGraph would compile, and that would do what their authors do not mean, are refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from graphmesh.crm.v1 import CrmService, GetCustomerRequest
+from graphmesh_nodes import RunContext, escalate, instead, remote
+from graphmesh_nodes.errors import NotFound
+from graphmesh_nodes.fallbacks import Fallback, Node
+from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
+from graphmesh_nodes.testing import GraphHarness, HarnessError
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    customer_id: str
+
+
+Builder = StateGraph[State, RunContext, State, State]
+HAND_OVER = escalate("ask", lambda state, error: {})
+
+
+def customer(fallback: Fallback) -> Node:
+    return remote(
+        CrmService.GetCustomer,
+        request=lambda state: GetCustomerRequest(customer_id=state["customer_id"]),
+        update=lambda state, response: Command(goto="answer"),
+        refusals={NotFound: fallback},
+    )
+
+
+def support(node: Node, *names: str) -> Builder:
+    """A graph that begins with the node, and has these other nodes."""
+    builder: Builder = StateGraph(State, context_schema=RunContext)
+    builder.add_node("customer", node, destinations=names)
+    builder.add_edge(START, "customer")
+    for name in names:
+        builder.add_node(name, lambda state: {})
+    return builder
+
+
+def add_edge(builder: Builder) -> None:
+    builder.add_edge("customer", "answer")
+
+
+def add_waiting_edge(builder: Builder) -> None:
+    builder.add_edge(["customer", "ask"], "answer")
+
+
+def add_conditional_edges(builder: Builder) -> None:
+    builder.add_conditional_edges("customer", lambda state: "answer", ["answer"])
+
+
+def add_open_condition(builder: Builder) -> None:
+    builder.add_conditional_edges("customer", lambda state: "answer")
+
+
+@pytest.mark.parametrize("add", [add_edge, add_waiting_edge, add_conditional_edges, add_open_condition])
+@pytest.mark.parametrize("fallback", [HAND_OVER, instead(customer(HAND_OVER))], ids=["escalate", "instead"])
+def test_node_that_escalates_has_no_edges(add: Callable[[Builder], None], fallback: Fallback) -> None:
+    builder = support(customer(fallback), "answer", "ask")
+    add(builder)
+    with pytest.raises(GraphRuleViolated, match="node customer escalates to ask, and has edges to an"):
+        check_graph(builder.compile())
+
+
+def test_escalation_has_a_target() -> None:
+    with pytest.raises(GraphRuleViolated, match="escalates to ask, which is no node"):
+        check_graph(support(customer(HAND_OVER), "answer").compile())
+
+
+def test_graphs_that_are_nodes_are_checked() -> None:
+    inner = support(customer(HAND_OVER), "answer", "ask")
+    add_edge(inner)
+    outer: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=RunContext)
+    outer.add_node("inner", inner.compile())
+    outer.add_edge(START, "inner")
+    with pytest.raises(GraphRuleViolated):
+        check_graph(outer.compile())
+
+
+async def test_harness_refuses_the_graph() -> None:
+    builder = support(customer(HAND_OVER), "answer", "ask")
+    GraphHarness(builder)
+    add_edge(builder)
+    with pytest.raises(HarnessError, match="remove the edges"):
+        GraphHarness(builder)
+
+
+async def test_node_without_edges_continues_at_its_target() -> None:
+    harness = GraphHarness(support(customer(HAND_OVER), "answer", "ask"))
+    harness.fail(CrmService.GetCustomer, NotFound(resource="customer", id="cu_1"))
+    result = await harness.run({"customer_id": "cu_1"})
+    assert result.nodes == ["customer", "ask"]
