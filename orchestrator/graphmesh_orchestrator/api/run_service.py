@@ -8,6 +8,7 @@ from typing import Any
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
+from graphmesh_contracts import to_struct
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
@@ -101,8 +102,8 @@ def graph_message(graph: Graph) -> pb.Graph:
     return pb.Graph(
         name=graph.name,
         description=graph.description,
-        input_schema=convert.struct(graph.input_schema),
-        output_schema=convert.struct(graph.output_schema),
+        input_schema=to_struct(graph.input_schema),
+        output_schema=to_struct(graph.output_schema),
     )
 
 

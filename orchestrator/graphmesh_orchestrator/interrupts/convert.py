@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Struct
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
 from graphmesh_orchestrator.interrupts.approval import Approval
+from graphmesh_orchestrator.runs.convert import fill
 
 STATUSES = {status: pb.ApprovalStatus.Value(f"APPROVAL_STATUS_{status.name}") for status in ApprovalStatus}
 DECISIONS = {
@@ -30,7 +29,6 @@ def approval_message(approval: Approval) -> pb.Approval:
         node=approval.node,
         checkpoint_id=approval.checkpoint_id,
         tool=approval.terms.tool,
-        arguments=json_format.ParseDict(approval.terms.arguments, Struct()),
         digest=approval.terms.digest,
         question=approval.terms.question,
         scopes=approval.terms.scopes,
@@ -38,6 +36,7 @@ def approval_message(approval: Approval) -> pb.Approval:
         answered_by=approval.answered_by,
         comment=approval.comment,
     )
+    message.not_shown = fill(message.arguments, approval.terms.arguments, "arguments")
     message.create_time.FromDatetime(approval.created)
     message.expire_time.FromDatetime(datetime.fromtimestamp(approval.expires, UTC))
     if approval.answered is not None:

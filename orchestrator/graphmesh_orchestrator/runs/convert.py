@@ -2,22 +2,24 @@
 
 import base64
 import hashlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
-from google.protobuf import json_format
+import structlog
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct, Value
 from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.database import UnreadableJson
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.identity import Caller
 from graphmesh_chassis.timestamps import to_timestamp
-from graphmesh_contracts import struct_value, value_of
+from graphmesh_contracts import NotJsonError, struct_value, to_struct, to_value, value_of
 from graphmesh_nodes.budget import Limits
+from graphmesh_nodes.json_values import require_json
 
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import (
@@ -32,10 +34,17 @@ from graphmesh_orchestrator.runs.run import (
     own_thread,
 )
 
+log = structlog.get_logger("graphmesh.runs")
+
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_RECURSION_LIMIT = 25
 MAX_INPUT_BYTES = 8 * 1024 * 1024
 """The default bound of a state. A run's message has its input and its output."""
+
+UNSHOWABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, DecodeError)
+"""What a conversion raises for a row that no version of this code has written."""
+UNREADABLE = "is stored as JSON that cannot be parsed"
+NOT_SHOWN = "the stored row has another form than it is read with"
 
 STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
@@ -108,36 +117,19 @@ def answers(request: pb.ResumeRunRequest) -> dict[str, Any]:
 
 
 def json_object(value: Struct, field: str) -> dict[str, Any]:
-    """Return a field of a request as a dict. Raises InvalidRequest, which names every number that JSON lacks."""
-    try:
-        return struct_value(value)
-    except ValueError as error:
-        raise _not_finite(Value(struct_value=value), field) from error
+    """Return a field of a request as a dict. Raises InvalidRequest, which names the value that cannot be stored."""
+    return cast(dict[str, Any], _checked(struct_value, value, field))
 
 
 def _json_value(value: Value, field: str) -> Any:
+    return _checked(value_of, value, field)
+
+
+def _checked(convert: Callable[[Any], Any], message: Struct | Value, field: str) -> Any:
     try:
-        return value_of(value)
-    except ValueError as error:
-        raise _not_finite(value, field) from error
-
-
-def _not_finite(value: Value, field: str) -> InvalidRequest:
-    violations = [FieldViolation(path, "has to be a finite number") for path in _infinite_numbers(value, field)]
-    return InvalidRequest(violations=violations)
-
-
-def _infinite_numbers(value: Value, path: str) -> Iterator[str]:
-    """Yield the paths of numbers that are infinite or NaN."""
-    match value.WhichOneof("kind"):
-        case "number_value" if not math.isfinite(value.number_value):
-            yield path
-        case "struct_value":
-            for name, inner in value.struct_value.fields.items():
-                yield from _infinite_numbers(inner, f"{path}.{name}")
-        case "list_value":
-            for number, inner in enumerate(value.list_value.values):
-                yield from _infinite_numbers(inner, f"{path}[{number}]")
+        return require_json(convert(message))
+    except NotJsonError as error:
+        raise _invalid(f"{field}{error.path}", error.rule) from error
 
 
 def _invalid(field: str, rule: str) -> InvalidRequest:
@@ -152,7 +144,20 @@ def filter_columns(request: pb.ListRunsRequest) -> dict[str, str]:
 
 
 def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
-    """Return the message of a run. `interrupts` are shown while it is parked."""
+    """Return the message of a run. `interrupts` are shown while it is parked.
+
+    It never fails, whatever the row has: what cannot be shown is absent, and named in `not_shown`.
+    """
+    try:
+        return _run_message(run, interrupts)
+    except UNSHOWABLE as error:
+        log.warning("run not shown", run=run.run_id, exc_info=error)
+        message = pb.Run(run_id=run.run_id, status=STATUSES[run.status], create_time=to_timestamp(run.request.created))
+        message.not_shown.append(NOT_SHOWN)
+        return message
+
+
+def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
     request, state, usage = run.request, run.state, run.accounting.usage
     is_parked = state.status is RunStatus.INTERRUPTED
     message = pb.Run(
@@ -179,7 +184,7 @@ def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
         epoch=state.epoch,
     )
     if request.input is not None:
-        message.input.CopyFrom(struct(request.input))
+        _set_struct(message.input, request.input, "input", message.not_shown)
     if request.limits != Limits():
         message.ceilings.CopyFrom(_ceilings_message(request.limits))
     if request.due:
@@ -190,7 +195,7 @@ def run_message(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
 
 def _set_result(message: pb.Run, state: RunState) -> None:
     if state.output is not None:
-        message.output.CopyFrom(struct(state.output))
+        _set_struct(message.output, state.output, "output", message.not_shown)
     if state.error is not None:
         message.error.ParseFromString(state.error)
     if state.started is not None:
@@ -200,6 +205,15 @@ def _set_result(message: pb.Run, state: RunState) -> None:
 
 
 def event_message(event: Event) -> pb.RunEvent:
+    """Return the message of an event. It never fails: what cannot be shown is absent, and named in `not_shown`."""
+    try:
+        return _event_message(event)
+    except UNSHOWABLE as error:
+        log.warning("event not shown", seq=event.seq, kind=event.kind, exc_info=error)
+        return pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), not_shown=NOT_SHOWN)
+
+
+def _event_message(event: Event) -> pb.RunEvent:
     message = pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), node=event.node)
     data = event.data
     match event.kind:
@@ -208,24 +222,27 @@ def event_message(event: Event) -> pb.RunEvent:
         case EventKind.NODE_STARTED:
             message.node_started.triggers.extend(data["triggers"])
         case EventKind.NODE_FINISHED:
-            finished = pb.NodeFinished(update=struct(data["update"]), duration=duration(data["seconds"]))
-            message.node_finished.CopyFrom(finished)
+            message.node_finished.duration.CopyFrom(duration(data["seconds"]))
+            message.not_shown = fill(message.node_finished.update, data["update"], "node_finished.update")
         case EventKind.TOOL_CALLED:
             message.tool_called.CopyFrom(_tool_called(data))
         case EventKind.TEXT:
             message.text_delta.text = data["text"]
         case EventKind.CUSTOM:
-            message.custom.CopyFrom(struct(data))
+            message.not_shown = fill(message.custom, data, "custom")
     return message
 
 
 def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
-    return pb.Interrupt(
-        interrupt_id=interrupt.interrupt_id,
-        value=json_format.ParseDict(interrupt.value, Value()),
-        node=interrupt.node,
-        approval_id=interrupt.approval_id,
-    )
+    message = pb.Interrupt(interrupt_id=interrupt.interrupt_id, node=interrupt.node, approval_id=interrupt.approval_id)
+    if isinstance(interrupt.value, UnreadableJson):
+        message.not_shown = f"value: {UNREADABLE}"
+        return message
+    try:
+        message.value.CopyFrom(to_value(interrupt.value))
+    except NotJsonError as error:
+        message.not_shown = f"value{error.path}: {error.rule}"
+    return message
 
 
 def _status_changed(data: Mapping[str, Any]) -> pb.StatusChanged:
@@ -262,10 +279,20 @@ def _error(data: Mapping[str, Any]) -> status_pb2.Status | None:
     return status_pb2.Status.FromString(base64.b64decode(packed)) if packed else None
 
 
-def struct(value: Mapping[str, Any]) -> Struct:
-    struct = Struct()
-    json_format.ParseDict(dict(value), struct)
-    return struct
+def _set_struct(target: Struct, value: Mapping[str, Any], field: str, not_shown: Any) -> None:
+    if reason := fill(target, value, field):
+        not_shown.append(reason)
+
+
+def fill(target: Struct, value: Mapping[str, Any], field: str) -> str:
+    """Copy `value` to `target`. Returns an empty text; or the field and the reason for which it is not shown."""
+    if isinstance(value, UnreadableJson):
+        return f"{field}: {UNREADABLE}"
+    try:
+        target.CopyFrom(to_struct(value))
+    except NotJsonError as error:
+        return f"{field}{error.path}: {error.rule}"
+    return ""
 
 
 def duration(seconds: float) -> Duration:

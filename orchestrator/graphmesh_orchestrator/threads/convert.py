@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.timestamps import to_timestamp
 
-from graphmesh_orchestrator.runs.convert import duration, interrupt_message, struct
+from graphmesh_orchestrator.runs.convert import duration, fill, interrupt_message
 from graphmesh_orchestrator.threads.thread import Deleted, State, Thread, ThreadStatus
 from graphmesh_orchestrator.threads.threads import NEVER_EXPIRES
 
@@ -43,14 +43,16 @@ def thread_message(thread: Thread) -> pb.Thread:
 
 
 def state_message(state: State) -> pb.ThreadState:
+    """Return the message of a state. What cannot be shown is absent, and named in `not_shown`."""
     message = pb.ThreadState(
         checkpoint_id=state.checkpoint_id,
         parent_checkpoint_id=state.parent_id,
-        values=struct(state.values),
         next=state.next,
         interrupts=[interrupt_message(interrupt) for interrupt in state.interrupts],
-        metadata=struct(state.metadata),
+        not_shown=state.not_shown,
     )
+    reasons = (fill(message.values, state.values, "values"), fill(message.metadata, state.metadata, "metadata"))
+    message.not_shown.extend(filter(None, reasons))
     if state.created is not None:
         message.create_time.CopyFrom(to_timestamp(state.created))
     return message

@@ -9,7 +9,7 @@ import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
 from graphmesh_nodes.json_schemas import json_schema, violations_of
-from graphmesh_nodes.json_values import to_json
+from graphmesh_nodes.json_values import showable
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import LastValue
 from langgraph.constants import START
@@ -174,20 +174,36 @@ def _config(thread: Thread, checkpoint_id: str = "") -> RunnableConfig:
 
 
 def _state(snapshot: StateSnapshot) -> State:
+    values, not_shown = _showable(snapshot.values)
+    metadata, reason = showable(snapshot.metadata or {})
     return State(
         _checkpoint_id(snapshot),
         str((snapshot.parent_config or {}).get("configurable", {}).get("checkpoint_id", "")),
-        to_json(snapshot.values),
+        values,
         snapshot.next,
         _interrupts(snapshot),
         datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
-        to_json(snapshot.metadata or {}),
+        metadata or {},
+        [*not_shown, f"metadata{reason}"] if reason else not_shown,
     )
+
+
+def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the channels that can be shown, and the others with their reasons."""
+    found: dict[str, Any] = {}
+    not_shown: list[str] = []
+    for name, value in dict(values).items():
+        shown, reason = showable({name: value})
+        if reason:
+            not_shown.append(f"values{reason}")
+        else:
+            found |= shown
+    return found, not_shown
 
 
 def _interrupts(snapshot: StateSnapshot) -> Sequence[Interrupt]:
     return [
-        Interrupt(interrupt.id, task.name, to_json(interrupt.value))
+        Interrupt(interrupt.id, task.name, showable(interrupt.value)[0])
         for task in snapshot.tasks
         for interrupt in task.interrupts
     ]

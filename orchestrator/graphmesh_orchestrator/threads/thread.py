@@ -51,6 +51,8 @@ class State:
     created: datetime | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """JSON."""
+    not_shown: Sequence[str] = ()
+    """The values that JSON cannot express, each with the reason; they are not in `values` and `metadata`."""
 
 
 @dataclass(frozen=True)

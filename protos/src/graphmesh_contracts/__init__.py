@@ -15,7 +15,7 @@ from graphmesh_contracts.policy import (
     service_policies,
 )
 from graphmesh_contracts.rpc import Rpc
-from graphmesh_contracts.structs import struct_value, value_of
+from graphmesh_contracts.structs import NotJsonError, struct_value, to_struct, to_value, value_of
 
 __all__ = [
     "APPROVAL_KEY",
@@ -23,6 +23,7 @@ __all__ = [
     "Breaker",
     "Idempotency",
     "MethodPolicy",
+    "NotJsonError",
     "Overrides",
     "PolicyError",
     "RateLimit",
@@ -35,5 +36,7 @@ __all__ = [
     "service_policies",
     "shared_reasons",
     "struct_value",
+    "to_struct",
+    "to_value",
     "value_of",
 ]

@@ -1,6 +1,7 @@
 """A service's own database: SQLite when embedded, PostgreSQL in production, the same SQLAlchemy Core code on both."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
@@ -201,10 +202,27 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
         await closer.wait_closed()
 
 
+class UnreadableJson(dict[str, Any]):
+    """JSON of a row that cannot be parsed; it has no members. One such value does not fail the rows around it."""
+
+
+def stored_json(text: str) -> Any:
+    """Parse the JSON of a column: too many digits or levels make it unreadable."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return UnreadableJson()
+
+
 def _postgresql(url: str) -> AsyncEngine:
     """An engine whose transactions are begun here and not by the driver, which takes more round trips."""
     engine = create_async_engine(
-        url, pool_size=POOL_SIZE, max_overflow=0, hide_parameters=True, isolation_level="AUTOCOMMIT"
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        hide_parameters=True,
+        isolation_level="AUTOCOMMIT",
+        json_deserializer=stored_json,
     )
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -263,7 +281,9 @@ def _sqlite(url: str, closer: "_ConnectionCloser") -> AsyncEngine:
     path = make_url(url).database or ":memory:"
     if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, hide_parameters=True, async_creator=partial(closer.connect, path))
+    engine = create_async_engine(
+        url, hide_parameters=True, async_creator=partial(closer.connect, path), json_deserializer=stored_json
+    )
     dialect: Any = engine.sync_engine.dialect
     dialect.do_terminate = closer.close_soon
 

@@ -3,6 +3,7 @@
 A hook is an async context manager over a `Call`. `hooks_of` has the order, with the reason of each position.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,10 +31,14 @@ from graphmesh_chassis.errors import (
 from graphmesh_chassis.identity import Caller, IdentityMode
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_request, check_response
+from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
 
 Hook = Callable[[Call], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger("graphmesh.calls")
+
+INLINE_BYTES = 16 * 1024
+"""Bytes of JSON that are decoded on the event loop: at most 8,000 elements, which take some milliseconds."""
 
 
 def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
@@ -141,10 +146,17 @@ async def deadline(call: Call) -> AsyncIterator[None]:
 async def contract(call: Call) -> AsyncIterator[None]:
     """Decode and validate the request, and validate the response. Streamed messages are validated one by one."""
     if call.payload is not None:
-        call.request = decode(call.payload, call)
+        call.request = await _decode_aside(call.payload, call)
     yield
     if call.response is not None and not call.response_checked:
         check_response(call.response, call.path)
+
+
+async def _decode_aside(payload: bytes, call: Call) -> Message:
+    """As `decode`; large JSON is decoded in a thread, so that no other call waits for it."""
+    if len(payload) > INLINE_BYTES and has_json(call.method.input_type):
+        return await asyncio.to_thread(decode, payload, call)
+    return decode(payload, call)
 
 
 def decode(payload: bytes, call: Call) -> Message:
@@ -152,9 +164,10 @@ def decode(payload: bytes, call: Call) -> Message:
 
     Raises:
         MalformedMessage: it cannot be parsed.
-        InvalidRequest: it violates the rules of its proto.
+        InvalidRequest: it violates the rules of its proto, or the bounds of its JSON.
     """
     try:
+        check_wire_bounds(payload, call.method.input_type, call.path)
         request: Message = call.request_type.FromString(payload)
     except DecodeError as error:
         raise MalformedMessage(type=call.method.input_type.full_name) from error

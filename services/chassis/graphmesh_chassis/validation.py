@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh_contracts import field_path
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest, InvalidResponse
+from graphmesh_chassis.wire_bounds import JSON_TYPES
 
 TIMES = {
     Timestamp.DESCRIPTOR.full_name: "is not a time between years 1 and 9999 with nanos of 0 to 999,999,999",
@@ -21,7 +22,11 @@ TIMES = {
 
 
 def violations(message: Message) -> tuple[FieldViolation, ...]:
-    """All violations in `message`. Where a list is too long, only those: validating each element would take time."""
+    """All violations in `message`. Where a list is too long, only those: validating each element would take time.
+
+    The contents of Structs have no rules and are not visited: `wire_bounds` has their bounds.
+    """
+    message = _without_json(message)
     if oversized := tuple(_oversized_fields(message, "")):
         return oversized
     broken = [
@@ -61,6 +66,25 @@ def _oversized_fields(message: Message, prefix: str) -> Iterator[FieldViolation]
                 yield from _oversized_fields(value, f"{path}{step}.")
 
 
+def _without_json(message: Message) -> Message:
+    """Return the message, or a copy in which each Struct, Value and ListValue is empty. A copy is cheap."""
+    if not _fields_with_json(message.DESCRIPTOR):
+        return message
+    copy = type(message)()
+    copy.CopyFrom(message)
+    _clear_json(copy)
+    return copy
+
+
+def _clear_json(message: Message) -> None:
+    for field in _fields_with_json(message.DESCRIPTOR):
+        for _, value in _values(message, field):
+            if value.DESCRIPTOR.full_name in JSON_TYPES:
+                value.Clear()
+            else:
+                _clear_json(value)
+
+
 @cache
 def _limit(field: FieldDescriptor) -> int | None:
     """The maximum number of elements or pairs in the contract of a field; None where it has none."""
@@ -73,6 +97,13 @@ def _limit(field: FieldDescriptor) -> int | None:
 @cache
 def _fields_with_lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
     return _fields_reaching(descriptor, lambda field: field.is_repeated)
+
+
+@cache
+def _fields_with_json(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return _fields_reaching(
+        descriptor, lambda field: bool(field.message_type and field.message_type.full_name in JSON_TYPES)
+    )
 
 
 @cache

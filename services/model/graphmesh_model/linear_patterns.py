@@ -67,7 +67,7 @@ def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any
             yield ValidationError("additional properties are not allowed")
 
 
-LinearValidator = validators.extend(
+LinearValidator: Any = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     {
         "pattern": _pattern,

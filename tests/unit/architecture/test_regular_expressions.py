@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -128,7 +129,11 @@ def texts_of(pattern: str, flags: int) -> Iterator[Callable[[int], str]]:
     heads = list(dict.fromkeys(("", head) for head, _ in repeated if head))
     for head, body in dict.fromkeys((*repeated, *heads, *pairs)):
         for tail in ("\x00", body[:1]):
-            yield lambda length, head=head, body=body, tail=tail: head + body * (length // len(body) + 1) + tail
+            yield partial(hard_text, head, body, tail)
+
+
+def hard_text(head: str, body: str, tail: str, length: int) -> str:
+    return head + body * (length // len(body) + 1) + tail
 
 
 def repetitions(parsed: Any, head: str = "") -> Iterator[list[tuple[str, str]]]:
@@ -206,10 +211,10 @@ def growth(run: Callable[[str], Any], text: Callable[[int], str]) -> float:
     """The factor by which the time grows with a doubled text; 0 where it is too fast to be measured."""
     for length in LENGTHS:
         hard = text(length)
-        if seconds(lambda hard=hard: run(hard)) > FAST_SECONDS:
+        if seconds(partial(run, hard)) > FAST_SECONDS:
             half = text(length // 2)
-            longer = min(seconds(lambda hard=hard: run(hard)) for _ in range(REPEATS))
-            shorter = min(seconds(lambda half=half: run(half)) for _ in range(REPEATS))
+            longer = min(seconds(partial(run, hard)) for _ in range(REPEATS))
+            shorter = min(seconds(partial(run, half)) for _ in range(REPEATS))
             if longer > FAST_SECONDS and longer / shorter > MAX_RATIO:
                 return longer / shorter
     return 0

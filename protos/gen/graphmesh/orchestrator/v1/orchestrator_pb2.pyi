@@ -792,8 +792,8 @@ class CreateRunRequest(_message.Message):
     """The address to announce the run's end to: http or https, and a host that the orchestrator's settings allow."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
-        """The input; it has to fit the graph's input schema, and may have 8 MiB. Where absent, the run continues from the
-        thread's state.
+        """The input; it has to fit the graph's input schema, and may have 8 MiB, 50,000 members and elements, and 24 levels.
+        Where absent, the run continues from the thread's state.
         """
 
     @_builtins.property

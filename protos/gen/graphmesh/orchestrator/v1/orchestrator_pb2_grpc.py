@@ -106,11 +106,11 @@ class RunServiceServicer:
         becomes of a further run.
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
-        without a state), INVALID_REQUEST (more than 8 MiB of input, a number that JSON cannot express, or a schedule_time
-        after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread belongs to another graph),
-        RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from, with a
-        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
-        REQUEST_ID_REUSED (the request_id was used with another request).
+        without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
+        character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
+        thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+        of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
+        tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +189,7 @@ class RunServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-        INVALID_REQUEST (an answer with a number that JSON cannot express).
+        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,11 +52,11 @@ class RunServiceStub:
     becomes of a further run.
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
-    without a state), INVALID_REQUEST (more than 8 MiB of input, a number that JSON cannot express, or a schedule_time
-    after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread belongs to another graph),
-    RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from, with a
-    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
-    REQUEST_ID_REUSED (the request_id was used with another request).
+    without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
+    character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
+    thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+    of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
+    tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]
     """Reads a run in its present state.
@@ -111,7 +111,7 @@ class RunServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-    INVALID_REQUEST (an answer with a number that JSON cannot express).
+    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
     """
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -143,11 +143,11 @@ class RunServiceAsyncStub(RunServiceStub):
     becomes of a further run.
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
-    without a state), INVALID_REQUEST (more than 8 MiB of input, a number that JSON cannot express, or a schedule_time
-    after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread belongs to another graph),
-    RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from, with a
-    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
-    REQUEST_ID_REUSED (the request_id was used with another request).
+    without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
+    character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
+    thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+    of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
+    tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]  # type: ignore[assignment]
     """Reads a run in its present state.
@@ -202,7 +202,7 @@ class RunServiceAsyncStub(RunServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-    INVALID_REQUEST (an answer with a number that JSON cannot express).
+    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
     """
     ListGraphs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -237,11 +237,11 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         becomes of a further run.
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
-        without a state), INVALID_REQUEST (more than 8 MiB of input, a number that JSON cannot express, or a schedule_time
-        after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the thread belongs to another graph),
-        RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from, with a
-        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
-        REQUEST_ID_REUSED (the request_id was used with another request).
+        without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
+        character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
+        thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+        of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
+        tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """
 
     @_abc_1.abstractmethod
@@ -332,7 +332,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-        INVALID_REQUEST (an answer with a number that JSON cannot express).
+        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
         """
 
     @_abc_1.abstractmethod

@@ -180,9 +180,9 @@ class ThreadServiceServicer:
         thread's history there. A repeat writes another checkpoint.
 
         Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
-        there is no such node, or the thread has no graph), INVALID_REQUEST (a number that JSON cannot express),
-        THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the newest meanwhile, or the given one was pruned),
-        STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a number that
+        JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the
+        newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,9 +86,9 @@ class ThreadServiceStub:
     thread's history there. A repeat writes another checkpoint.
 
     Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
-    there is no such node, or the thread has no graph), INVALID_REQUEST (a number that JSON cannot express),
-    THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the newest meanwhile, or the given one was pruned),
-    STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a number that
+    JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the
+    newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ForkThread: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -175,9 +175,9 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     thread's history there. A repeat writes another checkpoint.
 
     Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
-    there is no such node, or the thread has no graph), INVALID_REQUEST (a number that JSON cannot express),
-    THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the newest meanwhile, or the given one was pruned),
-    STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a number that
+    JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the
+    newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ForkThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]  # type: ignore[assignment]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -309,9 +309,9 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         thread's history there. A repeat writes another checkpoint.
 
         Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
-        there is no such node, or the thread has no graph), INVALID_REQUEST (a number that JSON cannot express),
-        THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the newest meanwhile, or the given one was pruned),
-        STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a number that
+        JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the
+        newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,152 @@
+"""Every value has a JSON form that can be stored and shown, or is refused with the path to it and the rule."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+import pytest
+from graphmesh_contracts import struct_value, to_struct
+from graphmesh_nodes.errors import ValueNotStorable
+from graphmesh_nodes.json_values import MAX_LEVELS, showable, to_json
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+from pydantic import BaseModel
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Size(IntEnum):
+    SMALL = 1
+
+
+class Mood(StrEnum):
+    GOOD = "good"
+
+
+@dataclass
+class Item:
+    at: datetime
+    data: bytes
+
+
+class Picture(BaseModel):
+    data: bytes
+    colour: Colour = Colour.RED
+
+
+class Point(NamedTuple):
+    x: int
+    y: float
+
+
+class Unprintable:
+    """A value of which pytest can make no name of a test."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def nested(levels: int, value: Any = "x") -> Any:
+    for _ in range(levels):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "json"),
+    [
+        (AT, "2026-03-01T00:00:00Z"),
+        (date(2026, 3, 1), "2026-03-01"),
+        (timedelta(seconds=90), "PT1M30S"),
+        (Decimal("1.10"), "1.10"),
+        (Colour.RED, "red"),
+        (Size.SMALL, 1),
+        (Mood.GOOD, "good"),
+        ({Colour.RED: 1, 2: "two"}, {"red": 1, "2": "two"}),
+        (b"\xff\x00", "/wA="),
+        (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (PurePosixPath("a/b"), "a/b"),
+        ({3}, [3]),
+        (Point(1, 2.5), [1, 2.5]),
+        (Item(AT, b"\xff"), {"at": "2026-03-01T00:00:00Z", "data": "/w=="}),
+        (Picture(data=b"\xff"), {"data": "/w==", "colour": "red"}),
+        (10**300, 10**300),
+    ],
+)
+def test_values_have_a_json_form(value: Any, json: Any) -> None:
+    assert to_json(value) == json
+    assert to_json({"in": [value]}) == {"in": [json]}
+
+
+def test_messages_have_their_fields() -> None:
+    assert to_json([HumanMessage("hi")])[0]["content"] == "hi"
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (float("nan"), "is nan"),
+        (float("-inf"), "is -inf"),
+        (10**400, "no double holds"),
+        ("a\ud800", "lone surrogate"),
+        ("a\0", "NUL"),
+        ({"\ud800": 1}, "lone surrogate"),
+        (nested(MAX_LEVELS), "nested deeper"),
+    ],
+)
+def test_values_without_a_storable_form_are_refused_with_their_path(value: Any, rule: str) -> None:
+    with pytest.raises(ValueNotStorable, match=rule) as refused:
+        to_json({"items": [{"price": value}]})
+
+    assert str(refused.value.data["key"]).startswith("items[0].price")
+    shown, why = showable({"items": [{"price": value}]})
+    assert shown is None
+    assert rule in why
+
+
+def test_an_object_without_a_text_is_refused() -> None:
+    with pytest.raises(ValueNotStorable, match="text cannot be made"):
+        to_json({"at": Unprintable()})
+
+
+def test_an_object_that_contains_itself_is_refused() -> None:
+    value: dict[str, Any] = {}
+    value["self"] = value
+
+    with pytest.raises(ValueNotStorable, match="nested deeper"):
+        to_json(value)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3, alphabet="abc"), JSON, max_size=5))
+def test_json_is_equal_after_a_round_trip_through_a_struct(value: dict[str, Any]) -> None:
+    assert struct_value(to_struct(value)) == value
+
+
+def test_deepest_value_can_be_shown() -> None:
+    value = to_json(nested(MAX_LEVELS))
+
+    assert struct_value(to_struct({"value": value})) == {"value": value}
