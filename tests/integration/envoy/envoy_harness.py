@@ -192,6 +192,11 @@ async def outcome(call: Any) -> Outcome:
     )
 
 
+def error_info(reason: str) -> dict[str, str]:
+    """Return the google.rpc.ErrorInfo of a reason, as JSON."""
+    return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "graphmesh", "reason": reason}
+
+
 @asynccontextmanager
 async def caller(listener: Listener) -> AsyncIterator[Caller]:
     async with grpc.aio.insecure_channel(listener.target, options=OPTIONS) as channel:

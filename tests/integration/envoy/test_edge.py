@@ -16,6 +16,7 @@ from tests.integration.envoy.envoy_harness import (
     EnvoyHarness,
     books_mesh,
     envoy_with_replica,
+    error_info,
     eventually,
     failing,
 )
@@ -74,7 +75,10 @@ async def test_invalid_json_is_refused_with_400(envoy: EnvoyHarness) -> None:
 
 async def test_unknown_paths_are_404(envoy: EnvoyHarness) -> None:
     reply = await fetch(envoy.mesh.edge, "GET", "/v2/nothing")
-    assert (reply.status, reply.json) == (404, {"code": 5, "message": "the mesh has no such method"})
+    assert (reply.status, reply.json) == (
+        404,
+        {"code": 5, "message": "the mesh has no such method", "details": [error_info("UNKNOWN_METHOD")]},
+    )
 
 
 async def test_a_service_without_healthy_replicas_is_503_with_flags(envoy: EnvoyHarness) -> None:
@@ -87,7 +91,7 @@ async def test_a_service_without_healthy_replicas_is_503_with_flags(envoy: Envoy
     await eventually(has_no_replica)
     reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
     assert (reply.status, reply.headers["x-envoy-response-flags"]) == (503, "UH")
-    assert reply.json == {"code": 14, "message": "no healthy upstream"}
+    assert reply.json == {"code": 14, "message": "no healthy upstream", "details": [error_info("CIRCUIT_OPEN")]}
 
 
 async def test_the_policy_s_timeout_applies_to_json(envoy: EnvoyHarness) -> None:

@@ -127,18 +127,34 @@ async def test_requests_that_stay_open_take_no_capacity(envoy: EnvoyHarness, at:
         ("POST", "text/plain", 415, None),
         ("POST", "application/grpcx", 415, None),
         ("GET", "", 405, None),
-        ("GET", "application/grpc+proto", 200, "2"),
+        ("GET", "application/grpc+proto", 200, "3"),
     ],
 )
 async def test_requests_that_are_not_grpc_end_at_envoy(
     envoy: EnvoyHarness, method: str, content_type: str, status: int, grpc_status: str | None
 ) -> None:
-    """With an HTTP status, or with UNKNOWN where the content type is gRPC's."""
+    """With an HTTP status, or with INVALID_ARGUMENT where the content type is gRPC's."""
     for listener in (envoy.mesh.edge, envoy.mesh.mesh):
         path = books_contract.path("GetBook")
         reply = await fetch(listener, method, path, REQUEST, {"content-type": content_type})
         assert (reply.status, reply.headers.get("grpc-status")) == (status, grpc_status)
     assert not envoy.replica.received
+
+
+@pytest.mark.parametrize("at", ["edge", "mesh"])
+async def test_a_header_that_grpc_cannot_read_breaks_no_other_call(envoy: EnvoyHarness, at: str) -> None:
+    """Callers share the connection to the replica. In its header table gRPC's server library keeps that a value was
+    not readable, so that a valid value of the same header would fail too; therefore such values end at Envoy."""
+    listener = getattr(envoy.mesh, at)
+    valid = {"content-type": "application/grpc", "grpc-encoding": "deflate", "x-test-bin": "AAAA"}
+    broken = {"grpc-encoding": "zstd", "x-test-bin": "!", "grpc-status": "x", "grpc-retry-pushback-ms": "x"}
+    for name, value in broken.items():
+        for _ in range(5):
+            await fetch(listener, "POST", books_contract.path("GetBook"), REQUEST, {**valid, name: value})
+    envoy.replica.received.clear()
+    replies = [await fetch(listener, "POST", books_contract.path("GetBook"), REQUEST, valid) for _ in range(10)]
+    assert {reply.headers.get("grpc-status") for reply in replies} == {None}
+    assert len(envoy.replica.received) == len(replies)
 
 
 async def test_a_call_over_http1_passes(envoy: EnvoyHarness) -> None:

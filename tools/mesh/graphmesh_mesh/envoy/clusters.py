@@ -5,13 +5,25 @@ from dataclasses import dataclass
 from google.rpc import code_pb2
 from graphmesh_contracts import Breaker
 
-from graphmesh_mesh.envoy.documents import HIDDEN_STATUS, Document, edge_cluster, extension, seconds, socket, typed
+from graphmesh_mesh.envoy.documents import (
+    HIDDEN_STATUS,
+    Document,
+    edge_cluster,
+    extension,
+    headers,
+    response_mutations,
+    seconds,
+    socket,
+    typed,
+)
 from graphmesh_mesh.topology import Mesh, Service
 
 MAX_CONNECTIONS_A_REPLICA = 64
 """HTTP/2 needs one for each Envoy worker; the rest is for connections that drain."""
 MIN_RETRIES = 16
 """Concurrent retries that a service always gets; above, a fifth of its active calls may be retries."""
+UNREADABLE = ("Compression bit set but no encoding configured", "Decompression failed", "Error parsing '")
+"""The beginnings of the messages of gRPC's server library about compression and metadata that it cannot read."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ def http2() -> Document:
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             explicit_http_config={"http2_protocol_options": {"connection_keepalive": keepalive}},
-            http_filters=[hide_deadline_exceeded(), upstream_codec()],
+            http_filters=[hide_deadline_exceeded(), correct_status(), upstream_codec()],
         )
     }
 
@@ -143,31 +155,17 @@ def hide_deadline_exceeded() -> Document:
     has passed. The outlier detection, which is between the two, would count it as a failure of the replica, and has no
     setting for it: a cluster's `error_matcher` applies to HTTP statuses only.
     """
-    header = typed("envoy.type.matcher.v3.HttpResponseHeaderMatchInput", header_name="grpc-status")
-    is_status = {
-        "input": {"name": "grpc-status", "typed_config": header},
-        "value_match": {"exact": str(code_pb2.DEADLINE_EXCEEDED)},
-    }
-    skip = typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")
-    other_status = {
-        "predicate": {"not_matcher": {"single_predicate": is_status}},
-        "on_match": {"action": {"name": "skip", "typed_config": skip}},
-    }
-    return extension(
-        "envoy.filters.http.match_delegate",
-        "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
-        extension_config=rename_status(),
-        xds_matcher={"matcher_list": {"matchers": [other_status]}},
-    )
+    renaming: list[Document] = [
+        {"append": {"header": {"key": HIDDEN_STATUS, "value": "%RESP(grpc-status)%"}}},
+        {"remove": "grpc-status"},
+    ]
+    return response_mutations("grpc-status", [str(code_pb2.DEADLINE_EXCEEDED)], renaming)
 
 
-def rename_status() -> Document:
-    hidden = {"header": {"key": HIDDEN_STATUS, "value": "%RESP(grpc-status)%"}}
-    return extension(
-        "envoy.filters.http.header_mutation",
-        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"response_mutations": [{"append": hidden}, {"remove": "grpc-status"}]},
-    )
+def correct_status() -> Document:
+    """Answer INVALID_ARGUMENT to compression and metadata that gRPC's server library cannot read: it makes INTERNAL."""
+    status = headers({"grpc-status": str(code_pb2.INVALID_ARGUMENT)})
+    return response_mutations("grpc-message", UNREADABLE, [{"append": one} for one in status])
 
 
 def upstream_codec() -> Document:

@@ -1,6 +1,6 @@
 """Names and building blocks of Envoy's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Document = dict[str, Any]
@@ -65,6 +65,36 @@ def headers(values: Mapping[str, str]) -> list[Document]:
         {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for key, value in values.items()
     ]
+
+
+def when_response_has(header: str, prefixes: Sequence[str], applied: Document) -> Document:
+    """A filter that is skipped unless a header of the response begins with one of several prefixes."""
+    header_input = typed("envoy.type.matcher.v3.HttpResponseHeaderMatchInput", header_name=header)
+    lacks = [
+        {"not_matcher": {"single_predicate": {"input": {"name": "header", "typed_config": header_input}, **value}}}
+        for value in ({"value_match": {"prefix": prefix}} for prefix in prefixes)
+    ]
+    skip = typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")
+    otherwise = {
+        "predicate": {"and_matcher": {"predicate": lacks}} if len(lacks) > 1 else lacks[0],
+        "on_match": {"action": {"name": "skip", "typed_config": skip}},
+    }
+    return extension(
+        "envoy.filters.http.match_delegate",
+        "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        extension_config=applied,
+        xds_matcher={"matcher_list": {"matchers": [otherwise]}},
+    )
+
+
+def response_mutations(header: str, prefixes: Sequence[str], mutations: list[Document]) -> Document:
+    """Mutations of the headers of those responses in which a header begins with one of several prefixes."""
+    applied = extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"response_mutations": mutations},
+    )
+    return when_response_has(header, prefixes, applied)
 
 
 def config_source(path: str) -> Document:

@@ -1,6 +1,10 @@
 """LDS: the edge listener, for clients, and the mesh listener, for the orchestrator and the services."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from google.rpc import code_pb2
 
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
@@ -15,6 +19,7 @@ from graphmesh_mesh.envoy.documents import (
     rds_file,
     socket,
     typed,
+    when_response_has,
 )
 from graphmesh_mesh.topology import Listener, Mesh
 
@@ -25,9 +30,30 @@ IDENTITY_HEADERS = tuple(
 )
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 
+PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
+"""Headers of responses and of gRPC's own retries, which the mesh's clients do not use."""
+BAD_REQUESTS = Path(__file__).with_name("bad_requests.lua")
+
 FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
-GRPC_CODES = {400: 3, 404: 5, 408: 4, 413: 3, 429: 8, 503: 14, 504: 4}
-"""The google.rpc.Code of each HTTP status that Envoy itself answers with."""
+REPLIES = {
+    400: (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    404: (code_pb2.NOT_FOUND, "UNKNOWN_METHOD"),
+    405: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
+    408: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    413: (code_pb2.INVALID_ARGUMENT, "MESSAGE_TOO_LARGE"),
+    415: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
+    429: (code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    431: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
+    500: (code_pb2.INTERNAL, "INTERNAL"),
+    502: (code_pb2.UNAVAILABLE, "CONNECTION_LOST"),
+    503: (code_pb2.UNAVAILABLE, "UNREACHABLE"),
+    504: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+}
+"""The google.rpc.Code and the graphmesh.common.v1.ErrorReason of each HTTP status that Envoy itself answers with."""
+REASONS_OF_503 = {"UC": "CONNECTION_LOST", "UH": "CIRCUIT_OPEN", "UO": "CONCURRENCY_LIMIT"}
+"""The reasons of a 503, by response flag."""
+CORRECTED_CODES = (400, 405, 413, 415)
+"""The HTTP statuses of a caller's fault for which Envoy's table has INTERNAL or UNKNOWN."""
 IS_JSON_REQUEST = {
     "or_filter": {
         "filters": [
@@ -55,6 +81,8 @@ def lds(mesh: Mesh) -> Document:
 def edge_listener(mesh: Mesh) -> Document:
     filters = [
         remove_identity_headers(),
+        remove_parsed_headers(),
+        bad_requests(),
         cors(),
         grpc_web(),
         transcoder(mesh),
@@ -62,12 +90,14 @@ def edge_listener(mesh: Mesh) -> Document:
         whole_requests(),
         router(),
     ]
-    replies = {"mappers": [*json_replies(), add_response_flags()]}
+    replies = {"mappers": [*json_replies(), *grpc_replies(), add_response_flags()]}
     return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
 
 
 def mesh_listener(mesh: Mesh) -> Document:
-    return listener("mesh", mesh.mesh, manager("mesh", [rate_limits(), whole_requests(), router()]))
+    return listener(
+        "mesh", mesh.mesh, manager("mesh", [remove_parsed_headers(), rate_limits(), whole_requests(), router()])
+    )
 
 
 def listener(name: str, at: Listener, connections: Document) -> Document:
@@ -89,7 +119,7 @@ def manager(name: str, filters: list[Document], **limits: Any) -> Document:
         http_filters=filters,
         access_log=[access_log(name)],
         **{
-            "local_reply_config": {"mappers": [add_response_flags()]},
+            "local_reply_config": {"mappers": [*grpc_replies(), add_response_flags()]},
             "normalize_path": True,
             "merge_slashes": True,
             "stream_idle_timeout": "0s",
@@ -121,10 +151,24 @@ def edge_limits() -> Document:
 
 
 def remove_identity_headers() -> Document:
+    return request_mutations([{"remove": header} for header in IDENTITY_HEADERS])
+
+
+def remove_parsed_headers() -> Document:
+    """Remove headers that gRPC's server library parses and no service reads.
+
+    The library keeps a value that it cannot parse in the header table of the connection, which all callers share: from
+    then on calls with the same header fail, also those in which its value is valid.
+    """
+    binary = {"remove_on_match": {"key_matcher": {"suffix": "-bin"}}}
+    return request_mutations([binary, *({"remove": header} for header in PARSED_HEADERS)])
+
+
+def request_mutations(mutations: list[Document]) -> Document:
     return extension(
         "envoy.filters.http.header_mutation",
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [{"remove": header} for header in IDENTITY_HEADERS]},
+        mutations={"request_mutations": mutations},
     )
 
 
@@ -134,6 +178,16 @@ def cors() -> Document:
 
 def grpc_web() -> Document:
     return extension("envoy.filters.http.grpc_web", "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")
+
+
+def bad_requests() -> Document:
+    """Complete Envoy's own replies to invalid requests, after all other filters; see bad_requests.lua."""
+    script = extension(
+        "envoy.filters.http.lua",
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": BAD_REQUESTS.read_text()},
+    )
+    return when_response_has(":status", ("400", "415", "504"), script)
 
 
 def transcoder(mesh: Mesh) -> Document:
@@ -177,14 +231,34 @@ def add_response_flags() -> Document:
 
 def json_replies() -> list[Document]:
     """Give Envoy's own replies to JSON requests the form of the services' errors, google.rpc.Status."""
+    flagged = [json_reply(503, reason, [has_flag(flag)]) for flag, reason in REASONS_OF_503.items()]
+    return [*flagged, *(json_reply(http, reason) for http, (_, reason) in REPLIES.items())]
+
+
+def json_reply(http: int, reason: str, filters: Sequence[Document] = ()) -> Document:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "graphmesh"}
+    body = {"code": REPLIES[http][0], "message": "%LOCAL_REPLY_BODY%", "details": [info]}
+    return {
+        "filter": {"and_filter": {"filters": [IS_JSON_REQUEST, status_is(http), *filters]}},
+        "body_format_override": {"json_format": body},
+        **({"headers_to_add": FLAGS} if http == 503 else {}),
+    }
+
+
+def grpc_replies() -> list[Document]:
+    """Correct the gRPC status of Envoy's own replies to gRPC requests."""
+    header = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc([+-].*)?"}}}
     return [
         {
-            "filter": {"and_filter": {"filters": [IS_JSON_REQUEST, status_is(http)]}},
-            "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%"}},
-            **({"headers_to_add": FLAGS} if http == 503 else {}),
+            "filter": {"and_filter": {"filters": [status_is(http), {"header_filter": {"header": header}}]}},
+            "headers_to_add": headers({"grpc-status": str(REPLIES[http][0])}),
         }
-        for http, code in GRPC_CODES.items()
+        for http in CORRECTED_CODES
     ]
+
+
+def has_flag(flag: str) -> Document:
+    return {"response_flag_filter": {"flags": [flag]}}
 
 
 def status_is(http: int) -> Document:

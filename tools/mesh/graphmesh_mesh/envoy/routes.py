@@ -36,7 +36,13 @@ IS_GRPC_TYPE: Document = {
     "treat_missing_header_as_empty": True,
 }
 """The JSON transcoder sets it; the filter for gRPC-Web does so only after the route is selected."""
-IS_GRPC = [IS_POST, IS_GRPC_TYPE]
+IS_KNOWN_ENCODING: Document = {
+    "name": "grpc-encoding",
+    "string_match": {"safe_regex": {"regex": "|identity|gzip|deflate"}},
+    "treat_missing_header_as_empty": True,
+}
+"""gRPC's server library keeps another one in the header table of the connection, as it does with `PARSED_HEADERS`."""
+IS_GRPC = [IS_POST, IS_GRPC_TYPE, IS_KNOWN_ENCODING]
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
 CORS_ALLOW_HEADERS = (
     *("authorization", "content-type", "idempotency-key", "x-graphmesh-tenant"),
@@ -109,6 +115,7 @@ def not_grpc(services: Mapping[str, Service]) -> list[Document]:
     refusals = [
         (IS_POST, 405, "a call of a gRPC method is a POST request"),
         (IS_GRPC_TYPE, 415, "the content type of a gRPC method is application/grpc"),
+        (IS_KNOWN_ENCODING, 415, "the compressions of a message are identity, gzip and deflate"),
     ]
     return [
         {

@@ -1,0 +1,42 @@
+-- Completes Envoy's own replies with HTTP status 400, 415 or 504.
+--
+-- gRPC-Web: Envoy's filter makes INTERNAL of 400, UNKNOWN of 415 and UNAVAILABLE of 504, which clients retry.
+-- JSON: the field that the transcoder names in its message is added as a google.rpc.BadRequest.
+
+local ERROR_INFO = '{"code":3,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
+  .. '"domain":"graphmesh","reason":"INVALID_REQUEST"}'
+local MESSAGE = '],"message":"'
+local PATTERNS = {
+  '^([%w_%.%[%]]+): ',
+  '^Could not find field \\"([%w_%.]+)\\"',
+  '^: invalid value .* for type ([%w_]+)$',
+}
+
+local function field_of(message)
+  for _, pattern in ipairs(PATTERNS) do
+    local field = string.match(message, pattern)
+    if field then
+      return field
+    end
+  end
+end
+
+function envoy_on_response(response)
+  local headers = response:headers()
+  if string.find(headers:get("content-type") or "", "application/grpc", 1, true) then
+    headers:replace("grpc-status", headers:get(":status") == "504" and "4" or "3")
+    return
+  end
+  local body = response:body()
+  local text = body and body:getBytes(0, body:length()) or ""
+  if string.sub(text, 1, #ERROR_INFO + #MESSAGE) ~= ERROR_INFO .. MESSAGE then
+    return
+  end
+  local message = string.match(string.sub(text, #ERROR_INFO + #MESSAGE + 1), '^(.*)"}')
+  local field = message and field_of(message)
+  if field then
+    local violation = '{"field":"' .. field .. '","description":"' .. message .. '"}'
+    local bad_request = ',{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[' .. violation .. "]}"
+    body:setBytes(ERROR_INFO .. bad_request .. MESSAGE .. message .. '"}\n')
+  end
+end
