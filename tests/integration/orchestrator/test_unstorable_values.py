@@ -1,0 +1,73 @@
+"""Whatever a graph writes, its run ends at its first execution, and every call answers."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_local import backends
+
+from tests.integration.orchestrator.mesh import Mesh, reason, serve_billing, serve_orchestrator
+from tests.integration.orchestrator.value_graph import VALUES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENDS = {pb.RunStatus.RUN_STATUS_SUCCESS, pb.RunStatus.RUN_STATUS_ERROR, pb.RunStatus.RUN_STATUS_INTERRUPTED}
+REASONS = {"", "VALUE_NOT_STORABLE", "NODE_FAILED"}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> backends.Postgres | None:
+    """The database server; None for SQLite."""
+    return request.getfixturevalue("postgres") if request.param == "postgresql" else None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def value_mesh(server: backends.Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    """An orchestrator that serves the graph."""
+    folder = tmp_path_factory.mktemp("values")
+    shutil.copy(Path(__file__).with_name("value_graph.py"), folder)
+    async with AsyncExitStack() as stack:
+        fields = {"database_url": await stack.enter_async_context(server.database())} if server else {}
+        served = await stack.enter_async_context(serve_billing(folder))
+        yield await stack.enter_async_context(serve_orchestrator(folder, served, **fields))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("place", ["event", "bare event", "state", "interrupt", "message"])
+async def test_run_ends_whatever_it_writes(value_mesh: Mesh, place: str, kind: str) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place=place, kind=kind)
+        assert (run.status in ENDS, run.epoch) == (True, 1)
+        assert reason(run) in REASONS
+        await assert_shown(mesh, run)
+
+
+async def test_name_of_a_node_that_is_too_long_ends_the_run(value_mesh: Mesh) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place="node", kind="time")
+        assert reason(run) == "VALUE_NOT_STORABLE"
+        assert "256" in run.error.message
+        await assert_shown(mesh, run)
+
+
+@pytest.mark.parametrize("kind", ["nan", "infinite", "surrogate", "nested"])
+@pytest.mark.parametrize("place", ["event", "state", "interrupt"])
+async def test_value_that_cannot_be_stored_is_named(value_mesh: Mesh, place: str, kind: str) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place=place, kind=kind)
+        assert reason(run) == "VALUE_NOT_STORABLE"
+
+
+async def assert_shown(mesh: Mesh, run: pb.Run) -> None:
+    """The run, its events, and the listing that has it can be read."""
+    assert (await mesh.client.get_run(run.run_id)).status == run.status
+    listed = await mesh.call(pb.RunService.ListRuns, pb.ListRunsRequest())
+    assert [one.run_id for one in listed.runs] == [run.run_id]
+    if run.status != pb.RunStatus.RUN_STATUS_INTERRUPTED:
+        events = await mesh.events(run)
+        assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
+        assert events[-1].status_changed.status == run.status
