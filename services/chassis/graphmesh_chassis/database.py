@@ -280,7 +280,7 @@ def _set_timeouts(connection: Connection) -> None:
 def _sqlite(url: str, closer: "_ConnectionCloser") -> AsyncEngine:
     path = make_url(url).database or ":memory:"
     if path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
         url, hide_parameters=True, async_creator=partial(closer.connect, path), json_deserializer=stored_json
     )

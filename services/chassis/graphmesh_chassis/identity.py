@@ -11,6 +11,7 @@ IdentityMode = Literal["open", "required"]
 """`open`: a call without identity headers gets the tenant `default`, the subject `local` and every scope, which is for
 development on one machine. `required`: such a call is refused."""
 
+DEFAULT_TENANT = "default"
 TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -28,13 +29,14 @@ class Caller:
         """Read the identity headers of a call.
 
         Raises:
-            Unauthenticated: a header is missing and the mode requires it.
-            InvalidMetadata: the tenant does not match TENANT_RULE.
+            Unauthenticated: a header is missing, or the subject is empty, and the mode requires it.
+            InvalidMetadata: the tenant does not match TENANT_RULE. An empty one is no tenant, and not the default.
         """
-        for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
-            if mode == "required" and header not in headers:
-                raise Unauthenticated(header=header)
-        tenant = metadata.text(headers, metadata.TENANT) or "default"
+        if mode == "required":
+            for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
+                if header not in headers or (header == metadata.SUBJECT and not headers[header]):
+                    raise Unauthenticated(header=header)
+        tenant = metadata.text(headers, metadata.TENANT) if metadata.TENANT in headers else DEFAULT_TENANT
         if not TENANT_RULE.fullmatch(tenant):
             raise InvalidMetadata(header=metadata.TENANT, rule="lower-case letters, digits, - and _, 63 at the most")
         scopes = metadata.text(headers, metadata.SCOPES)

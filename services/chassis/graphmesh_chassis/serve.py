@@ -9,6 +9,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from graphmesh_chassis.telemetry import Tracing
 
 log = structlog.get_logger("graphmesh.server")
+
+PRIVATE_UMASK = 0o077
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)
@@ -96,8 +99,10 @@ class Build(Protocol[SettingsT_contra]):
 def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> None:
     """The main function of a server: read settings, configure logs, serve until a signal.
 
-    The exit code is 2 for bad settings, and 1 where the port or the database is not available.
+    The exit code is 2 for bad settings, and 1 where the port or the database is not available. The files that the
+    server writes, such as SQLite's, are readable by its user only.
     """
+    os.umask(PRIVATE_UMASK)
     try:
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)

@@ -1,14 +1,16 @@
 """The settings of a server: read once from the environment and the command line, frozen, with units in names."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import Overrides
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graphmesh_chassis.identity import IdentityMode
 
 MAX_PORT = 65535
+PRODUCTION = "production"
+"""The environment in which every caller has to be identified."""
 DatabaseUrl = Annotated[
     str,
     Field(
@@ -56,6 +58,9 @@ class ServerSettings(BaseSettings):
         default=Overrides(), description="overrides of the policies in the protos, as JSON"
     )
     identity: IdentityMode = Field(default="open", description="open: calls without identity headers are allowed")
+    environment: str = Field(
+        default="", description="the environment of mesh.yaml; production requires identity=required"
+    )
     drain_seconds: float = Field(
         default=10.0, ge=0, le=3600, description="seconds that calls may continue after the first signal"
     )
@@ -71,3 +76,10 @@ class ServerSettings(BaseSettings):
     trace_ratio: float = Field(
         default=0.1, ge=0, le=1, description="share of calls without a traceparent that are traced"
     )
+
+    @model_validator(mode="after")
+    def _callers_are_identified_in_production(self) -> Self:
+        if self.environment == PRODUCTION and self.identity == "open":
+            setting = f"{self.model_config.get('env_prefix', '')}IDENTITY"
+            raise ValueError(f"identity is open, but the environment is {PRODUCTION}; set {setting}=required")
+        return self

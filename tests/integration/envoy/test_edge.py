@@ -119,6 +119,14 @@ async def test_the_edge_removes_identity_headers(envoy: EnvoyHarness) -> None:
     assert len(envoy.replica.received) == 2
 
 
+async def test_an_edge_behind_an_authenticating_proxy_forwards_the_caller(tmp_path: Path) -> None:
+    """Subject and scopes pass with `identity: forwarded`; the headers of runs are still removed."""
+    async with envoy_with_replica(books_mesh(edge={"identity": "forwarded"}), tmp_path) as envoy:
+        await envoy.edge(headers=SPOOFED)
+        received = envoy.replica.received[0].metadata
+    assert SPOOFED.keys() & received.keys() == {"x-graphmesh-subject", "x-graphmesh-scopes"}
+
+
 async def test_the_mesh_listener_forwards_identity_headers(envoy: EnvoyHarness) -> None:
     """The orchestrator and the services trust each other's headers."""
     await envoy.call(headers=SPOOFED)

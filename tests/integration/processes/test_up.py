@@ -2,13 +2,20 @@
 
 import asyncio
 import json
+import os
 import signal
+import stat
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from graphmesh.billing.v1 import BillingService, GetInvoiceRequest
+from graphmesh_chassis import metadata
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import InvalidMetadata, NotFound, ScopeMissing, Unauthenticated
 from graphmesh_local.child_process import ProcessDied, State
 from graphmesh_local.probes import http_get
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
@@ -16,6 +23,7 @@ from graphmesh_local.state_folder import MeshBusy, NoMesh, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import MeshError
 
+from tests.integration.envoy.http_client import fetch
 from tests.integration.processes.mesh_process import graphmesh_up, processes_of
 
 MESH = """
@@ -72,6 +80,81 @@ async def test_the_state_file_describes_the_running_mesh(mesh_file: Path, state:
         assert all(process.is_running() for process in processes_of(known))
     with pytest.raises(NoMesh):
         StateFolder(state).read()
+
+
+async def test_only_the_user_reads_the_state_folder(mesh_file: Path, state: Path) -> None:
+    """Databases with their logs, logs, Envoy's files: 0600 in folders of 0700, whatever the umask of the caller is."""
+    umask = os.umask(0)
+    try:
+        async with running_mesh(mesh_file, state, free_ports=True):
+            found = {path: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
+    finally:
+        os.umask(umask)
+    assert {mode for path, mode in found.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in found.items() if path.is_file()} == {0o600}
+    names = {path.name for path in found}
+    assert {"billing.db", "billing.db-wal", "envoy.log", "cds.yaml", "mesh.json", "lock"} <= names
+
+
+async def test_an_open_state_folder_is_closed_when_it_is_used_again(state: Path) -> None:
+    """A folder that no mesh has used may be one of other programs: its mode is kept, its subfolders are private."""
+    state.mkdir()
+    state.chmod(0o755)
+    with StateFolder(state).locked():
+        assert stat.S_IMODE(state.stat().st_mode) == 0o755
+        assert stat.S_IMODE((state / "databases").stat().st_mode) == 0o700
+    with StateFolder(state).locked():
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+async def test_a_mesh_listens_on_loopback_only(mesh_file: Path, state: Path) -> None:
+    """Every listening socket of every process, Envoy's admin listener included."""
+    async with running_mesh(mesh_file, state, free_ports=True):
+        processes = processes_of(StateFolder(state).read())
+        processes += [child for process in processes for child in process.children(recursive=True)]
+        sockets = [one for process in processes for one in process.net_connections()]
+    addresses = {one.laddr.ip.removeprefix("::ffff:") for one in sockets if one.status == psutil.CONN_LISTEN}
+    assert addresses == {"127.0.0.1"}
+
+
+IDENTIFIED = {f"GRAPHMESH_{name}_IDENTITY": "required" for name in ("BILLING", "MODEL")}
+
+
+async def test_production_does_not_start_without_identified_callers(mesh_file: Path, state: Path) -> None:
+    mesh_file.write_text(f"{MESH}environments: {{production: {{}}}}\n")
+    with pytest.raises(ProcessDied, match=r"GRAPHMESH_[A-Z]+_IDENTITY=required"):
+        async with running_mesh(mesh_file, state, environment="production", free_ports=True):
+            pass
+
+
+async def test_identified_callers_pass_the_edge_in_production(mesh_file: Path, state: Path) -> None:
+    """With a proxy in front that sets the headers; a call without identity or with an empty tenant is refused."""
+    mesh_file.write_text(f"{MESH}environments: {{production: {{edge: {{identity: forwarded}}}}}}\n")
+    caller = {metadata.TENANT: "acme", metadata.SUBJECT: "mira", metadata.SCOPES: "billing.read"}
+    production = {"environment": "production", "free_ports": True, "settings": IDENTIFIED}
+
+    async def call(**headers: str) -> None:
+        request = GetInvoiceRequest(invoice_id="in_1")
+        deadline = Deadline.after(10)
+        await channel.unary(BillingService.GetInvoice, request, deadline=deadline, headers=tuple(headers.items()))
+
+    async with running_mesh(mesh_file, state, **production) as running, Channel(running.edge) as channel:
+        with pytest.raises(NotFound):
+            await call(**caller)
+        for missing in caller:
+            with pytest.raises(Unauthenticated, match=missing):
+                await call(**{name: value for name, value in caller.items() if name != missing})
+        with pytest.raises(Unauthenticated, match=metadata.SUBJECT):
+            await call(**{**caller, metadata.SUBJECT: ""})
+        with pytest.raises(InvalidMetadata, match=metadata.TENANT):
+            await call(**{**caller, metadata.TENANT: ""})
+        with pytest.raises(ScopeMissing):
+            await call(**{**caller, metadata.SCOPES: ""})
+        for header in caller:  # Envoy removes what `connection` nominates: then the call has no identity, not another
+            path = "/graphmesh.billing.v1.BillingService/GetInvoice"
+            sent = {**caller, "content-type": "application/json", "connection": f"close, {header}"}
+            reply = await fetch(running.mesh.edge, "POST", path, b'{"invoiceId": "in_1"}', sent)
+            assert (reply.status, reply.json["details"][0]["reason"]) == (401, "UNAUTHENTICATED")
 
 
 async def test_a_state_folder_has_one_mesh(mesh_file: Path, state: Path) -> None:

@@ -160,7 +160,7 @@ class Child:
     async def start(self) -> None:
         program = self.program
         program.log.parent.mkdir(parents=True, exist_ok=True)
-        program.log.touch()
+        program.log.touch(mode=0o600)
         self._log_start = program.log.stat().st_size
         self._process = await self._spawn(program.spec)
         self._started, self._ready_after = time.monotonic(), None

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 from graphmesh_local.die_with_parent import set_parent_death_signal
-from graphmesh_local.spawning import ProcessSpec
+from graphmesh_local.spawning import PRIVATE_UMASK, ProcessSpec
 
 
 def encode(spec: ProcessSpec) -> bytes:
@@ -97,6 +97,7 @@ def _report(line: str) -> None:
 def _set_up_child(spec: ProcessSpec, parent: int) -> None:
     """Give the child the group, environment, log and arguments that `spawn_process` gives to a program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.umask(PRIVATE_UMASK)
     os.setpgid(0, 0)
     set_parent_death_signal(parent, spec.death_signal)
     os.environ.clear()

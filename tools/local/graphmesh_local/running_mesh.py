@@ -90,11 +90,11 @@ async def running_mesh(
     mesh, folder = source.load(), StateFolder(state)
     with folder.locked():
         _check_ports(mesh)
-        write(folder.envoy, render(mesh))
+        write(folder.envoy, render(mesh), mode=0o600)
         async with Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            await supervisor.start(*_programs(mesh, folder, settings or {}))
+            await supervisor.start(*_programs(mesh, environment, folder, settings or {}))
             await _wait_for_healthy_clusters(mesh)
             async with applying_edits(source, mesh, folder.envoy, notify):
                 yield RunningMesh(mesh, folder, supervisor)
@@ -105,9 +105,10 @@ def local_address(listener: Listener) -> str:
     return f"127.0.0.1:{listener.port}" if listener.address == "0.0.0.0" else listener.target
 
 
-def _programs(mesh: Mesh, folder: StateFolder, settings: Mapping[str, str]) -> list[list[Program]]:
+def _programs(mesh: Mesh, environment: str, folder: StateFolder, settings: Mapping[str, str]) -> list[list[Program]]:
     """Return the programs in groups, which are stopped in reverse: the orchestrator drains while services still run."""
-    servers = {name: _servers(mesh, name, folder, settings) for name in mesh.services}
+    names = {f"GRAPHMESH_{name.upper()}_ENVIRONMENT": environment for name in mesh.services if environment}
+    servers = {name: _servers(mesh, name, folder, {**names, **settings}) for name in mesh.services}
     orchestrators = servers.pop(ORCHESTRATOR, [])
     return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+PRIVATE_UMASK = 0o077
+"""The files that a process creates are readable by its user only."""
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
@@ -66,6 +68,7 @@ async def spawn_process(spec: ProcessSpec) -> Process:
             env=spec.env,
             cwd=spec.folder,
             process_group=0,
+            umask=PRIVATE_UMASK,
         )
 
 

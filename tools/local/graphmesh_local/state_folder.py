@@ -64,13 +64,20 @@ class StateFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process.
+        """Lock the folder for this process. Only its user may enter it, and the folders in it.
+
+        A folder that no mesh has used before may be one of other programs, so its own mode is not changed.
 
         Raises:
             MeshBusy: another process has the lock.
         """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.logs, self.databases, self.envoy):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+        if self._lock.exists():
+            self.path.chmod(0o700)
+        self._lock.touch(mode=0o600)
         with self._lock.open("w") as lock:
             try:
                 flock(lock, LOCK_EX | LOCK_NB)
@@ -84,6 +91,7 @@ class StateFolder:
     def write(self, state: MeshState) -> None:
         """Replace mesh.json atomically."""
         temporary = self._file.with_suffix(".new")
+        temporary.touch(mode=0o600)
         temporary.write_text(state.model_dump_json(indent=2) + "\n")
         temporary.replace(self._file)
 

@@ -99,7 +99,7 @@ def _apply(source: MeshSource, running: Mesh, envoy: Path) -> str:
         raise MeshError("restart the mesh to change its services or their addresses")
     files = render(edited)
     validate(files)
-    written = write(envoy, files)
+    written = write(envoy, files, mode=0o600)
     if not written:
         return f"{source.path.name} changed, but no setting of Envoy"
     return f"{source.path.name} changed: Envoy reloads {', '.join(written)}; restart the mesh to apply it to servers"

@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from google.protobuf import descriptor_pool
@@ -47,6 +47,9 @@ class Edge(Listener):
     """The services that clients may call. Every other service is reached through the mesh listener only."""
     origins: tuple[str, ...] = ()
     """The web origins that CORS allows, each exactly as browsers send it."""
+    identity: Literal["removed", "forwarded"] = "removed"
+    """Whether the headers with the caller's subject and scopes reach the services. `forwarded` is for an edge that only
+    an authenticating proxy can reach, which sets them and the tenant's."""
 
 
 class Service(Listener):

@@ -21,7 +21,7 @@ from graphmesh_mesh.envoy.documents import (
     typed,
     when_response_has,
 )
-from graphmesh_mesh.topology import Listener, Mesh
+from graphmesh_mesh.topology import Edge, Listener, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""
@@ -29,6 +29,8 @@ IDENTITY_HEADERS = tuple(
     f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval")
 )
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
+CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
+"""Those of IDENTITY_HEADERS that an authenticating proxy in front of the edge sets."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
 """Headers of responses and of gRPC's own retries, which the mesh's clients do not use."""
@@ -80,7 +82,7 @@ def lds(mesh: Mesh) -> Document:
 
 def edge_listener(mesh: Mesh) -> Document:
     filters = [
-        remove_identity_headers(),
+        remove_identity_headers(mesh.edge),
         remove_parsed_headers(),
         bad_requests(),
         cors(),
@@ -150,8 +152,9 @@ def edge_limits() -> Document:
     }
 
 
-def remove_identity_headers() -> Document:
-    return request_mutations([{"remove": header} for header in IDENTITY_HEADERS])
+def remove_identity_headers(edge: Edge) -> Document:
+    kept = CALLER_HEADERS if edge.identity == "forwarded" else ()
+    return request_mutations([{"remove": header} for header in IDENTITY_HEADERS if header not in kept])
 
 
 def remove_parsed_headers() -> Document:
