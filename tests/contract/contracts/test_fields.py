@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MESH = Path(__file__).parents[3] / "deploy/mesh.yaml"
 SERVICES = load(MESH).services
-GRAPHS = Path(__file__).parents[2] / "integration/orchestrator/asking.py"
+GRAPHS = Path(__file__).parents[2] / "integration/orchestrator/interrupt_graphs.py"
 GRAPH, THREAD = "gated", "th"
 HEADERS = (("idempotency-key", "k"),)
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.integration.orchestrator.kit import Kit, running
+from tests.integration.orchestrator.mesh import Mesh, serve_mesh
 
 
 @pytest_asyncio.fixture
-async def kit(tmp_path: Path) -> AsyncIterator[Kit]:
-    async with running(tmp_path) as kit:
-        yield kit
+async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    async with serve_mesh(tmp_path) as mesh:
+        yield mesh

@@ -23,16 +23,16 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from typer.testing import CliRunner
 
 from tests.integration.orchestrator.gates import GATES
-from tests.integration.orchestrator.kit import Kit
+from tests.integration.orchestrator.mesh import Mesh
 
 INPUT = json.dumps({"name": "x"})
 CONSOLE = {"COLUMNS": "80"}
 """A common width, independent of the terminal: commands to copy must not be wrapped."""
 
 
-async def graphmesh(kit: Kit, *words: str, exits: int = 0) -> str:
+async def graphmesh(mesh: Mesh, *words: str, exits: int = 0) -> str:
     """Run a command as a process, check its exit code, and return its output."""
-    command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", kit.address)
+    command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", mesh.address)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     output, _ = await process.communicate()
@@ -40,12 +40,12 @@ async def graphmesh(kit: Kit, *words: str, exits: int = 0) -> str:
     return output.decode()
 
 
-async def run_suggested(kit: Kit, output: str, answer: str = "", exits: int = 0) -> str:
+async def run_suggested(mesh: Mesh, output: str, answer: str = "", exits: int = 0) -> str:
     """Run the last command that an output suggests, exactly as it is printed, and return its output."""
     line = re.findall(r"graphmesh (.+)$", output, re.MULTILINE)[-1]
     words = [word.replace("ANSWER", answer) for word in shlex.split(line)]
-    assert words[-2:] == ["--address", kit.address]
-    return await graphmesh(kit, *words[:-2], exits=exits)
+    assert words[-2:] == ["--address", mesh.address]
+    return await graphmesh(mesh, *words[:-2], exits=exits)
 
 
 def id_in(output: str, kind: str) -> str:
@@ -53,92 +53,92 @@ def id_in(output: str, kind: str) -> str:
     return found[0]
 
 
-async def test_a_question_is_answered_with_the_suggested_command(kit: Kit) -> None:
+async def test_a_question_is_answered_with_the_suggested_command(mesh: Mesh) -> None:
     """For a run that parks, the command exits with 3 and shows the question and the command that answers it."""
-    output = await graphmesh(kit, "run", "ask_twice", INPUT, exits=3)
+    output = await graphmesh(mesh, "run", "ask_twice", INPUT, exits=3)
     assert "how many?" in output
-    output = await run_suggested(kit, output, "3", exits=3)
+    output = await run_suggested(mesh, output, "3", exits=3)
     assert "sure?" in output
     assert "note" not in output, "an event that was shown is shown again"
-    output = await run_suggested(kit, output, "yes")
+    output = await run_suggested(mesh, output, "yes")
     assert '"3, yes"' in output
 
 
-async def test_several_questions_are_answered_by_id(kit: Kit) -> None:
-    output = await graphmesh(kit, "run", "ask_both", INPUT, exits=3)
+async def test_several_questions_are_answered_by_id(mesh: Mesh) -> None:
+    output = await graphmesh(mesh, "run", "ask_both", INPUT, exits=3)
     run_id = id_in(output, "run")
-    assert "--answer ID=JSON" in await graphmesh(kit, "resume", run_id, "which?", exits=2)
+    assert "--answer ID=JSON" in await graphmesh(mesh, "resume", run_id, "which?", exits=2)
     questions = re.findall(r"--answer (\w+)=ANSWER", output)
     answers = [word for one in questions for word in ("--answer", f"{one}=true")]
-    output = await graphmesh(kit, "resume", run_id, *answers)
+    output = await graphmesh(mesh, "resume", run_id, *answers)
     assert "left True" in output
-    assert "waits for no answer" in await graphmesh(kit, "resume", run_id, "late", exits=2)
+    assert "waits for no answer" in await graphmesh(mesh, "resume", run_id, "late", exits=2)
 
 
-async def test_an_approval_is_listed_and_approved(kit: Kit) -> None:
+async def test_an_approval_is_listed_and_approved(mesh: Mesh) -> None:
     """The list shows tool and arguments; the suggested command approves the call, once."""
-    assert await graphmesh(kit, "approve") == "no approval is pending\n"
-    invoice = await kit.invoice()
+    assert await graphmesh(mesh, "approve") == "no approval is pending\n"
+    invoice = await mesh.create_invoice()
     parked = await graphmesh(
-        kit, "run", "approved_by_rule", json.dumps({"invoice_id": invoice, "amount": 1000}), exits=3
+        mesh, "run", "approved_by_rule", json.dumps({"invoice_id": invoice, "amount": 1000}), exits=3
     )
-    listed = await graphmesh(kit, "approve")
+    listed = await graphmesh(mesh, "approve")
     for part in ("billing.Charge", f"Charge 1000 of {invoice}?", '"amount_minor": "1000"', "approvals.charge"):
         assert part in listed
-    refused = await graphmesh(kit, "resume", id_in(parked, "run"), "yes", exits=1)
+    refused = await graphmesh(mesh, "resume", id_in(parked, "run"), "yes", exits=1)
     assert f"graphmesh approve {id_in(listed, 'apr')}" in refused
-    approved = await run_suggested(kit, parked)
+    approved = await run_suggested(mesh, parked)
     assert "approved" in approved
-    assert "success" in await run_suggested(kit, approved)
-    assert "APPROVAL_ANSWERED" in await graphmesh(kit, "approve", id_in(listed, "apr"), "--deny", exits=1)
-    assert await kit.charges(invoice) == 1
+    assert "success" in await run_suggested(mesh, approved)
+    assert "APPROVAL_ANSWERED" in await graphmesh(mesh, "approve", id_in(listed, "apr"), "--deny", exits=1)
+    assert await mesh.count_charges(invoice) == 1
 
 
-async def test_a_denial_reaches_the_graph(kit: Kit) -> None:
+async def test_a_denial_reaches_the_graph(mesh: Mesh) -> None:
     """With its comment."""
-    invoice = await kit.invoice()
+    invoice = await mesh.create_invoice()
     charge = json.dumps({"invoice_id": invoice, "amount": 1000})
-    approval = id_in(await graphmesh(kit, "run", "approved_by_rule", charge, exits=3), "apr")
-    denied = await graphmesh(kit, "approve", approval, "--deny", "--comment", "too much")
+    approval = id_in(await graphmesh(mesh, "run", "approved_by_rule", charge, exits=3), "apr")
+    denied = await graphmesh(mesh, "approve", approval, "--deny", "--comment", "too much")
     assert "denied" in denied
-    assert "APPROVAL_DENIED too much" in await run_suggested(kit, denied)
+    assert "APPROVAL_DENIED too much" in await run_suggested(mesh, denied)
 
 
-async def test_threads_are_listed_read_forked_and_deleted(kit: Kit) -> None:
-    await graphmesh(kit, "run", "thinking", INPUT, "--thread", "mine")
-    assert "mine" in await graphmesh(kit, "thread", "list")
-    shown = await graphmesh(kit, "thread", "show", "mine")
+async def test_threads_are_listed_read_forked_and_deleted(mesh: Mesh) -> None:
+    await graphmesh(mesh, "run", "thinking", INPUT, "--thread", "mine")
+    assert "mine" in await graphmesh(mesh, "thread", "list")
+    shown = await graphmesh(mesh, "thread", "show", "mine")
     assert "mine of thinking, idle" in shown
     assert '"thought"' in shown
-    history = await graphmesh(kit, "thread", "history", "mine")
+    history = await graphmesh(mesh, "thread", "history", "mine")
     checkpoint = next(line.split()[0] for line in history.splitlines() if line.rstrip().endswith("two"))
-    forked = await graphmesh(kit, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
-    assert (await run_suggested(kit, forked)).count('"thought"') == 3
-    await kit.client.threads.create("fresh")
-    assert "run GRAPH --thread" in await graphmesh(kit, "thread", "fork", "fresh")
-    assert await graphmesh(kit, "thread", "delete", "mine") == "mine is deleted\n"
-    assert "There is no thread mine" in await graphmesh(kit, "thread", "show", "mine", exits=1)
+    forked = await graphmesh(mesh, "thread", "fork", "mine", "--checkpoint", checkpoint, "--into", "other")
+    assert (await run_suggested(mesh, forked)).count('"thought"') == 3
+    await mesh.client.threads.create("fresh")
+    assert "run GRAPH --thread" in await graphmesh(mesh, "thread", "fork", "fresh")
+    assert await graphmesh(mesh, "thread", "delete", "mine") == "mine is deleted\n"
+    assert "There is no thread mine" in await graphmesh(mesh, "thread", "show", "mine", exits=1)
 
 
-async def test_run_has_the_options_of_create_run(kit: Kit) -> None:
+async def test_run_has_the_options_of_create_run(mesh: Mesh) -> None:
     """Budgets, delay, multitask strategy and request id."""
-    assert "TOKEN_LIMIT" in await graphmesh(kit, "run", "thinking", INPUT, "--max-tokens", "150", exits=1)
-    assert "STEP_LIMIT" in await graphmesh(kit, "run", "thinking", INPUT, "--max-steps", "1", exits=1)
-    assert "BUDGET_EXCEEDED" in await graphmesh(kit, "run", "thinking", INPUT, "--max-cost", "0.0006", exits=1)
-    assert "begins at" in await graphmesh(kit, "run", "thinking", INPUT, "--after", "1h", "--detach")
-    parked = id_in(await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", exits=3), "run")
-    busy = await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", exits=1)
+    assert "TOKEN_LIMIT" in await graphmesh(mesh, "run", "thinking", INPUT, "--max-tokens", "150", exits=1)
+    assert "STEP_LIMIT" in await graphmesh(mesh, "run", "thinking", INPUT, "--max-steps", "1", exits=1)
+    assert "BUDGET_EXCEEDED" in await graphmesh(mesh, "run", "thinking", INPUT, "--max-cost", "0.0006", exits=1)
+    assert "begins at" in await graphmesh(mesh, "run", "thinking", INPUT, "--after", "1h", "--detach")
+    parked = id_in(await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", exits=3), "run")
+    busy = await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", exits=1)
     assert f"graphmesh cancel {parked}" in busy
-    assert f"graphmesh watch {parked} --address {kit.address}; or begin with --multitask" in busy
-    await graphmesh(kit, "run", "ask_twice", INPUT, "--thread", "one", "--multitask", "interrupt", exits=3)
-    assert "cancelled" in await graphmesh(kit, "watch", parked, exits=1)
-    same = {await graphmesh(kit, "run", "thinking", INPUT, "--request-id", "same", "--detach") for _ in range(2)}
+    assert f"graphmesh watch {parked} --address {mesh.address}; or begin with --multitask" in busy
+    await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", "--multitask", "interrupt", exits=3)
+    assert "cancelled" in await graphmesh(mesh, "watch", parked, exits=1)
+    same = {await graphmesh(mesh, "run", "thinking", INPUT, "--request-id", "same", "--detach") for _ in range(2)}
     assert len(same) == 1
 
 
-async def test_ctrl_c_leaves_the_run_running(kit: Kit) -> None:
+async def test_ctrl_c_leaves_the_run_running(mesh: Mesh) -> None:
     """The command to watch it again is shown."""
-    command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", kit.address)
+    command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", mesh.address)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     assert process.stdout is not None
@@ -148,7 +148,7 @@ async def test_ctrl_c_leaves_the_run_running(kit: Kit) -> None:
     assert process.returncode == 130
     assert f"the run continues; watch it again: graphmesh watch {begun}" in output
     GATES["alone"].set()
-    assert "success" in await run_suggested(kit, output.rstrip())
+    assert "success" in await run_suggested(mesh, output.rstrip())
 
 
 async def test_ctrl_c_before_the_response_shows_the_command_that_lists_runs() -> None:

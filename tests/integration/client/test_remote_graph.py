@@ -13,18 +13,18 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Command, GraphOutput, StateUpdate
 
-from tests.integration.orchestrator import asking
+from tests.integration.orchestrator import interrupt_graphs
 from tests.integration.orchestrator.gates import GATES
-from tests.integration.orchestrator.kit import Kit
+from tests.integration.orchestrator.mesh import Mesh
 
 Pregel = PregelProtocol[Any, Any, Any, Any]
 Side = Literal["local", "remote"]
 
 
-def graph_on(side: Side, kit: Kit, name: str) -> Pregel:
+def graph_on(side: Side, mesh: Mesh, name: str) -> Pregel:
     if side == "remote":
-        return RemoteGraph(kit.client, name)
-    local: Pregel = getattr(asking, name).compile(checkpointer=InMemorySaver())
+        return RemoteGraph(mesh.client, name)
+    local: Pregel = getattr(interrupt_graphs, name).compile(checkpointer=InMemorySaver())
     return local
 
 
@@ -39,9 +39,9 @@ def without_ids(output: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_interrupts_are_returned_and_answered(kit: Kit, side: Side) -> None:
+async def test_interrupts_are_returned_and_answered(mesh: Mesh, side: Side) -> None:
     """One after the other."""
-    graph, config = graph_on(side, kit, "ask_twice"), new_thread()
+    graph, config = graph_on(side, mesh, "ask_twice"), new_thread()
     first = await graph.ainvoke({"name": "x"}, config)
     assert without_ids(first) == {"name": "x", "notes": ["begun"], "__interrupt__": [{"ask": "how many?"}]}
     second = await graph.ainvoke(Command(resume=3), config)
@@ -50,8 +50,8 @@ async def test_interrupts_are_returned_and_answered(kit: Kit, side: Side) -> Non
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_concurrent_interrupts_are_answered_by_id(kit: Kit, side: Side) -> None:
-    graph, config = graph_on(side, kit, "ask_both"), new_thread()
+async def test_concurrent_interrupts_are_answered_by_id(mesh: Mesh, side: Side) -> None:
+    graph, config = graph_on(side, mesh, "ask_both"), new_thread()
     interrupts = (await graph.ainvoke({"name": "x"}, config))["__interrupt__"]
     with pytest.raises((ValueError, RuntimeError), match="id"):
         await graph.ainvoke(Command(resume="which?"), config)
@@ -61,9 +61,9 @@ async def test_concurrent_interrupts_are_answered_by_id(kit: Kit, side: Side) ->
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_streams_have_the_same_parts(kit: Kit, side: Side) -> None:
+async def test_streams_have_the_same_parts(mesh: Mesh, side: Side) -> None:
     """A mode yields data, a list of modes pairs, `subgraphs` a namespace first; version 2 yields mappings."""
-    graph, config = graph_on(side, kit, "ask_twice"), new_thread()
+    graph, config = graph_on(side, mesh, "ask_twice"), new_thread()
     [begun, parked] = [part async for part in graph.astream({"name": "x"}, config, stream_mode="updates")]
     assert begun == {"note": {"notes": ["begun"]}}
     assert [one.value for one in parked["__interrupt__"]] == [{"ask": "how many?"}]
@@ -80,9 +80,9 @@ async def test_streams_have_the_same_parts(kit: Kit, side: Side) -> None:
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
-async def test_state_and_history(kit: Kit, side: Side) -> None:
+async def test_state_and_history(mesh: Mesh, side: Side) -> None:
     """A thread is read at its newest and at an older checkpoint, updated, and continued."""
-    graph, config = graph_on(side, kit, "gated"), new_thread()
+    graph, config = graph_on(side, mesh, "gated"), new_thread()
     GATES["open"].set()
     await graph.ainvoke({"name": "open"}, config)
     state = await graph.aget_state(config)
@@ -103,33 +103,33 @@ async def test_state_and_history(kit: Kit, side: Side) -> None:
     assert (await graph.ainvoke(None, config))["notes"] == ["open", "done", "by hand", "again", "done"]
 
 
-async def test_text_of_models_is_streamed(kit: Kit) -> None:
-    talking = RemoteGraph(kit.client, "talking")
+async def test_text_of_models_is_streamed(mesh: Mesh) -> None:
+    talking = RemoteGraph(mesh.client, "talking")
     chunks = [part async for part in talking.astream({"invoice_id": "x", "amount": 1}, stream_mode="messages")]
     assert "".join(chunk.content for chunk, _ in chunks) == "ink dries in the feed"
     assert {about["langgraph_node"] for _, about in chunks} == {"talk"}
 
 
-async def test_a_failed_run_raises_its_error(kit: Kit) -> None:
+async def test_a_failed_run_raises_its_error(mesh: Mesh) -> None:
     """With its own reason, not with one of LangGraph's."""
     with pytest.raises(GraphmeshError) as failed:
-        await RemoteGraph(kit.client, "failing").ainvoke({"invoice_id": "x", "amount": 1})
+        await RemoteGraph(mesh.client, "failing").ainvoke({"invoice_id": "x", "amount": 1})
     assert failed.value.reason == "NODE_FAILED"
     with pytest.raises(GraphmeshError, match="3 supersteps"):
-        await RemoteGraph(kit.client, "loop", recursion_limit=3).ainvoke({"invoice_id": "x", "amount": 1})
+        await RemoteGraph(mesh.client, "loop", recursion_limit=3).ainvoke({"invoice_id": "x", "amount": 1})
 
 
-async def test_options_and_config_are_kept(kit: Kit) -> None:
+async def test_options_and_config_are_kept(mesh: Mesh) -> None:
     """Options apply to every run; a bound config is merged with that of the call."""
-    bound = RemoteGraph(kit.client, "talking", labels={"by": "test"}).with_config(configurable={"thread_id": "bound"})
+    bound = RemoteGraph(mesh.client, "talking", labels={"by": "test"}).with_config(configurable={"thread_id": "bound"})
     await bound.ainvoke({"invoice_id": "x", "amount": 1})
-    [run] = await kit.client.list_runs(thread_id="bound")
+    [run] = await mesh.client.list_runs(thread_id="bound")
     assert (run.labels["by"], run.status) == ("test", RunStatus.RUN_STATUS_SUCCESS)
 
 
-async def test_unsupported_features_are_refused(kit: Kit) -> None:
+async def test_unsupported_features_are_refused(mesh: Mesh) -> None:
     """With the alternative where one exists."""
-    graph: Any = RemoteGraph(kit.client, "ask_twice")
+    graph: Any = RemoteGraph(mesh.client, "ask_twice")
     with pytest.raises(NotImplementedError, match="async only: use ainvoke"):
         graph.invoke({"name": "x"})
     with pytest.raises(NotImplementedError, match="aget_state_history"):
@@ -150,18 +150,18 @@ async def test_unsupported_features_are_refused(kit: Kit) -> None:
         await graph.ainvoke(Command(goto="ask"), {"configurable": {"thread_id": "idle"}})
 
 
-async def test_a_run_of_another_graph_is_not_answered(kit: Kit) -> None:
+async def test_a_run_of_another_graph_is_not_answered(mesh: Mesh) -> None:
     """Even if it is parked on the same thread."""
     config = new_thread()
-    await RemoteGraph(kit.client, "ask_twice").ainvoke({"name": "x"}, config)
+    await RemoteGraph(mesh.client, "ask_twice").ainvoke({"name": "x"}, config)
     with pytest.raises(ValueError, match="no run of ask_both waits"):
-        await RemoteGraph(kit.client, "ask_both").ainvoke(Command(resume=1), config)
-    [run] = await kit.client.list_runs()
+        await RemoteGraph(mesh.client, "ask_both").ainvoke(Command(resume=1), config)
+    [run] = await mesh.client.list_runs()
     assert run.status == RunStatus.RUN_STATUS_INTERRUPTED
 
 
-async def test_a_time_without_a_zone_is_refused(kit: Kit) -> None:
+async def test_a_time_without_a_zone_is_refused(mesh: Mesh) -> None:
     """It would be interpreted as UTC."""
     with pytest.raises(ValueError, match="zone"):
-        await kit.client.create_run("ask_twice", {"name": "x"}, schedule_time=datetime(2030, 1, 1))  # noqa: DTZ001
-    assert not await kit.client.list_runs()
+        await mesh.client.create_run("ask_twice", {"name": "x"}, schedule_time=datetime(2030, 1, 1))  # noqa: DTZ001
+    assert not await mesh.client.list_runs()

@@ -1,9 +1,9 @@
-"""Gates that nodes of the graphs stop at until a test opens them. Imported once, by tests and graphs alike."""
+"""Gates at which nodes wait until a test opens them. Graphs and tests import this module, so they share the gates."""
 
 import asyncio
 from collections import defaultdict
 
 GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-"""By the name that a run's input gives."""
+"""By the `name` in a run's input."""
 PASSED: list[str] = []
-"""What went through, in order."""
+"""The names of the gates in the order in which nodes passed them."""

@@ -1,4 +1,4 @@
-"""Graphs that charge an invoice in different ways."""
+"""Graphs that charge an invoice in different ways, and graphs that loop, fail, hang and stream."""
 
 import asyncio
 import operator
@@ -16,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
-from tests.integration.orchestrator.crashes import HANGS
+from tests.integration.orchestrator.node_faults import HANG_AFTER_CHARGE
 
 
 class Input(TypedDict):
@@ -39,7 +39,7 @@ def _charged(state: State, response: ChargeResponse) -> dict[str, Any]:
 
 
 def _graph(**nodes: Any) -> StateGraph[State, RunContext, Input]:
-    """The nodes one after the other."""
+    """A chain of the nodes."""
     graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
     before = START
     for name, node in nodes.items():
@@ -57,8 +57,8 @@ read_invoice = remote(
 )
 
 
-async def say_sorry(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
-    return {"notes": ["another tool was asked"]}
+async def call_another_tool(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    return {"notes": ["another tool was called"]}
 
 
 pay = _graph(read=read_invoice, charge=remote(BillingService.Charge, request=_request, update=_charged))
@@ -66,15 +66,15 @@ pay = _graph(read=read_invoice, charge=remote(BillingService.Charge, request=_re
 pay_nested = _graph(pay=pay.compile())
 
 
-def paying(otherwise: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, RunContext, Input]:
-    """Charges; where that cannot be, the update is what `otherwise` makes of it."""
-    return _graph(charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=degrade(otherwise)))
+def pay_with_fallback(update: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, RunContext, Input]:
+    """A graph that charges; where that fails, `update` returns the update."""
+    return _graph(charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=degrade(update)))
 
 
-pay_degraded = paying(lambda state, error: {"notes": [f"not charged: {error.reason}"]})
+pay_degraded = pay_with_fallback(lambda state, error: {"notes": [f"not charged: {error.reason}"]})
 
 pay_instead = _graph(
-    charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=instead(say_sorry))
+    charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=instead(call_another_tool))
 )
 
 pay_escalated = StateGraph(State, context_schema=RunContext, input_schema=Input)
@@ -88,15 +88,15 @@ pay_escalated.add_node(
     ),
     destinations=("person",),
 )
-pay_escalated.add_node("person", lambda state: {"notes": ["a person was asked"]})
+pay_escalated.add_node("person", lambda state: {"notes": ["a person takes over"]})
 pay_escalated.add_edge(START, "charge")
 pay_escalated.add_edge("person", END)
 
 
 async def charge_then_hang(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
     response = await call(BillingService.Charge, _request(state), config, runtime)
-    if state["invoice_id"] in HANGS:
-        HANGS.remove(state["invoice_id"])
+    if state["invoice_id"] in HANG_AFTER_CHARGE:
+        HANG_AFTER_CHARGE.remove(state["invoice_id"])
         await asyncio.Event().wait()
     return _charged(state, response)
 
@@ -116,18 +116,18 @@ def _fail(state: State) -> dict[str, Any]:
 failing = _graph(fail=_fail)
 
 
-async def _sleep(state: State) -> dict[str, Any]:
+async def _hang(state: State) -> dict[str, Any]:
     await asyncio.Event().wait()
     return {}
 
 
-slow = _graph(sleep=_sleep)
+hanging = _graph(hang=_hang)
 
 
-async def _talk(state: State) -> dict[str, Any]:
+async def _generate(state: State) -> dict[str, Any]:
     model = GenericFakeChatModel(messages=iter([AIMessage("ink dries in the feed")]))
-    said = await model.ainvoke("why does it skip?")
-    return {"notes": [str(said.text)]}
+    message = await model.ainvoke("why does it skip?")
+    return {"notes": [str(message.text)]}
 
 
-talking = _graph(talk=_talk)
+talking = _graph(talk=_generate)

@@ -1,4 +1,4 @@
-"""A small mesh: billing, an orchestrator with the graphs of these tests, and a client. All are real, in this process."""
+"""A small mesh in this process: real billing, a real orchestrator with the graphs of these tests, and a client."""
 
 import asyncio
 import json

@@ -93,7 +93,7 @@ async def count_rows(database: Database) -> list[int]:
         return [(await connection.execute(count)).scalar_one() for count in counting]
 
 
-async def test_an_imported_thread_resumes(theirs: Saver, source: str, target: Target) -> None:
+async def test_imported_thread_resumes(theirs: Saver, source: str, target: Target) -> None:
     """It is interrupted in a subgraph, with pending writes of a sibling; its history is the same as before."""
     await kit.interrupting(theirs).ainvoke({"document": "x" * 100_000, "log": []}, kit.at("t"), durability="sync")
     counts, refused = await imported(source, target)
@@ -119,7 +119,7 @@ async def test_delta_channels_are_imported(theirs: Saver, source: str, target: T
     assert ended["log"] == [*before["log"], "3", *kit.LETTERS]
 
 
-async def test_a_repeated_import_changes_nothing(theirs: Saver, source: str, target: Target) -> None:
+async def test_repeated_import_changes_nothing(theirs: Saver, source: str, target: Target) -> None:
     await kit.interrupting(theirs).ainvoke({"log": []}, kit.at("t"), durability="sync")
     await imported(source, target)
     before = await count_rows(target.database)
@@ -128,7 +128,7 @@ async def test_a_repeated_import_changes_nothing(theirs: Saver, source: str, tar
     assert await count_rows(target.database) == before
 
 
-async def test_a_repeated_import_copies_new_checkpoints(theirs: Saver, source: str, target: Target) -> None:
+async def test_repeated_import_copies_new_checkpoints(theirs: Saver, source: str, target: Target) -> None:
     """After an interrupted import, or where a thread has new checkpoints since."""
     await kit.interrupting(theirs).ainvoke({"log": []}, kit.at("t"), durability="sync")
     await imported(source, target)
@@ -140,7 +140,7 @@ async def test_a_repeated_import_copies_new_checkpoints(theirs: Saver, source: s
         assert await history_of(target.saver, f"acme/{thread}") == await history_of(theirs, thread)
 
 
-async def test_a_refused_thread_does_not_stop_the_import(
+async def test_refused_thread_does_not_stop_the_import(
     theirs: Saver, source: str, target: Target, commits: GroupCommit
 ) -> None:
     """Its id is invalid, its state is too large, or both databases have new checkpoints of it."""
@@ -158,7 +158,7 @@ async def test_a_refused_thread_does_not_stop_the_import(
     assert "more than 50000" in refused["big"]
 
 
-async def test_the_command_reports_the_results(theirs: Saver, source: str, ours: str) -> None:
+async def test_command_reports_the_results(theirs: Saver, source: str, ours: str) -> None:
     for thread in ("a thread", "good"):
         await kit.interrupting(theirs).ainvoke({"log": []}, kit.at(thread), durability="sync")
     given = source.removeprefix("sqlite:///").replace("+psycopg", "")

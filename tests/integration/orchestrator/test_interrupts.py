@@ -1,4 +1,4 @@
-"""Runs that park on a question and go on with the answer (B8, C1)."""
+"""Runs that park at an interrupt, and resume with the answers."""
 
 import asyncio
 from pathlib import Path
@@ -9,125 +9,128 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.errors import InterruptAnswered, RunNotInterrupted, ThreadBusy
 
-from tests.integration.orchestrator.kit import Kit, billing_of, notes, orchestrating
+from tests.integration.orchestrator.mesh import Mesh, notes, serve_billing, serve_orchestrator
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INTERRUPTED, SUCCESS = pb.RunStatus.RUN_STATUS_INTERRUPTED, pb.RunStatus.RUN_STATUS_SUCCESS
 
 
-async def parked(kit: Kit, graph: str = "ask_twice") -> pb.Run:
-    begun = await kit.create(graph, {"name": "x"})
-    run = await kit.stopped(begun.run_id)
+async def park(mesh: Mesh, graph: str = "ask_twice") -> pb.Run:
+    """Create a run, and return it as it waits for answers."""
+    run = await mesh.run(graph, name="x")
     assert run.status == INTERRUPTED
     return run
 
 
-async def answered(kit: Kit, run: pb.Run, *answers: object) -> pb.Run:
-    """The run as it stops next, after its open questions have got these answers."""
-    ids = [asked.interrupt_id for asked in run.interrupts]
-    await kit.resume(run.run_id, dict(zip(ids, answers, strict=True)))
-    return await kit.stopped(run.run_id)
+async def answer(mesh: Mesh, run: pb.Run, *answers: object) -> pb.Run:
+    """Answer the run's interrupts, and return the run as it ends or parks again."""
+    ids = [interrupt.interrupt_id for interrupt in run.interrupts]
+    await mesh.resume(run, dict(zip(ids, answers, strict=True)))
+    return await mesh.wait(run)
 
 
-async def test_a_question_after_the_other(kit: Kit) -> None:
-    """A node that asks twice parks twice, under two ids; every answer is used once."""
-    run = await parked(kit)
+async def test_node_with_two_interrupts_parks_twice(mesh: Mesh) -> None:
+    """Under two ids; each answer is used once."""
+    run = await park(mesh)
     [first] = run.interrupts
     assert (json_format.MessageToDict(first.value), first.node) == ({"ask": "how many?"}, "ask")
-    run = await answered(kit, run, 3)
+    run = await answer(mesh, run, 3)
     [second] = run.interrupts
     assert second.value.string_value == "sure?"
     assert second.interrupt_id != first.interrupt_id
-    run = await answered(kit, run, "yes")
+    run = await answer(mesh, run, "yes")
     assert (run.status, notes(run)) == (SUCCESS, ["begun", "3, yes", "done"])
 
 
-async def test_events_of_a_parked_run_go_on_without_a_gap(kit: Kit) -> None:
-    """The stream ends at the question, which it tells, and goes on after the answer (B4)."""
-    run = await parked(kit)
-    before = await kit.events(run.run_id)
+async def test_events_of_a_parked_run_continue_without_gaps(mesh: Mesh) -> None:
+    """The stream ends with the event of the interrupts; it continues after the answer."""
+    run = await park(mesh)
+    before = await mesh.events(run)
     assert list(before[-1].status_changed.interrupts) == list(run.interrupts)
-    run = await answered(kit, run, 1)
-    run = await answered(kit, run, 1)
-    events = await kit.events(run.run_id)
+    run = await answer(mesh, run, 1)
+    run = await answer(mesh, run, 1)
+    events = await mesh.events(run)
     assert events[: len(before)] == before
     assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
     assert [event.status_changed.epoch for event in events if event.status_changed.epoch] == [1, 2, 3]
 
 
-async def test_the_run_goes_on_when_all_is_answered(kit: Kit) -> None:
-    """Two nodes ask at once; with one answer the run stays parked, with the other it ends."""
-    run = await parked(kit, "ask_both")
-    ids = {asked.node: asked.interrupt_id for asked in run.interrupts}
+async def test_resumes_when_all_interrupts_are_answered(mesh: Mesh) -> None:
+    """With an answer to one of two concurrent interrupts the run stays parked."""
+    run = await park(mesh, "ask_both")
+    ids = {interrupt.node: interrupt.interrupt_id for interrupt in run.interrupts}
     assert set(ids) == {"left", "right"}
-    run = await kit.resume(run.run_id, {ids["left"]: 1})
-    assert (run.status, [asked.node for asked in run.interrupts]) == (INTERRUPTED, ["right"])
-    await kit.resume(run.run_id, {ids["right"]: 2})
-    run = await kit.stopped(run.run_id)
+    run = await mesh.resume(run, {ids["left"]: 1})
+    assert (run.status, [interrupt.node for interrupt in run.interrupts]) == (INTERRUPTED, ["right"])
+    await mesh.resume(run, {ids["right"]: 2})
+    run = await mesh.wait(run)
     assert (run.status, sorted(notes(run))) == (SUCCESS, ["done", "left 1", "right 2"])
 
 
-async def test_a_question_of_a_subgraph(kit: Kit) -> None:
-    run = await answered(kit, await parked(kit, "ask_nested"), "down")
+async def test_interrupt_of_a_subgraph_is_answered(mesh: Mesh) -> None:
+    run = await answer(mesh, await park(mesh, "ask_nested"), "down")
     assert notes(run) == ["deep down", "done"]
 
 
-async def test_of_many_answers_one_holds(kit: Kit) -> None:
-    """The first holds; the same again changes nothing; another one is told."""
-    run = await parked(kit)
-    [asked] = run.interrupts
-    tries = [kit.resume(run.run_id, {asked.interrupt_id: number % 2}) for number in range(200)]
-    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+async def test_one_of_concurrent_answers_is_accepted(mesh: Mesh) -> None:
+    """Repeats of the accepted answer change nothing; different answers are refused."""
+    run = await park(mesh)
+    [interrupt] = run.interrupts
+    attempts = [mesh.resume(run, {interrupt.interrupt_id: number % 2}) for number in range(200)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, InterruptAnswered)]
     assert len(refused) == 100
     assert all(isinstance(outcome, pb.Run | InterruptAnswered) for outcome in outcomes)
-    assert [one.value.string_value for one in (await kit.stopped(run.run_id)).interrupts] == ["sure?"]
+    assert [open_.value.string_value for open_ in (await mesh.wait(run)).interrupts] == ["sure?"]
 
 
-async def test_a_parked_run_survives_a_restart(tmp_path: Path) -> None:
-    """It is rows and nothing else: the process that parked it is gone (C1)."""
-    async with billing_of(tmp_path) as billing:
-        async with orchestrating(tmp_path, billing) as kit:
-            run = await parked(kit)
-        async with orchestrating(tmp_path, billing) as kit:
-            run = await kit.stopped(run.run_id)
-            assert [asked.node for asked in run.interrupts] == ["ask"]
-            run = await answered(kit, run, 1)
-        async with orchestrating(tmp_path, billing) as kit:
-            run = await answered(kit, await kit.stopped(run.run_id), 2)
+async def test_parked_run_survives_restarts(tmp_path: Path) -> None:
+    """It consists of rows alone, so any process can resume it."""
+    async with serve_billing(tmp_path) as billing:
+        async with serve_orchestrator(tmp_path, billing) as mesh:
+            run = await park(mesh)
+        async with serve_orchestrator(tmp_path, billing) as mesh:
+            run = await mesh.wait(run)
+            assert [interrupt.node for interrupt in run.interrupts] == ["ask"]
+            run = await answer(mesh, run, 1)
+        async with serve_orchestrator(tmp_path, billing) as mesh:
+            run = await answer(mesh, await mesh.wait(run), 2)
     assert notes(run) == ["begun", "1, 2", "done"]
 
 
-async def test_a_parked_run_keeps_its_thread(kit: Kit) -> None:
-    run = await parked(kit)
+async def test_parked_run_keeps_its_thread(mesh: Mesh) -> None:
+    run = await park(mesh)
     with pytest.raises(ThreadBusy) as busy:
-        await kit.create("ask_twice", {"name": "y"}, thread_id=run.thread_id)
+        await mesh.create("ask_twice", {"name": "y"}, thread_id=run.thread_id)
     assert busy.value.data["run"] == run.run_id
 
 
-async def test_a_parked_run_can_be_cancelled(kit: Kit) -> None:
-    run = await parked(kit)
-    await kit.client.cancel_run(run.run_id, "nobody cares")
-    run = await kit.stopped(run.run_id)
+async def test_parked_run_can_be_cancelled(mesh: Mesh) -> None:
+    """Its thread is free for the next run."""
+    run = await park(mesh)
+    await mesh.client.cancel_run(run.run_id, "not needed")
+    run = await mesh.wait(run)
     assert (run.status, list(run.interrupts)) == (pb.RunStatus.RUN_STATUS_CANCELLED, [])
-    again = await kit.create("ask_twice", {"name": "y"}, thread_id=run.thread_id)
-    assert (await kit.stopped(again.run_id)).status == INTERRUPTED
+    again = await mesh.create("ask_twice", {"name": "y"}, thread_id=run.thread_id)
+    assert (await mesh.wait(again)).status == INTERRUPTED
 
 
-async def test_answers_to_nothing_are_told(kit: Kit) -> None:
-    run = await parked(kit)
-    [asked] = run.interrupts
+async def test_answer_without_an_open_interrupt_is_refused(mesh: Mesh) -> None:
+    """The id is unknown, or the run has ended."""
+    run = await park(mesh)
+    [interrupt] = run.interrupts
     with pytest.raises(NotFound, match="interrupt"):
-        await kit.resume(run.run_id, {"unknown": 1})
-    await kit.client.cancel_run(run.run_id, "over")
-    await kit.stopped(run.run_id)
+        await mesh.resume(run, {"unknown": 1})
+    await mesh.client.cancel_run(run.run_id, "not needed")
+    await mesh.wait(run)
     with pytest.raises(RunNotInterrupted, match="cancelled"):
-        await kit.resume(run.run_id, {asked.interrupt_id: 1})
+        await mesh.resume(run, {interrupt.interrupt_id: 1})
 
 
-async def test_the_deadline_stands_still_while_parked(kit: Kit) -> None:
-    """A run's time is for its work: what it has left when it parks is what it has left when it goes on (B6)."""
-    begun = await kit.create("ask_twice", {"name": "x"}, timeout={"seconds": 100})
-    run = await kit.stopped(begun.run_id)
+async def test_deadline_is_extended_by_the_parked_time(mesh: Mesh) -> None:
+    """A run that resumes has as much time left as when it parked."""
+    run = await mesh.wait(await mesh.create("ask_twice", {"name": "x"}, timeout={"seconds": 100}))
     left = run.deadline.ToDatetime() - run.create_time.ToDatetime()
-    run = await answered(kit, run, 1)
+    run = await answer(mesh, run, 1)
     assert run.deadline.ToDatetime() - run.create_time.ToDatetime() > left

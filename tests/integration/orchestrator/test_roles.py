@@ -21,7 +21,7 @@ from pydantic_settings import CliApp
 
 from tests.integration.orchestrator.gates import GATES
 
-GRAPH = Path(__file__).with_name("asking.py")
+GRAPH = Path(__file__).with_name("interrupt_graphs.py")
 
 
 def settings_of(folder: Path, *arguments: str) -> Settings:
@@ -34,12 +34,12 @@ def settings_of(folder: Path, *arguments: str) -> Settings:
 
 async def test_api_role_leaves_runs_to_workers(tmp_path: Path) -> None:
     """Runs are pending in the database until a worker executes them."""
-    api, every = settings_of(tmp_path, "--role=api"), settings_of(tmp_path)
+    api, both = settings_of(tmp_path, "--role=api"), settings_of(tmp_path)
     GATES["open"].set()
     async with build(api) as servable, testing.running(servable, api) as served, Client(served.address) as client:
         begun = await client.create_run("gated", {"name": "open"})
         assert begun.status == pb.RunStatus.RUN_STATUS_PENDING
-    async with build(every) as servable, testing.running(servable, every) as served, Client(served.address) as client:
+    async with build(both) as servable, testing.running(servable, both) as served, Client(served.address) as client:
         ended = await client.wait_run(begun.run_id, timeout=30)
         assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
 
@@ -59,7 +59,7 @@ async def test_worker_role_serves_health_only(tmp_path: Path) -> None:
         assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_a_worker_executes_at_most_its_capacity(tmp_path: Path) -> None:
+async def test_worker_executes_at_most_its_capacity(tmp_path: Path) -> None:
     """A run beyond its capacity waits until another one has ended, and is then claimed without a poll."""
     one, never = settings_of(tmp_path, "--capacity=1"), Intervals(claim=3600)
     async with (

@@ -1,50 +1,45 @@
-"""Runs over gRPC: submission, events, ends (A4, B1-B4)."""
+"""Runs over gRPC: submission, events, ends."""
 
 import asyncio
 
 import pytest
 from google.protobuf import json_format
-from google.rpc.error_details_pb2 import ErrorInfo
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, RequestIdReused, ThreadBusy
 
-from tests.integration.orchestrator.kit import Kit, notes
+from tests.integration.orchestrator.mesh import Mesh, notes, reason
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def reason(run: pb.Run) -> str:
-    info = ErrorInfo()
-    return next((info.reason for detail in run.error.details if detail.Unpack(info)), "")
-
-
-async def test_a_run_ends_with_the_output_of_its_graph(kit: Kit) -> None:
-    """The client gets what the graph returned, and the effect is in the service."""
-    invoice = await kit.invoice(1000)
-    run = await kit.run("pay", invoice_id=invoice, amount=400)
+async def test_run_ends_with_the_output_of_its_graph(mesh: Mesh) -> None:
+    """And with its effect in the service."""
+    invoice_id = await mesh.create_invoice(1000)
+    run = await mesh.run("pay", invoice_id=invoice_id, amount=400)
     assert run.status == pb.RunStatus.RUN_STATUS_SUCCESS
     assert notes(run) == ["owes 1000", "charged 400"]
-    assert await kit.charges(invoice) == 1
+    assert await mesh.count_charges(invoice_id) == 1
 
 
-@pytest.mark.parametrize("graph", ["pay", "failing", "slow"])
-async def test_who_waits_is_told_what_is_stored(kit: Kit, graph: str) -> None:
-    """In every field, however the run has ended; and also who waits for a run of another process, or comes late."""
-    given = {"invoice_id": await kit.invoice(), "amount": 5}
-    begun = await kit.client.create_run(graph, given, request_id="r", labels={"team": "a"})
-    waiting = asyncio.create_task(kit.client.wait_run(begun.run_id))
-    if graph == "slow":
-        await kit.client.cancel_run(begun.run_id, "enough")
-    assert await waiting == await kit.client.get_run(begun.run_id) == await kit.client.wait_run(begun.run_id)
+@pytest.mark.parametrize("graph", ["pay", "failing", "hanging"])
+async def test_waiting_returns_the_stored_run(mesh: Mesh, graph: str) -> None:
+    """In every field, whether the run succeeds, fails or is cancelled; the same as GetRun, and as waiting later."""
+    given = {"invoice_id": await mesh.create_invoice(), "amount": 5}
+    begun = await mesh.client.create_run(graph, given, request_id="r", labels={"team": "a"})
+    waiting = asyncio.create_task(mesh.client.wait_run(begun.run_id))
+    if graph == "hanging":
+        await mesh.client.cancel_run(begun.run_id, "enough")
+    assert await waiting == await mesh.client.get_run(begun.run_id) == await mesh.client.wait_run(begun.run_id)
 
 
-async def test_events_are_numbered_without_gaps_and_tell_the_story(kit: Kit) -> None:
-    """Events run from 1 to last_seq: the run, each node, each tool call with its effect key, the end."""
-    run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
-    events = await kit.events(run.run_id)
+async def test_events_are_numbered_without_gaps(mesh: Mesh) -> None:
+    """From 1 to last_seq: the run's begin, each node, each tool call with its effect key, the run's end."""
+    run = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
+    events = await mesh.events(run)
     assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
-    story = [(event.node, event.WhichOneof("event")) for event in events]
-    assert story == [
+    kinds = [(event.node, event.WhichOneof("event")) for event in events]
+    assert kinds == [
         ("", "status_changed"),
         ("read", "node_started"),
         ("read", "tool_called"),
@@ -61,60 +56,62 @@ async def test_events_are_numbered_without_gaps_and_tell_the_story(kit: Kit) -> 
     ]
 
 
-async def test_a_stream_goes_on_from_any_event(kit: Kit) -> None:
-    """From every sequence number the rest comes, each event once (B4)."""
-    run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
-    whole = await kit.events(run.run_id)
-    for seen in range(run.last_seq + 1):
-        assert await kit.events(run.run_id, seen) == whole[seen:]
+async def test_stream_resumes_after_any_event(mesh: Mesh) -> None:
+    """With each sequence number the remaining events are streamed, each once."""
+    run = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
+    events = await mesh.events(run)
+    for seq in range(run.last_seq + 1):
+        assert await mesh.events(run, seq) == events[seq:]
 
 
-async def test_a_stream_that_is_opened_early_sees_the_end(kit: Kit) -> None:
-    """A client that watches from the start gets the same events as one that comes later."""
-    begun = await kit.client.create_run("pay", {"invoice_id": await kit.invoice(), "amount": 5})
-    live = await kit.events(begun.run_id)
-    assert live == await kit.events(begun.run_id)
+async def test_stream_of_a_running_run_ends_with_it(mesh: Mesh) -> None:
+    """A client that streams from the beginning gets the same events as one that streams later."""
+    begun = await mesh.create("pay", {"invoice_id": await mesh.create_invoice(), "amount": 5})
+    live = await mesh.events(begun)
+    assert live == await mesh.events(begun)
 
 
-async def test_text_of_a_model_is_streamed(kit: Kit) -> None:
-    """What a chat model says inside a node comes as text deltas of that node, and they add up."""
-    run = await kit.run("talking", invoice_id="in", amount=1)
-    said = [event for event in await kit.events(run.run_id) if event.HasField("text_delta")]
-    assert {event.node for event in said} == {"talk"}
-    assert "".join(event.text_delta.text for event in said) == "ink dries in the feed"
+async def test_text_of_a_model_is_streamed(mesh: Mesh) -> None:
+    """The text of a chat model that a node calls is streamed in text deltas of that node."""
+    run = await mesh.run("talking", invoice_id="in", amount=1)
+    deltas = [event for event in await mesh.events(run) if event.HasField("text_delta")]
+    assert {event.node for event in deltas} == {"talk"}
+    assert "".join(event.text_delta.text for event in deltas) == "ink dries in the feed"
 
 
-async def test_the_same_request_id_gives_the_same_run(kit: Kit) -> None:
-    """A hundred equal submissions at once are one run (A4)."""
-    invoice = await kit.invoice()
-    runs = await asyncio.gather(
-        *(kit.client.create_run("pay", {"invoice_id": invoice, "amount": 5}, request_id="once") for _ in range(100))
-    )
+async def test_same_request_id_returns_the_same_run(mesh: Mesh) -> None:
+    """A hundred concurrent submissions create one run."""
+    invoice_id = await mesh.create_invoice()
+    given = {"invoice_id": invoice_id, "amount": 5}
+    runs = await asyncio.gather(*(mesh.client.create_run("pay", given, request_id="once") for _ in range(100)))
     assert len({run.run_id for run in runs}) == 1
-    await kit.client.wait_run(runs[0].run_id)
-    assert await kit.charges(invoice) == 1
+    await mesh.client.wait_run(runs[0].run_id)
+    assert await mesh.count_charges(invoice_id) == 1
 
 
-async def test_a_request_id_with_another_body_is_refused(kit: Kit) -> None:
-    """The refusal names the run of the first body, and begins nothing (A4)."""
-    first = await kit.client.create_run("pay", {"invoice_id": await kit.invoice(), "amount": 5}, request_id="r")
+async def test_reused_request_id_is_refused(mesh: Mesh) -> None:
+    """With another request. The error names the run of the first one."""
+    given = {"invoice_id": await mesh.create_invoice(), "amount": 5}
+    first = await mesh.client.create_run("pay", given, request_id="r")
     with pytest.raises(RequestIdReused) as refusal:
-        await kit.client.create_run("pay", {"invoice_id": "another", "amount": 5}, request_id="r")
+        await mesh.client.create_run("pay", {"invoice_id": "another", "amount": 5}, request_id="r")
     assert refusal.value.data["run"] == first.run_id
 
 
-async def test_a_thread_has_one_run_at_a_time(kit: Kit) -> None:
-    """A second run on a busy thread is refused, and told which run has it; other threads are free."""
-    first = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+async def test_thread_has_one_run_at_a_time(mesh: Mesh) -> None:
+    """The refusal of a second run names the first. Other threads are independent."""
+    given = {"invoice_id": "in", "amount": 1}
+    first = await mesh.client.create_run("hanging", given, thread_id="t")
     with pytest.raises(ThreadBusy) as refusal:
-        await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+        await mesh.client.create_run("hanging", given, thread_id="t")
     assert refusal.value.data == {"thread": "t", "run": first.run_id}
-    await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="u")
+    await mesh.client.create_run("hanging", given, thread_id="u")
 
 
-async def test_an_unknown_graph_is_refused_with_the_known_ones(kit: Kit) -> None:
+async def test_unknown_graph_is_refused(mesh: Mesh) -> None:
+    """The error names the registered graphs."""
     with pytest.raises(GraphNotFound, match=r"registered are: .*pay"):
-        await kit.client.create_run("nope", {"a": 1})
+        await mesh.client.create_run("nope", {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -125,111 +122,100 @@ async def test_an_unknown_graph_is_refused_with_the_known_ones(kit: Kit) -> None
         ({"invoice_id": "i", "amount": 1, "extra": 1}, {"input.extra"}),
     ],
 )
-async def test_input_is_checked_at_the_door(kit: Kit, input: dict[str, object], fields: set[str]) -> None:
-    """A bad input is refused before a run is stored, and every bad field is named (B1)."""
+async def test_invalid_input_is_refused(mesh: Mesh, input: dict[str, object], fields: set[str]) -> None:
+    """The error names each invalid field."""
     with pytest.raises(InvalidInput) as refusal:
-        await kit.client.create_run("pay", input)
+        await mesh.client.create_run("pay", input)
     assert {violation.field for violation in refusal.value.violations} == fields
 
 
-async def test_a_loop_ends_at_the_recursion_limit(kit: Kit) -> None:
-    """The run ends with a reason of its own, not as an accident (B2)."""
-    begun = await kit.client.create_run("loop", {"invoice_id": "in", "amount": 1}, recursion_limit=5)
-    run = await kit.client.wait_run(begun.run_id)
+async def test_loop_ends_at_the_recursion_limit(mesh: Mesh) -> None:
+    """With a reason of its own."""
+    begun = await mesh.client.create_run("loop", {"invoice_id": "in", "amount": 1}, recursion_limit=5)
+    run = await mesh.client.wait_run(begun.run_id)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "RECURSION_LIMIT")
 
 
-async def test_a_run_ends_at_its_deadline(kit: Kit) -> None:
-    """A run that hangs is ended as TIMEOUT when its own time is over."""
-    begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, timeout=0.2)
-    run = await kit.client.wait_run(begun.run_id)
+async def test_hanging_run_ends_at_its_deadline(mesh: Mesh) -> None:
+    begun = await mesh.client.create_run("hanging", {"invoice_id": "in", "amount": 1}, timeout=0.2)
+    run = await mesh.client.wait_run(begun.run_id)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_TIMEOUT, "DEADLINE_EXCEEDED")
 
 
-async def test_a_node_that_raises_is_named_and_its_secrets_are_not(kit: Kit) -> None:
-    """The client learns the node and the type of the error; the text of it stays in the log."""
-    run = await kit.run("failing", invoice_id="in", amount=1)
+async def test_error_of_a_node_is_reported_without_its_message(mesh: Mesh) -> None:
+    """The client gets the node and the type of the error. The message may contain customers' data, and is logged."""
+    run = await mesh.run("failing", invoice_id="in", amount=1)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "NODE_FAILED")
     assert "KeyError" in run.error.message
     assert "secret" not in str(run)
 
 
-async def test_runs_of_another_tenant_are_not_there(kit: Kit) -> None:
-    """Neither read, nor waited for, nor streamed."""
-    run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
-    stranger = [("x-graphmesh-tenant", "stranger")]
-    for rpc, request in (
-        (pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id)),
-        (pb.RunService.WaitRun, pb.WaitRunRequest(run_id=run.run_id)),
-    ):
-        with pytest.raises(NotFound):
-            await kit.channel.unary(rpc, request, deadline=Deadline.after(30), headers=stranger)  # type: ignore[misc]
-    stream = kit.channel.stream(
-        pb.RunService.StreamRun, pb.StreamRunRequest(run_id=run.run_id), deadline=Deadline.after(30), headers=stranger
-    )
+async def test_run_of_another_tenant_is_not_found(mesh: Mesh) -> None:
+    """By GetRun, WaitRun and StreamRun."""
+    run = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
     with pytest.raises(NotFound):
-        await anext(stream)
+        await mesh.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id), tenant="stranger")
+    with pytest.raises(NotFound):
+        await mesh.call(pb.RunService.WaitRun, pb.WaitRunRequest(run_id=run.run_id), tenant="stranger")
+    with pytest.raises(NotFound):
+        await anext(mesh.stream(pb.RunService.StreamRun, pb.StreamRunRequest(run_id=run.run_id), tenant="stranger"))
 
 
-async def test_a_wait_ends_with_the_run_as_it_is(kit: Kit) -> None:
-    """WaitRun with max_wait returns a run that still runs, and the run goes on."""
-    begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1})
+async def test_wait_ends_after_max_wait(mesh: Mesh) -> None:
+    """It returns the run as it is, and the run continues."""
+    begun = await mesh.client.create_run("hanging", {"invoice_id": "in", "amount": 1})
     request = pb.WaitRunRequest(run_id=begun.run_id)
     request.max_wait.FromMilliseconds(50)
-    response = await kit.channel.unary(pb.RunService.WaitRun, request, deadline=Deadline.after(10))
+    response = await mesh.call(pb.RunService.WaitRun, request)
     assert response.run.status in (pb.RunStatus.RUN_STATUS_PENDING, pb.RunStatus.RUN_STATUS_RUNNING)
 
 
-async def test_graphs_are_listed_with_their_schemas(kit: Kit) -> None:
-    graphs = {graph.name: graph for graph in await kit.client.list_graphs()}
+async def test_graphs_are_listed_with_their_schemas(mesh: Mesh) -> None:
+    graphs = {graph.name: graph for graph in await mesh.client.list_graphs()}
     assert "pay" in graphs
     assert set(json_format.MessageToDict(graphs["pay"].input_schema)["properties"]) == {"invoice_id", "amount"}
 
 
-async def test_a_refused_call_of_a_tool_ends_the_run_with_that_error(kit: Kit) -> None:
-    """A CallerError is the service's decision: the run ends with its reason and nothing falls back."""
-    run = await kit.run("pay_degraded", invoice_id=await kit.invoice(10), amount=11)
+async def test_refusal_of_a_tool_ends_the_run(mesh: Mesh) -> None:
+    """A CallerError is a decision of the service: the run ends with its reason, without the node's fallback."""
+    run = await mesh.run("pay_degraded", invoice_id=await mesh.create_invoice(10), amount=11)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_ERROR, "RULE_VIOLATED")
 
 
-async def test_a_cancelled_run_ends_with_the_reason(kit: Kit) -> None:
-    """The run ends as CANCELLED, says why, and its thread is free again (B6)."""
-    begun = await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+async def test_cancelled_run_ends_with_the_reason(mesh: Mesh) -> None:
+    """Its thread is free for the next run."""
+    given = {"invoice_id": "in", "amount": 1}
+    begun = await mesh.client.create_run("hanging", given, thread_id="t")
     request = pb.CancelRunRequest(run_id=begun.run_id, reason="ordered by mistake")
-    await kit.channel.unary(pb.RunService.CancelRun, request, deadline=Deadline.after(30))
-    run = await kit.client.wait_run(begun.run_id, timeout=10)
+    await mesh.call(pb.RunService.CancelRun, request)
+    run = await mesh.wait(begun)
     assert (run.status, reason(run)) == (pb.RunStatus.RUN_STATUS_CANCELLED, "CANCELLED")
     assert "ordered by mistake" in run.error.message
-    assert (await kit.events(run.run_id))[-1].status_changed.status == pb.RunStatus.RUN_STATUS_CANCELLED
-    await kit.client.create_run("slow", {"invoice_id": "in", "amount": 1}, thread_id="t")
+    assert (await mesh.events(run))[-1].status_changed.status == pb.RunStatus.RUN_STATUS_CANCELLED
+    await mesh.client.create_run("hanging", given, thread_id="t")
 
 
-async def test_cancelling_an_ended_run_changes_nothing(kit: Kit) -> None:
-    """It stays as it ended."""
-    run = await kit.run("pay", invoice_id=await kit.invoice(), amount=5)
+async def test_cancellation_does_not_change_an_ended_run(mesh: Mesh) -> None:
+    run = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
     request = pb.CancelRunRequest(run_id=run.run_id, reason="too late")
-    response = await kit.channel.unary(pb.RunService.CancelRun, request, deadline=Deadline.after(30))
-    assert response.run == run
+    assert (await mesh.call(pb.RunService.CancelRun, request)).run == run
 
 
-async def test_runs_are_listed_newest_first_in_pages(kit: Kit) -> None:
-    """Every run once, over pages of two; filters let only what they say through."""
-    begun = [(await kit.run("pay", invoice_id=await kit.invoice(), amount=5)).run_id for _ in range(5)]
-    failed = await kit.run("failing", invoice_id="in", amount=1)
+async def test_pages_list_each_run_once_newest_first(mesh: Mesh) -> None:
+    """Filters and tenants limit the list."""
+    begun = [(await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)).run_id for _ in range(5)]
+    failed = await mesh.run("failing", invoice_id="in", amount=1)
     listed: list[str] = []
     request = pb.ListRunsRequest(graph="pay", page_size=2)
     while True:
-        page = await kit.channel.unary(pb.RunService.ListRuns, request, deadline=Deadline.after(30))
+        page = await mesh.call(pb.RunService.ListRuns, request)
         listed += [run.run_id for run in page.runs]
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
     assert listed == begun[::-1]
     errors = pb.ListRunsRequest(status=pb.RunStatus.RUN_STATUS_ERROR)
-    found = await kit.channel.unary(pb.RunService.ListRuns, errors, deadline=Deadline.after(30))
+    found = await mesh.call(pb.RunService.ListRuns, errors)
     assert [run.run_id for run in found.runs] == [failed.run_id]
-    stranger = [("x-graphmesh-tenant", "stranger")]
-    nothing = await kit.channel.unary(
-        pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(30), headers=stranger
-    )
+    nothing = await mesh.call(pb.RunService.ListRuns, pb.ListRunsRequest(), tenant="stranger")
     assert not nothing.runs

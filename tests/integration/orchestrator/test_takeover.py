@@ -28,20 +28,20 @@ from tests.acceptance.local_mesh import write_locked
 from tests.contract.runs import a_run
 
 WORKER = Worker()
-RUN = a_run(subject="local", thread_id="th_1", graph="slow", input={"invoice_id": "INV-1", "amount": 1})
+RUN = a_run(subject="local", thread_id="th_1", graph="hanging", input={"invoice_id": "INV-1", "amount": 1})
 
 
 @asynccontextmanager
 async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Executor, InFlight]]:
-    """An executor of slow runs, without claiming and heartbeat."""
+    """An executor of hanging runs, without claiming and heartbeat."""
     registry, in_flight = folder / "langgraph.json", InFlight(WORKER)
-    registry.write_text(json.dumps({"graphs": {"slow": f"{Path(__file__).with_name('graphs.py')}:slow"}}))
-    async with GroupCommit(SqlBatchWriter(database)).running() as commits, Channel("127.0.0.1:1") as nowhere:
+    registry.write_text(json.dumps({"graphs": {"hanging": f"{Path(__file__).with_name('graphs.py')}:hanging"}}))
+    async with GroupCommit(SqlBatchWriter(database)).running() as commits, Channel("127.0.0.1:1") as unreachable:
         saver = LogSaver(database, commits)
         executor = Executor(
             in_flight,
             Registry.load(registry, saver),
-            Tools(nowhere, Policies()),
+            Tools(unreachable, Policies()),
             commits,
             Suspension(SqlInterrupts(database), SqlRuns(database), saver),
             SqlLeases(database, WORKER.name),
@@ -66,7 +66,7 @@ async def claimed_again(database: Database) -> Run:
     while not claimed:
         async with database.transaction() as connection:
             await connection.execute(sa.update(runs).values(lease_expires=0))
-        claimed = await SqlLeases(database, WORKER.name).claim([("slow", 1)], 1)
+        claimed = await SqlLeases(database, WORKER.name).claim([("hanging", 1)], 1)
     return claimed[0]
 
 

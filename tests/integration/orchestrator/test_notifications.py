@@ -25,10 +25,10 @@ from redis.asyncio import Redis
 
 from tests.integration.orchestrator.gates import GATES
 
-GRAPH = Path(__file__).with_name("asking.py")
+GRAPH = Path(__file__).with_name("interrupt_graphs.py")
 NEVER = 3600.0
 NO_POLLING = Intervals(claim=NEVER, status=NEVER, status_connected=NEVER)
-PATIENCE = 30
+TIMEOUT = 60
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Pair:
     async def begun(self) -> str:
         """Begin a run at `one`; return when `other` has streamed that it waits at the gate."""
         run = await self.one.create_run("gated", {"name": self.gate})
-        async with asyncio.timeout(PATIENCE), aclosing(self.other.stream_run(run.run_id)) as events:
+        async with asyncio.timeout(TIMEOUT), aclosing(self.other.stream_run(run.run_id)) as events:
             async for event in events:
                 if event.HasField("node_started"):
                     break
@@ -52,7 +52,7 @@ class Pair:
     async def passes(self, run_id: str) -> list[pb.RunEvent]:
         """Open the gate, and return the events that `other` streams from the run's beginning."""
         seen: list[pb.RunEvent] = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             async for event in self.other.stream_run(run_id):
                 seen.append(event)
                 if event.HasField("node_started"):
@@ -93,7 +93,7 @@ async def paired(
 async def subscribed(redis_url: str, database_url: str) -> None:
     """Wait until both orchestrators are subscribed."""
     channel = f"graphmesh:{database_url.rpartition('/')[2]}"
-    async with Redis.from_url(redis_url) as redis, asyncio.timeout(PATIENCE):
+    async with Redis.from_url(redis_url) as redis, asyncio.timeout(TIMEOUT):
         while dict(await redis.pubsub_numsub(channel)) != {channel.encode(): 2}:
             await asyncio.sleep(0.02)
 
@@ -119,7 +119,7 @@ async def test_cancellation_reaches_the_executing_process(tmp_path: Path, postgr
     async with paired(tmp_path, postgres_url, redis_url, intervals=never) as pair:
         run_id = await pair.begun()
         await pair.other.cancel_run(run_id, "enough")
-        ended = await pair.other.wait_run(run_id, timeout=PATIENCE)
+        ended = await pair.other.wait_run(run_id, timeout=TIMEOUT)
         assert ended.status == pb.RunStatus.RUN_STATUS_CANCELLED
 
 
@@ -129,7 +129,7 @@ async def test_pending_run_is_claimed_on_notification(tmp_path: Path, postgres_u
         GATES[pair.gate].set()
         begun = await pair.one.create_run("gated", {"name": pair.gate})
         assert begun.status == pb.RunStatus.RUN_STATUS_PENDING
-        ended = await pair.one.wait_run(begun.run_id, timeout=PATIENCE)
+        ended = await pair.one.wait_run(begun.run_id, timeout=TIMEOUT)
         assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
 
 
@@ -144,7 +144,7 @@ async def test_reconnects_to_redis(pair: Pair, postgres_url: str, redis_url: str
 
 async def test_disconnects_while_a_notification_is_published(redis_url: str) -> None:
     """A process that stops announces what it leaves; redis-py may swallow the cancellation of that call."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for number in range(50):
             async with connected(redis_url, "postgresql://host/notified") as notifier:
                 while not notifier.is_complete:
@@ -168,5 +168,5 @@ async def test_polls_without_redis(tmp_path: Path, postgres_url: str) -> None:
         assert without_gaps(await following)
         GATES[pair.gate].set()
         again = await pair.one.create_run("gated", {"name": pair.gate})
-        ended = await pair.other.wait_run(again.run_id, timeout=PATIENCE)
+        ended = await pair.other.wait_run(again.run_id, timeout=TIMEOUT)
         assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS

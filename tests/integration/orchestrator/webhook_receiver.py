@@ -1,4 +1,4 @@
-"""A server that webhooks are sent to, and that answers as a test says."""
+"""An HTTP server that receives webhooks, with the responses of a test."""
 
 import asyncio
 import json
@@ -9,10 +9,9 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Announced:
-    """One POST that came."""
-
+class WebhookRequest:
     headers: dict[str, str]
+    """Their names are in lower case."""
     body: bytes
 
     @property
@@ -26,36 +25,37 @@ class Announced:
 
 
 @dataclass
-class Receiver:
+class WebhookReceiver:
     host: str = ""
     """`127.0.0.1:port`."""
-    answers: list[str] = field(default_factory=list)
-    """The next status lines, with headers where one has some; then 204."""
-    silent: bool = False
-    """Whether it takes everything and answers nothing."""
-    came: list[Announced] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
+    """The status lines of the next responses, some with headers; later ones are 204."""
+    is_silent: bool = False
+    """Receive every request and respond to none."""
+    received: list[WebhookRequest] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://{self.host}/runs?token=hidden"
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         fields = (line.split(": ", 1) for line in head[1:] if line)
         headers = {name.lower(): value for name, value in fields}
-        self.came.append(Announced(headers, await reader.readexactly(int(headers["content-length"]))))
-        if self.silent:
-            await reader.read()  # until it is hung up
+        self.received.append(WebhookRequest(headers, await reader.readexactly(int(headers["content-length"]))))
+        if self.is_silent:
+            await reader.read()  # until the client disconnects
         else:
-            status = self.answers.pop(0) if self.answers else "204 No Content"
+            status = self.responses.pop(0) if self.responses else "204 No Content"
             writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
         writer.close()
 
 
 @asynccontextmanager
-async def receiving(**fields: Any) -> AsyncIterator[Receiver]:
-    receiver = Receiver(**fields)
-    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
+async def receive_webhooks(**fields: Any) -> AsyncIterator[WebhookReceiver]:
+    """Run a receiver with these fields."""
+    receiver = WebhookReceiver(**fields)
+    server = await asyncio.start_server(receiver.respond, "127.0.0.1", 0)
     receiver.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield receiver

@@ -1,4 +1,4 @@
-"""Graphs that charge an invoice when a person has agreed."""
+"""Graphs that charge an invoice after an approval."""
 
 import operator
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
-from tests.integration.orchestrator.crashes import CHANGED
+from tests.integration.orchestrator.node_faults import CHANGED_AMOUNTS
 
 
 class Input(TypedDict):
@@ -32,7 +32,7 @@ REFUSED: Mapping[type[GraphmeshError], Fallback] = {
 
 
 def _request(state: State) -> ChargeRequest:
-    amount = CHANGED.get(state["invoice_id"], state["amount"])
+    amount = CHANGED_AMOUNTS.get(state["invoice_id"], state["amount"])
     return ChargeRequest(invoice_id=state["invoice_id"], amount=Money(currency_code="EUR", amount_minor=amount))
 
 
@@ -45,7 +45,7 @@ def _charge(**more: Any) -> Any:
 
 
 def _graph(**nodes: Any) -> StateGraph[State, RunContext, Input]:
-    """The nodes side by side."""
+    """The nodes in one superstep."""
     graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
     for name, node in nodes.items():
         graph.add_node(name, node)
@@ -71,7 +71,7 @@ approved_soon = _graph(charge=_charge(approval=Approval(ttl=timedelta(seconds=2)
 
 
 async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
-    """Two effects of one node, each with an approval of its own."""
+    """A node with two effects, each with an approval of its own."""
     notes = []
     for ordinal in range(2):
         response = await call(
@@ -80,7 +80,7 @@ async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunConte
             config,
             runtime,
             ordinal=ordinal,
-            approval=ApprovalRequest(f"The {ordinal + 1}. time?"),
+            approval=ApprovalRequest(f"Make charge {ordinal + 1}?"),
         )
         notes += _charged(state, response)["notes"]
     return {"notes": notes}

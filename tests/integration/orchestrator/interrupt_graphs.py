@@ -1,4 +1,4 @@
-"""Graphs that stop: at questions, and at gates that a test opens."""
+"""Graphs that interrupt, graphs that wait at a gate, and graphs that use a budget."""
 
 import operator
 from typing import Annotated, Any
@@ -20,21 +20,21 @@ class State(Input, total=False):
     notes: Annotated[list[str], operator.add]
 
 
-def _twice(state: State) -> dict[str, Any]:
-    """Asks two things, one after the other."""
+def _interrupt_twice(state: State) -> dict[str, Any]:
+    """Interrupt twice, one after the other."""
     first = interrupt({"ask": "how many?"})
     second = interrupt("sure?")
     return {"notes": [f"{first}, {second}"]}
 
 
-def _asking(question: str) -> Any:
-    def ask(state: State) -> dict[str, Any]:
+def _interrupt(question: str) -> Any:
+    def node(state: State) -> dict[str, Any]:
         return {"notes": [f"{question} {interrupt(question)}"]}
 
-    return ask
+    return node
 
 
-async def _pass(state: State) -> dict[str, Any]:
+async def _pass_gate(state: State) -> dict[str, Any]:
     await GATES[state["name"]].wait()
     PASSED.append(state["name"])
     return {"notes": [state["name"]]}
@@ -51,22 +51,22 @@ def _chain(**nodes: Any) -> StateGraph[State, RunContext, Input]:
     return graph
 
 
-ask_twice = _chain(note=lambda state: {"notes": ["begun"]}, ask=_twice, end=lambda state: {"notes": ["done"]})
+ask_twice = _chain(note=lambda state: {"notes": ["begun"]}, ask=_interrupt_twice, end=lambda state: {"notes": ["done"]})
 
 ask_both = StateGraph(State, context_schema=RunContext, input_schema=Input)
 for side in ("left", "right"):
-    ask_both.add_node(side, _asking(side))
+    ask_both.add_node(side, _interrupt(side))
     ask_both.add_edge(START, side)
     ask_both.add_edge(side, "end")
 ask_both.add_node("end", lambda state: {"notes": ["done"]})
 
-ask_nested = _chain(inner=_chain(ask=_asking("deep")).compile(), end=lambda state: {"notes": ["done"]})
+ask_nested = _chain(inner=_chain(ask=_interrupt("deep")).compile(), end=lambda state: {"notes": ["done"]})
 
-gated = _chain(gate=_pass, end=lambda state: {"notes": ["done"]})
+gated = _chain(gate=_pass_gate, end=lambda state: {"notes": ["done"]})
 
 
 async def _think(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
-    """A model that has read 60 and written 40 tokens, for 500 millionths of a dollar."""
+    """Record a model call of 60 input and 40 output tokens, for 500 millionths of a dollar."""
     runtime.context.budget.require_model_budget()
     runtime.context.budget.record_model_call(60, 40, 500)
     return {"notes": ["thought"]}
