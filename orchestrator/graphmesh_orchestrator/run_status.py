@@ -26,3 +26,4 @@ class RunStatus(StrEnum):
 
 
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
+FINAL = tuple(status for status in RunStatus if status.is_final)

@@ -12,8 +12,8 @@ as stored before its commit.
 """
 
 from graphmesh_orchestrator.checkpoints.config_keys import (
-    HEAD,
     NEW_THREAD,
+    NEWEST,
     RUN_EPOCH,
     CheckpointRef,
     NewThread,
@@ -28,7 +28,7 @@ from graphmesh_orchestrator.checkpoints.saver import LogSaver
 from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
 
 __all__ = [
-    "HEAD",
+    "NEWEST",
     "NEW_THREAD",
     "RETRY_SECONDS",
     "RUN_EPOCH",

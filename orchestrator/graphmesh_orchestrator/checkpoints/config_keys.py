@@ -11,21 +11,21 @@ def checkpoint_thread(tenant: str, thread_id: str) -> str:
     return f"{tenant}/{thread_id}"
 
 
-RUN_EPOCH = "__graphmesh_claim"
+RUN_EPOCH = "__graphmesh_run_epoch"
 """In `configurable`: the `RunEpoch` under which a graph writes. LangGraph keeps keys with underscores out of metadata.
 
 A writer without it is not fenced, as an import, or an update of a thread that no run holds.
 """
-HEAD = "__graphmesh_head"
+NEWEST = "__graphmesh_newest"
 """In `configurable`: the id of the checkpoint that was the newest when it was read; empty for none.
 
 A checkpoint that is written with it is the only one to follow its parent: of two writers that read the same newest
 checkpoint, the second gets `CheckpointConflict`. The saver sets it where the newest checkpoint is read, which is how
 LangGraph begins a run or an update, and not where a checkpoint is read by its id, which is how LangGraph forks: an
 older checkpoint may have several children. A thread without a checkpoint has no config to set it in; a writer whose
-checkpoint must be the first passes `HEAD: ""`.
+checkpoint must be the first passes `NEWEST: ""`.
 """
-NEW_THREAD = "__graphmesh_blank"
+NEW_THREAD = "__graphmesh_new_thread"
 """In `configurable`: a `NewThread`, where a run has just created its thread, so that there is nothing to read."""
 
 

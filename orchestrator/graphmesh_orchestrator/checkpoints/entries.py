@@ -31,7 +31,7 @@ class Entry:
         return False
 
     @property
-    def has_checkpoint(self) -> bool:
+    def is_complete(self) -> bool:
         return bool(self.checkpoints)
 
     @property
@@ -61,8 +61,8 @@ class Source(Protocol):
         """Whether no caller awaits it: then it is stored up to 20 ms later, to share a transaction."""
 
     @property
-    def has_checkpoint(self) -> bool:
-        """Whether it has the checkpoint that ends a superstep: no other write of the superstep follows."""
+    def is_complete(self) -> bool:
+        """Whether no other write of its superstep follows: it has the checkpoint that ends it, or is awaited."""
 
     def take(self) -> Entry:
         """Return all that is to be stored. Called once, when the transaction begins."""

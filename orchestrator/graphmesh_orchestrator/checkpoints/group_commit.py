@@ -93,7 +93,7 @@ class GroupCommit:
                 while all(request.source.is_deferrable for request in self._requests) and not self._is_closing:
                     await self._wait()
         for _ in range(MAX_LOOP_TURNS):
-            if any(request.source.has_checkpoint for request in self._requests):
+            if any(request.source.is_complete for request in self._requests):
                 break
             await asyncio.sleep(0)
         for _ in range(EVENT_LOOP_TURNS):

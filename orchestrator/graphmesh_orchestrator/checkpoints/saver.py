@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import pruning
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
 from graphmesh_orchestrator.checkpoints.config_keys import (
-    HEAD,
+    NEWEST,
     CheckpointRef,
     is_first_read_of_new_thread,
     run_epoch_of,
@@ -32,8 +32,8 @@ from graphmesh_orchestrator.checkpoints.config_keys import (
 from graphmesh_orchestrator.checkpoints.delta_channels import DeltaHistory
 from graphmesh_orchestrator.checkpoints.encoding import Head, number_writes, pack
 from graphmesh_orchestrator.checkpoints.entries import Commits, Entry
-from graphmesh_orchestrator.checkpoints.head_cache import MAX_HEADS, HeadCache
 from graphmesh_orchestrator.checkpoints.large_values import LargeValues, StateLimits, artifact_names
+from graphmesh_orchestrator.checkpoints.parent_cache import MAX_PARENTS, ParentCache
 from graphmesh_orchestrator.checkpoints.queries import (
     NEWEST_FIRST,
     ORDER,
@@ -65,13 +65,13 @@ class LogSaver(BaseCheckpointSaver[int]):
         limits: StateLimits | None = None,
         *,
         serde: SerializerProtocol | None = None,
-        cached_heads: int = MAX_HEADS,
+        cached_parents: int = MAX_PARENTS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         super().__init__(serde=serde)
         self._database, self._commits = database, commits
         self._limits = limits or StateLimits()
-        self._heads = HeadCache(cached_heads)
+        self._parents = ParentCache(cached_parents)
         self.retry_seconds = retry_seconds
         self._lineage: Lineage | None = None
 
@@ -89,7 +89,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     def with_commits(self, commits: Commits) -> "LogSaver":
         """Return a saver that writes through another commit, with a cache of its own."""
         saver = copy.copy(self)
-        saver._commits, saver._heads = commits, HeadCache(self._heads.size)
+        saver._commits, saver._parents = commits, ParentCache(self._parents.size)
         return saver
 
     def artifacts(self, config: RunnableConfig) -> SqlArtifacts:
@@ -111,10 +111,10 @@ class LogSaver(BaseCheckpointSaver[int]):
             StateTooLarge: its values are larger than a checkpoint may be.
         """
         ref = CheckpointRef.of(config).with_id(checkpoint["id"])
-        async with self._heads.storing(ref):
+        async with self._parents.storing(ref):
             entry, parent = await self._checkpoint_entry(config, checkpoint, metadata, new_versions)
             await self._store(config, entry)
-            self._heads.add(ref, parent)
+            self._parents.add(ref, parent)
         return ref.config()
 
     async def is_stored(self, ref: CheckpointRef, buffer: WriteBehind | None = None) -> bool:
@@ -125,12 +125,12 @@ class LogSaver(BaseCheckpointSaver[int]):
         Raises:
             As `WriteBehind.flush`.
         """
-        await self._heads.wait_until_stored(ref.thread_id)
-        is_cached = ref in self._heads
+        await self._parents.wait_until_stored(ref.thread_id)
+        is_cached = ref in self._parents
         if buffer:
             await buffer.flush()
-            await self._heads.wait_until_stored(ref.thread_id)
-        if not is_cached and ref in self._heads:  # it was buffered meanwhile, perhaps after the flush began
+            await self._parents.wait_until_stored(ref.thread_id)
+        if not is_cached and ref in self._parents:  # it was buffered meanwhile, perhaps after the flush began
             return await self.is_stored(ref, buffer)
         return is_cached or await self._exists(ref)
 
@@ -209,9 +209,9 @@ class LogSaver(BaseCheckpointSaver[int]):
             if row is None:
                 return None
             [found] = await self._load(connection, [(row, Head.unpacked(self.serde, row.head))])
-        head = row.checkpoint_id if ref.checkpoint_id is None else None
-        if head or HEAD in config["configurable"]:
-            found.config["configurable"][HEAD] = head
+        newest = row.checkpoint_id if ref.checkpoint_id is None else None
+        if newest or NEWEST in config["configurable"]:
+            found.config["configurable"][NEWEST] = newest
         return found
 
     async def alist(
@@ -245,13 +245,13 @@ class LogSaver(BaseCheckpointSaver[int]):
         """Delete a thread. No run is active on it."""
         async with self._database.transaction() as connection:
             await pruning.delete_threads(connection, [thread_id])
-        self._heads.evict({thread_id})
+        self._parents.evict({thread_id})
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the writes of runs that have ended. Values that later checkpoints refer to are kept."""
         async with self._database.transaction() as connection:
             threads = await pruning.delete_runs(connection, self.serde, run_ids)
-        self._heads.evict(threads)
+        self._parents.evict(threads)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         async with self._database.transaction() as connection:
@@ -270,7 +270,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 await pruning.delete_threads(connection, thread_ids)
             else:
                 await pruning.keep_latest(connection, self.serde, thread_ids)
-        self._heads.evict(set(thread_ids))
+        self._parents.evict(set(thread_ids))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -300,7 +300,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         tuples = []
         for row, head in head_rows:
             ref = ref_of(row)
-            self._heads.add(ref, Parent.of(row.stamp, head))
+            self._parents.add(ref, Parent.of(row.stamp, head))
             checkpoint = self._migrated(ref.ns, head, head.with_values(values[row.thread_id, row.ns]))
             parent = ref.with_id(row.parent_id).config() if row.parent_id else None
             tuples.append(CheckpointTuple(ref.config(), checkpoint, head.metadata, parent, pending[ref]))
@@ -329,7 +329,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         """Return the facts about a checkpoint; those of no parent where there is none, or it has been deleted."""
         if not origin.checkpoint_id:
             return Parent()
-        return self._heads.get(origin) or await self._read_parent(origin)
+        return self._parents.get(origin) or await self._read_parent(origin)
 
     @retry_while_unavailable
     async def _read_parent(self, origin: CheckpointRef) -> Parent:
@@ -338,7 +338,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         if row is None:
             return Parent()
         parent = Parent.of(row.stamp, Head.unpacked(self.serde, row.head))
-        self._heads.add(origin, parent)
+        self._parents.add(origin, parent)
         return parent
 
 

@@ -26,8 +26,8 @@ checkpoints = sa.Table(
 `head` is the checkpoint without its values, with its metadata and the ids of the rows that hold its values; `data` has
 the new values. A row whose `head` is null is not a checkpoint any more; it is kept for values that others refer to.
 `refers` has the names of the artifacts that `data` refers to; null for none.
-`follows` is the parent where no other checkpoint may follow it (see `HEAD`). `stamp` orders the rows of a thread: it is
-greater than the parent's even where the clocks of processes differ.
+`follows` is the parent where no other checkpoint may follow it (see `NEWEST`). `stamp` orders the rows of a thread: it
+is greater than the parent's even where the clocks of processes differ.
 """
 sa.Index("checkpoints_by_stamp", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.stamp)
 sa.Index("checkpoints_by_follows", checkpoints.c.thread_id, checkpoints.c.ns, checkpoints.c.follows, unique=True)

@@ -62,7 +62,7 @@ class WriteBehind:
         return not (self._is_awaited or self._is_closed)
 
     @property
-    def has_checkpoint(self) -> bool:
+    def is_complete(self) -> bool:
         return not self.is_deferrable
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from graphmesh_orchestrator.checkpoints.config_keys import HEAD, CheckpointRef, run_epoch_of
+from graphmesh_orchestrator.checkpoints.config_keys import NEWEST, CheckpointRef, run_epoch_of
 from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.rows import RowIdentity
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, recorded_version
@@ -64,5 +64,5 @@ def channel_sizes(writes: Sequence[tuple[int, str, bytes]]) -> Mapping[str, int]
 
 def follows_of(config: RunnableConfig, origin: CheckpointRef) -> str | None:
     """Return the parent, empty for none, where no other checkpoint may follow it; None where others may."""
-    head: str | None = config["configurable"].get(HEAD)
-    return None if head is None else (origin.checkpoint_id or "")
+    newest: str | None = config["configurable"].get(NEWEST)
+    return None if newest is None else (origin.checkpoint_id or "")

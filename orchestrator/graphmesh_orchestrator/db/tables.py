@@ -62,6 +62,8 @@ def literal(value: str) -> sa.ColumnElement[str]:
 PENDING, EMPTY = literal(RunStatus.PENDING), literal("")
 ACTIVE = runs.c.status.in_([literal(status) for status in run_status.ACTIVE])
 """Workers execute the run without anything else happening first, except that it may wait for its time or its turn."""
+FINAL = runs.c.status.in_([literal(status) for status in run_status.FINAL])
+"""The run has ended."""
 CLAIMABLE = sa.and_(ACTIVE, sa.or_(runs.c.holds_thread, runs.c.cancel_reason != EMPTY))
 """A worker may claim the run. One that waits for its turn and is cancelled needs a worker to be ended."""
 HELD = sa.and_(ACTIVE, runs.c.lease_owner != EMPTY)

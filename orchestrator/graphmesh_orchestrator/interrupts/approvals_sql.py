@@ -13,7 +13,7 @@ from graphmesh_nodes.approval_terms import ApprovalStatus
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import NOW
-from graphmesh_orchestrator.db.tables import ACTIVE, interrupts, literal, runs
+from graphmesh_orchestrator.db.tables import ACTIVE, FINAL, interrupts, literal, runs
 from graphmesh_orchestrator.interrupts.approval import Approval
 from graphmesh_orchestrator.interrupts.interrupts import PENDING
 from graphmesh_orchestrator.interrupts.interrupts_sql import locked_run, resume_if_answered, store_answer
@@ -24,9 +24,8 @@ from graphmesh_orchestrator.runs.run import Run
 OPEN = interrupts.c.status == literal(PENDING)
 EXPIRING = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"))
 OVERDUE = sa.and_(EXPIRING, interrupts.c.expires <= NOW)
-ENDED = sa.not_(sa.or_(ACTIVE, runs.c.status == RunStatus.INTERRUPTED))
 current_status = sa.case(
-    (sa.and_(OPEN, ENDED), ApprovalStatus.VOID),
+    (sa.and_(OPEN, FINAL), ApprovalStatus.VOID),
     (OVERDUE, ApprovalStatus.EXPIRED),
     else_=interrupts.c.status,
 ).label("current_status")
@@ -80,8 +79,10 @@ class SqlApprovals:
 
     async def expire(self, limit: int) -> int:
         """Runs that another transaction has locked are left for the next call."""
+        is_stopped = sa.exists().where(runs.c.run_id == interrupts.c.run_id, sa.not_(ACTIVE))
         async with self._database.read() as connection:
-            due = (await connection.execute(sa.select(interrupts.c.run_id).where(OVERDUE).limit(limit))).scalars().all()
+            overdue = sa.select(interrupts.c.run_id).where(OVERDUE, is_stopped).limit(limit)
+            due = (await connection.execute(overdue)).scalars().all()
         return await self._expire(set(due)) if due else 0
 
     async def _expire(self, run_ids: Collection[str]) -> int:

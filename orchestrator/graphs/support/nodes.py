@@ -88,7 +88,7 @@ _EMPTY_FINDINGS: Update = {
 }
 
 
-def escalate(reason: Reason, *notes: str) -> Update:
+def needs_person(reason: Reason, *notes: str) -> Update:
     """Update the state so that a person takes over."""
     return {"reason": reason, "notes": list(notes)}
 
@@ -99,7 +99,7 @@ async def classify(state: State) -> Update:
     try:
         found = await CLASSIFIER.ainvoke(prompt)
     except GraphmeshError:
-        return escalate("model_down", NO_MODEL)
+        return needs_person("model_down", NO_MODEL)
     return {"category": found["intent"], "cause": found["cause"], "confidence": found["confidence"]}
 
 
@@ -161,7 +161,7 @@ knowledge = remote(
 def assess(state: State) -> Update:
     """Decide between a person, a refund (if a claim is set) and an answer."""
     if reason := state["reason"] or _escalation_reason(state):
-        return escalate(reason)
+        return needs_person(reason)
     return _assess_claim(state) if policy.is_claim(state) else _assess_knowledge(state)
 
 
@@ -175,11 +175,11 @@ def _escalation_reason(state: State) -> Reason | None:
 
 def _assess_claim(state: State) -> Update:
     if state["invoices"] is None:
-        return escalate("billing_down")
+        return needs_person("billing_down")
     named = policy.invoices_named(state["message"], state["invoices"])
     checks = policy.claim_checks(state, named)
     if not all(checks.values()):
-        return {"checks": dict(checks), **escalate("refund_not_automatic")}
+        return {"checks": dict(checks), **needs_person("refund_not_automatic")}
     return {"checks": dict(checks), "claim": _claim(state, named[0])}
 
 
@@ -196,7 +196,7 @@ def _claim(state: State, invoice: Invoice) -> RefundClaim:
 def _assess_knowledge(state: State) -> Update:
     passages = _order_status_passages(state) or state["passages"]
     if passages is None:
-        return escalate("knowledge_down")
+        return needs_person("knowledge_down")
     covered = validation.is_covered(state["message"], passages)
     return {"passages": passages, "checks": {"answer.known": covered}, "reason": None if covered else "unsure"}
 
@@ -226,7 +226,7 @@ charge = remote(
     BillingService.GetCharge,
     request=lambda state: GetChargeRequest(charge_id=_required_claim(state)["charge_id"]),
     update=_charge_found,
-    fallback=degrade(lambda _, __: escalate("billing_down", NO_BILLING)),
+    fallback=degrade(lambda _, __: needs_person("billing_down", NO_BILLING)),
 )
 
 
@@ -236,7 +236,7 @@ def _refund_made(_: State, response: RefundResponse) -> Update:
 
 def _refund_failed(_: State, error: GraphmeshError) -> Update:
     reason: Reason = "refund_uncertain" if error.may_have_happened else "billing_down"
-    return escalate(reason, NO_BILLING)
+    return needs_person(reason, NO_BILLING)
 
 
 def _approval_question(state: State, _: RefundRequest) -> str:
@@ -251,8 +251,8 @@ refund = remote(
     update=_refund_made,
     fallback=degrade(_refund_failed),
     refusals={
-        RuleViolated: degrade(lambda _, __: escalate("refund_not_automatic")),
-        ApprovalDenied: degrade(lambda _, __: escalate("refund_denied")),
+        RuleViolated: degrade(lambda _, __: needs_person("refund_not_automatic")),
+        ApprovalDenied: degrade(lambda _, __: needs_person("refund_denied")),
     },
     approval=Approval(
         question=_approval_question,
@@ -277,7 +277,7 @@ async def draft(state: State) -> Update:
     try:
         written = await MODEL.ainvoke([SystemMessage(system), HumanMessage(question)])
     except GraphmeshError:
-        return escalate("model_down", NO_MODEL)
+        return needs_person("model_down", NO_MODEL)
     return {"answer": str(written.text).strip()}
 
 

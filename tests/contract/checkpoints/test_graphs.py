@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import pytest
 from graphmesh_chassis.database import Database
-from graphmesh_orchestrator.checkpoints import HEAD, LogSaver
+from graphmesh_orchestrator.checkpoints import NEWEST, LogSaver
 from graphmesh_orchestrator.errors import CheckpointConflict
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -91,7 +91,7 @@ async def test_of_two_updates_of_the_same_state_one_is_stored(saver: LogSaver, o
 
 async def test_a_writer_can_require_to_be_the_first(saver: LogSaver) -> None:
     """It is refused where the thread has a checkpoint."""
-    first = kit.at("t", **{HEAD: ""})
+    first = kit.at("t", **{NEWEST: ""})
     await kit.put(saver, first, value=1)
     with pytest.raises(CheckpointConflict):
         await kit.put(saver, first, value=2)
@@ -102,7 +102,7 @@ async def test_a_repeated_write_is_no_conflict(saver: LogSaver) -> None:
     """A writer that does not know the outcome stores the same checkpoint again."""
     new = kit.checkpoint(value=1)
     for _ in range(2):
-        await saver.aput(kit.at("t", **{HEAD: ""}), new, {"step": 0}, {"value": 1})
+        await saver.aput(kit.at("t", **{NEWEST: ""}), new, {"step": 0}, {"value": 1})
     assert len(await kit.list_all(saver, T)) == 1
 
 

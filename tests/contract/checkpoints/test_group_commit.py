@@ -182,7 +182,7 @@ async def test_conflicting_batches_of_two_processes_do_not_deadlock(saver: LogSa
 class Numbers:
     """A source whose entry grows until its transaction begins."""
 
-    has_checkpoint = False
+    is_complete = False
 
     def __init__(self) -> None:
         self.is_deferrable, self.numbers = True, [1]

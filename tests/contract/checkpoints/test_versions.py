@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
-from graphmesh_orchestrator.checkpoints.head_cache import MAX_HEADS
+from graphmesh_orchestrator.checkpoints.parent_cache import MAX_PARENTS
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Migration, Versions
 from graphmesh_orchestrator.errors import VersionUnavailable
 from langgraph.channels.delta import DeltaChannel
@@ -86,10 +86,10 @@ async def values_of(graph: kit.Graph) -> list[dict[str, Any]]:
     return [snapshot.values async for snapshot in graph.aget_state_history(T)]
 
 
-@pytest.fixture(params=[MAX_HEADS, 0], ids=["cached", "not cached"])
+@pytest.fixture(params=[MAX_PARENTS, 0], ids=["cached", "not cached"])
 def either_saver(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> LogSaver:
     """A saver that caches the parent of a checkpoint that it writes, or one that reads it."""
-    return LogSaver(database, commits, cached_heads=request.param)
+    return LogSaver(database, commits, cached_parents=request.param)
 
 
 async def test_a_run_is_taken_over_by_a_worker_of_the_next_version(either_saver: LogSaver, database: Database) -> None:

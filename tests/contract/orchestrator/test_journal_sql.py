@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from graphmesh_orchestrator.checkpoints import HEAD, LogSaver
+from graphmesh_orchestrator.checkpoints import NEWEST, LogSaver
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind
@@ -41,7 +41,7 @@ def written_by(journal: Journal, config: RunnableConfig | None = None) -> Runnab
 
 async def write_conflicting(saver: LogSaver, journal: Journal) -> RunnableConfig:
     """Write a run's first checkpoint, where another writer's is stored already."""
-    first: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "", HEAD: ""}}
+    first: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "", NEWEST: ""}}
     await kit.put(saver, first, value=1)
     return await kit.put(saver, written_by(journal, first), value=2)
 

@@ -1,4 +1,4 @@
-"""Phases of a run: the single place outside of the orchestrator that classifies the values of RunStatus."""
+"""Phases of a run, by which clients and tools classify the values of RunStatus."""
 
 from enum import Enum
 

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.writing import Parent
 
-MAX_HEADS = 4096
-"""Checkpoints whose heads are kept in memory, so that writing the next one reads nothing."""
+MAX_PARENTS = 4096
+"""Checkpoints that are kept in memory, so that writing the next one reads nothing."""
 
 
-class HeadCache:
+class ParentCache:
     """The checkpoints that this process has stored or read last, and those that it is storing."""
 
-    def __init__(self, size: int = MAX_HEADS) -> None:
+    def __init__(self, size: int = MAX_PARENTS) -> None:
         self.size = size
         self._stored: OrderedDict[CheckpointRef, Parent] = OrderedDict()
         self._storing: dict[CheckpointRef, asyncio.Future[None]] = {}
