@@ -29,11 +29,15 @@ async def test_run_has_ended_if_and_only_if_its_delivery_is_stored(sql_stores: S
     run = await begun(sql_stores)
     async with GroupCommit(DyingWriter(sql_stores.database)).running() as commits:
         with pytest.raises((MemoryError, asyncio.CancelledError)):
-            async with Journal(commits, Notifier(is_alone=True), run, Budget()) as journal:
-                journal.end(RunStatus.SUCCESS)
-                await journal.flush()
+            await store_end(Journal(commits, Notifier(is_alone=True), run, Budget()))
     assert await found(sql_stores) == []
     assert (await sql_stores.runs.get("acme", "run_1")).state.ended is None
     await end(sql_stores, run)
     assert len(await found(sql_stores)) == 1
     assert (await sql_stores.runs.get("acme", "run_1")).state.ended is not None
+
+
+async def store_end(journal: Journal) -> None:
+    async with journal:
+        journal.end(RunStatus.SUCCESS)
+        await journal.flush()
