@@ -62,6 +62,8 @@ class Journal(WriteBehind):
         """Calls that have their event before their part of the stream has arrived."""
         self._new_effects: set[EffectKey] = set()
         """Effects that were not open when this execution was about to send them."""
+        self._has_new_effect = False
+        """Whether an effect is to be recorded, even if there is nothing else to store."""
         self._stored = run
 
     async def __aexit__(
@@ -77,7 +79,7 @@ class Journal(WriteBehind):
 
     @property
     def is_empty(self) -> bool:
-        return super().is_empty and not self._events
+        return super().is_empty and not self._events and not self._has_new_effect
 
     @property
     def ended(self) -> Run | None:
@@ -85,7 +87,10 @@ class Journal(WriteBehind):
         return self._stored if self._stored.status.is_final else None
 
     def take(self) -> Entry:
+        if self._entries and self._before_stop is None:
+            self.add_recorded_calls()  # a node whose writes are stored is not executed again
         buffered, self._being_stored = super().take(), len(self._events)
+        self._has_new_effect = False
         if buffered.checkpoints and self._run.state.takeovers:
             self._run = self._run.with_state(takeovers=0)
         self._stored = replace(self._run, accounting=Accounting(self._last_seq, self._budget.usage))
@@ -155,10 +160,12 @@ class Journal(WriteBehind):
         """See `CallRecorder`. The checkpoint of the task is stored with it."""
         if self._before_stop:
             raise Cancelled(tool=tool)
+        self._require_sound()
         effects = self._run.state.open_effects
         if key not in effects:
             self._new_effects.add(key)
             self._set_open_effects({**effects, key: OpenEffect(node=node, tool=tool, is_reported=False)})
+            self._has_new_effect = True
             self._request_store()
         await self.flush()
 

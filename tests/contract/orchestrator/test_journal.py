@@ -5,7 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import pytest_asyncio
+from graphmesh_chassis.effect_key import EffectKey
+from graphmesh_chassis.errors import ShuttingDown
 from graphmesh_nodes.budget import Budget
+from graphmesh_nodes.tool_calls import ToolCalled
+from graphmesh_orchestrator.checkpoints import Entry
+from graphmesh_orchestrator.checkpoints.rows import TaskWriteRow
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
@@ -115,3 +120,36 @@ async def test_next_execution_continues_the_numbers(stores: Stores, journal: Jou
         second.add_event(EventKind.NODE_STARTED, "a")
         second.end(RunStatus.SUCCESS)
     assert len((await stored(stores))[1]) == 3
+
+
+async def test_call_is_stored_with_the_writes_of_its_node(stores: Stores, journal: Journal) -> None:
+    """A node whose writes are stored is not executed again, so that no later execution would report its calls."""
+    key = EffectKey("k" * 64)
+    writes: TaskWriteRow = {
+        "thread_id": "acme/t",
+        "ns": "",
+        "checkpoint_id": "c1",
+        "run_id": "run_1",
+        "stamp": 1,
+        "data": b"x",
+        "refers": None,
+        "task_id": "t1",
+        "task_path": "",
+    }
+    async with journal:
+        await journal.effect_sending("pay", "billing.Charge", key)
+        assert (await stores.runs.get("acme", "run_1")).state.open_effects.keys() == {key}
+        journal.call_ended(ToolCalled("pay", "billing.Charge", key, 1, 0.1, None))
+        await journal.add(Entry(writes=[writes]))
+        await journal.flush()
+        _, [called] = await stored(stores)
+        assert (called.kind, called.data["effect_key"]) == (EventKind.TOOL_CALLED, key)
+        assert (await stores.runs.get("acme", "run_1")).state.open_effects == {}
+
+
+async def test_effect_of_a_closed_journal_is_refused(stores: Stores, journal: Journal) -> None:
+    """A call that outlives its execution, as where a node shields it, must not wait to be recorded."""
+    async with journal:
+        pass
+    with pytest.raises(ShuttingDown):
+        await journal.effect_sending("pay", "billing.Charge", EffectKey("k" * 64))

@@ -26,16 +26,18 @@ from graphmesh_orchestrator.run_status import RunStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REQUEST = RunRequest("request-1", "INV-1", "cu_1", 500, run_ids=("run-1", "run-1"))
-RUN = Run("run-1", "request-1", RunStatus.SUCCESS, "ch-1", "T-1", last_seq=3, epoch=2)
+RUN = Run("run-1", "request-1", RunStatus.SUCCESS, "ch-1", "T-1", last_seq=4, epoch=2)
+CHARGED = Event("run-1", 2, NOW, None, effect_key="key-1")
 EVENTS = [
     Event("run-1", 1, NOW, RunStatus.RUNNING),
-    Event("run-1", 2, NOW, None),
-    Event("run-1", 3, NOW, RunStatus.SUCCESS),
+    CHARGED,
+    Event("run-1", 3, NOW, None, effect_key="key-2"),
+    Event("run-1", 4, NOW, RunStatus.SUCCESS),
 ]
 INVOICE_POSTING = Posting("receivable", "revenue", 2000, "INV-1")
 CHARGE_POSTING = Posting("cash", "receivable", 500, "ch-1")
-CHARGE_EFFECT = Effect("run-1", "charge", has_response=True)
-TICKET_EFFECT = Effect("run-1", "ticket", has_response=True)
+CHARGE_EFFECT = Effect("run-1", "charge", has_response=True, key="key-1")
+TICKET_EFFECT = Effect("run-1", "ticket", has_response=True, key="key-2")
 CORRECT = History(
     requests=[REQUEST],
     runs=[RUN],
@@ -145,21 +147,29 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
     ),
     "an epoch that the run never had": ("epochs_are_recorded", added(epochs=Epoch("billing", "run-1", 3))),
     "a service without an epoch": ("epochs_are_recorded", changed(epochs=[Epoch("ticketing", "run-1", 2)])),
-    "a gap in the events": ("events_are_gapless", changed(events=[EVENTS[0], EVENTS[2]])),
+    "an effect without its event": (
+        "effects_are_reported",
+        changed(events=[EVENTS[0], replace(CHARGED, effect_key=""), *EVENTS[2:]]),
+    ),
+    "an effect with the event of another run": (
+        "effects_are_reported",
+        changed(events=[EVENTS[0], replace(CHARGED, run_id="run-2"), *EVENTS[2:]]),
+    ),
+    "a gap in the events": ("events_are_gapless", changed(events=[EVENTS[0], *EVENTS[2:]])),
     "missing first events": ("events_are_gapless", changed(events=EVENTS[1:])),
-    "an event after last_seq": ("events_are_gapless", added(events=Event("run-1", 4, NOW, None))),
+    "an event after last_seq": ("events_are_gapless", added(events=Event("run-1", 5, NOW, None))),
     "an event after the final status": (
         "ends_once",
-        changed(runs=[replace(RUN, last_seq=4)], events=[*EVENTS, Event("run-1", 4, NOW, None)]),
+        changed(runs=[replace(RUN, last_seq=5)], events=[*EVENTS, Event("run-1", 5, NOW, None)]),
     ),
     "two final statuses": (
         "ends_once",
-        changed(runs=[replace(RUN, last_seq=4)], events=[*EVENTS, Event("run-1", 4, NOW, RunStatus.SUCCESS)]),
+        changed(runs=[replace(RUN, last_seq=5)], events=[*EVENTS, Event("run-1", 5, NOW, RunStatus.SUCCESS)]),
     ),
-    "an end without its event": ("ends_once", changed(events=[*EVENTS[:2], Event("run-1", 3, NOW, None)])),
+    "an end without its event": ("ends_once", changed(events=[*EVENTS[:3], Event("run-1", 4, NOW, None)])),
     "another final status than the row's": (
         "ends_once",
-        changed(events=[*EVENTS[:2], Event("run-1", 3, NOW, RunStatus.ERROR)]),
+        changed(events=[*EVENTS[:3], Event("run-1", 4, NOW, RunStatus.ERROR)]),
     ),
     "two acknowledged answers": ("answered_once", replace(APPROVED, answers=[*APPROVED.answers, *APPROVED.answers])),
     "an inverted answer": ("answered_once", replace(APPROVED, answers=REFUSED.answers)),

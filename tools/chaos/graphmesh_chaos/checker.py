@@ -112,6 +112,15 @@ def effects_are_recorded(history: History) -> Iterator[str]:
         yield f"{run_id} has an unexpected key {'with' if has_response else 'without'} a response for {node} ({count})"
 
 
+def effects_are_reported(history: History) -> Iterator[str]:
+    """Every effect of an ended run has an event of the run, which reports that it happened or may have."""
+    reported = {(event.run_id, event.effect_key) for event in history.events if event.effect_key}
+    ended = {run.run_id for run in history.runs if run.status.is_final}
+    for effect in history.effects:
+        if effect.has_response and effect.run_id in ended and (effect.run_id, effect.key) not in reported:
+            yield f"{effect.run_id} has no event of its {effect.node} under the key {effect.key or 'none'}"
+
+
 def epochs_are_recorded(history: History) -> Iterator[str]:
     """Each service that a successful run changed has recorded an epoch that the run has had."""
     recorded = {(epoch.service, epoch.run_id): epoch.epoch for epoch in history.epochs}
@@ -182,6 +191,7 @@ INVARIANTS: Sequence[Invariant] = (
     invoices_add_up,
     books_balance,
     effects_are_recorded,
+    effects_are_reported,
     epochs_are_recorded,
     events_are_gapless,
     ends_once,

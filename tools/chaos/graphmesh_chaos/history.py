@@ -54,6 +54,8 @@ class Event:
     time: datetime
     status: RunStatus | None
     """The new status of the run; None for all other events."""
+    effect_key: str = ""
+    """The key of an effect that the run reports as one that may have happened; empty for all other events."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Effect:
     """Whether a response is stored under the key."""
     approval_id: str = ""
     """The approval that came with the call; empty without one."""
+    key: str = ""
+    """The idempotency key."""
 
 
 @dataclass(frozen=True)

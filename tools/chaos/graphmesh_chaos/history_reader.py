@@ -10,6 +10,7 @@ from graphmesh_local.databases import DatabaseUrls
 from graphmesh_local.readonly_database import connect_read_only, read_only_engine
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.run import EventKind
 
 from graphmesh_chaos.history import (
     Answer,
@@ -32,13 +33,16 @@ RUNS = sa.table(
     sa.column("output", sa.JSON(none_as_null=True)),
 )
 EVENTS = sa.table(
-    "run_events", sa.column("run_id"), sa.column("seq"), sa.column("time", UtcDateTime), sa.column("data", sa.JSON)
+    "run_events",
+    *map(sa.column, ("run_id", "seq", "kind")),
+    sa.column("time", UtcDateTime),
+    sa.column("data", sa.JSON),
 )
 INVOICES = sa.table("invoices", *map(sa.column, ("invoice_id", "total", "outstanding")))
 CHARGES = sa.table("charges", *map(sa.column, ("charge_id", "invoice_id", "amount")))
 POSTINGS = sa.table("postings", *map(sa.column, ("debit", "credit", "amount", "reference")))
 TICKETS = sa.table("tickets", *map(sa.column, ("number", "customer_id")))
-EFFECTS = sa.table("effects", *map(sa.column, ("run", "node", "response", "approval")))
+EFFECTS = sa.table("effects", *map(sa.column, ("key", "run", "node", "response", "approval")))
 INTERRUPTS = sa.table("interrupts", *map(sa.column, ("approval_id", "run_id", "status")))
 EPOCHS = sa.table("run_epochs", *map(sa.column, ("run", "epoch")))
 
@@ -122,12 +126,15 @@ def _run(row: Row) -> Run:
 
 
 def _event(row: Row) -> Event:
-    status = row["data"].get("status")
-    return Event(row["run_id"], row["seq"], row["time"], RunStatus(status) if status else None)
+    data, status = row["data"], None
+    if row["kind"] == EventKind.STATUS:
+        status = RunStatus(data["status"])
+    reported = row["kind"] == EventKind.TOOL_CALLED and data["may_have_happened"]
+    return Event(row["run_id"], row["seq"], row["time"], status, data["effect_key"] if reported else "")
 
 
 def _effect(row: Row) -> Effect:
-    return Effect(row["run"], row["node"], row["response"] is not None, row["approval"])
+    return Effect(row["run"], row["node"], row["response"] is not None, row["approval"], row["key"])
 
 
 def _epoch(service: str, row: Row) -> Epoch:

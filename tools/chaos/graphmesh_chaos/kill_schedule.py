@@ -8,8 +8,9 @@ from graphmesh_chaos.schedule import Fault, FaultKind, Schedule, processes_of, r
 
 POLICY = {"breaker": {"consecutiveFailures": 1000}}
 """The policy of the services: a breaker would keep all calls away from processes that die all the time."""
-SETTINGS = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "4"}
-"""Environment variables of the servers: a kill proves as much with a few runs, and they recover sooner."""
+SETTINGS = {"GRAPHMESH_ORCHESTRATOR_CAPACITY": "4", "GRAPHMESH_ORCHESTRATOR_MAX_TAKEOVERS": "1000"}
+"""Environment variables of the servers: a kill proves as much with a few runs, and they recover sooner. The kills come
+so fast that a run is taken over several times in one superstep, which is not its own doing."""
 MAX_DOWN_SECONDS = 0.3
 """Longest time until a killed process is restarted."""
 
