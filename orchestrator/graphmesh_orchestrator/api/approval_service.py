@@ -5,11 +5,14 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
+from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 
 from graphmesh_orchestrator.interrupts import convert
 from graphmesh_orchestrator.interrupts.approvals import Approvals
 from graphmesh_orchestrator.notifications.notifier import Notifier
+
+BATCH_APPROVALS = 8
+"""Approvals that a listing reads at a time: the request of each may have megabytes."""
 
 
 class ApprovalServicer(pb.ApprovalServiceServicer):
@@ -19,14 +22,17 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
     async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Any) -> pb.ListApprovalsResponse:
         size, tenant = page_size(request.page_size), current_call().caller.tenant
         after = decode_position(request.page_token, datetime, str)
-        found = await self._approvals.find(tenant, convert.filter_status(request), request.run_id, after, size + 1)
-        page = page_of(
-            found,
-            size,
-            convert.approval_message,
-            lambda approval: (approval.created, approval.approval_id),
-            max_bytes=PAGE_BYTES,
-        )
+        status, page = convert.filter_status(request), Page[pb.Approval](size, PAGE_BYTES)
+        batch = min(size + 1, BATCH_APPROVALS)
+        is_full = False
+        while not is_full:
+            found = await self._approvals.find(tenant, status, request.run_id, after, batch)
+            for approval in found:
+                after = (approval.created, approval.approval_id)
+                if is_full := not page.add(convert.approval_message(approval), after):
+                    break
+            if len(found) < batch:
+                break
         return pb.ListApprovalsResponse(approvals=page.messages, next_page_token=page.next_token)
 
     async def GetApproval(self, request: pb.GetApprovalRequest, context: Any) -> pb.GetApprovalResponse:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_size
+from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_contracts import to_struct
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
@@ -20,6 +20,9 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
+
+BATCH_RUNS = 4
+"""Full runs that a listing reads at a time: each may have megabytes, and most of a page may not fit in it."""
 
 
 class RunServicer(pb.RunServiceServicer):
@@ -60,16 +63,10 @@ class RunServicer(pb.RunServiceServicer):
             yield pb.StreamRunResponse(event=convert.event_message(event))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
-        size = page_size(request.page_size)
-        before = decode_position(request.page_token, datetime, str)
-        runs = await self._runs.find(_tenant(), convert.filter_columns(request), before, size + 1)
-        page = page_of(
-            zip(runs, await self._messages(runs), strict=True),
-            size,
-            lambda row: row[1],
-            lambda row: (row[0].request.created, row[0].run_id),
-            max_bytes=PAGE_BYTES,
-        )
+        page: Page[pb.Run] = Page(page_size(request.page_size), PAGE_BYTES)
+        async for run, message in self._found(request, page.size + 1):
+            if not page.add(message, (run.request.created, run.run_id)):
+                break
         return pb.ListRunsResponse(runs=page.messages, next_page_token=page.next_token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
@@ -87,15 +84,31 @@ class RunServicer(pb.RunServiceServicer):
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._registry.all()])
 
+    async def _found(self, request: pb.ListRunsRequest, limit: int) -> AsyncIterator[tuple[Run, pb.Run]]:
+        """Yield runs with their messages. Full ones may be big, so they are read in batches, as the page takes them."""
+        before, columns = decode_position(request.page_token, datetime, str), convert.filter_columns(request)
+        is_basic = request.view == pb.RunView.RUN_VIEW_BASIC
+        batch = limit if is_basic else min(limit, BATCH_RUNS)
+        while runs := await self._runs.find(_tenant(), columns, before, batch, contents=not is_basic):
+            for run, message in zip(runs, await self._messages(runs, values=not is_basic), strict=True):
+                yield run, message
+            if len(runs) < batch or is_basic:
+                return
+            before = (runs[-1].request.created, runs[-1].run_id)
+
     async def _message(self, run: Run) -> pb.Run:
         [message] = await self._messages([run])
         return message
 
-    async def _messages(self, runs: Sequence[Run]) -> list[pb.Run]:
-        """Return the messages of runs, with the open interrupts of those that are parked."""
+    async def _messages(self, runs: Sequence[Run], *, values: bool = True) -> list[pb.Run]:
+        """Return the messages of runs, with the open interrupts of those that are parked, and these with `values`."""
         parked = [run.run_id for run in runs if run.status is RunStatus.INTERRUPTED]
-        interrupts = await self._interrupts.open(parked) if parked else {}
-        return [convert.run_message(run, interrupts.get(run.run_id, ())) for run in runs]
+        interrupts = await self._interrupts.open(parked, values=values) if parked else {}
+        messages = [convert.run_message(run, interrupts.get(run.run_id, ())) for run in runs]
+        if not values:
+            for interrupt in (interrupt for message in messages for interrupt in message.interrupts):
+                interrupt.ClearField("value")
+        return messages
 
 
 def graph_message(graph: Graph) -> pb.Graph:

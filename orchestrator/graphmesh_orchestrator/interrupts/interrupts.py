@@ -1,6 +1,7 @@
 """The port of interrupts and their answers, and its memory twin."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,8 +22,8 @@ PENDING, ANSWERED = "pending", "answered"
 class Interrupts(Protocol):
     """The interrupts of the runs of all tenants. A parked run consists of these rows and its own."""
 
-    async def open(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Interrupt]]:
-        """Return the interrupts without an answer, by run."""
+    async def open(self, run_ids: Sequence[str], *, values: bool = True) -> Mapping[str, Sequence[Interrupt]]:
+        """Return the interrupts without an answer, by run. Without `values` these are not read, and None."""
 
     async def of_thread(self, tenant: str, thread_id: str) -> Mapping[str, Interrupt]:
         """Return the open interrupts of the run that holds a thread, by id."""
@@ -47,8 +48,11 @@ class MemoryInterrupts:
     def __init__(self, tables: MemoryTables) -> None:
         self._tables = tables
 
-    async def open(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Interrupt]]:
-        return {run_id: [interrupt_of(row) for row in open_rows(self._tables, run_id)] for run_id in run_ids}
+    async def open(self, run_ids: Sequence[str], *, values: bool = True) -> Mapping[str, Sequence[Interrupt]]:
+        found = {run_id: [interrupt_of(row) for row in open_rows(self._tables, run_id)] for run_id in run_ids}
+        if values:
+            return found
+        return {run_id: [replace(one, value=None) for one in interrupts] for run_id, interrupts in found.items()}
 
     async def of_thread(self, tenant: str, thread_id: str) -> Mapping[str, Interrupt]:
         runs = self._tables.runs_on_thread(tenant, thread_id)

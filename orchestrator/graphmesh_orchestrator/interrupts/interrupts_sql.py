@@ -23,6 +23,9 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
 from graphmesh_orchestrator.runs.run import Interrupt, Run
 
+_WITHOUT_VALUES = sa.select(*(column for column in interrupts.c if column.name != "value"), sa.null().label("value"))
+"""Selects interrupts whose value is None."""
+
 
 class SqlInterrupts:
     """Interrupts in SQL. Every method also raises DatabaseUnavailable."""
@@ -30,8 +33,10 @@ class SqlInterrupts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Interrupt]]:
-        query = sa.select(interrupts).where(interrupts.c.run_id.in_(run_ids), interrupts.c.status == PENDING)
+    async def open(self, run_ids: Sequence[str], *, values: bool = True) -> Mapping[str, Sequence[Interrupt]]:
+        query = (sa.select(interrupts) if values else _WITHOUT_VALUES).where(
+            interrupts.c.run_id.in_(run_ids), interrupts.c.status == PENDING
+        )
         found: dict[str, list[Interrupt]] = {run_id: [] for run_id in run_ids}
         async with self._database.read() as connection:
             for row in await connection.execute(query.order_by(interrupts.c.created, interrupts.c.interrupt_id)):

@@ -21,6 +21,8 @@ from graphmesh_orchestrator.runs.run import (
 )
 
 _IDENTITY, _REQUEST, _STATE = ([field.name for field in fields(part)] for part in (RunIdentity, RunRequest, RunState))
+CONTENTS = ("input", "output")
+"""The columns of `runs` that may have megabytes."""
 _REQUEST.remove("limits")  # its column has the name that the wire has
 
 

@@ -12,7 +12,7 @@ from graphmesh_orchestrator.db.rows import RunRow
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
-from graphmesh_orchestrator.runs.rows import columns_of, event_of, run_of
+from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
 from graphmesh_orchestrator.runs.run import Event, Multitask, Run, RunProgress
 
 MAX_PENDING = 10_000
@@ -44,9 +44,18 @@ class Runs(Protocol):
         """Return the progress of runs by id; runs that do not exist are missing."""
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        *,
+        contents: bool = True,
     ) -> Sequence[Run]:
-        """Return runs whose columns have these values, the newest first, from behind the (created, run_id) `before`."""
+        """Return runs whose columns have these values, the newest first, from behind the (created, run_id) `before`.
+
+        Without `contents` input and output are not read, and None.
+        """
 
     async def request_cancellation(self, tenant: str, run_id: str, reason: str) -> Run:
         """Record that a run is to be ended, unless it has ended; the first reason is kept. Raises NotFound."""
@@ -95,7 +104,13 @@ class MemoryRuns:
         return {run_id: RunProgress(RunStatus(row["status"]), row["last_seq"]) for run_id, row in found.items()}
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        *,
+        contents: bool = True,
     ) -> Sequence[Run]:
         rows = [
             row
@@ -105,7 +120,8 @@ class MemoryRuns:
             and (before is None or (row["created"], row["run_id"]) < before)
         ]
         rows.sort(key=lambda row: (row["created"], row["run_id"]), reverse=True)
-        return [run_of(row) for row in rows[:limit]]
+        hidden = {} if contents else dict.fromkeys(CONTENTS)
+        return [run_of({**row, **hidden}) for row in rows[:limit]]
 
     async def request_cancellation(self, tenant: str, run_id: str, reason: str) -> Run:
         run = await self.get(tenant, run_id)

@@ -17,13 +17,18 @@ from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
-from graphmesh_orchestrator.runs.rows import columns_of, event_of, run_of
+from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
 from graphmesh_orchestrator.runs.run import Event, Multitask, Run, RunProgress
 from graphmesh_orchestrator.runs.runs import MAX_PENDING, RETRY_SECONDS
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
 """The run waits for nothing but its turn."""
 PREEMPTING = [strategy for strategy in Multitask if strategy.preempts]
+
+_WITHOUT_CONTENTS = sa.select(
+    *(column for column in runs.c if column.name not in CONTENTS), *(sa.null().label(name) for name in CONTENTS)
+)
+"""Selects runs whose input and output are None."""
 
 
 class SqlRuns:
@@ -58,10 +63,16 @@ class SqlRuns:
         return {row.run_id: RunProgress(RunStatus(row.status), row.last_seq) for row in rows}
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        *,
+        contents: bool = True,
     ) -> Sequence[Run]:
         matching = (runs.c[name] == value for name, value in columns.items())
-        query = sa.select(runs).where(runs.c.tenant == tenant, *matching)
+        query = (sa.select(runs) if contents else _WITHOUT_CONTENTS).where(runs.c.tenant == tenant, *matching)
         query = keyset_page(query, (runs.c.created, runs.c.run_id), before, limit, descending=True)
         return [run_of(row._mapping) for row in await self._database.rows(query)]
 

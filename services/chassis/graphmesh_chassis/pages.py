@@ -31,7 +31,7 @@ class Page(Generic[MessageT]):
         self.messages: list[MessageT] = []
         self.next_token = ""
         """The token of the next page; empty until a message did not fit."""
-        self._size = size
+        self.size = size
         self._bytes_left = max_bytes
         self._last: Position = ()
 
@@ -39,7 +39,7 @@ class Page(Generic[MessageT]):
         """Append a message and return True; return False, and set `next_token`, where it belongs to the next page."""
         if self._bytes_left is not None:
             self._bytes_left -= message.ByteSize()
-        if self.messages and (len(self.messages) == self._size or (self._bytes_left or 0) < 0):
+        if self.messages and (len(self.messages) == self.size or (self._bytes_left or 0) < 0):
             self.next_token = encode_token(*self._last)
             return False
         self.messages.append(message)

@@ -24,6 +24,7 @@ from graphmesh.orchestrator.v1 import (
     RunEvent,
     RunService,
     RunStatus,
+    RunView,
     StreamRunRequest,
     WaitRunRequest,
 )
@@ -164,9 +165,10 @@ class Client:
         thread_id: str = "",
         status: RunStatus.ValueType = RunStatus.RUN_STATUS_UNSPECIFIED,
         limit: int = 50,
+        view: RunView.ValueType = RunView.RUN_VIEW_BASIC,
     ) -> list[Run]:
-        """Return the newest runs."""
-        request = ListRunsRequest(graph=graph, thread_id=thread_id, status=status)
+        """Return the newest runs; with RUN_VIEW_FULL also their inputs, outputs and the values of interrupts."""
+        request = ListRunsRequest(graph=graph, thread_id=thread_id, status=status, view=view)
         return await self._calls.collect(RunService.ListRuns, request, lambda page: page.runs, limit)
 
     async def list_graphs(self) -> list[Graph]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus
+from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus, RunView
 from graphmesh_chassis.status import from_status
 from graphmesh_contracts import struct_value, value_of
 from langgraph.errors import GraphInterrupt
@@ -77,7 +77,9 @@ class RemoteRuns:
         parked: list[Run] = []
         if thread_id:
             status = RunStatus.RUN_STATUS_INTERRUPTED
-            parked = await self._client.list_runs(graph=self._graph, thread_id=thread_id, status=status, limit=1)
+            parked = await self._client.list_runs(
+                graph=self._graph, thread_id=thread_id, status=status, limit=1, view=RunView.RUN_VIEW_FULL
+            )
         if not parked:
             raise ValueError(f"no run of {self._graph} waits for an answer on the thread {thread_id or '(none)'}")
         [run] = parked

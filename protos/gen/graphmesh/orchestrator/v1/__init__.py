@@ -38,6 +38,7 @@ from .orchestrator_pb2 import Run as Run
 from .orchestrator_pb2 import RunEvent as RunEvent
 from .orchestrator_pb2 import RunStatus as RunStatus
 from .orchestrator_pb2 import RunUsage as RunUsage
+from .orchestrator_pb2 import RunView as RunView
 from .orchestrator_pb2 import StatusChanged as StatusChanged
 from .orchestrator_pb2 import StreamRunRequest as StreamRunRequest
 from .orchestrator_pb2 import StreamRunResponse as StreamRunResponse

@@ -71,6 +71,30 @@ RUN_STATUS_CANCELLED: RunStatus.ValueType  # 7
 """Ended by a cancellation."""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
+class _RunView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_VIEW_UNSPECIFIED: _RunView.ValueType  # 0
+    """Not stated: the same as RUN_VIEW_FULL."""
+    RUN_VIEW_BASIC: _RunView.ValueType  # 1
+    """All but `input`, `output` and the values of `interrupts`, which may be big and are then not even read."""
+    RUN_VIEW_FULL: _RunView.ValueType  # 2
+    """All."""
+
+class RunView(_RunView, metaclass=_RunViewEnumTypeWrapper):
+    """The parts of a run that a list has."""
+
+RUN_VIEW_UNSPECIFIED: RunView.ValueType  # 0
+"""Not stated: the same as RUN_VIEW_FULL."""
+RUN_VIEW_BASIC: RunView.ValueType  # 1
+"""All but `input`, `output` and the values of `interrupts`, which may be big and are then not even read."""
+RUN_VIEW_FULL: RunView.ValueType  # 2
+"""All."""
+Global___RunView: _TypeAlias = RunView  # noqa: Y015
+
 class _MultitaskStrategy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1021,6 +1045,7 @@ class ListRunsRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     status: Global___RunStatus.ValueType
     """Only runs with this status."""
     graph: _builtins.str
@@ -1033,6 +1058,8 @@ class ListRunsRequest(_message.Message):
     """
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    view: Global___RunView.ValueType
+    """The parts of each run to list."""
     def __init__(
         self,
         *,
@@ -1041,10 +1068,11 @@ class ListRunsRequest(_message.Message):
         thread_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        view: Global___RunView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
