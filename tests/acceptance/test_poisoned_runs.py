@@ -66,4 +66,4 @@ async def test_run_that_ends_its_process_does_not_end_all(mesh: RunningMesh, way
 
 def reason(run: Run) -> str:
     info = ErrorInfo()
-    return next(info.reason for detail in run.error.details if detail.Unpack(info))
+    return next(str(info.reason) for detail in run.error.details if detail.Unpack(info))

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -31,7 +32,7 @@ async def value_mesh(server: backends.Postgres | None, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp("values")
     shutil.copy(Path(__file__).with_name("value_graph.py"), folder)
     async with AsyncExitStack() as stack:
-        fields = {"database_url": await stack.enter_async_context(server.database())} if server else {}
+        fields: dict[str, Any] = {"database_url": await stack.enter_async_context(server.database())} if server else {}
         served = await stack.enter_async_context(serve_billing(folder))
         yield await stack.enter_async_context(serve_orchestrator(folder, served, **fields))
 

@@ -8,6 +8,7 @@ import stat
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -131,7 +132,7 @@ async def test_identified_callers_pass_the_edge_in_production(mesh_file: Path, s
     """With a proxy in front that sets the headers; a call without identity or with an empty tenant is refused."""
     mesh_file.write_text(f"{MESH}environments: {{production: {{edge: {{identity: forwarded}}}}}}\n")
     caller = {metadata.TENANT: "acme", metadata.SUBJECT: "mira", metadata.SCOPES: "billing.read"}
-    production = {"environment": "production", "free_ports": True, "settings": IDENTIFIED}
+    production: dict[str, Any] = {"environment": "production", "free_ports": True, "settings": IDENTIFIED}
 
     async def call(**headers: str) -> None:
         request = GetInvoiceRequest(invoice_id="in_1")

@@ -86,7 +86,8 @@ def _node(state: Any) -> Any:
 
 
 async def gate(state: Any) -> Any:
-    return await GATES[-1](state) and {"value": "gate"}
+    await GATES[-1](state)
+    return {"value": "gate"}
 
 
 GATES: list[Gate] = []
