@@ -33,7 +33,15 @@ CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
 """Those of IDENTITY_HEADERS that an authenticating proxy in front of the edge sets."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
-"""Headers of responses and of gRPC's own retries, which the mesh's clients do not use."""
+PARSED: list[Document] = [
+    {"remove_on_match": {"key_matcher": {"suffix": "-bin"}}},
+    *({"remove": header} for header in PARSED_HEADERS),
+]
+"""Removal of headers that gRPC's server library parses and no service reads.
+
+The library keeps a value that it cannot parse in the header table of the connection, which all callers share: from then
+on calls with the same header fail, also those in which its value is valid.
+"""
 BAD_REQUESTS = Path(__file__).with_name("bad_requests.lua")
 
 FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
@@ -83,7 +91,6 @@ def lds(mesh: Mesh) -> Document:
 def edge_listener(mesh: Mesh) -> Document:
     filters = [
         remove_identity_headers(mesh.edge),
-        remove_parsed_headers(),
         bad_requests(),
         cors(),
         grpc_web(),
@@ -154,17 +161,11 @@ def edge_limits() -> Document:
 
 def remove_identity_headers(edge: Edge) -> Document:
     kept = CALLER_HEADERS if edge.identity == "forwarded" else ()
-    return request_mutations([{"remove": header} for header in IDENTITY_HEADERS if header not in kept])
+    return request_mutations([*PARSED, *({"remove": header} for header in IDENTITY_HEADERS if header not in kept)])
 
 
 def remove_parsed_headers() -> Document:
-    """Remove headers that gRPC's server library parses and no service reads.
-
-    The library keeps a value that it cannot parse in the header table of the connection, which all callers share: from
-    then on calls with the same header fail, also those in which its value is valid.
-    """
-    binary = {"remove_on_match": {"key_matcher": {"suffix": "-bin"}}}
-    return request_mutations([binary, *({"remove": header} for header in PARSED_HEADERS)])
+    return request_mutations(PARSED)
 
 
 def request_mutations(mutations: list[Document]) -> Document:

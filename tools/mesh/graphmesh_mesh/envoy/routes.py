@@ -41,7 +41,7 @@ IS_KNOWN_ENCODING: Document = {
     "string_match": {"safe_regex": {"regex": "|identity|gzip|deflate"}},
     "treat_missing_header_as_empty": True,
 }
-"""gRPC's server library keeps another one in the header table of the connection, as it does with `PARSED_HEADERS`."""
+"""Of another encoding, gRPC's server library keeps in the header table of the connection that it is not readable."""
 IS_GRPC = [IS_POST, IS_GRPC_TYPE, IS_KNOWN_ENCODING]
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
 CORS_ALLOW_HEADERS = (

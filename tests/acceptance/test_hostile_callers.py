@@ -1,0 +1,94 @@
+"""Nothing that a client causes is noticed by another tenant: attacks on a mesh of real processes, at both listeners."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
+from graphmesh.orchestrator.v1 import GetRunRequest, ListRunsRequest, RunService
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_local.running_mesh import local_address
+from graphmesh_mesh.topology import Listener
+
+from tests.acceptance.local_mesh import LocalMesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Attack = Callable[[grpc.aio.Channel, str, Message], Awaitable[str]]
+CALLERS, CALLS = 8, 60
+
+
+def with_deadline(seconds: float) -> Attack:
+    async def call(channel: grpc.aio.Channel, path: str, request: Message) -> str:
+        rpc: Any = channel.unary_unary(path)
+        call = rpc(request.SerializeToString(), timeout=seconds)
+        return await outcome(call)
+
+    return call
+
+
+def cancelled_after(seconds: float) -> Attack:
+    async def call(channel: grpc.aio.Channel, path: str, request: Message) -> str:
+        rpc: Any = channel.unary_unary(path)
+        call = rpc(request.SerializeToString(), timeout=10)
+        await asyncio.wait({asyncio.ensure_future(call.code())}, timeout=seconds)
+        call.cancel()
+        return await outcome(call)
+
+    return call
+
+
+async def outcome(call: Any) -> str:
+    """Return the code of a call. Envoy closes connections on which most calls are cancelled early."""
+    is_cut_off = "Stream removed" in (await call.details() or "")
+    return "CUT_OFF" if is_cut_off else (await call.code()).name
+
+
+async def attack(listener: Listener, path: str, request: Message, one: Attack) -> Counter[str]:
+    """Make many calls at once, and count their codes."""
+    codes: Counter[str] = Counter()
+
+    async def repeat() -> None:
+        async with grpc.aio.insecure_channel(local_address(listener)) as channel:
+            for _ in range(CALLS):
+                codes[await one(channel, path, request)] += 1
+
+    await asyncio.gather(*(repeat() for _ in range(CALLERS)))
+    return codes
+
+
+async def watch(mesh: LocalMesh, attacking: asyncio.Task[Counter[str]]) -> int:
+    """Call both services as another tenant, until some time after the attack; every call must succeed."""
+    headers = (("x-graphmesh-tenant", "watcher"),)
+    calls, calls_after = 0, 0
+    async with Channel(mesh.edge) as edge:
+        while calls_after < 20:
+            deadline = Deadline.after(10)
+            await edge.unary(RunService.ListRuns, ListRunsRequest(), deadline=deadline, headers=headers)
+            await mesh.for_tenant("watcher").call(BillingService.GetTrialBalance, GetTrialBalanceRequest())
+            calls += 1
+            calls_after += attacking.done()
+    return calls
+
+
+@pytest.mark.parametrize(
+    "one",
+    [with_deadline(0.001), with_deadline(0.003), with_deadline(0.01), cancelled_after(0.002)],
+    ids=["1ms", "3ms", "10ms", "cancelled"],
+)
+@pytest.mark.parametrize("at", ["edge", "mesh"])
+async def test_another_tenant_s_calls_succeed(mesh: LocalMesh, at: str, one: Attack) -> None:
+    """Short deadlines and cancellations at the orchestrator and at a tool service. The caller gets its own outcome, and
+    never UNAVAILABLE, which its mesh would count as a failure of the replica."""
+    targets: dict[str, tuple[Listener, str, Message]] = {
+        "edge": (mesh.running.mesh.edge, RunService.GetRun.path, GetRunRequest(run_id="run_unknown")),
+        "mesh": (mesh.running.mesh.mesh, BillingService.GetTrialBalance.path, GetTrialBalanceRequest()),
+    }
+    attacking = asyncio.create_task(attack(*targets[at], one))
+    assert await watch(mesh, attacking) > 20
+    assert set(await attacking) <= {"OK", "NOT_FOUND", "DEADLINE_EXCEEDED", "CANCELLED", "CUT_OFF"}
