@@ -7,6 +7,8 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.hooks import INLINE_BYTES
+from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_contracts import to_struct
 
@@ -18,7 +20,7 @@ from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
-from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.run import Interrupt, Run
 from graphmesh_orchestrator.runs.runs import Runs
 
 BATCH_RUNS = 4
@@ -41,8 +43,10 @@ class RunServicer(pb.RunServiceServicer):
         self._in_flight, self._notifier = in_flight, notifier
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
-        run = await self._submission.create(convert.run(request, current_call().caller))
-        return pb.CreateRunResponse(run=convert.run_message(run))
+        has_large = request.ByteSize() > INLINE_BYTES
+        run = await convert_aside(has_large, convert.run, request, current_call().caller)
+        run = await self._submission.create(run)
+        return pb.CreateRunResponse(run=await _message_of(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         run = await self._runs.get(_tenant(), request.run_id)
@@ -60,7 +64,7 @@ class RunServicer(pb.RunServiceServicer):
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
         await self._runs.get(_tenant(), request.run_id)
         async for event in self._watcher.events(_tenant(), request.run_id, request.after_seq):
-            yield pb.StreamRunResponse(event=convert.event_message(event))
+            yield pb.StreamRunResponse(event=await convert_aside(is_large(event.data), convert.event_message, event))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         page: Page[pb.Run] = Page(page_size(request.page_size), PAGE_BYTES)
@@ -73,10 +77,11 @@ class RunServicer(pb.RunServiceServicer):
         run = await self._runs.request_cancellation(_tenant(), request.run_id, request.reason)
         self._in_flight.cancel(run.run_id, run.state.cancel_reason)
         self._notifier.to_cancel(run.run_id)
-        return pb.CancelRunResponse(run=convert.run_message(run))
+        return pb.CancelRunResponse(run=await _message_of(run))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
-        caller, answers = current_call().caller, convert.answers(request)
+        caller = current_call().caller
+        answers = await convert_aside(request.ByteSize() > INLINE_BYTES, convert.answers, request)
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
         self._notifier.to_claim(run.run_id)
         return pb.ResumeRunResponse(run=await self._message(run))
@@ -104,11 +109,16 @@ class RunServicer(pb.RunServiceServicer):
         """Return the messages of runs, with the open interrupts of those that are parked, and these with `values`."""
         parked = [run.run_id for run in runs if run.status is RunStatus.INTERRUPTED]
         interrupts = await self._interrupts.open(parked, values=values) if parked else {}
-        messages = [convert.run_message(run, interrupts.get(run.run_id, ())) for run in runs]
+        messages = [await _message_of(run, interrupts.get(run.run_id, ())) for run in runs]
         if not values:
             for interrupt in (interrupt for message in messages for interrupt in message.interrupts):
                 interrupt.ClearField("value")
         return messages
+
+
+async def _message_of(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
+    has_large = is_large(run.request.input, run.state.output, *(interrupt.value for interrupt in interrupts))
+    return await convert_aside(has_large, convert.run_message, run, interrupts)
 
 
 def graph_message(graph: Graph) -> pb.Graph:

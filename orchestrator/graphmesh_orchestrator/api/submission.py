@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, NotFound
+from graphmesh_chassis.large_values import convert_aside, is_large
 
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
@@ -63,7 +64,7 @@ class Submission:
 
 async def _check(graph: Graph, requested: Run) -> None:
     if requested.request.input is not None:
-        graph.check_input(requested.request.input)
+        await convert_aside(is_large(requested.request.input), graph.check_input, requested.request.input)
     if requested.request.input is None or requested.request.checkpoint_id:
         await _check_checkpoint(graph, requested)
 

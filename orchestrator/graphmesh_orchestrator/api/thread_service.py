@@ -6,6 +6,8 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.hooks import INLINE_BYTES
+from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.registry import Registry
@@ -14,7 +16,7 @@ from graphmesh_orchestrator.threads import convert
 from graphmesh_orchestrator.threads.deletion import Deletion
 from graphmesh_orchestrator.threads.forks_sql import SqlForks
 from graphmesh_orchestrator.threads.states import ThreadStates
-from graphmesh_orchestrator.threads.thread import Thread
+from graphmesh_orchestrator.threads.thread import State, Thread
 from graphmesh_orchestrator.threads.threads import Threads
 
 PART_BYTES = 256 * 1024
@@ -57,13 +59,13 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
     async def GetThreadState(self, request: pb.GetThreadStateRequest, context: Any) -> pb.GetThreadStateResponse:
         state = await self._states.get(await self._get(request.thread_id), request.checkpoint_id)
-        return pb.GetThreadStateResponse(state=convert.state_message(state))
+        return pb.GetThreadStateResponse(state=await _message_of(state))
 
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
         page: Page[pb.ThreadState] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, str) or ("", "")
         async for state in self._states.history(await self._get(request.thread_id), before):
-            message = convert.state_message(state)
+            message = await _message_of(state)
             if not page.add(message, (request.thread_id, message.checkpoint_id)):
                 break
         return pb.ListThreadStatesResponse(states=page.messages, next_page_token=page.next_token)
@@ -71,9 +73,10 @@ class ThreadServicer(pb.ThreadServiceServicer):
     async def UpdateThreadState(
         self, request: pb.UpdateThreadStateRequest, context: Any
     ) -> pb.UpdateThreadStateResponse:
-        thread, values = await self._get(request.thread_id), json_object(request.values, "values")
+        thread = await self._get(request.thread_id)
+        values = await convert_aside(request.ByteSize() > INLINE_BYTES, json_object, request.values, "values")
         state = await self._states.update(thread, values, request.as_node, request.checkpoint_id)
-        return pb.UpdateThreadStateResponse(state=convert.state_message(state))
+        return pb.UpdateThreadStateResponse(state=await _message_of(state))
 
     async def ForkThread(self, request: pb.ForkThreadRequest, context: Any) -> pb.ForkThreadResponse:
         new_id = convert.new_id(request.new_thread_id)
@@ -95,6 +98,10 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
     async def _get(self, thread_id: str) -> Thread:
         return await self._threads.get(_tenant(), thread_id)
+
+
+async def _message_of(state: State) -> pb.ThreadState:
+    return await convert_aside(is_large(state.values), convert.state_message, state)
 
 
 def _tenant() -> str:

@@ -5,12 +5,18 @@ import operator
 import types
 import typing
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import typing_extensions
 from graphmesh_chassis.errors import FieldViolation
+from graphmesh_chassis.large_values import is_large
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
+
+from graphmesh_nodes.schema_fit import fits
+
+MAX_ERRORS = 100
 
 
 def json_schema(state: Any) -> dict[str, Any]:
@@ -50,8 +56,13 @@ def _bare(hint: Any) -> Any:
 
 
 def violations_of(schema: Mapping[str, Any], value: Any, root: str) -> tuple[FieldViolation, ...]:
-    """Return the violations of `value` against `schema`, each under its field's path; `root` names `value` itself."""
-    errors = Draft202012Validator(schema).iter_errors(value)
+    """Return the violations of `value` against `schema`, each under its field's path; `root` names `value` itself.
+
+    Of a value with more than `MAX_ERRORS` errors the first ones are returned.
+    """
+    if is_large(value) and fits(schema, value):
+        return ()
+    errors = islice(Draft202012Validator(schema).iter_errors(value), MAX_ERRORS)
     return tuple(dict.fromkeys(violation for error in errors for violation in _violations(error, root)))
 
 

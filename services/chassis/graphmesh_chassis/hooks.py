@@ -3,7 +3,6 @@
 A hook is an async context manager over a `Call`. `hooks_of` has the order, with the reason of each position.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,6 +28,7 @@ from graphmesh_chassis.errors import (
     MalformedMessage,
 )
 from graphmesh_chassis.identity import Caller, IdentityMode
+from graphmesh_chassis.large_values import convert_aside
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
@@ -154,9 +154,8 @@ async def contract(call: Call) -> AsyncIterator[None]:
 
 async def _decode_aside(payload: bytes, call: Call) -> Message:
     """As `decode`; large JSON is decoded in a thread, so that no other call waits for it."""
-    if len(payload) > INLINE_BYTES and has_json(call.method.input_type):
-        return await asyncio.to_thread(decode, payload, call)
-    return decode(payload, call)
+    is_large = len(payload) > INLINE_BYTES and has_json(call.method.input_type)
+    return await convert_aside(is_large, decode, payload, call)
 
 
 def decode(payload: bytes, call: Call) -> Message:

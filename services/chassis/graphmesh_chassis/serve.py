@@ -32,7 +32,9 @@ from graphmesh_chassis.channel import SERVER_OPTIONS
 from graphmesh_chassis.database import SharedSessions
 from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.hooks import hooks_of
+from graphmesh_chassis.large_values import SWITCH_SECONDS
 from graphmesh_chassis.logs import configure_logs
+from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -169,6 +171,7 @@ class Running:
     """The background tasks; done only when one of them has failed or ended."""
     drain_background: Drain | None
     """Ends the server's background work."""
+    loop_lag: LoopLag
 
     async def linger(self, signals: StopSignals, seconds: float) -> None:
         """Report NOT_SERVING, and serve for `seconds` until proxies have noticed, or until a second signal."""
@@ -218,11 +221,17 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     await _ping(servable, health_servicer, {})
     address = _listen(server, settings.listen)
     await server.start()
-    background = {"pings": lambda: _keep_pinging(servable, health_servicer), **servable.tasks}
+    sys.setswitchinterval(SWITCH_SECONDS)
+    loop_lag = LoopLag()
+    background = {
+        "pings": lambda: _keep_pinging(servable, health_servicer),
+        "event loop lag": loop_lag.measure,
+        **servable.tasks,
+    }
     running = [asyncio.create_task(_run_background(name, task), name=name) for name, task in background.items()]
     tasks = asyncio.gather(*running)
     try:
-        yield Running(address, server, health_servicer, admissions, tasks, servable.drain)
+        yield Running(address, server, health_servicer, admissions, tasks, servable.drain, loop_lag)
     finally:
         tasks.cancel()
         await server.stop(None)

@@ -71,18 +71,35 @@ def _without_json(message: Message) -> Message:
     if not _fields_with_json(message.DESCRIPTOR):
         return message
     copy = type(message)()
-    copy.CopyFrom(message)
-    _clear_json(copy)
+    _copy_without_json(message, copy)
     return copy
 
 
-def _clear_json(message: Message) -> None:
-    for field in _fields_with_json(message.DESCRIPTOR):
-        for _, value in _values(message, field):
-            if value.DESCRIPTOR.full_name in JSON_TYPES:
-                value.Clear()
-            else:
-                _clear_json(value)
+def _copy_without_json(message: Message, copy: Message) -> None:
+    with_json = _fields_with_json(message.DESCRIPTOR)
+    if not with_json:
+        copy.CopyFrom(message)
+        return
+    for field, value in message.ListFields():
+        target = getattr(copy, field.name) if field.message_type or field.is_repeated else None
+        if target is None:
+            setattr(copy, field.name, value)
+        elif field not in with_json:
+            target.MergeFrom(value)
+        elif not field.is_repeated:
+            target.SetInParent()
+            _copy_inside(value, target)
+        elif isinstance(value, Mapping):
+            for key in value:
+                _copy_inside(value[key], target[key])
+        else:
+            for element in value:
+                _copy_inside(element, target.add())
+
+
+def _copy_inside(value: Message, target: Message) -> None:
+    if value.DESCRIPTOR.full_name not in JSON_TYPES:
+        _copy_without_json(value, target)
 
 
 @cache

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from typing import Any
 
 import grpc
 from graphmesh.orchestrator import v1 as pb
@@ -32,7 +33,7 @@ async def send(channel: grpc.aio.Channel, create: bytes) -> None:
 
 async def answered(channel: grpc.aio.Channel, path: str, request: bytes) -> bytes:
     with contextlib.suppress(grpc.aio.AioRpcError, IndexError):
-        call = channel.unary_unary(path)
+        call: Any = channel.unary_unary(path)
         response: bytes = await call(request, metadata=TENANT, timeout=30)
         return response
     return b""

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import open_database
+from graphmesh_contracts import struct_value
 
 from tests.integration.orchestrator.mesh import Mesh
 
@@ -82,4 +83,4 @@ async def test_values_that_json_has_are_shown(mesh: Mesh) -> None:
 
     shown = (await mesh.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id))).run
     assert not shown.not_shown
-    assert shown.output["a"][0] == "\u20ac"
+    assert struct_value(shown.output)["a"][0] == "\u20ac"

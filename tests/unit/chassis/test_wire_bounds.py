@@ -17,7 +17,7 @@ from graphmesh_contracts import to_struct, to_value
 from hypothesis import given
 from hypothesis import strategies as st
 
-SERVICES = [
+SERVICES: list[Any] = [
     pb.RunService,
     pb.ThreadService,
     pb.ApprovalService,
