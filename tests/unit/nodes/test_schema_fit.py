@@ -69,7 +69,7 @@ def test_a_large_value_is_checked_in_a_microsecond_an_element() -> None:
     began = time.process_time()
     assert violations_of(json_schema(State), value, "input") == ()
 
-    assert time.process_time() - began < 1  # 45,000 elements; a JSON Schema validator takes 2.5 s
+    assert time.process_time() - began < 0.2  # 45,000 elements, which take 0.02 s; a JSON Schema validator takes 0.6 s
 
 
 def test_violations_of_a_large_value_are_bounded() -> None:
