@@ -1,28 +1,42 @@
-"""Two meshes for all acceptance tests: one that tests only call, and one whose processes they kill."""
+"""Two meshes for all acceptance tests: one that tests only call, and one whose processes they kill.
+
+All meshes start their services as forks of one process.
+"""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from graphmesh_cli.commands.sample_shop import load_sample_shop
+from graphmesh_local.fork_client import fork_spawner
+from graphmesh_local.running_mesh import MESH_FILE
+from graphmesh_local.spawning import Spawner
+from graphmesh_mesh.topology import load
 
 from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+async def spawn() -> AsyncIterator[Spawner]:
+    """Starts the services of deploy/mesh.yaml without their imports, which take seconds."""
+    async with fork_spawner(sorted({service.module for service in load(MESH_FILE).services.values()})) as spawn:
+        yield spawn
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> AsyncIterator[LocalMesh]:
     """The whole of deploy/mesh.yaml with the sample shop. Tests do not touch its processes."""
-    async with start_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
+    async with start_mesh(tmp_path_factory.mktemp("mesh"), spawn) as mesh:
         await load_sample_shop(mesh.channel)
         yield mesh
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+async def session_mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> AsyncIterator[LocalMesh]:
     """The services that a support request needs, and a customer. Tests use `killable_mesh` instead."""
     folder = tmp_path_factory.mktemp("killable_mesh")
     needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "retrieval", "ticketing")
-    async with start_mesh(folder, needed) as mesh:
+    async with start_mesh(folder, spawn, needed) as mesh:
         await mesh.create_customer()
         yield mesh
 

@@ -34,10 +34,9 @@ from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
-from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, local_address, running_mesh
+from graphmesh_local.spawning import Spawner
 from graphmesh_local.supervisor import OnDeath
-from graphmesh_mesh.topology import load
 
 from tests.contract.fields import rpcs
 
@@ -169,11 +168,9 @@ class LocalMesh(MeshClient):
 
 
 @asynccontextmanager
-async def start_mesh(folder: Path, mesh_file: Path = MESH_FILE) -> AsyncIterator[LocalMesh]:
+async def start_mesh(folder: Path, spawn: Spawner, mesh_file: Path = MESH_FILE) -> AsyncIterator[LocalMesh]:
     """Run a mesh with empty databases; the death of one process does not stop the others."""
-    programs = sorted({service.module for service in load(mesh_file).services.values()})
     async with (
-        fork_spawner(programs) as spawn,
         running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.CONTINUE, spawn=spawn) as running,
         Channel(local_address(running.mesh.mesh)) as channel,
     ):

@@ -4,10 +4,14 @@ import asyncio
 from pathlib import Path
 
 import grpc
+import pytest
 from graphmesh.billing.v1 import BillingService, CreateInvoiceRequest, InvoiceLine, ListInvoicesRequest
 from graphmesh_chassis.errors import ConcurrencyLimit, GraphmeshError
+from graphmesh_local.spawning import Spawner
 
 from tests.acceptance.local_mesh import MIRA, MeshClient, eur, mesh_of, start_mesh, wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CALLERS, CONCURRENCY, QUEUE = 50, 2, 5
 
@@ -23,12 +27,12 @@ async def create_invoice(mesh: MeshClient, number: int) -> GraphmeshError | None
     return None
 
 
-async def test_calls_above_the_cap_are_refused_by_the_service(tmp_path: Path) -> None:
+async def test_calls_above_the_cap_are_refused_by_the_service(tmp_path: Path, spawn: Spawner) -> None:
     """While calls take long, those above cap and queue are refused at once; all others succeed."""
     mesh_file = mesh_of(
         tmp_path, "billing", edge="billing", billing={"policy": {"maxConcurrency": CONCURRENCY, "maxQueue": QUEUE}}
     )
-    async with start_mesh(tmp_path, mesh_file) as mesh:
+    async with start_mesh(tmp_path, spawn, mesh_file) as mesh:
         with mesh.writes_blocked("billing"):
             callers = [asyncio.create_task(create_invoice(mesh, number)) for number in range(CALLERS)]
             await wait_until(

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_local.backends import Postgres
+from graphmesh_local.spawning import Spawner
 
 from tests.acceptance.local_mesh import PRICE, TWO_REPLICAS, LocalMesh, mesh_of, refund_request, start_mesh, wait_until
 
@@ -18,13 +19,15 @@ SINGLE = ("crm", "model", "retrieval", "ticketing")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def mesh(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalMesh]:
+async def mesh(
+    tmp_path: Path, postgres: Postgres, spawn: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LocalMesh]:
     """A mesh with two orchestrators and two billing services."""
     needed = mesh_of(tmp_path, "orchestrator", "billing", *SINGLE, orchestrator=TWO_REPLICAS, billing=TWO_REPLICAS)
     async with postgres.database() as runs, postgres.database() as books:
         monkeypatch.setenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", runs)
         monkeypatch.setenv("GRAPHMESH_BILLING_DATABASE_URL", books)
-        async with start_mesh(tmp_path, needed) as mesh:
+        async with start_mesh(tmp_path, spawn, needed) as mesh:
             await mesh.create_customer()
             yield mesh
 

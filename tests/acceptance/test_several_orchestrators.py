@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 import pytest
 import pytest_asyncio
+from graphmesh_local.spawning import Spawner
 from psycopg import AsyncConnection
 
 from tests.acceptance.local_mesh import LocalMesh, eventually, mesh_of, start_mesh
@@ -23,13 +24,13 @@ WORKERS = ("orchestrator-1", "orchestrator-2", "orchestrator-3")
 
 
 @asynccontextmanager
-async def mesh_with_orchestrators(folder: Path, replicas: int) -> AsyncIterator[LocalMesh]:
+async def mesh_with_orchestrators(folder: Path, spawn: Spawner, replicas: int) -> AsyncIterator[LocalMesh]:
     needed = mesh_of(
         folder,
         *("orchestrator", "billing", "crm", "model", "retrieval", "ticketing"),
         orchestrator={"replicas": replicas, "ports": [], "policy": {}},
     )
-    async with start_mesh(folder, needed) as mesh:
+    async with start_mesh(folder, spawn, needed) as mesh:
         await mesh.create_customer()
         yield mesh
 
@@ -42,16 +43,16 @@ async def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pair(tmp_path: Path, database: str) -> AsyncIterator[LocalMesh]:
+async def pair(tmp_path: Path, database: str, spawn: Spawner) -> AsyncIterator[LocalMesh]:
     """A mesh with two orchestrators."""
-    async with mesh_with_orchestrators(tmp_path, 2) as mesh:
+    async with mesh_with_orchestrators(tmp_path, spawn, 2) as mesh:
         yield mesh
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def trio(tmp_path: Path, database: str) -> AsyncIterator[LocalMesh]:
+async def trio(tmp_path: Path, database: str, spawn: Spawner) -> AsyncIterator[LocalMesh]:
     """A mesh with three orchestrators."""
-    async with mesh_with_orchestrators(tmp_path, 3) as mesh:
+    async with mesh_with_orchestrators(tmp_path, spawn, 3) as mesh:
         yield mesh
 
 

@@ -12,6 +12,7 @@ from graphmesh.orchestrator.v1 import RunEvent, RunStatus
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.backends import Postgres
+from graphmesh_local.spawning import Spawner
 
 from tests.acceptance.local_mesh import TWO_REPLICAS, LocalMesh, mesh_of, start_mesh
 
@@ -22,7 +23,9 @@ RECONNECTIONS = 200
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def mesh(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> AsyncIterator[LocalMesh]:
+async def mesh(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, spawn: Spawner
+) -> AsyncIterator[LocalMesh]:
     """Two orchestrators that serve the counting graph."""
     folder = tmp_path_factory.mktemp("counting")
     graphs = folder / "langgraph.json"
@@ -31,7 +34,8 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> 
         environment.setenv("GRAPHMESH_ORCHESTRATOR_GRAPHS", str(graphs))
         async with postgres.database() as url:
             environment.setenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", url)
-            async with start_mesh(folder, mesh_of(folder, "orchestrator", orchestrator=TWO_REPLICAS)) as mesh:
+            needed = mesh_of(folder, "orchestrator", orchestrator=TWO_REPLICAS)
+            async with start_mesh(folder, spawn, needed) as mesh:
                 yield mesh
 
 
