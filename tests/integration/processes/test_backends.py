@@ -91,11 +91,8 @@ async def test_redis_answers(redis_url: str) -> None:
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this machine has no file system in memory")
 @pytest.mark.parametrize(("min_free", "is_in_memory"), [(0, True), (2**60, False)])
-async def test_data_are_in_memory_where_it_has_room(
-    min_free: int, is_in_memory: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backends, "MIN_FREE_MEMORY", min_free)
-    async with backends.postgres(durable=False) as server:
+async def test_data_are_in_memory_where_it_has_room(min_free: int, is_in_memory: bool) -> None:
+    async with backends.postgres(durable=False, min_free_memory=min_free) as server:
         assert server.folder.is_relative_to(backends.SHARED_MEMORY) == is_in_memory
 
 

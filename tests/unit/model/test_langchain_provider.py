@@ -1,11 +1,11 @@
 """LangChain's chat models as providers: requests are forwarded, answers and errors are translated."""
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from graphmesh_chassis.errors import GraphmeshError, ProviderUnavailable, RateLimited, RuleViolated
-from graphmesh_model import langchain_provider
 from graphmesh_model.domain import (
     Assistant,
     FinishReason,
@@ -152,9 +152,7 @@ def test_api_key_is_forwarded_and_retries_are_disabled(monkeypatch: pytest.Monke
         options_given.update(options, name=name)
         return FakeChatModel()
 
-    monkeypatch.setattr(
-        langchain_provider, "import_module", lambda name: SimpleNamespace(init_chat_model=init_chat_model)
-    )
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", SimpleNamespace(init_chat_model=init_chat_model))
     opened = open_model("acme:large:2", "", SecretStr("sk"), {"base_url": "http://127.0.0.1"})
     key = options_given.pop("api_key")
     assert (options_given, key.get_secret_value()) == (
@@ -165,9 +163,6 @@ def test_api_key_is_forwarded_and_retries_are_disabled(monkeypatch: pytest.Monke
 
 
 def test_missing_vendor_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError("No module named 'langchain'")
-
-    monkeypatch.setattr(langchain_provider, "import_module", missing)
-    with pytest.raises(ImportError, match=r"acme:large needs LangChain with its package for acme: No module"):
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    with pytest.raises(ImportError, match=r"acme:large needs LangChain with its package for acme: import of langchain"):
         open_model("acme:large", "", None, {})

@@ -85,20 +85,23 @@ class Redis:
 
 
 @asynccontextmanager
-async def postgres(*, durable: bool = True, copy_binaries: bool = False) -> AsyncIterator[Postgres]:
+async def postgres(
+    *, durable: bool = True, copy_binaries: bool = False, min_free_memory: int = MIN_FREE_MEMORY
+) -> AsyncIterator[Postgres]:
     """Run a new PostgreSQL server.
 
     Args:
         durable: False skips the syncs that make commits survive a power failure, and keeps the data in memory where
             it has room. It is faster.
         copy_binaries: run a copy of the wheel even where the server's user can execute the wheel itself.
+        min_free_memory: bytes that must be free in memory for data that are not durable to be kept there.
 
     Raises:
         BackendMissing: the wheel is not installed.
     """
     user = UNPRIVILEGED if os.geteuid() == 0 else ""
     with (
-        _folder("postgres", user, None if durable else _memory_folder()) as folder,
+        _folder("postgres", user, None if durable else _memory_folder(min_free_memory)) as folder,
         _postgres_binaries(user, copy_binaries) as binaries,
     ):
         server = Postgres(reserve_port(), secrets.token_urlsafe(), folder)
@@ -194,9 +197,9 @@ def _delete_abandoned_folders(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _memory_folder() -> Path | None:
+def _memory_folder(min_free: int) -> Path | None:
     """Return `SHARED_MEMORY` where it is writable and has room."""
-    if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK) or shutil.disk_usage(SHARED_MEMORY).free < MIN_FREE_MEMORY:
+    if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK) or shutil.disk_usage(SHARED_MEMORY).free < min_free:
         return None
     return SHARED_MEMORY
 
