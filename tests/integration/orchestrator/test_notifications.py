@@ -1,6 +1,6 @@
 """Orchestrators on one PostgreSQL notify each other through Redis, and lose nothing without it.
 
-They do not poll, except where a test says so: what arrives was announced by a notification.
+They do not poll, except in `test_polls_without_redis`: what arrives was announced by a notification.
 """
 
 import asyncio

@@ -26,7 +26,7 @@ class State(TypedDict, total=False):
     notes: Annotated[list[str], operator.add]
 
 graph = StateGraph(State)
-graph.add_node("ask", lambda state: {{"notes": [f"{{interrupt('go on?')}} {{state['{field}']}}"]}})
+graph.add_node("ask", lambda state: {{"notes": [f"{{interrupt('continue?')}} {{state['{field}']}}"]}})
 graph.add_edge(START, "ask")
 graph.add_edge("ask", END)
 '''
