@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, cast
 from uuid import uuid4
 
@@ -18,7 +19,9 @@ from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.identity import Caller
 from graphmesh_chassis.timestamps import to_timestamp
 from graphmesh_contracts import NotJsonError, struct_value, to_struct, to_value, value_of
+from graphmesh_contracts.structs import printable
 from graphmesh_nodes.budget import Limits
+from graphmesh_nodes.json_schemas import MAX_ERRORS
 from graphmesh_nodes.json_values import require_json
 
 from graphmesh_orchestrator.run_status import RunStatus
@@ -129,7 +132,26 @@ def _checked(convert: Callable[[Any], Any], message: Struct | Value, field: str)
     try:
         return require_json(convert(message))
     except NotJsonError as error:
-        raise _invalid(f"{field}{error.path}", error.rule) from error
+        whole = message if isinstance(message, Value) else Value(struct_value=message)
+        violations = [FieldViolation(path, rule) for path, rule in islice(_unstorable(whole, field), MAX_ERRORS)]
+        raise InvalidRequest(violations=violations or [FieldViolation(f"{field}{error.path}", error.rule)]) from error
+
+
+def _unstorable(value: Value, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the rule of each name, text and number in a value that cannot be stored."""
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            for name, member in value.struct_value.fields.items():
+                yield from _unstorable(Value(string_value=name), f"{path}.{printable(name)}")
+                yield from _unstorable(member, f"{path}.{printable(name)}")
+        case "list_value":
+            for number, element in enumerate(value.list_value.values):
+                yield from _unstorable(element, f"{path}[{number}]")
+        case _:
+            try:
+                require_json(value_of(value))
+            except NotJsonError as error:
+                yield path, error.rule
 
 
 def _invalid(field: str, rule: str) -> InvalidRequest:
