@@ -35,24 +35,24 @@ def approve(
         return await client.approvals.respond(approval_id, approve=not deny, comment=comment)
 
     answered = connection.run(respond)
-    console.print(_line(answered), soft_wrap=True)
-    console.print(f"  {connection.command('watch', answered.run_id)}", style="dim", soft_wrap=True)
+    console().print(_line(answered), soft_wrap=True)
+    console().print(f"  {connection.command('watch', answered.run_id)}", style="dim", soft_wrap=True)
 
 
 def _list(connection: Connection, pending: list[Approval]) -> None:
     if not pending:
-        console.print("no approval is pending")
+        console().print("no approval is pending")
     for one in pending:
-        console.print(_line(one), soft_wrap=True)
+        console().print(_line(one), soft_wrap=True)
         if one.question:
-            console.print(Text(f"  {one.question}", style="bold"), soft_wrap=True)
-        console.print_json(json.dumps(struct_value(one.arguments)), indent=None)
+            console().print(Text(f"  {one.question}", style="bold"), soft_wrap=True)
+        console().print_json(json.dumps(struct_value(one.arguments)), indent=None)
         needs = f", needs {', '.join(one.scopes)}" if one.scopes else ""
-        console.print(
+        console().print(
             f"  denied at {local_time(one.expire_time)} without an answer{needs}", style="dim", soft_wrap=True
         )
-        console.print(f"  {connection.command('approve', one.approval_id)}", style="green", soft_wrap=True)
-        console.print(f"  {connection.command('approve', one.approval_id, '--deny')}", style="red", soft_wrap=True)
+        console().print(f"  {connection.command('approve', one.approval_id)}", style="green", soft_wrap=True)
+        console().print(f"  {connection.command('approve', one.approval_id, '--deny')}", style="red", soft_wrap=True)
 
 
 def _line(approval: Approval) -> Text:

@@ -22,8 +22,6 @@ from sqlalchemy.exc import SQLAlchemyError
 DATABASE_SETTING = re.compile(r"GRAPHMESH_([A-Z0-9_]+)_DATABASE_URL")
 STYLES = {effects.OK: "green", effects.STARTED: "yellow"}
 
-console = Console()
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -75,7 +73,7 @@ def audit(
         for entry in newest:
             typer.echo(json.dumps(asdict(entry), default=datetime.isoformat))
     else:
-        console.print(_table(newest))
+        Console().print(_table(newest))
 
 
 def databases(folder: StateFolder, service: str = "") -> dict[str, str]:
@@ -93,7 +91,7 @@ def _read(service: str, url: str, filters: Mapping[str, str], limit: int) -> Seq
         return list(_entries(url, filters, limit))
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
-        console.print(f"{service or 'the database'} cannot be read: {cause}", style="red", markup=False)
+        Console().print(f"{service or 'the database'} cannot be read: {cause}", style="red", markup=False)
         raise typer.Exit(1) from None
 
 

@@ -41,7 +41,10 @@ ADVICE = {
 }
 """Advice by the reason of an error, formatted with its data. Commands are in brackets."""
 
-console = Console()
+
+def console() -> Console:
+    """Return a console of the present width. One for the module would keep the width that it was imported with."""
+    return Console()
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ class Connection:
         try:
             return asyncio.run(self._run(action))
         except GraphmeshError as error:
-            console.print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
+            console().print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
             if advice := self._advice(error):
-                console.print(f"  {advice}", style="dim", markup=False, soft_wrap=True)
+                console().print(f"  {advice}", style="dim", markup=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     def command(self, *words: str) -> str:

@@ -30,7 +30,7 @@ def prune(
     """
     connection = Connection(address, state, tenant)
     deleted = connection.run(lambda client: client.threads.prune(unused_for, delete=delete, dry_run=dry_run))
-    console.print(_summary(deleted, dry_run))
+    console().print(_summary(deleted, dry_run))
 
 
 def _summary(deleted: PruneThreadsResponse, dry_run: bool) -> str:

@@ -99,7 +99,7 @@ def run(
             _print_hint(f"the run may have begun: {connection.command('runs', '--graph', graph)}")
             raise
         when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
-        console.print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
+        console().print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
         return begun if detach else await _watch(connection, client, begun.run_id, 0)
 
     last = connection.run(begin)
@@ -161,7 +161,7 @@ def runs(
     table = Table(Column("run", no_wrap=True, min_width=36), "graph", "begun", "status", box=None)
     for one in found:
         table.add_row(one.run_id, one.graph, local_time(one.create_time), outcome(one))
-    console.print(table)
+    console().print(table)
 
 
 def cancel(
@@ -177,7 +177,7 @@ def cancel(
         await client.cancel_run(run_id, reason)
         return await client.wait_run(run_id, timeout=30)
 
-    console.print(outcome(Connection(address, state, tenant).run(cancel_and_wait)))
+    console().print(outcome(Connection(address, state, tenant).run(cancel_and_wait)))
 
 
 async def _watch(connection: Connection, client: Client, run_id: str, after_seq: int) -> Run:
@@ -185,7 +185,7 @@ async def _watch(connection: Connection, client: Client, run_id: str, after_seq:
 
     Where the user cancels or the connection is lost, the command that continues is shown.
     """
-    view = RunView(console)
+    view = RunView(console())
     try:
         async for event in client.stream_run(run_id, after_seq):
             view.show(event)
@@ -200,15 +200,15 @@ async def _watch(connection: Connection, client: Client, run_id: str, after_seq:
 
 
 def _print_hint(hint: str) -> None:
-    console.print(hint, style="dim", markup=False, soft_wrap=True)
+    console().print(hint, style="dim", markup=False, soft_wrap=True)
 
 
 def _show_and_exit(connection: Connection, run: Run) -> None:
-    console.print(outcome(run))
+    console().print(outcome(run))
     if run.HasField("output"):
-        console.print_json(json.dumps(struct_value(run.output)))
+        console().print_json(json.dumps(struct_value(run.output)))
     for line in open_questions(run, connection.command):
-        console.print(line, soft_wrap=True)
+        console().print(line, soft_wrap=True)
     if code := EXIT_CODES.get(phase_of(run.status), 1):
         raise typer.Exit(code)
 

@@ -32,7 +32,7 @@ def list_threads(
     table = Table(Column("thread", no_wrap=True, min_width=35), "graph", "last used", "status", box=None)
     for one in found:
         table.add_row(one.thread_id, one.graph, local_time(one.update_time), _status(one))
-    console.print(table)
+    console().print(table)
 
 
 @commands.command()
@@ -49,11 +49,11 @@ def show(
         return await client.threads.get(thread_id), await client.threads.state(thread_id, checkpoint)
 
     thread, found = Connection(address, state, tenant).run(read)
-    console.print(f"{thread.thread_id} of {thread.graph or 'no graph yet'}, {_status(thread)}", soft_wrap=True)
+    console().print(f"{thread.thread_id} of {thread.graph or 'no graph yet'}, {_status(thread)}", soft_wrap=True)
     if thread.HasField("expire_time"):
-        console.print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim")
-    console.print(f"  {_position(found)}", style="dim", soft_wrap=True)
-    console.print_json(json.dumps(struct_value(found.values)))
+        console().print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim")
+    console().print(f"  {_position(found)}", style="dim", soft_wrap=True)
+    console().print_json(json.dumps(struct_value(found.values)))
 
 
 @commands.command()
@@ -74,7 +74,7 @@ def history(
         metadata = struct_value(one.metadata)
         step, source = str(metadata.get("step", "")), str(metadata.get("source", ""))
         table.add_row(one.checkpoint_id, local_time(one.create_time), step, source, ", ".join(one.next))
-    console.print(table)
+    console().print(table)
 
 
 @commands.command()
@@ -89,9 +89,9 @@ def fork(
     """Create a thread with the state of this one, the newest or at a checkpoint."""
     connection = Connection(address, state, tenant)
     forked = connection.run(lambda client: client.threads.fork(thread_id, checkpoint_id=checkpoint, new_thread_id=into))
-    console.print(f"{forked.thread_id} of {forked.graph or 'no graph yet'}", soft_wrap=True)
+    console().print(f"{forked.thread_id} of {forked.graph or 'no graph yet'}", soft_wrap=True)
     command = connection.command("run", forked.graph or "GRAPH", "--thread", forked.thread_id)
-    console.print(f"  {command}", style="dim", soft_wrap=True)
+    console().print(f"  {command}", style="dim", soft_wrap=True)
 
 
 @commands.command()
@@ -103,7 +103,7 @@ def delete(
 ) -> None:
     """Delete a thread with its history, its runs and their events. Effects of tools are not undone."""
     Connection(address, state, tenant).run(lambda client: client.threads.delete(thread_id))
-    console.print(f"{thread_id} is deleted", soft_wrap=True)
+    console().print(f"{thread_id} is deleted", soft_wrap=True)
 
 
 def _status(thread: Thread) -> str:
