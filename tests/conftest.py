@@ -11,16 +11,16 @@ from graphmesh_local.die_with_parent import set_parent_death_signal
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
-from tests.parallel import FolderScheduling
+from tests.parallel import SharedFixtureScheduling
 
 BACKEND_FIXTURES = {"postgres", "postgres_url", "redis_url"}
 BACKEND_PARAMETER = "postgresql"
 """The parameter by which a fixture requests a database on the server."""
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FolderScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedFixtureScheduling | None:
     """Return the default scheduler of `--numprocesses`; `--dist` selects another one."""
-    return FolderScheduling(config, log) if config.getoption("dist") == "load" else None
+    return SharedFixtureScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_configure_node(node: WorkerController) -> None:

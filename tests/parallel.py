@@ -4,10 +4,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 ONE_PROCESS_FOLDERS = ("tests/acceptance/", "tests/integration/support/")
 """Folders whose tests share fixtures that take long to start: each folder runs in one process."""
+ONE_PROCESS_MODULES = ("tests/integration/", "tests/contract/contracts/")
+"""Folders in which the tests of a module share such fixtures: each module runs in one process."""
 
 
-class FolderScheduling(LoadScopeScheduling):
-    """A free worker takes the next test in the order of collection; the folders above are taken as a whole, first."""
+class SharedFixtureScheduling(LoadScopeScheduling):
+    """A free worker takes the next folder, module or test as a whole: those with the most tests first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in ONE_PROCESS_FOLDERS if nodeid.startswith(folder)), nodeid)
+        for folder in ONE_PROCESS_FOLDERS:
+            if nodeid.startswith(folder):
+                return folder
+        return nodeid.partition("::")[0] if nodeid.startswith(ONE_PROCESS_MODULES) else nodeid
