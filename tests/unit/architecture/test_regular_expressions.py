@@ -29,8 +29,8 @@ FAST_SECONDS = 0.01
 """An expression that is faster than this on the longest text is linear: 8192 squared steps take some 100 ms."""
 MAX_RATIO = 3.0
 """The highest growth of the time for a text of the double length: 2 where it is linear, 4 where it is quadratic."""
-REPEATS = 3
-"""Measurements of which the fastest counts: another process may delay some of them."""
+REPEATS = 5
+"""Measurements of which the fastest counts: another process may use the caches at some of them."""
 
 AT_RUN_TIME = {
     ("graphmesh_nodes.model_tools", "pattern"): "compiled to check its syntax, never matched",
@@ -202,9 +202,10 @@ def members(argument: Any) -> list[str]:
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    """CPU time of this thread: other processes do not count."""
+    began = time.thread_time()
     run()
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 def growth(run: Callable[[str], Any], text: Callable[[int], str]) -> float:
@@ -213,8 +214,8 @@ def growth(run: Callable[[str], Any], text: Callable[[int], str]) -> float:
         hard = text(length)
         if seconds(partial(run, hard)) > FAST_SECONDS:
             half = text(length // 2)
-            longer = min(seconds(partial(run, hard)) for _ in range(REPEATS))
-            shorter = min(seconds(partial(run, half)) for _ in range(REPEATS))
+            pairs = [(seconds(partial(run, hard)), seconds(partial(run, half))) for _ in range(REPEATS)]
+            longer, shorter = map(min, zip(*pairs, strict=True))
             if longer > FAST_SECONDS and longer / shorter > MAX_RATIO:
                 return longer / shorter
     return 0

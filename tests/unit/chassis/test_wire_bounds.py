@@ -163,9 +163,9 @@ def test_a_scan_ends_at_the_first_bound() -> None:
 def fastest(run: Any) -> float:
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         run()
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     return min(times)
 
 
