@@ -215,7 +215,7 @@ def growth(run: Callable[[str], Any], text: Callable[[int], str]) -> float:
         if seconds(partial(run, hard)) > FAST_SECONDS:
             half = text(length // 2)
             pairs = [(seconds(partial(run, hard)), seconds(partial(run, half))) for _ in range(REPEATS)]
-            longer, shorter = map(min, zip(*pairs, strict=True))
+            longer, shorter = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
             if longer > FAST_SECONDS and longer / shorter > MAX_RATIO:
                 return longer / shorter
     return 0
