@@ -44,7 +44,7 @@ class RunInsertBatcher:
     async def store(self, run: Run, worker: str) -> bool:
         """Insert a run with its thread. Returns whether it is stored.
 
-        It is not stored where it needs the transaction that tells the cases apart: another run holds the thread or
+        It is not stored where it needs the transaction that distinguishes the cases: another run holds the thread or
         waits for it, the thread is bound to another graph, or the request_id is known. Raises DatabaseUnavailable.
         """
         insert = _Insert(run, worker, asyncio.get_running_loop().create_future())

@@ -39,7 +39,7 @@ async def call(
             Each call needs an approval of its own, so a node that calls in a loop parks again and again.
 
     Raises:
-        GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` tells whether the
+        GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
             call may have been sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.

@@ -2,7 +2,7 @@
 
 An error of a service that has a class here arrives as that class; an error with a reason of the service's own arrives
 as `UnknownReasonError`. `is_refusal` separates decisions (for `refusals`) from failures (for `fallback`), and
-`may_have_happened` tells whether the call may have had its effect all the same.
+`may_have_happened` states whether the call may have had its effect all the same.
 """
 
 from graphmesh_chassis.errors import (

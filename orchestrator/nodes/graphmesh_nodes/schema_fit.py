@@ -1,6 +1,6 @@
 """A fast test of large values against the keywords that schemas of states have most.
 
-A JSON Schema validator takes some 15 us an element, this takes half of one. It tells only that a value fits; any other
+A JSON Schema validator takes some 15 us an element, this takes half of one. It only finds that a value fits; any other
 value, and any schema with another keyword, is left to the validator, which names the violations.
 """
 

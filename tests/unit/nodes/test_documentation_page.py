@@ -42,7 +42,7 @@ def test_lists_the_methods_of_the_harness() -> None:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The modules that the page tells to write."""
+    """The modules whose source the page has."""
     for name, source in FILES.items():
         (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

@@ -552,7 +552,7 @@ class StatusChanged(_message.Message):
     @_builtins.property
     def open_effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenEffect]:
         """With the status that ends the run, the effects whose outcome is open: they were sent, or were about to be, and no
-        response tells whether they happened. Each has a ToolCalled event before this one.
+        response states whether they happened. Each has a ToolCalled event before this one.
         """
 
     def __init__(
