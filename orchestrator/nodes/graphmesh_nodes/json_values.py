@@ -3,12 +3,15 @@
 import base64
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
 from graphmesh_contracts.structs import NotJsonError, printable
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -17,82 +20,175 @@ from graphmesh_nodes.errors import ValueNotStorable
 
 MAX_LEVELS = 30
 """Levels of objects and lists in a value; one less than a response can show, since an event may wrap the value."""
+MAX_BYTES = 8 * 1024 * 1024
+"""The most bytes of a value's texts and names together."""
 
 
 def to_json(value: Any) -> Any:
     """Return `value` as JSON types.
 
     Times become RFC 3339, enumerations their values, bytes base64, decimals and UUIDs text, objects of dataclasses and
-    pydantic their fields, arrays lists. Any other value without a JSON form becomes its `str`.
+    pydantic their fields, arrays and iterators lists. Any other value without a JSON form becomes its `str`.
 
     Raises:
         ValueNotStorable: it has a number that JSON lacks (NaN, infinite, an integer that no double holds), text with a
-            lone surrogate or NUL, or too many levels; `key` is the path to it.
+            lone surrogate or NUL, or too many levels, elements or bytes; `key` is the path to it.
     """
-    try:
-        return _json(value, MAX_LEVELS)
-    except NotJsonError as error:
-        raise ValueNotStorable(key=error.path.removeprefix(".") or "value", rule=error.rule) from error
+    return JsonEncoder().to_json(value)
 
 
 def require_json(value: Any) -> Any:
     """As `to_json`, for a value of a caller. Raises NotJsonError."""
-    return _json(value, MAX_LEVELS)
+    return JsonEncoder().encode(value)
 
 
 def showable(value: Any) -> tuple[Any, str]:
     """Return `value` as `to_json` does, and an empty text; or None, and the path and the rule that it breaks."""
-    try:
-        return _json(value, MAX_LEVELS), ""
-    except NotJsonError as error:
-        return None, str(error)
+    return JsonEncoder().showable(value)
 
 
-def _json(value: Any, levels: int) -> Any:
-    kind = type(value)
-    if kind is str:
-        return _text(value)
-    if value is None or kind is bool:
-        return value
-    if kind is float or kind is int:
-        return _number(value)
-    if kind is dict:
-        return _object(value, levels)
-    if kind is list:
-        return _array(value, levels)
-    return _other(value, levels)
+class JsonEncoder:
+    """Encodes values that are stored or shown together: the bounds of elements and bytes are for all of them."""
 
+    def __init__(self) -> None:
+        self._elements, self._bytes = MAX_ELEMENTS, MAX_BYTES
+        """What is left of the bounds."""
 
-def _other(value: Any, levels: int) -> Any:
-    match value:
-        case Enum():
-            return _json(value.value, levels)
-        case str():
-            return _text(str(value))
-        case int() | float():
+    @property
+    def size(self) -> Size:
+        """The size of what has been encoded."""
+        return Size(MAX_ELEMENTS - self._elements, MAX_BYTES - self._bytes)
+
+    def to_json(self, value: Any) -> Any:
+        """As the function."""
+        try:
+            return self.encode(value)
+        except NotJsonError as error:
+            raise ValueNotStorable(key=error.path.removeprefix(".") or "value", rule=error.rule) from error
+
+    def showable(self, value: Any) -> tuple[Any, str]:
+        """As the function. A value that is not shown leaves the bounds as they are."""
+        left = self._elements, self._bytes
+        try:
+            return self.encode(value), ""
+        except NotJsonError as error:
+            self._elements, self._bytes = left
+            return None, str(error)
+
+    def encode(self, value: Any) -> Any:
+        """Raises NotJsonError."""
+        return self._json(value, MAX_LEVELS)
+
+    def _json(self, value: Any, levels: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self._text(value)
+        if value is None or kind is bool:
+            return value
+        if kind is float or kind is int:
             return _number(value)
-        case bytes() | bytearray() | memoryview():
-            return base64.b64encode(value).decode()
-        case Mapping():
-            return _object(value, levels)
-        case tuple() | set() | frozenset():
-            return _array(value, levels)
-        case Message():
-            return _json(MessageToDict(value, preserving_proto_field_name=True), levels)
-        case BaseModel():
-            return _json(_fields(value), levels)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, levels)
-    if hasattr(value, "tolist"):
-        return _json(value.tolist(), levels)
-    return _json(to_jsonable_python(value, fallback=_str), levels)
+        if kind is dict:
+            return self._object(value, levels)
+        if kind is list:
+            return self._array(value, levels)
+        try:
+            return self._other(value, levels)
+        except NotJsonError:
+            raise
+        except Exception as error:  # of the value's own code
+            raise NotJsonError(f"is a {_type_name(value)}, of which no JSON can be made") from error
+
+    def _other(self, value: Any, levels: int) -> Any:
+        match value:
+            case Enum():
+                return self._json(value.value, levels)
+            case str():
+                return self._text(str.__str__(value))
+            case int() | float():
+                return _number(value)
+            case bytes() | bytearray() | memoryview():
+                self._require_room(Size(0, len(value)))
+                return self._text(base64.b64encode(value).decode())
+            case Mapping():
+                return self._object(value, levels)
+            case tuple() | set() | frozenset() | deque() | Iterator():
+                return self._array(value, levels)
+            case Message():
+                self._require_room(Size(0, value.ByteSize()))
+                return self._json(MessageToDict(value, preserving_proto_field_name=True), levels)
+            case BaseModel():
+                self._require_room(size_of(value))
+                return self._json(_fields(value), levels)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return self._object(fields, levels)
+        if hasattr(value, "tolist") and not isinstance(value, type):
+            self._require_room(Size(int(getattr(value, "size", 0)), 0))
+            return self._json(value.tolist(), levels)
+        return self._json(to_jsonable_python(value, fallback=_str), levels)
+
+    def _object(self, value: Mapping[Any, Any], levels: int) -> dict[str, Any]:
+        _require_levels(levels)
+        found: dict[str, Any] = {}
+        members, name = self._bounded(value.items()), ""
+        try:
+            for key, element in members:
+                name = self._text(key if type(key) is str else _str(key.value if isinstance(key, Enum) else key))
+                found[name] = self._json(element, levels - 1)
+        except NotJsonError as error:
+            raise error.within(name) from None
+        return found
+
+    def _array(self, value: Iterable[Any], levels: int) -> list[Any]:
+        _require_levels(levels)
+        found: list[Any] = []
+        elements = self._bounded(value)
+        try:
+            for element in elements:
+                found.append(self._json(element, levels - 1))
+        except NotJsonError as error:
+            raise error.within(len(found)) from None
+        return found
+
+    def _bounded(self, elements: Iterable[Any]) -> list[Any]:
+        """Return the elements, which code of the graph may change meanwhile, and count them."""
+        listed = list(islice(elements, self._elements + 1))
+        self._elements -= len(listed)
+        if self._elements < 0:
+            raise NotJsonError(f"has more than {MAX_ELEMENTS} members and elements")
+        return listed
+
+    def _text(self, text: str) -> str:
+        if "\0" in text:
+            raise NotJsonError("has a NUL character, which databases do not store")
+        size = len(text)
+        if not text.isascii():
+            try:
+                size = len(text.encode())
+            except UnicodeEncodeError:
+                raise NotJsonError(f"has a lone surrogate: {printable(text)}") from None
+        self._bytes -= size
+        if self._bytes < 0:
+            raise NotJsonError(f"has more than {MAX_BYTES} bytes of text")
+        return text
+
+    def _require_room(self, size: Size) -> None:
+        """Refuse a value whose JSON form is made in one step, where it would exceed the bounds."""
+        if size.elements > self._elements:
+            raise NotJsonError(f"has more than {MAX_ELEMENTS} members and elements")
+        if size.bytes > self._bytes:
+            raise NotJsonError(f"has more than {MAX_BYTES} bytes")
+
+
+def _type_name(value: Any) -> str:
+    return printable(type(value).__name__)
 
 
 def _str(value: Any) -> str:
     try:
         return str(value)
     except Exception as error:
-        raise NotJsonError(f"is a {type(value).__name__}, whose text cannot be made") from error
+        raise NotJsonError(f"is a {_type_name(value)}, whose text cannot be made") from error
 
 
 def _fields(model: BaseModel) -> dict[str, Any]:
@@ -103,43 +199,9 @@ def _fields(model: BaseModel) -> dict[str, Any]:
         return dict(model)
 
 
-def _object(value: Mapping[Any, Any], levels: int) -> dict[str, Any]:
-    _require_levels(levels)
-    found, key = {}, ""
-    try:
-        for key, element in value.items():
-            name = key if type(key) is str else _str(key.value if isinstance(key, Enum) else key)
-            found[_text(name)] = _json(element, levels - 1)
-    except NotJsonError as error:
-        raise error.within(str(key)) from None
-    return found
-
-
-def _array(value: Iterable[Any], levels: int) -> list[Any]:
-    _require_levels(levels)
-    found: list[Any] = []
-    try:
-        for element in value:
-            found.append(_json(element, levels - 1))
-    except NotJsonError as error:
-        raise error.within(len(found)) from None
-    return found
-
-
 def _require_levels(levels: int) -> None:
     if levels <= 0:
         raise NotJsonError(f"is nested deeper than {MAX_LEVELS} levels")
-
-
-def _text(text: str) -> str:
-    if "\0" in text:
-        raise NotJsonError("has a NUL character, which databases do not store")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise NotJsonError(f"has a lone surrogate: {printable(text)}") from None
-    return text
 
 
 def _number(number: float) -> float:

@@ -1,10 +1,14 @@
-"""Conversion of large JSON values in threads, so that the event loop serves other calls meanwhile."""
+"""Conversion of large values in a thread, so that the event loop serves other calls meanwhile."""
 
 import asyncio
-from collections.abc import Callable
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,26 +21,97 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="large values")
 
 INLINE_ELEMENTS = 4_000
 """Members and elements up to which a value is converted on the event loop: some milliseconds."""
+INLINE_TEXT = 256 * 1024
+"""Bytes of texts up to which a value is converted on the event loop: a millisecond."""
+MAX_ELEMENTS = 100_000
+"""The most members and elements of a value that a graph writes. Encoding or parsing so many as JSON is one call of C
+code, during which no other thread runs: up to 40 ms."""
+
+CURRENT_TENANT: ContextVar[str] = ContextVar("graphmesh_tenant", default="")
+"""The tenant of the current call, or of the run that this task belongs to. It has one conversion at a time."""
+_turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+"""By event loop and tenant."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a value."""
+
+    elements: int
+    """Members of objects and elements of lists, at all levels."""
+    bytes: int
+    """Characters of its texts, without the names of members, and bytes."""
+
+    @property
+    def is_large(self) -> bool:
+        return self.elements > INLINE_ELEMENTS or self.bytes > INLINE_TEXT
+
+
+def size_of(*values: Any, max_elements: int = MAX_ELEMENTS) -> Size:
+    """Count what values have together, without converting them. It stops soon after `max_elements`."""
+    elements = size = 0
+    unvisited = list(values)
+    while unvisited and elements <= max_elements:
+        value = unvisited.pop()
+        kind = type(value)
+        if kind is str or kind is bytes or kind is bytearray:
+            size += len(value)
+        elif kind is dict:
+            elements += len(value)
+            if elements <= max_elements:
+                unvisited.extend(value.values())
+        elif kind is list or kind is tuple:
+            elements += len(value)
+            if elements <= max_elements:
+                unvisited.extend(value)
+        elif kind not in _SCALARS:
+            count, length, parts = _parts(value)
+            elements, size = elements + count, size + length
+            if elements <= max_elements:
+                unvisited.extend(parts)
+    return Size(elements, size)
+
+
+_SCALARS = frozenset({int, float, bool, type(None)})
+
+
+def _parts(value: Any) -> tuple[int, int, Any]:
+    """Return the elements and the bytes of another value, and what else it has."""
+    match value:
+        case str() | bytes():
+            return 0, len(value), ()
+        case dict():
+            return len(value), 0, value.values()
+        case list() | tuple() | set() | frozenset() | deque():
+            return len(value), 0, value
+    if isinstance(value, type):
+        return 0, 0, ()
+    if isinstance(length := getattr(value, "nbytes", None), int):  # an array
+        return 0, length, ()
+    if hasattr(value, "__pydantic_fields__") or dataclasses.is_dataclass(value):
+        fields = getattr(value, "__dict__", None)
+        return (len(fields), 0, fields.values()) if isinstance(fields, Mapping) else (0, 0, ())
+    return 0, 0, ()
 
 
 def is_large(*values: Any) -> bool:
-    """Report whether JSON values have more than `INLINE_ELEMENTS` together. It visits at most so many."""
-    left, unvisited = INLINE_ELEMENTS, list(values)
-    while unvisited:
-        value = unvisited.pop()
-        if isinstance(value, dict):
-            left -= len(value)
-            unvisited.extend(value.values() if left >= 0 else ())
-        elif isinstance(value, list):
-            left -= len(value)
-            unvisited.extend(value if left >= 0 else ())
-        if left < 0:
-            return True
-    return False
+    """Whether values are together too large to be converted on the event loop."""
+    return size_of(*values, max_elements=INLINE_ELEMENTS).is_large
 
 
 async def convert_aside(is_large: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that converts a value: in the thread of large values where the value is large."""
-    if is_large:
+    """Call a function that converts a value: in the thread of large values where the value is large.
+
+    The tenants take turns there: each has one conversion at a time.
+    """
+    if not is_large:
+        return function(*args, **kwargs)
+    async with _turn():
         return await asyncio.get_running_loop().run_in_executor(_thread, partial(function, *args, **kwargs))
-    return function(*args, **kwargs)
+
+
+def _turn() -> asyncio.Lock:
+    key = (id(asyncio.get_running_loop()), CURRENT_TENANT.get())
+    if (lock := _turns.get(key)) is None:
+        lock = _turns[key] = asyncio.Lock()
+    return lock

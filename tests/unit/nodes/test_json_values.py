@@ -1,6 +1,8 @@
 """Every value has a JSON form that can be stored and shown, or is refused with the path to it and the rule."""
 
+import itertools
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,9 +11,10 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import pytest
+from graphmesh_chassis.large_values import MAX_ELEMENTS
 from graphmesh_contracts import struct_value, to_struct
 from graphmesh_nodes.errors import ValueNotStorable
-from graphmesh_nodes.json_values import MAX_LEVELS, showable, to_json
+from graphmesh_nodes.json_values import MAX_BYTES, MAX_LEVELS, showable, to_json
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
@@ -150,3 +153,79 @@ def test_deepest_value_can_be_shown() -> None:
     value = to_json(nested(MAX_LEVELS))
 
     assert struct_value(to_struct({"value": value})) == {"value": value}
+
+
+def doubling(levels: int) -> Any:
+    """A list that has the same list twice, and so on: a few objects with 2 to the power of `levels` elements."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def in_itself() -> Any:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+class Endless(Mapping[str, int]):
+    """A mapping without an end."""
+
+    def __getitem__(self, key: str) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, itertools.count())
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Broken(BaseModel):
+    text: str = "x"
+
+    def model_dump(self, **options: Any) -> Any:
+        raise RuntimeError("no fields")
+
+
+class Numbers(BaseModel):
+    numbers: list[int]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ([None] * (MAX_ELEMENTS + 1), "more than 100000 members and elements"),
+        ({str(number): 1 for number in range(MAX_ELEMENTS + 1)}, "more than 100000 members and elements"),
+        (Numbers(numbers=[1] * (MAX_ELEMENTS + 1)), "more than 100000 members and elements"),
+        (itertools.count(), "more than 100000 members and elements"),
+        (Endless(), "more than 100000 members and elements"),
+        (doubling(25), "more than 100000 members and elements"),
+        (in_itself(), "nested deeper"),
+        ("x" * (MAX_BYTES + 1), "more than 8388608 bytes"),
+        (["x" * MAX_BYTES, "x"], "more than 8388608 bytes"),
+        (b"x" * (MAX_BYTES + 1), "more than 8388608 bytes"),
+        ({"x" * (MAX_BYTES + 1): 1}, "more than 8388608 bytes"),
+        (Broken(), "is a Broken, of which no JSON can be made"),
+    ],
+    ids=[
+        "list",
+        "object",
+        "model",
+        "iterator",
+        "mapping",
+        "doubling",
+        "cycle",
+        "text",
+        "texts",
+        "bytes",
+        "name",
+        "model that fails",
+    ],
+)
+def test_values_beyond_the_bounds_are_refused_at_once(value: Any, rule: str) -> None:
+    with pytest.raises(ValueNotStorable, match=rule) as refused:
+        to_json({"in": value})
+
+    assert refused.value.data["key"].startswith("in")
