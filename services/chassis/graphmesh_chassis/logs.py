@@ -3,12 +3,36 @@
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
+from structlog.typing import EventDict
 
 without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Formats tracebacks without the values of variables, which hold customers' data."""
+
+
+MAX_TEXT = 4_000
+"""Characters of an exception's text in the log. Code of graphs raises exceptions with whole documents in them."""
+MAX_EXCEPTIONS = 16
+"""The most exceptions of a chain of causes in the log."""
+
+
+def shorten_exceptions(_: Any, __: str, entry: EventDict) -> EventDict:
+    """Shorten what `ExceptionRenderer` has made of an exception."""
+    if isinstance(chain := entry.get("exception"), list):
+        _shorten(chain)
+    return entry
+
+
+def _shorten(chain: list[dict[str, Any]]) -> None:
+    del chain[MAX_EXCEPTIONS:]
+    for exception in chain:
+        exception["exc_value"] = exception["exc_value"][:MAX_TEXT]
+        exception["exc_notes"] = [note[:MAX_TEXT] for note in exception["exc_notes"][:MAX_EXCEPTIONS]]
+        del exception["exceptions"][MAX_EXCEPTIONS:]
+        for member in exception["exceptions"]:
+            _shorten(member)
 
 
 class _BestEffortStream:
@@ -34,6 +58,7 @@ def configure_logs(service: str, level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(without_locals),
+            shorten_exceptions,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

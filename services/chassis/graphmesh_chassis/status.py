@@ -6,6 +6,7 @@ An error is sent as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -34,6 +35,9 @@ DOMAIN = "graphmesh"
 
 MAX_VIOLATION_BYTES = 4096
 """Limit of the sent field violations: gRPC refuses trailers of more than 8 KiB, in base64."""
+
+MAX_DATA = 16
+"""The most pairs of an error's data that are sent, for the same reason."""
 
 FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
     ("UC", ConnectionLost, "the connection broke after the call was sent; it may have happened"),
@@ -96,10 +100,11 @@ _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
 
 
 def to_status(error: GraphmeshError) -> status_pb2.Status:
-    """The `google.rpc.Status` of an error."""
-    status = status_pb2.Status(code=error.code.value[0], message=error.message[:1024])
+    """The `google.rpc.Status` of an error. Its texts are shortened, and have escapes for what no string can hold."""
+    status = status_pb2.Status(code=error.code.value[0], message=_text(error.message, 1024))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
-    info.metadata.update({key: value[:256] for key, value in error.data.items()})
+    data = islice(error.data.items(), MAX_DATA)
+    info.metadata.update({_text(key, 64): _text(value, 256) for key, value in data})
     details: list[Message] = [info]
     if error.violations:
         details.append(_bad_request(error.violations))
@@ -112,6 +117,10 @@ def to_status(error: GraphmeshError) -> status_pb2.Status:
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _text(text: str, length: int) -> str:
+    return text[:length].encode("utf-8", "backslashreplace").decode()
 
 
 def to_grpc(error: GraphmeshError) -> grpc.Status:
@@ -196,7 +205,7 @@ def _bad_request(violations: tuple[FieldViolation, ...]) -> error_details_pb2.Ba
     bad, size = error_details_pb2.BadRequest(), 0
     for index, violation in enumerate(violations):
         entry = error_details_pb2.BadRequest.FieldViolation(
-            field=violation.field[:256], description=violation.description[:256]
+            field=_text(violation.field, 256), description=_text(violation.description, 256)
         )
         size += entry.ByteSize() + 4
         if size > MAX_VIOLATION_BYTES:

@@ -224,3 +224,19 @@ def test_without_status_and_flags_the_code_decides_the_error(
 ) -> None:
     """gRPC's own codes, where no service responded. Only a failure to connect proves that the call was not sent."""
     assert type(from_rpc_error(received(code, details), "billing.Charge")) is kind
+
+
+def test_texts_of_an_error_that_no_string_can_hold_are_sent_with_escapes() -> None:
+    """Graph code chooses them: its run has to end with the error all the same."""
+    error = RuleViolated("a\ud800", rule="b\udfff", **{"c\ud800": "d"})
+
+    status = to_status(error)
+
+    assert status.message == "a\\ud800"
+    assert dict(from_status(status).data) == {"rule": "b\\udfff", "c\\ud800": "d"}
+
+
+def test_large_errors_are_sent_shortened() -> None:
+    error = RuleViolated("x" * 1_000_000, **{f"k{number}": "y" * 1_000_000 for number in range(1000)})
+
+    assert to_status(error).ByteSize() < 8 * 1024
