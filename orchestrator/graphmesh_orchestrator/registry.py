@@ -11,14 +11,13 @@ from types import ModuleType
 from typing import Any, cast
 
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.graph_inputs import GraphInput, state_schema
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
-from graphmesh_nodes.json_schemas import json_schema, violations_of
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from pydantic import PydanticUserError
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
@@ -36,8 +35,9 @@ class Graph:
     name: str
     description: str
     compiled: CompiledStateGraph[Any, Any, Any, Any]
-    input_schema: Mapping[str, Any]
-    """JSON schema. A field that the graph does not have is refused, not ignored."""
+    input: GraphInput
+    update: GraphInput
+    """The update of a state as if by a node."""
     output_schema: Mapping[str, Any]
     """JSON schema."""
     lineage: Lineage = field(default_factory=Lineage)
@@ -51,11 +51,10 @@ class Graph:
         description: str = "",
         lineage: Lineage | None = None,
     ) -> "Graph":
-        """Make a graph of its compiled form, from which its schemas are read. Raises PydanticUserError."""
-        builder = compiled.builder
-        input_schema = {**json_schema(builder.input_schema), "additionalProperties": False}
-        output_schema = json_schema(builder.output_schema)
-        return cls(name, description, compiled, input_schema, output_schema, lineage or Lineage(name))
+        """Make a graph of its compiled form, from which its schemas are read."""
+        output_schema = state_schema(compiled.builder, compiled.builder.output_schema)
+        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True)
+        return cls(name, description, compiled, *inputs, output_schema, lineage or Lineage(name))
 
     @property
     def versions(self) -> Versions:
@@ -80,9 +79,9 @@ class Graph:
         refs = [CheckpointRef(given["thread_id"], ns, checkpoint_id) for ns, checkpoint_id in ids]
         return all([await saver.is_stored(ref, write_behind_of(config)) for ref in refs])
 
-    def check_input(self, value: Mapping[str, Any]) -> None:
-        """Raises InvalidInput, which names every bad field."""
-        if violations := violations_of(self.input_schema, value, "input"):
+    def check_input(self, value: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+        """Check the input of a run on a thread that has `stored` by channel. Raises InvalidInput, with every field."""
+        if violations := self.input.violations(value, stored):
             raise InvalidInput(violations=violations, graph=self.name)
 
 
@@ -160,8 +159,6 @@ def _load(lineage: Lineage, module: ModuleType, entry: Any, checkpointer: BaseCh
         return Graph.of(name, compiled, description, lineage)
     except GraphRuleViolated as error:
         raise RegistryError(f"graph {name}: {error}") from error
-    except PydanticUserError as error:
-        raise RegistryError(f"graph {name}: its input or output has no JSON schema: {error}") from error
 
 
 def _module(name: str, file: Path) -> ModuleType:

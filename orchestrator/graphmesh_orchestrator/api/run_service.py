@@ -125,7 +125,7 @@ def graph_message(graph: Graph) -> pb.Graph:
     return pb.Graph(
         name=graph.name,
         description=graph.description,
-        input_schema=to_struct(graph.input_schema),
+        input_schema=to_struct(graph.input.schema),
         output_schema=to_struct(graph.output_schema),
     )
 

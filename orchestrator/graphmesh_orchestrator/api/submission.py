@@ -6,6 +6,7 @@ from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
+from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
@@ -64,20 +65,35 @@ class Submission:
 
 async def _check(graph: Graph, requested: Run) -> None:
     if requested.request.input is not None:
-        await convert_aside(is_large(requested.request.input), graph.check_input, requested.request.input)
+        await _check_input(graph, requested, requested.request.input)
     if requested.request.input is None or requested.request.checkpoint_id:
         await _check_checkpoint(graph, requested)
 
 
+async def _check_input(graph: Graph, requested: Run, value: dict[str, Any]) -> None:
+    """Raises InvalidInput. What the input lacks, the state of its thread may have: it is read only then."""
+    try:
+        await convert_aside(is_large(value), graph.check_input, value, {})
+    except InvalidInput:
+        if requested.identity.created_thread:
+            raise
+        stored = (await _state(graph, requested)).values
+        await convert_aside(is_large(value), graph.check_input, value, stored)
+
+
 async def _check_checkpoint(graph: Graph, requested: Run) -> None:
     """Raises NotFound or InvalidInput where the thread lacks the state that the run is to begin from."""
+    if (await _state(graph, requested)).created_at is not None:
+        return
+    if checkpoint_id := requested.request.checkpoint_id:
+        raise NotFound(resource="checkpoint", id=checkpoint_id)
+    raise InvalidInput(violations=[FieldViolation("input", "is required on a thread without a state")])
+
+
+async def _state(graph: Graph, requested: Run) -> StateSnapshot:
+    """Return the state that a run is to begin from, which is empty if there is none."""
     identity, checkpoint_id = requested.identity, requested.request.checkpoint_id
     configurable: dict[str, Any] = {"thread_id": checkpoint_thread(identity.tenant, identity.thread_id)}
     if checkpoint_id:
         configurable["checkpoint_id"] = checkpoint_id
-    state = await graph.compiled.aget_state({"configurable": configurable})
-    if state.created_at is not None:
-        return
-    if checkpoint_id:
-        raise NotFound(resource="checkpoint", id=checkpoint_id)
-    raise InvalidInput(violations=[FieldViolation("input", "is required on a thread without a state")])
+    return await graph.compiled.aget_state({"configurable": configurable})

@@ -8,14 +8,11 @@ from typing import Any
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
-from graphmesh_nodes.json_schemas import json_schema, violations_of
 from graphmesh_nodes.json_values import showable
 from langchain_core.runnables import RunnableConfig
-from langgraph.channels import LastValue
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot
-from pydantic import PydanticUserError
 
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
@@ -79,9 +76,10 @@ class ThreadStates:
         graph = self._registry.get(thread.graph)
         before = await self._read(thread, checkpoint_id)
         if as_node:
-            _check(graph, values, as_node)
+            values = _checked(graph, values, as_node, before)
         else:
-            _check_last_node(graph, values, await _last_node(graph, _config(thread, checkpoint_id)))
+            last_node = await _last_node(graph, _config(thread, checkpoint_id))
+            values = _check_last_node(graph, values, last_node, before)
         deferred = DeferredCommit(self._database)
         saver = graph.saver.with_commits(deferred)
         written = await _update_state(graph, _config(thread, checkpoint_id), values, as_node, saver)
@@ -134,38 +132,27 @@ async def _last_node(graph: Graph, config: RunnableConfig) -> str:
     return max(wrote, default=(0, START))[1]
 
 
-def _check_last_node(graph: Graph, values: Mapping[str, Any], last_node: str) -> None:
+def _check_last_node(
+    graph: Graph, values: Mapping[str, Any], last_node: str, before: StateSnapshot | None
+) -> dict[str, Any]:
     """Check an update that names no node against the last one, which the error then names."""
     try:
-        _check(graph, values, last_node)
+        return _checked(graph, values, last_node, before)
     except InvalidInput as error:
         assumed = FieldViolation("as_node", f"is not stated, and the last node that wrote is {last_node}")
         raise InvalidInput(violations=[*error.violations, assumed], graph=graph.name) from error
 
 
-def _check(graph: Graph, values: Mapping[str, Any], as_node: str) -> None:
-    """Raises InvalidInput, which names every bad field."""
-    violations = list(violations_of(_update_schema(graph, as_node), values, "values"))
+def _checked(graph: Graph, values: Mapping[str, Any], as_node: str, before: StateSnapshot | None) -> dict[str, Any]:
+    """Return the values by channel. Raises InvalidInput, which names every bad field."""
+    update = graph.input if as_node == START else graph.update
+    violations = list(update.violations(values, before.values if before else {}, "values"))
     if as_node not in (START, *graph.compiled.builder.nodes):
         nodes = ", ".join(graph.compiled.builder.nodes)
         violations.append(FieldViolation("as_node", f"is none of {START}, {nodes}"))
     if violations:
         raise InvalidInput(violations=violations, graph=graph.name)
-
-
-def _update_schema(graph: Graph, as_node: str) -> dict[str, Any]:
-    """Return the schema of a node's update: some fields of the state, typed where no reducer takes other values."""
-    builder = graph.compiled.builder
-    state = builder.input_schema if as_node == START else builder.state_schema
-    try:
-        schema = json_schema(state)
-    except PydanticUserError:
-        schema = {}
-    channels = builder.schemas.get(state, {})
-    overwritten = {name for name, channel in channels.items() if type(channel) is LastValue}
-    typed = schema.get("properties", {})
-    properties = {name: typed.get(name, {}) if name in overwritten else {} for name in channels}
-    return {"$defs": schema.get("$defs", {}), "properties": properties, "additionalProperties": False}
+    return update.by_channel(values)
 
 
 def _config(thread: Thread, checkpoint_id: str = "") -> RunnableConfig:

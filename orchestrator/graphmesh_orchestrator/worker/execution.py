@@ -95,7 +95,7 @@ class Execution:
                 raise NotFound(resource="checkpoint", id=request.checkpoint_id)
         if self.active.new_thread:
             config["configurable"][NEW_THREAD] = self.active.new_thread
-        return config, request.input
+        return config, None if request.input is None else self.graph.input.by_channel(request.input)
 
     def _resume(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
         """Return the input of a graph that resumes: the answers to its interrupts, or None where it has none.

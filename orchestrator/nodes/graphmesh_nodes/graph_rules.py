@@ -6,6 +6,7 @@ from typing import Any
 from langgraph.graph.state import CompiledStateGraph
 
 from graphmesh_nodes.fallbacks import escalation_targets
+from graphmesh_nodes.graph_inputs import aliases_of
 
 
 class GraphRuleViolated(Exception):
@@ -16,8 +17,11 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
     """Check a compiled graph and the graphs that are its nodes.
 
     Raises:
-        GraphRuleViolated: a node escalates, and has edges of its own or an unknown target.
+        GraphRuleViolated: a node escalates, and has edges of its own or an unknown target; a state has fields that
+            LangGraph cannot set.
     """
+    for state in graph.builder.schemas:
+        _check_aliases(state)
     for name, spec in graph.builder.nodes.items():
         if isinstance(spec.runnable, CompiledStateGraph):
             check_graph(spec.runnable)
@@ -30,6 +34,17 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
             )
         if unknown := sorted(targets - graph.builder.nodes.keys()):
             raise GraphRuleViolated(f"node {name} escalates to {', '.join(unknown)}, which is no node of the graph")
+
+
+def _check_aliases(state: Any) -> None:
+    """LangGraph constructs a pydantic model from its channels, which have the names of its fields."""
+    aliases = aliases_of(state)
+    if aliases and not any(state.model_config.get(option) for option in ("populate_by_name", "validate_by_name")):
+        alias, name = next(iter(aliases.items()))
+        raise GraphRuleViolated(
+            f"the state {state.__name__} has the alias {alias} for its field {name}, by which LangGraph sets it: allow "
+            "it with model_config = ConfigDict(populate_by_name=True), or remove the alias"
+        )
 
 
 def _successors(graph: CompiledStateGraph[Any, Any, Any, Any], name: str) -> Iterator[str]:

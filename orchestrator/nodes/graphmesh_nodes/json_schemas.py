@@ -1,4 +1,4 @@
-"""JSON schemas of states, and the violations of a value against a schema."""
+"""Types that pydantic can make JSON schemas of, and the violations of a value against a schema."""
 
 import functools
 import operator
@@ -12,35 +12,25 @@ import typing_extensions
 from graphmesh_chassis.errors import FieldViolation
 from graphmesh_chassis.large_values import is_large
 from jsonschema import Draft202012Validator
-from pydantic import TypeAdapter
 
 from graphmesh_nodes.schema_fit import fits
 
 MAX_ERRORS = 100
 
 
-def json_schema(state: Any) -> dict[str, Any]:
-    """Return the JSON schema of a state type: a TypedDict, a dataclass or a pydantic model.
-
-    Raises:
-        PydanticUserError: a field's type has no schema.
-    """
-    return TypeAdapter(_portable(state)).json_schema()
-
-
-def _portable(state: Any) -> Any:
+def portable_type(state: Any) -> Any:
     """Return the type with typing_extensions' TypedDicts: before Python 3.12 pydantic refuses those of typing."""
     if typing_extensions.is_typeddict(state):
         hints = typing_extensions.get_type_hints(state, include_extras=True)
-        fields = {name: _required(state, name, _portable(_bare(hint))) for name, hint in hints.items()}
+        fields = {name: _required(state, name, portable_type(bare_hint(hint))) for name, hint in hints.items()}
         return typing_extensions.TypedDict(state.__name__, fields)  # type: ignore[operator]
     origin, arguments = typing.get_origin(state), typing.get_args(state)
     if origin is typing.Annotated:
-        return typing.Annotated[(_portable(arguments[0]), *state.__metadata__)]
+        return typing.Annotated[(portable_type(arguments[0]), *state.__metadata__)]
     if origin in (typing.Union, types.UnionType):
-        return functools.reduce(operator.or_, (_portable(argument) for argument in arguments))
+        return functools.reduce(operator.or_, (portable_type(argument) for argument in arguments))
     if origin in (list, dict, tuple, set, frozenset):
-        return origin[tuple(_portable(argument) for argument in arguments)]
+        return origin[tuple(portable_type(argument) for argument in arguments)]
     return state
 
 
@@ -49,7 +39,7 @@ def _required(typed_dict: Any, name: str, hint: Any) -> Any:
     return wrapper[hint]
 
 
-def _bare(hint: Any) -> Any:
+def bare_hint(hint: Any) -> Any:
     """Return the hint without `Required` and `NotRequired` around it."""
     wrappers = (typing.Required, typing.NotRequired)
     return typing.get_args(hint)[0] if typing.get_origin(hint) in wrappers else hint

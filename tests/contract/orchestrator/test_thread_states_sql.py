@@ -140,7 +140,7 @@ async def test_update_of_an_old_checkpoint_branches_off_there(here: ThreadKit) -
         ({"colour": "red"}, "a", ["values.colour"]),
         ({"colour": "red", "smell": 1, "log": []}, "", ["values.colour", "values.smell", "as_node"]),
         ({"document": 7}, "a", ["values.document"]),
-        ({"log": 7}, "a", ["values"]),
+        ({"log": 7}, "a", ["values.log"]),
         ({}, "nobody", ["as_node"]),
         ({}, "__copy__", ["as_node"]),
         ({"colour": "red"}, "__end__", ["values.colour", "as_node"]),

@@ -12,6 +12,7 @@ from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing import GraphHarness, HarnessError
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 
@@ -80,6 +81,28 @@ def test_graphs_that_are_nodes_are_checked() -> None:
     outer.add_edge(START, "inner")
     with pytest.raises(GraphRuleViolated):
         check_graph(outer.compile())
+
+
+class Order(BaseModel):
+    order_id: str = Field(alias="orderId")
+
+
+class OrderByName(Order):
+    model_config = ConfigDict(populate_by_name=True)
+
+
+def test_alias_that_hides_the_name_of_a_channel_is_refused() -> None:
+    """LangGraph could not run the graph: its channels have the names of the fields."""
+    graph = one_node(Order)
+    with pytest.raises(GraphRuleViolated, match="Order has the alias orderId for its field order_id"):
+        check_graph(graph.compile())
+    check_graph(one_node(OrderByName).compile())
+
+
+def one_node(state: type[Any]) -> StateGraph[Any, Any, Any, Any]:
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state)
+    builder.add_node("one", lambda state: {})
+    return builder.add_edge(START, "one")
 
 
 async def test_harness_refuses_the_graph() -> None:

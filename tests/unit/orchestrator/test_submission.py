@@ -9,6 +9,7 @@ from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, WebhookNo
 from graphmesh_orchestrator.notifications.notifier import Topic
 from graphmesh_orchestrator.run_status import RunStatus
 from langgraph.graph import START, StateGraph
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from tests.unit.orchestrator.memory_orchestrator import MemoryWorker, open_orchestrator
@@ -73,6 +74,27 @@ async def test_run_without_input_continues_the_thread(graph: StateGraph[Any, Any
         await worker.execute(a_run(run_id="run_1", thread_id="th", input={"amount": 1}))
         run = await worker.execute(a_run(run_id="run_2", thread_id="th", input=None))
         assert (run.status, run.state.output) == (RunStatus.SUCCESS, {"amount": 2})
+
+
+class Order(BaseModel):
+    """A state that a node gets only with all its fields."""
+
+    order_id: str = Field(alias="orderId")
+    note: str = ""
+    model_config = ConfigDict(populate_by_name=True)
+
+
+async def test_input_may_lack_what_the_thread_has() -> None:
+    builder = StateGraph(Order)
+    builder.add_node("one", lambda state: {"note": f"{state.note} of {state.order_id}"})
+    builder.add_edge(START, "one")
+    async with open_orchestrator(builder) as here:
+        worker = here.worker()
+        with pytest.raises(InvalidInput):
+            await worker.submission.create(a_run(run_id="run_1", thread_id="th", input={"note": "first"}))
+        await worker.execute(a_run(run_id="run_2", thread_id="th", input={"orderId": "7"}))
+        run = await worker.submission.create(a_run(run_id="run_3", thread_id="th", input={"note": "second"}))
+        assert (await worker.stopped(run)).state.output == {"order_id": "7", "note": "second of 7"}
 
 
 async def test_repeated_request_begins_nothing(graph: StateGraph[Any, Any, Any, Any]) -> None:

@@ -20,7 +20,7 @@ def support() -> Graph:
 def test_registry_loads_the_agent_with_closed_schemas(support: Graph) -> None:
     """By langgraph.json, with a description."""
     assert support.description.startswith("Customer support")
-    assert set(support.input_schema["properties"]) == {"customer_id", "message"}
+    assert set(support.input.schema["properties"]) == {"customer_id", "message"}
     assert set(support.output_schema["properties"]) >= {"answer", "outcome", "category", "confidence", "ticket_id"}
 
 
@@ -37,7 +37,7 @@ def test_registry_loads_the_agent_with_closed_schemas(support: Graph) -> None:
 def test_invalid_input_names_the_field(support: Graph, given: dict[str, object], field: str) -> None:
     """Before the graph runs."""
     with pytest.raises(InvalidInput) as refused:
-        support.check_input(given)
+        support.check_input(given, {})
     assert [violation.field for violation in refused.value.violations] == [field]
 
 

@@ -8,7 +8,6 @@ from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Prompt
 from graphmesh.model.v1 import Usage as ModelUsage
 from graphmesh_contracts import Overrides, Rpc
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id
@@ -16,7 +15,7 @@ from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.budget import NO_LIMITS, Limits
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.errors import ApprovalExpired, GraphmeshError, InvalidRequest
-from graphmesh_nodes.json_schemas import json_schema, violations_of
+from graphmesh_nodes.graph_inputs import GraphInput
 from graphmesh_nodes.json_values import to_json
 from graphmesh_nodes.testing.errors import HarnessError
 from graphmesh_nodes.testing.fake_clock import FakeClock
@@ -147,7 +146,10 @@ class GraphHarness:
             Exception: a node raised it, and it is no GraphmeshError.
         """
         if input is not None:
-            _check_input(self._worker.graph, input)
+            graph_input = GraphInput(self._worker.graph.builder)
+            if violations := graph_input.violations(input, self._state):
+                raise InvalidRequest(violations=violations)
+            input = graph_input.by_channel(input)
         self._approvals, self._questions = {}, {}
         self._runs.append(RunRecorder(f"run_{len(self._runs) + 1}", input, self._deadline.total_seconds()))
         return await self._execute()
@@ -266,9 +268,3 @@ class GraphHarness:
 
 def _rpcs(target: Rpc[Any, Any] | type[Any]) -> list[Rpc[Any, Any]]:
     return [target] if isinstance(target, Rpc) else [rpc for rpc in vars(target).values() if isinstance(rpc, Rpc)]
-
-
-def _check_input(graph: CompiledStateGraph[Any, Any, Any, Any], input: Mapping[str, Any]) -> None:
-    schema = {**json_schema(graph.builder.input_schema), "additionalProperties": False}
-    if violations := violations_of(schema, input, "input"):
-        raise InvalidRequest(violations=violations)
