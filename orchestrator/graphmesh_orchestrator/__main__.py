@@ -18,9 +18,10 @@ from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
+from graphmesh_orchestrator.worker.abandoned import ping_of
 from graphmesh_orchestrator.worker.executor import Tools
 from graphmesh_orchestrator.worker.graph_exits import exits_contained
-from graphmesh_orchestrator.worker.node_threads import node_threads
+from graphmesh_orchestrator.worker.node_threads import NodeThreads, node_threads
 from graphmesh_orchestrator.worker.worker import run_worker
 
 OpenBackend = Callable[[Settings, str], AbstractAsyncContextManager[Backend]]
@@ -35,7 +36,7 @@ async def build(
     tracing = tracing_of("orchestrator", settings)
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
-        _contained(in_flight.worker.capacity),
+        _contained() as threads,
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
         Channel(settings.mesh, tracing) as channel,
@@ -43,13 +44,13 @@ async def build(
         registry = Registry.load(settings.graphs, backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         tools = Tools(channel, Policies(settings.tool_policies))
-        worker = run_worker(settings, backend, registry, tools, receivers, in_flight, notifier, intervals)
+        worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)
         api = services(backend, registry, receivers, in_flight, notifier, worker.executor.begin)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
             yield Servable(
                 services=[] if settings.role == "worker" else api,
-                pings={"database": backend.database.ping},
+                pings={"database": backend.database.ping, "executions": ping_of(in_flight)},
                 tasks={"status poller": poller.run, **({} if settings.role == "api" else worker.tasks)},
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),
                 tracing=tracing,
@@ -58,10 +59,10 @@ async def build(
 
 
 @asynccontextmanager
-async def _contained(capacity: int) -> AsyncIterator[None]:
+async def _contained() -> AsyncIterator[NodeThreads]:
     """Let code of graphs neither end the process nor use up its threads, while the body runs."""
-    with exits_contained(), node_threads(capacity):
-        yield
+    with exits_contained(), node_threads() as threads:
+        yield threads
 
 
 def _worker(settings: Settings) -> Worker:

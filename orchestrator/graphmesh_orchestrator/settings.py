@@ -42,6 +42,11 @@ class Settings(ServerSettings):
         ge=1,
         description="takeovers of a run in a row without a new checkpoint; the next one ends it: RUN_POISONED",
     )
+    stop_seconds: float = Field(
+        default=3,
+        gt=0,
+        description="a run that is cancelled or exceeds its deadline ends after so long, even if its nodes continue",
+    )
     max_waiting: int = Field(
         default=10_000, ge=1, description="pending runs of one tenant; a further one is refused with QUEUE_FULL"
     )

@@ -3,8 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -69,6 +70,12 @@ class ActiveRun:
     task: asyncio.Task[None] = field(init=False)
 
 
+class Work(Protocol):
+    """A task, or a call in a thread."""
+
+    def done(self) -> bool: ...
+
+
 class InFlight:
     """The active runs by id: a worker's capacity, and the way to cancel what it executes."""
 
@@ -76,12 +83,23 @@ class InFlight:
         """`is_alone`: no other process uses the database, so that leases do not expire."""
         self.worker, self._is_alone = worker, is_alone
         self._active: dict[str, ActiveRun] = {}
+        self._abandoned: list[Work] = []
         self._is_draining = False
 
     @property
     def free_capacity(self) -> int:
         """The number of further runs that this process takes."""
-        return 0 if self._is_draining else self.worker.capacity - len(self._active)
+        return 0 if self._is_draining else self.worker.capacity - len(self._active) - self.abandoned
+
+    @property
+    def abandoned(self) -> int:
+        """The number of tasks and threads of runs that have ended, which have not stopped. Each takes a place."""
+        self._abandoned = [work for work in self._abandoned if not work.done()]
+        return len(self._abandoned)
+
+    def abandon(self, work: Iterable[Work]) -> None:
+        """Count tasks or threads of a run that has ended until they stop."""
+        self._abandoned.extend(work)
 
     @property
     def claimant(self) -> str:

@@ -1,6 +1,7 @@
 """One execution of a run: the graph's stream becomes the run's events."""
 
 import contextlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,12 +33,28 @@ class Execution:
 
     def __init__(self, run: Run, active: ActiveRun, graph: Graph, journal: Journal, budget: Budget) -> None:
         self.run, self.active, self.graph, self.journal, self.budget = run, active, graph, journal, budget
-        self._started_at: dict[str, float] = {}
+        self._started: dict[str, tuple[str, float]] = {}
+        """The nodes that are executed, and when they were begun, by task."""
+        self._has_stopped = False
         self.output: dict[str, Any] | None = None
         self.is_interrupted = False
         """Whether a node waits for an answer."""
         self.is_drained = False
         self.last_node = ""
+
+    @property
+    def remaining(self) -> float:
+        """See `Lease`. When the graph has stopped, nothing of it may make a call, whatever still runs of it."""
+        return -math.inf if self._has_stopped else self.active.lease.remaining
+
+    @property
+    def running_nodes(self) -> Sequence[str]:
+        """The nodes that were begun, and whose ends have not arrived."""
+        return sorted({name for name, _ in self._started.values()})
+
+    def stop(self) -> None:
+        """End the calls of the graph: the run is about to end, park, or be released."""
+        self._has_stopped = True
 
     @property
     def config(self) -> RunnableConfig:
@@ -112,19 +129,19 @@ class Execution:
 
     def _on_tasks(self, task: dict[str, Any]) -> None:
         if "triggers" in task:
-            self._started_at[task["id"]] = time.monotonic()
+            self._started[task["id"]] = (task["name"], time.monotonic())
             self.budget.begin_step()
             self.last_node = task["name"]
             self.journal.add_event(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
             return
+        _, begun = self._started.pop(task["id"], ("", time.monotonic()))
         if task.get("error"):
             self.last_node = task["name"]
             return
         if task.get("interrupts"):
             self.is_interrupted = True
             return
-        seconds = time.monotonic() - self._started_at.pop(task["id"], time.monotonic())
-        data = {"update": to_json(task.get("result") or {}), "seconds": seconds}
+        data = {"update": to_json(task.get("result") or {}), "seconds": time.monotonic() - begun}
         self.journal.add_recorded_calls()
         self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data)
 

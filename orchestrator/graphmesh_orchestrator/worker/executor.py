@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,24 +25,35 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled, RunPoisoned
-from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight
+from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Work
 from graphmesh_orchestrator.leases.leases import Leases
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.worker.abandoned import run_stoppable
 from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.graph_exits import exception_name
 from graphmesh_orchestrator.worker.journal import Journal
-from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN
+from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 log = structlog.get_logger("graphmesh.runs")
 
-STORE_SECONDS = 5.0
-"""How long runs that are cut off at shutdown may take to store their last events."""
-MAX_TAKEOVERS = 3
-"""Takeovers of a run in a row, without a new checkpoint, that are executed."""
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds of executions."""
+
+    stop_seconds: float = 3.0
+    """How long a graph that is cancelled may take to stop."""
+    store_seconds: float = 5.0
+    """How long runs that are cut off at shutdown may take to store their last events."""
+    max_takeovers: int = 3
+    """Takeovers of a run in a row, without a new checkpoint, that are executed."""
+
+
+DEFAULT_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Tools:
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,
             recorder=execution.journal,
-            lease=execution.active.lease,
+            lease=execution,
         )
 
 
@@ -84,15 +95,18 @@ class Executor:
         suspension: Suspension,
         leases: Leases,
         notifier: Notifier,
+        threads: NodeThreads,
         thread_freed: Callable[[], None],
-        store_seconds: float = STORE_SECONDS,
-        max_takeovers: int = MAX_TAKEOVERS,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
-        """`thread_freed` is called when a run has ended or parked."""
+        """
+        Args:
+            threads: where the synchronous nodes of runs are executed.
+            thread_freed: called when a run has ended or parked.
+        """
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._leases = commits, suspension, leases
-        self._notifier, self._thread_freed, self._store_seconds = notifier, thread_freed, store_seconds
-        self._max_takeovers = max_takeovers
+        self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -117,7 +131,7 @@ class Executor:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=self._store_seconds)
+            await asyncio.wait(tasks, timeout=self._bounds.stop_seconds + self._bounds.store_seconds)
         with contextlib.suppress(DependencyError):  # the leases expire
             await self._leases.release(held)
         self._notifier.to_claim()
@@ -131,7 +145,7 @@ class Executor:
         self._thread_freed()
 
     async def _execute(self, active: ActiveRun) -> None:
-        CURRENT_RUN.set(active.run.run_id)
+        CURRENT_RUN.set(_execution_id(active))
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or datetime.now(UTC)
         run = active.run.with_state(started=started, **graph.versions.of_run())
@@ -154,7 +168,7 @@ class Executor:
         try:
             if active.cancel_reason:
                 raise RunCancelled(cause=active.cancel_reason)
-            if takeovers > self._max_takeovers:
+            if takeovers > self._bounds.max_takeovers:
                 raise RunPoisoned(run=execution.run.run_id, takeovers=takeovers)
             await self._stream(execution)
             await self._stop(execution)
@@ -180,7 +194,7 @@ class Executor:
         timeout = deadline.timeout()
         try:
             async with timeout:
-                await execution.stream(self._tools.context(execution, deadline), self._suspension)
+                await self._until_stopped(execution, deadline)
         except TimeoutError as error:
             if timeout.expired():
                 raise RunDeadlineExceeded(run=run.run_id) from error
@@ -195,6 +209,29 @@ class Executor:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
             raise _failure(execution, error) from error
+        finally:
+            execution.stop()
+            if calls := self._threads.end_run(_execution_id(execution.active)):
+                self._abandon(execution, calls)
+
+    async def _until_stopped(self, execution: Execution, deadline: Deadline) -> None:
+        """Run the graph until it stops. One that is cancelled and does not is abandoned."""
+        context = self._tools.context(execution, deadline)
+        await run_stoppable(
+            execution.stream(context, self._suspension),
+            self._bounds.stop_seconds,
+            lambda task: self._abandon(execution, [task]),
+        )
+
+    def _abandon(self, execution: Execution, work: Sequence[Work]) -> None:
+        self._in_flight.abandon(work)
+        log.error(
+            "execution abandoned",
+            run=execution.run.run_id,
+            graph=execution.run.identity.graph,
+            nodes=execution.running_nodes,
+            abandoned=self._in_flight.abandoned,
+        )
 
     async def _stop(self, execution: Execution) -> None:
         """Park or end a run whose graph has stopped: ended, interrupted, drained, or out of budget.
@@ -226,6 +263,11 @@ async def _flush(execution: Execution) -> None:
         raise
     except Exception as error:
         raise _failure(execution, error) from error
+
+
+def _execution_id(active: ActiveRun) -> str:
+    """A run may be executed again by this process while something of its last execution still runs."""
+    return f"{active.run.run_id}/{active.run.state.epoch}"
 
 
 def _is_cancelled() -> bool:

@@ -1,13 +1,14 @@
 """Threads for the synchronous code of graphs, shared out so that no run waits for another's."""
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Semaphore, Thread
 from typing import Any, ParamSpec, TypeVar
 
 SHARED_THREADS = 64
@@ -15,7 +16,7 @@ SHARED_THREADS = 64
 OTHER_THREADS = 32
 """Threads for calls outside of runs, such as the resolution of names."""
 CURRENT_RUN: ContextVar[str] = ContextVar("graphmesh_run", default="")
-"""The run that the current task belongs to; empty for none."""
+"""The execution of a run that the current task belongs to; empty for none."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,41 +34,86 @@ class NodeThreads(ThreadPoolExecutor):
 
     LangGraph executes synchronous nodes in the event loop's default executor. asyncio's has as few threads as the
     machine has processors, and some, and serves first who was first: some slow nodes stop all others. Threads are
-    started when they are needed, not before.
+    started when they are needed, not before. They are daemons: one whose function never returns does not keep the
+    process from ending. The base class starts none; asyncio requires it.
     """
 
-    def __init__(self, capacity: int, shared: int = SHARED_THREADS) -> None:
+    def __init__(self, shared: int = SHARED_THREADS, other: int = OTHER_THREADS) -> None:
         """
         Args:
-            capacity: the number of runs at the same time.
             shared: threads that runs share for what they execute besides.
+            other: threads for calls outside of runs.
         """
-        super().__init__(capacity + shared + OTHER_THREADS, thread_name_prefix="node")
+        super().__init__()
         self._lock = Lock()
-        self._running: Counter[str] = Counter()
-        self._free_shared = shared
+        self._running: defaultdict[str, set[Future[Any]]] = defaultdict(set)
+        self._free_shared, self._other = shared, other
         self._waiting: deque[_Call] = deque()
+        self._begun: SimpleQueue[_Call | None] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._started: list[Thread] = []
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        run_id = CURRENT_RUN.get()
-        if not run_id:
-            return super().submit(fn, *args, **kwargs)
-        call = _Call(run_id, lambda: fn(*args, **kwargs), Future())
+        call = _Call(CURRENT_RUN.get(), lambda: fn(*args, **kwargs), Future())
         with self._lock:
-            if not self._take_thread(run_id):
+            if not self._take_thread(call):
                 self._waiting.append(call)
                 return call.future
-        super().submit(self._execute, call)
+        self._begin(call)
         return call.future
 
-    def _take_thread(self, run_id: str) -> bool:
+    def end_run(self, run_id: str) -> Sequence["Future[Any]"]:
+        """Return the calls of an execution that has ended which have not returned.
+
+        Their threads are no longer counted; the caller has to bound the number of such calls.
+        """
+        with self._lock:
+            left = self._running.pop(run_id, set())
+            self._free_shared += max(0, len(left) - 1)
+            begun = list(iter(self._admit, None)) if left else []
+        for call in begun:
+            self._begin(call)
+        return [call for call in left if not call.done()]
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for _ in self._started:
+            self._begun.put(None)
+        for thread in self._started if wait else ():
+            thread.join()
+
+    def _take_thread(self, call: _Call) -> bool:
         """Take the run's own thread, or else a shared one. Returns whether there was one."""
-        if self._running[run_id]:
+        running = self._running[call.run_id]
+        if not call.run_id:
+            if len(running) >= self._other:
+                return False
+        elif running:
             if not self._free_shared:
                 return False
             self._free_shared -= 1
-        self._running[run_id] += 1
+        running.add(call.future)
         return True
+
+    def _admit(self) -> _Call | None:
+        """Remove the first waiting call that may have a thread, which it takes."""
+        for position, call in enumerate(self._waiting):
+            if self._take_thread(call):
+                del self._waiting[position]
+                return call
+        return None
+
+    def _begin(self, call: _Call) -> None:
+        self._begun.put(call)
+        if not self._idle.acquire(blocking=False):
+            thread = Thread(target=self._work, name=f"node_{len(self._started)}", daemon=True)
+            self._started.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while call := self._begun.get():
+            self._execute(call)
+            del call  # it refers to a state
+            self._idle.release()
 
     def _execute(self, call: _Call | None) -> None:
         while call is not None:
@@ -78,30 +124,28 @@ class NodeThreads(ThreadPoolExecutor):
                     call.future.set_exception(error)
                 else:
                     call.future.set_result(result)
-            call = self._next(call.run_id)
+            call = self._next(call)
 
-    def _next(self, run_id: str) -> _Call | None:
-        """Give the thread of a run back, and return the first waiting call that may have it."""
+    def _next(self, ended: _Call) -> _Call | None:
+        """Give the thread of a call back, and return the first waiting call that may have it."""
         with self._lock:
-            self._running[run_id] -= 1
-            if self._running[run_id]:
-                self._free_shared += 1
-            else:
-                del self._running[run_id]
-            for position, call in enumerate(self._waiting):
-                if self._take_thread(call.run_id):
-                    del self._waiting[position]
-                    return call
-        return None
+            running = self._running.get(ended.run_id, set())
+            if ended.future in running:
+                running.remove(ended.future)
+                if not running:
+                    del self._running[ended.run_id]
+                elif ended.run_id:
+                    self._free_shared += 1
+            return self._admit()
 
 
 @contextmanager
-def node_threads(capacity: int) -> Iterator[None]:
-    """Make a pool for `capacity` runs the default executor of the running loop while the body runs."""
-    loop, threads = asyncio.get_running_loop(), NodeThreads(capacity)
+def node_threads() -> Iterator[NodeThreads]:
+    """Make a pool the default executor of the running loop while the body runs."""
+    loop, threads = asyncio.get_running_loop(), NodeThreads()
     loop.set_default_executor(threads)
     try:
-        yield
+        yield threads
     finally:
         loop.set_default_executor(ThreadPoolExecutor())
         threads.shutdown(wait=False)

@@ -20,7 +20,8 @@ from graphmesh_orchestrator.threads.retention import Retention
 from graphmesh_orchestrator.webhooks.delivery import RetryPolicy
 from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher
 from graphmesh_orchestrator.webhooks.receivers import Receivers
-from graphmesh_orchestrator.worker.executor import Executor, Tools
+from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
+from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.run_queue import RunQueue
 from graphmesh_orchestrator.worker.suspension import Suspension
 
@@ -41,6 +42,7 @@ def run_worker(
     tools: Tools,
     receivers: Receivers,
     in_flight: InFlight,
+    threads: NodeThreads,
     notifier: Notifier,
     intervals: Intervals,
 ) -> RunWorker:
@@ -56,9 +58,9 @@ def run_worker(
         suspension,
         backend.leases,
         notifier,
+        threads,
         queue.thread_freed,
-        intervals.store,
-        settings.max_takeovers,
+        Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
     )
     claiming = Claiming(backend.leases, registry.served, in_flight, backend.detector, intervals.claim)
     heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)

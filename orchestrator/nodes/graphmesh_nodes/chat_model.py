@@ -35,6 +35,7 @@ from pydantic import BaseModel, Field
 from graphmesh_nodes import chat_convert as convert
 from graphmesh_nodes.calls import call, call_headers, node_name, record_call, record_usage, require_budget, task_of
 from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.effects import require_lease
 from graphmesh_nodes.tool_calls import ToolCalled
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -78,6 +79,7 @@ def _responses(
 ) -> AsyncIterator[ResponseT]:
     context, task = runtime.context, task_of(runtime)
     require_budget(context, rpc)
+    require_lease(context)
     policy = context.policies.of(rpc)
     headers = call_headers(context, policy, task, node, EffectKey())
     deadline = context.deadline.capped(policy.timeout)

@@ -82,4 +82,4 @@ class RunContext:
     """Records the calls of tools."""
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
-    """The lease of the worker. No effect is sent after it: another worker may execute the run by then."""
+    """The lease of the worker. No call is sent after it: by then the run has ended, or another worker may have it."""

@@ -16,15 +16,20 @@ from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import WriteAheadRequired
 
 
-def lease_header(context: RunContext) -> Headers:
-    """Return the metadata that states how long the lease of the run holds; a service makes no effect after it.
+def require_lease(context: RunContext) -> None:
+    """Check before each attempt of a call that the graph may still make calls.
 
     Raises:
-        Fenced: the lease may be over, so that another worker may execute the run; nothing is sent.
+        Fenced: the run has ended, or the lease may be over, so that another worker may execute the run.
     """
-    remaining = context.lease.remaining
-    if remaining <= 0:
+    if context.lease.remaining <= 0:
         raise Fenced(run=context.run_id, epoch=context.epoch)
+
+
+def lease_header(context: RunContext) -> Headers:
+    """Return the metadata that states how long the lease holds; a service makes no effect after it. Raises Fenced."""
+    require_lease(context)
+    remaining = context.lease.remaining
     return () if math.isinf(remaining) else ((metadata.LEASE, str(int(remaining * 1000))),)
 
 

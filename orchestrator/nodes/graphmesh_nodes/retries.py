@@ -48,13 +48,13 @@ class RetryingCall:
 
         Raises:
             GraphmeshError: the error of the last attempt.
-            Fenced: the lease of the run may be over; this attempt was not sent.
+            Fenced: as `require_lease`; this attempt was not sent.
         """
         while True:
             self.attempts += 1
             try:
-                deadline = self._deadline.capped(self._policy.timeout)
-                attempt_headers = (*headers, *lease_header(self._context)) if self._is_effect else headers
+                deadline, lease = self._deadline.capped(self._policy.timeout), lease_header(self._context)
+                attempt_headers = (*headers, *lease) if self._is_effect else headers
                 return await self._context.channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
             except GraphmeshError as error:
                 self._may_have_happened |= error.may_have_happened

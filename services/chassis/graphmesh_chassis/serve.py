@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("graphmesh.server")
 
 PRIVATE_UMASK = 0o077
+STOP_SECONDS = 2.0
+"""How long tasks that are left when a server has stopped may take to end."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 SettingsT_contra = TypeVar("SettingsT_contra", bound=ServerSettings, contravariant=True)
@@ -124,6 +126,25 @@ def _exit(code: int, message: str) -> NoReturn:
 
 
 async def _serve_until_signal(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
+    try:
+        await _serve(name, build, settings)
+    finally:
+        await _stop_tasks()
+
+
+async def _stop_tasks() -> None:
+    """Cancel the tasks that are left, and end the process at once if they ignore that: asyncio would wait for them."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    stubborn = (await asyncio.wait(left, timeout=STOP_SECONDS))[1] if left else ()
+    if stubborn:
+        failure = sys.exc_info()[1]
+        log.error("tasks cut off", tasks=sorted(task.get_name() for task in stubborn), exc_info=failure)
+        os._exit(1 if failure else 0)
+
+
+async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
     signals = StopSignals()
     async with build(settings) as servable, serving(name, servable, settings) as running:
         gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it

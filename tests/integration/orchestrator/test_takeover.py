@@ -21,7 +21,8 @@ from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
-from graphmesh_orchestrator.worker.executor import Executor, Tools
+from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
+from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 from tests.acceptance.local_mesh import write_locked
@@ -46,8 +47,9 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Exe
             Suspension(SqlInterrupts(database), SqlRuns(database), saver),
             SqlLeases(database, WORKER.name),
             Notifier(is_alone=True),
+            NodeThreads(),
             thread_freed=lambda: None,
-            store_seconds=0.1,
+            bounds=Bounds(stop_seconds=0.1, store_seconds=0.1),
         )
         yield executor, in_flight
         await executor.drain(0)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.rpc import status_pb2
@@ -30,7 +30,8 @@ from graphmesh_orchestrator.runs.runs import MemoryRuns
 from graphmesh_orchestrator.webhooks.deliveries import MemoryDeliveries
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
-from graphmesh_orchestrator.worker.executor import Executor, Tools
+from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
+from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.suspension import Suspension
 from langgraph.graph import StateGraph
 
@@ -57,7 +58,9 @@ class MemoryWorker:
             Suspension(stores.interrupts, stores.runs, stores.saver),
             self.leases,
             self.notifier,
+            stores.threads,
             self._thread_freed,
+            Bounds(stop_seconds=0.2),
         )
         receivers = Receivers(HostPatterns(["hooks.example.com"]), b"")
         self.submission = Submission(
@@ -95,6 +98,8 @@ class MemoryOrchestrator:
     tables: MemoryTables
     registry: Registry
     saver: MemorySaver
+    threads: NodeThreads = field(default_factory=NodeThreads)
+    """Where the synchronous nodes of runs are executed, if it is the executor of the loop."""
     advanced: float = 0.0
     """Seconds by which the clock of the tables is ahead of the system's."""
 
@@ -121,12 +126,14 @@ class MemoryOrchestrator:
 
 
 @asynccontextmanager
-async def open_orchestrator(graph: StateGraph[Any, Any, Any, Any]) -> AsyncIterator[MemoryOrchestrator]:
+async def open_orchestrator(
+    graph: StateGraph[Any, Any, Any, Any], threads: NodeThreads | None = None
+) -> AsyncIterator[MemoryOrchestrator]:
     tables, saver = MemoryTables(), MemorySaver()
     writer = ControlledWriter(MemoryBatchWriter(tables))
     registry = Registry({GRAPH: Graph.of(GRAPH, graph.compile(checkpointer=saver, name=GRAPH))})
     async with GroupCommit(writer, retry_seconds=0.01).running() as commits:
-        yield MemoryOrchestrator(commits, writer, tables, registry, saver)
+        yield MemoryOrchestrator(commits, writer, tables, registry, saver, threads or NodeThreads())
 
 
 def error_of(run: Run) -> GraphmeshError:

@@ -47,7 +47,7 @@ def submit(threads: NodeThreads, run_id: str, function: Any) -> "Future[Any]":
 
 def test_each_run_has_a_thread_of_its_own() -> None:
     blocked = Blocked()
-    with NodeThreads(capacity=2, shared=1) as threads:
+    with NodeThreads(shared=1) as threads:
         calls = [submit(threads, "run_1", blocked) for _ in range(5)]
         blocked.await_begun(2)
         assert submit(threads, "run_2", lambda: "other").result(20) == "other"
@@ -59,7 +59,7 @@ def test_each_run_has_a_thread_of_its_own() -> None:
 
 def test_shared_threads_are_passed_on() -> None:
     first, second = Blocked(), Blocked()
-    with NodeThreads(capacity=2, shared=1) as threads:
+    with NodeThreads(shared=1) as threads:
         calls = [submit(threads, "run_1", first) for _ in range(2)]
         first.await_begun(2)
         calls += [submit(threads, "run_2", second) for _ in range(2)]
@@ -71,9 +71,27 @@ def test_shared_threads_are_passed_on() -> None:
             call.result(20)
 
 
+def test_threads_of_an_ended_run_are_not_counted() -> None:
+    """Functions that do not return take neither the thread of the run's next execution nor those that runs share."""
+    blocked, next_blocked = Blocked(), Blocked()
+    with NodeThreads(shared=1) as threads:
+        calls = [submit(threads, "run_1", blocked) for _ in range(2)]
+        blocked.await_begun(2)
+        calls += [submit(threads, "run_2", next_blocked) for _ in range(2)]
+        next_blocked.await_begun(1)
+        assert set(threads.end_run("run_1")) == set(calls[:2])
+        next_blocked.await_begun(1)
+        assert submit(threads, "run_1", lambda: "next").result(20) == "next"
+        assert threads.end_run("run_1") == []
+        for one in (blocked, next_blocked):
+            one.released.set()
+        assert [call.result(20) for call in calls] == [{}] * 4
+        assert submit(threads, "run_2", lambda: "next").result(20) == "next"
+
+
 def test_cancelled_call_is_not_executed() -> None:
     blocked = Blocked()
-    with NodeThreads(capacity=1, shared=0) as threads:
+    with NodeThreads(shared=0) as threads:
         running = submit(threads, "run_1", blocked)
         blocked.await_begun(1)
         waiting = submit(threads, "run_1", blocked)
@@ -85,7 +103,7 @@ def test_cancelled_call_is_not_executed() -> None:
 
 
 def test_error_of_a_function_is_its_callers() -> None:
-    with NodeThreads(capacity=1) as threads:
+    with NodeThreads() as threads:
         error = submit(threads, "run_1", lambda: [][1]).exception(20)
         assert isinstance(error, IndexError)
 
@@ -103,7 +121,7 @@ async def test_slow_nodes_of_one_graph_do_not_delay_another_run() -> None:
         builder.add_node(name, blocked.__call__)
     builder.add_node("quick", lambda state: {})
     builder.add_conditional_edges(START, lambda state: slow if state["is_slow"] else "quick", [*slow, "quick"])
-    with node_threads(CAPACITY):
+    with node_threads():
         async with open_orchestrator(builder) as here:
             worker = here.worker(capacity=CAPACITY)
             runs = [
