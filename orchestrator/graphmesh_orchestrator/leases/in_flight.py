@@ -14,10 +14,13 @@ from langgraph.runtime import RunControl
 
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS
+from graphmesh_orchestrator.leases.leases import SUSPECT_TAKEOVERS
 from graphmesh_orchestrator.runs.run import Run
 
 log = structlog.get_logger("graphmesh.leases")
 
+ALONE_SECONDS = 10.0
+"""How long a worker admits no run beside one that may end its process, unless that has progress or ends before."""
 GUARD_SECONDS = 0.1
 """The interval in which own leases are checked; effects check theirs when they are sent."""
 
@@ -65,9 +68,14 @@ class ActiveRun:
     control: RunControl = field(default_factory=RunControl)
     ended: Run | None = None
     """The run as it is stored with its end."""
+    takeovers: Callable[[], int] = field(init=False)
+    """Returns the takeovers of the run since its last checkpoint."""
     is_lost: bool = False
     """Whether the execution was stopped for the loss of its lease."""
     task: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.takeovers = lambda: self.run.state.takeovers
 
 
 class Work(Protocol):
@@ -79,17 +87,20 @@ class Work(Protocol):
 class InFlight:
     """The active runs by id: a worker's capacity, and the way to cancel what it executes."""
 
-    def __init__(self, worker: Worker, *, is_alone: bool = False) -> None:
+    def __init__(self, worker: Worker, *, is_alone: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         """`is_alone`: no other process uses the database, so that leases do not expire."""
-        self.worker, self._is_alone = worker, is_alone
+        self.worker, self._is_alone, self._clock = worker, is_alone, clock
         self._active: dict[str, ActiveRun] = {}
         self._abandoned: list[Work] = []
+        self._suspects: list[tuple[ActiveRun, float]] = []
+        """The runs beside which no other is admitted, and until when."""
         self._is_draining = False
 
     @property
     def free_capacity(self) -> int:
         """The number of further runs that this process takes."""
-        return 0 if self._is_draining else self.worker.capacity - len(self._active) - self.abandoned
+        is_closed = self._is_draining or self._holds_suspect()
+        return 0 if is_closed else self.worker.capacity - len(self._active) - self.abandoned
 
     @property
     def abandoned(self) -> int:
@@ -119,6 +130,8 @@ class InFlight:
         """Register a run in place of an execution of an earlier epoch, which is cancelled."""
         self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
         self._active[active.run.run_id] = active
+        if active.run.state.takeovers >= SUSPECT_TAKEOVERS:
+            self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
     def remove(self, active: ActiveRun) -> bool:
         """Remove a run, unless an execution of a later epoch has taken its place. Returns whether capacity was full."""
@@ -147,6 +160,15 @@ class InFlight:
         for run_id in held:
             if active := self._active.get(run_id):
                 active.lease.renewed(begun)
+
+    def _holds_suspect(self) -> bool:
+        """Report whether a run may end this process, and is executed alone for that."""
+        self._suspects = [
+            (active, until)
+            for active, until in self._suspects
+            if active.takeovers() and self._clock() < until and self._active.get(active.run.run_id) is active
+        ]
+        return bool(self._suspects)
 
     async def guard(self) -> None:
         """Stop executions whose leases may be over by this process' own clock, until cancelled.

@@ -20,8 +20,11 @@ from graphmesh_orchestrator.runs.run import Run
 
 SUSPECT_TAKEOVERS = 2
 """A single takeover follows any death of a worker, and is no reason to delay a run; two without progress are."""
-RESTARTED = 1.0
-"""The end of the leases of a process that has ended, where it is not 0, which is that of a lease that was released."""
+SUSPECT_WAIT_SECONDS = 30.0
+"""How long a suspect run waits for a worker that executes nothing; after that it has to be executed, and ended, too."""
+
+JUST_EXPIRED_SECONDS = 0.01
+"""The age that the end of a lease gets whose process is known to have ended. 0 is the end of one that was released."""
 
 
 class Leases(Protocol):
@@ -35,7 +38,8 @@ class Leases(Protocol):
 
         A run whose execution was cut off, not released, is counted as taken over. One that was taken over
         `SUSPECT_TAKEOVERS` times in a row without a checkpoint may end its processes: a worker claims it after all
-        others, and holds one such run at a time, so that it cuts off few of its neighbours.
+        others, and while it holds no run, so that no neighbours are cut off. After `SUSPECT_WAIT_SECONDS` a worker
+        claims it that holds no other such run.
         """
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
@@ -68,8 +72,10 @@ class MemoryLeases:
                     free.append((turns[row["tenant"]], row))
         free.sort(key=lambda turn: (turn[0], turn[1]["created"]))
         claimed = [row for _, row in free if not _is_suspect(row)][:limit]
-        if len(claimed) < limit and not self._holds_suspect():
-            claimed += [row for _, row in free if _is_suspect(row)][:1]
+        if len(claimed) < limit:
+            held = claimed + self._held()
+            suspects = [row for _, row in free if _is_suspect(row) and (not held or self._has_waited(row))]
+            claimed += [] if any(map(_is_suspect, held)) else suspects[:1]
         for row in claimed:
             row["takeovers"] += row["status"] == RunStatus.RUNNING and row["lease_expires"] != 0
             row["status"], row["epoch"] = RunStatus.RUNNING, row["epoch"] + 1
@@ -93,16 +99,19 @@ class MemoryLeases:
     async def release_all(self) -> None:
         for row in self._tables.runs.values():
             if RunStatus(row["status"]).is_active and row["lease_owner"] and row["lease_expires"] != 0:
-                row["lease_expires"] = RESTARTED
+                row["lease_expires"] = self._tables.clock() - JUST_EXPIRED_SECONDS
 
-    def _holds_suspect(self) -> bool:
-        return any(
-            _is_suspect(row)
-            and row["status"] == RunStatus.RUNNING
+    def _held(self) -> list[RunRow]:
+        return [
+            row
+            for row in self._tables.runs.values()
+            if row["status"] == RunStatus.RUNNING
             and row["lease_owner"] == self._worker
             and row["lease_expires"] >= self._tables.clock()
-            for row in self._tables.runs.values()
-        )
+        ]
+
+    def _has_waited(self, row: RunRow) -> bool:
+        return row["lease_expires"] < self._tables.clock() - SUSPECT_WAIT_SECONDS
 
     def _rows(self, held: Mapping[str, Epoch]) -> list[RunRow]:
         """Return the rows of the runs whose epochs these are."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, HELD, runs
-from graphmesh_orchestrator.leases.leases import RESTARTED, SUSPECT_TAKEOVERS
+from graphmesh_orchestrator.leases.leases import JUST_EXPIRED_SECONDS, SUSPECT_TAKEOVERS, SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
 from graphmesh_orchestrator.runs.run import Run
@@ -34,8 +34,7 @@ class SqlLeases:
         async with self._database.transaction() as connection:
             claimed = await self._claim(connection, served, limit, dead, sa.not_(IS_SUSPECT))
             if len(claimed) < limit:
-                is_next = sa.and_(IS_SUSPECT, sa.not_(self._holds_suspect()))
-                claimed += await self._claim(connection, served, 1, dead, is_next)
+                claimed += await self._claim(connection, served, 1, dead, self._is_next_suspect())
         return claimed
 
     async def _claim(
@@ -72,12 +71,14 @@ class SqlLeases:
         )
         return [run_of(row._mapping) for row in await connection.execute(claimed)]
 
-    def _holds_suspect(self) -> sa.ColumnElement[bool]:
-        """Whether this worker holds a suspect run that has no progress yet."""
+    def _is_next_suspect(self) -> sa.ColumnElement[bool]:
+        """Whether a run is suspect, and this worker holds no run; or no suspect one, and the run has waited long."""
         held = runs.alias("held")
-        is_mine = sa.and_(held.c.lease_owner == self._worker, held.c.status == RunStatus.RUNNING)
-        is_suspect = sa.and_(held.c.takeovers >= SUSPECT_TAKEOVERS, held.c.lease_expires >= seconds_now())
-        return sa.exists().where(is_mine, is_suspect)
+        is_mine = (held.c.lease_owner == self._worker, held.c.status == RunStatus.RUNNING)
+        is_held = sa.exists().where(*is_mine, held.c.lease_expires >= seconds_now())
+        has_waited = runs.c.lease_expires < seconds_now() - SUSPECT_WAIT_SECONDS
+        is_beside = sa.and_(has_waited, sa.not_(is_held.where(held.c.takeovers >= SUSPECT_TAKEOVERS)))
+        return sa.and_(IS_SUSPECT, sa.or_(sa.not_(is_held), is_beside))
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
         if not held:
@@ -99,7 +100,7 @@ class SqlLeases:
         if self._database.is_sqlite:
             async with self._database.transaction() as connection:
                 held = sa.update(runs).where(HELD, runs.c.lease_expires != 0)
-                await connection.execute(held.values(lease_expires=RESTARTED))
+                await connection.execute(held.values(lease_expires=seconds_now() - JUST_EXPIRED_SECONDS))
 
     async def _set_lease_end(self, held: Mapping[str, Epoch], end: sa.ColumnElement[float]) -> None:
         """Lock the rows in the order in which the group commit locks them, so that the two do not deadlock."""

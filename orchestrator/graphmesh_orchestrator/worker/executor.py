@@ -152,6 +152,7 @@ class Executor:
         budget = Budget(run.request.limits, run.accounting.usage, active.control.request_drain)
         try:
             async with Journal(self._commits, self._notifier, run, budget) as journal:
+                active.takeovers = lambda: journal.takeovers
                 journal.add_event(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.state.epoch})
                 await self._run_to_end(Execution(run, active, graph, journal, budget))
             active.ended = journal.ended

@@ -82,6 +82,11 @@ class Journal(WriteBehind):
         return super().is_empty and not self._events and not self._has_new_effect
 
     @property
+    def takeovers(self) -> int:
+        """Takeovers of the run since its last checkpoint."""
+        return self._stored.state.takeovers
+
+    @property
     def ended(self) -> Run | None:
         """The run as it is stored with its end, when the context has been left; None where it has not ended."""
         return self._stored if self._stored.status.is_final else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
+from graphmesh_orchestrator.leases.leases import SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.journal import progress_entry
@@ -172,18 +173,44 @@ async def test_restart_of_the_only_process_is_a_takeover(stores: Stores) -> None
     assert [run.state.takeovers for run in await take_over(stores, "two")] == [1]
 
 
+async def suspects(stores: Stores, *runs: Run) -> None:
+    """Add runs whose executions have died twice, and are free just now."""
+    for run in runs:
+        await stores.begun(run, "dead")
+    for _ in range(2):
+        await stores.leases("dead").claim(SERVED, len(runs), dead=["dead"])
+    await stores.advance(LEASE_SECONDS + 0.1)
+
+
 async def test_suspect_run_is_claimed_last_and_alone(stores: Stores) -> None:
-    """A run that was taken over twice may end its process. A worker has one such run at a time."""
-    await add(stores, a_run(1, takeovers=2), a_run(2, takeovers=2), a_run(3, takeovers=1), a_run(4))
+    """A run that was taken over twice may end its process: only a worker without other runs claims it."""
+    await add(stores, a_run(3, takeovers=1), a_run(4))
+    await suspects(stores, a_run(1), a_run(2))
+    one, two, three = stores.leases("one"), stores.leases("two"), stores.leases("three")
+    assert {run.run_id for run in await one.claim(SERVED, 10)} == {"run_3", "run_4"}
+    assert await one.claim(SERVED, 10) == []
+    assert [run.run_id for run in await two.claim(SERVED, 10)] == ["run_1"]
+    assert await two.claim(SERVED, 10) == []
+    await stores.end("run_3")
+    await stores.end("run_4")
+    assert [run.run_id for run in await one.claim(SERVED, 10)] == ["run_2"]
+    assert await three.claim(SERVED, 10) == []
+
+
+async def test_suspect_run_that_has_waited_long_is_claimed_beside_others(stores: Stores) -> None:
+    """Otherwise workers that are never idle would not end it. A worker has one such run at a time."""
+    await suspects(stores, a_run(1), a_run(2))
     one, two = stores.leases("one"), stores.leases("two")
-    assert [run.run_id for run in await one.claim(SERVED, 1)] == ["run_3"]
-    assert {run.run_id for run in await one.claim(SERVED, 10)} == {"run_4", "run_1"}
+    await stores.advance(SUSPECT_WAIT_SECONDS)
+    await add(stores, a_run(3), a_run(4))
+    assert {run.run_id for run in await one.claim(SERVED, 10)} == {"run_3", "run_4", "run_1"}
     assert await one.claim(SERVED, 10) == []
     assert [run.run_id for run in await two.claim(SERVED, 10)] == ["run_2"]
 
 
 async def test_suspect_run_with_progress_frees_the_place_of_the_next(stores: Stores) -> None:
-    await add(stores, a_run(1, takeovers=2), a_run(2, takeovers=2))
+    await suspects(stores, a_run(1), a_run(2))
+    await stores.advance(SUSPECT_WAIT_SECONDS)
     leases = stores.leases("one")
     [first] = await leases.claim(SERVED, 10)
     await stores.commits.store(progress_entry(first.with_state(takeovers=0), []))
