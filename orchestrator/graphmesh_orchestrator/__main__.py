@@ -10,11 +10,11 @@ from graphmesh_nodes.context import Policies
 
 from graphmesh_orchestrator.api.services import services
 from graphmesh_orchestrator.backend import Backend, open_backend
+from graphmesh_orchestrator.graph_loading import loaded_graphs
 from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.redis_bus import connected
 from graphmesh_orchestrator.notifications.status_poller import StatusPoller
-from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
@@ -40,8 +40,8 @@ async def build(
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
         Channel(settings.mesh, tracing) as channel,
+        loaded_graphs(settings.graphs, backend.saver) as registry,
     ):
-        registry = Registry.load(settings.graphs, backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         tools = Tools(channel, Policies(settings.tool_policies))
         worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)

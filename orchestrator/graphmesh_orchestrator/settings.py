@@ -50,7 +50,7 @@ class Settings(ServerSettings):
     max_waiting: int = Field(
         default=10_000, ge=1, description="pending runs of one tenant; a further one is refused with QUEUE_FULL"
     )
-    graphs: Path = Field(default=Path("langgraph.json"), description="the registry of graphs")
+    graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
     thread_ttl_seconds: float = Field(
         default=0,
         ge=0,

@@ -14,11 +14,11 @@ from graphmesh_nodes.context import Policies
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.db.tables import runs
+from graphmesh_orchestrator.graph_loading import loaded_graphs
 from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.notifications.notifier import Notifier
-from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
@@ -35,9 +35,13 @@ RUN = a_run(subject="local", thread_id="th_1", graph="hanging", input={"invoice_
 @asynccontextmanager
 async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Executor, InFlight]]:
     """An executor of hanging runs, without claiming and heartbeat."""
-    registry, in_flight = folder / "langgraph.json", InFlight(WORKER)
-    registry.write_text(json.dumps({"graphs": {"hanging": f"{Path(__file__).with_name('graphs.py')}:hanging"}}))
-    async with GroupCommit(SqlBatchWriter(database)).running() as commits, Channel("127.0.0.1:1") as unreachable:
+    path, in_flight = folder / "langgraph.json", InFlight(WORKER)
+    path.write_text(json.dumps({"graphs": {"hanging": f"{Path(__file__).with_name('graphs.py')}:hanging"}}))
+    async with (
+        GroupCommit(SqlBatchWriter(database)).running() as commits,
+        Channel("127.0.0.1:1") as unreachable,
+        loaded_graphs(path, LogSaver(database, commits)) as registry,
+    ):
         saver = LogSaver(database, commits)
         executor = Executor(
             in_flight,

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import graphmesh.billing.v1  # noqa: F401
 import pytest
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions, recorded_version, tools_digest
 from graphmesh_orchestrator.errors import VersionUnavailable
-from graphmesh_orchestrator.registry import Registry, RegistryError
+from graphmesh_orchestrator.graph_loading import loaded_graphs
+from graphmesh_orchestrator.project import ProjectError
+from graphmesh_orchestrator.registry import Registry
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -26,33 +28,34 @@ graph.add_edge(START, "a")
 """
 TO_THREE = "VERSION = 3\nMIGRATIONS = {1: dict, 2: dict}\n"
 
-Load = Callable[..., Registry]
+Load = Callable[..., Awaitable[Registry]]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Returns a function that loads graphs from modules that end with the given lines."""
 
-    def load_graphs(**graphs: str) -> Registry:
+    async def load_graphs(**graphs: str) -> Registry:
         for name, lines in graphs.items():
             (tmp_path / f"{name}.py").write_text(SOURCE + lines)
         registry = tmp_path / "langgraph.json"
         registry.write_text(json.dumps({"graphs": {name: f"./{name}.py:graph" for name in graphs}}))
-        return Registry.load(registry, InMemorySaver())
+        async with loaded_graphs(registry, InMemorySaver()) as loaded:
+            return loaded
 
     return load_graphs
 
 
-def test_a_graph_without_a_version_is_of_the_first(load: Load) -> None:
-    registry = load(plain="")
+async def test_a_graph_without_a_version_is_of_the_first(load: Load) -> None:
+    registry = await load(plain="")
     versions = registry.get("plain").versions
     assert (versions.graph, versions.prompts) == (1, "")
     assert registry.served == [("plain", 1)]
 
 
-def test_versions_with_migrations_are_accepted(load: Load) -> None:
+async def test_versions_with_migrations_are_accepted(load: Load) -> None:
     """A graph's own version is the first. A gap in the migrations ends the list."""
-    registry = load(three=TO_THREE, gap="VERSION = 4\nMIGRATIONS = {1: dict, 3: dict}\n", two="VERSION = 2\n")
+    registry = await load(three=TO_THREE, gap="VERSION = 4\nMIGRATIONS = {1: dict, 3: dict}\n", two="VERSION = 2\n")
     assert registry.served == [("gap", 4), ("gap", 3), ("three", 3), ("three", 2), ("three", 1), ("two", 2)]
 
 
@@ -64,32 +67,32 @@ def test_versions_with_migrations_are_accepted(load: Load) -> None:
         ("VERSION = 2\nMIGRATIONS = {2: dict}\n", r"from \[2\] do not lead to VERSION 2"),
     ],
 )
-def test_an_invalid_version_is_refused(load: Load, lines: str, message: str) -> None:
-    with pytest.raises(RegistryError, match=message):
-        load(wrong=lines)
+async def test_an_invalid_version_is_refused(load: Load, lines: str, message: str) -> None:
+    with pytest.raises(ProjectError, match=message):
+        await load(wrong=lines)
 
 
-def test_graph_that_would_do_what_its_author_does_not_mean_is_refused(load: Load) -> None:
+async def test_graph_that_would_do_what_its_author_does_not_mean_is_refused(load: Load) -> None:
     lines = "from graphmesh_nodes import escalate, remote\n"
     lines += "from graphmesh.billing.v1 import BillingService\n"
     lines += "charge = remote(BillingService.Charge, request=dict, update=dict, fallback=escalate('a', dict))\n"
     lines += "graph.add_node('charge', charge)\n"
     lines += "graph.add_edge('a', 'charge')\ngraph.add_edge('charge', '__end__')\n"
-    with pytest.raises(RegistryError, match="graph wrong: node charge escalates to a, and has edges to __end__"):
-        load(wrong=lines)
+    with pytest.raises(ProjectError, match="graph wrong: node charge escalates to a, and has edges to __end__"):
+        await load(wrong=lines)
 
 
-def test_prompts_are_versioned_by_their_content(load: Load, tmp_path: Path) -> None:
+async def test_prompts_are_versioned_by_their_content(load: Load, tmp_path: Path) -> None:
     """By the names and contents of all files beside the module."""
     prompts = tmp_path / "prompts" / "v1"
     prompts.mkdir(parents=True)
     digests = []
     for name, text in (("a", "be kind"), ("a", "be quick"), ("b", "be kind")):
         (prompts / name).write_text(text)
-        digests.append(load(plain="").get("plain").versions.prompts)
+        digests.append((await load(plain="")).get("plain").versions.prompts)
     (prompts / "b").unlink()
     (prompts / "a").write_text("be kind")
-    assert load(plain="").get("plain").versions.prompts == digests[0]
+    assert (await load(plain="")).get("plain").versions.prompts == digests[0]
     assert len(set(digests)) == 3
 
 

@@ -1,10 +1,12 @@
 """Registration, routes, prompts and ticket requests of the support agent."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from graphmesh_orchestrator.errors import InvalidInput
-from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.graph_loading import loaded_graphs
+from graphmesh_orchestrator.registry import Graph
 from langgraph.checkpoint.memory import InMemorySaver
 from support import convert, graph, nodes, policy, prompts, summary
 from support.state import merge_notes
@@ -14,7 +16,11 @@ from tests.unit.support.states import passage, state
 
 @pytest.fixture(scope="module")
 def support() -> Graph:
-    return Registry.load(Path("langgraph.json"), InMemorySaver()).get("support")
+    async def load() -> Graph:
+        async with loaded_graphs(Path("langgraph.json"), InMemorySaver()) as registry:
+            return registry.get("support")
+
+    return asyncio.run(load())
 
 
 def test_registry_loads_the_agent_with_closed_schemas(support: Graph) -> None:

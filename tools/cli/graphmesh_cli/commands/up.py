@@ -20,6 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
+"""The environment variable of an orchestrator with the path of its langgraph.json."""
 STYLES = {
     State.NEW: "dim",
     State.STARTING: "yellow",
@@ -32,6 +34,10 @@ STYLES = {
 def up(
     mesh: Annotated[Path, typer.Option(help="Addresses, replicas and overrides of the mesh.")] = MESH_FILE,
     state: Annotated[Path, typer.Option(help="Folder for databases, logs and Envoy's files.")] = DEFAULT_STATE,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(envvar="GRAPHMESH_GRAPHS", help="The langgraph.json of the graphs; default: the sample's."),
+    ] = None,
     environment: Annotated[str, typer.Option(help="The environment of the mesh file to apply.")] = "",
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Use free ports instead of the file's.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
@@ -54,6 +60,7 @@ def up(
         on_death=on_death,
         on_change=display.show_change,
         notify=display.notify,
+        settings={} if graphs is None else {GRAPHS_SETTING: str(graphs.resolve())},
     )
     raise typer.Exit(asyncio.run(_up(starting, display, sample)))
 

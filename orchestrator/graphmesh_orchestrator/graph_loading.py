@@ -1,0 +1,159 @@
+"""Loads the graphs of a project, in every form that LangGraph has."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import structlog
+from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from graphmesh_orchestrator.checkpoints import LogSaver
+from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+from graphmesh_orchestrator.project import GraphEntry, Project, ProjectError
+from graphmesh_orchestrator.registry import Graph, Registry
+
+log = structlog.get_logger("graphmesh.orchestrator.graphs")
+
+
+@asynccontextmanager
+async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> AsyncIterator[Registry]:
+    """Load every graph of the langgraph.json at `path`, and close what their factories opened at the end.
+
+    Raises:
+        ProjectError: the file is missing or wrong, or a graph in it is.
+    """
+    project = Project.read(path)
+    project.enter()
+    if project.image:
+        log.info("keys of an image do not apply to a process", file=str(path), keys=sorted(project.image))
+    modules = _modules(project)
+    tools = tools_digest()  # of all imported modules, so that the order of the graphs does not matter
+    async with AsyncExitStack() as stack:
+        graphs = {}
+        for name, entry in project.graphs.items():
+            with _named(name):
+                module = modules[entry.source]
+                lineage = _lineage(name, module, tools)
+                made = await _made(_variable(module, entry), stack)
+                graphs[name] = _compiled(made, lineage, checkpointer, entry.description or _summary(module))
+        yield Registry(graphs)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (GraphRuleViolated, ProjectError) as error:
+        raise ProjectError(f"graph {name}: {error}") from error
+
+
+def _modules(project: Project) -> dict[str, ModuleType]:
+    """Import the module of each source once."""
+    modules: dict[str, ModuleType] = {}
+    for name, entry in project.graphs.items():
+        with _named(name):
+            if entry.source not in modules:
+                modules[entry.source] = _module(entry, project.file.parent)
+    return modules
+
+
+def _module(entry: GraphEntry, folder: Path) -> ModuleType:
+    try:
+        return (
+            _module_of_file(folder / entry.source, folder) if entry.is_file else importlib.import_module(entry.source)
+        )
+    except (Exception, SystemExit) as error:
+        raise ProjectError(f"{entry.source} cannot be imported: {error!r}") from error
+
+
+def _module_of_file(file: Path, folder: Path) -> ModuleType:
+    """Import a module from its file, as a member of its package where its folder is one."""
+    file = file.resolve()
+    package, top = "", file.parent
+    while (top / "__init__.py").exists():
+        package, top = f"{top.name}.{package}", top.parent
+    if not package:
+        return _execute(file, folder)
+    if str(top) not in sys.path:
+        sys.path.insert(0, str(top))
+    module = importlib.import_module(package + file.stem)
+    if Path(module.__file__ or "").resolve() != file:
+        raise ImportError(f"{package + file.stem} is already imported from {module.__file__}: rename the package")
+    return module
+
+
+def _execute(file: Path, folder: Path) -> ModuleType:
+    """Execute a file as a module, whose name stored values refer to: it is the same wherever the project is."""
+    relative = file.relative_to(folder.resolve()) if file.is_relative_to(folder.resolve()) else Path(file.name)
+    name = f"graphmesh_graph_{re.sub(r'[^0-9A-Za-z]', '_', str(relative.with_suffix('')))}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _lineage(name: str, module: ModuleType, tools: str) -> Lineage:
+    """Read `VERSION` of a module, and the `MIGRATIONS` that lead to it."""
+    version = getattr(module, "VERSION", FIRST)
+    migrations = getattr(module, "MIGRATIONS", {})
+    if not isinstance(version, int) or version < FIRST:
+        raise ProjectError(f"VERSION is {version!r}, not a number from {FIRST} on")
+    if wrong := [begin for begin in migrations if begin not in range(FIRST, version)]:
+        raise ProjectError(f"MIGRATIONS from {wrong} do not lead to VERSION {version}")
+    return Lineage(name, Versions(version, prompts_digest(module), tools), dict(migrations))
+
+
+def _variable(module: ModuleType, entry: GraphEntry) -> Any:
+    if not hasattr(module, entry.variable):
+        raise ProjectError(f"{entry.source} has no {entry.variable}")
+    return getattr(module, entry.variable)
+
+
+async def _made(given: Any, stack: AsyncExitStack) -> Any:
+    """Return a graph, or the one that a factory makes: a function or a context manager, sync or async, with a config
+    or without. The factory is called once, with an empty config.
+    """
+    if isinstance(given, (StateGraph, CompiledStateGraph)) or not callable(given):
+        return given
+    try:
+        made = given({"configurable": {}}) if inspect.signature(given).parameters else given()
+        if inspect.isawaitable(made):
+            made = await made
+        if hasattr(made, "__aenter__"):
+            made = await stack.enter_async_context(made)
+        elif hasattr(made, "__enter__"):
+            made = stack.enter_context(made)
+    except (Exception, SystemExit) as error:
+        raise ProjectError(f"its factory {given.__qualname__} failed: {error!r}") from error
+    return made
+
+
+def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any], description: str) -> Graph:
+    if isinstance(checkpointer, LogSaver):
+        checkpointer = checkpointer.with_lineage(lineage)
+    if isinstance(made, StateGraph):
+        compiled = made.compile(checkpointer=checkpointer, name=lineage.name)
+    elif isinstance(made, CompiledStateGraph):
+        compiled = made.copy(update={"checkpointer": checkpointer, "name": lineage.name})
+    else:
+        raise ProjectError(f"is a {type(made).__name__}, and not a StateGraph, nor a function that returns one")
+    check_graph(compiled)
+    return Graph.of(lineage.name, compiled, description, lineage)
+
+
+def _summary(module: ModuleType) -> str:
+    """Return the first paragraph of the module's docstring."""
+    return (module.__doc__ or "").strip().partition("\n\n")[0]

@@ -1,0 +1,217 @@
+"""A LangGraph project: its `langgraph.json`, in the form of LangGraph's own command line.
+
+https://docs.langchain.com/langsmith/cli#configuration-file documents the keys. A key that is not honoured is refused.
+"""
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from dotenv import dotenv_values
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+NOT_HONOURED = {
+    "auth": "callers are identified at the edge",
+    "checkpointer": "the orchestrator stores checkpoints in its own database",
+    "encryption": "values are stored as they are",
+    "http": "the orchestrator serves its own API only",
+    "mcp": "the orchestrator serves its own API only",
+    "node_version": "graphs are Python modules",
+    "store": "graphs have no long-term store yet",
+    "ui": "there is no user interface",
+    "ui_config": "there is no user interface",
+    "webhooks": "webhooks are configured by the settings of the orchestrator",
+}
+"""Keys that would change how graphs run or who may call them, with the reason why they are refused."""
+IMAGE_KEYS = frozenset(
+    (
+        "$schema",
+        "api_version",
+        "base_image",
+        "dockerfile_lines",
+        "image_distro",
+        "internal_docker_tag",
+        "keep_pkg_tools",
+        "pip_config_file",
+        "pip_installer",
+    )
+)
+"""Keys of the image that LangGraph's command line builds, and of editors. No image is built here: each is logged."""
+OWN_SETTINGS = "GRAPHMESH_"
+
+
+class ProjectError(ValueError):
+    """A langgraph.json, or what it names, cannot be used. The message has the file, the key and the rule."""
+
+
+class GraphEntry(BaseModel):
+    """Where a graph is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    """`./file.py:variable` or `package.module:variable`."""
+    description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_path(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+    @property
+    def source(self) -> str:
+        """The file or the module."""
+        return self.path.rpartition(":")[0] or self.path
+
+    @property
+    def variable(self) -> str:
+        return self.path.rpartition(":")[2] if ":" in self.path else "graph"
+
+    @property
+    def is_file(self) -> bool:
+        return self.source.endswith(".py") or "/" in self.source
+
+
+class Project(BaseModel):
+    """The honoured keys of a langgraph.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: Path
+    graphs: dict[str, GraphEntry] = Field(min_length=1)
+    dependencies: list[str] = []
+    env: dict[str, str] = {}
+    python_version: str = ""
+    image: dict[str, Any] = {}
+    """The keys of an image, which do not apply."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _of_file(cls, given: Any, info: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        path = info.data["file"].parent / given
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return {name: value or "" for name, value in dotenv_values(path).items()}
+
+    @field_validator("env")
+    @classmethod
+    def _is_of_graphs(cls, env: dict[str, str]) -> dict[str, str]:
+        if own := sorted(name for name in env if name.startswith(OWN_SETTINGS)):
+            raise ValueError(f"{', '.join(own)} is a setting of graphmesh: set it in the environment of its process")
+        return env
+
+    @field_validator("python_version")
+    @classmethod
+    def _is_provided(cls, version: str) -> str:
+        running = Version("{}.{}".format(*sys.version_info))
+        try:
+            if Version(version) > running:
+                raise ValueError(f"is {version}, and graphmesh runs on Python {running}")
+        except InvalidVersion as error:
+            raise ValueError(f"{version!r} is not a version such as 3.12") from error
+        return version
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a langgraph.json.
+
+        Raises:
+            ProjectError: it is missing, is no JSON, or has a key or value that is not honoured.
+        """
+        try:
+            given = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ProjectError(f"{path}: cannot be read: {error}") from error
+        if not isinstance(given, dict):
+            raise ProjectError(f"{path}: is not a JSON object")
+        for key in NOT_HONOURED.keys() & given.keys():
+            if given.pop(key):
+                raise ProjectError(f"{path}: {key} is not supported: {NOT_HONOURED[key]}")
+        image = {key: given.pop(key) for key in IMAGE_KEYS & given.keys()}
+        try:
+            return cls.model_validate({"file": path.resolve(), "image": image, **given})
+        except ValidationError as error:
+            raise ProjectError(f"{path}: {_first(error)}") from error
+
+    def enter(self) -> None:
+        """Let the process import the project's modules, with its variables; those of the process itself win.
+
+        Raises:
+            ProjectError: a dependency is not installed.
+        """
+        if missing := list(self._missing()):
+            packages = " ".join(f"'{one}'" for one in missing)
+            raise ProjectError(
+                f"{self.file}: dependencies: not installed where the orchestrator runs: {', '.join(missing)}; "
+                f"install them with: uv pip install --python {sys.executable} {packages}"
+            )
+        for folder in reversed([self.file.parent, *self._folders()]):
+            sources = folder / "src"
+            for entry in (str(folder), str(sources)) if sources.is_dir() else (str(folder),):
+                if entry not in sys.path:
+                    sys.path.insert(0, entry)
+        for name, value in self.env.items():
+            os.environ.setdefault(name, value)
+
+    def _folders(self) -> list[Path]:
+        """Return the dependencies that are folders. Raises ProjectError where there is none."""
+        folders = [self.file.parent / one.partition("[")[0] for one in self.dependencies if one.startswith(".")]
+        for folder in folders:
+            if not folder.is_dir():
+                raise ProjectError(f"{self.file}: dependencies: there is no folder {folder}")
+        return folders
+
+    def _missing(self) -> Iterator[str]:
+        packages = [one for one in self.dependencies if not one.startswith(".")]
+        yield from _unmet(packages, self.file)
+        for folder in self._folders():
+            yield from _unmet(*_requirements(folder))
+
+
+def _requirements(folder: Path) -> tuple[list[str], Path]:
+    """Return the requirements that a project's folder states, and the file that has them."""
+    project, lines = folder / "pyproject.toml", folder / "requirements.txt"
+    if project.is_file():
+        stated = tomllib.loads(project.read_text()).get("project", {}).get("dependencies", [])
+        return [str(one) for one in stated], project
+    if lines.is_file():
+        stripped = (line.partition(" #")[0].strip() for line in lines.read_text().splitlines())
+        return [line for line in stripped if line and not line.startswith(("#", "-"))], lines
+    return [], folder
+
+
+def _unmet(requirements: Iterable[str], file: Path) -> Iterator[str]:
+    """Yield the requirements that no installed distribution meets."""
+    for stated in requirements:
+        try:
+            requirement = Requirement(stated)
+        except InvalidRequirement as error:
+            raise ProjectError(f"{file}: {stated!r} is not a requirement: {error}") from error
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield stated
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield stated
+
+
+def _first(error: ValidationError) -> str:
+    [found, *_] = error.errors(include_url=False)
+    path = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "extra_forbidden":
+        return f"{path} is not a known key"
+    if found["type"] == "missing":
+        return f"{path} is required"
+    return f"{path}: {found['msg'].removeprefix('Value error, ')}"

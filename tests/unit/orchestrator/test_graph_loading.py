@@ -1,0 +1,197 @@
+"""A langgraph.json is read as LangGraph's own tools read it, and what is not honoured is refused by name."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphmesh_orchestrator.graph_loading import loaded_graphs
+from graphmesh_orchestrator.project import ProjectError
+from graphmesh_orchestrator.registry import Graph
+from langgraph.checkpoint.memory import InMemorySaver
+from structlog.testing import capture_logs
+
+MODULE = '''"""Greets.
+
+And more.
+"""
+from contextlib import asynccontextmanager, contextmanager
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+class State(TypedDict):
+    name: str
+
+builder = StateGraph(State)
+builder.add_node("greet", lambda state: {"name": "hello " + state["name"]})
+builder.add_edge(START, "greet")
+compiled = builder.compile()
+closed = []
+
+def factory():
+    return builder
+
+def with_config(config):
+    return builder.compile(name=config["configurable"].get("name"))
+
+async def asynchronous():
+    return builder.compile()
+
+@contextmanager
+def managed():
+    yield builder
+    closed.append("managed")
+
+@asynccontextmanager
+async def managed_asynchronously(config):
+    yield builder.compile()
+    closed.append("managed_asynchronously")
+'''
+FORMS = ["builder", "compiled", "factory", "with_config", "asynchronous", "managed", "managed_asynchronously"]
+
+
+@pytest.fixture(autouse=True)
+def imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a project adds to the process is removed after the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    modules, environment = set(sys.modules), dict(os.environ)
+    yield
+    for name in sys.modules.keys() - modules:
+        del sys.modules[name]
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def write(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+async def load(folder: Path, **keys: Any) -> dict[str, Graph]:
+    """The graphs of a langgraph.json with these keys in the folder."""
+    path = folder / "langgraph.json"
+    write(path, json.dumps({"dependencies": ["."], **keys}))
+    async with loaded_graphs(path, InMemorySaver()) as registry:
+        return {graph.name: graph for graph in registry.all()}
+
+
+async def greeting(graph: Graph, name: str = "ada") -> Any:
+    return (await graph.compiled.ainvoke({"name": name}, {"configurable": {"thread_id": "1"}}))["name"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_every_form_of_a_graph_runs(tmp_path: Path, form: str) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    graphs = await load(tmp_path, graphs={"agent": f"./agent.py:{form}"})
+    assert await greeting(graphs["agent"]) == "hello ada"
+    assert graphs["agent"].description == "Greets."
+
+
+async def test_factories_are_closed(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    await load(tmp_path, graphs={name: f"./agent.py:{name}" for name in ("managed", "managed_asynchronously")})
+    assert sys.modules["graphmesh_graph_agent"].closed == ["managed_asynchronously", "managed"]
+
+
+async def test_object_form_has_a_description(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    entry = {"path": "./agent.py:builder", "description": "Greets people"}
+    assert (await load(tmp_path, graphs={"agent": entry}))["agent"].description == "Greets people"
+
+
+@pytest.mark.parametrize(
+    ("entry", "file"),
+    [
+        ("./agent.py:graph", "agent.py"),
+        ("agent.py:graph", "agent.py"),
+        ("./src/shop/agents/agent.py:graph", "src/shop/agents/agent.py"),
+        ("shop.agents.agent:graph", "src/shop/agents/agent.py"),
+        ("./agents/agent.py:graph", "agents/agent.py"),
+    ],
+)
+async def test_modules_import_their_siblings(tmp_path: Path, entry: str, file: str) -> None:
+    """Beside a file, in a nested package by relative and absolute names, and in folders without __init__.py."""
+    write(tmp_path / "greetings.py", "HELLO = 'hi '")
+    write(tmp_path / "src/shop/__init__.py")
+    write(tmp_path / "src/shop/words.py", "HELLO = 'hi '")
+    write(tmp_path / "src/shop/agents/__init__.py")
+    source = "from ..words import HELLO" if "shop" in entry else "from greetings import HELLO"
+    write(tmp_path / file, MODULE.replace('"hello "', "HELLO") + f"{source}\ngraph = builder")
+    assert await greeting((await load(tmp_path, graphs={"agent": entry}))["agent"]) == "hi ada"
+
+
+async def test_a_file_is_executed_once_for_all_its_graphs(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    graphs = await load(tmp_path, graphs={"a": "./agent.py:builder", "b": "./agent.py:compiled"})
+    assert graphs["a"].compiled.builder is graphs["b"].compiled.builder
+
+
+@pytest.mark.parametrize("env", [{"WORD": "salut "}, ".env"])
+async def test_graphs_have_the_variables_of_the_project(tmp_path: Path, env: Any) -> None:
+    """From a mapping or a file; a variable of the process itself wins."""
+    write(tmp_path / ".env", "# a comment\nWORD='salut '\nHOME=elsewhere\n")
+    write(tmp_path / "agent.py", MODULE.replace('"hello "', "__import__('os').environ['WORD']"))
+    home = os.environ.get("HOME")
+    graphs = await load(tmp_path, graphs={"agent": "./agent.py:builder"}, env=env)
+    assert await greeting(graphs["agent"]) == "salut ada"
+    assert os.environ.get("HOME") == home
+
+
+async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    with capture_logs() as logs:
+        await load(tmp_path, graphs={"agent": "./agent.py:builder"}, image_distro="wolfi", dockerfile_lines=["RUN x"])
+    assert [log["keys"] for log in logs] == [["dockerfile_lines", "image_distro"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"auth": {"path": "./auth.py:auth"}}, "auth is not supported: callers are identified at the edge"),
+        ({"store": {"index": {}}}, "store is not supported"),
+        ({"http": {"app": "./app.py:app"}}, "http is not supported"),
+        ({"graph": {}}, "graph is not a known key"),
+        ({"graphs": {}}, "graphs: Dictionary should have at least 1 item"),
+        ({"graphs": {"agent": {"path": "./agent.py:builder", "speed": 1}}}, "graphs.agent.speed is not a known key"),
+        ({"graphs": {"agent": {"description": "x"}}}, "graphs.agent.path is required"),
+        ({"graphs": {"agent": "./agent.py:nothing"}}, "graph agent: ./agent.py has no nothing"),
+        ({"graphs": {"agent": "./agent.py:closed"}}, "graph agent: is a list, and not a StateGraph"),
+        ({"graphs": {"agent": "./agent.py:fails"}}, "graph agent: its factory fails failed: ZeroDivisionError"),
+        ({"graphs": {"agent": "./missing.py:graph"}}, "graph agent: ./missing.py cannot be imported"),
+        ({"graphs": {"agent": "./exits.py:graph"}}, "graph agent: ./exits.py cannot be imported: SystemExit"),
+        ({"graphs": {"agent": "nowhere.agent:graph"}}, "cannot be imported: ModuleNotFoundError"),
+        ({"env": "./none.env"}, "env: there is no file"),
+        ({"env": {"GRAPHMESH_MESH": "x"}}, "env: GRAPHMESH_MESH is a setting of graphmesh"),
+        ({"env": ["A"]}, "env: Input should be a valid dictionary"),
+        ({"python_version": "3.99"}, "python_version: is 3.99, and graphmesh runs on Python 3."),
+        ({"python_version": "three"}, "python_version: 'three' is not a version"),
+        ({"dependencies": ["./elsewhere"]}, "dependencies: there is no folder"),
+        ({"dependencies": ["no-such-package>=2"]}, "not installed where the orchestrator runs: no-such-package>=2"),
+        ({"dependencies": ["langgraph<1"]}, "not installed where the orchestrator runs: langgraph<1"),
+        ({"dependencies": ["./project"]}, "not installed where the orchestrator runs: no-such-package"),
+        ({"dependencies": ["./lines"]}, "uv pip install --python .* 'other-package==1'"),
+    ],
+)
+async def test_what_is_not_honoured_is_refused_by_name(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+    write(tmp_path / "agent.py", MODULE + "def fails():\n    return 1 / 0\n")
+    write(tmp_path / "exits.py", "import sys; sys.exit(3)")
+    write(tmp_path / "project/pyproject.toml", '[project]\ndependencies = ["langgraph", "no-such-package"]')
+    write(tmp_path / "lines/requirements.txt", "# tools\nlanggraph  # graphs\nother-package==1\n")
+    with pytest.raises(ProjectError, match=message):
+        await load(tmp_path, **{"graphs": {"agent": "./agent.py:builder"}, **keys})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+async def test_a_file_that_is_no_project_is_refused(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "langgraph.json", text)
+    with pytest.raises(ProjectError, match=r"langgraph\.json: "):
+        async with loaded_graphs(tmp_path / "langgraph.json", InMemorySaver()):
+            pass
+
+
+async def test_unused_keys_may_be_empty(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    assert await load(tmp_path, graphs={"agent": "./agent.py:builder"}, store=None, auth={}, http={})
