@@ -15,14 +15,16 @@ from graphmesh_contracts import MethodPolicy, Overrides, method_policy
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
-from graphmesh_chassis.errors import UnknownMethod
-from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
+from graphmesh_chassis.errors import MalformedMessage, UnknownMethod
+from graphmesh_chassis.handlers import Handler, implementation_of, with_reading
 from graphmesh_chassis.hooks import Hook, decode
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_response
 
 if TYPE_CHECKING:
     from graphmesh_chassis.telemetry import Tracing
+
+INCOMPLETE = "The request ended before its message was complete"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -45,21 +47,24 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         if path not in self._handlers:
             handler = await continuation(handler_call_details)
             if handler is None:
-                return grpc.unary_unary_rpc_method_handler(_freeing_frames(_unknown_method(path)))
+                return grpc.stream_unary_rpc_method_handler(_freeing_frames(_unknown_method(path)))
             self._handlers[path] = await self._with_hooks(path, handler)
         return self._handlers[path]
 
     async def _with_hooks(self, path: str, handler: Handler) -> Handler:
         hooks = self._hooks.get(path[1:].partition("/")[0])
         if hooks is None:
-            return handler
+            return handler if handler.request_streaming else _reading_one(handler)
         descriptor = descriptor_pool.Default().FindMethodByName(path[1:].replace("/", "."))
         method = _Method(path, descriptor, method_policy(descriptor, self._overrides))
         traced = await self._tracing.instrument(path, handler) if self._tracing else handler
         implementations = _Implementations(implementation_of(handler), implementation_of(traced), self._tracing)
         wrap = _streaming if handler.response_streaming else _unary
         # Requests arrive as bytes, so that a hook decodes them and a malformed one is the caller's error.
-        return with_implementation(handler, _freeing_frames(wrap(method, hooks, implementations)), None, serialized)
+        respond = wrap(method, hooks, implementations)
+        if not handler.request_streaming:
+            respond = _after_reading(respond)
+        return with_reading(handler, _freeing_frames(respond), None, serialized)
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,27 @@ def _streaming(method: _Method, hooks: tuple[Hook, ...], implementations: _Imple
     return respond
 
 
+def _reading_one(handler: Handler) -> Handler:
+    respond = _freeing_frames(_after_reading(implementation_of(handler)))
+    return with_reading(handler, respond, handler.request_deserializer, handler.response_serializer)
+
+
+def _after_reading(respond: Any) -> Any:
+    """`respond`, called with the request when it is complete; a call that ends before that is refused.
+
+    grpc.aio itself does not respond to such a call: it would stay open until its deadline, and hold a place at Envoy.
+    """
+
+    async def after_reading(_: object, context: Context) -> Message | None:
+        request = await context.read()
+        if request is grpc.aio.EOF:
+            await context.abort_with_status(to_grpc(MalformedMessage(INCOMPLETE)))
+        response: Message | None = await respond(request, context)
+        return response
+
+    return after_reading
+
+
 def _freeing_frames(respond: Any) -> Any:
     """`respond`, whose frames are cleared when it aborts a call.
 
@@ -155,7 +181,7 @@ async def _decoded(incoming: AsyncIterator[bytes], call: Call) -> AsyncIterator[
 
 
 def _unknown_method(path: str) -> Any:
-    async def refuse(_: bytes, context: Context) -> None:
+    async def refuse(_: object, context: Context) -> None:
         await context.abort_with_status(to_grpc(UnknownMethod(method=path)))
 
     return refuse

@@ -19,21 +19,27 @@ SMOOTHING = 0.2
 """The weight of the newest call in the moving average of call durations."""
 WAIT_RETRY_SECONDS = 1.0
 """The `RetryInfo` of a refused wait, whose end cannot be estimated."""
+RESERVED = 8
+"""One slot of this many is for calls of tenants that hold none."""
 DEFAULT_TENANT = "default"
 
 
 class Admission:
     """A concurrency limit with a bounded queue that respects deadlines.
 
-    A tenant alone may use all slots and the whole queue. While calls are queued, a free slot is given to the tenant
-    that holds the fewest, so that tenants have equal parts; calls of one tenant get slots in their order. Where the
-    queue is full, a tenant with a smaller part of it takes the place of the newest call of the tenant with the largest.
+    A tenant alone may use the whole queue and all slots but an eighth, which are reserved for tenants that hold none: a
+    tenant's first call does not wait until long calls of others end. While calls are queued, a free slot is given to
+    the tenant that holds the fewest, so that tenants have equal parts; calls of one tenant get slots in their order.
+    Where the queue is full, a tenant with a smaller part of it takes the place of the newest call of the tenant with
+    the largest. All tenants have the same weight.
     """
 
     def __init__(self, max_concurrency: int, max_queue: int, max_waits: int = 0) -> None:
         """`max_waits` limits the calls of methods that wait; 0: they take slots like any other."""
         self.max_concurrency = max_concurrency
         self.max_queue = max_queue
+        self._max_shared = max_concurrency - max_concurrency // RESERVED
+        """Above so many held slots, tenants that hold any get no further one."""
         self.waits = Waits(max_waits)
         self.active = 0
         """The number of calls that hold a slot."""
@@ -78,7 +84,7 @@ class Admission:
             yield
 
     async def _acquire(self, deadline: Deadline, tenant: str) -> None:
-        if self.active < self.max_concurrency:
+        if self._has_slot_for(tenant):
             self._grant(tenant)
             return
         if self.queued >= self.max_queue:
@@ -102,6 +108,10 @@ class Admission:
         remaining = deadline.remaining
         return remaining - min(max(self._mean_seconds, remaining / 10), remaining / 4)
 
+    def _has_slot_for(self, tenant: str) -> bool:
+        state = self._tenants.get(tenant)
+        return self.active < (self._max_shared if state and state.active else self.max_concurrency)
+
     def _grant(self, tenant: str) -> None:
         state = self._tenants.get(tenant)
         if state is None:
@@ -112,7 +122,7 @@ class Admission:
             self._slots.set(tenant, state.active)
 
     def _release(self, tenant: str) -> None:
-        """Pass the slot to the next call in the queue; it is never free in between."""
+        """Pass the slot to the next call in the queue, unless it is reserved; it is never free in between."""
         state = self._tenants[tenant]
         self.active -= 1
         state.active -= 1
@@ -120,8 +130,7 @@ class Admission:
             self._slots.set(tenant, state.active)
         elif not state.active:
             del self._tenants[tenant]
-        while self.queued:
-            chosen = self._slots.least()
+        while self.queued and self._has_slot_for(chosen := self._slots.least()):
             granted = next(iter(self._tenants[chosen].queue))
             self._dequeue(chosen, granted)
             if not granted.done():

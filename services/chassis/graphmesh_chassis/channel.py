@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The limit of a message that a server reads; up to here the rules of the message's fields apply."""
 MAX_METADATA_BYTES = 32 * 1024
+MAX_ARRIVING_CALLS = 1_000_000
+"""More than Envoy passes at a time."""
 
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    # Calls that arrive at once wait for the admission here, which is fair. By default the library refuses random ones
+    # above 1,000 of them with CANCELLED, also those of other tenants.
+    ("grpc.server.max_pending_requests", MAX_ARRIVING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", MAX_ARRIVING_CALLS),
     ("grpc.so_reuseport", 0),  # a second server on the same port fails, and does not share the calls silently
+    ("grpc.http2.max_ping_strikes", 0),  # clients and Envoy may ping: it is how they detect a half-dead connection
 )
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -34,6 +41,10 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 2000),  # in spite of its name, the timeout of one attempt to connect
+    # A connection without an answer to a ping is closed: else all later calls would be sent over it, and time out.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 RequestT = TypeVar("RequestT", bound=Message)

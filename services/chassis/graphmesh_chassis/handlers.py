@@ -15,8 +15,19 @@ def implementation_of(handler: Handler) -> Any:
 
 def with_implementation(handler: Handler, implementation: Any, deserializer: Any, serializer: Any) -> Handler:
     """A handler of the same arity with another function."""
-    incoming = "stream" if handler.request_streaming else "unary"
-    outgoing = "stream" if handler.response_streaming else "unary"
+    return _handler(handler.request_streaming, handler.response_streaming, implementation, deserializer, serializer)
+
+
+def with_reading(handler: Handler, implementation: Any, deserializer: Any, serializer: Any) -> Handler:
+    """As `with_implementation`, but the function reads its requests from the context: one of them, or a stream.
+
+    On the wire one request is a stream of one.
+    """
+    return _handler(True, handler.response_streaming, implementation, deserializer, serializer)
+
+
+def _handler(reads: bool, streams: bool, implementation: Any, deserializer: Any, serializer: Any) -> Handler:
+    incoming, outgoing = ("stream" if each else "unary" for each in (reads, streams))
     make = getattr(grpc, f"{incoming}_{outgoing}_rpc_method_handler")
     made: Handler = make(implementation, deserializer, serializer)
     return made

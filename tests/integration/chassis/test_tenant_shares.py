@@ -46,17 +46,10 @@ class Streams:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, count: int, tenant: tuple[tuple[str, str], ...]) -> list[GraphmeshError | None]:
-        """Begin streams, and return the error of each that is refused; None: its first message came.
-
-        In batches: gRPC itself refuses calls when too many begin at the same time.
-        """
-        outcomes: list[GraphmeshError | None] = []
+        """Begin streams at once, and return the error of each that is refused; None: its first message came."""
         began: asyncio.Queue[GraphmeshError | None] = asyncio.Queue()
-        while len(outcomes) < count:
-            batch = min(100, count - len(outcomes))
-            self._tasks += [asyncio.create_task(self._hold(began, tenant)) for _ in range(batch)]
-            outcomes += [await began.get() for _ in range(batch)]
-        return outcomes
+        self._tasks += [asyncio.create_task(self._hold(began, tenant)) for _ in range(count)]
+        return [await began.get() for _ in range(count)]
 
     async def close(self) -> None:
         for task in self._tasks:

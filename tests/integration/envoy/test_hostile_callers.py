@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 
 import grpc
 import pytest
+from graphmesh_chaos.http2_connection import Http2Connection
 from graphmesh_local.probes import http_get
 from graphmesh_mesh.topology import Listener
 
 from tests.integration.envoy import books_contract
 from tests.integration.envoy.envoy_harness import EnvoyHarness, caller, failing
-from tests.integration.envoy.http2_client import Http2Connection
 from tests.integration.envoy.http_client import fetch
 
 CALL = {

@@ -85,6 +85,21 @@ async def test_queued_calls_get_slots_in_order() -> None:
         assert (work.active, work.queued) == ([second], [third])
 
 
+async def test_a_slot_is_reserved_for_a_tenant_without_any() -> None:
+    """Its first call does not wait until long calls of another one end; a free slot is reserved for the next tenant."""
+    async with working(limit=8, queue=5) as work:
+        busy = [await work.begin(tenant="busy") for _ in range(9)]
+        assert (work.active, work.queued) == (busy[:7], busy[7:])
+        new = [await work.begin(tenant="new") for _ in range(2)]
+        assert new[0] in work.active
+        await work.end(busy[0])
+        assert work.queued == [*busy[7:], new[1]]
+        assert await work.begin(tenant="third") in work.active
+        await work.end(busy[1])
+        await work.end(busy[2])
+        assert new[1] in work.active
+
+
 async def test_full_queue_refuses_with_limits_and_retry_time() -> None:
     async with working(limit=2, queue=1) as work:
         numbers = [await work.begin() for _ in range(4)]
