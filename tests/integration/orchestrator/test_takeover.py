@@ -45,7 +45,7 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Exe
         saver = LogSaver(database, commits)
         executor = Executor(
             in_flight,
-            Registry.load(registry, saver),
+            registry,
             Tools(unreachable, Policies()),
             commits,
             Suspension(SqlInterrupts(database), SqlRuns(database), saver),
