@@ -46,7 +46,7 @@ class RunServicer(pb.RunServiceServicer):
         has_large = request.ByteSize() > INLINE_BYTES
         run = await convert_aside(has_large, convert.run, request, current_call().caller)
         run = await self._submission.create(run)
-        return pb.CreateRunResponse(run=await _message_of(run))
+        return pb.CreateRunResponse(run=await self._message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         run = await self._runs.get(_tenant(), request.run_id)
@@ -77,7 +77,7 @@ class RunServicer(pb.RunServiceServicer):
         run = await self._runs.request_cancellation(_tenant(), request.run_id, request.reason)
         self._in_flight.cancel(run.run_id, run.state.cancel_reason)
         self._notifier.to_cancel(run.run_id)
-        return pb.CancelRunResponse(run=await _message_of(run))
+        return pb.CancelRunResponse(run=await self._message(run))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
         caller = current_call().caller

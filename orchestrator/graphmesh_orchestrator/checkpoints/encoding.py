@@ -1,5 +1,6 @@
 """Checkpoints and task writes as bytes, by LangGraph's serializer."""
 
+from asyncio import CancelledError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +14,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import ERROR
+from langgraph.checkpoint.serde.types import ERROR, RESUME
 
 
 def pack(serde: SerializerProtocol, value: Any) -> bytes:
@@ -82,6 +83,7 @@ def number_writes(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any
     write for finished, and would resume without its missing writes, such as the next node, which the edge behind its
     node was about to choose. A graph that handles the error itself continues with the writes that there are.
     """
+    writes = without_answers_of_cut_off(writes)
     channels = {channel for channel, _ in writes}
     is_unfinished = ERROR in channels and ERROR_SOURCE_NODE not in channels
     return [
@@ -89,6 +91,17 @@ def number_writes(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any
         for number, (channel, value) in enumerate(writes)
         if channel in WRITES_IDX_MAP or not is_unfinished
     ]
+
+
+def without_answers_of_cut_off(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """Return a task's writes without the answers that it has used, if it was cut off.
+
+    It is executed again with the answer to the interrupt that is stored. With the used answer, LangGraph would take
+    that for the answer to the next interrupt of the task.
+    """
+    if any(channel == ERROR and isinstance(value, CancelledError) for channel, value in writes):
+        return [(channel, value) for channel, value in writes if channel != RESUME]
+    return writes
 
 
 def merge_writes(rows: Iterable[tuple[str, str, list[tuple[int, str, Any]]]]) -> list[PendingWrite]:

@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.memory import InMemorySaver
 
 from graphmesh_orchestrator.checkpoints.config_keys import run_epoch_of
+from graphmesh_orchestrator.checkpoints.encoding import without_answers_of_cut_off
 
 
 class MemorySaver(InMemorySaver):
@@ -38,7 +39,7 @@ class MemorySaver(InMemorySaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await super().aput_writes(config, writes, task_id, task_path)
+        await super().aput_writes(config, without_answers_of_cut_off(writes), task_id, task_path)
         if epoch := run_epoch_of(config):
             self._tasks_by_run.setdefault(epoch.run_id, set()).add((*_key(config), task_id))
 

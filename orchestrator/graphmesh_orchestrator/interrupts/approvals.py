@@ -35,7 +35,10 @@ class Approvals(Protocol):
         """
 
     async def next_expiry(self) -> float | None:
-        """Return the seconds until the first open approval expires; None where none does."""
+        """Return the seconds until the first open approval expires; None where none does.
+
+        Those of an active run are not among them: it is being resumed or ended, and they can be expired after that.
+        """
 
     async def expire(self, limit: int) -> int:
         """Deny the expired approvals of at most `limit` runs. Returns the number of runs that had some.
@@ -76,7 +79,8 @@ class MemoryApprovals:
         return self._approval(row)
 
     async def next_expiry(self) -> float | None:
-        expiring = [row["expires"] for row in self._tables.interrupts.values() if _expires(row)]
+        rows = self._tables.interrupts.values()
+        expiring = [row["expires"] for row in rows if _expires(row) and not self._is_active(row)]
         return min(expiring) - self._tables.clock() if expiring else None
 
     async def expire(self, limit: int) -> int:

@@ -24,6 +24,8 @@ from graphmesh_orchestrator.runs.run import Run
 OPEN = interrupts.c.status == literal(PENDING)
 EXPIRING = sa.and_(OPEN, interrupts.c.expires > sa.literal_column("0"))
 OVERDUE = sa.and_(EXPIRING, interrupts.c.expires <= NOW)
+IS_STOPPED = sa.exists().where(runs.c.run_id == interrupts.c.run_id, sa.not_(ACTIVE))
+"""The run of the approval is parked or has ended."""
 current_status = sa.case(
     (sa.and_(OPEN, FINAL), ApprovalStatus.VOID),
     (OVERDUE, ApprovalStatus.EXPIRED),
@@ -73,15 +75,14 @@ class SqlApprovals:
             return await _get(connection, caller.tenant, approval_id)
 
     async def next_expiry(self) -> float | None:
-        first = sa.select(sa.func.min(interrupts.c.expires) - NOW).where(EXPIRING)
+        first = sa.select(sa.func.min(interrupts.c.expires) - NOW).where(EXPIRING, IS_STOPPED)
         [(due,)] = await self._database.rows(first)
         return cast(float | None, due)
 
     async def expire(self, limit: int) -> int:
         """Runs that another transaction has locked are left for the next call."""
-        is_stopped = sa.exists().where(runs.c.run_id == interrupts.c.run_id, sa.not_(ACTIVE))
         async with self._database.read() as connection:
-            overdue = sa.select(interrupts.c.run_id).where(OVERDUE, is_stopped).limit(limit)
+            overdue = sa.select(interrupts.c.run_id).where(OVERDUE, IS_STOPPED).limit(limit)
             due = (await connection.execute(overdue)).scalars().all()
         return await self._expire(set(due)) if due else 0
 

@@ -219,6 +219,15 @@ async def test_run_whose_cancellation_is_requested_takes_no_answer(stores: Store
     assert await approvals.expire(10) == 0
 
 
+async def test_overdue_approval_of_an_active_run_is_not_due(stores: Stores) -> None:
+    """It cannot be expired before a worker has ended the run: polling for it would not stop until then."""
+    await an_approval(stores)
+    await parked(stores, 2, ttl=3 * TTL)
+    await stores.runs.request_cancellation("acme", "run_1", "over")
+    await stores.advance(TTL + 1)
+    assert await stores.approvals.next_expiry() == pytest.approx(2 * TTL, abs=30)
+
+
 async def test_find_returns_pages_of_matching_approvals_the_oldest_first(stores: Stores) -> None:
     """A page begins behind the last approval of the page before."""
     await parked(stores, approvals=7)

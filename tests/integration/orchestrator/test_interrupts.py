@@ -43,6 +43,16 @@ async def test_node_with_two_interrupts_parks_twice(mesh: Mesh) -> None:
     assert (run.status, notes(run)) == (SUCCESS, ["begun", "3, yes", "done"])
 
 
+async def test_parked_run_is_returned_with_its_interrupts_everywhere(mesh: Mesh) -> None:
+    created = await mesh.client.create_run("ask_twice", {"name": "x"}, request_id="once")
+    parked = await mesh.wait(created)
+    assert (parked.status, len(parked.interrupts)) == (INTERRUPTED, 1)
+    assert await mesh.client.create_run("ask_twice", {"name": "x"}, request_id="once") == parked
+    assert await mesh.client.get_run(parked.run_id) == parked
+    cancelled = await mesh.client.cancel_run(parked.run_id, "over")
+    assert len(cancelled.interrupts) == (cancelled.status == INTERRUPTED)
+
+
 async def test_events_of_a_parked_run_continue_without_gaps(mesh: Mesh) -> None:
     """The stream ends with the event of the interrupts; it continues after the answer."""
     run = await park(mesh)

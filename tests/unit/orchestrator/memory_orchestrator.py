@@ -48,6 +48,7 @@ class MemoryWorker:
     def __init__(self, stores: "MemoryOrchestrator", name: str, capacity: int) -> None:
         self.in_flight, self.notifier = InFlight(Worker(name, capacity)), Notifier(is_alone=True)
         self.leases = MemoryLeases(stores.tables, name)
+        self.suspension = Suspension(stores.interrupts, stores.runs, stores.saver)
         self.freed_threads = 0
         """How often the executor has reported a free thread."""
         self.executor = Executor(
@@ -55,7 +56,7 @@ class MemoryWorker:
             stores.registry,
             Tools(stores.mesh, Policies()),
             stores.commits,
-            Suspension(stores.interrupts, stores.runs, stores.saver),
+            self.suspension,
             self.leases,
             self.notifier,
             stores.threads,
