@@ -1,7 +1,7 @@
 """The invariants of the checker: each finds its violations, and none in a correct history."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +16,16 @@ from graphmesh_chaos.history import (
     Event,
     History,
     Invoice,
+    Observed,
     Posting,
+    ReceivedEvent,
+    Resumption,
     Run,
     RunRequest,
     Ticket,
 )
+from graphmesh_chaos.operations import Operation, OperationKind, SeenRun
+from graphmesh_chaos.thread_checker import CANCELLED_WITHIN_SECONDS
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
@@ -86,7 +91,28 @@ def changed(**fields: Any) -> History:
 
 def added(**rows: Any) -> History:
     """The correct history with one row more."""
-    return replace(CORRECT, **{name: [*getattr(CORRECT, name), row] for name, row in rows.items()})
+    changes: dict[str, Any] = {name: [*getattr(CORRECT, name), row] for name, row in rows.items()}
+    return replace(CORRECT, **changes)
+
+
+def observed(*operations: Operation, **records: Any) -> History:
+    """The correct history, on one thread, with what clients got."""
+    return changed(requests=[replace(REQUEST, thread_id="thread")], observed=Observed(operations, **records))
+
+
+def read(status: RunStatus, seq: int, at: float = 0, kind: OperationKind = OperationKind.READ) -> Operation:
+    """A call that returns the run in that state."""
+    return Operation(kind, "thread", at, at + 0.5, "request-1", seen=[SeenRun("request-1", status, 2, seq)])
+
+
+def received(seq: int, **changes: Any) -> ReceivedEvent:
+    """The event of this number as a client received it."""
+    event = ReceivedEvent("run-1", seq, NOW, "", EVENTS[seq - 1].status)
+    return replace(event, **changes)
+
+
+CREATED = Operation(OperationKind.CREATE, "thread", -1, -0.5, "request-1")
+CANCELLED = read(RunStatus.RUNNING, 1, kind=OperationKind.CANCEL)
 
 
 def test_finds_nothing_in_a_correct_history() -> None:
@@ -106,8 +132,38 @@ def test_finds_nothing_in_an_answered_approval(history: History) -> None:
 
 def test_finds_nothing_in_an_unanswered_request() -> None:
     """A request without a response may have created no run."""
-    unanswered = History([replace(REQUEST, run_ids=())], *([] for _ in range(10)))
-    assert check(unanswered) == []
+    empty: dict[str, Any] = {field.name: [] for field in fields(History) if field.name not in ("requests", "observed")}
+    assert check(History([replace(REQUEST, run_ids=())], **empty)) == []
+
+
+def test_finds_nothing_in_what_clients_observed() -> None:
+    """A client follows the run, another reads it, and a third cancels it too late."""
+    history = observed(
+        CREATED, CANCELLED, read(RunStatus.SUCCESS, 4, at=1), received=[received(1), received(2), received(3)]
+    )
+    assert check(history) == []
+
+
+@pytest.mark.parametrize("effects", [[], [CHARGE_EFFECT], [CHARGE_EFFECT, TICKET_EFFECT]])
+def test_finds_nothing_in_a_cancelled_run(effects: list[Effect]) -> None:
+    """It has made none, some or all of its effects, in their order."""
+    assert check(cancelled(effects)) == []
+
+
+def cancelled(effects: list[Effect]) -> History:
+    """The history of a run that was cancelled when it had made some of its effects."""
+    is_charged, is_ticketed = CHARGE_EFFECT in effects, TICKET_EFFECT in effects
+    end = Event("run-1", 4, NOW, RunStatus.CANCELLED)
+    return changed(
+        requests=[replace(REQUEST, ends=[RunStatus.SUCCESS, RunStatus.CANCELLED])],
+        runs=[replace(RUN, status=RunStatus.CANCELLED, charge_id="", ticket_id="")],
+        events=[*EVENTS[:3], end],
+        invoices=[Invoice("INV-1", 2000, 1500 if is_charged else 2000)],
+        charges=CORRECT.charges if is_charged else [],
+        postings=CORRECT.postings if is_charged else [INVOICE_POSTING],
+        tickets=CORRECT.tickets if is_ticketed else [],
+        effects=effects,
+    )
 
 
 VIOLATIONS: dict[str, tuple[str, History]] = {
@@ -118,9 +174,9 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
     ),
     "a lost run": ("one_run_per_request", changed(runs=[])),
     "a run without a request": ("one_run_per_request", added(runs=replace(RUN, run_id="run-2", request_id=""))),
-    "a failed run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.ERROR)])),
-    "a parked run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.INTERRUPTED)])),
-    "a hanging run": ("every_run_succeeds", changed(runs=[replace(RUN, status=RunStatus.RUNNING)])),
+    "a failed run": ("every_run_ends", changed(runs=[replace(RUN, status=RunStatus.ERROR)])),
+    "a parked run": ("every_run_ends", changed(runs=[replace(RUN, status=RunStatus.INTERRUPTED)])),
+    "a hanging run": ("every_run_ends", changed(runs=[replace(RUN, status=RunStatus.RUNNING)])),
     "a duplicate charge": ("charged_once", added(charges=Charge("ch-2", "INV-1", 500))),
     "a lost charge": ("charged_once", changed(charges=[])),
     "a charge of another amount": ("charged_once", changed(charges=[Charge("ch-1", "INV-1", 400)])),
@@ -192,6 +248,39 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
         replace(REFUSED, approvals=[replace(DENIED, status=ApprovalStatus.APPROVED)]),
     ),
     "a charge despite a denial": ("charged_once", replace(REFUSED, charges=APPROVED.charges)),
+    "two charges of a cancelled run": ("charged_once", replace(cancelled([]), charges=[*CORRECT.charges] * 2)),
+    "two tickets of a cancelled run": ("ticketed_once", replace(cancelled([]), tickets=[*CORRECT.tickets] * 2)),
+    "an effect of a cancelled run without the one before": ("effects_are_recorded", cancelled([TICKET_EFFECT])),
+    "a duplicate effect of a cancelled run": ("effects_are_recorded", cancelled([CHARGE_EFFECT, CHARGE_EFFECT])),
+    "a cancelled run that no client may cancel": (
+        "every_run_ends",
+        replace(cancelled([]), requests=[REQUEST]),
+    ),
+    "an event of an effect that did not happen": (
+        "reported_effects_exist",
+        changed(events=[*EVENTS[:2], replace(EVENTS[2], effect_key="key-3", has_response=True), EVENTS[3]]),
+    ),
+    "a read that goes back": (
+        "threads_are_linearizable",
+        observed(CREATED, read(RunStatus.SUCCESS, 4), read(RunStatus.RUNNING, 3, at=1)),
+    ),
+    "a received event that is not stored": (
+        "streams_are_stored",
+        observed(received=[received(1), received(2, node="other")]),
+    ),
+    "a received event after the last": ("streams_are_stored", observed(received=[received(1, run_id="run-2")])),
+    "an event that is not received": ("streams_are_stored", observed(received=[received(1), received(3)])),
+    "an event that is received twice": ("streams_are_stored", observed(received=[received(1), received(1)])),
+    "a cancellation without an end": (
+        "cancellations_hold",
+        observed(CREATED, CANCELLED, read(RunStatus.RUNNING, 2, at=CANCELLED_WITHIN_SECONDS + 1)),
+    ),
+    "two answers to a question": (
+        "answers_are_used",
+        observed(resumptions=[Resumption("request-1", "yes"), Resumption("request-1", "no")]),
+    ),
+    "an answer that the run did not get": ("answers_are_used", observed(resumptions=[Resumption("request-1", "yes")])),
+    "an error of a defective server": ("no_defects", observed(defects=["INTERNAL"])),
     "a final status of a hanging run": ("ends_once", changed(runs=[replace(RUN, status=RunStatus.RUNNING)])),
 }
 

@@ -9,6 +9,13 @@ from graphmesh_orchestrator.run_status import RunStatus
 
 from graphmesh_chaos.grouping import group_by
 from graphmesh_chaos.history import CHARGE, TICKET, Event, History, Posting, Run, RunRequest
+from graphmesh_chaos.thread_checker import (
+    answers_are_used,
+    cancellations_hold,
+    no_defects,
+    streams_are_stored,
+    threads_are_linearizable,
+)
 
 SERVICES = {CHARGE: "billing", TICKET: "ticketing"}
 """The service of each effect."""
@@ -45,17 +52,22 @@ def one_run_per_request(history: History) -> Iterator[str]:
         yield f"no client requested {run_ids} ({request_id or 'no request_id'})"
 
 
-def every_run_succeeds(history: History) -> Iterator[str]:
-    """The graph repeats its calls until it gets a response, so that a fault delays a run and never fails it."""
+def every_run_ends(history: History) -> Iterator[str]:
+    """The graphs repeat their calls until they get a response, so that a fault delays a run and never fails it.
+
+    Runs succeed, except for those that a client cancels, that get a short deadline, or that kill their workers.
+    """
+    requests = {request.request_id: request for request in history.requests}
     for run in history.runs:
-        if run.status is not RunStatus.SUCCESS:
-            yield f"{run.run_id} is {run.status}"
+        request = requests.get(run.request_id)
+        if run.status not in (request.ends if request else [RunStatus.SUCCESS]):
+            yield f"{run.run_id} ({run.request_id}) is {run.status}"
 
 
 def charged_once(history: History) -> Iterator[str]:
     """A successful run has the one charge of its output and amount, or none if its output has none.
 
-    No other charge exists.
+    A run that may end otherwise, and does, has one charge of its amount or none. No other charge exists.
     """
     charges = group_by(history.charges, lambda charge: charge.invoice_id)
     for request, run in successful(history):
@@ -67,17 +79,24 @@ def charged_once(history: History) -> Iterator[str]:
                 f"{run.run_id} returned {run.charge_id or 'none'} over {request.amount}; "
                 f"{request.invoice_id} has {found}"
             )
+    for request, run in unsuccessful(history):
+        stored = charges.pop(request.invoice_id, [])
+        if [charge.amount for charge in stored] not in ([], [request.amount]):
+            yield f"{run.run_id} ended as {run.status} with the charges {', '.join(map(str, stored))}"
     for invoice_id, others in charges.items():
         yield f"{invoice_id} has {', '.join(charge.charge_id for charge in others)} of no successful run"
 
 
 def ticketed_once(history: History) -> Iterator[str]:
-    """A successful run has the one ticket of its output. No other ticket exists."""
+    """A successful run has the one ticket of its output, another run that has ended at most one. No other exists."""
     tickets = group_by(history.tickets, lambda ticket: ticket.customer_id)
     for request, run in successful(history):
         stored = [ticket.ticket_id for ticket in tickets.pop(request.customer_id, [])]
         if stored != [run.ticket_id]:
             yield f"{run.run_id} returned {run.ticket_id}; {request.customer_id} has {', '.join(stored) or 'none'}"
+    for request, run in unsuccessful(history):
+        if len(stored := [ticket.ticket_id for ticket in tickets.pop(request.customer_id, [])]) > 1:
+            yield f"{run.run_id} ended as {run.status} with the tickets {', '.join(stored)}"
     for customer_id, others in tickets.items():
         yield f"{customer_id} has {', '.join(ticket.ticket_id for ticket in others)} of no successful run"
 
@@ -103,8 +122,17 @@ def books_balance(history: History) -> Iterator[str]:
 
 
 def effects_are_recorded(history: History) -> Iterator[str]:
-    """A successful run has one key with a response for each of its effects. No other key exists."""
+    """A successful run has one key with a response for each of its effects.
+
+    A run that ended otherwise has them for the first of its effects, in the order of the graph. No other key exists.
+    """
     stored = Counter((effect.run_id, effect.node, effect.has_response) for effect in history.effects)
+    denied = denied_runs(history)
+    for _, run in unsuccessful(history):
+        order = [(run.run_id, node, True) for node in ([TICKET] if run.run_id in denied else [CHARGE, TICKET])]
+        counts = [stored.pop(effect, 0) for effect in order]
+        if max(counts) > 1 or counts != sorted(counts, reverse=True):
+            yield f"{run.run_id} ended as {run.status}, and has {counts} keys for {[node for _, node, _ in order]}"
     expected = Counter((run.run_id, node, True) for _, run in successful(history) for node in effects_of(run))
     for (run_id, node, _), count in (expected - stored).items():
         yield f"{run_id} has no key with a response for its {node} ({count})"
@@ -119,6 +147,14 @@ def effects_are_reported(history: History) -> Iterator[str]:
     for effect in history.effects:
         if effect.has_response and effect.run_id in ended and (effect.run_id, effect.key) not in reported:
             yield f"{effect.run_id} has no event of its {effect.node} under the key {effect.key or 'none'}"
+
+
+def reported_effects_exist(history: History) -> Iterator[str]:
+    """Every effect that a run reports as one that has happened is stored by its service."""
+    stored = {(effect.run_id, effect.key) for effect in history.effects if effect.has_response}
+    for event in history.events:
+        if event.has_response and (event.run_id, event.effect_key) not in stored:
+            yield f"{event.run_id} reports {event.effect_key} at {event.seq}, which no service has"
 
 
 def epochs_are_recorded(history: History) -> Iterator[str]:
@@ -161,7 +197,7 @@ def answered_once(history: History) -> Iterator[str]:
 def charges_are_approved(history: History) -> Iterator[str]:
     """A charge that needs an approval was made with a granted one of its own run. No approval is used twice."""
     approvals = {approval.approval_id: approval for approval in history.approvals}
-    requests = {run.run_id: request for request, run in successful(history)}
+    requests = {run.run_id: request for request, run in (*successful(history), *unsuccessful(history))}
     for effect in history.effects:
         if effect.node == CHARGE and effect.run_id in requests and requests[effect.run_id].needs_approval:
             used = approvals.get(effect.approval_id)
@@ -174,7 +210,7 @@ def charges_are_approved(history: History) -> Iterator[str]:
 
 def uncharged_runs_were_denied(history: History) -> Iterator[str]:
     """A successful run without a charge has a denied approval."""
-    denied = {approval.run_id for approval in history.approvals if approval.status is ApprovalStatus.DENIED}
+    denied = denied_runs(history)
     for _, run in successful(history):
         if not run.charge_id and run.run_id not in denied:
             yield f"{run.run_id} has no charge, and no approver denied it"
@@ -185,19 +221,25 @@ Invariant = Callable[[History], Iterator[str]]
 
 INVARIANTS: Sequence[Invariant] = (
     one_run_per_request,
-    every_run_succeeds,
+    every_run_ends,
     charged_once,
     ticketed_once,
     invoices_add_up,
     books_balance,
     effects_are_recorded,
     effects_are_reported,
+    reported_effects_exist,
     epochs_are_recorded,
     events_are_gapless,
     ends_once,
     answered_once,
     charges_are_approved,
     uncharged_runs_were_denied,
+    threads_are_linearizable,
+    streams_are_stored,
+    cancellations_hold,
+    answers_are_used,
+    no_defects,
 )
 
 
@@ -207,6 +249,19 @@ def successful(history: History) -> Iterator[tuple[RunRequest, Run]]:
     for run in history.runs:
         if run.status is RunStatus.SUCCESS and run.request_id in requests:
             yield requests[run.request_id], run
+
+
+def unsuccessful(history: History) -> Iterator[tuple[RunRequest, Run]]:
+    """The runs that ended without success, as their requests allow, each with its request."""
+    requests = {request.request_id: request for request in history.requests}
+    for run in history.runs:
+        request = requests.get(run.request_id)
+        if request and run.status.is_final and run.status is not RunStatus.SUCCESS and run.status in request.ends:
+            yield request, run
+
+
+def denied_runs(history: History) -> set[str]:
+    return {approval.run_id for approval in history.approvals if approval.status is ApprovalStatus.DENIED}
 
 
 def effects_of(run: Run) -> list[str]:

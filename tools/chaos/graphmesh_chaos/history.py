@@ -7,6 +7,8 @@ from datetime import datetime
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
+from graphmesh_chaos.operations import Operation
+
 APPROVAL_THRESHOLD = 50_00
 """Minor units; a charge of this amount or more needs an approval."""
 CHARGE, TICKET = "charge", "ticket"
@@ -24,6 +26,10 @@ class RunRequest:
     """In minor units."""
     run_ids: Sequence[str]
     """The run_id of each response; empty if no copy of the request got one."""
+    thread_id: str = ""
+    """The thread of the session that the run belongs to; empty where the run has a thread of its own."""
+    ends: Sequence[RunStatus] = (RunStatus.SUCCESS,)
+    """The statuses with which the run may end."""
 
     @property
     def needs_approval(self) -> bool:
@@ -43,6 +49,8 @@ class Run:
     """From its output; empty if it has none."""
     last_seq: int
     epoch: int
+    answer: str = ""
+    """From its output: the answer to its question."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,21 @@ class Event:
     """The new status of the run; None for all other events."""
     effect_key: str = ""
     """The key of an effect that the run reports as one that may have happened; empty for all other events."""
+    has_response: bool = False
+    """Whether the run reports that effect as one that has happened."""
+    node: str = ""
+    is_node_start: bool = False
+
+
+@dataclass(frozen=True)
+class ReceivedEvent:
+    """An event of a run, as a client received it."""
+
+    run_id: str
+    seq: int
+    time: datetime
+    node: str
+    status: RunStatus | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +159,28 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Resumption:
+    """An answer to the question of a run that the orchestrator acknowledged."""
+
+    request_id: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the clients of sessions got."""
+
+    operations: Sequence[Operation] = ()
+    received: Sequence[ReceivedEvent] = ()
+    resumptions: Sequence[Resumption] = ()
+    defects: Sequence[str] = ()
+    """Errors that no call of a client may cause."""
+
+
+NOTHING_OBSERVED = Observed()
+
+
+@dataclass(frozen=True)
 class History:
     """Every row belongs to the experiment: it has databases of its own."""
 
@@ -151,3 +196,4 @@ class History:
     epochs: Sequence[Epoch]
     approvals: Sequence[Approval]
     answers: Sequence[Answer]
+    observed: Observed = NOTHING_OBSERVED

@@ -13,6 +13,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind
 
 from graphmesh_chaos.history import (
+    NOTHING_OBSERVED,
     Answer,
     Approval,
     Charge,
@@ -21,6 +22,7 @@ from graphmesh_chaos.history import (
     Event,
     History,
     Invoice,
+    Observed,
     Posting,
     Run,
     RunRequest,
@@ -34,7 +36,7 @@ RUNS = sa.table(
 )
 EVENTS = sa.table(
     "run_events",
-    *map(sa.column, ("run_id", "seq", "kind")),
+    *map(sa.column, ("run_id", "seq", "kind", "node")),
     sa.column("time", UtcDateTime),
     sa.column("data", sa.JSON),
 )
@@ -51,7 +53,12 @@ SelectAll = Callable[..., Sequence[Row]]
 """Selects all rows of a table, ordered by the columns that follow it."""
 
 
-def read_history(databases: DatabaseUrls, requests: Sequence[RunRequest], answers: Sequence[Answer]) -> History:
+def read_history(
+    databases: DatabaseUrls,
+    requests: Sequence[RunRequest],
+    answers: Sequence[Answer],
+    observed: Observed = NOTHING_OBSERVED,
+) -> History:
     """The history, with what clients observed. Effects outside of any run, which created the invoices, are left out."""
     with (
         select_all_from(databases["orchestrator"]) as orchestrator,
@@ -71,6 +78,7 @@ def read_history(databases: DatabaseUrls, requests: Sequence[RunRequest], answer
             + [_epoch("ticketing", row) for row in ticketing(EPOCHS)],
             approvals=[_approval(row) for row in orchestrator(INTERRUPTS) if row["approval_id"]],
             answers=answers,
+            observed=observed,
         )
 
 
@@ -122,6 +130,7 @@ def _run(row: Row) -> Run:
         ticket_id=output.get("ticket_id", ""),
         last_seq=row["last_seq"],
         epoch=row["epoch"],
+        answer=output.get("answer", ""),
     )
 
 
@@ -129,8 +138,10 @@ def _event(row: Row) -> Event:
     data, status = row["data"], None
     if row["kind"] == EventKind.STATUS:
         status = RunStatus(data["status"])
-    reported = row["kind"] == EventKind.TOOL_CALLED and data["may_have_happened"]
-    return Event(row["run_id"], row["seq"], row["time"], status, data["effect_key"] if reported else "")
+    is_call, is_start = row["kind"] == EventKind.TOOL_CALLED, row["kind"] == EventKind.NODE_STARTED
+    effect_key = data["effect_key"] if is_call and data["may_have_happened"] else ""
+    has_response = bool(effect_key) and data["error"] is None
+    return Event(row["run_id"], row["seq"], row["time"], status, effect_key, has_response, row["node"], is_start)
 
 
 def _effect(row: Row) -> Effect:
