@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DependencyError
+from graphmesh_chassis.postgresql_connection import PostgresqlConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -35,9 +37,10 @@ POLL_SECONDS = 0.4
 DEAD_SECONDS = 0.7
 """The time between two polls that both miss a lock. A restart of PostgreSQL releases all locks; live workers are back
 sooner."""
-KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-"""The connection that holds a lock is idle, so TCP has to detect a dead peer."""
+PING_SECONDS = 2.0
+"""Interval and timeout of the queries that detect a broken connection: the one that holds a lock is idle otherwise."""
 
+PING: sa.Select[Any] = sa.select(sa.literal_column("1"))
 OWNERS = distinct(runs.c.lease_owner, HELD)
 LOCKS = sa.text(
     "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks"
@@ -53,20 +56,28 @@ def lock_key(worker: str) -> int:
 
 
 @asynccontextmanager
-async def worker_lock(url: str, worker: str) -> AsyncIterator[None]:
+async def worker_lock(url: str, worker: str, *, ping_seconds: float = PING_SECONDS) -> AsyncIterator[None]:
     """Hold the worker's advisory lock while the body runs.
 
     The lock is held when the body begins. When its connection breaks it is taken again, however long that takes. On
     SQLite there is one process and no lock.
+
+    Args:
+        ping_seconds: interval and timeout of the queries that detect a broken connection.
     """
     if url.startswith("sqlite"):
         yield
         return
+    connect = partial(PostgresqlConnection.connect, response_seconds=ping_seconds)
     engine = create_async_engine(
-        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=KEEPALIVES
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        connect_args={"async_creator_fn": connect},
     )
     held = asyncio.Event()
-    holding = asyncio.create_task(_hold(engine, worker, held), name="worker lock")
+    holding = asyncio.create_task(_hold(engine, worker, held, ping_seconds), name="worker lock")
     try:
         await held.wait()
         yield
@@ -76,7 +87,7 @@ async def worker_lock(url: str, worker: str) -> AsyncIterator[None]:
         await engine.dispose()
 
 
-async def _hold(engine: AsyncEngine, worker: str, held: asyncio.Event) -> None:
+async def _hold(engine: AsyncEngine, worker: str, held: asyncio.Event, ping_seconds: float) -> None:
     """Hold the lock in shared mode: a broken session of the same worker may not have ended on the server yet."""
     lock, is_failing = sa.select(sa.func.pg_advisory_lock_shared(lock_key(worker))), False
     while True:
@@ -86,7 +97,7 @@ async def _hold(engine: AsyncEngine, worker: str, held: asyncio.Event) -> None:
                 held.set()
                 log.info(LOCK_ACQUIRED, worker=worker)
                 is_failing = False
-                await _wait_until_broken(connection)
+                await _wait_until_broken(connection, ping_seconds)
         except (sa.exc.DBAPIError, psycopg.Error, OSError) as error:
             if not is_failing:
                 log.warning("worker lock lost", worker=worker, error=type(error).__name__)
@@ -94,11 +105,13 @@ async def _hold(engine: AsyncEngine, worker: str, held: asyncio.Event) -> None:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _wait_until_broken(connection: AsyncConnection) -> None:
-    """Raises psycopg.Error when the connection breaks; it receives nothing else."""
+async def _wait_until_broken(connection: AsyncConnection, ping_seconds: float) -> None:
+    """Raises psycopg.Error or DBAPIError when the connection breaks, or the server does not answer; never returns."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    async for _ in driver.notifies():
-        pass
+    while True:
+        async for _ in driver.notifies(timeout=ping_seconds):
+            pass
+        await connection.execute(PING)
 
 
 class DeadWorkerDetector:

@@ -42,6 +42,8 @@ PING_TIMEOUT = 2.0
 """Seconds."""
 TIMEOUT_SQLSTATES = {"57014", "55P03"}
 """PostgreSQL's SQLSTATEs for a statement that exceeded `statement_timeout` or `lock_timeout`."""
+TOO_LARGE = "54"
+"""The class of PostgreSQL's SQLSTATEs for a value that exceeds a limit of the server, such as that of a key."""
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a PostgreSQL transaction whose statements all see the same state, as SQLite's do by default."""
 POOLER_PROBES = 5
@@ -171,7 +173,7 @@ class Database:
             async with self._engine.connect() as connection:
                 if await connection.run_sync(is_current, migrations):
                     return
-            async with self._engine.connect() as connection:
+            async with self._engine.connect() as connection, _without_response_limit(connection):
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():
                     await connection.run_sync(upgrade, migrations)
@@ -216,6 +218,8 @@ def stored_json(text: str) -> Any:
 
 def _postgresql(url: str) -> AsyncEngine:
     """An engine whose transactions are begun here and not by the driver, which takes more round trips."""
+    from graphmesh_chassis.postgresql_connection import PostgresqlConnection
+
     engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,
@@ -223,6 +227,7 @@ def _postgresql(url: str) -> AsyncEngine:
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         json_deserializer=stored_json,
+        connect_args={"async_creator_fn": PostgresqlConnection.connect},
     )
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -233,6 +238,18 @@ def _postgresql(url: str) -> AsyncEngine:
             _set_timeouts(connection)
 
     return engine
+
+
+@asynccontextmanager
+async def _without_response_limit(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Let statements on a PostgreSQL connection take any time while the body runs."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    limit = getattr(driver, "response_seconds", None)
+    driver.response_seconds = None
+    try:
+        yield
+    finally:
+        driver.response_seconds = limit
 
 
 async def _require_own_sessions(engine: AsyncEngine) -> None:
@@ -359,6 +376,8 @@ def _mesh_error(error: BaseException | None) -> GraphmeshError | None:
         return DatabaseUnavailable()
     if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":
         return None  # a bad statement, for which PostgreSQL's driver has another class
+    if isinstance(error, OperationalError) and (getattr(error.orig, "sqlstate", None) or "").startswith(TOO_LARGE):
+        return None  # likewise: the same statement fails again
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
         return DatabaseUnavailable()
     return None

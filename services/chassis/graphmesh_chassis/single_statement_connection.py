@@ -10,8 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from graphmesh_chassis.errors import DatabaseUnavailable
-
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+from graphmesh_chassis.postgresql_connection import PostgresqlConnection
 
 
 class SingleStatementConnection:
@@ -23,7 +22,7 @@ class SingleStatementConnection:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._lock = asyncio.Lock()
-        self._connection: Connection | None = None
+        self._connection: PostgresqlConnection | None = None
 
     async def execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute a statement atomically; returns its rows.
@@ -52,22 +51,22 @@ class SingleStatementConnection:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _open_connection(self) -> Connection:
+    async def _open_connection(self) -> PostgresqlConnection:
         """The present connection, or a new one where the server has ended it."""
         if self._connection is None or self._connection.closed or _has_unread_bytes(self._connection):
             await self.close()
             self._connection = await self._connect()
         return self._connection
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> PostgresqlConnection:
         arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
         try:
-            return await psycopg.AsyncConnection.connect(*arguments, **options, autocommit=True)
+            return await PostgresqlConnection.connect(*arguments, **options)
         except (psycopg.Error, OSError) as error:
             raise DatabaseUnavailable() from error
 
 
-def _has_unread_bytes(connection: Connection) -> bool:
+def _has_unread_bytes(connection: PostgresqlConnection) -> bool:
     """Whether the server has sent something to an idle connection: it does so where it ends one."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)

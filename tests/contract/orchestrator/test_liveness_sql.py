@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest_asyncio
 import sqlalchemy as sa
+from graphmesh_chaos.tcp_proxy import tcp_proxy
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.leases.liveness import DEAD_SECONDS, LOCKS, DeadWorkerDetector, lock_key, worker_lock
 
 from tests.contract.orchestrator.stores import SERVED, SqlStores, open_sql_stores
 from tests.contract.runs import a_run
+
+HOLDERS = sa.text("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
 
 
 class ManualClock:
@@ -98,20 +101,53 @@ async def test_worker_that_holds_nothing_is_forgotten(shared: SqlStores) -> None
     assert detector.dead == frozenset()
 
 
+async def holders(database: Database) -> list[int]:
+    """The PostgreSQL processes whose clients hold advisory locks."""
+    async with database.read() as connection:
+        return list((await connection.execute(HOLDERS)).scalars())
+
+
+async def until_held_by_another(database: Database, broken: int) -> None:
+    async with asyncio.timeout(20):
+        while await holders(database) in ([], [broken]):
+            await asyncio.sleep(0.02)
+
+
 async def test_lock_is_acquired_again_when_its_connection_breaks(shared: SqlStores) -> None:
     """As after a restart of PostgreSQL, which releases all locks."""
-    holders = sa.text("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
-    async with worker_lock(shared.url, "me"), asyncio.timeout(20):
+    async with worker_lock(shared.url, "me"):
+        [broken] = await holders(shared.database)
         async with shared.database.transaction() as connection:
-            [broken] = (await connection.execute(holders)).scalars()
             await connection.execute(sa.select(sa.func.pg_terminate_backend(broken)))
-        again = [broken]
-        while again in ([], [broken]):
-            await asyncio.sleep(0.02)
-            async with shared.database.read() as connection:
-                again = list((await connection.execute(holders)).scalars())
+        await until_held_by_another(shared.database, broken)
         assert await is_locked(shared.database, "me")
     await until_unlocked(shared.database, "me")
+
+
+async def test_lock_is_acquired_again_when_its_connection_is_half_dead(shared: SqlStores) -> None:
+    """TCP does not detect that where something acknowledges its bytes. Pings that are answered break nothing."""
+    direct = sa.make_url(shared.url)
+    async with tcp_proxy(direct.host or "", direct.port or 5432) as proxy:
+        url = direct.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        async with worker_lock(url, "me", ping_seconds=0.5):
+            [broken] = await holders(shared.database)
+            await until_pinged(shared.database, broken)
+            assert await holders(shared.database) == [broken]
+            proxy.lose_connections()
+            proxy.heal()
+            await until_held_by_another(shared.database, broken)
+
+
+async def until_pinged(database: Database, holder: int) -> None:
+    """Wait until the last statement of a connection is a ping."""
+    statement = sa.text("SELECT query FROM pg_stat_activity WHERE pid = :pid")
+    async with asyncio.timeout(20):
+        while True:
+            async with database.read() as connection:
+                query = (await connection.execute(statement, {"pid": holder})).scalar_one_or_none()
+            if query == "SELECT 1":
+                return
+            await asyncio.sleep(0.02)
 
 
 async def test_lock_is_acquired_while_a_broken_session_has_it(shared: SqlStores) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chaos.tcp_proxy import tcp_proxy
 
 from tests.integration.orchestrator.mesh import serve_billing, serve_orchestrator
 from tests.integration.orchestrator.overtaken_graph import FIRST_EXECUTIONS, FirstExecution
-from tests.integration.orchestrator.tcp_proxy import tcp_proxy
 
 
 async def test_overtaken_worker_makes_no_effect(postgres_url: str, tmp_path: Path) -> None:
@@ -16,9 +16,9 @@ async def test_overtaken_worker_makes_no_effect(postgres_url: str, tmp_path: Pat
     direct = sa.make_url(postgres_url)
     (tmp_path / "overtaken.py").write_text("from tests.integration.orchestrator.overtaken_graph import graph\n")
     async with (
-        tcp_proxy(direct.host or "", direct.port or 5432) as (proxy, port),
+        tcp_proxy(direct.host or "", direct.port or 5432) as proxy,
         serve_billing(tmp_path) as billing,
-        serve_orchestrator(tmp_path, billing, database_url=proxied(direct, port)) as overtaken,
+        serve_orchestrator(tmp_path, billing, database_url=proxied(direct, proxy.port)) as overtaken,
     ):
         invoice = await overtaken.create_invoice()
         first = FIRST_EXECUTIONS[invoice] = FirstExecution()

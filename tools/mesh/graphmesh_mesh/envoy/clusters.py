@@ -28,7 +28,7 @@ UNREADABLE = ("Compression bit set but no encoding configured", "Decompression f
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Settings of all clusters that no policy declares."""
+    """Settings that no policy declares."""
 
     headroom: int = 1024
     """Concurrent calls that Envoy passes above the admission limits of the replicas. The service itself refuses them,
@@ -37,6 +37,8 @@ class ClusterSettings:
     """Seconds between two health checks of a healthy replica."""
     unhealthy_interval: float = 0.25
     """Seconds between two health checks of an unhealthy replica."""
+    max_heap_bytes: int = 1024**3
+    """Near this limit Envoy first resets the largest requests, and then refuses new ones."""
 
 
 DEFAULT_SETTINGS = ClusterSettings()
@@ -137,8 +139,13 @@ def health_check(service: str, settings: ClusterSettings) -> Document:
 
 
 def http2() -> Document:
-    """Ping only before a call on an idle connection: gRPC servers close connections with pings but no calls."""
-    keepalive = {"connection_idle_interval": "10s", "timeout": "2s"}
+    """Ping, and before a call on an idle connection wait for the answer.
+
+    A connection without an answer is closed, with its calls, which would wait for their deadlines: a router may have
+    forgotten it. The servers have to allow that (`SERVER_OPTIONS` of the chassis): by default gRPC closes connections
+    that ping often.
+    """
+    keepalive = {"interval": "5s", "timeout": "5s", "connection_idle_interval": "10s"}
     return {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
