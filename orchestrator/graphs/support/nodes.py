@@ -24,7 +24,7 @@ from graphmesh.crm.v1 import (
 )
 from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
-from graphmesh_nodes import Approval, GraphmeshChatModel, Update, degrade, remote
+from graphmesh_nodes import ApprovalRule, GraphmeshChatModel, Update, degrade, remote
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotFound, RuleViolated
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.constants import TAG_NOSTREAM
@@ -254,7 +254,7 @@ refund = remote(
         RuleViolated: degrade(lambda _, __: needs_person("refund_not_automatic")),
         ApprovalDenied: degrade(lambda _, __: needs_person("refund_denied")),
     },
-    approval=Approval(
+    approval=ApprovalRule(
         question=_approval_question,
         scopes=("approvals.refund",),
         when=lambda _, request: policy.needs_approval(request.amount.amount_minor),

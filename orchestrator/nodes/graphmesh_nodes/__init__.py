@@ -4,7 +4,7 @@
 for the orchestrator. docs/graphmesh_nodes.md describes all of it.
 """
 
-from graphmesh_nodes.approval import Approval, ApprovalRequest
+from graphmesh_nodes.approval import ApprovalRequest, ApprovalRule
 from graphmesh_nodes.artifacts import Artifacts
 from graphmesh_nodes.budget import Budget, Limits, Usage
 from graphmesh_nodes.calls import call
@@ -18,8 +18,8 @@ from graphmesh_nodes.remote_node import remote
 from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
-    "Approval",
     "ApprovalRequest",
+    "ApprovalRule",
     "Artifacts",
     "Budget",
     "Clock",

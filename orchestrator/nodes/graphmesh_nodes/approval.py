@@ -32,7 +32,7 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True)
-class Approval:
+class ApprovalRule:
     """A node's rule of which calls need an approval.
 
     It adds to the RPC's policy: a method with APPROVAL_REQUIRED needs an approval in any case. `question` and `when`

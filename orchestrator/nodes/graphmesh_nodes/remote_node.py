@@ -24,7 +24,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from graphmesh_nodes.approval import Approval
+from graphmesh_nodes.approval import ApprovalRule
 from graphmesh_nodes.calls import call
 from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import GraphmeshError
@@ -41,7 +41,7 @@ def remote(
     update: Callable[[Any, ResponseT], Update | Command[Any]],
     fallback: Fallback | None = None,
     refusals: Mapping[type[GraphmeshError], Fallback] = MappingProxyType({}),
-    approval: Approval | None = None,
+    approval: ApprovalRule | None = None,
 ) -> Node:
     """Make a node of a graph out of an RPC.
 
@@ -55,7 +55,7 @@ def remote(
             decisions.
         approval: the calls that need an approval, besides those of which the RPC's policy requires it:
 
-                approval=Approval(
+                approval=ApprovalRule(
                     question=lambda state, request: f"Refund {request.charge_id}?",
                     scopes=("approvals.refund",),
                     ttl=timedelta(hours=4),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
 from graphmesh.common.v1 import Money
-from graphmesh_nodes import Approval, ApprovalRequest, Fallback, RunContext, call, degrade, remote
+from graphmesh_nodes import ApprovalRequest, ApprovalRule, Fallback, RunContext, call, degrade, remote
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
@@ -58,7 +58,7 @@ approved_charge = _graph(charge=_charge())
 
 approved_by_rule = _graph(
     charge=_charge(
-        approval=Approval(
+        approval=ApprovalRule(
             question=lambda state, request: f"Charge {request.amount.amount_minor} of {state['invoice_id']}?",
             scopes=("approvals.charge",),
             when=lambda _, request: request.amount.amount_minor > 100,
@@ -67,7 +67,7 @@ approved_by_rule = _graph(
     )
 )
 
-approved_soon = _graph(charge=_charge(approval=Approval(ttl=timedelta(seconds=2)), refusals=REFUSED))
+approved_soon = _graph(charge=_charge(approval=ApprovalRule(ttl=timedelta(seconds=2)), refusals=REFUSED))
 
 
 async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
@@ -88,4 +88,6 @@ async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunConte
 
 approved_twice = _graph(charge=_twice)
 
-approved_side_by_side = _graph(left=_charge(approval=Approval()), right=_charge(approval=Approval(), refusals=REFUSED))
+approved_side_by_side = _graph(
+    left=_charge(approval=ApprovalRule()), right=_charge(approval=ApprovalRule(), refusals=REFUSED)
+)

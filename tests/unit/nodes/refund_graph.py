@@ -15,7 +15,7 @@ from graphmesh.billing.v1 import (
 )
 from graphmesh.common.v1 import Money
 from graphmesh.ticketing.v1 import CreateTicketRequest, CreateTicketResponse, Ticket, TicketingService
-from graphmesh_nodes import Approval, RunContext, degrade, remote
+from graphmesh_nodes import ApprovalRule, RunContext, degrade, remote
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotFound
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
@@ -54,7 +54,7 @@ refund = remote(
     BillingService.Refund,
     request=lambda state: RefundRequest(charge_id=state["charge_id"], amount=eur(state["amount"]), cause="damaged"),
     update=lambda state, response: {"refund_id": response.refund.refund_id},
-    approval=Approval(
+    approval=ApprovalRule(
         question=lambda state, request: f"Refund {request.amount.amount_minor} of {request.charge_id}?",
         when=lambda state, request: request.amount.amount_minor > 1000,
     ),
