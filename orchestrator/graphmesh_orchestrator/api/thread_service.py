@@ -1,6 +1,7 @@
 """ThreadService: decode, use case, encode."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -64,10 +65,13 @@ class ThreadServicer(pb.ThreadServiceServicer):
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
         page: Page[pb.ThreadState] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, str) or ("", "")
-        async for state in self._states.history(await self._get(request.thread_id), before):
-            message = await _message_of(state)
-            if not page.add(message, (request.thread_id, message.checkpoint_id)):
-                break
+        is_basic = request.view == pb.ThreadStateView.THREAD_STATE_VIEW_BASIC
+        history = self._states.history(await self._get(request.thread_id), before, is_basic=is_basic)
+        async with aclosing(history) as states:
+            async for state in states:
+                message = await _message_of(state)
+                if not page.add(message, (request.thread_id, message.checkpoint_id)):
+                    break
         return pb.ListThreadStatesResponse(states=page.messages, next_page_token=page.next_token)
 
     async def UpdateThreadState(

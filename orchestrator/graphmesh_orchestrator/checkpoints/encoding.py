@@ -16,6 +16,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, RESUME
 
+from graphmesh_orchestrator.checkpoints.bodies import Body
+
 
 def pack(serde: SerializerProtocol, value: Any) -> bytes:
     kind, data = serde.dumps_typed(value)
@@ -37,6 +39,8 @@ class Head:
     """The id of the row that holds a channel's value, for every channel that has one."""
     sizes: Mapping[str, int]
     """The bytes of those values."""
+    bodies: Mapping[str, Body]
+    """The bodies of those of them that are large."""
 
     @classmethod
     def of(
@@ -45,22 +49,24 @@ class Head:
         metadata: CheckpointMetadata,
         value_rows: Mapping[str, str],
         sizes: Mapping[str, int],
+        bodies: Mapping[str, Body],
     ) -> "Head":
         without_values = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        return cls(without_values, metadata, value_rows, sizes)
+        return cls(without_values, metadata, value_rows, sizes, bodies)
 
     @classmethod
     def unpacked(cls, serde: SerializerProtocol, packed: bytes) -> "Head":
-        checkpoint, metadata, rows, sizes = unpack(serde, packed)
+        checkpoint, metadata, rows, sizes, bodies = unpack(serde, packed)
         value_rows = {channel: row or checkpoint["id"] for row, channels in rows.items() for channel in channels}
-        return cls(checkpoint, metadata, value_rows, sizes)
+        return cls(checkpoint, metadata, value_rows, sizes, {name: Body(*body) for name, body in bodies.items()})
 
     def packed(self, serde: SerializerProtocol) -> bytes:
         """Each row's id is written once, and the head's own as an empty string: ids are most of the bytes of a head."""
         rows: dict[str, list[str]] = {}
         for channel, row in self.value_rows.items():
             rows.setdefault("" if row == self.id else row, []).append(channel)
-        return pack(serde, [self.checkpoint, self.metadata, rows, self.sizes])
+        bodies = {name: [body.digest, body.size, body.parts] for name, body in self.bodies.items()}
+        return pack(serde, [self.checkpoint, self.metadata, rows, self.sizes, bodies])
 
     @property
     def id(self) -> str:

@@ -6,10 +6,11 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
 from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.row_batches import BatchRows, RowBatch, Types, compiled
 from graphmesh_orchestrator.db.tables import events, literal, runs
@@ -20,7 +21,11 @@ EPOCHS, UPDATES = "epochs", "updates"
 OWNER, EPOCH = "owner_run", "owner_epoch"
 """The run and the epoch that a row is stored under; null for none."""
 OWNED: Types = {OWNER: sa.Text(), EPOCH: sa.BigInteger()}
-TABLES: Mapping[str, sa.Table] = {table.name: table for table in (checkpoints, task_writes, events)}
+TABLES: Mapping[str, sa.Table] = {table.name: table for table in (checkpoints, task_writes, artifacts, events)}
+
+
+TOUCHED = {"stamp": artifacts.c.stamp + 1}
+"""The change of an artifact that a row refers to once more, so that pruning does not delete it."""
 
 
 @dataclass
@@ -30,6 +35,8 @@ class Batch:
     _parameters: RowBatch = field(default_factory=RowBatch)
     _run_ids: set[str] = field(default_factory=set)
     _rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    _artifacts: dict[tuple[str, str], RunEpoch | None] = field(default_factory=dict)
+    """Thread and name of the collected artifacts, with the epochs under which they are stored."""
     _updates: dict[RunEpoch, Mapping[str, Any]] = field(default_factory=dict)
     _columns: set[frozenset[str]] = field(default_factory=set)
 
@@ -38,7 +45,7 @@ class Batch:
         """Return entries as a batch; None where they take more than one statement."""
         batch = cls()
         for entry in entries:
-            if entry.artifacts or entry.interrupts or entry.deliveries or _parks(entry):
+            if entry.interrupts or entry.deliveries or _parks(entry) or not batch._add_artifacts(entry):
                 return None
             if entry.run_epoch:
                 batch._run_ids.add(entry.run_epoch.run_id)
@@ -62,6 +69,17 @@ class Batch:
     def _add(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], epoch: RunEpoch | None) -> None:
         if rows:
             self._rows.setdefault(table.name, []).extend(self._owned(epoch, row) for row in rows)
+
+    def _add_artifacts(self, entry: Entry) -> bool:
+        """Add each artifact once. Returns False where one is that of another epoch too, which may be refused."""
+        for row in entry.artifacts:
+            key = (row["thread_id"], row["name"])
+            if key not in self._artifacts:
+                self._artifacts[key] = entry.run_epoch
+                self._add(artifacts, [row], entry.run_epoch)
+            elif self._artifacts[key] != entry.run_epoch:
+                return False
+        return True
 
     def _owned(self, epoch: RunEpoch | None, row: Mapping[str, Any]) -> Mapping[str, Any]:
         owner = {OWNER: epoch.run_id, EPOCH: epoch.epoch} if epoch else {OWNER: None, EPOCH: None}
@@ -94,8 +112,12 @@ def _insert(table: sa.Table, current: sa.CTE) -> sa.CTE:
     given = BatchRows(table.name, table.c, OWNED)
     allowed = sa.or_(given.rows.c[OWNER].is_(None), _is_current(given, current))
     query = sa.select(*map(given.value, table.c)).where(allowed)
-    insert = sa.insert(table).from_select([column.name for column in table.c], query)
-    return insert.cte(f"new_{table.name}")
+    names = [column.name for column in table.c]
+    if table is not artifacts:
+        return sa.insert(table).from_select(names, query).cte(f"new_{table.name}")
+    ordered = query.order_by(*(given.rows.c[column.name] for column in artifacts.primary_key))
+    insert = postgresql.insert(artifacts).from_select(names, ordered)
+    return insert.on_conflict_do_update(index_elements=artifacts.primary_key, set_=TOUCHED).cte("new_artifacts")
 
 
 def _update(names: frozenset[str], current: sa.CTE) -> sa.CTE:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints.batch_writer import Outcome, fencing
 from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
 from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.group_commit_postgresql import Batch
+from graphmesh_orchestrator.checkpoints.group_commit_postgresql import TOUCHED, Batch
 from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
@@ -81,9 +81,7 @@ class SqlBatchWriter:
         if not unique:
             return
         insert = self._database.insert(artifacts)
-        touch = insert.on_conflict_do_update(
-            index_elements=artifacts.primary_key, set_={"stamp": artifacts.c.stamp + 1}
-        )
+        touch = insert.on_conflict_do_update(index_elements=artifacts.primary_key, set_=TOUCHED)
         statement = insert.on_conflict_do_nothing() if self._database.is_sqlite else touch
         await connection.execute(statement, [unique[key] for key in sorted(unique)])
 

@@ -1,15 +1,20 @@
-"""Large values of the log: each is stored once, as an artifact, to which rows refer by its name."""
+"""Large values of the log: each is stored once, as an artifact, to which rows refer by its name.
+
+A value that extends the one before it, as a list of messages does, is stored as what was added: its artifact names that
+of the value before as its base.
+"""
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.checkpoints.bodies import Body, Split, join
 from graphmesh_orchestrator.checkpoints.encoding import unpack
 from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
 from graphmesh_orchestrator.checkpoints.tables import artifacts
@@ -17,6 +22,8 @@ from graphmesh_orchestrator.errors import StateTooLarge
 
 StoredValue = bytes | str
 """A value as the data of a row hold it: packed, or the name of its artifact."""
+SMALL_BYTES = 4096
+"""Up to so many bytes a value is stored in each row whole."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +48,51 @@ class LargeValues:
 
     thread_id: str
     limit: int
+    before: Mapping[str, Body] = field(default_factory=dict)
+    """The bodies of the large values before, by channel. They are stored, or are stored with this row."""
     rows: dict[str, ArtifactRow] = field(default_factory=dict)
     """Artifacts by name."""
+    bodies: dict[str, Body] = field(default_factory=dict)
+    """Those of the collected values, by channel."""
 
-    def store(self, packed: bytes) -> StoredValue:
-        """Return the value as the row holds it, and collect its artifact where it is larger than the limit."""
-        if len(packed) <= self.limit:
+    def store(self, channel: str, packed: bytes) -> StoredValue:
+        """Return the value as the row holds it.
+
+        Its artifact is collected where it extends the value before, or is larger than the limit.
+        """
+        if len(packed) <= min(SMALL_BYTES, self.limit):
             return packed
-        row = artifact_row(self.thread_id, "value", packed)
-        self.rows[row["name"]] = row
-        return row["name"]
+        split, before = Split.of(packed), self.before.get(channel)
+        body, extends = split.body(before)
+        if not extends and len(packed) <= self.limit:
+            self.bodies[channel] = body
+            return packed
+        if before is not None and before.digest == body.digest and before.parts:
+            self.bodies[channel] = before
+        elif before is not None and extends and before.takes_part:
+            self._add(channel, replace(body, parts=before.parts + 1), split.without(before.size), before.name)
+        else:
+            self._add(channel, replace(body, parts=1), packed)
+        return body.name
+
+    def _add(self, channel: str, body: Body, data: bytes, base: str | None = None) -> None:
+        self.bodies[channel] = body
+        self.rows[body.name] = _row(self.thread_id, body.name, data, base)
 
 
 def artifact_row(thread_id: str, kind: str, data: bytes, media_type: str = "") -> ArtifactRow:
     """Return the row of an artifact. Equal bytes have the same name."""
+    row = _row(thread_id, f"{kind}:{hashlib.sha256(data).hexdigest()}", data)
+    return {**row, "media_type": media_type}
+
+
+def _row(thread_id: str, name: str, data: bytes, base: str | None = None) -> ArtifactRow:
     return {
         "thread_id": thread_id,
-        "name": f"{kind}:{hashlib.sha256(data).hexdigest()}",
-        "media_type": media_type,
+        "name": name,
+        "media_type": "",
         "stamp": time.time_ns(),
+        "base": base,
         "data": data,
     }
 
@@ -69,24 +102,53 @@ def artifact_names(values: Collection[StoredValue]) -> list[str] | None:
     return sorted({value for value in values if isinstance(value, str)}) or None
 
 
+def with_bases(names: Iterable[str], bases: Mapping[str, str]) -> set[str]:
+    """Return artifacts with those that they extend, directly or not; `bases` are by the name of what extends them."""
+    found: set[str] = set()
+    for name in names:
+        part: str | None = name
+        while part is not None and part not in found:
+            found.add(part)
+            part = bases.get(part)
+    return found
+
+
 class ValueReader:
     """Unpacks values of one thread whose artifacts have been read."""
 
-    def __init__(self, serde: SerializerProtocol, artifact_data: Mapping[str, bytes]) -> None:
-        self._serde, self._artifact_data = serde, artifact_data
+    def __init__(self, serde: SerializerProtocol, parts: Mapping[str, tuple[str | None, bytes]]) -> None:
+        """`parts` are the bases and the data of artifacts by name."""
+        self._serde, self._parts = serde, parts
 
     @classmethod
     async def of(
         cls, connection: AsyncConnection, serde: SerializerProtocol, thread_id: str, values: Collection[StoredValue]
     ) -> "ValueReader":
-        """Read the artifacts of values, each once."""
+        """Read the artifacts of values, and those that they extend, each once."""
         names = artifact_names(values)
         if names is None:
             return cls(serde, {})
-        query = sa.select(artifacts.c.name, artifacts.c.data).where(
-            artifacts.c.thread_id == thread_id, artifacts.c.name.in_(names)
-        )
-        return cls(serde, {row.name: row.data for row in await connection.execute(query)})
+        rows = await connection.execute(_select_parts(thread_id, names))
+        return cls(serde, {row.name: (row.base, row.data) for row in rows})
 
     def unpack(self, value: StoredValue) -> Any:
-        return unpack(self._serde, self._artifact_data[value] if isinstance(value, str) else value)
+        return unpack(self._serde, self._joined(value) if isinstance(value, str) else value)
+
+    def _joined(self, name: str) -> bytes:
+        base, data = self._parts[name]
+        if base is None:
+            return data
+        found = [data]
+        while base is not None:
+            base, data = self._parts[base]
+            found.append(data)
+        return join(found)
+
+
+def _select_parts(thread_id: str, names: Collection[str]) -> sa.Select[Any]:
+    """Select artifacts, with all that they extend."""
+    on_thread = sa.select(artifacts.c.name, artifacts.c.base).where(artifacts.c.thread_id == thread_id)
+    named = on_thread.where(artifacts.c.name.in_(names)).cte("parts", recursive=True)
+    parts = named.union(on_thread.join(named, artifacts.c.name == named.c.base))
+    columns = sa.select(artifacts.c.name, artifacts.c.base, artifacts.c.data)
+    return columns.join(parts, artifacts.c.name == parts.c.name).where(artifacts.c.thread_id == thread_id)

@@ -9,7 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
-from graphmesh_orchestrator.checkpoints.large_values import StoredValue, artifact_names
+from graphmesh_orchestrator.checkpoints.large_values import StoredValue, artifact_names, with_bases
 from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 
@@ -77,26 +77,48 @@ async def _value_stamps(connection: AsyncConnection, thread_ids: Collection[str]
 
 
 async def _delete_unreferenced(connection: AsyncConnection, stamps: Mapping[tuple[str, str], int]) -> None:
-    """Delete the large values that had these stamps before and that no row refers to.
+    """Delete the large values that had these stamps before, and that no row refers to and no kept value extends.
 
     A writer that refers to one meanwhile has committed before the references are read, or it changes the stamp, or it
     stores the value again.
     """
-    referenced = await _referenced(connection, {thread_id for thread_id, _ in stamps})
-    unreferenced = [(*key, stamp) for key, stamp in stamps.items() if key not in referenced]
-    key_and_stamp = sa.tuple_(artifacts.c.thread_id, artifacts.c.name, artifacts.c.stamp)
-    for batch in in_batches(unreferenced):
-        await connection.execute(sa.delete(artifacts).where(key_and_stamp.in_(batch)))
+    for thread_id in {thread_id for thread_id, _ in stamps}:
+        referenced = await _referenced(connection, thread_id)
+        bases = await _bases(connection, thread_id)
+        names = {name for thread, name in stamps if thread == thread_id} - with_bases(referenced, bases)
+        touched = await _lock_touched(connection, thread_id, {name: stamps[thread_id, name] for name in names})
+        for batch in in_batches(sorted(names - with_bases(touched, bases))):
+            is_named = (artifacts.c.thread_id == thread_id, artifacts.c.name.in_(batch))
+            await connection.execute(sa.delete(artifacts).where(*is_named))
 
 
-async def _referenced(connection: AsyncConnection, thread_ids: Collection[str]) -> set[tuple[str, str]]:
-    """Return the artifacts that rows refer to, by thread and name."""
-    referenced: set[tuple[str, str]] = set()
+async def _lock_touched(connection: AsyncConnection, thread_id: str, stamps: Mapping[str, int]) -> set[str]:
+    """Lock artifacts, in the order in which writers store them. Returns those with another stamp by now."""
+    touched: set[str] = set()
+    for batch in in_batches(sorted(stamps)):
+        query = sa.select(artifacts.c.name, artifacts.c.stamp).where(
+            artifacts.c.thread_id == thread_id, artifacts.c.name.in_(batch)
+        )
+        rows = await connection.execute(query.order_by(artifacts.c.name).with_for_update())
+        touched.update(row.name for row in rows if row.stamp != stamps[row.name])
+    return touched
+
+
+async def _referenced(connection: AsyncConnection, thread_id: str) -> set[str]:
+    """Return the names of the artifacts that rows refer to."""
+    referenced: set[str] = set()
     for table in LOG:
-        query = sa.select(table.c.thread_id, table.c.refers).where(table.c.thread_id.in_(thread_ids))
-        for row in await connection.execute(query.where(table.c.refers.is_not(None))):
-            referenced.update((row.thread_id, name) for name in row.refers)
+        query = sa.select(table.c.refers).where(table.c.thread_id == thread_id, table.c.refers.is_not(None))
+        for row in await connection.execute(query):
+            referenced.update(row.refers)
     return referenced
+
+
+async def _bases(connection: AsyncConnection, thread_id: str) -> Mapping[str, str]:
+    """Return the names of the artifacts that others extend, by the names of those."""
+    query = sa.select(artifacts.c.name, artifacts.c.base)
+    extending = query.where(artifacts.c.thread_id == thread_id, artifacts.c.base.is_not(None))
+    return {row.name: row.base for row in await connection.execute(extending)}
 
 
 def _needed_to_rebuild(newest: str, heads: Mapping[str, Head], parents: Mapping[str, str | None]) -> set[str]:

@@ -39,6 +39,14 @@ def select_older(row: sa.Row[Any]) -> sa.Select[Any]:
     return query.order_by(*NEWEST_FIRST).limit(PAGE)
 
 
+def select_before(thread_id: str, before: str) -> sa.Select[Any]:
+    """Select a page of a graph's own checkpoints on a thread, or of those before one, the newest first."""
+    query = _in_namespace(thread_id, "")
+    if before:
+        query = query.where(_is_before(CheckpointRef(thread_id, "", before)))
+    return query.order_by(*NEWEST_FIRST).limit(PAGE)
+
+
 def select_matching(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.Select[Any]:
     """Select the checkpoints that match a config in all keys that it has, as LangGraph defines a listing."""
     query = _HEADS

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from langgraph.checkpoint.base import PendingWrite
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,21 +60,34 @@ def _values_in(rows: Iterable[Mapping[str, StoredValue]]) -> list[StoredValue]:
     return [value for row in rows for value in row.values()]
 
 
+def tuple_of(row: sa.Row[Any], head: Head, checkpoint: Checkpoint, writes: list[PendingWrite]) -> CheckpointTuple:
+    ref = ref_of(row)
+    parent = ref.with_id(row.parent_id).config() if row.parent_id else None
+    return CheckpointTuple(ref.config(), checkpoint, head.metadata, parent, writes)
+
+
 async def read_writes(
-    connection: AsyncConnection, serde: SerializerProtocol, refs: Collection[CheckpointRef]
+    connection: AsyncConnection,
+    serde: SerializerProtocol,
+    refs: Collection[CheckpointRef],
+    channels: Collection[str] | None = None,
 ) -> Mapping[CheckpointRef, list[PendingWrite]]:
-    """Return the task writes of checkpoints, in the order in which they are applied."""
+    """Return the task writes of checkpoints, or those to `channels`, in the order in which they are applied."""
     ids: defaultdict[Namespace, list[str]] = defaultdict(list)
     for ref in refs:
         ids[ref.thread_id, ref.ns].append(ref.checkpoint_id or "")
     writes: dict[CheckpointRef, list[PendingWrite]] = {}
     for namespace, checkpoint_ids in ids.items():
-        writes |= await _read_writes(connection, serde, namespace, checkpoint_ids)
+        writes |= await _read_writes(connection, serde, namespace, checkpoint_ids, channels)
     return defaultdict(list, writes)
 
 
 async def _read_writes(
-    connection: AsyncConnection, serde: SerializerProtocol, namespace: Namespace, checkpoint_ids: Sequence[str]
+    connection: AsyncConnection,
+    serde: SerializerProtocol,
+    namespace: Namespace,
+    checkpoint_ids: Sequence[str],
+    channels: Collection[str] | None,
 ) -> dict[CheckpointRef, list[PendingWrite]]:
     thread_id, ns = namespace
     query = sa.select(task_writes).where(
@@ -83,10 +96,14 @@ async def _read_writes(
     rows: defaultdict[CheckpointRef, list[Any]] = defaultdict(list)
     for row in await connection.execute(query.order_by(task_writes.c.stamp)):
         rows[ref_of(row)].append((row.task_id, row.task_path, unpack(serde, row.data)))
-    merged = {ref: merge_writes(task_rows) for ref, task_rows in rows.items()}
+    merged = {ref: _to(channels, merge_writes(task_rows)) for ref, task_rows in rows.items()}
     stored = [value for writes in merged.values() for _, _, value in writes]
     reader = await ValueReader.of(connection, serde, thread_id, stored)
     return {
         ref: [(task_id, channel, reader.unpack(value)) for task_id, channel, value in writes]
         for ref, writes in merged.items()
     }
+
+
+def _to(channels: Collection[str] | None, writes: list[PendingWrite]) -> list[PendingWrite]:
+    return writes if channels is None else [write for write in writes if write[1] in channels]

@@ -42,4 +42,5 @@ class ArtifactRow(TypedDict):
     name: str
     media_type: str
     stamp: int
+    base: str | None
     data: bytes

@@ -43,10 +43,10 @@ from graphmesh_orchestrator.checkpoints.queries import (
     select_in_any_namespace,
     select_matching,
 )
-from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of
+from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of, tuple_of
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
 from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
-from graphmesh_orchestrator.checkpoints.state_versions import Lineage, recorded_version
+from graphmesh_orchestrator.checkpoints.state_versions import Lineage
 from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
 from graphmesh_orchestrator.checkpoints.writing import Parent, channel_sizes, follows_of, identity_of, value_rows_of
 
@@ -160,16 +160,19 @@ class LogSaver(BaseCheckpointSaver[int]):
         }
         sizes = {name: len(packed[name]) if name in packed else parent.sizes[name] for name in value_rows}
         self._limits.check(sizes)
-        head = Head.of(checkpoint, self._recorded_metadata(config, metadata), value_rows, sizes)
+        large = LargeValues(ref.thread_id, self._limits.artifact, parent.bodies)
+        stored = {channel: large.store(channel, value) for channel, value in packed.items()}
+        bodies = {name: body for name, body in parent.bodies.items() if name in value_rows and name not in packed}
+        recorded = self._recorded_metadata(config, metadata)
+        head = Head.of(checkpoint, recorded, value_rows, sizes, {**bodies, **large.bodies})
         stamp = max(time.time_ns(), parent.stamp + 1)
-        large = LargeValues(ref.thread_id, self._limits.artifact)
         row: CheckpointRow = {
             **identity_of(ref, config, stamp, metadata.get("run_id")),
             "parent_id": origin.checkpoint_id,
             "follows": follows_of(config, origin),
             "head": head.packed(self.serde),
-            "data": pack(self.serde, {channel: large.store(value) for channel, value in packed.items()}),
-            "refers": artifact_names(large.rows),
+            "data": pack(self.serde, stored),
+            "refers": artifact_names(stored.values()),
         }
         return Entry(run_epoch_of(config), [row], artifacts=list(large.rows.values())), Parent.of(stamp, head)
 
@@ -185,13 +188,15 @@ class LogSaver(BaseCheckpointSaver[int]):
         ref = CheckpointRef.of(config)
         packed = [(number, channel, pack(self.serde, value)) for number, channel, value in number_writes(writes)]
         self._limits.check(channel_sizes(packed))
-        large = LargeValues(ref.thread_id, self._limits.artifact)
+        before = self._parents.get(ref)
+        large = LargeValues(ref.thread_id, self._limits.artifact, before.bodies if before else {})
+        stored = [(number, channel, large.store(channel, value)) for number, channel, value in packed]
         row: TaskWriteRow = {
             **identity_of(ref, config, time.time_ns()),
             "task_id": task_id,
             "task_path": task_path,
-            "data": pack(self.serde, [(number, channel, large.store(value)) for number, channel, value in packed]),
-            "refers": artifact_names(large.rows),
+            "data": pack(self.serde, stored),
+            "refers": artifact_names([value for _, _, value in stored]),
         }
         await self._store(config, Entry(run_epoch_of(config), writes=[row], artifacts=list(large.rows.values())))
 
@@ -208,7 +213,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             row = (await connection.execute(select_checkpoint(ref))).one_or_none()
             if row is None:
                 return None
-            [found] = await self._load(connection, [(row, Head.unpacked(self.serde, row.head))])
+            [found] = await self.load(connection, [(row, Head.unpacked(self.serde, row.head))])
         newest = row.checkpoint_id if ref.checkpoint_id is None else None
         if newest or NEWEST in config["configurable"]:
             found.config["configurable"][NEWEST] = newest
@@ -233,7 +238,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 rows = (await connection.execute(page)).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
                 matching = [(row, head) for row, head in heads if has_metadata(head.metadata, filter or {})][:limit]
-                tuples = await self._load(connection, matching)
+                tuples = await self.load(connection, matching)
             for found in tuples:
                 yield found
             if len(rows) < PAGE:
@@ -288,12 +293,12 @@ class LogSaver(BaseCheckpointSaver[int]):
         async with self._database.read() as connection:
             target = (await connection.execute(query)).one_or_none() if channels else None
             await history.read_ancestors(connection, self.serde, target)
-            seeds = await self._load(connection, history.seeds)
+            seeds = await self.load(connection, history.seeds)
             writes = await read_writes(connection, self.serde, [ref_of(row) for row, _ in history.ancestors])
         values = {seed.checkpoint["id"]: seed.checkpoint["channel_values"] for seed in seeds}
         return history.by_channel(values, writes)
 
-    async def _load(self, connection: AsyncConnection, head_rows: Sequence[HeadRow]) -> list[CheckpointTuple]:
+    async def load(self, connection: AsyncConnection, head_rows: Sequence[HeadRow]) -> list[CheckpointTuple]:
         """Return the checkpoints of heads, with their values and their pending writes."""
         values = await read_values(connection, self.serde, head_rows)
         pending = await read_writes(connection, self.serde, [ref_of(row) for row, _ in head_rows])
@@ -301,18 +306,11 @@ class LogSaver(BaseCheckpointSaver[int]):
         for row, head in head_rows:
             ref = ref_of(row)
             self._parents.add(ref, Parent.of(row.stamp, head))
-            checkpoint = self._migrated(ref.ns, head, head.with_values(values[row.thread_id, row.ns]))
-            parent = ref.with_id(row.parent_id).config() if row.parent_id else None
-            tuples.append(CheckpointTuple(ref.config(), checkpoint, head.metadata, parent, pending[ref]))
+            checkpoint = head.with_values(values[row.thread_id, row.ns])
+            if self._lineage:
+                checkpoint = self._lineage.current(checkpoint, head.metadata, ref.ns)
+            tuples.append(tuple_of(row, head, checkpoint, pending[ref]))
         return tuples
-
-    def _migrated(self, ns: str, head: Head, checkpoint: Checkpoint) -> Checkpoint:
-        """Migrate a checkpoint to the version of the lineage. Raises VersionUnavailable."""
-        recorded = recorded_version(head.metadata)
-        if self._lineage is None or recorded == self._lineage.versions.graph:
-            return checkpoint
-        self._lineage.require(recorded)
-        return checkpoint if ns else self._lineage.migrated(checkpoint, recorded)
 
     def _recorded_metadata(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
         """Return the metadata to store, with the versions of the lineage."""
@@ -323,7 +321,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         """Return a parent without its values where another version wrote them, so that a child does not share them."""
         if self._lineage is None or parent.graph_version == self._lineage.versions.graph:
             return parent
-        return replace(parent, value_rows={}, sizes={})
+        return replace(parent, value_rows={}, sizes={}, bodies={})
 
     async def _parent(self, origin: CheckpointRef) -> Parent:
         """Return the facts about a checkpoint; those of no parent where there is none, or it has been deleted."""

@@ -71,6 +71,19 @@ class Lineage:
             served = ", ".join(map(str, self.served))
             raise VersionUnavailable(graph=self.name, version=recorded, served=served)
 
+    def current(self, checkpoint: Checkpoint, metadata: CheckpointMetadata, ns: str) -> Checkpoint:
+        """Return a stored checkpoint as one of this version. Those of subgraphs, in a namespace, are not migrated.
+
+        Raises:
+            VersionUnavailable: states of its version are not accepted.
+            MigrationFailed: a migration raised an error, or returned no dictionary.
+        """
+        recorded = recorded_version(metadata)
+        if recorded == self.versions.graph:
+            return checkpoint
+        self.require(recorded)
+        return checkpoint if ns else self.migrated(checkpoint, recorded)
+
     def migrated(self, checkpoint: Checkpoint, recorded: int) -> Checkpoint:
         """Migrate the values of a checkpoint of an older version. LangGraph sees new channels as just written.
 

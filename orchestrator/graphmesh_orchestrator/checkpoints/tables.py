@@ -56,11 +56,13 @@ artifacts = sa.Table(
     sa.Column("name", Key, primary_key=True),
     sa.Column("media_type", sa.String(255), nullable=False),
     sa.Column("stamp", sa.BigInteger, nullable=False),
+    sa.Column("base", Key),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
-"""One row for equal bytes on a thread, named by their SHA-256.
+"""One row for equal bytes on a thread, named by a SHA-256 digest.
 
-`value:…` is a packed value of checkpoints and task writes; it is deleted when none refers to it. `artifact:…` was
+`value:…` is a packed value of checkpoints and task writes; it is deleted when none refers to it. Where it extends
+another value, `base` names that, and `data` has the header of the value and what was added. `artifact:…` was
 stored by a graph and lives as long as the thread. `stamp` grows with each new reference to the row: pruning deletes an
 unreferenced row only if its stamp is the one that was read before.
 """

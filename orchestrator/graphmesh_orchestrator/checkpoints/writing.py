@@ -7,6 +7,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
+from graphmesh_orchestrator.checkpoints.bodies import Body
 from graphmesh_orchestrator.checkpoints.config_keys import NEWEST, CheckpointRef, run_epoch_of
 from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.rows import RowIdentity
@@ -21,11 +22,12 @@ class Parent:
     versions: Mapping[str, Any] = field(default_factory=dict)
     value_rows: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    bodies: Mapping[str, Body] = field(default_factory=dict)
     graph_version: int = FIRST
 
     @classmethod
     def of(cls, stamp: int, head: Head) -> "Parent":
-        return cls(stamp, head.versions, head.value_rows, head.sizes, recorded_version(head.metadata))
+        return cls(stamp, head.versions, head.value_rows, head.sizes, head.bodies, recorded_version(head.metadata))
 
 
 def identity_of(ref: CheckpointRef, config: RunnableConfig, stamp: int, run_id: str | None = None) -> RowIdentity:

@@ -1,14 +1,12 @@
 """Reads, lists and updates the states of threads."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
-from graphmesh_nodes.json_values import showable
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
@@ -17,17 +15,15 @@ from langgraph.types import StateSnapshot
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
+from graphmesh_orchestrator.checkpoints.history import History
 from graphmesh_orchestrator.errors import InvalidInput
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.registry import Graph, Registry
-from graphmesh_orchestrator.runs.run import Interrupt
+from graphmesh_orchestrator.threads.snapshots import checkpoint_id_of, deciding_channels, listed_state, state_of
 from graphmesh_orchestrator.threads.states_sql import store_update
 from graphmesh_orchestrator.threads.thread import State, Thread
 
 log = structlog.get_logger("graphmesh.threads")
-
-BATCH_STATES = 16
-"""States that a listing reads at a time: each may have megabytes."""
 
 
 class ThreadStates:
@@ -44,19 +40,29 @@ class ThreadStates:
             GraphNotFound: the thread's graph is no longer registered.
         """
         snapshot = await self._read(thread, checkpoint_id)
-        state = _state(snapshot) if snapshot is not None else State()
+        state = state_of(snapshot) if snapshot is not None else State()
         if not state.interrupts:
             return state
         stored = await self._interrupts.of_thread(thread.tenant, thread.thread_id)
         interrupts = [stored.get(interrupt.interrupt_id, interrupt) for interrupt in state.interrupts]
         return replace(state, interrupts=interrupts)
 
-    async def history(self, thread: Thread, before: str = "") -> AsyncIterator[State]:
-        """Yield the states, or those before the checkpoint `before`, the newest first. Raises GraphNotFound."""
-        while snapshots := await self._before(thread, before):
-            for snapshot in snapshots:
-                yield _state(snapshot)
-            before = _checkpoint_id(snapshots[-1])
+    async def history(self, thread: Thread, before: str = "", *, is_basic: bool = False) -> AsyncGenerator[State, None]:
+        """Yield the states, or those before the checkpoint `before`, the newest first.
+
+        Without their values and those of their interrupts, where `is_basic`; then these are not read. A state that
+        cannot be shown has the reason in `not_shown`.
+
+        Raises:
+            GraphNotFound: the thread's graph is no longer registered.
+        """
+        if not thread.graph:
+            return
+        graph = self._registry.get(thread.graph)
+        name, deciding = checkpoint_thread(thread.tenant, thread.thread_id), deciding_channels(graph)
+        history = History(self._database, graph.saver.serde, graph.saver.load)
+        async for listed in history.read(name, before, deciding, is_basic=is_basic):
+            yield await listed_state(graph, listed, is_basic=is_basic)
 
     async def update(self, thread: Thread, values: Mapping[str, Any], as_node: str, checkpoint_id: str) -> State:
         """Write a checkpoint after the newest one, or after `checkpoint_id`, as if `as_node` had made the update.
@@ -83,16 +89,8 @@ class ThreadStates:
         deferred = DeferredCommit(self._database)
         saver = graph.saver.with_commits(deferred)
         written = await _update_state(graph, _config(thread, checkpoint_id), values, as_node, saver)
-        await store_update(self._database, thread, deferred, _checkpoint_id(before), is_newest=not checkpoint_id)
+        await store_update(self._database, thread, deferred, checkpoint_id_of(before), is_newest=not checkpoint_id)
         return await self.get(thread, written["configurable"]["checkpoint_id"])
-
-    async def _before(self, thread: Thread, checkpoint_id: str) -> list[StateSnapshot]:
-        if not thread.graph:
-            return []
-        before = _config(thread, checkpoint_id) if checkpoint_id else None
-        compiled = self._registry.get(thread.graph).compiled
-        history = compiled.aget_state_history(_config(thread), before=before, limit=BATCH_STATES)
-        return [snapshot async for snapshot in history]
 
     async def _read(self, thread: Thread, checkpoint_id: str) -> StateSnapshot | None:
         """Return LangGraph's state; None where the thread has none. Raises as `get`."""
@@ -158,43 +156,3 @@ def _checked(graph: Graph, values: Mapping[str, Any], as_node: str, before: Stat
 def _config(thread: Thread, checkpoint_id: str = "") -> RunnableConfig:
     configurable = {"thread_id": checkpoint_thread(thread.tenant, thread.thread_id)}
     return {"configurable": {**configurable, "checkpoint_id": checkpoint_id} if checkpoint_id else configurable}
-
-
-def _state(snapshot: StateSnapshot) -> State:
-    values, not_shown = _showable(snapshot.values)
-    metadata, reason = showable(snapshot.metadata or {})
-    return State(
-        _checkpoint_id(snapshot),
-        str((snapshot.parent_config or {}).get("configurable", {}).get("checkpoint_id", "")),
-        values,
-        snapshot.next,
-        _interrupts(snapshot),
-        datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
-        metadata or {},
-        [*not_shown, f"metadata{reason}"] if reason else not_shown,
-    )
-
-
-def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the channels that can be shown, and the others with their reasons."""
-    found: dict[str, Any] = {}
-    not_shown: list[str] = []
-    for name, value in dict(values).items():
-        shown, reason = showable({name: value})
-        if reason:
-            not_shown.append(f"values{reason}")
-        else:
-            found |= shown
-    return found, not_shown
-
-
-def _interrupts(snapshot: StateSnapshot) -> Sequence[Interrupt]:
-    return [
-        Interrupt(interrupt.id, task.name, showable(interrupt.value)[0])
-        for task in snapshot.tasks
-        for interrupt in task.interrupts
-    ]
-
-
-def _checkpoint_id(snapshot: StateSnapshot | None) -> str:
-    return str(snapshot.config["configurable"]["checkpoint_id"]) if snapshot is not None else ""

@@ -1,9 +1,9 @@
 """A process that dies between two statements: `python -m tests.contract.checkpoints.dying_process <url>`.
 
-For every number, a child executes two graphs on threads of its own, and exits, as by SIGKILL, before the statement or
+For every number, a child executes three graphs on threads of its own, and exits, as by SIGKILL, before the statement or
 the commit of that number, or after a single statement. The last child completes. The second graph uses a write-behind
-buffer, as the runs of the orchestrator do. A line is printed for each checkpoint that was reported as stored:
-`<thread> <checkpoint id>`.
+buffer, as the runs of the orchestrator do. The thread of the third is pruned between two runs. A line is printed for
+each checkpoint that was reported as stored: `<thread> <checkpoint id>`.
 """
 
 import asyncio
@@ -75,7 +75,15 @@ async def run(url: str, number: int) -> None:
                 graph = kit.chain(ReportingSaver(observed, commits), nodes=kit.TWO)
                 async with WriteBehind(commits, RunEpoch(thread, Epoch(1))) as buffer:
                     config = kit.with_write_behind(kit.with_epoch(kit.at(thread), thread), buffer)
-                    await graph.ainvoke({"log": [], "document": kit.DOCUMENT}, config, durability="sync")
+                    await graph.ainvoke({"log": [kit.LONG], "document": kit.DOCUMENT}, config, durability="sync")
+                await run_and_prune(LogSaver(observed, commits), f"prune{number}")
+
+
+async def run_and_prune(saver: LogSaver, thread: str) -> None:
+    graph = kit.chain(saver, nodes=kit.TWO)
+    await graph.ainvoke({"log": [kit.LONG]}, kit.at(thread), durability="sync")
+    await saver.aprune([thread])
+    await graph.ainvoke({"log": ["again"]}, kit.at(thread), durability="sync")
 
 
 def completes(url: str, number: int) -> bool:

@@ -28,6 +28,8 @@ LETTERS = ("a", "b", "c", "d", "e")
 TWO = LETTERS[:2]
 DOCUMENT = "x" * 100_000
 """Large enough to be stored as an artifact."""
+LONG = "l" * 10_000
+"""An element of a list whose further elements are stored as what they add to it."""
 
 
 class State(TypedDict, total=False):

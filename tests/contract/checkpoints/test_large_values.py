@@ -3,6 +3,7 @@
 import asyncio
 import operator
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, cast
 
@@ -179,13 +180,13 @@ async def test_a_run_continues_while_its_thread_is_pruned(saver: LogSaver, datab
 
 
 class BeforeDeletion:
-    """A connection that runs an action before the first deletion of artifacts."""
+    """A connection that runs an action before artifacts are locked for their deletion."""
 
     def __init__(self, connection: AsyncConnection, action: Callable[[], Awaitable[None]]) -> None:
         self._connection, self._actions = connection, [action]
 
     async def execute(self, statement: Any, *parameters: Any) -> Any:
-        if self._actions and isinstance(statement, sa.Delete) and statement.table is artifacts:
+        if self._actions and re.search(r"FROM artifacts\b.*FOR UPDATE", str(statement), re.DOTALL):
             await self._actions.pop()()
         return await self._connection.execute(statement, *parameters)
 

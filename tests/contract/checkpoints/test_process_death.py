@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import LogSaver
+from graphmesh_orchestrator.checkpoints.fork import fork_thread
 from langgraph.types import Command
 
 from tests.contract.checkpoints import kit
@@ -39,18 +40,38 @@ async def test_resumes_after_death_between_any_two_statements(url: str, database
         found = await kit.list_all(saver, kit.at(thread, ns=""))
         ids = [one.checkpoint["id"] for one in found]
         parents = [one.parent_config["configurable"]["checkpoint_id"] for one in found if one.parent_config]
-        assert parents == ids[1:]
+        is_pruned = thread.startswith("prune") and len(parents) == len(ids)
+        assert parents[: -1 if is_pruned else None] == ids[1:]
         everywhere = [one async for one in saver.alist({"configurable": {"thread_id": thread}})]
         assert set(reported[thread]) <= {one.checkpoint["id"] for one in everywhere}
         await resume(saver, thread)
+        await fork_and_prune(database, saver, thread)
 
 
 async def resume(saver: LogSaver, thread: str) -> None:
     if thread.startswith("t"):
         ended = await kit.chain(saver, nodes=kit.TWO).ainvoke(None, kit.at(thread), durability="sync")
-        assert ended == {"log": list(kit.TWO), "document": kit.DOCUMENT}
+        assert ended == {"log": [kit.LONG, *kit.TWO], "document": kit.DOCUMENT}
+        return
+    if thread.startswith("prune"):
+        ended = await kit.chain(saver, nodes=kit.TWO).ainvoke(None, kit.at(thread), durability="sync")
+        once = [kit.LONG, *kit.TWO]
+        assert ended["log"] in (once, [*once, "again", *kit.TWO])
         return
     graph = kit.interrupting(saver)
     await graph.ainvoke(None, kit.at(thread), durability="sync")
     ended = await graph.ainvoke(Command(resume="yes"), kit.at(thread), durability="sync")
     assert ended == {"log": ["other", "ask", "end"], "answer": "yes"}
+
+
+async def fork_and_prune(database: Database, saver: LogSaver, thread: str) -> None:
+    """A fork has the newest state, and so has either thread when its history is pruned."""
+    before = await saver.aget_tuple(kit.at(thread))
+    async with database.transaction() as connection:
+        await fork_thread(connection, saver.serde, thread, f"fork of {thread}", "")
+    await saver.aprune([thread, f"fork of {thread}"])
+    for name in (thread, f"fork of {thread}"):
+        after = await saver.aget_tuple(kit.at(name))
+        assert before
+        assert after
+        assert after.checkpoint == before.checkpoint

@@ -40,6 +40,8 @@ CALLS_BACK: Mapping[str, tuple[type, tuple[str, ...]]] = {
 """LangGraph's methods that call the checkpointer of their graph."""
 NEVER_RAISED = {
     ("orchestrator.CreateThread", "RESOURCE_NOT_FOUND"): "it reads the thread in the transaction that has inserted it",
+    ("orchestrator.ListThreadStates", "VERSION_UNAVAILABLE"): "it lists the state without its values",
+    ("orchestrator.ListThreadStates", "MIGRATION_FAILED"): "it lists the state without its values",
     (
         "orchestrator.UpdateThreadState",
         "SHUTTING_DOWN",

@@ -12,6 +12,7 @@ from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import GraphOutput, StateSnapshot, StateUpdate, StreamMode
 from pydantic_core import to_jsonable_python
 
+from graphmesh_client.calls import NO_LIMIT
 from graphmesh_client.client import Client, RunOptions
 from graphmesh_client.invocation import Invocation
 from graphmesh_client.langgraph_convert import INTERRUPT, state_snapshot
@@ -147,7 +148,8 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         thread_id = self._invocation(config).thread_id
         skip_until = str((before or {}).get("configurable", {}).get("checkpoint_id", ""))
         remaining = limit
-        async with aclosing(self._client.threads.history(thread_id)) as states:
+        needed = NO_LIMIT if limit is None or filter or skip_until else limit
+        async with aclosing(self._client.threads.history(thread_id, needed)) as states:
             async for state in states:
                 if remaining == 0:
                     return

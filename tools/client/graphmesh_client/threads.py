@@ -19,6 +19,7 @@ from graphmesh.orchestrator.v1 import (
     Thread,
     ThreadService,
     ThreadState,
+    ThreadStateView,
     ThreadStatus,
     UpdateThreadRequest,
     UpdateThreadStateRequest,
@@ -81,9 +82,15 @@ class Threads:
         request = GetThreadStateRequest(thread_id=thread_id, checkpoint_id=checkpoint_id)
         return (await self._calls.call(ThreadService.GetThreadState, request)).state
 
-    def history(self, thread_id: str, limit: int = NO_LIMIT) -> AsyncGenerator[ThreadState, None]:
-        """Return the states of a thread, the newest first."""
-        request = ListThreadStatesRequest(thread_id=thread_id)
+    def history(
+        self,
+        thread_id: str,
+        limit: int = NO_LIMIT,
+        *,
+        view: ThreadStateView.ValueType = ThreadStateView.THREAD_STATE_VIEW_FULL,
+    ) -> AsyncGenerator[ThreadState, None]:
+        """Return the states of a thread, the newest first. `THREAD_STATE_VIEW_BASIC` leaves their values out."""
+        request = ListThreadStatesRequest(thread_id=thread_id, view=view)
         return self._calls.iterate(ThreadService.ListThreadStates, request, lambda page: page.states, limit)
 
     async def update_state(

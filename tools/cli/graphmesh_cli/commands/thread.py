@@ -4,7 +4,7 @@ import json
 from typing import Annotated
 
 import typer
-from graphmesh.orchestrator.v1 import Thread, ThreadState, ThreadStatus
+from graphmesh.orchestrator.v1 import Thread, ThreadState, ThreadStateView, ThreadStatus
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
@@ -12,6 +12,8 @@ from rich.table import Column, Table
 
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, console
 from graphmesh_cli.commands.run_view import local_time
+
+BASIC = ThreadStateView.THREAD_STATE_VIEW_BASIC
 
 ThreadId = Annotated[str, typer.Argument(help="The id of the thread.")]
 Checkpoint = Annotated[str, typer.Option(help="A checkpoint of its history; the newest by default.")]
@@ -67,7 +69,7 @@ def history(
     """List the checkpoints of a thread, the newest first."""
 
     async def read(client: Client) -> list[ThreadState]:
-        return [one async for one in client.threads.history(thread_id, limit)]
+        return [one async for one in client.threads.history(thread_id, limit, view=BASIC)]
 
     table = Table(Column("checkpoint", no_wrap=True, min_width=36), "written", "step", "source", "next", box=None)
     for one in Connection(address, state, tenant).run(read):

@@ -69,6 +69,7 @@ from .threads_pb2 import ReadArtifactRequest as ReadArtifactRequest
 from .threads_pb2 import ReadArtifactResponse as ReadArtifactResponse
 from .threads_pb2 import Thread as Thread
 from .threads_pb2 import ThreadState as ThreadState
+from .threads_pb2 import ThreadStateView as ThreadStateView
 from .threads_pb2 import ThreadStatus as ThreadStatus
 from .threads_pb2 import UpdateThreadRequest as UpdateThreadRequest
 from .threads_pb2 import UpdateThreadResponse as UpdateThreadResponse

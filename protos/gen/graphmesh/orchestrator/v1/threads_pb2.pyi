@@ -51,6 +51,30 @@ THREAD_STATUS_INTERRUPTED: ThreadStatus.ValueType  # 3
 """An interrupted run has it."""
 Global___ThreadStatus: _TypeAlias = ThreadStatus  # noqa: Y015
 
+class _ThreadStateView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ThreadStateViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThreadStateView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    THREAD_STATE_VIEW_UNSPECIFIED: _ThreadStateView.ValueType  # 0
+    """Not stated: the same as THREAD_STATE_VIEW_FULL."""
+    THREAD_STATE_VIEW_BASIC: _ThreadStateView.ValueType  # 1
+    """All but `values` and the values of `interrupts`, which may be big and are then not even read."""
+    THREAD_STATE_VIEW_FULL: _ThreadStateView.ValueType  # 2
+    """All."""
+
+class ThreadStateView(_ThreadStateView, metaclass=_ThreadStateViewEnumTypeWrapper):
+    """The parts of a state that a list has."""
+
+THREAD_STATE_VIEW_UNSPECIFIED: ThreadStateView.ValueType  # 0
+"""Not stated: the same as THREAD_STATE_VIEW_FULL."""
+THREAD_STATE_VIEW_BASIC: ThreadStateView.ValueType  # 1
+"""All but `values` and the values of `interrupts`, which may be big and are then not even read."""
+THREAD_STATE_VIEW_FULL: ThreadStateView.ValueType  # 2
+"""All."""
+Global___ThreadStateView: _TypeAlias = ThreadStateView  # noqa: Y015
+
 @_typing.final
 class Thread(_message.Message):
     """A thread."""
@@ -172,7 +196,8 @@ class ThreadState(_message.Message):
     @_builtins.property
     def not_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields whose stored values cannot be expressed as JSON, each with the reason: `values.ratio: has to be a finite
-        number`. They are absent.
+        number`. They are absent. In a list also `values: …` where no value can be read, and `checkpoint: …` where nothing
+        can: then there are the ids alone.
         """
 
     def __init__(
@@ -561,6 +586,7 @@ class ListThreadStatesRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread."""
     page_size: _builtins.int
@@ -569,16 +595,19 @@ class ListThreadStatesRequest(_message.Message):
     """
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    view: Global___ThreadStateView.ValueType
+    """The parts of each state to list."""
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        view: Global___ThreadStateView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

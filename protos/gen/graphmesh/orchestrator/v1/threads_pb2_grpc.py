@@ -166,10 +166,11 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListThreadStates(self, request, context):
-        """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read.
+        """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
+        that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
+        `not_shown`.
 
-        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, VERSION_UNAVAILABLE, MIGRATION_FAILED, INVALID_REQUEST (a page_token
-        that this list did not return).
+        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -76,10 +76,11 @@ class ThreadServiceStub:
     VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ListThreadStates: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
-    """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read.
+    """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
+    that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
+    `not_shown`.
 
-    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, VERSION_UNAVAILABLE, MIGRATION_FAILED, INVALID_REQUEST (a page_token
-    that this list did not return).
+    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     UpdateThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
@@ -165,10 +166,11 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     VERSION_UNAVAILABLE, MIGRATION_FAILED.
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]  # type: ignore[assignment]
-    """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read.
+    """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
+    that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
+    `not_shown`.
 
-    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, VERSION_UNAVAILABLE, MIGRATION_FAILED, INVALID_REQUEST (a page_token
-    that this list did not return).
+    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     UpdateThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]  # type: ignore[assignment]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
@@ -293,10 +295,11 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.ListThreadStatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_threads_pb2.ListThreadStatesResponse, _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]]:
-        """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read.
+        """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
+        that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
+        `not_shown`.
 
-        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, VERSION_UNAVAILABLE, MIGRATION_FAILED, INVALID_REQUEST (a page_token
-        that this list did not return).
+        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,136 @@
+"""Makes states of LangGraph's snapshots, and of the checkpoints of a listing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from graphmesh_chassis.errors import DependencyError
+from graphmesh_nodes.json_values import showable
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, DeltaChannelHistory
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
+
+from graphmesh_orchestrator.checkpoints.history import ListedCheckpoint
+from graphmesh_orchestrator.registry import Graph
+from graphmesh_orchestrator.runs.run import Interrupt
+from graphmesh_orchestrator.threads.thread import State
+
+log = structlog.get_logger("graphmesh.threads")
+
+Compiled = CompiledStateGraph[Any, Any, Any, Any]
+AVAILABLE_WITH_ANY_VALUE = (
+    AnyValue,
+    BinaryOperatorAggregate,
+    DeltaChannel,
+    EphemeralValue,
+    LastValue,
+    UntrackedValue,
+)
+"""Channels that trigger nodes as soon as they have a value. Of others, as those that wait for several nodes, the value
+itself decides."""
+NO_INPUTS = {"mapper": None, "cache_policy": None}
+"""Attributes of a node that compute with its input."""
+
+
+def deciding_channels(graph: Graph) -> set[str]:
+    """Return the channels whose values decide on the next nodes."""
+    return {name for name, channel in graph.compiled.channels.items() if type(channel) not in AVAILABLE_WITH_ANY_VALUE}
+
+
+async def listed_state(graph: Graph, listed: ListedCheckpoint, *, is_basic: bool) -> State:
+    """Return the state of a checkpoint, without values where it `is_basic` or has a failure, which `not_shown` names.
+
+    Raises:
+        DependencyError: the database is unavailable.
+    """
+    state = State(listed.ref.checkpoint_id or "", listed.parent_id)
+    if listed.found is None:
+        return replace(state, not_shown=[f"checkpoint: {listed.failure}"])
+    try:
+        if is_basic or listed.failure:
+            summary = await _summary(graph.compiled, listed.found)
+            return replace(summary, not_shown=[f"values: {listed.failure}"]) if listed.failure else summary
+        return state_of(await _snapshot(graph.compiled, _ReadCheckpoint(listed.found, graph.saver)))
+    except DependencyError:
+        raise
+    except Exception as error:
+        reason = type(error).__name__
+        log.warning("a state cannot be shown", graph=graph.name, checkpoint=state.checkpoint_id, reason=reason)
+        return replace(state, not_shown=[f"checkpoint: cannot be shown: {reason}"])
+
+
+def state_of(snapshot: StateSnapshot) -> State:
+    values, not_shown = _showable(snapshot.values)
+    metadata, reason = showable(snapshot.metadata or {})
+    return State(
+        checkpoint_id_of(snapshot),
+        str((snapshot.parent_config or {}).get("configurable", {}).get("checkpoint_id", "")),
+        values,
+        snapshot.next,
+        _interrupts(snapshot),
+        datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
+        metadata or {},
+        [*not_shown, f"metadata{reason}"] if reason else not_shown,
+    )
+
+
+def checkpoint_id_of(snapshot: StateSnapshot | None) -> str:
+    return str(snapshot.config["configurable"]["checkpoint_id"]) if snapshot is not None else ""
+
+
+class _ReadCheckpoint(BaseCheckpointSaver[Any]):
+    """Hands a checkpoint that has been read to LangGraph."""
+
+    def __init__(self, found: CheckpointTuple, saver: BaseCheckpointSaver[Any] | None = None) -> None:
+        """`saver` reads the history of delta channels; without it they are empty."""
+        super().__init__()
+        self.found, self._saver = found, saver
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple:
+        return self.found
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        if self._saver is None:
+            return {}
+        return await self._saver.aget_delta_channel_history(config=config, channels=channels)
+
+
+async def _summary(compiled: Compiled, found: CheckpointTuple) -> State:
+    """Return the state of a checkpoint of which only the values of deciding channels were read."""
+    nodes = {name: node.copy(NO_INPUTS) for name, node in compiled.nodes.items()}
+    without_inputs = compiled.copy({"nodes": nodes, "cache_policy": None})
+    snapshot = await _snapshot(without_inputs, _ReadCheckpoint(found))
+    state = state_of(snapshot._replace(values={}))
+    return replace(state, interrupts=[replace(interrupt, value=None) for interrupt in state.interrupts])
+
+
+async def _snapshot(compiled: Compiled, read: _ReadCheckpoint) -> StateSnapshot:
+    return await compiled.copy({"checkpointer": read}).aget_state(read.found.config)
+
+
+def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the channels that can be shown, and the others with their reasons."""
+    found: dict[str, Any] = {}
+    not_shown: list[str] = []
+    for name, value in dict(values).items():
+        shown, reason = showable({name: value})
+        if reason:
+            not_shown.append(f"values{reason}")
+        else:
+            found |= shown
+    return found, not_shown
+
+
+def _interrupts(snapshot: StateSnapshot) -> Sequence[Interrupt]:
+    return [
+        Interrupt(interrupt.id, task.name, showable(interrupt.value)[0])
+        for task in snapshot.tasks
+        for interrupt in task.interrupts
+    ]
