@@ -95,7 +95,7 @@ class WebhookNotAllowed(CallerError):
 class StateTooLarge(CallerError):
     """The state has {bytes} bytes, more than {limit}, of which {channel} has {channel_bytes}: store it as an artifact
 
-    Nothing of the checkpoint is stored. The node stores a large value with `runtime.context.artifacts.put`, and keeps
+    Nothing of the checkpoint is stored. The node stores a large value with `run_context().artifacts.put`, and keeps
     the URI in the state.
     """
 

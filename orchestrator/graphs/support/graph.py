@@ -49,7 +49,7 @@ def after_validate(state: State) -> Literal["hand_over", "finish"]:
     return "hand_over" if state["reason"] else "finish"
 
 
-graph = StateGraph(State, context_schema=RunContext, input_schema=Request, output_schema=Response)
+graph = StateGraph(State, input_schema=Request, output_schema=Response)
 
 graph.add_node("receive", nodes.receive)
 graph.add_node("classify", nodes.classify)

@@ -10,7 +10,7 @@ from graphmesh_nodes.budget import Budget, Limits, Usage
 from graphmesh_nodes.calls import call
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.clock import Clock
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.context import RunContext, run_context
 from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate, instead
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
@@ -38,6 +38,7 @@ __all__ = [
     "escalate",
     "instead",
     "remote",
+    "run_context",
     "tool_schema",
     "tool_schemas",
 ]

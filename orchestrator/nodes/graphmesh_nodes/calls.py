@@ -9,10 +9,11 @@ from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import ExecutionInfo, Runtime
+from langgraph.config import get_config
+from langgraph.runtime import ExecutionInfo, get_runtime
 
 from graphmesh_nodes.approval import ApprovalRequest, require_approval
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.context import RunContext, run_context_of
 from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -24,8 +25,6 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 async def call(
     rpc: Rpc[RequestT, ResponseT],
     request: RequestT,
-    config: RunnableConfig,
-    runtime: Runtime[RunContext],
     *,
     ordinal: int = 0,
     approval: ApprovalRequest | None = None,
@@ -43,8 +42,10 @@ async def call(
             call may have been sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
+        RuntimeError: the program is not inside of a node.
     """
-    context, task = runtime.context, task_of(runtime)
+    config = get_config()
+    context, task = run_context_of(config), current_task()
     policy = context.policies.of(rpc)
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
@@ -70,15 +71,15 @@ async def call(
         raise
     finally:
         if retrying.attempts:
-            record_call(runtime, ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
+            record_call(context, ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
         elif key:
             context.recorder.effect_not_sent(key)
 
 
-def record_call(runtime: Runtime[RunContext], called: ToolCalled) -> None:
-    """Record a call, and send it to the run's custom stream."""
-    runtime.context.recorder.call_ended(called)
-    runtime.stream_writer(called)
+def record_call(context: RunContext, called: ToolCalled) -> None:
+    """Record a call of the present node, and send it to the run's custom stream."""
+    context.recorder.call_ended(called)
+    get_runtime().stream_writer(called)
 
 
 def require_budget(context: RunContext, rpc: Rpc[Any, Any]) -> None:
@@ -122,8 +123,9 @@ def node_name(config: RunnableConfig) -> str:
     return str(config.get("metadata", {}).get("langgraph_node", ""))
 
 
-def task_of(runtime: Runtime[RunContext]) -> ExecutionInfo:
-    """Raises RuntimeError outside of a graph."""
-    if runtime.execution_info is None:
+def current_task() -> ExecutionInfo:
+    """Return the task of the present node. Raises RuntimeError outside of a graph."""
+    task = get_runtime().execution_info
+    if task is None:
         raise RuntimeError("tools and models of the mesh are called only inside of a graph")
-    return runtime.execution_info
+    return task

@@ -29,12 +29,11 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langgraph.config import get_config
-from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, Field
 
 from graphmesh_nodes import chat_convert as convert
-from graphmesh_nodes.calls import call, call_headers, node_name, record_call, record_usage, require_budget, task_of
-from graphmesh_nodes.context import RunContext
+from graphmesh_nodes.calls import call, call_headers, current_task, node_name, record_call, record_usage, require_budget
+from graphmesh_nodes.context import RunContext, run_context
 from graphmesh_nodes.effects import require_lease
 from graphmesh_nodes.tool_calls import ToolCalled
 
@@ -55,33 +54,32 @@ class RunModelClient:
     """Calls the model service as part of the present node's run: with its identity, deadline, budget and channel."""
 
     async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        return await call(rpc, request, get_config(), get_runtime(RunContext))
+        return await call(rpc, request)
 
     async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
         """Make one attempt, as streamed text cannot be revoked, and report it to the run's custom stream as `call`."""
-        runtime, node = get_runtime(RunContext), node_name(get_config())
-        clock = runtime.context.clock
+        context, node = run_context(), node_name(get_config())
+        clock = context.clock
         began, error = clock.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
         try:
-            async for response in _responses(rpc, request, node, runtime):
-                record_usage(runtime.context, getattr(response, "completed", response))
+            async for response in _responses(rpc, request, node, context):
+                record_usage(context, getattr(response, "completed", response))
                 yield response
             error = None
         except GraphmeshError as failure:
             error = failure
             raise
         finally:
-            record_call(runtime, ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
+            record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
 
 
 def _responses(
-    rpc: Rpc[RequestT, ResponseT], request: RequestT, node: str, runtime: Runtime[RunContext]
+    rpc: Rpc[RequestT, ResponseT], request: RequestT, node: str, context: RunContext
 ) -> AsyncIterator[ResponseT]:
-    context, task = runtime.context, task_of(runtime)
     require_budget(context, rpc)
     require_lease(context)
     policy = context.policies.of(rpc)
-    headers = call_headers(context, policy, task, node, EffectKey())
+    headers = call_headers(context, policy, current_task(), node, EffectKey())
     deadline = context.deadline.capped(policy.timeout)
     return context.channel.stream(rpc, request, deadline=deadline, headers=headers)
 

@@ -9,6 +9,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_contracts import MethodPolicy, Overrides, Rpc, method_policy
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
 
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.budget import Budget
@@ -55,7 +56,7 @@ class Policies:
 
 @dataclass(frozen=True)
 class RunContext:
-    """The `context_schema` of graphs that call remote nodes; nodes get it as `runtime.context`."""
+    """The run that a node is executed for; nodes get it from `run_context()`."""
 
     channel: MeshChannel
     """To the mesh."""
@@ -83,3 +84,25 @@ class RunContext:
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
     """The lease of the worker. No call is sent after it: by then the run has ended, or another worker may have it."""
+
+
+CONTEXT_KEY = "__graphmesh_run"
+"""The key of the context in the `configurable` of a graph's config."""
+
+
+def with_run_context(config: RunnableConfig, context: RunContext) -> RunnableConfig:
+    """Return the config of a graph that is executed for a run."""
+    return {**config, "configurable": {**config.get("configurable", {}), CONTEXT_KEY: context}}
+
+
+def run_context() -> RunContext:
+    """Return the context of the run that the present node is executed for. Raises RuntimeError outside of a run."""
+    return run_context_of(get_config())
+
+
+def run_context_of(config: RunnableConfig) -> RunContext:
+    """Return the context in a node's config. Raises RuntimeError where the graph runs without graphmesh."""
+    context: RunContext | None = config.get("configurable", {}).get(CONTEXT_KEY)
+    if context is None:
+        raise RuntimeError("tools and models of the mesh are called only inside of a run: use GraphHarness in tests")
+    return context

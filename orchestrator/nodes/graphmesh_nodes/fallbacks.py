@@ -2,25 +2,28 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import GraphmeshError
 
 Update = Mapping[str, Any]
-Node = Callable[..., Awaitable[Update | Command[Any]]]
-"""Takes (state, config, runtime). LangGraph, which passes all three, has no type for that."""
-Fallback = Callable[[Any, RunnableConfig, Runtime[RunContext], GraphmeshError], Awaitable[Update | Command[Any]]]
+
+
+class Node(Protocol):
+    """A node of a graph, as LangGraph takes it."""
+
+    def __call__(self, state: Any) -> Awaitable[Update | Command[Any]]: ...
+
+
+Fallback = Callable[[Any, GraphmeshError], Awaitable[Update | Command[Any]]]
 
 
 def degrade(update: Callable[[Any, GraphmeshError], Update]) -> Fallback:
     """Continue without the service: this update in place of its response. Let the run's answer mention it."""
 
-    async def fallback(state: Any, _: RunnableConfig, __: Runtime[RunContext], error: GraphmeshError) -> Update:
+    async def fallback(state: Any, error: GraphmeshError) -> Update:
         return update(state, error)
 
     return fallback
@@ -32,10 +35,8 @@ class _Replacement:
 
     node: Node
 
-    async def __call__(
-        self, state: Any, config: RunnableConfig, runtime: Runtime[RunContext], _: GraphmeshError
-    ) -> Update | Command[Any]:
-        return await self.node(state, config, runtime)
+    async def __call__(self, state: Any, _: GraphmeshError) -> Update | Command[Any]:
+        return await self.node(state)
 
 
 def instead(node: Node) -> Fallback:
@@ -50,9 +51,7 @@ class _Escalation:
     to: str
     update: Callable[[Any, GraphmeshError], Update]
 
-    async def __call__(
-        self, state: Any, _: RunnableConfig, __: Runtime[RunContext], error: GraphmeshError
-    ) -> Command[Any]:
+    async def __call__(self, state: Any, error: GraphmeshError) -> Command[Any]:
         return Command(goto=self.to, update=dict(self.update(state, error)))
 
 

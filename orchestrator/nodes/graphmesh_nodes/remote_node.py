@@ -20,13 +20,10 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from graphmesh_contracts import Rpc
-from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from graphmesh_nodes.approval import ApprovalRule
 from graphmesh_nodes.calls import call
-from graphmesh_nodes.context import RunContext
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.fallbacks import Fallback, Node, Update, set_escalation_targets
 
@@ -66,16 +63,16 @@ def remote(
             sent once; `{ApprovalDenied: degrade(...)}` among the refusals handles both kinds of denial.
     """
 
-    async def node(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update | Command[Any]:
+    async def node(state: Any) -> Update | Command[Any]:
         try:
             message = request(state)
             needed = approval.request_for(state, message) if approval else None
-            response = await call(rpc, message, config, runtime, approval=needed)
+            response = await call(rpc, message, approval=needed)
         except GraphmeshError as error:
             handler = _handler_of(error, fallback, refusals)
             if handler is None:
                 raise
-            return await handler(state, config, runtime, error)
+            return await handler(state, error)
         return update(state, response)
 
     node.__name__ = rpc.method

@@ -13,6 +13,7 @@ from graphmesh_chassis.testing import running
 from graphmesh_model.__main__ import build
 from graphmesh_model.settings import Settings
 from graphmesh_nodes import Budget, GraphmeshChatModel, Limits, RunContext, ToolCalled
+from graphmesh_nodes.context import with_run_context
 from graphmesh_nodes.errors import TokenLimit
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -32,7 +33,7 @@ async def draft(state: State) -> State:
 
 
 def graph() -> Any:
-    builder = StateGraph(State, context_schema=RunContext)
+    builder = StateGraph(State)
     builder.add_node("draft", draft)
     builder.add_edge(START, "draft")
     return builder.compile(checkpointer=InMemorySaver())
@@ -46,7 +47,7 @@ async def context() -> AsyncIterator[RunContext]:
 
 
 async def test_node_calls_the_model(context: RunContext) -> None:
-    state = await graph().ainvoke({}, THREAD, context=context, durability="sync")
+    state = await graph().ainvoke({}, with_run_context(THREAD, context), durability="sync")
     assert state["answer"].text == "Returns are free for 30 days."
     assert state["answer"].usage_metadata["total_tokens"] == 25
 
@@ -54,7 +55,7 @@ async def test_node_calls_the_model(context: RunContext) -> None:
 async def test_node_streams_tokens_and_reports_the_tool_call(context: RunContext) -> None:
     """LangGraph's `messages` mode streams the tokens of a node that only awaits the answer."""
     modes = ["messages", "custom"]
-    events = [event async for event in graph().astream({}, THREAD, context=context, stream_mode=modes)]
+    events = [event async for event in graph().astream({}, with_run_context(THREAD, context), stream_mode=modes)]
     chunks = [data[0] for mode, data in events if mode == "messages"]
     calls = [data for mode, data in events if mode == "custom"]
     texts = [chunk.text for chunk in chunks if isinstance(chunk, AIMessageChunk) and chunk.text]
@@ -69,15 +70,15 @@ async def test_node_streams_tokens_and_reports_the_tool_call(context: RunContext
 async def test_token_usage_is_metered_and_limited(context: RunContext, stream_mode: Any) -> None:
     """Once the run has reached its token limit, the next model call fails."""
     bounded = replace(context, budget=Budget(Limits(max_tokens=20)))
-    [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
+    [part async for part in graph().astream({}, with_run_context(THREAD, bounded), stream_mode=stream_mode)]
     used = bounded.budget.usage
     assert used.input_tokens + used.output_tokens == 25
     with pytest.raises(TokenLimit):
-        [part async for part in graph().astream({}, THREAD, context=bounded, stream_mode=stream_mode)]
+        [part async for part in graph().astream({}, with_run_context(THREAD, bounded), stream_mode=stream_mode)]
 
 
 async def test_model_call_respects_the_run_deadline(context: RunContext) -> None:
     late = RunContext(context.channel, "shop", "ana", "run_1", Deadline.after(0))
     for stream_mode in ("values", "messages"):
         with pytest.raises(DeadlineExceeded):
-            [part async for part in graph().astream({}, THREAD, context=late, stream_mode=stream_mode)]
+            [part async for part in graph().astream({}, with_run_context(THREAD, late), stream_mode=stream_mode)]

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
 from graphmesh.common.v1 import Money
-from graphmesh_nodes import ApprovalRequest, ApprovalRule, Fallback, RunContext, call, degrade, remote
+from graphmesh_nodes import ApprovalRequest, ApprovalRule, Fallback, call, degrade, remote
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from tests.integration.orchestrator.node_faults import CHANGED_AMOUNTS
@@ -44,9 +42,9 @@ def _charge(**more: Any) -> Any:
     return remote(BillingService.Charge, request=_request, update=_charged, **more)
 
 
-def _graph(**nodes: Any) -> StateGraph[State, RunContext, Input]:
+def _graph(**nodes: Any) -> StateGraph[State, None, Input]:
     """The nodes in one superstep."""
-    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+    graph = StateGraph(State, input_schema=Input)
     for name, node in nodes.items():
         graph.add_node(name, node)
         graph.add_edge(START, name)
@@ -70,15 +68,13 @@ approved_by_rule = _graph(
 approved_soon = _graph(charge=_charge(approval=ApprovalRule(ttl=timedelta(seconds=2)), refusals=REFUSED))
 
 
-async def _twice(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def _twice(state: State) -> dict[str, Any]:
     """A node with two effects, each with an approval of its own."""
     notes = []
     for ordinal in range(2):
         response = await call(
             BillingService.Charge,
             _request(state),
-            config,
-            runtime,
             ordinal=ordinal,
             approval=ApprovalRequest(f"Make charge {ordinal + 1}?"),
         )

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse, GetInvoiceRequest
 from graphmesh.common.v1 import Money
-from graphmesh_nodes import RunContext, call, degrade, escalate, instead, remote
+from graphmesh_nodes import call, degrade, escalate, instead, remote
 from graphmesh_nodes.errors import GraphmeshError
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from tests.integration.orchestrator.node_faults import HANG_AFTER_CHARGE
@@ -38,9 +36,9 @@ def _charged(state: State, response: ChargeResponse) -> dict[str, Any]:
     return {"notes": [f"charged {response.charge.amount.amount_minor}"]}
 
 
-def _graph(**nodes: Any) -> StateGraph[State, RunContext, Input]:
+def _graph(**nodes: Any) -> StateGraph[State, None, Input]:
     """A chain of the nodes."""
-    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+    graph = StateGraph(State, input_schema=Input)
     before = START
     for name, node in nodes.items():
         graph.add_node(name, node)
@@ -57,7 +55,7 @@ read_invoice = remote(
 )
 
 
-async def call_another_tool(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def call_another_tool(state: State) -> dict[str, Any]:
     return {"notes": ["another tool was called"]}
 
 
@@ -66,7 +64,7 @@ pay = _graph(read=read_invoice, charge=remote(BillingService.Charge, request=_re
 pay_nested = _graph(pay=pay.compile())
 
 
-def pay_with_fallback(update: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, RunContext, Input]:
+def pay_with_fallback(update: Callable[[Any, GraphmeshError], Any]) -> StateGraph[State, None, Input]:
     """A graph that charges; where that fails, `update` returns the update."""
     return _graph(charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=degrade(update)))
 
@@ -77,7 +75,7 @@ pay_instead = _graph(
     charge=remote(BillingService.Charge, request=_request, update=_charged, fallback=instead(call_another_tool))
 )
 
-pay_escalated = StateGraph(State, context_schema=RunContext, input_schema=Input)
+pay_escalated = StateGraph(State, input_schema=Input)
 pay_escalated.add_node(
     "charge",
     remote(
@@ -93,8 +91,8 @@ pay_escalated.add_edge(START, "charge")
 pay_escalated.add_edge("person", END)
 
 
-async def charge_then_hang(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
-    response = await call(BillingService.Charge, _request(state), config, runtime)
+async def charge_then_hang(state: State) -> dict[str, Any]:
+    response = await call(BillingService.Charge, _request(state))
     if state["invoice_id"] in HANG_AFTER_CHARGE:
         HANG_AFTER_CHARGE.remove(state["invoice_id"])
         await asyncio.Event().wait()
@@ -103,7 +101,7 @@ async def charge_then_hang(state: State, config: RunnableConfig, runtime: Runtim
 
 pay_hanging = _graph(read=read_invoice, charge=charge_then_hang)
 
-loop = StateGraph(State, context_schema=RunContext, input_schema=Input)
+loop = StateGraph(State, input_schema=Input)
 loop.add_node("again", lambda state: {"notes": ["again"]})
 loop.add_edge(START, "again")
 loop.add_edge("again", "again")

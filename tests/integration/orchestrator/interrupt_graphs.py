@@ -3,9 +3,8 @@
 import operator
 from typing import Annotated, Any
 
-from graphmesh_nodes import RunContext
+from graphmesh_nodes import run_context
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -40,8 +39,8 @@ async def _pass_gate(state: State) -> dict[str, Any]:
     return {"notes": [state["name"]]}
 
 
-def _chain(**nodes: Any) -> StateGraph[State, RunContext, Input]:
-    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+def _chain(**nodes: Any) -> StateGraph[State, None, Input]:
+    graph = StateGraph(State, input_schema=Input)
     before = START
     for name, node in nodes.items():
         graph.add_node(name, node)
@@ -53,7 +52,7 @@ def _chain(**nodes: Any) -> StateGraph[State, RunContext, Input]:
 
 ask_twice = _chain(note=lambda state: {"notes": ["begun"]}, ask=_interrupt_twice, end=lambda state: {"notes": ["done"]})
 
-ask_both = StateGraph(State, context_schema=RunContext, input_schema=Input)
+ask_both = StateGraph(State, input_schema=Input)
 for side in ("left", "right"):
     ask_both.add_node(side, _interrupt(side))
     ask_both.add_edge(START, side)
@@ -65,10 +64,10 @@ ask_nested = _chain(inner=_chain(ask=_interrupt("deep")).compile(), end=lambda s
 gated = _chain(gate=_pass_gate, end=lambda state: {"notes": ["done"]})
 
 
-async def _think(state: State, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def _think(state: State) -> dict[str, Any]:
     """Record a model call of 60 input and 40 output tokens, for 500 millionths of a dollar."""
-    runtime.context.budget.require_model_budget()
-    runtime.context.budget.record_model_call(60, 40, 500)
+    run_context().budget.require_model_budget()
+    run_context().budget.record_model_call(60, 40, 500)
     return {"notes": ["thought"]}
 
 

@@ -1,14 +1,13 @@
 """A graph whose first execution waits before it charges, and whose later ones charge nothing."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from graphmesh.billing.v1 import BillingService, ChargeRequest
 from graphmesh.common.v1 import Money
-from graphmesh_nodes import RunContext, call
-from langchain_core.runnables import RunnableConfig
+from graphmesh_nodes import call, run_context
+from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 
@@ -28,16 +27,16 @@ FIRST_EXECUTIONS: dict[str, FirstExecution] = {}
 """By invoice; one for which there is none here is not charged."""
 
 
-async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def charge(state: State) -> dict[str, Any]:
     first = FIRST_EXECUTIONS.get(state["invoice_id"])
     if first is None or first.waits.is_set():
         return {}
-    await runtime.context.is_durable(config)
+    await run_context().is_durable(get_config())
     try:
         first.waits.set()
         await first.may_continue.wait()
         request = ChargeRequest(invoice_id=state["invoice_id"], amount=Money(currency_code="EUR", amount_minor=5))
-        await call(BillingService.Charge, request, config, runtime)
+        await call(BillingService.Charge, request)
     except BaseException as error:
         first.error = error
         raise
@@ -46,7 +45,7 @@ async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunConte
     return {}
 
 
-graph = StateGraph(State, context_schema=RunContext)
-graph.add_node("charge", cast(Any, charge))  # LangGraph declares no node with both a config and a runtime
+graph = StateGraph(State)
+graph.add_node("charge", charge)
 graph.add_edge(START, "charge")
 graph.add_edge("charge", END)

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 MODULE = '''
 """Count the items."""
 from typing import Any
-from graphmesh_nodes import RunContext
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -33,7 +32,7 @@ class State(TypedDict, total=False):
 async def count(state: State) -> dict:
     return {"count": len(state["items"])}
 
-graph = StateGraph(State, context_schema=RunContext)
+graph = StateGraph(State)
 graph.add_node("count", count)
 graph.add_edge(START, "count")
 graph.add_edge("count", END)

@@ -14,6 +14,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_nodes import RunContext
+from graphmesh_nodes.context import with_run_context
 from graphmesh_nodes.errors import WriteAheadRequired
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -146,7 +147,7 @@ async def test_effect_without_durable_checkpoints_is_not_sent(mesh: Mesh, durabi
     invoice_id = await mesh.create_invoice()
     graph = graphs.pay.compile(checkpointer=InMemorySaver())
     with pytest.raises(WriteAheadRequired):
-        await graph.ainvoke(input_of(invoice_id), THREAD, context=context_of(mesh), durability=durability)
+        await graph.ainvoke(input_of(invoice_id), with_run_context(THREAD, context_of(mesh)), durability=durability)
     assert await mesh.count_charges(invoice_id) == 0
 
 
@@ -154,7 +155,7 @@ async def test_effect_without_a_checkpointer_is_not_sent(mesh: Mesh) -> None:
     """The graph's read, which is no effect, is sent."""
     invoice_id = await mesh.create_invoice()
     with pytest.raises(WriteAheadRequired):
-        await graphs.pay.compile().ainvoke(input_of(invoice_id), context=context_of(mesh))
+        await graphs.pay.compile().ainvoke(input_of(invoice_id), with_run_context({}, context_of(mesh)))
     assert await mesh.count_charges(invoice_id) == 0
 
 
@@ -162,7 +163,7 @@ async def test_call_ends_at_the_deadline_of_its_run(mesh: Mesh) -> None:
     """Also where the timeout of the call is longer."""
     graph = graphs.pay_degraded.compile(checkpointer=InMemorySaver())
     given, context = input_of(await mesh.create_invoice()), context_of(mesh, seconds=0)
-    state = await graph.ainvoke(given, THREAD, context=context, durability="sync")
+    state = await graph.ainvoke(given, with_run_context(THREAD, context), durability="sync")
     assert state["notes"] == ["not charged: DEADLINE_EXCEEDED"]
 
 
@@ -174,7 +175,7 @@ async def test_effect_of_an_earlier_epoch_is_retried_until_its_outcome_is_known(
     graph, invoice_id = graphs.pay_degraded.compile(checkpointer=InMemorySaver()), await mesh.create_invoice()
     async with Channel(proxy.address) as channel:
         context = RunContext(channel, mesh.tenant, "local", "run_1", Deadline.after(30), epoch=Epoch(2))
-        state = await graph.ainvoke(input_of(invoice_id), THREAD, context=context, durability="sync")
+        state = await graph.ainvoke(input_of(invoice_id), with_run_context(THREAD, context), durability="sync")
     assert state["notes"] == ["charged 5"]
     assert len(proxy.keys) == 6
 
@@ -190,7 +191,7 @@ async def test_unknown_outcome_is_reported_as_possible() -> None:
     graph = graphs.pay_with_fallback(update).compile(checkpointer=InMemorySaver())
     async with Channel("127.0.0.1:1") as unreachable:
         context = RunContext(unreachable, "default", "local", "run_1", Deadline.after(1), epoch=Epoch(2))
-        await graph.ainvoke(input_of("in_1"), THREAD, context=context, durability="sync")
+        await graph.ainvoke(input_of("in_1"), with_run_context(THREAD, context), durability="sync")
     assert [error.may_have_happened for error in errors] == [True]
 
 

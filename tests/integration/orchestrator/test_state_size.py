@@ -15,9 +15,8 @@ MODULE = '''
 import operator
 from typing import Annotated
 
-from graphmesh_nodes import RunContext
+from graphmesh_nodes import run_context
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 class Input(TypedDict):
@@ -28,19 +27,19 @@ class State(Input, total=False):
     report: str
     notes: Annotated[list[str], operator.add]
 
-async def write(state: State, runtime: Runtime[RunContext]) -> dict:
+async def write(state: State) -> dict:
     report = "x" * state["bytes"]
     if state["as_artifact"]:
-        return {"report": await runtime.context.artifacts.put(report.encode(), "text/plain")}
+        return {"report": await run_context().artifacts.put(report.encode(), "text/plain")}
     return {"report": report}
 
-async def read(state: State, runtime: Runtime[RunContext]) -> dict:
+async def read(state: State) -> dict:
     report = state["report"]
     if state["as_artifact"]:
-        report = await runtime.context.artifacts.get(report)
+        report = await run_context().artifacts.get(report)
     return {"notes": [f"{len(report)}"]}
 
-graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+graph = StateGraph(State, input_schema=Input)
 graph.add_node("write", write)
 graph.add_node("read", read)
 graph.add_edge(START, "write")

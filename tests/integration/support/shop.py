@@ -29,12 +29,14 @@ from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
 from graphmesh_model.settings import Settings as ModelSettings
 from graphmesh_nodes import RunContext
+from graphmesh_nodes.context import with_run_context
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_retrieval.__main__ import build as build_retrieval
 from graphmesh_retrieval.settings import Settings as RetrievalSettings
 from graphmesh_ticketing.__main__ import build as build_ticketing
 from graphmesh_ticketing.settings import Settings as TicketingSettings
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 from support.graph import graph
 
@@ -99,9 +101,12 @@ class Shop:
 
     async def run(self, given: Any, config: Any) -> dict[str, Any]:
         """Run the agent from the given input, or with None resume its thread from the last checkpoint."""
-        context = RunContext(self.mesh, TENANT, "tester", "run-1", Deadline.after(30))
-        output: dict[str, Any] = await self.agent.ainvoke(given, config, context=context, durability="sync")
+        output: dict[str, Any] = await self.agent.ainvoke(given, self.in_run(config), durability="sync")
         return output
+
+    def in_run(self, config: RunnableConfig) -> RunnableConfig:
+        """Add the context of a run on this shop."""
+        return with_run_context(config, RunContext(self.mesh, TENANT, "tester", "run-1", Deadline.after(30)))
 
     async def state(self, config: Any) -> dict[str, Any]:
         return (await self.agent.aget_state(config)).values

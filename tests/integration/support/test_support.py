@@ -42,9 +42,8 @@ async def test_answers_the_status_of_an_own_order(shop: Shop) -> None:
 
 async def test_streams_only_the_answer(shop: Shop) -> None:
     """The classification, which the model writes for the graph, is not streamed."""
-    context = RunContext(shop.mesh, TENANT, "tester", "run-1", Deadline.after(30))
     given = {"customer_id": MIRA, "message": QUESTION}
-    pieces = shop.agent.astream(given, shop.config(), context=context, stream_mode="messages", durability="sync")
+    pieces = shop.agent.astream(given, shop.in_run(shop.config()), stream_mode="messages", durability="sync")
     streamed = [(details["langgraph_node"], str(message.text)) async for message, details in cast(Any, pieces)]
     assert {node for node, _ in streamed} == {"draft"}
     assert len(streamed) > 10

@@ -15,7 +15,7 @@ from graphmesh.billing.v1 import (
 )
 from graphmesh.common.v1 import Money
 from graphmesh.ticketing.v1 import CreateTicketRequest, CreateTicketResponse, Ticket, TicketingService
-from graphmesh_nodes import ApprovalRule, RunContext, degrade, remote
+from graphmesh_nodes import ApprovalRule, degrade, remote
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotFound
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
@@ -73,9 +73,9 @@ def eur(amount: int) -> Money:
     return Money(currency_code="EUR", amount_minor=amount)
 
 
-def chain(**nodes: Any) -> StateGraph[State, RunContext, Input]:
+def chain(**nodes: Any) -> StateGraph[State, None, Input]:
     """The nodes one after the other."""
-    graph = StateGraph(State, context_schema=RunContext, input_schema=Input)
+    graph = StateGraph(State, input_schema=Input)
     for name, node in nodes.items():
         graph.add_node(name, node)
     for before, after in zip([START, *nodes], [*nodes, END], strict=True):

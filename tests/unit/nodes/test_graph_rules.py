@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from graphmesh.crm.v1 import CrmService, GetCustomerRequest
-from graphmesh_nodes import RunContext, escalate, instead, remote
+from graphmesh_nodes import escalate, instead, remote
 from graphmesh_nodes.errors import NotFound
 from graphmesh_nodes.fallbacks import Fallback, Node
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
@@ -20,7 +20,7 @@ class State(TypedDict, total=False):
     customer_id: str
 
 
-Builder = StateGraph[State, RunContext, State, State]
+Builder = StateGraph[State, None, State, State]
 HAND_OVER = escalate("ask", lambda state, error: {})
 
 
@@ -35,7 +35,7 @@ def customer(fallback: Fallback) -> Node:
 
 def support(node: Node, *names: str) -> Builder:
     """A graph that begins with the node, and has these other nodes."""
-    builder: Builder = StateGraph(State, context_schema=RunContext)
+    builder: Builder = StateGraph(State)
     builder.add_node("customer", node, destinations=names)
     builder.add_edge(START, "customer")
     for name in names:
@@ -76,7 +76,7 @@ def test_escalation_has_a_target() -> None:
 def test_graphs_that_are_nodes_are_checked() -> None:
     inner = support(customer(HAND_OVER), "answer", "ask")
     add_edge(inner)
-    outer: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=RunContext)
+    outer: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     outer.add_node("inner", inner.compile())
     outer.add_edge(START, "inner")
     with pytest.raises(GraphRuleViolated):

@@ -9,7 +9,7 @@ from graphmesh.billing.v1 import BillingService, Refund, RefundRequest, RefundRe
 from graphmesh.model.v1 import ModelService
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
 from graphmesh_contracts import Overrides
-from graphmesh_nodes import GraphmeshChatModel, Limits, RunContext, call
+from graphmesh_nodes import GraphmeshChatModel, Limits, call, run_context
 from graphmesh_nodes.errors import (
     ApprovalExpired,
     ConnectionLost,
@@ -22,8 +22,7 @@ from graphmesh_nodes.errors import (
 )
 from graphmesh_nodes.testing import FakeClock, GraphHarness, HarnessError, RunNotSuccessful
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import Runtime
+from langgraph.config import get_stream_writer
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
@@ -88,9 +87,9 @@ async def test_a_call_without_a_twin_is_named_with_its_remedy() -> None:
 
 
 async def test_a_call_without_a_twin_cannot_be_caught_by_a_node() -> None:
-    async def careless(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def careless(state: Any) -> dict[str, Any]:
         try:
-            await call(TicketingService.CreateTicket, CreateTicketRequest(subject="Hi"), config, runtime)
+            await call(TicketingService.CreateTicket, CreateTicketRequest(subject="Hi"))
         except BaseException:
             return {"notes": ["caught"]}
         raise NotImplementedError
@@ -172,8 +171,8 @@ def sending(*calls: tuple[int, dict[str, str]]) -> tuple[Any, list[str]]:
     """A graph that sends refunds of these amounts with these headers, without what `call` adds; and their outcomes."""
     outcomes: list[str] = []
 
-    async def send(state: Any, runtime: Runtime[RunContext]) -> dict[str, Any]:
-        channel, deadline = runtime.context.channel, runtime.context.deadline
+    async def send(state: Any) -> dict[str, Any]:
+        channel, deadline = run_context().channel, run_context().deadline
         for amount, headers in calls:
             request = RefundRequest(charge_id="ch_1", amount=eur(amount), cause="damaged")
             try:
@@ -222,10 +221,10 @@ async def test_a_stored_refusal_is_repeated() -> None:
             raise error
         return RefundResponse(refund=Refund(refund_id="re_1"), refundable=eur(0))
 
-    async def tolerant(state: Any, config: RunnableConfig, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def tolerant(state: Any) -> dict[str, Any]:
         request = RefundRequest(charge_id="ch_1", amount=eur(1), cause="damaged")
         try:
-            await call(BillingService.Refund, request, config, runtime)
+            await call(BillingService.Refund, request)
         except NotFound:
             return {"notes": ["refused"]}
         return {"notes": ["refunded"]}
@@ -522,9 +521,9 @@ async def test_budgets_end_runs_between_supersteps() -> None:
 
 
 async def test_artifacts_and_custom_events_are_collected() -> None:
-    async def report(state: Any, runtime: Runtime[RunContext]) -> dict[str, Any]:
-        runtime.stream_writer({"progress": 50})
-        return {"notes": [await runtime.context.artifacts.put(b"a long report")]}
+    async def report(state: Any) -> dict[str, Any]:
+        get_stream_writer()({"progress": 50})
+        return {"notes": [await run_context().artifacts.put(b"a long report")]}
 
     harness = GraphHarness(chain(report=report, read=read))
     serving(harness)

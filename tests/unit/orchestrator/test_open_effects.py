@@ -10,15 +10,13 @@ import structlog
 from graphmesh.billing.v1 import BillingService, Refund, RefundRequest, RefundResponse
 from graphmesh.common.v1 import Money
 from graphmesh_chassis.errors import Cancelled, ConnectionLost, NotFound
-from graphmesh_nodes import RunContext, call
+from graphmesh_nodes import call
 from graphmesh_nodes.testing.twin_mesh import Fault
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.convert import event_message
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from tests.unit.orchestrator.memory_orchestrator import MemoryOrchestrator, open_orchestrator
@@ -40,21 +38,21 @@ class State(TypedDict, total=False):
     refunds: int
 
 
-async def refund(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
+async def refund(state: State) -> State:
     request = RefundRequest(charge_id="ch_1", amount=CENT, cause="damaged")
-    await call(RPC, request, config, runtime)
+    await call(RPC, request)
     return {"refunds": 1}
 
 
-async def refund_or_not(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
+async def refund_or_not(state: State) -> State:
     try:
-        return await refund(state, config, runtime)
+        return await refund(state)
     except ConnectionLost:
         return {"refunds": 0}
 
 
 def graph_of(node: Any) -> StateGraph[Any, Any, Any, Any]:
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=RunContext)
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     builder.add_node("refund", node)
     builder.add_edge(START, "refund")
     return builder
@@ -203,11 +201,11 @@ async def test_call_that_outlives_its_run_is_not_sent() -> None:
     refused: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
     ended = asyncio.Event()
 
-    async def shielded(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
+    async def shielded(state: State) -> State:
         async def later() -> None:
             await ended.wait()
             try:
-                await refund(state, config, runtime)
+                await refund(state)
             except BaseException as error:
                 refused.set_result(error)
 

@@ -9,17 +9,15 @@ import pytest
 import structlog
 from graphmesh.billing.v1 import BillingService, Refund, RefundRequest, RefundResponse
 from graphmesh.common.v1 import Money
-from graphmesh_nodes import RunContext, call
+from graphmesh_nodes import call
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.leases.in_flight import ALONE_SECONDS, ActiveRun, InFlight, Worker
 from graphmesh_orchestrator.leases.leases import SUSPECT_TAKEOVERS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.executor import Bounds
-from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
-from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -55,16 +53,16 @@ class Deadly:
 
     entered: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
-    async def __call__(self, state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
+    async def __call__(self, state: State) -> State:
         if not (way := state.get("way")):
             return {}
         match way:
             case "event":
                 get_stream_writer()({"at": "the edge"})
             case "effect":
-                await call(RPC, REQUEST, config, runtime)
+                await call(RPC, REQUEST)
             case "subgraph":
-                await SUBGRAPH.ainvoke({}, config)
+                await SUBGRAPH.ainvoke({})
             case "answer":
                 interrupt("sure?")
         self.entered.release()
@@ -73,7 +71,7 @@ class Deadly:
 
 
 def graph_of(node: Callable[..., Any]) -> StateGraph[Any, Any, Any, Any]:
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=RunContext)
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     builder.add_node("deadly", node)
     builder.add_edge(START, "deadly")
     return builder

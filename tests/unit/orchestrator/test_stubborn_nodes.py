@@ -13,15 +13,13 @@ import structlog
 from graphmesh.billing.v1 import BillingService, GetInvoiceRequest, Refund, RefundRequest, RefundResponse
 from graphmesh.common.v1 import Money
 from graphmesh_chassis.errors import ConnectionLost, GraphmeshError
-from graphmesh_nodes import RunContext, call
+from graphmesh_nodes import call
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.abandoned import TooManyAbandoned, ping_of
 from graphmesh_orchestrator.worker.node_threads import NodeThreads, node_threads
-from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from tests.unit.orchestrator.memory_orchestrator import MemoryOrchestrator, MemoryWorker, error_of, open_orchestrator
@@ -54,7 +52,7 @@ class Stubborn:
     errors: list[GraphmeshError] = field(default_factory=list)
     thread_released: threading.Event = field(default_factory=threading.Event)
 
-    async def swallows(self, state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
+    async def swallows(self, state: State) -> State:
         if not state.get("is_stubborn"):
             return {"refunds": 0}
         writer = get_stream_writer()
@@ -66,15 +64,15 @@ class Stubborn:
                 continue
         writer({"late": True})
         try:
-            await call(RPC, REQUEST, config, runtime)
+            await call(RPC, REQUEST)
         except GraphmeshError as error:
             self.errors.append(error)
         finally:
             self.ended.set()
         return {"refunds": 1}
 
-    async def shields(self, state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
-        return await asyncio.shield(asyncio.create_task(self.swallows(state, config, runtime)))
+    async def shields(self, state: State) -> State:
+        return await asyncio.shield(asyncio.create_task(self.swallows(state)))
 
     def blocks(self, state: State) -> State:
         if state.get("is_stubborn"):
@@ -85,7 +83,7 @@ class Stubborn:
 
 @asynccontextmanager
 async def orchestrator(node: Any, threads: NodeThreads | None = None) -> AsyncIterator[MemoryOrchestrator]:
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=RunContext)
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     builder.add_node("refund", node)
     builder.add_edge(START, "refund")
     async with open_orchestrator(builder, threads) as here:
@@ -134,10 +132,10 @@ async def test_attempts_and_reads_after_the_end_are_not_sent() -> None:
         await released.wait()
         raise ConnectionLost()
 
-    async def refund_and_read(config: RunnableConfig, runtime: Runtime[RunContext]) -> None:
+    async def refund_and_read() -> None:
         calls = (
-            call(RPC, REQUEST, config, runtime),
-            call(BillingService.GetInvoice, GetInvoiceRequest(invoice_id="in_1"), config, runtime),
+            call(RPC, REQUEST),
+            call(BillingService.GetInvoice, GetInvoiceRequest(invoice_id="in_1")),
         )
         for one in calls:
             try:
@@ -145,8 +143,8 @@ async def test_attempts_and_reads_after_the_end_are_not_sent() -> None:
             except GraphmeshError as error:
                 errors.append(error.reason)
 
-    async def node(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> State:
-        await asyncio.shield(asyncio.create_task(refund_and_read(config, runtime)))
+    async def node(state: State) -> State:
+        await asyncio.shield(asyncio.create_task(refund_and_read()))
         return {}
 
     async with orchestrator(node) as here:

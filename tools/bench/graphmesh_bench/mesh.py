@@ -16,7 +16,9 @@ from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.topology import Mesh, Service
 from graphmesh_nodes import RunContext
+from graphmesh_nodes.context import with_run_context
 from grpc import aio
+from langchain_core.runnables import RunnableConfig
 
 from graphmesh_bench import server
 
@@ -81,6 +83,6 @@ def grpc_call(channel: aio.Channel, rpc: Rpc[Any, Any]) -> Call:
     return call
 
 
-def run_context(channel: Channel) -> RunContext:
-    """The context of a run that begins now, for graphs that are executed without the orchestrator."""
-    return RunContext(channel, "default", "bench", "run_1", Deadline.after(3600))
+def in_run(channel: Channel, config: RunnableConfig) -> RunnableConfig:
+    """Add the context of a run that begins now, for graphs that are executed without the orchestrator."""
+    return with_run_context(config, RunContext(channel, "default", "bench", "run_1", Deadline.after(3600)))

@@ -22,8 +22,9 @@ from graphmesh_chassis.telemetry import Tracing
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_mesh.topology import Mesh
-from graphmesh_nodes import RunContext, remote
+from graphmesh_nodes import remote
 from grpc import aio
+from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import ExecutionInfo, Runtime
 from rich.console import Console
@@ -35,8 +36,8 @@ from graphmesh_bench.mesh import (
     Call,
     envoy_program,
     grpc_call,
+    in_run,
     mesh_with,
-    run_context,
     server_program,
     wait_until_routed,
 )
@@ -157,36 +158,43 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
         Channel(meshes.plain.mesh.target) as plain,
         Channel(meshes.traced.mesh.target, tracing) as traced,
     ):
-        context = run_context(plain)
+        config = in_run(plain, {})
         yield [
-            Variant("in-process node, in a graph", partial(_graph(local_node).ainvoke, STATE, context=context)),
+            Variant("in-process node, in a graph", partial(_graph(local_node).ainvoke, STATE, config)),
             Variant("raw grpc.aio call", grpc_call(direct, BARE)),
             Variant("raw grpc.aio call through Envoy", grpc_call(through_envoy, BARE)),
-            Variant("remote node", partial(REMOTE_NODE, STATE, {}, _runtime(context))),
-            Variant("remote node, in a graph", partial(_graph(REMOTE_NODE).ainvoke, STATE, context=context)),
-            Variant("remote node, tracing on", _traced_call(tracing, _runtime(run_context(traced)))),
+            Variant("remote node", _call_in_task(config)),
+            Variant("remote node, in a graph", partial(_graph(REMOTE_NODE).ainvoke, STATE, config)),
+            Variant("remote node, tracing on", _traced_call(tracing, _call_in_task(in_run(traced, {})))),
         ]
         tracing.close()
 
 
-def _traced_call(tracing: Tracing, runtime: Runtime[RunContext]) -> Call:
+def _traced_call(tracing: Tracing, traced: Call) -> Call:
     async def call() -> None:
         tracing.decide({})
-        await REMOTE_NODE(STATE, {}, runtime)
+        await traced()
 
     return call
 
 
 def _graph(node: Any) -> Any:
-    graph = StateGraph(State, context_schema=RunContext)
+    graph = StateGraph(State)
     graph.add_node("read", node)
     graph.add_edge(START, "read")
     return graph.compile()
 
 
-def _runtime(context: RunContext) -> Runtime[RunContext]:
+def _call_in_task(config: RunnableConfig) -> Call:
+    """A call of the remote node in a task, as a graph begins it."""
     task = ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
-    return Runtime(context=context, execution_info=task)
+    in_task = {**config["configurable"], "__pregel_runtime": Runtime(execution_info=task)}
+
+    async def call() -> None:
+        var_child_runnable_config.set({"configurable": in_task})
+        await REMOTE_NODE(STATE)
+
+    return call
 
 
 def _table(variants: list[Variant]) -> Table:

@@ -16,7 +16,7 @@ from langgraph.types import Command, StateSnapshot
 
 from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.budget import Budget, Limits
-from graphmesh_nodes.context import Policies, RunContext
+from graphmesh_nodes.context import Policies, RunContext, with_run_context
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing.crashing_saver import CrashingSaver
@@ -89,8 +89,7 @@ class Worker:
         deadline = Deadline.after(run.deadline_seconds, self._clock.monotonic)
         stream: Any = self.graph.astream(
             await self._input(run),
-            self._config(run),
-            context=self._context(run, budget, deadline),
+            with_run_context(self._config(run), self._context(run, budget, deadline)),
             stream_mode=STREAM_MODES,
             output_keys=self.graph.output_channels,
             control=control,

@@ -14,7 +14,7 @@ from graphmesh_local.probes import http_probe
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 
-from graphmesh_bench.mesh import envoy_program, run_context, server_program, wait_until_routed
+from graphmesh_bench.mesh import envoy_program, in_run, server_program, wait_until_routed
 from graphmesh_bench.runs import fastapi_recipe, not_durable, on_postgres_saver
 from graphmesh_bench.runs.harness import LOG_LEVEL, PRODUCT, Harness, Orchestrator
 from graphmesh_bench.runs.http_client import connection_pool
@@ -113,5 +113,5 @@ async def _add_in_process(harness: Harness) -> None:
     harness.add(VariantName.POSTGRES_SAVER, in_process(local_graph.compile(checkpointer=official)))
     harness.add(VariantName.LOG_SAVER, in_process(local_graph.compile(checkpointer=ours)))
     channel = await harness.stack.enter_async_context(Channel(harness.mesh.mesh.target))
-    on_mesh = in_process(remote_graph.compile(checkpointer=ours), partial(run_context, channel))
+    on_mesh = in_process(remote_graph.compile(checkpointer=ours), partial(in_run, channel))
     harness.add(VariantName.MESH_LOG_SAVER, on_mesh, callers=[1])

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from langchain_core.runnables import RunnableConfig
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,13 +71,13 @@ class RunFailed(Exception):
     """A run did not succeed, so its time is no sample."""
 
 
-def in_process(compiled: Any, make_context: Callable[[], RunContext | None] = lambda: None) -> Iteration:
-    """`ainvoke` in this process, each with a new context."""
+def in_process(compiled: Any, in_run: Callable[[RunnableConfig], RunnableConfig] = lambda config: config) -> Iteration:
+    """`ainvoke` in this process, each on a new thread and with what `in_run` adds to its config."""
 
     async def iterate() -> list[float]:
-        began, config = time.perf_counter(), {"configurable": {"thread_id": uuid4().hex}}
+        began, config = time.perf_counter(), RunnableConfig(configurable={"thread_id": uuid4().hex})
         durability = "sync" if compiled.checkpointer else None
-        await compiled.ainvoke(INPUT, config, context=make_context(), durability=durability)
+        await compiled.ainvoke(INPUT, in_run(config), durability=durability)
         return [time.perf_counter() - began]
 
     return iterate

@@ -14,10 +14,8 @@ from typing import Annotated, Any
 from graphmesh_chaos.graphs.payments import Order, Receipt, charge, describe, read, ticket
 from graphmesh_chaos.graphs.payments import State as PaymentState
 from graphmesh_chaos.sessions import STEPS, Pause
-from graphmesh_nodes import RunContext, Update
-from langchain_core.runnables import RunnableConfig
+from graphmesh_nodes import Update
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -51,18 +49,18 @@ class State(Turn, Reply, Log, PaymentState):
 def logged(step: str, node: Callable[..., Awaitable[Update]]) -> Callable[..., Awaitable[Update]]:
     """A node that appends its step to the log."""
 
-    async def logging(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
-        return {**await node(state, config, runtime), "log": [f"{state['tag']}.{step}"]}
+    async def logging(state: State) -> Update:
+        return {**await node(state), "log": [f"{state['tag']}.{step}"]}
 
     return logging
 
 
-async def start(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
+async def start(state: State) -> Update:
     """Make the amount an integer, and forget what an earlier run on the thread returned."""
     return {"amount": int(state["amount"]), "charge_id": "", "ticket_id": "", "answer": ""}
 
 
-async def pause(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
+async def pause(state: State) -> Update:
     match Pause(state["pause"]):
         case Pause.TIME:
             await asyncio.sleep(state["seconds"])
@@ -76,7 +74,7 @@ async def pause(state: State, config: RunnableConfig, runtime: Runtime[RunContex
 
 
 nodes: dict[str, Any] = dict(zip(STEPS, (start, charge, pause, ticket), strict=True))
-builder = StateGraph(State, context_schema=RunContext, input_schema=Turn, output_schema=Reply)
+builder = StateGraph(State, input_schema=Turn, output_schema=Reply)
 builder.add_node("read", read)
 builder.add_node("describe", describe)
 for step, node in nodes.items():

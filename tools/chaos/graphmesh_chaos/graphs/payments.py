@@ -14,11 +14,9 @@ from graphmesh.common.v1 import Money
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
 from graphmesh_chaos.history import APPROVAL_THRESHOLD
 from graphmesh_contracts import Rpc
-from graphmesh_nodes import ApprovalRequest, Node, RunContext, Update, call
+from graphmesh_nodes import ApprovalRequest, Node, Update, call
 from graphmesh_nodes.errors import ApprovalDenied, DependencyError
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -53,10 +51,10 @@ def retrying(
 ) -> Node:
     """A node of one call, which is repeated until the service responds."""
 
-    async def node(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
+    async def node(state: State) -> Update:
         while True:
             try:
-                return update(await call(rpc, request(state), config, runtime))
+                return update(await call(rpc, request(state)))
             except DependencyError:
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -78,7 +76,7 @@ def round_amount(state: State) -> Update:
     return {"amount": int(state["amount"])}
 
 
-async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunContext]) -> Update:
+async def charge(state: State) -> Update:
     """Charge the invoice; after a denial, return no charge.
 
     A call that may have been sent under an earlier approval is repeated until its outcome is known.
@@ -90,7 +88,7 @@ async def charge(state: State, config: RunnableConfig, runtime: Runtime[RunConte
     may_be_charged = False
     while True:
         try:
-            response = await call(BillingService.Charge, request, config, runtime, approval=approval)
+            response = await call(BillingService.Charge, request, approval=approval)
             return {"charge_id": response.charge.charge_id}
         except ApprovalDenied:
             if not may_be_charged:
@@ -112,7 +110,7 @@ ticket = retrying(
 )
 
 
-def payments_graph(**replaced: Any) -> StateGraph[State, RunContext, Order, Receipt]:
+def payments_graph(**replaced: Any) -> StateGraph[State, None, Order, Receipt]:
     """The graph, a sequence of nodes, with some of them `replaced` by name."""
     nodes = {
         "read": read,
@@ -122,7 +120,7 @@ def payments_graph(**replaced: Any) -> StateGraph[State, RunContext, Order, Rece
         "ticket": ticket,
         **replaced,
     }
-    builder = StateGraph(State, context_schema=RunContext, input_schema=Order, output_schema=Receipt)
+    builder = StateGraph(State, input_schema=Order, output_schema=Receipt)
     for name, node in nodes.items():
         builder.add_node(name, node)
     for before, after in zip([START, *nodes], [*nodes, END], strict=True):
