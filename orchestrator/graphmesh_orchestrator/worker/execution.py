@@ -10,7 +10,7 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
-from graphmesh_nodes.json_values import JsonEncoder, to_json
+from graphmesh_nodes.json_values import to_json
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
@@ -82,7 +82,6 @@ class Execution:
             with_run_context(config, context),
             stream_mode=STREAM_MODES,
             output_keys=compiled.output_channels,
-        config["configurable"][CONFIG_KEY_RUNTIME] = self._pending_events.runtime
             control=self.active.control,
             durability="sync",  # effects wait for their checkpoint: graphmesh_nodes/effects.py
         )
