@@ -3,7 +3,6 @@
 import itertools
 import json
 import time
-from langchain_core.runnables import RunnableConfig
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +12,7 @@ from uuid import uuid4
 import psutil
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_client import Client
-from graphmesh_nodes import RunContext
+from langchain_core.runnables import RunnableConfig
 
 from graphmesh_bench.runs.http_client import ConnectionPool
 from graphmesh_bench.runs.local_graphs import INPUT, LOCAL
