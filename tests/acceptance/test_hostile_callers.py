@@ -19,23 +19,24 @@ from tests.acceptance.local_mesh import LocalMesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-Attack = Callable[[grpc.aio.Channel, str, Message], Awaitable[str]]
+Headers = tuple[tuple[str, str], ...]
+Attack = Callable[[grpc.aio.Channel, str, Message, Headers], Awaitable[str]]
 CALLERS, CALLS = 8, 60
 
 
 def with_deadline(seconds: float) -> Attack:
-    async def call(channel: grpc.aio.Channel, path: str, request: Message) -> str:
+    async def call(channel: grpc.aio.Channel, path: str, request: Message, headers: Headers) -> str:
         rpc: Any = channel.unary_unary(path)
-        call = rpc(request.SerializeToString(), timeout=seconds)
+        call = rpc(request.SerializeToString(), timeout=seconds, metadata=headers)
         return await outcome(call)
 
     return call
 
 
 def cancelled_after(seconds: float) -> Attack:
-    async def call(channel: grpc.aio.Channel, path: str, request: Message) -> str:
+    async def call(channel: grpc.aio.Channel, path: str, request: Message, headers: Headers) -> str:
         rpc: Any = channel.unary_unary(path)
-        call = rpc(request.SerializeToString(), timeout=10)
+        call = rpc(request.SerializeToString(), timeout=10, metadata=headers)
         await asyncio.wait({asyncio.ensure_future(call.code())}, timeout=seconds)
         call.cancel()
         return await outcome(call)
@@ -50,15 +51,16 @@ async def outcome(call: Any) -> str:
 
 
 async def attack(listener: Listener, path: str, request: Message, one: Attack) -> Counter[str]:
-    """Make many calls at once, and count their codes."""
+    """Make many calls at once, and count their codes. Each caller is a tenant, so that none exceeds the edge's rate."""
     codes: Counter[str] = Counter()
 
-    async def repeat() -> None:
+    async def repeat(caller: int) -> None:
+        headers = (("x-graphmesh-tenant", f"caller-{caller}"),)
         async with grpc.aio.insecure_channel(local_address(listener)) as channel:
             for _ in range(CALLS):
-                codes[await one(channel, path, request)] += 1
+                codes[await one(channel, path, request, headers)] += 1
 
-    await asyncio.gather(*(repeat() for _ in range(CALLERS)))
+    await asyncio.gather(*(repeat(caller) for caller in range(CALLERS)))
     return codes
 
 

@@ -26,6 +26,7 @@ from graphmesh_chassis.errors import (
     Internal,
     MessageTooLarge,
     RateLimited,
+    Unauthenticated,
     UnknownMethod,
     Unreachable,
 )
@@ -95,6 +96,7 @@ _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.INTERNAL: Internal,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.UNIMPLEMENTED: UnknownMethod,
 }
 

@@ -122,9 +122,29 @@ async def test_the_edge_removes_identity_headers(envoy: EnvoyHarness) -> None:
 async def test_an_edge_behind_an_authenticating_proxy_forwards_the_caller(tmp_path: Path) -> None:
     """Subject and scopes pass with `identity: forwarded`; the headers of runs are still removed."""
     async with envoy_with_replica(books_mesh(edge={"identity": "forwarded"}), tmp_path) as envoy:
-        await envoy.edge(headers=SPOOFED)
+        await envoy.edge(headers={**SPOOFED, "x-graphmesh-tenant": "acme"})
         received = envoy.replica.received[0].metadata
     assert SPOOFED.keys() & received.keys() == {"x-graphmesh-subject", "x-graphmesh-scopes"}
+
+
+@pytest.mark.parametrize("header", ["x-graphmesh-tenant", "x-graphmesh-subject", "x-graphmesh-scopes"])
+async def test_no_client_removes_the_headers_of_the_proxy(tmp_path: Path, header: str) -> None:
+    """Envoy removes what `connection` nominates; a call without one of the headers ends at Envoy, as JSON and gRPC."""
+    identity = {"x-graphmesh-tenant": "acme", "x-graphmesh-subject": "ada", "x-graphmesh-scopes": "books.read"}
+    rest = {name: identity[name] for name in identity if name != header}
+    nominated = {**identity, "connection": header}
+    grpc_type = {"content-type": "application/grpc"}
+    async with envoy_with_replica(books_mesh(edge={"identity": "forwarded"}), tmp_path) as envoy:
+        assert (await envoy.edge(headers=identity)).code is grpc.StatusCode.OK
+        assert (await envoy.edge(headers=rest)).code is grpc.StatusCode.UNAUTHENTICATED
+        for headers in (rest, nominated):
+            reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1", headers=headers)
+            assert (reply.status, reply.json["details"]) == (401, [error_info("UNAUTHENTICATED")])
+            path = books_contract.path("GetBook")
+            reply = await fetch(envoy.mesh.edge, "POST", path, b"\0\0\0\0\0", {**headers, **grpc_type})
+            assert reply.headers["grpc-status"] == "16"
+        assert len(envoy.replica.received) == 1
+        assert await envoy.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
 
 
 async def test_the_mesh_listener_forwards_identity_headers(envoy: EnvoyHarness) -> None:
@@ -142,6 +162,24 @@ async def test_callers_cannot_control_retries_or_timeouts(envoy: EnvoyHarness, a
     outcome = await call(headers={**control, "x-envoy-upstream-rq-timeout-ms": "1"})
     assert outcome.code is grpc.StatusCode.INTERNAL
     assert len(envoy.replica.received) == 1
+
+
+async def test_calls_above_the_rate_of_a_tenant_end_at_envoy(tmp_path: Path) -> None:
+    """Other tenants' calls pass. A call without a tenant is one of the tenant `default`."""
+    mesh = books_mesh(edge={"tenant_rate": {"calls": 20, "period": 3600}})
+    async with envoy_with_replica(mesh, tmp_path) as envoy:
+        busy = [await envoy.edge(headers={"x-graphmesh-tenant": "busy"}) for _ in range(25)]
+        default = [await envoy.edge(headers=headers) for headers in ({}, {"x-graphmesh-tenant": "default"}) * 12]
+        others = [await envoy.edge(headers={"x-graphmesh-tenant": f"other-{number}"}) for number in range(50)]
+        json_reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
+        at_mesh = [await envoy.call(headers={"x-graphmesh-tenant": "busy"}) for _ in range(25)]
+    for limited in (busy, default):
+        assert [outcome.code for outcome in limited[:20]] == [grpc.StatusCode.OK] * 20
+        assert {outcome.code for outcome in limited[20:]} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert {outcome.flags for outcome in limited[20:]} == {"RL"}
+        assert all(outcome.trailing["x-ratelimit-reset"] for outcome in limited[20:])
+    assert {outcome.code for outcome in (*others, *at_mesh)} == {grpc.StatusCode.OK}
+    assert (json_reply.status, json_reply.json["details"]) == (429, [error_info("RATE_LIMITED")])
 
 
 async def test_the_largest_request_passes(envoy: EnvoyHarness) -> None:

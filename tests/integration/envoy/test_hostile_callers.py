@@ -3,16 +3,18 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import grpc
 import pytest
 from graphmesh_chaos.http2_connection import Http2Connection
 from graphmesh_local.probes import http_get
+from graphmesh_mesh.envoy.clusters import ClusterSettings
 from graphmesh_mesh.topology import Listener
 
 from tests.integration.envoy import books_contract
-from tests.integration.envoy.envoy_harness import EnvoyHarness, caller, failing
+from tests.integration.envoy.envoy_harness import EnvoyHarness, books_mesh, caller, envoy_with_replica, failing
 from tests.integration.envoy.http_client import fetch
 
 CALL = {
@@ -25,6 +27,12 @@ CALL = {
 }
 REQUEST = b"\0\0\0\0\x04\n\x02b1"
 ROUNDS, CALLS = 3, 40
+UPLOADS, UPLOAD_BYTES, FRAME_BYTES = 20, 12_000_000, 16_000
+"""Twice the heap of Envoy."""
+HEAP_BYTES = 128_000_000
+SECONDS_OPEN = 2.0
+REFUSING_PERCENT = 95
+"""Of its heap, from which on Envoy refuses all requests."""
 
 
 def changed(body: bytes = REQUEST, **headers: str) -> Callable[[Http2Connection], int]:
@@ -171,3 +179,33 @@ async def test_failures_of_the_last_replica_at_the_edge_do_not_eject_it(envoy: E
     assert {(await envoy.edge()).flags for _ in range(30)} == {""}
     envoy.replica.handler = before
     assert (await envoy.edge()).code is grpc.StatusCode.OK
+
+
+async def test_uploads_that_stay_open_exhaust_no_memory(tmp_path: Path) -> None:
+    """Envoy resets those that buffer the most, before it refuses the requests of others."""
+
+    async def upload(envoy: EnvoyHarness) -> bool:
+        """Send a large request but for its end; returns whether Envoy has reset it."""
+        async with Http2Connection.open(envoy.mesh.edge) as connection:
+            stream = connection.send(CALL, REQUEST[:1] + (UPLOAD_BYTES + 1).to_bytes(4, "big"), is_complete=False)
+            for _ in range(UPLOAD_BYTES // FRAME_BYTES):
+                await connection.wait_for_window(stream, FRAME_BYTES)
+                connection.send_data(stream, bytes(FRAME_BYTES), is_complete=False)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_OPEN):
+                    await connection.wait_for_ends([stream])
+                    return True
+            return False
+
+    async def attack(envoy: EnvoyHarness) -> None:
+        resets.extend(await asyncio.gather(*(upload(envoy) for _ in range(UPLOADS))))
+
+    resets: list[bool] = []
+    settings = ClusterSettings(max_heap_bytes=HEAP_BYTES)
+    async with envoy_with_replica(books_mesh(), tmp_path, settings) as envoy:
+        seen = await watch(envoy, asyncio.create_task(attack(envoy)))
+        memory = await http_get(f"http://{envoy.mesh.admin.target}/stats?filter=fixed_heap.pressure")
+    assert {code for _, code in seen} == {grpc.StatusCode.OK}, seen
+    assert len(resets) == UPLOADS
+    assert any(resets)
+    assert int(memory.body.rpartition(" ")[2]) < REFUSING_PERCENT

@@ -128,6 +128,15 @@ async def test_production_does_not_start_without_identified_callers(mesh_file: P
             pass
 
 
+async def test_a_mesh_behind_a_proxy_does_not_start_without_identified_callers(mesh_file: Path, state: Path) -> None:
+    """In every environment. The message has the settings to change."""
+    mesh_file.write_text(f"{MESH}environments: {{test: {{edge: {{identity: forwarded}}}}}}\n")
+    settings = {"GRAPHMESH_BILLING_IDENTITY": "required"}
+    with pytest.raises(MeshError, match=r"set GRAPHMESH_MODEL_IDENTITY=required$"):
+        async with running_mesh(mesh_file, state, environment="test", free_ports=True, settings=settings):
+            pass
+
+
 async def test_identified_callers_pass_the_edge_in_production(mesh_file: Path, state: Path) -> None:
     """With a proxy in front that sets the headers; a call without identity or with an empty tenant is refused."""
     mesh_file.write_text(f"{MESH}environments: {{production: {{edge: {{identity: forwarded}}}}}}\n")

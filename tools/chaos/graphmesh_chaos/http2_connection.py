@@ -55,8 +55,8 @@ class Http2Connection:
         self._ends[stream].set()
 
     async def wait_for_window(self, stream: int, size: int) -> None:
-        """Wait until the server grants `size` bytes of a body, or has closed the connection."""
-        while min(self._window(0), self._window(stream)) < size and not self.is_closed:
+        """Wait until the server grants `size` bytes of a body, has ended the stream or closed the connection."""
+        while min(self._window(0), self._window(stream)) < size and not self._ends[stream].is_set():
             self._granted.clear()
             await self._granted.wait()
 
@@ -89,6 +89,7 @@ class Http2Connection:
             self._granted.set()
         if stream in self._ends and (kind == RST_STREAM or (kind in {DATA, HEADERS} and flags & END_STREAM)):
             self._ends[stream].set()
+            self._granted.set()
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         """Send any frame."""

@@ -40,6 +40,15 @@ class Listener(Model):
         return f"{self.address}:{self.port}"
 
 
+class TenantRate(Model):
+    """A token bucket for the calls of each tenant, in each Envoy."""
+
+    calls: Annotated[int, Field(ge=1, le=1_000_000)]
+    """The calls that a tenant may make at once; so many are added in a period."""
+    period: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
+    """Seconds."""
+
+
 class Edge(Listener):
     """The listener for clients."""
 
@@ -50,6 +59,8 @@ class Edge(Listener):
     identity: Literal["removed", "forwarded"] = "removed"
     """Whether the headers with the caller's subject and scopes reach the services. `forwarded` is for an edge that only
     an authenticating proxy can reach, which sets them and the tenant's."""
+    tenant_rate: TenantRate | None = None
+    """The rate of calls of each tenant; calls above it end at Envoy. None: unlimited."""
 
 
 class Service(Listener):

@@ -26,6 +26,10 @@ RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
 A call was never sent if all its flags are among those of the first four lines and `URX`.
 """
 
+TENANT_HEADER = "x-graphmesh-tenant"
+CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
+"""The headers that an authenticating proxy in front of the edge sets, beside that of the tenant."""
+
 HIDDEN_STATUS = "x-graphmesh-hidden-status"
 """`grpc-status` of a response that the outlier detection must not count, on its way through Envoy."""
 

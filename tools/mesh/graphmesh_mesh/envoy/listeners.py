@@ -9,6 +9,7 @@ from google.rpc import code_pb2
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
+    CALLER_HEADERS,
     CORS,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
@@ -29,8 +30,6 @@ IDENTITY_HEADERS = tuple(
     f"x-graphmesh-{name}" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval")
 )
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
-CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
-"""Those of IDENTITY_HEADERS that an authenticating proxy in front of the edge sets."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
 PARSED: list[Document] = [
@@ -47,6 +46,7 @@ BAD_REQUESTS = Path(__file__).with_name("bad_requests.lua")
 FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
 REPLIES = {
     400: (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    401: (code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
     404: (code_pb2.NOT_FOUND, "UNKNOWN_METHOD"),
     405: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
     408: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),

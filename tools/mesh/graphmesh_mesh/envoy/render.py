@@ -6,23 +6,28 @@ import yaml
 
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
-from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, socket
+from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
 from graphmesh_mesh.envoy.listeners import lds
 from graphmesh_mesh.envoy.routes import rds
 from graphmesh_mesh.topology import Mesh
 
 BOOTSTRAP = "bootstrap.yaml"
 HEAP = "envoy.resource_monitors.fixed_heap"
-MAX_HEAP_BYTES = 1024**3
 MAX_CONNECTIONS = 10_000
-"""Above these two limits, new requests and connections are refused, so that clients cannot exhaust Envoy's memory."""
+"""Above this limit, new connections are refused, so that clients cannot exhaust Envoy's memory."""
+RESET_HEAP = {"scaling_threshold": 0.4, "saturation_threshold": 0.8}
+"""The fractions of the heap between which Envoy resets the streams that buffer the most, so that uploads that
+clients keep open never make it refuse the small requests of others."""
+LARGE_STREAM_POWER = 20
+"""The binary logarithm of the smallest buffer of a stream that may be reset: 1 MiB."""
+HEAP_REFRESH_SECONDS = 0.1
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
 def documents(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, Document]:
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
     routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh).items()}
-    return {BOOTSTRAP: bootstrap(mesh), CDS: cds(mesh, settings), LDS: lds(mesh), **routes}
+    return {BOOTSTRAP: bootstrap(mesh, settings), CDS: cds(mesh, settings), LDS: lds(mesh), **routes}
 
 
 def render(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, bytes]:
@@ -35,15 +40,21 @@ def encode(document: Mapping[str, object]) -> bytes:
     return (HEADER + yaml.safe_dump(document, sort_keys=False, width=120)).encode()
 
 
-def bootstrap(mesh: Mesh) -> Document:
+def bootstrap(mesh: Mesh, settings: ClusterSettings) -> Document:
     """The part that changes with a restart only: the admin listener, and the files of the dynamic configuration."""
     return {
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
         "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
         "overload_manager": {
-            "resource_monitors": [heap(), connections()],
+            "refresh_interval": seconds(HEAP_REFRESH_SECONDS),
+            "resource_monitors": [heap(settings.max_heap_bytes), connections()],
+            "buffer_factory_config": {"minimum_account_to_track_power_of_two": LARGE_STREAM_POWER},
             "actions": [
+                {
+                    "name": "envoy.overload_actions.reset_high_memory_stream",
+                    "triggers": [{"name": HEAP, "scaled": RESET_HEAP}],
+                },
                 at_heap_usage("envoy.overload_actions.shrink_heap", 0.9),
                 at_heap_usage("envoy.overload_actions.stop_accepting_requests", 0.95),
             ],
@@ -51,9 +62,9 @@ def bootstrap(mesh: Mesh) -> Document:
     }
 
 
-def heap() -> Document:
+def heap(max_bytes: int) -> Document:
     return extension(
-        HEAP, "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=MAX_HEAP_BYTES
+        HEAP, "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=max_bytes
     )
 
 

@@ -1,23 +1,25 @@
 """RDS: a route for each method, with its deadline and its retry policy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.descriptor import MethodDescriptor
 from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
 
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
+    CALLER_HEADERS,
     CORS,
     HIDDEN_STATUS,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
+    TENANT_HEADER,
     Document,
     edge_cluster,
     headers,
     seconds,
     typed,
 )
-from graphmesh_mesh.topology import Edge, Mesh, Service
+from graphmesh_mesh.topology import Edge, Mesh, Service, TenantRate
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """The only failures that Envoy retries: those in which the call was never sent."""
@@ -44,8 +46,25 @@ IS_KNOWN_ENCODING: Document = {
 """Of another encoding, gRPC's server library keeps in the header table of the connection that it is not readable."""
 IS_GRPC = [IS_POST, IS_GRPC_TYPE, IS_KNOWN_ENCODING]
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
+DEFAULT_TENANT = "default"
+"""The tenant of a call without the header."""
+TENANT_KEY = "tenant"
+TENANT_ACTIONS: tuple[Document, ...] = (
+    {"request_headers": {"header_name": TENANT_HEADER, "descriptor_key": TENANT_KEY, "skip_if_absent": False}},
+    {
+        "header_value_match": {
+            "descriptor_key": TENANT_KEY,
+            "descriptor_value": DEFAULT_TENANT,
+            "expect_match": False,
+            "headers": [{"name": TENANT_HEADER, "present_match": True}],
+        }
+    },
+)
+"""Of these, one gives the tenant of a call: that of its header, or the default one."""
+MAX_TENANTS = 10_000
+"""Buckets in each Envoy; above, that of the tenant that has made no call for the longest time is dropped."""
 CORS_ALLOW_HEADERS = (
-    *("authorization", "content-type", "idempotency-key", "x-graphmesh-tenant"),
+    *("authorization", "content-type", "idempotency-key", TENANT_HEADER),
     *("grpc-timeout", "x-grpc-web", "x-user-agent"),
 )
 CORS_EXPOSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER)
@@ -61,13 +80,15 @@ def edge_routes(mesh: Mesh) -> Document:
     services = {name: mesh.services[name] for name in mesh.edge.services}
     first = edge_cluster(mesh.edge.services[0])
     infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
+    limits = TENANT_ACTIONS if mesh.edge.tenant_rate else ()
     calls = [
-        method_route(name, edge_cluster(name), method, policy, retries(policy) or connection_retries())
+        method_route(name, edge_cluster(name), method, policy, retries(policy) or connection_retries(), limits)
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
-    known = [*calls, *infrastructure, preflight(first), *not_grpc(services)]
-    return routes("edge", known, cors(mesh.edge) | rate_limits(services))
+    unidentified = missing_identity() if mesh.edge.identity == "forwarded" else []
+    known = [*infrastructure, preflight(first), *unidentified, *calls, *not_grpc(services)]
+    return routes("edge", known, cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate))
 
 
 def mesh_routes(mesh: Mesh) -> Document:
@@ -98,13 +119,34 @@ def routes(name: str, known: list[Document], filters: Document) -> Document:
 
 
 def method_route(
-    service: str, cluster: str, method: MethodDescriptor, policy: MethodPolicy, retry_policy: Document
+    service: str,
+    cluster: str,
+    method: MethodDescriptor,
+    policy: MethodPolicy,
+    retry_policy: Document,
+    limits: Sequence[Document] = (),
 ) -> Document:
     action = {"cluster": cluster, **deadline(policy.timeout), **retry_policy}
-    action["rate_limits"] = [{"actions": [{"generic_key": {"descriptor_key": "service", "descriptor_value": service}}]}]
+    of_service = {"generic_key": {"descriptor_key": "service", "descriptor_value": service}}
+    action["rate_limits"] = [{"actions": [one]} for one in (of_service, *limits)]
     path = f"/{method.containing_service.full_name}/{method.name}"
     streams = {"typed_per_filter_config": unbuffered()} if method.client_streaming else {}
     return {"match": {"path": path, "headers": IS_GRPC}, "route": action, **streams}
+
+
+def missing_identity() -> list[Document]:
+    """Refuse requests without the headers of the authenticating proxy.
+
+    Envoy removes the headers that a client's `connection` header nominates, before any filter. Without a tenant the
+    call would otherwise be one of the default tenant.
+    """
+    return [
+        {
+            "match": {"prefix": "/", "headers": [{"name": name, "present_match": True, "invert_match": True}]},
+            "direct_response": {"status": 401, "body": {"inline_string": f"the header {name} is missing"}},
+        }
+        for name in (TENANT_HEADER, *CALLER_HEADERS)
+    ]
 
 
 def not_grpc(services: Mapping[str, Service]) -> list[Document]:
@@ -204,22 +246,22 @@ def cors(edge: Edge) -> Document:
     return {CORS: policy}
 
 
-def rate_limits(services: Mapping[str, Service]) -> Document:
-    """A token bucket for each service that declares a rate limit, and an unlimited one for all others.
+def rate_limits(services: Mapping[str, Service], tenant_rate: TenantRate | None = None) -> Document:
+    """A token bucket for each service that declares a rate limit and for each tenant, an unlimited one for all others.
 
     A refusal has the seconds until the next token in `x-ratelimit-reset`.
     """
     limited = {name: service.service_policy.rate_limit for name, service in services.items()}
+    buckets = [({"key": "service", "value": name}, limit) for name, limit in limited.items() if limit]
+    if tenant_rate:
+        buckets.append(({"key": TENANT_KEY}, RateLimit(tenant_rate.calls, tenant_rate.period)))
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     limits = typed(
         "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
         stat_prefix="rate_limit",
         token_bucket=bucket(UNLIMITED),
-        descriptors=[
-            {"entries": [{"key": "service", "value": name}], "token_bucket": bucket(limit)}
-            for name, limit in limited.items()
-            if limit
-        ],
+        descriptors=[{"entries": [entry], "token_bucket": bucket(limit)} for entry, limit in buckets],
+        max_dynamic_descriptors=MAX_TENANTS,
         filter_enabled=always,
         filter_enforced=always,
         always_consume_default_token_bucket=False,
@@ -227,7 +269,7 @@ def rate_limits(services: Mapping[str, Service]) -> Document:
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
         response_headers_to_add=headers({RESPONSE_FLAGS_HEADER: "RL"}),
     )
-    return {RATE_LIMIT: limits} if any(limited.values()) else {}
+    return {RATE_LIMIT: limits} if buckets else {}
 
 
 def bucket(limit: RateLimit) -> Document:
