@@ -82,13 +82,14 @@ async def running_mesh(
         notify: called with the result of each edit of mesh.yaml.
 
     Raises:
-        MeshError: mesh.yaml breaks a rule, or one of its ports is in use.
+        MeshError: mesh.yaml breaks a rule, one of its ports is in use, or callers would not be identified.
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
     source = MeshSource(mesh_file, environment, free_ports)
     mesh, folder = source.load(), StateFolder(state)
     with folder.locked():
+        _check_identity(mesh, settings or {})
         _check_ports(mesh)
         write(folder.envoy, render(mesh), mode=0o600)
         async with Supervisor(on_death, spawn) as supervisor:
@@ -162,6 +163,16 @@ def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
         address=mesh.edge.target,
         folder=folder.envoy,
     )
+
+
+def _check_identity(mesh: Mesh, settings: Mapping[str, str]) -> None:
+    """Behind an authenticating proxy, a call without identity must not be the local developer's, with every scope."""
+    if mesh.edge.identity != "forwarded":
+        return
+    needed = [f"GRAPHMESH_{name.upper()}_IDENTITY" for name in mesh.services]
+    missing = [f"{name}=required" for name in needed if {**os.environ, **settings}.get(name) != "required"]
+    if missing:
+        raise MeshError(f"edge.identity is forwarded, so services have to identify callers: set {', '.join(missing)}")
 
 
 def _check_ports(mesh: Mesh) -> None:
