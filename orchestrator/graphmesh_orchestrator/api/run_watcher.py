@@ -8,7 +8,9 @@ from graphmesh_orchestrator.runs.run import Event, Run
 from graphmesh_orchestrator.runs.runs import Runs
 
 PAGE = 200
-"""Events read at a time."""
+"""The most events that are read at a time."""
+FIRST_PAGE = 32
+"""Events that are read first: of big ones, the sizes of all are read for the few that fit into a page."""
 
 
 class RunWatcher:
@@ -33,7 +35,7 @@ class RunWatcher:
         while True:
             notification = self._notifier.subscribe(Topic.EVENTS, run_id)
             run = await self._runs.get(tenant, run_id)
-            async for event in self._stored(run_id, after_seq):
+            async for event in self._stored(run_id, after_seq, run.accounting.last_seq):
                 yield event
                 after_seq = event.seq
             if not run.status.is_active and after_seq >= run.accounting.last_seq:
@@ -41,11 +43,13 @@ class RunWatcher:
             if run.status.is_active:
                 await self._notifier.wait(notification)
 
-    async def _stored(self, run_id: str, after_seq: int) -> AsyncIterator[Event]:
-        """Yield the events after `after_seq` that are stored by now."""
-        while page := await self._runs.events(run_id, after_seq, PAGE):
+    async def _stored(self, run_id: str, after_seq: int, last_seq: int) -> AsyncIterator[Event]:
+        """Yield the events after `after_seq` that are stored by now, at least up to `last_seq`."""
+        limit = FIRST_PAGE
+        while page := await self._runs.events(run_id, after_seq, limit):
             for event in page:
                 yield event
-            if len(page) < PAGE:
-                return
             after_seq = page[-1].seq
+            if len(page) < limit and after_seq >= last_seq:
+                return
+            limit = min(PAGE, 2 * len(page))

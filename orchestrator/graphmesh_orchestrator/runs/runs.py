@@ -1,7 +1,9 @@
 """The port of runs and their events, and its memory twin."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Protocol, cast
 
 from graphmesh_chassis.errors import NotFound
@@ -67,7 +69,11 @@ class Runs(Protocol):
         """Record that the writes of rolled back runs are deleted."""
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
-        """Return the events of a run after `after_seq`, in order."""
+        """Return the first `limit` events of a run after `after_seq`, or fewer, with `EVENT_BYTES` or one event."""
+
+
+EVENT_BYTES = 2 * 1024 * 1024
+"""The most data that is read at once; one event may have more."""
 
 
 class MemoryRuns:
@@ -137,7 +143,9 @@ class MemoryRuns:
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
         stored = self._tables.events.get(run_id, {})
-        return [event_of(stored[seq]) for seq in sorted(stored) if seq > after_seq][:limit]
+        rows = [stored[seq] for seq in sorted(stored) if seq > after_seq][:limit]
+        ends = accumulate(len(json.dumps(row["data"])) for row in rows)
+        return [event_of(row) for row, end in zip(rows, ends, strict=True) if row is rows[0] or end <= EVENT_BYTES]
 
     def _by_request(self, run: Run) -> Run | None:
         """Raises RequestIdReused."""

@@ -19,7 +19,7 @@ from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
 from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
 from graphmesh_orchestrator.runs.run import Event, Multitask, Run, RunProgress
-from graphmesh_orchestrator.runs.runs import MAX_PENDING, RETRY_SECONDS
+from graphmesh_orchestrator.runs.runs import EVENT_BYTES, MAX_PENDING, RETRY_SECONDS
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
 """The run waits for nothing but its turn."""
@@ -90,8 +90,14 @@ class SqlRuns:
             await connection.execute(sa.update(runs).where(runs.c.run_id.in_(run_ids)).values(rolled_back=False))
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
-        query = sa.select(events).where(events.c.run_id == run_id, events.c.seq > after_seq)
-        rows = await self._database.rows(query.order_by(events.c.seq).limit(limit))
+        data = sa.cast(events.c.data, sa.LargeBinary if self._database.is_sqlite else sa.Text)
+        size = (sa.func.length if self._database.is_sqlite else sa.func.octet_length)(data).label("size")
+        query = sa.select(events, size).where(events.c.run_id == run_id, events.c.seq > after_seq)
+        first = query.order_by(events.c.seq).limit(limit).subquery("first")
+        end = sa.func.sum(first.c.size).over(order_by=first.c.seq).label("end")
+        sized = sa.select(first, end).subquery("sized")
+        within = sa.or_(sized.c.end <= EVENT_BYTES, sized.c.end == sized.c.size)
+        rows = await self._database.rows(sa.select(sized).where(within).order_by(sized.c.seq))
         return [event_of(row._mapping) for row in rows]
 
     async def _add(self, connection: AsyncConnection, run: Run, worker: str) -> Run:

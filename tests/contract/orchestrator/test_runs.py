@@ -12,6 +12,7 @@ from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import event_row
 from graphmesh_orchestrator.runs.run import Event, EventKind, Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.runs import EVENT_BYTES
 
 from tests.contract import runs
 from tests.contract.orchestrator.stores import NOW, WORKER, Stores
@@ -82,6 +83,19 @@ async def test_events_are_read_in_order_after_a_seq(stores: Stores) -> None:
     assert await stores.runs.events("run_1", 0, 10) == written
     assert await stores.runs.events("run_1", 2, 2) == written[2:4]
     assert await stores.runs.events("run_2", 0, 10) == []
+
+
+@pytest.mark.parametrize("size", [EVENT_BYTES // 3, EVENT_BYTES, 2 * EVENT_BYTES])
+async def test_big_events_are_read_a_few_at_a_time(stores: Stores, size: int) -> None:
+    """So that a client that follows a run needs little memory."""
+    data = {"text": "\u20ac" * (size // 3)}
+    written = [Event(seq, NOW, EventKind.CUSTOM, "node", data) for seq in range(1, 6)]
+    await stores.commits.store(Entry(events=[event_row("run_1", event) for event in written]))
+    pages = [await stores.runs.events("run_1", 0, 10)]
+    while pages[-1]:
+        pages.append(await stores.runs.events("run_1", pages[-1][-1].seq, 10))
+    assert [event for page in pages for event in page] == written
+    assert {len(page) for page in pages[:-2]} <= {1, 2}
 
 
 async def test_first_reason_of_a_cancellation_is_kept(stores: Stores) -> None:

@@ -15,7 +15,7 @@ from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
-from graphmesh_orchestrator.runs.runs import MemoryRuns
+from graphmesh_orchestrator.runs.runs import EVENT_BYTES, MemoryRuns
 from graphmesh_orchestrator.worker.journal import Journal
 
 from tests.contract.runs import a_run
@@ -60,6 +60,19 @@ async def test_events_of_several_pages_are_read_in_order(watched: WatchedRun) ->
             journal.add_event(EventKind.CUSTOM)
         journal.end(RunStatus.SUCCESS)
     assert [event.seq for event in await watched.events(10)] == list(range(11, 2 * PAGE + 2))
+
+
+async def test_big_events_are_all_read(watched: WatchedRun) -> None:
+    """A page of them has fewer than was requested; the rest is read at once, although the run continues."""
+    async with watched.journal as journal:
+        for _ in range(7):
+            journal.add_event(EventKind.CUSTOM, "node", {"text": "x" * (EVENT_BYTES // 2)})
+        await journal.flush()
+        events = watched.watcher.events("acme", "run_1", 0)
+        async with asyncio.timeout(10):
+            assert [(await anext(events)).seq for _ in range(7)] == list(range(1, 8))
+        journal.end(RunStatus.SUCCESS)
+    assert [event.seq async for event in events] == [8]
 
 
 async def test_run_is_followed_until_it_parks(watched: WatchedRun) -> None:
