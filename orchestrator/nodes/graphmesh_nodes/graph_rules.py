@@ -1,12 +1,16 @@
 """Rules of graphs that LangGraph does not check."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from graphmesh_chassis.bounded_schemas import patterns_of
+from graphmesh_chassis.linear_patterns import NOT_LINEAR, is_linear
 from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel
 
 from graphmesh_nodes.fallbacks import escalation_targets
-from graphmesh_nodes.graph_inputs import aliases_of
+from graphmesh_nodes.graph_inputs import aliases_of, channel_schemas
 
 
 class GraphRuleViolated(Exception):
@@ -18,10 +22,11 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
 
     Raises:
         GraphRuleViolated: a node escalates, and has edges of its own or an unknown target; a state has fields that
-            LangGraph cannot set.
+            LangGraph cannot set, or patterns that take exponential time for some inputs.
     """
     for state in graph.builder.schemas:
         _check_aliases(state)
+        _check_patterns(graph, state)
     for name, spec in graph.builder.nodes.items():
         if isinstance(spec.runnable, CompiledStateGraph):
             check_graph(spec.runnable)
@@ -45,6 +50,37 @@ def _check_aliases(state: Any) -> None:
             f"the state {state.__name__} has the alias {alias} for its field {name}, by which LangGraph sets it: allow "
             "it with model_config = ConfigDict(populate_by_name=True), or remove the alias"
         )
+
+
+def _check_patterns(graph: CompiledStateGraph[Any, Any, Any, Any], state: Any) -> None:
+    """Inputs of callers are matched with them."""
+    name = getattr(state, "__name__", "State")
+    for pattern in patterns_of(list(channel_schemas(graph.builder, state))):
+        try:
+            is_linear(pattern)
+        except ValueError as error:
+            raise GraphRuleViolated(f"the state {name} has the pattern {error}") from error
+    if isinstance(state, type) and issubclass(state, BaseModel) and (pattern := _python_pattern(state)):
+        raise GraphRuleViolated(
+            f"the state {name} has {pattern} for Python's re, which {NOT_LINEAR}: use pydantic's own engine, with the "
+            "pattern as a text and without regex_engine"
+        )
+
+
+def _python_pattern(state: type[BaseModel]) -> str:
+    """Return a pattern that pydantic matches with Python's `re`; empty where there is none."""
+    unvisited: list[Any] = [state.__pydantic_core_schema__]
+    while unvisited:
+        match unvisited.pop():
+            case {"regex_engine": "python-re"}:
+                return "patterns"
+            case {"pattern": re.Pattern() as pattern}:
+                return f"the pattern {pattern.pattern!r}"
+            case dict() as inner:
+                unvisited.extend(inner.values())
+            case list() | tuple() as inner:
+                unvisited.extend(inner)
+    return ""
 
 
 def _successors(graph: CompiledStateGraph[Any, Any, Any, Any], name: str) -> Iterator[str]:

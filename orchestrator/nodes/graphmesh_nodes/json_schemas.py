@@ -4,18 +4,19 @@ import functools
 import operator
 import types
 import typing
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typing_extensions
+from graphmesh_chassis.bounded_schemas import TooManySteps, schema_errors
 from graphmesh_chassis.errors import FieldViolation
 from graphmesh_chassis.large_values import is_large
-from jsonschema import Draft202012Validator
 
 from graphmesh_nodes.schema_fit import fits
 
 MAX_ERRORS = 100
+MAX_RULE = 500
+"""Characters of a violated rule. It has the value in it."""
 
 
 def portable_type(state: Any) -> Any:
@@ -52,19 +53,28 @@ def violations_of(schema: Mapping[str, Any], value: Any, root: str) -> tuple[Fie
     """
     if is_large(value) and fits(schema, value):
         return ()
-    errors = islice(Draft202012Validator(schema).iter_errors(value), MAX_ERRORS)
-    return tuple(dict.fromkeys(violation for error in errors for violation in _violations(error, root)))
+    try:
+        errors = schema_errors(schema, value, MAX_ERRORS)
+    except TooManySteps as error:
+        return (FieldViolation(root, f"cannot be checked: {error}"),)
+    found = dict[FieldViolation, None]()
+    for violation in (violation for error in errors for violation in _violations(error, root)):
+        found[violation] = None
+        if len(found) == MAX_ERRORS:
+            break
+    return tuple(found)
 
 
-def _violations(error: Any, root: str) -> list[FieldViolation]:
-    """Return violations under the path of a missing or unknown field itself, not of the object around it."""
+def _violations(error: Any, root: str) -> Iterator[FieldViolation]:
+    """Yield violations under the path of a missing or unknown field itself, not of the object around it."""
     path = (root + error.json_path.removeprefix("$")).removeprefix(".")
     inside = f"{path}." if path else ""
     match error.validator:
         case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
-            return [FieldViolation(f"{inside}{name}", "is required") for name in missing]
+            missing = (name for name in error.validator_value if name not in error.instance)
+            yield from (FieldViolation(f"{inside}{name}", "is required") for name in missing)
         case "additionalProperties":
-            unknown = [name for name in error.instance if name not in error.schema.get("properties", {})]
-            return [FieldViolation(f"{inside}{name}", "is not a known field") for name in unknown]
-    return [FieldViolation(path, error.message)]
+            unknown = (name for name in error.instance if name not in error.schema.get("properties", {}))
+            yield from (FieldViolation(f"{inside}{name}", "is not a known field") for name in unknown)
+        case _:
+            yield FieldViolation(path, error.message[:MAX_RULE])

@@ -1,21 +1,18 @@
-"""Parses JSON Schemas of callers, and validates values against them.
-
-References are resolved only within the schema: it is untrusted text and must not make this service fetch anything.
-"""
+"""Parses JSON Schemas of callers, and validates values against them."""
 
 from typing import Any
 
+from graphmesh_chassis.bounded_schemas import FORMATS, NO_REMOTE_SCHEMAS, TooManySteps, schema_errors
+from graphmesh_chassis.linear_patterns import NOT_LINEAR
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from graphmesh_model import json_text
 from graphmesh_model.domain import Schema
-from graphmesh_model.linear_patterns import FORMATS, NOT_LINEAR, LinearValidator
 
-NO_REMOTE_SCHEMAS: Registry[Any] = Registry()
-META_SCHEMA_VALIDATOR = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FORMATS)
+META_SCHEMA = Draft202012Validator.META_SCHEMA
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def parse_schema(text: str) -> Schema:
     """
     schema = parse_object(text)
     try:
-        if error := next(iter(META_SCHEMA_VALIDATOR.iter_errors(schema)), None):
+        for error in schema_errors(META_SCHEMA, schema, 1, FORMATS):
             cause = NOT_LINEAR if error.validator_value == "regex" else error.message
             raise ValueError(f"is not a JSON Schema: {error.json_path}: {cause}")
         _resolve_all(schema)
@@ -52,10 +49,10 @@ def parse_schema(text: str) -> Schema:
 def schema_violation(value: Any, schema: Schema) -> str | None:
     """Return path and keyword of the first violation, or None. It never contains the value, which may be personal."""
     try:
-        error = next(iter(LinearValidator(schema, registry=NO_REMOTE_SCHEMAS).iter_errors(value)), None)
-    except RecursionError:
-        return "$: the schema has an infinite reference cycle"
-    return f"{error.json_path}: {error.validator}" if error else None
+        errors = schema_errors(schema, value, 1)
+    except TooManySteps as error:
+        return f"$: {error}"
+    return next((f"{error.json_path}: {error.validator}" for error in errors), None)
 
 
 def _resolve_all(schema: Schema) -> None:

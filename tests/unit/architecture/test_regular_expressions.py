@@ -36,7 +36,7 @@ AT_RUN_TIME = {
     ("graphmesh_nodes.model_tools", "pattern"): "compiled to check its syntax, never matched",
 }
 """Expressions that are parameters, with the reason that they need no measurement. Those of callers of the model are
-matched by another engine: `graphmesh_model.linear_patterns`."""
+matched by another engine: `graphmesh_chassis.linear_patterns`."""
 PARAMETERS = {"identity": "INV-1042", "service": "billing", "name": "billing"}
 """Examples for the variables that expressions are made of."""
 

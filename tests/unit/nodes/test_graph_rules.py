@@ -1,7 +1,8 @@
 """Graphs that LangGraph would compile, and that would do what their authors do not mean, are refused."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from graphmesh.crm.v1 import CrmService, GetCustomerRequest
@@ -12,7 +13,7 @@ from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing import GraphHarness, HarnessError
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 
@@ -118,3 +119,46 @@ async def test_node_without_edges_continues_at_its_target() -> None:
     harness.fail(CrmService.GetCustomer, NotFound(resource="customer", id="cu_1"))
     result = await harness.run({"customer_id": "cu_1"})
     assert result.nodes == ["customer", "ask"]
+
+
+class PythonEngine(BaseModel):
+    model_config = ConfigDict(regex_engine="python-re")
+    code: Annotated[str, Field(pattern="^(a+)+$")]
+
+
+class Inner(BaseModel):
+    code: Annotated[str, Field(pattern=re.compile("^(a+)+$"))]
+
+
+class CompiledPattern(BaseModel):
+    inner: list[Inner]
+
+
+@pytest.mark.parametrize("state", [PythonEngine, CompiledPattern])
+def test_pattern_of_another_engine_is_refused(state: type[BaseModel]) -> None:
+    """It takes exponential time for some inputs of callers."""
+    with pytest.raises(GraphRuleViolated, match=f"the state {state.__name__} has .*linear time"):
+        check_graph(of_state(state).compile())
+
+
+def test_pattern_without_a_linear_match_is_refused() -> None:
+    class Lookahead(TypedDict):
+        code: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(?=a)b"})]
+
+    with pytest.raises(GraphRuleViolated, match=r"the state Lookahead has the pattern .*\(\?=a\).* linear time"):
+        check_graph(of_state(Lookahead).compile())
+
+
+def test_pattern_of_the_default_engine_is_allowed() -> None:
+    class Model(BaseModel):
+        code: Annotated[str, Field(pattern="^(a+)+$")]
+
+    check_graph(of_state(Model).compile())
+
+
+def of_state(state: Any) -> StateGraph[Any, Any, Any, Any]:
+    """A graph of one node with this state."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state)
+    builder.add_node("node", lambda state: {})
+    builder.add_edge(START, "node")
+    return builder

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from graphmesh_model.linear_patterns import linear_search
+from graphmesh_chassis.linear_patterns import linear_search
+
 from graphmesh_model.offline.text import stems
 
 EDGE_CHARACTERS = "\"'“”‘’()[]{}<>,;:!?#€$£¥*"
