@@ -35,8 +35,8 @@ class Entry:
         return bool(self.checkpoints)
 
     @property
-    def bytes(self) -> int:
-        """The size of its values."""
+    def size(self) -> int:
+        """The bytes of its checkpoints, writes and artifacts."""
         return sum(len(row["data"]) for row in (*self.checkpoints, *self.writes, *self.artifacts))
 
     @classmethod
@@ -63,6 +63,10 @@ class Source(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether no other write of its superstep follows: it has the checkpoint that ends it, or is awaited."""
+
+    @property
+    def size(self) -> int:
+        """About the bytes of what `take` returns."""
 
     def take(self) -> Entry:
         """Return all that is to be stored. Called once, when the transaction begins."""

@@ -16,6 +16,9 @@ log = structlog.get_logger("graphmesh.checkpoints")
 
 MAX_ENTRIES = 256
 """The most entries in one transaction."""
+LARGE_BYTES = 256 * 1024
+"""A larger entry waits for a transaction in which it is the only large one: so the small entries of other runs wait for
+one large entry at most, and the statement of a transaction stays small."""
 RETRY_SECONDS = 0.5
 """The wait between two attempts to reach the database."""
 DEFER_SECONDS = 0.02
@@ -83,8 +86,7 @@ class GroupCommit:
                 await self._wait()
                 continue
             await self._wait_for_checkpoint()
-            batch, self._requests = self._requests[:MAX_ENTRIES], self._requests[MAX_ENTRIES:]
-            await self._commit([_Write(request.source.take(), request.done) for request in batch])
+            await self._commit([_Write(request.source.take(), request.done) for request in self._next_batch()])
 
     async def _wait_for_checkpoint(self) -> None:
         """Delay entries that no caller awaits, so that they share a transaction with their superstep's checkpoint."""
@@ -98,6 +100,18 @@ class GroupCommit:
             await asyncio.sleep(0)
         for _ in range(EVENT_LOOP_TURNS):
             await asyncio.sleep(0)
+
+    def _next_batch(self) -> Sequence[_Request]:
+        """Remove and return the requests of the next transaction: the first ones, without further large entries."""
+        batch: list[_Request] = []
+        later: list[_Request] = []
+        has_large = False
+        for request in self._requests:
+            is_large = request.source.size > LARGE_BYTES
+            (later if len(batch) == MAX_ENTRIES or (is_large and has_large) else batch).append(request)
+            has_large = has_large or is_large
+        self._requests = later
+        return batch
 
     async def _wait(self) -> None:
         """Wait for a request or `wake`."""

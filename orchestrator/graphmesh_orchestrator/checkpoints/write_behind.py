@@ -69,6 +69,10 @@ class WriteBehind:
     def is_empty(self) -> bool:
         return not self._entries
 
+    @property
+    def size(self) -> int:
+        return self._bytes
+
     def take(self) -> Entry:
         entries, self._entries, self._bytes = self._entries, [], 0
         self._current, self._next, self._is_awaited = self._next, None, False
@@ -79,7 +83,7 @@ class WriteBehind:
         """Buffer an entry. Returns at once, unless the buffer is full. Raises as `flush`."""
         self._require_sound()
         self._entries.append(entry)
-        self._bytes += entry.bytes
+        self._bytes += entry.size
         self._request_store()
         if len(self._entries) >= MAX_ENTRIES or self._bytes >= MAX_BYTES:
             await self.flush()

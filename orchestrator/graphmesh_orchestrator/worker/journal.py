@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled
+from graphmesh_chassis.large_values import Size
 from graphmesh_chassis.status import to_status
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.errors import ValueNotStorable
@@ -23,11 +24,12 @@ from graphmesh_orchestrator.runs.rows import event_row
 from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, OpenEffect, Run
 from graphmesh_orchestrator.webhooks.deliveries import delivery_row
 from graphmesh_orchestrator.webhooks.receivers import announcement
+from graphmesh_orchestrator.worker.event_bounds import NO_VALUE, EventBytes, require_name
 
 log = structlog.get_logger("graphmesh.runs")
 
-MAX_NODE = 255
-"""Characters of a node's name in the table of events."""
+MAX_TEXT = 16 * 1024
+"""Characters up to which texts of a model are joined in one event."""
 
 
 class Journal(WriteBehind):
@@ -50,6 +52,7 @@ class Journal(WriteBehind):
         self._events: list[Event] = []
         self._being_stored = 0
         """The number of events that are being stored."""
+        self._event_bytes = EventBytes()
         self._interrupts: Sequence[InterruptRow] = ()
         self._deliveries: Sequence[DeliveryRow] = ()
         self._before_stop: Run | None = None
@@ -82,6 +85,15 @@ class Journal(WriteBehind):
         return super().is_empty and not self._events and not self._has_new_effect
 
     @property
+    def size(self) -> int:
+        return super().size + self._event_bytes.pending
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the graph is too far ahead of its database: `flush_events` waits for that."""
+        return self._event_bytes.is_full
+
+    @property
     def takeovers(self) -> int:
         """Takeovers of the run since its last checkpoint."""
         return self._stored.state.takeovers
@@ -95,6 +107,7 @@ class Journal(WriteBehind):
         if self._entries and self._before_stop is None:
             self.add_recorded_calls()  # a node whose writes are stored is not executed again
         buffered, self._being_stored = super().take(), len(self._events)
+        self._event_bytes.take()
         self._has_new_effect = False
         if buffered.checkpoints and self._run.state.takeovers:
             self._run = self._run.with_state(takeovers=0)
@@ -109,9 +122,15 @@ class Journal(WriteBehind):
             deliveries=self._deliveries,
         )
 
+    async def flush_events(self) -> None:
+        """Wait until the events are stored. Raises as `flush`."""
+        self._request_store()
+        await self.flush()
+
     def on_stored(self) -> None:
         del self._events[: self._being_stored]
         self._being_stored = 0
+        self._event_bytes.on_taken()
         self._notifier.run_changed(self._run.run_id, stopped=not self._stored.status.is_active)
 
     def on_refused(self) -> bool:
@@ -129,6 +148,7 @@ class Journal(WriteBehind):
         if not has_dropped:
             has_dropped = self._drop_events(self._being_stored - is_end) or (is_end and self._reduce_end())
         self._being_stored = 0
+        self._event_bytes.on_taken()
         self._woken.set()
         return has_dropped
 
@@ -230,24 +250,33 @@ class Journal(WriteBehind):
     def _set_open_effects(self, effects: dict[str, OpenEffect]) -> None:
         self._run = self._run.with_state(open_effects=effects)
 
-    def add_event(self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None) -> None:
-        """Raises ValueNotStorable."""
-        if len(node) > MAX_NODE:
-            raise ValueNotStorable(key="node", rule=f"has a name of {len(node)} characters, {MAX_NODE} can be stored")
+    def add_event(
+        self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None, size: Size = NO_VALUE
+    ) -> None:
+        """Add an event with a value of a graph, which has that size, or with none. Raises ValueNotStorable."""
+        require_name(node)
+        self._event_bytes.add(size)
         self._last_seq += 1
         self._events.append(Event(self._last_seq, datetime.now(UTC), kind, node, data or {}))
         self._woken.set()
 
     def add_text(self, node: str, text: str) -> None:
         """Add text of a model to the last event, if that is text of the same node and not being stored yet."""
-        last = self._events[-1] if len(self._events) > self._being_stored else None
-        if last is None or last.kind is not EventKind.TEXT or last.node != node:
-            self.add_event(EventKind.TEXT, node, {"text": text})
+        last, size = self._events[-1] if len(self._events) > self._being_stored else None, Size(0, len(text))
+        if last is None or last.kind is not EventKind.TEXT or last.node != node or len(last.data["text"]) > MAX_TEXT:
+            self.add_event(EventKind.TEXT, node, {"text": text}, size)
             return
+        self._event_bytes.add(size)
         self._events[-1] = replace(last, data={"text": last.data["text"] + text})
 
-    def end(self, status: RunStatus, output: dict[str, Any] | None = None, error: bytes | None = None) -> None:
-        """Add the run's last event, release its thread, and add the delivery of its webhook.
+    def end(
+        self,
+        status: RunStatus,
+        output: dict[str, Any] | None = None,
+        error: bytes | None = None,
+        size: Size = NO_VALUE,
+    ) -> None:
+        """Add the run's last event, release its thread, and add the delivery of its webhook. `size` is the output's.
 
         The calls of tools that have no event yet have theirs before it, and it lists the effects whose outcome is open.
         """
@@ -259,6 +288,7 @@ class Journal(WriteBehind):
         now = datetime.now(UTC)
         ended = self._run.with_state(status=status, output=output, error=error, ended=now, holds_thread=False)
         deliveries = [delivery_row(announcement(ended))] if ended.request.webhook_url else []
+        self._event_bytes.add_end(size)
         self._stop(ended, data, deliveries=deliveries)
 
     def park(self, interrupts: Sequence[Interrupt], rows: Sequence[InterruptRow]) -> None:

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_nodes.approval_terms import ApprovalTerms, approval_id
-from graphmesh_nodes.json_values import to_json
+from graphmesh_nodes.json_values import JsonEncoder
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
@@ -35,12 +36,19 @@ class Suspension:
     async def interrupts_of(
         self, run: Run, graph: Graph, config: RunnableConfig
     ) -> tuple[Sequence[Interrupt], Sequence[InterruptRow]]:
-        """Return the interrupts at the newest checkpoint of the run's thread, and the rows to store of them."""
+        """Return the interrupts at the newest checkpoint of the run's thread, and the rows to store of them.
+
+        Raises:
+            ValueNotStorable: as `to_json`; the bounds are for all of them together.
+        """
         state: StateSnapshot = await graph.compiled.aget_state(config)
+        open_ones = [(task.name, interrupt) for task in state.tasks for interrupt in task.interrupts]
+        encoder = JsonEncoder()  # one event has them all
+        has_large = is_large([interrupt.value for _, interrupt in open_ones])
+        values = await convert_aside(has_large, _encoded, encoder, [interrupt.value for _, interrupt in open_ones])
         interrupts = [
-            _interrupt(run, interrupt.id, task.name, to_json(interrupt.value))
-            for task in state.tasks
-            for interrupt in task.interrupts
+            _interrupt(run, interrupt.id, node, value)
+            for (node, interrupt), value in zip(open_ones, values, strict=True)
         ]
         checkpoint_id = state.config["configurable"]["checkpoint_id"]
         return interrupts, [_row(run, interrupt, checkpoint_id) for interrupt in interrupts]
@@ -54,6 +62,10 @@ class Suspension:
         if not run.identity.created_thread and (others := await self._runs.rolled_back(run)):
             await self._saver.adelete_for_runs(others)
             await self._runs.mark_reverted(others)
+
+
+def _encoded(encoder: JsonEncoder, values: Sequence[Any]) -> list[Any]:
+    return [encoder.to_json(value) for value in values]
 
 
 def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:

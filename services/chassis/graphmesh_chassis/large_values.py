@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
@@ -88,9 +88,11 @@ def _parts(value: Any) -> tuple[int, int, Any]:
         return 0, 0, ()
     if isinstance(length := getattr(value, "nbytes", None), int):  # an array
         return 0, length, ()
-    if hasattr(value, "__pydantic_fields__") or dataclasses.is_dataclass(value):
-        fields = getattr(value, "__dict__", None)
-        return (len(fields), 0, fields.values()) if isinstance(fields, Mapping) else (0, 0, ())
+    if hasattr(value, "__pydantic_fields__"):
+        return len(vars(value)), 0, vars(value).values()
+    if dataclasses.is_dataclass(value):
+        fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+        return len(fields), 0, fields
     return 0, 0, ()
 
 

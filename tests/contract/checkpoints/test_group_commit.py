@@ -11,6 +11,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import DatabaseUnavailable, ShuttingDown
 from graphmesh_orchestrator.checkpoints import CheckpointRef, Entry, GroupCommit, LogSaver, RunEpoch, SqlBatchWriter
+from graphmesh_orchestrator.checkpoints.group_commit import LARGE_BYTES
 from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from langgraph.checkpoint.base import CheckpointMetadata
@@ -183,6 +184,7 @@ class Numbers:
     """A source whose entry grows until its transaction begins."""
 
     is_complete = False
+    size = 0
 
     def __init__(self) -> None:
         self.is_deferrable, self.numbers = True, [1]
@@ -191,6 +193,23 @@ class Numbers:
     def take(self) -> Entry:
         self.taken, self.numbers = self.numbers, []
         return Entry()
+
+
+async def test_large_entries_do_not_share_a_transaction(
+    commits: GroupCommit, database: Database, writer: ControlledWriter
+) -> None:
+    """So the small entries of other runs wait for one large entry at most."""
+    saver, large = LogSaver(database, commits), "x" * (LARGE_BYTES + 1)
+    with writer.held():
+        first = asyncio.create_task(kit.put(saver, kit.at("first"), value=0))
+        await progress()
+        writing = [asyncio.create_task(kit.put(saver, kit.at(f"large{number}"), value=large)) for number in range(3)]
+        writing += [asyncio.create_task(kit.put(saver, kit.at(f"small{number}"), value=1)) for number in range(5)]
+        await progress()
+    await asyncio.gather(first, *writing)
+
+    assert [len(batch) for batch in writer.batches] == [1, 6, 1, 1]
+    assert len(await kit.list_all(saver, None)) == 9
 
 
 async def test_a_deferrable_source_shares_the_transaction_of_the_next_checkpoint(
