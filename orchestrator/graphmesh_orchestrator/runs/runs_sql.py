@@ -183,15 +183,27 @@ async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], rea
 
 
 async def preempt(connection: AsyncConnection, where: sa.ColumnElement[bool]) -> None:
-    """Cancel the runs before those `where` whose strategy is to preempt, on their threads."""
+    """Cancel the runs before those `where` whose strategy is to preempt, on their threads.
+
+    Each statement requires once more that the preempting run waits: if this process was paused after it had read that,
+    a later run may have cancelled that one by now, and have the thread.
+    """
     query = sa.select(runs).where(where, runs.c.multitask.in_(PREEMPTING), runs.c.cancel_reason == "")
     for row in (await connection.execute(query)).all():
-        others = sa.and_(runs.c.tenant == row.tenant, runs.c.thread_id == row.thread_id, runs.c.run_id != row.run_id)
+        on_thread = sa.and_(runs.c.tenant == row.tenant, runs.c.thread_id == row.thread_id)
+        others = sa.and_(on_thread, runs.c.run_id != row.run_id, _still_waits(row.run_id))
         earlier = sa.and_(others, sa.or_(runs.c.holds_thread, sa.and_(WAITING, runs.c.created <= row.created)))
         if row.multitask == Multitask.ROLLBACK:
             held = sa.and_(others, runs.c.holds_thread)
             await connection.execute(sa.update(runs).where(held).values(rolled_back=True))
         await cancel(connection, earlier, preemption_reason(row.run_id))
+
+
+def _still_waits(run_id: str) -> sa.ColumnElement[bool]:
+    """Whether a run waits for its turn and is not cancelled, for a statement about other runs."""
+    run = runs.alias("waiting_run")
+    waits = sa.and_(run.c.status == RunStatus.PENDING, sa.not_(run.c.holds_thread), run.c.cancel_reason == "")
+    return sa.exists().where(run.c.run_id == run_id, waits)
 
 
 def _on_thread(run: Run) -> sa.ColumnElement[bool]:

@@ -120,6 +120,13 @@ ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
         CANCELLED_A,
         begun().create("b", PENDING, 0, 0, strategy=ROLLBACK).state("a.start").state().state("b.start"),
     ),
+    "a run that is rolled back, and then preempted once more": (
+        {**CANCELLED_A, "b": course("b", CANCELLED, executed=False), "c": course("c")},
+        begun()
+        .create("b", PENDING, 0, 0, strategy=ROLLBACK)
+        .create("c", PENDING, 0, 0, strategy=INTERRUPT)
+        .state("c.start"),
+    ),
     "an update of a free thread": (SUCCEEDING, ended().update("x").state("a.start", "a.charge", "x")),
     "an update without a response": (SUCCEEDING, ended().update("x", known=False).state("a.start", "a.charge")),
     "an update of a busy thread": (SUCCEEDING, begun().update("x", reason=BUSY)),

@@ -111,20 +111,23 @@ class _Search(Generic[TimedT, StateT]):
     def _successors(self, node: _Node[StateT]) -> list[tuple[int | None, _Node[StateT]]]:
         """The nodes one step further, of which those of operations that may never have happened are the last.
 
-        An idempotent operation that changes nothing is next if it is known, and never happens if it is not: whatever
-        order there is of the others, it is one with this operation here, or without it.
+        An idempotent operation that changes nothing is next if it is known, and left out if it is not: whatever order
+        there is of the others, it is one with this operation here, or without it. One that is not known is never done,
+        so that repeats of a call lead to the same node.
         """
         known: list[tuple[int | None, _Node[StateT]]] = []
         unknown: list[tuple[int | None, _Node[StateT]]] = []
         for number in self._following(node):
             operation, is_known = self._operations[number], bool(self._known >> number & 1)
             states = list(self._specification.step(node.state, operation))
-            changes_nothing = node.state in states and self._specification.is_idempotent(operation)
-            if is_known and changes_nothing:
-                return [(number, _Node(node.done | 1 << number, node.state))]
-            if not changes_nothing:
-                successors = known if is_known else unknown
-                successors += [(number, _Node(node.done | 1 << number, state)) for state in states]
+            is_idempotent = self._specification.is_idempotent(operation)
+            done = node.done if is_idempotent and not is_known else node.done | 1 << number
+            if is_idempotent and node.state in states:
+                if is_known:
+                    return [(number, _Node(done, node.state))]
+                continue
+            successors = known if is_known else unknown
+            successors += [(number, _Node(done, state)) for state in states]
         internal = [(None, _Node(node.done, state)) for state in self._specification.internal(node.state)]
         return [*known, *internal, *unknown]
 

@@ -255,7 +255,7 @@ class ThreadModel:
 def _preempted(run: RunModel, is_rollback: bool) -> RunModel:
     if run.has_ended:
         return run
-    return run._replace(is_cancelled=True, is_doomed=is_rollback and run.has_begun)
+    return run._replace(is_cancelled=True, is_doomed=run.is_doomed or (is_rollback and run.has_begun))
 
 
 def _revert(state: ThreadState) -> Iterator[ThreadState]:
