@@ -7,9 +7,12 @@ leases and no fencing.
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from multiprocessing import parent_process
+from signal import SIGKILL
 from typing import Any
 
 from fastapi import FastAPI, Request
+from graphmesh_local.die_with_parent import set_parent_death_signal
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
@@ -24,6 +27,8 @@ REDIS = "GRAPHMESH_BENCH_REDIS"
 
 @asynccontextmanager
 async def _resources(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    if supervisor := parent_process():
+        set_parent_death_signal(supervisor.pid or 0, SIGKILL)  # uvicorn's workers do not notice its death
     async with postgres_saver(os.environ[DATABASE]) as saver, Redis.from_url(os.environ[REDIS]) as redis:
         yield {"graph": local_graph.compile(checkpointer=saver), "redis": redis}
 
