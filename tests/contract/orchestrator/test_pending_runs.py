@@ -1,11 +1,12 @@
 """Pending runs in every store: they get their threads in the order of their creation, when they are due."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Multitask
+from graphmesh_orchestrator.runs.run import Multitask, Run
 
 from tests.contract.orchestrator.stores import NOW, Stores
 from tests.contract.orchestrator.test_runs import a_run, add
@@ -15,9 +16,17 @@ def seconds_from_now(seconds: float) -> float:
     return datetime.now(UTC).timestamp() + seconds
 
 
+def behind(run: Run) -> Run:
+    """The run as a process creates it whose clock is an hour behind."""
+    return replace(run, request=replace(run.request, created=run.request.created - timedelta(hours=1)))
+
+
 async def test_queued_runs_are_admitted_in_the_order_of_creation(stores: Stores) -> None:
-    """One at a time on each thread; the queue of one thread does not hold up that of another."""
-    queue = [a_run(number, multitask=Multitask.ENQUEUE) for number in (3, 2)]
+    """One at a time on each thread; the queue of one thread does not hold up that of another.
+
+    They are created in the order in which they are stored, whatever the clocks of the processes that store them.
+    """
+    queue = [a_run(2, multitask=Multitask.ENQUEUE), behind(a_run(3, multitask=Multitask.ENQUEUE))]
     await add(stores, a_run(1), *queue, a_run(4, "else"), a_run(5, "else", multitask=Multitask.ENQUEUE))
     assert (await stores.pending.admit(), await stores.claimed()) == (0, [])
     await stores.end("run_1", "run_4")
@@ -67,6 +76,15 @@ async def test_cancelled_run_is_claimed_without_its_thread(stores: Stores) -> No
     await stores.runs.request_cancellation("acme", "run_2", "not wanted any more")
     await stores.end("run_1")
     assert (await stores.pending.admit(), await stores.claimed()) == (0, ["run_2"])
+
+
+async def test_run_preempts_those_that_were_created_before_it(stores: Stores) -> None:
+    """Whatever the clocks of the processes that created them."""
+    await add(stores, a_run(1), a_run(2, multitask=Multitask.ENQUEUE))
+    await add(stores, behind(a_run(3, multitask=Multitask.INTERRUPT)), behind(a_run(4, multitask=Multitask.ENQUEUE)))
+    assert await stores.cancelled() == {"run_1", "run_2"}
+    await stores.pending.admit()
+    assert await stores.cancelled() == {"run_1", "run_2"}
 
 
 async def test_delayed_run_preempts_when_it_is_due(stores: Stores) -> None:
