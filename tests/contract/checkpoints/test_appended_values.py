@@ -94,11 +94,11 @@ async def test_edited_and_removed_messages_are_stored_whole(saver: LogSaver, oth
         await turn(saver)
     [newest, *_] = await history(saver)
     first, second = newest["messages"][:2]
-    await chat(saver).aupdate_state(T, {"messages": [HumanMessage("edited", id=first.id)]}, as_node="answer")
+    await chat(saver).aupdate_state(T, {"messages": [HumanMessage("e" * 500, id=first.id)]}, as_node="answer")
     await chat(saver).aupdate_state(T, {"messages": [RemoveMessage(id=second.id)]}, as_node="answer")
     await turn(saver)
     found = await history(other_saver)
-    assert found[0]["messages"][0].content == "edited"
+    assert found[0]["messages"][0].content == "e" * 500
     assert [len(values["messages"]) for values in found[:6]] == [21, 20, 19, 19, 20, 20]
     assert found[5] == newest
 
@@ -110,7 +110,7 @@ async def test_a_changed_element_is_noticed(saver: LogSaver, other_saver: LogSav
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(Chat)
 
     def change(state: Any) -> Any:
-        state["messages"][0].content = "changed"
+        state["messages"][0].content = "c" * 6000
         return {"messages": [AIMessage("more")]}
 
     builder.add_node("answer", change)
@@ -118,7 +118,7 @@ async def test_a_changed_element_is_noticed(saver: LogSaver, other_saver: LogSav
     builder.add_edge("answer", END)
     ended = await builder.compile(checkpointer=saver).ainvoke({"transcript": "x"}, T, durability="sync")
     [newest, *_] = await history(other_saver)
-    assert newest["messages"][0].content == "changed"
+    assert newest["messages"][0].content == "c" * 6000
     assert newest == ended
 
 

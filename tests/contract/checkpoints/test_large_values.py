@@ -191,13 +191,22 @@ class BeforeDeletion:
         return await self._connection.execute(statement, *parameters)
 
 
-async def test_a_value_that_is_stored_again_during_pruning_is_kept(saver: LogSaver, database: Database) -> None:
-    """It is stored after the references are read, and before it is deleted as unreferenced."""
-    latest = await kit.put(saver, await kit.put(saver, T, value=BIG), value="small")
+VERSIONS = [[BIG], [BIG, b"second"], [BIG, b"second", b"third"]]
+
+
+@pytest.mark.parametrize("versions", [VERSIONS[:1], VERSIONS], ids=["whole", "in parts"])
+async def test_a_value_that_is_stored_again_during_pruning_is_kept(
+    saver: LogSaver, database: Database, versions: list[list[bytes]]
+) -> None:
+    """It is stored after the references are read, and before it is deleted as unreferenced; so are its parts."""
+    latest = T
+    for version in versions:
+        latest = await kit.put(saver, latest, value=version)
+    latest = await kit.put(saver, latest, value="small")
     writes: list[asyncio.Task[Any]] = []
 
     async def store_again() -> None:
-        writes.append(asyncio.create_task(kit.put(saver, latest, value=BIG)))
+        writes.append(asyncio.create_task(kit.put(saver, latest, value=versions[-1])))
         if not database.is_sqlite:  # where a writer waits until the pruning is committed
             await writes[0]
 
@@ -207,7 +216,7 @@ async def test_a_value_that_is_stored_again_during_pruning_is_kept(saver: LogSav
     await writes[0]
     found = await saver.aget_tuple(T)
     assert found is not None
-    assert found.checkpoint["channel_values"] == {"value": BIG}
+    assert found.checkpoint["channel_values"] == {"value": versions[-1]}
 
 
 async def test_a_refused_checkpoint_stores_no_artifacts(saver: LogSaver, database: Database) -> None:
