@@ -24,6 +24,8 @@ from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.settings import Settings
+from graphmesh_orchestrator.store.items import Store
+from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.threads.deletion import Deletion
 from graphmesh_orchestrator.threads.deletion_sql import SqlDeletion
 from graphmesh_orchestrator.threads.forks_sql import SqlForks
@@ -54,6 +56,7 @@ class Backend:
     forks: SqlForks
     deletion: Deletion
     deliveries: Deliveries
+    store: Store
     commits: Commits
     saver: BaseCheckpointSaver[Any]
 
@@ -82,6 +85,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
             forks=SqlForks(database, threads, saver.serde),
             deletion=SqlDeletion(database, saver.serde, settings.thread_ttl_seconds),
             deliveries=SqlDeliveries(database),
+            store=SqlStore(database),
             commits=commits,
             saver=saver,
         )

@@ -46,7 +46,7 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
                 lineage = _lineage(name, module, tools)
                 made = await _made(_variable(module, entry), stack)
                 graphs[name] = _compiled(made, lineage, checkpointer, entry.description or _summary(module))
-        yield Registry(graphs)
+        yield Registry(graphs, project.store.ttl_config)
 
 
 @contextmanager
@@ -151,6 +151,7 @@ def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any
     else:
         raise ProjectError(f"is a {type(made).__name__}, and not a StateGraph, nor a function that returns one")
     check_graph(compiled)
+    compiled.store = None  # each run has that of its tenant
     return Graph.of(lineage.name, compiled, description, lineage)
 
 

@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
+from langgraph.store.base import TTLConfig
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,7 +25,6 @@ NOT_HONOURED = {
     "http": "the orchestrator serves its own API only",
     "mcp": "the orchestrator serves its own API only",
     "node_version": "graphs are Python modules",
-    "store": "graphs have no long-term store yet",
     "ui": "there is no user interface",
     "ui_config": "there is no user interface",
     "webhooks": "webhooks are configured by the settings of the orchestrator",
@@ -79,6 +79,42 @@ class GraphEntry(BaseModel):
         return self.source.endswith(".py") or "/" in self.source
 
 
+class TtlOptions(BaseModel):
+    """When items of the store expire, as `TTLConfig` of LangGraph."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    default_ttl: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """In minutes."""
+    refresh_on_read: bool = True
+    omit_expired: Literal[True] = True
+    """Expired items are never returned."""
+    sweep_interval_minutes: int | None = Field(default=None, ge=1)
+    """The longest interval in which expired items are deleted; they are deleted every minute."""
+
+
+class StoreOptions(BaseModel):
+    """The store of the graphs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ttl: TtlOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_index(cls, given: Any) -> Any:
+        options = dict(given or {})
+        if options.pop("index", None) is not None:
+            raise ValueError("index is not supported: the store has no embeddings; search it by filters")
+        return options
+
+    @property
+    def ttl_config(self) -> TTLConfig | None:
+        if self.ttl is None:
+            return None
+        return {"default_ttl": self.ttl.default_ttl, "refresh_on_read": self.ttl.refresh_on_read}
+
+
 class Project(BaseModel):
     """The honoured keys of a langgraph.json."""
 
@@ -89,6 +125,7 @@ class Project(BaseModel):
     dependencies: list[str] = []
     env: dict[str, str] = {}
     python_version: str = ""
+    store: StoreOptions = StoreOptions()
     image: dict[str, Any] = {}
     """The keys of an image, which do not apply."""
 

@@ -9,6 +9,7 @@ from graphmesh_nodes.graph_inputs import GraphInput, state_schema
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import TTLConfig
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
@@ -75,8 +76,9 @@ class Graph:
 class Registry:
     """The graphs by name."""
 
-    def __init__(self, graphs: Mapping[str, Graph]) -> None:
-        self._graphs = dict(sorted(graphs.items()))
+    def __init__(self, graphs: Mapping[str, Graph], store_ttl: TTLConfig | None = None) -> None:
+        """`store_ttl` has the times to live of items of the store that state none."""
+        self._graphs, self.store_ttl = dict(sorted(graphs.items())), store_ttl
 
     def get(self, name: str) -> Graph:
         """Raises GraphNotFound."""

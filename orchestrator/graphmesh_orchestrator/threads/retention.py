@@ -1,4 +1,4 @@
-"""Deletes threads past their time to live, and runs that ended long ago."""
+"""Deletes threads and items of the store past their time to live, and runs that ended long ago."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,20 +7,21 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
+from graphmesh_orchestrator.store.items import Store
 from graphmesh_orchestrator.threads.deletion import Deletion
 
 log = structlog.get_logger("graphmesh.retention")
 
 POLL_SECONDS = 60.0
-"""The poll interval: threads and runs may be kept that much longer."""
+"""The poll interval: threads, runs and items may be kept that much longer."""
 
 
 class Retention:
     """A background task that every worker has; they share the work."""
 
-    def __init__(self, deletion: Deletion, run_seconds: float = 0) -> None:
+    def __init__(self, deletion: Deletion, store: Store, run_seconds: float = 0) -> None:
         """`run_seconds` is the time for which ended runs are kept on a thread that stays; 0: as long as the thread."""
-        self._deletion, self._run_seconds = deletion, run_seconds
+        self._deletion, self._store, self._run_seconds = deletion, store, run_seconds
 
     async def run(self) -> None:
         """Delete until cancelled."""
@@ -32,11 +33,12 @@ class Retention:
             await asyncio.sleep(POLL_SECONDS)
 
     async def poll(self) -> None:
-        """Delete all threads and runs whose time is over, in batches."""
+        """Delete all threads, runs and items whose time is over, in batches."""
         threads = await _repeat(self._deletion.expire)
         runs = await _repeat(self._delete_runs)
-        if threads or runs:
-            log.info("deleted", threads=threads, runs=runs)
+        items = await _repeat(self._store.delete_expired)
+        if threads or runs or items:
+            log.info("deleted", threads=threads, runs=runs, items=items)
 
     async def _delete_runs(self) -> int:
         if not self._run_seconds:

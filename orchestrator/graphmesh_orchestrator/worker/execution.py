@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.large_values import Size, convert_aside, is_large
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
-from graphmesh_nodes.json_values import to_json
+from graphmesh_nodes.json_values import JsonEncoder, to_json
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch
@@ -20,7 +22,10 @@ from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.store.memory import RunMemory
+from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.journal import Journal
+from graphmesh_orchestrator.worker.pending_events import CustomEvent, PendingEvents
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 STREAM_MODES: Sequence[StreamMode] = ["tasks", "custom", "messages", "values"]
@@ -37,10 +42,12 @@ class Execution:
         """The nodes that are executed, and when they were begun, by task."""
         self._has_stopped = False
         self.output: dict[str, Any] | None = None
+        self.output_size = NO_VALUE
         self.is_interrupted = False
         """Whether a node waits for an answer."""
         self.is_drained = False
         self.last_node = ""
+        self._pending_events = PendingEvents()
 
     @property
     def remaining(self) -> float:
@@ -55,6 +62,7 @@ class Execution:
     def stop(self) -> None:
         """End the calls of the graph: the run is about to end, park, or be released."""
         self._has_stopped = True
+        self._pending_events.close()
 
     @property
     def config(self) -> RunnableConfig:
@@ -71,11 +79,13 @@ class Execution:
             "run_name": identity.graph,
         }
 
-    async def stream(self, context: RunContext, suspension: Suspension) -> None:
+    async def stream(self, context: RunContext, memory: RunMemory, suspension: Suspension) -> None:
         """Run the graph until it stops, and add its stream to the journal."""
         config, graph_input = await self._begin(suspension)
         if self.is_interrupted:
             return
+        config["configurable"][CONFIG_KEY_RUNTIME] = self._pending_events.runtime.override(store=memory.store)
+        config["configurable"][CONFIG_KEY_CACHE] = memory.cache
         compiled = self.graph.compiled
         stream: Any = compiled.astream(
             graph_input,
@@ -87,7 +97,9 @@ class Execution:
         )
         async with contextlib.aclosing(stream) as parts:
             async for mode, part in parts:
-                getattr(self, f"_on_{mode}")(part)
+                await getattr(self, f"_on_{mode}")(part)
+                if self.journal.is_full:
+                    await self.journal.flush_events()
 
     async def _begin(self, suspension: Suspension) -> tuple[RunnableConfig, Any]:
         """Return the config and the input with which the graph begins or resumes.
@@ -126,12 +138,12 @@ class Execution:
         self.is_interrupted = has_open and all(task.interrupts for task in unfinished)
         return Command(resume=known) if known else None
 
-    def _on_tasks(self, task: dict[str, Any]) -> None:
+    async def _on_tasks(self, task: dict[str, Any]) -> None:
         if "triggers" in task:
             self._started[task["id"]] = (task["name"], time.monotonic())
             self.budget.begin_step()
             self.last_node = task["name"]
-            self.journal.add_event(EventKind.NODE_STARTED, task["name"], {"triggers": list(task["triggers"])})
+            self.journal.add_event(EventKind.NODE_STARTED, task["name"], {"triggers": to_json(list(task["triggers"]))})
             return
         _, begun = self._started.pop(task["id"], ("", time.monotonic()))
         if task.get("error"):
@@ -140,21 +152,30 @@ class Execution:
         if task.get("interrupts"):
             self.is_interrupted = True
             return
-        data = {"update": to_json(task.get("result") or {}), "seconds": time.monotonic() - begun}
+        seconds = time.monotonic() - begun
+        update, size = await _encoded(task.get("result") or {})
         self.journal.add_recorded_calls()
-        self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data)
+        self.journal.add_event(EventKind.NODE_FINISHED, task["name"], {"update": update, "seconds": seconds}, size)
 
-    def _on_custom(self, part: Any) -> None:
-        if not isinstance(part, ToolCalled):
-            data = to_json(part)
-            self.journal.add_event(EventKind.CUSTOM, data=data if isinstance(part, dict) else {"value": data})
+    async def _on_custom(self, part: CustomEvent | ToolCalled) -> None:
+        if isinstance(part, ToolCalled):
+            self.journal.add_call(part)
             return
-        self.journal.add_call(part)
+        data, size = await _encoded(part.value)
+        is_object = isinstance(part.value, dict)
+        self.journal.add_event(EventKind.CUSTOM, data=data if is_object else {"value": data}, size=size)
+        self._pending_events.recorded(part)
 
-    def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
+    async def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
         message, metadata = part
         if text := message.text:
             self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(str(text)))
 
-    def _on_values(self, values: Any) -> None:
-        self.output = to_json(values)
+    async def _on_values(self, values: Any) -> None:
+        self.output, self.output_size = await _encoded(values)
+
+
+async def _encoded(value: Any) -> tuple[Any, Size]:
+    """Return a value of the graph as JSON, and its size. Raises ValueNotStorable."""
+    encoder = JsonEncoder()
+    return await convert_aside(is_large(value), encoder.to_json, value), encoder.size

@@ -17,6 +17,7 @@ from graphmesh_chassis.errors import (
     GraphmeshError,
     ShuttingDown,
 )
+from graphmesh_chassis.large_values import CURRENT_TENANT
 from graphmesh_chassis.status import to_status
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
@@ -31,6 +32,7 @@ from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.abandoned import run_stoppable
 from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.graph_exits import exception_name
@@ -93,6 +95,7 @@ class Executor:
         tools: Tools,
         commits: Commits,
         suspension: Suspension,
+        memory: Memory,
         leases: Leases,
         notifier: Notifier,
         threads: NodeThreads,
@@ -105,7 +108,7 @@ class Executor:
             thread_freed: called when a run has ended or parked.
         """
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
-        self._commits, self._suspension, self._leases = commits, suspension, leases
+        self._commits, self._suspension, self._memory, self._leases = commits, suspension, memory, leases
         self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
@@ -146,6 +149,7 @@ class Executor:
 
     async def _execute(self, active: ActiveRun) -> None:
         CURRENT_RUN.set(_execution_id(active))
+        CURRENT_TENANT.set(active.run.identity.tenant)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or datetime.now(UTC)
         run = active.run.with_state(started=started, **graph.versions.of_run())
@@ -219,7 +223,7 @@ class Executor:
         """Run the graph until it stops. One that is cancelled and does not is abandoned."""
         context = self._tools.context(execution, deadline)
         await run_stoppable(
-            execution.stream(context, self._suspension),
+            execution.stream(context, self._memory.of(execution.run, execution.graph, execution), self._suspension),
             self._bounds.stop_seconds,
             lambda task: self._abandon(execution, [task]),
         )
@@ -248,7 +252,7 @@ class Executor:
         if interrupts:
             execution.journal.park(interrupts, rows)
         elif not execution.is_drained:
-            execution.journal.end(RunStatus.SUCCESS, output=execution.output)
+            execution.journal.end(RunStatus.SUCCESS, output=execution.output, size=execution.output_size)
         elif error := execution.budget.error:
             raise error
         else:
@@ -287,7 +291,16 @@ def _end_with(error: GraphmeshError, execution: Execution) -> None:
     cause, run = error if isinstance(error, Defect) else None, execution.run
     log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, exc_info=cause)
     status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
-    execution.journal.end(status, error=to_status(error).SerializeToString())
+    execution.journal.end(status, error=_serialized(error))
+
+
+def _serialized(error: GraphmeshError) -> bytes:
+    """Return the status of an error. One whose class is broken, as graphs may make it, is a failure of its node."""
+    try:
+        return to_status(error).SerializeToString()
+    except Exception as broken:
+        log.error("error not serialized", type=exception_name(error), exc_info=broken)
+        return to_status(NodeFailed(node="", type=exception_name(error))).SerializeToString()
 
 
 class RunDeadlineExceeded(DeadlineExceeded):

@@ -16,6 +16,7 @@ from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.settings import Settings
+from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.threads.retention import Retention
 from graphmesh_orchestrator.webhooks.delivery import RetryPolicy
 from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher
@@ -56,6 +57,7 @@ def run_worker(
         tools,
         backend.commits,
         suspension,
+        Memory(backend.store, registry.store_ttl),
         backend.leases,
         notifier,
         threads,
@@ -75,7 +77,7 @@ def run_worker(
         "run queue": queue.run,
         "approval expiry": expiry.run,
         "webhooks": dispatcher.run,
-        "retention": Retention(backend.deletion, settings.run_retention_seconds).run,
+        "retention": Retention(backend.deletion, backend.store, settings.run_retention_seconds).run,
     }
     return RunWorker(executor, heartbeat, tasks)
 

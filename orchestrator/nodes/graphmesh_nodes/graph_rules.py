@@ -7,6 +7,8 @@ from typing import Any
 from graphmesh_chassis.bounded_schemas import patterns_of
 from graphmesh_chassis.linear_patterns import NOT_LINEAR, is_linear
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel
 
 from graphmesh_nodes.fallbacks import escalation_targets
@@ -39,6 +41,19 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
             )
         if unknown := sorted(targets - graph.builder.nodes.keys()):
             raise GraphRuleViolated(f"node {name} escalates to {', '.join(unknown)}, which is no node of the graph")
+
+
+def _check_store(store: BaseStore) -> None:
+    """A graph's own store would be that of all tenants, so the orchestrator's takes its place."""
+    replaced = "the orchestrator gives a graph the store of its tenant"
+    if type(store) is not InMemoryStore:
+        name = type(store).__name__
+        raise GraphRuleViolated(f"it is compiled with the store {name}, and {replaced}: compile it without a store")
+    if store.index_config:
+        raise GraphRuleViolated(
+            f"it is compiled with a store that has an index of embeddings, and {replaced}, which has none: compile it "
+            "without the index, and search by filters"
+        )
 
 
 def _check_aliases(state: Any) -> None:

@@ -32,6 +32,9 @@ from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns, Runs
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.store.items import MemoryStore, Store
+from graphmesh_orchestrator.store.items_sql import SqlStore
+from graphmesh_orchestrator.store.tables import store_items
 from graphmesh_orchestrator.threads.deletion import Deletion, MemoryDeletion
 from graphmesh_orchestrator.threads.deletion_sql import SqlDeletion
 from graphmesh_orchestrator.threads.threads import MemoryThreads, Threads
@@ -61,6 +64,7 @@ class Stores(ABC):
     threads: Threads
     deletion: Deletion
     deliveries: Deliveries
+    store: Store
     saver: BaseCheckpointSaver[Any]
     is_shared = False
     """Whether other processes may use the database."""
@@ -154,7 +158,7 @@ class MemoryStores(Stores):
         self.runs, self.pending = MemoryRuns(tables), MemoryPendingRuns(tables)
         self.interrupts, self.approvals = MemoryInterrupts(tables), MemoryApprovals(tables)
         self.threads, self.deletion = MemoryThreads(tables), MemoryDeletion(tables, self.saver)
-        self.deliveries = MemoryDeliveries(tables)
+        self.deliveries, self.store = MemoryDeliveries(tables), MemoryStore(tables)
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return MemoryRuns(self._tables, max_pending)
@@ -212,7 +216,7 @@ class SqlStores(Stores):
         self.runs, self.pending = SqlRuns(database), SqlPendingRuns(database)
         self.interrupts, self.approvals = SqlInterrupts(database), SqlApprovals(database)
         self.threads, self.deletion = SqlThreads(database), SqlDeletion(database, self.saver.serde)
-        self.deliveries = SqlDeliveries(database)
+        self.deliveries, self.store = SqlDeliveries(database), SqlStore(database)
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return SqlRuns(self.database, max_pending)
@@ -234,7 +238,13 @@ class SqlStores(Stores):
     async def advance(self, seconds: float) -> None:
         """Move the stored moments back, but for 0, which has a meaning of its own."""
         async with self.database.transaction() as connection:
-            for column in (runs.c.lease_expires, runs.c.due, interrupts.c.expires, deliveries.c.next_attempt):
+            for column in (
+                runs.c.lease_expires,
+                runs.c.due,
+                interrupts.c.expires,
+                deliveries.c.next_attempt,
+                store_items.c.expires,
+            ):
                 moved = sa.update(column.table).where(column > 0)
                 await connection.execute(moved.values({column: column - seconds}))
 

@@ -209,7 +209,7 @@ async def test_threads_past_their_time_to_live_expire(stores: Stores) -> None:
     await add_run(stores, "waiting", "success", ago=9 * DAY)
     due = datetime.now(UTC).timestamp() + 99
     await add_run(stores, "waiting", "pending", ago=9 * DAY, run_id="later", due=due)
-    await Retention(stores.deletion_with(default_ttl=300)).poll()
+    await Retention(stores.deletion_with(default_ttl=300), stores.store).poll()
     assert await remaining(stores) == {*kept, "parked", "waiting"}
 
 
@@ -234,7 +234,7 @@ async def test_old_runs_are_deleted_and_their_thread_stays(stores: Stores) -> No
     await announce(stores, announced)
     parked = await add_run(stores, "th", "interrupted", ago=9 * DAY)
     events = (await stores.counts())["run_events"]
-    await Retention(stores.deletion, run_seconds=7.5 * 86400).poll()
+    await Retention(stores.deletion, stores.store, run_seconds=7.5 * 86400).poll()
     left = await stores.runs.find("acme", {}, None, 10)
     assert {run.run_id for run in left} == {"run_th_timeout", "announced", parked.run_id}
     assert (await stores.counts())["run_events"] == events - 2 * 2

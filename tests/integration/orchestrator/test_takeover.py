@@ -21,6 +21,8 @@ from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.store.items_sql import SqlStore
+from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
 from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.suspension import Suspension
@@ -49,6 +51,7 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Exe
             Tools(unreachable, Policies()),
             commits,
             Suspension(SqlInterrupts(database), SqlRuns(database), saver),
+            Memory(SqlStore(database)),
             SqlLeases(database, WORKER.name),
             Notifier(is_alone=True),
             NodeThreads(),

@@ -27,6 +27,8 @@ from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns
+from graphmesh_orchestrator.store.items import MemoryStore
+from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.webhooks.deliveries import MemoryDeliveries
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
@@ -57,6 +59,7 @@ class MemoryWorker:
             Tools(stores.mesh, Policies()),
             stores.commits,
             self.suspension,
+            stores.memory,
             self.leases,
             self.notifier,
             stores.threads,
@@ -108,7 +111,7 @@ class MemoryOrchestrator:
         self.tables.clock = lambda: time.time() + self.advanced
         self.runs, self.pending = MemoryRuns(self.tables), MemoryPendingRuns(self.tables)
         self.interrupts, self.approvals = MemoryInterrupts(self.tables), MemoryApprovals(self.tables)
-        self.deliveries = MemoryDeliveries(self.tables)
+        self.deliveries, self.memory = MemoryDeliveries(self.tables), Memory(MemoryStore(self.tables))
         self.mesh = TwinMesh(Policies())
         """The tool services of all workers."""
 

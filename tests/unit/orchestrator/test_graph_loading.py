@@ -151,7 +151,10 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
     ("keys", "message"),
     [
         ({"auth": {"path": "./auth.py:auth"}}, "auth is not supported: callers are identified at the edge"),
-        ({"store": {"index": {}}}, "store is not supported"),
+        ({"store": {"index": {}}}, "store: index is not supported"),
+        ({"store": {"ttl": {"default_ttl": 0}}}, "store.ttl.default_ttl: Input should be greater than 0"),
+        ({"store": {"ttl": {"omit_expired": False}}}, "store.ttl.omit_expired: Input should be True"),
+        ({"store": {"tll": {}}}, "store.tll is not a known key"),
         ({"http": {"app": "./app.py:app"}}, "http is not supported"),
         ({"graph": {}}, "graph is not a known key"),
         ({"graphs": {}}, "graphs: Dictionary should have at least 1 item"),

@@ -1,0 +1,1 @@
+"""Long-term memory of a tenant's graphs: items by namespace and key, and the results of cached nodes."""

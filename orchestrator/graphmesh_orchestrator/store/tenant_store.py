@@ -1,0 +1,248 @@
+"""The store of a tenant as LangGraph's `BaseStore`: what nodes get as `runtime.store`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from graphmesh_chassis.errors import DatabaseUnavailable, Fenced
+from graphmesh_chassis.large_values import convert_aside, is_large, size_of
+from graphmesh_nodes.context import Lease
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+)
+
+from graphmesh_orchestrator.checkpoints import RunEpoch
+from graphmesh_orchestrator.store.item import (
+    Address,
+    Namespace,
+    Put,
+    StoredItem,
+    check_address,
+    check_namespace,
+    check_put,
+    invalid,
+)
+from graphmesh_orchestrator.store.items import Items
+from graphmesh_orchestrator.store.matching import check_filter, is_below, matches
+
+log = structlog.get_logger("graphmesh.store")
+
+MAX_RESULTS = 10_000
+"""The largest `limit`, and the largest `offset`."""
+MAX_RESULT_BYTES = 32 * 1024 * 1024
+"""The most bytes of the values that a search returns."""
+MAX_FILTERED = 10_000
+"""Items that a search with a filter reads at most."""
+RETRY_SECONDS = 0.5
+"""The wait between two attempts to reach the database."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The execution of a run that uses a store: it writes only while it is current."""
+
+    epoch: RunEpoch
+    lease: Lease
+
+    def check(self) -> None:
+        """Raises Fenced: the lease is over, or the run has stopped."""
+        if self.lease.remaining <= 0:
+            raise Fenced(run=self.epoch.run_id, epoch=self.epoch.epoch)
+
+
+class TenantStore(BaseStore):
+    """The items of one tenant, for one execution of a run.
+
+    Its errors are those of the mesh: InvalidRequest with the field and the rule, Fenced where the run is another
+    worker's by now. While the database is unavailable, it waits.
+    """
+
+    supports_ttl = True
+
+    def __init__(self, items: Items, writer: Writer, ttl: TTLConfig | None = None) -> None:
+        self._items, self._writer, self.ttl_config = items, writer, ttl
+        self._loop = asyncio.get_running_loop()
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """As `abatch`, from a thread.
+
+        Raises:
+            InvalidStateError: it is called on the event loop, which would wait for itself.
+        """
+        if _running_loop() is self._loop:
+            raise asyncio.InvalidStateError(
+                "a synchronous method of the store is called on the event loop: await its asynchronous form, such as "
+                "`await store.aget(...)` for `store.get(...)`"
+            )
+        return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Execute operations: first those that read, then the writes, in one transaction."""
+        if _running_loop() is not self._loop:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop))
+        listed = [await _checked(op) for op in ops]
+        while True:
+            try:
+                self._writer.check()
+                return await self._execute(listed)
+            except DatabaseUnavailable as error:
+                log.warning("the store waits for its database", reason=error.reason)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _execute(self, ops: Sequence[Op]) -> list[Result]:
+        found = await self._get([op for op in ops if isinstance(op, GetOp)])
+        results: list[Result] = []
+        changes: dict[Address, Put | None] = {}
+        for op in ops:
+            match op:
+                case GetOp():
+                    item = found.get((op.namespace, op.key))
+                    results.append(Item(**_columns(item)) if item else None)
+                case SearchOp():
+                    results.append(await self._search(op))
+                case ListNamespacesOp():
+                    results.append(await self._list_namespaces(op))
+                case PutOp():
+                    changes[op.namespace, op.key] = None if op.value is None else Put(op.value, op.ttl)
+                    results.append(None)
+        if changes:
+            await self._items.write(changes, self._writer.epoch)
+        return results
+
+    async def _get(self, ops: Sequence[GetOp]) -> dict[Address, StoredItem]:
+        if not ops:
+            return {}
+        found = dict(await self._items.get({(op.namespace, op.key) for op in ops}))
+        renewing = {(op.namespace, op.key) for op in ops if op.refresh_ttl}
+        await self._renew([item for item in found.values() if item.address in renewing])
+        return found
+
+    async def _search(self, op: SearchOp) -> list[SearchItem]:
+        found: list[StoredItem] = []
+        size = 0
+        async with aclosing(self._found(op)) as items:
+            async for item in items:
+                size += size_of(item.value).bytes
+                if size > MAX_RESULT_BYTES:
+                    raise invalid("limit", f"is {op.limit}, the items have more than {MAX_RESULT_BYTES} bytes together")
+                found.append(item)
+                if len(found) == op.limit:
+                    break
+        if op.refresh_ttl:
+            await self._renew(found)
+        return [SearchItem(**_columns(item)) for item in found]
+
+    async def _found(self, op: SearchOp) -> AsyncGenerator[StoredItem, None]:
+        """Yield the items of a search from its offset on."""
+        if not op.filter:
+            pages = self._items.newest(op.namespace_prefix, offset=op.offset, limit=op.limit)
+        else:
+            pages = self._items.newest(op.namespace_prefix, limit=MAX_FILTERED + 1)
+        read, skipped = 0, 0
+        async with aclosing(pages):
+            async for page in pages:
+                for item in page:
+                    read += 1
+                    if not op.filter:
+                        yield item
+                    elif read > MAX_FILTERED:
+                        rule = f"has more than {MAX_FILTERED} items below it, so many a filter reads: name more labels"
+                        raise invalid("namespace_prefix", rule)
+                    elif matches(item.value, op.filter):
+                        skipped += 1
+                        if skipped > op.offset:
+                            yield item
+
+    async def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
+        conditions = op.match_conditions or ()
+        found: list[Namespace] = []
+        skipped, last = 0, None
+        async with aclosing(self._items.namespaces(_common_prefix(op))) as namespaces:
+            async for namespace in namespaces:
+                shown = namespace[: op.max_depth]
+                if shown == last or not all(is_below(namespace, condition) for condition in conditions):
+                    continue
+                last, skipped = shown, skipped + 1
+                if skipped > op.offset and len(found) < op.limit:
+                    found.append(shown)
+                if len(found) == op.limit:
+                    break
+        return found
+
+    async def _renew(self, items: Sequence[StoredItem]) -> None:
+        if expiring := [item.address for item in items if item.ttl]:
+            await self._items.renew(expiring)
+
+
+async def _checked(op: Op) -> Op:
+    """Return an operation whose namespaces are tuples. Raises InvalidRequest, with the field."""
+    match op:
+        case GetOp():
+            op = op._replace(namespace=tuple(op.namespace))
+            check_address((op.namespace, op.key))
+        case PutOp():
+            op = op._replace(namespace=tuple(op.namespace))
+            check_address((op.namespace, op.key))
+            if op.value is not None:
+                await convert_aside(is_large(op.value), check_put, Put(op.value, op.ttl))
+        case SearchOp():
+            op = op._replace(namespace_prefix=tuple(op.namespace_prefix))
+            check_namespace(op.namespace_prefix, "namespace_prefix")
+            check_filter(op.filter or {})
+            _check_page(op.limit, op.offset)
+            if op.query:
+                raise invalid("query", "needs an index of embeddings, which this store does not have: use a filter")
+        case ListNamespacesOp():
+            for condition in op.match_conditions or ():
+                check_namespace(tuple(condition.path), condition.match_type)
+            _check_page(op.limit, op.offset)
+            if op.max_depth is not None and op.max_depth < 1:
+                raise invalid("max_depth", "has to be at least 1")
+        case _:
+            raise invalid("ops", f"has a {type(op).__name__}, which is no operation of a store")
+    return op
+
+
+def _check_page(limit: int, offset: int) -> None:
+    if not 0 < limit <= MAX_RESULTS:
+        raise invalid("limit", f"is {limit}, it has to be from 1 to {MAX_RESULTS}")
+    if not 0 <= offset <= MAX_RESULTS:
+        raise invalid("offset", f"is {offset}, it has to be from 0 to {MAX_RESULTS}")
+
+
+def _common_prefix(op: ListNamespacesOp) -> Namespace:
+    """Return the labels with which all matching namespaces begin, up to the first wildcard."""
+    for condition in op.match_conditions or ():
+        if condition.match_type == "prefix":
+            labels = tuple(condition.path)
+            return labels[: labels.index("*")] if "*" in labels else labels
+    return ()
+
+
+def _columns(item: StoredItem) -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": dict(item.value),
+        "created_at": item.created,
+        "updated_at": item.updated,
+    }
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
