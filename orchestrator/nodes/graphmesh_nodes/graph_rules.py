@@ -24,8 +24,11 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
 
     Raises:
         GraphRuleViolated: a node escalates, and has edges of its own or an unknown target; a state has fields that
-            LangGraph cannot set, or patterns that take exponential time for some inputs.
+            LangGraph cannot set, or patterns that take exponential time for some inputs; a graph has a store
+            that is not in memory, or has an index of embeddings.
     """
+    if graph.store is not None:
+        _check_store(graph.store)
     for state in graph.builder.schemas:
         _check_aliases(state)
         _check_patterns(graph, state)

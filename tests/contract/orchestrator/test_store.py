@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from graphmesh_chassis.database import open_database
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import Fenced, InvalidRequest
 from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.store.item import MAX_KEY_BYTES, MAX_LABELS, MAX_VALUE_BYTES
 from graphmesh_orchestrator.store.items import BATCH_ITEMS
+from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.store.tenant_store import TenantStore, Writer
 from langgraph.store.base import (
     GetOp,
@@ -28,7 +30,7 @@ from langgraph.store.base import (
 )
 
 from tests.contract import runs
-from tests.contract.orchestrator.stores import NOW, SERVED, TENANT, Stores
+from tests.contract.orchestrator.stores import NOW, SERVED, TENANT, SqlStores, Stores
 
 MakeStore = Callable[..., TenantStore]
 DOC = {"foo": "bar"}
@@ -437,3 +439,13 @@ async def test_concurrent_operations_do_not_disturb_each_other(store: TenantStor
 
     await asyncio.gather(*(use(number) for number in range(60)))
     assert await store.asearch(()) == []
+
+
+async def test_items_survive_a_restart(sql_stores: SqlStores) -> None:
+    run = await sql_stores.begun(runs.a_run("run_1", created=NOW))
+    writer = Writer(RunEpoch(run.run_id, run.state.epoch), AnyLease())
+    await TenantStore(sql_stores.store.of(TENANT), writer).aput(("n",), "key", DOC)
+    async with open_database(sql_stores.url) as database:
+        found = await TenantStore(SqlStore(database).of(TENANT), writer).aget(("n",), "key")
+    assert found is not None
+    assert found.value == DOC

@@ -198,3 +198,48 @@ async def test_a_file_that_is_no_project_is_refused(tmp_path: Path, text: str) -
 async def test_unused_keys_may_be_empty(tmp_path: Path) -> None:
     write(tmp_path / "agent.py", MODULE)
     assert await load(tmp_path, graphs={"agent": "./agent.py:builder"}, store=None, auth={}, http={})
+
+
+STORES = (
+    MODULE
+    + """
+from langgraph.store.memory import InMemoryStore
+
+class Mine(InMemoryStore):
+    pass
+
+memory = builder.compile(store=InMemoryStore())
+mine = builder.compile(store=Mine())
+indexed = builder.compile(store=InMemoryStore(index={"dims": 2, "embed": lambda texts: [[1.0, 0.0] for _ in texts]}))
+outer = StateGraph(State)
+outer.add_node("inner", mine)
+outer.add_edge(START, "inner")
+"""
+)
+
+
+async def test_store_in_memory_is_replaced(tmp_path: Path) -> None:
+    """It would be that of all tenants."""
+    write(tmp_path / "agent.py", STORES)
+    graphs = await load(tmp_path, graphs={"agent": "./agent.py:memory"})
+    assert graphs["agent"].compiled.store is None
+    assert await greeting(graphs["agent"]) == "hello ada"
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [("mine", "the store Mine"), ("outer", "the store Mine"), ("indexed", "an index of embeddings")],
+)
+async def test_other_stores_are_refused_by_name(tmp_path: Path, graph: str, message: str) -> None:
+    write(tmp_path / "agent.py", STORES)
+    with pytest.raises(ProjectError, match=f"graph agent: it is compiled with .*{message}"):
+        await load(tmp_path, graphs={"agent": f"./agent.py:{graph}"})
+
+
+async def test_times_to_live_of_the_store_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "agent.py", MODULE)
+    ttl = {"default_ttl": 60, "refresh_on_read": False, "sweep_interval_minutes": 5}
+    keys = {"graphs": {"agent": "./agent.py:builder"}, "store": {"ttl": ttl}}
+    write(tmp_path / "langgraph.json", json.dumps(keys))
+    async with loaded_graphs(tmp_path / "langgraph.json", InMemorySaver()) as registry:
+        assert registry.store_ttl == {"default_ttl": 60, "refresh_on_read": False}
