@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -20,6 +20,23 @@ from tests.contract.orchestrator.test_leases import a_run
 
 NEVER = 3600.0
 """Seconds: an interval that no test waits for."""
+
+
+class Observed(InFlight):
+    """Runs in flight that count what the heartbeat and the claiming do."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker)
+        self.renewals, self.polls = threading.Semaphore(0), 0
+
+    def renewed(self, held: Collection[str], begun: float) -> None:
+        super().renewed(held, begun)
+        self.renewals.release()
+
+    @property
+    def free_capacity(self) -> int:
+        self.polls += 1
+        return super().free_capacity
 
 
 def executing(in_flight: InFlight, run: Run) -> ActiveRun:
@@ -44,10 +61,17 @@ async def cancelled_at_end(in_flight: InFlight) -> AsyncIterator[None]:
 
 async def test_blocked_event_loop_keeps_its_leases(sql_stores: SqlStores) -> None:
     """The heartbeat has a thread of its own: a node that computes for longer than a lease loses nothing."""
-    in_flight = InFlight(Worker("one"))
+    in_flight = Observed(Worker("one"))
     active = executing(in_flight, await sql_stores.begun(a_run(), "one"))
-    async with cancelled_at_end(in_flight), Heartbeat(partial(sql_stores.open_leases, "one"), in_flight):
-        threading.Event().wait(LEASE_SECONDS + 1)
+    heartbeat = Heartbeat(partial(sql_stores.open_leases, "one"), in_flight, interval=NEVER)
+    async with cancelled_at_end(in_flight), heartbeat:
+        assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=20)
+        for _ in range(3):
+            await sql_stores.advance(LEASE_SECONDS / 2)
+            aged = await sql_stores.lease_expires("run_1")
+            heartbeat.poll("run_1")  # as the interval does
+            assert in_flight.renewals.acquire(timeout=20), "renewed while the loop is blocked by this wait"
+            assert await sql_stores.lease_expires("run_1") > aged
         assert await sql_stores.claimed() == []
         assert not active.task.cancelling()
 
@@ -65,14 +89,15 @@ async def test_execution_stops_when_its_lease_is_lost(stores: Stores) -> None:
 
 async def test_execution_of_the_next_epoch_is_not_lost(stores: Stores) -> None:
     """The same worker may have claimed the run again."""
-    in_flight = InFlight(Worker("one"))
+    in_flight = Observed(Worker("one"))
     first = await stores.begun(a_run(), "one")
     await stores.advance(LEASE_SECONDS + 1)
     [second] = await stores.leases("one").claim(SERVED, 1)
     active = executing(in_flight, second)
     async with cancelled_at_end(in_flight), Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=0.01):
         in_flight.lost(first.run_id, first.state.epoch)
-        await asyncio.sleep(0.1)
+        for _ in range(3):
+            assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=20)
         assert not active.task.done()
 
 
@@ -98,12 +123,14 @@ async def test_notified_worker_polls_at_once(stores: Stores) -> None:
 
 
 async def test_worker_without_free_capacity_claims_nothing(stores: Stores) -> None:
-    in_flight = InFlight(Worker("one", capacity=1))
+    in_flight = Observed(Worker("one", capacity=1))
     executing(in_flight, await stores.begun(a_run(1), "one"))
     await stores.runs.add(a_run(2), worker="")
     claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=0.01)
     async with cancelled_at_end(in_flight):
         task = asyncio.create_task(claiming.run(lambda run, _: pytest.fail(f"claimed {run.run_id}")))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while in_flight.polls < 3:
+                await asyncio.sleep(0.01)
         task.cancel()
         assert in_flight.held.keys() == {"run_1"}

@@ -1,12 +1,5 @@
-from collections.abc import AsyncIterator
-from pathlib import Path
+"""One mesh for each module, in which each test is a tenant of its own."""
 
-import pytest_asyncio
+from tests.integration.orchestrator.conftest import mesh, shared_mesh
 
-from tests.integration.orchestrator.mesh import Mesh, serve_mesh
-
-
-@pytest_asyncio.fixture
-async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
-    async with serve_mesh(tmp_path) as mesh:
-        yield mesh
+__all__ = ["mesh", "shared_mesh"]

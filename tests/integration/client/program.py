@@ -1,6 +1,6 @@
 """A LangGraph program outside of the mesh with a graph of the mesh as a node; tests run it as a process and kill it.
 
-python -m tests.integration.client.program EDGE POSTGRES_URL begin|resume
+python -m tests.integration.client.program EDGE TENANT POSTGRES_URL begin|resume
 """
 
 import asyncio
@@ -32,8 +32,8 @@ def program(node: RemoteGraph) -> StateGraph[State, None, State, State]:
     return graph
 
 
-async def main(edge: str, database: str, action: str) -> None:
-    async with Client(edge) as client, AsyncPostgresSaver.from_conn_string(database) as saver:
+async def main(edge: str, tenant: str, database: str, action: str) -> None:
+    async with Client(edge, tenant=tenant) as client, AsyncPostgresSaver.from_conn_string(database) as saver:
         await saver.setup()
         compiled = program(RemoteGraph(client, "gated")).compile(checkpointer=saver)
         given: Any = {"name": "program"} if action == "begin" else None

@@ -9,6 +9,8 @@ from graphmesh_chassis.errors import GraphmeshError
 
 from tests.integration.orchestrator.mesh import Mesh
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 NAN, INFINITY = float("nan"), float("inf")
 
 

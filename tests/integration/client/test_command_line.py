@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.mesh import Mesh
 
+on_mesh = pytest.mark.asyncio(loop_scope="module")
+
 INPUT = json.dumps({"name": "x"})
 CONSOLE = {"COLUMNS": "80"}
 """A common width, independent of the terminal: commands to copy must not be wrapped."""
@@ -32,7 +34,7 @@ CONSOLE = {"COLUMNS": "80"}
 
 async def graphmesh(mesh: Mesh, *words: str, exits: int = 0) -> str:
     """Run a command as a process, check its exit code, and return its output."""
-    command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", mesh.address)
+    command = (sys.executable, "-m", "graphmesh_cli", *words, "--address", mesh.address, "--tenant", mesh.tenant)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     output, _ = await process.communicate()
@@ -44,8 +46,8 @@ async def run_suggested(mesh: Mesh, output: str, answer: str = "", exits: int = 
     """Run the last command that an output suggests, exactly as it is printed, and return its output."""
     line = re.findall(r"graphmesh (.+)$", output, re.MULTILINE)[-1]
     words = [word.replace("ANSWER", answer) for word in shlex.split(line)]
-    assert words[-2:] == ["--address", mesh.address]
-    return await graphmesh(mesh, *words[:-2], exits=exits)
+    assert words[-4:] == ["--address", mesh.address, "--tenant", mesh.tenant]
+    return await graphmesh(mesh, *words[:-4], exits=exits)
 
 
 def id_in(output: str, kind: str) -> str:
@@ -53,6 +55,7 @@ def id_in(output: str, kind: str) -> str:
     return found[0]
 
 
+@on_mesh
 async def test_a_question_is_answered_with_the_suggested_command(mesh: Mesh) -> None:
     """For a run that parks, the command exits with 3 and shows the question and the command that answers it."""
     output = await graphmesh(mesh, "run", "ask_twice", INPUT, exits=3)
@@ -64,6 +67,7 @@ async def test_a_question_is_answered_with_the_suggested_command(mesh: Mesh) -> 
     assert '"3, yes"' in output
 
 
+@on_mesh
 async def test_several_questions_are_answered_by_id(mesh: Mesh) -> None:
     output = await graphmesh(mesh, "run", "ask_both", INPUT, exits=3)
     run_id = id_in(output, "run")
@@ -75,6 +79,7 @@ async def test_several_questions_are_answered_by_id(mesh: Mesh) -> None:
     assert "waits for no answer" in await graphmesh(mesh, "resume", run_id, "late", exits=2)
 
 
+@on_mesh
 async def test_an_approval_is_listed_and_approved(mesh: Mesh) -> None:
     """The list shows tool and arguments; the suggested command approves the call, once."""
     assert await graphmesh(mesh, "approve") == "no approval is pending\n"
@@ -94,6 +99,7 @@ async def test_an_approval_is_listed_and_approved(mesh: Mesh) -> None:
     assert await mesh.count_charges(invoice) == 1
 
 
+@on_mesh
 async def test_a_denial_reaches_the_graph(mesh: Mesh) -> None:
     """With its comment."""
     invoice = await mesh.create_invoice()
@@ -104,6 +110,7 @@ async def test_a_denial_reaches_the_graph(mesh: Mesh) -> None:
     assert "APPROVAL_DENIED too much" in await run_suggested(mesh, denied)
 
 
+@on_mesh
 async def test_threads_are_listed_read_forked_and_deleted(mesh: Mesh) -> None:
     await graphmesh(mesh, "run", "thinking", INPUT, "--thread", "mine")
     assert "mine" in await graphmesh(mesh, "thread", "list")
@@ -120,6 +127,7 @@ async def test_threads_are_listed_read_forked_and_deleted(mesh: Mesh) -> None:
     assert "There is no thread mine" in await graphmesh(mesh, "thread", "show", "mine", exits=1)
 
 
+@on_mesh
 async def test_run_has_the_options_of_create_run(mesh: Mesh) -> None:
     """Budgets, delay, multitask strategy and request id."""
     assert "TOKEN_LIMIT" in await graphmesh(mesh, "run", "thinking", INPUT, "--max-tokens", "150", exits=1)
@@ -129,16 +137,19 @@ async def test_run_has_the_options_of_create_run(mesh: Mesh) -> None:
     parked = id_in(await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", exits=3), "run")
     busy = await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", exits=1)
     assert f"graphmesh cancel {parked}" in busy
-    assert f"graphmesh watch {parked} --address {mesh.address}; or begin with --multitask" in busy
+    watch = f"graphmesh watch {parked} --address {mesh.address} --tenant {mesh.tenant}"
+    assert f"{watch}; or begin with --multitask" in busy
     await graphmesh(mesh, "run", "ask_twice", INPUT, "--thread", "one", "--multitask", "interrupt", exits=3)
     assert "cancelled" in await graphmesh(mesh, "watch", parked, exits=1)
     same = {await graphmesh(mesh, "run", "thinking", INPUT, "--request-id", "same", "--detach") for _ in range(2)}
     assert len(same) == 1
 
 
+@on_mesh
 async def test_ctrl_c_leaves_the_run_running(mesh: Mesh) -> None:
     """The command to watch it again is shown."""
-    command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', "--address", mesh.address)
+    on = ("--address", mesh.address, "--tenant", mesh.tenant)
+    command = (sys.executable, "-m", "graphmesh_cli", "run", "gated", '{"name": "alone"}', *on)
     environment = {**os.environ, **CONSOLE}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     assert process.stdout is not None
@@ -151,6 +162,7 @@ async def test_ctrl_c_leaves_the_run_running(mesh: Mesh) -> None:
     assert "success" in await run_suggested(mesh, output.rstrip())
 
 
+@on_mesh
 async def test_ctrl_c_before_the_response_shows_the_command_that_lists_runs() -> None:
     """The run may have begun or not."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -23,6 +23,8 @@ from tests.integration.orchestrator import graphs
 from tests.integration.orchestrator.gates import GATES, PASSED
 from tests.integration.orchestrator.mesh import Mesh
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 def new_thread() -> RunnableConfig:
     return {"configurable": {"thread_id": uuid4().hex}}
@@ -31,7 +33,7 @@ def new_thread() -> RunnableConfig:
 @asynccontextmanager
 async def program_process(mesh: Mesh, database: str, action: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the program as a process."""
-    argv = ("-m", "tests.integration.client.program", mesh.address, database, action)
+    argv = ("-m", "tests.integration.client.program", mesh.address, mesh.tenant, database, action)
     started = await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=asyncio.subprocess.PIPE)
     try:
         yield started

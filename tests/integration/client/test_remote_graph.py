@@ -17,6 +17,8 @@ from tests.integration.orchestrator import interrupt_graphs
 from tests.integration.orchestrator.gates import GATES
 from tests.integration.orchestrator.mesh import Mesh
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Pregel = PregelProtocol[Any, Any, Any, Any]
 Side = Literal["local", "remote"]
 

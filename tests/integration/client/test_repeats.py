@@ -19,7 +19,7 @@ from graphmesh.orchestrator.v1 import (
 )
 from graphmesh_chassis.errors import ConnectionLost
 from graphmesh_client import Client
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method, Rpc
 
 
 @asynccontextmanager
@@ -38,7 +38,7 @@ async def losing_responses(rpc: Rpc[Any, Any], times: int) -> AsyncIterator[tupl
 
 
 @asynccontextmanager
-async def serving(rpc: Rpc[Any, Any], handler: Any) -> AsyncIterator[Client]:
+async def serving(rpc: Method[Any, Any], handler: Any) -> AsyncIterator[Client]:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.service, {rpc.method: handler}),))
     port = server.add_insecure_port("127.0.0.1:0")
