@@ -143,7 +143,7 @@ class LocalMesh(MeshClient):
 
     async def is_answering(self, name: str) -> bool:
         """Whether a service responds to calls through the mesh listener, be it with an error of the caller."""
-        rpc = next(rpc for rpc in rpcs(self.running.mesh.services[name]) if not rpc.descriptor.server_streaming)
+        rpc = next(rpc for rpc in rpcs(self.running.mesh.services[name]) if isinstance(rpc, Rpc))
         with suppress(CallerError):
             try:
                 await self.call(rpc, rpc.request(), timeout=1)

@@ -20,7 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from graphmesh.orchestrator.v1 import CreateRunRequest, RunService, ThreadService, UpdateThreadStateRequest
 from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
 from graphmesh_chassis.status import from_rpc_error
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method
 from graphmesh_mesh.topology import Service
 
 LONG = 10_000_000
@@ -55,14 +55,14 @@ class BadRequest:
         return any(path == self.field or path.startswith((f"{self.field}[", f"{self.field}.")) for path in named)
 
 
-def rpcs(service: Service) -> list[Rpc[Any, Any]]:
+def rpcs(service: Service) -> list[Method[Any, Any]]:
     """Return all RPCs of a service of mesh.yaml."""
     names = [name.rpartition(".") for name in (service.service, *service.beside)]
     handles = [getattr(importlib.import_module(package), name) for package, _, name in names]
-    return [member for handle in handles for member in vars(handle).values() if isinstance(member, Rpc)]
+    return [member for handle in handles for member in vars(handle).values() if isinstance(member, Method)]
 
 
-def bad_requests(rpc: Rpc[Any, Any], graph: str = "", thread_id: str = "") -> Iterator[BadRequest]:
+def bad_requests(rpc: Method[Any, Any], graph: str = "", thread_id: str = "") -> Iterator[BadRequest]:
     """Generate all invalid requests to an RPC.
 
     Args:
@@ -81,7 +81,7 @@ def bad_requests(rpc: Rpc[Any, Any], graph: str = "", thread_id: str = "") -> It
 
 
 async def send(
-    channel: grpc.aio.Channel, rpc: Rpc[Any, Any], payload: bytes, headers: tuple[tuple[str, str], ...] = ()
+    channel: grpc.aio.Channel, rpc: Method[Any, Any], payload: bytes, headers: tuple[tuple[str, str], ...] = ()
 ) -> GraphmeshError | None:
     """Send the bytes as a request, and return its error; None where it succeeds."""
     streams = rpc.descriptor.server_streaming

@@ -55,3 +55,17 @@ def test_edit_of_the_proto_changes_every_part(gen: Path) -> None:
     assert (before["envoy"]["timeout"], after["envoy"]["timeout"]) == ("5s", "7s")
     assert (before["remote node"]["timeout"], after["remote node"]["timeout"]) == (5, 7)
     assert set(after["models"]) - set(before["models"]) == {"billing_Charge"}
+
+
+def test_effect_that_streams_is_refused(tmp_path: Path) -> None:
+    """Nothing is generated from such protos: a repeat returns the one response that is stored under its key."""
+    protos, gen = tmp_path / "protos", tmp_path / "gen"
+    shutil.copytree(PROTOS / "graphmesh", protos / "graphmesh")
+    billing = protos / BILLING
+    streaming = billing.read_text().replace("returns (ChargeResponse)", "returns (stream ChargeResponse)")
+    billing.write_text(streaming)
+    arguments = [sys.executable, str(PROTOS / "generate.py"), "--protos", str(protos), "--out", str(gen)]
+    ended = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "billing.proto: graphmesh.billing.v1.BillingService.Charge is an effect and streams" in ended.stderr
+    assert not gen.exists()

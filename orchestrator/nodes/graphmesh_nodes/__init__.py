@@ -7,7 +7,7 @@ for the orchestrator. docs/graphmesh_nodes.md describes all of it.
 from graphmesh_nodes.approval import ApprovalRequest, ApprovalRule
 from graphmesh_nodes.artifacts import Artifacts
 from graphmesh_nodes.budget import Budget, Limits, Usage
-from graphmesh_nodes.calls import call
+from graphmesh_nodes.calls import call, stream
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.clock import Clock
 from graphmesh_nodes.context import RunContext, run_context
@@ -39,6 +39,7 @@ __all__ = [
     "instead",
     "remote",
     "run_context",
+    "stream",
     "tool_schema",
     "tool_schemas",
 ]

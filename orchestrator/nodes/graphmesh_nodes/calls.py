@@ -1,20 +1,22 @@
 """One call of a tool from inside of a node."""
 
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Usage
 from graphmesh_chassis import metadata
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
-from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
+from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo, get_runtime
 
 from graphmesh_nodes.approval import ApprovalRequest, require_approval
-from graphmesh_nodes.context import RunContext, run_context_of
-from graphmesh_nodes.effects import effect_key, require_write_ahead
+from graphmesh_nodes.context import RunContext, run_context, run_context_of
+from graphmesh_nodes.effects import effect_key, require_lease, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
 from graphmesh_nodes.tool_calls import ToolCalled
 
@@ -76,13 +78,43 @@ async def call(
             context.recorder.effect_not_sent(key)
 
 
+async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
+    """Call a tool that streams its responses, from inside of a node of your own, and yield them.
+
+    The call is sent once: responses that the node has used cannot be revoked. It ends within the timeout of its policy,
+    and when the node stops reading, if the stream is closed: `async with aclosing(stream(...)) as responses`.
+
+    Raises:
+        GraphmeshError: as `call`.
+        RuntimeError: the program is not inside of a node.
+    """
+    node, context = node_name(get_config()), run_context()
+    began, error = context.clock.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
+    require_budget(context, rpc)
+    require_lease(context)
+    policy = context.policies.of(rpc)
+    headers = call_headers(context, policy, current_task(), node, EffectKey())
+    deadline = context.deadline.capped(policy.timeout)
+    try:
+        async with aclosing(context.channel.stream(rpc, request, deadline=deadline, headers=headers)) as responses:
+            async for response in responses:
+                record_usage(context, getattr(response, "completed", response))
+                yield response
+        error = None
+    except GraphmeshError as failure:
+        error = failure
+        raise
+    finally:
+        record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, context.clock.monotonic() - began, error))
+
+
 def record_call(context: RunContext, called: ToolCalled) -> None:
     """Record a call of the present node, and send it to the run's custom stream."""
     context.recorder.call_ended(called)
     get_runtime().stream_writer(called)
 
 
-def require_budget(context: RunContext, rpc: Rpc[Any, Any]) -> None:
+def require_budget(context: RunContext, rpc: Method[Any, Any]) -> None:
     """Raises TokenLimit or BudgetExceeded where `rpc` is a model's and the run may call no model any more."""
     if rpc.service == ModelService.NAME:
         context.budget.require_model_budget()

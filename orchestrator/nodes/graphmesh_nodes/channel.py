@@ -1,12 +1,12 @@
 """The connection of a run to the tool services."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, StreamingRpc
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -25,6 +25,11 @@ class MeshChannel(Protocol):
         """
 
     def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
-    ) -> AsyncIterator[ResponseT]:
+        self,
+        rpc: StreamingRpc[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: Deadline | None,
+        headers: Headers = (),
+    ) -> AsyncGenerator[ResponseT, None]:
         """Make one call whose responses are streamed. Raises as `unary`, also between two responses."""

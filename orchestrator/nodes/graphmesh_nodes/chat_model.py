@@ -13,13 +13,11 @@ It takes identity, deadline, budget and channel from the run of the node that us
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from google.protobuf.message import Message
 from graphmesh.model import v1 as pb
-from graphmesh_chassis.effect_key import EffectKey
-from graphmesh_chassis.errors import Cancelled, GraphmeshError
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, StreamingRpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
@@ -28,14 +26,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from langgraph.config import get_config
 from pydantic import BaseModel, Field
 
 from graphmesh_nodes import chat_convert as convert
-from graphmesh_nodes.calls import call, call_headers, current_task, node_name, record_call, record_usage, require_budget
-from graphmesh_nodes.context import RunContext, run_context
-from graphmesh_nodes.effects import require_lease
-from graphmesh_nodes.tool_calls import ToolCalled
+from graphmesh_nodes.calls import call, stream
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -47,7 +41,7 @@ class ModelClient(Protocol):
 
     async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT: ...
 
-    def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]: ...
+    def stream(self, rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]: ...
 
 
 class RunModelClient:
@@ -56,32 +50,8 @@ class RunModelClient:
     async def unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         return await call(rpc, request)
 
-    async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
-        """Make one attempt, as streamed text cannot be revoked, and report it to the run's custom stream as `call`."""
-        context, node = run_context(), node_name(get_config())
-        clock = context.clock
-        began, error = clock.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
-        try:
-            async for response in _responses(rpc, request, node, context):
-                record_usage(context, getattr(response, "completed", response))
-                yield response
-            error = None
-        except GraphmeshError as failure:
-            error = failure
-            raise
-        finally:
-            record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, clock.monotonic() - began, error))
-
-
-def _responses(
-    rpc: Rpc[RequestT, ResponseT], request: RequestT, node: str, context: RunContext
-) -> AsyncIterator[ResponseT]:
-    require_budget(context, rpc)
-    require_lease(context)
-    policy = context.policies.of(rpc)
-    headers = call_headers(context, policy, current_task(), node, EffectKey())
-    deadline = context.deadline.capped(policy.timeout)
-    return context.channel.stream(rpc, request, deadline=deadline, headers=headers)
+    def stream(self, rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
+        return stream(rpc, request)
 
 
 class GraphmeshChatModel(BaseChatModel):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
-from graphmesh_contracts import MethodPolicy, Overrides, Rpc, method_policy
+from graphmesh_contracts import Method, MethodPolicy, Overrides, method_policy
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
@@ -47,7 +47,7 @@ class Policies:
         self._overrides = overrides or {}
         self._policies: dict[str, MethodPolicy] = {}
 
-    def of(self, rpc: Rpc[Any, Any]) -> MethodPolicy:
+    def of(self, rpc: Method[Any, Any]) -> MethodPolicy:
         if rpc.path not in self._policies:
             overrides = self._overrides.get(rpc.service, Overrides())
             self._policies[rpc.path] = method_policy(rpc.descriptor, overrides)

@@ -63,6 +63,9 @@ def remote(
             sent once; `{ApprovalDenied: degrade(...)}` among the refusals handles both kinds of denial.
     """
 
+    if not isinstance(rpc, Rpc):
+        raise TypeError(f"{rpc.tool} streams: call it with stream() in a node of your own")
+
     async def node(state: Any) -> Update | Command[Any]:
         try:
             message = request(state)

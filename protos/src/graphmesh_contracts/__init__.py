@@ -14,7 +14,7 @@ from graphmesh_contracts.policy import (
     method_policy,
     service_policies,
 )
-from graphmesh_contracts.rpc import Rpc
+from graphmesh_contracts.rpc import Method, Rpc, StreamingRpc
 from graphmesh_contracts.structs import NotJsonError, struct_value, to_struct, to_value, value_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "WRITE_BEHIND_KEY",
     "Breaker",
     "Idempotency",
+    "Method",
     "MethodPolicy",
     "NotJsonError",
     "Overrides",
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimit",
     "Rpc",
     "ServicePolicy",
+    "StreamingRpc",
     "comments",
     "field_path",
     "method_policy",

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from graphmesh_contracts.rpc import Rpc
+from graphmesh_contracts.rpc import Method
 
 REASON_PACKAGE = "graphmesh.common.v1"
 REASON_ENUM = f"{REASON_PACKAGE}.ErrorReason"
@@ -28,7 +28,7 @@ def comments(package: str) -> Mapping[str, str]:
     return loaded
 
 
-def reasons(rpc: Rpc[Any, Any]) -> frozenset[str]:
+def reasons(rpc: Method[Any, Any]) -> frozenset[str]:
     """The reasons of `graphmesh.common.v1.ErrorReason` that the comment of an RPC lists as its own.
 
     The list is the last paragraph of the comment: `Reasons: A, B (a cause), C.`, or `Reasons: none of its own.`

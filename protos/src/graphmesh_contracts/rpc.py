@@ -1,4 +1,4 @@
-"""A typed handle on one RPC of the contracts."""
+"""Typed handles on the RPCs of the contracts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,10 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 
 @dataclass(frozen=True)
-class Rpc(Generic[RequestT, ResponseT]):
-    """An RPC: its path and the types of its messages.
+class Method(Generic[RequestT, ResponseT]):
+    """An RPC of any kind: its path and the types of its messages.
 
-    The generated packages hold one for each method, for example `graphmesh.billing.v1.BillingService.Charge`.
+    The generated packages hold a handle for each, for example `graphmesh.billing.v1.BillingService.Charge`.
     """
 
     path: str
@@ -47,3 +47,13 @@ class Rpc(Generic[RequestT, ResponseT]):
     @cached_property
     def descriptor(self) -> MethodDescriptor:
         return descriptor_pool.Default().FindMethodByName(self.full_name)
+
+
+@dataclass(frozen=True)
+class Rpc(Method[RequestT, ResponseT]):
+    """An RPC with one request and one response."""
+
+
+@dataclass(frozen=True)
+class StreamingRpc(Method[RequestT, ResponseT]):
+    """An RPC with a stream of requests, of responses, or of both."""

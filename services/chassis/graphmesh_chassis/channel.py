@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method, Rpc, StreamingRpc
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
@@ -103,7 +103,12 @@ class Channel:
         return response, metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
 
     async def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
+        self,
+        rpc: StreamingRpc[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: Deadline | None,
+        headers: Headers = (),
     ) -> AsyncGenerator[ResponseT, None]:
         """Make one call whose responses are streamed; without a deadline it lasts until one side ends it.
 
@@ -120,7 +125,7 @@ class Channel:
         finally:
             call.cancel()
 
-    def _callable(self, rpc: Rpc[Any, Any], arity: str, headers: Headers) -> tuple[Any, Headers]:
+    def _callable(self, rpc: Method[Any, Any], arity: str, headers: Headers) -> tuple[Any, Headers]:
         traced = self._traced is not None and is_traced()
         channel = self._traced if self._traced is not None and traced else self._plain
         key = (rpc.path, traced)
@@ -132,7 +137,7 @@ class Channel:
         return self._callables[key], headers
 
 
-def _timeout(rpc: Rpc[Any, Any], deadline: Deadline | None) -> float | None:
+def _timeout(rpc: Method[Any, Any], deadline: Deadline | None) -> float | None:
     """The remaining seconds of a call. Without any it is not sent: gRPC would race the response against the deadline.
 
     Raises:

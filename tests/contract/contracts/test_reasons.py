@@ -14,7 +14,7 @@ from graphmesh_chassis.errors import Cancelled, MessageTooLarge, UnknownMethod
 from graphmesh_chassis.hooks import effects, hooks_of
 from graphmesh_chassis.status import FLAGS, from_rpc_error
 from graphmesh_chassis.store import SqlStore
-from graphmesh_contracts import Rpc, reasons, shared_reasons
+from graphmesh_contracts import Method, reasons, shared_reasons
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from tests.contract.contracts.error_analysis.analysis import Analysis
@@ -54,12 +54,12 @@ NEVER_RAISED = {
 """The overestimates of the analysis, with the facts that it does not see."""
 
 
-def services(contract: str) -> Iterator[tuple[type, list[Rpc[Any, Any]]]]:
+def services(contract: str) -> Iterator[tuple[type, list[Method[Any, Any]]]]:
     """The generated servicer class of each service of a proto package, and its RPCs."""
     package = importlib.import_module(contract)
     for name, handle in vars(package).items():
         if isinstance(handle, type) and "NAME" in vars(handle):
-            rpcs = [value for value in vars(handle).values() if isinstance(value, Rpc)]
+            rpcs = [value for value in vars(handle).values() if isinstance(value, Method)]
             yield getattr(package, f"{name}Servicer"), rpcs
 
 
@@ -81,7 +81,7 @@ def shared() -> Mapping[str, frozenset[str]]:
     return shared_reasons()
 
 
-def raised(servers: Analysis, servicer: type, rpc: Rpc[Any, Any]) -> frozenset[str]:
+def raised(servers: Analysis, servicer: type, rpc: Method[Any, Any]) -> frozenset[str]:
     """The reasons that the implementation of an RPC can raise, without those that all RPCs share."""
     _, implementation = servers.implementations(servicer)
     return servers.reasons(getattr(implementation, rpc.method), implementation)
@@ -93,7 +93,9 @@ def test_every_service_has_one_implementation(servers: Analysis) -> None:
 
 
 @pytest.mark.parametrize(("servicer", "rpc"), SERVED, ids=[rpc.tool for _, rpc in SERVED])
-def test_an_rpc_lists_the_reasons_that_its_code_raises(servers: Analysis, servicer: type, rpc: Rpc[Any, Any]) -> None:
+def test_an_rpc_lists_the_reasons_that_its_code_raises(
+    servers: Analysis, servicer: type, rpc: Method[Any, Any]
+) -> None:
     overestimated = {reason for tool, reason in NEVER_RAISED if tool == rpc.tool}
     assert reasons(rpc) == raised(servers, servicer, rpc) - overestimated
 

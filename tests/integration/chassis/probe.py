@@ -17,7 +17,7 @@ from graphmesh.policy.v1 import policy_pb2
 from graphmesh_chassis.serve import Servable, Service
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.testing import Served, running
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method, Rpc, StreamingRpc
 
 NAME = "graphmesh.probe.v1.ProbeService"
 
@@ -54,9 +54,9 @@ class Probe:
     NAME = NAME
     Ask: Rpc[Any, Any] = Rpc(f"/{NAME}/Ask", Question, Answer)
     Change: Rpc[Any, Any] = Rpc(f"/{NAME}/Change", Question, Answer)
-    Count: Rpc[Any, Any] = Rpc(f"/{NAME}/Count", Question, Answer)
-    Gather: Rpc[Any, Any] = Rpc(f"/{NAME}/Gather", Question, Answer)
-    Talk: Rpc[Any, Any] = Rpc(f"/{NAME}/Talk", Question, Answer)
+    Count: StreamingRpc[Any, Any] = StreamingRpc(f"/{NAME}/Count", Question, Answer)
+    Gather: StreamingRpc[Any, Any] = StreamingRpc(f"/{NAME}/Gather", Question, Answer)
+    Talk: StreamingRpc[Any, Any] = StreamingRpc(f"/{NAME}/Talk", Question, Answer)
 
 
 Bodies = Mapping[str, Callable[[Any, Any], Any]]
@@ -73,7 +73,7 @@ def _handler(name: str, body: Callable[[Any, Any], Any]) -> Any:
     return make(body, Question.FromString, Answer.SerializeToString)
 
 
-def arity(rpc: Rpc[Any, Any]) -> str:
+def arity(rpc: Method[Any, Any]) -> str:
     """In gRPC's spelling, such as `unary_stream`."""
     streams = (rpc.descriptor.client_streaming, rpc.descriptor.server_streaming)
     return "_".join("stream" if streaming else "unary" for streaming in streams)

@@ -16,7 +16,7 @@ from graphmesh_chassis.errors import (
 )
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_chassis.testing import Served
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method, Rpc
 
 from tests.integration.chassis.probe import Answer, Bodies, Probe, Question, arity, echo, probing
 
@@ -48,7 +48,7 @@ async def read_all(incoming: Any) -> None:
             pass
 
 
-async def call_with(served: Served, rpc: Rpc[Any, Any], *sent: Any) -> list[Any]:
+async def call_with(served: Served, rpc: Method[Any, Any], *sent: Any) -> list[Any]:
     """Send messages, or raw bytes, to a method of any arity, and return its responses."""
     method = rpc.descriptor
     async with grpc.aio.insecure_channel(served.address) as channel:
@@ -74,14 +74,14 @@ def _bytes(message: Any) -> bytes:
     ],
     ids=["unary-unary", "unary-stream", "stream-unary", "stream-stream"],
 )
-async def test_every_arity_responds(rpc: Rpc[Any, Any], sent: list[Any], answers: list[Any]) -> None:
+async def test_every_arity_responds(rpc: Method[Any, Any], sent: list[Any], answers: list[Any]) -> None:
     """Streamed responses arrive one by one."""
     async with probing(ALL) as served:
         assert await call_with(served, rpc, *sent) == answers
 
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
-async def test_bad_requests_are_refused(rpc: Rpc[Any, Any]) -> None:
+async def test_bad_requests_are_refused(rpc: Method[Any, Any]) -> None:
     """The error names the fields that violate a rule, or the type that cannot be parsed; also in a stream."""
     async with probing(ALL) as served:
         with pytest.raises(InvalidRequest) as refused:
@@ -103,7 +103,7 @@ async def test_later_requests_of_a_stream_are_validated() -> None:
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
 @pytest.mark.parametrize("error", [NotFound(resource="book", id="b1"), ValueError("secret")], ids=["mesh", "other"])
-async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> None:
+async def test_errors_become_statuses(rpc: Method[Any, Any], error: Exception) -> None:
     """An error of the mesh keeps its reason and data; any other becomes INTERNAL, and its text is not sent."""
 
     async def fail(incoming: Any, context: Any) -> Any:
@@ -127,7 +127,7 @@ async def test_errors_become_statuses(rpc: Rpc[Any, Any], error: Exception) -> N
 
 
 @pytest.mark.parametrize("rpc", [Probe.Ask, Probe.Count, Probe.Gather, Probe.Talk], ids=lambda rpc: rpc.method)
-async def test_bad_responses_are_not_sent(rpc: Rpc[Any, Any]) -> None:
+async def test_bad_responses_are_not_sent(rpc: Method[Any, Any]) -> None:
     """A response that violates the contract becomes an error without its contents."""
 
     async def answer(incoming: Any, context: Any) -> Any:

@@ -22,7 +22,7 @@ from graphmesh_chassis import metadata, testing
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_client import Client
-from graphmesh_contracts import Rpc, struct_value
+from graphmesh_contracts import Rpc, StreamingRpc, struct_value
 from graphmesh_orchestrator.__main__ import DEFAULT_INTERVALS, OpenBackend
 from graphmesh_orchestrator.__main__ import build as build_orchestrator
 from graphmesh_orchestrator.backend import open_backend
@@ -104,7 +104,9 @@ class Mesh:
             rpc, request, deadline=Deadline.after(TIMEOUT), headers=self._headers(headers)
         )
 
-    def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, **headers: str) -> AsyncGenerator[ResponseT]:
+    def stream(
+        self, rpc: StreamingRpc[RequestT, ResponseT], request: RequestT, **headers: str
+    ) -> AsyncGenerator[ResponseT]:
         """Stream from the orchestrator; each of `headers` is sent as `x-graphmesh-<name>`."""
         return self.orchestrator.channel.stream(
             rpc, request, deadline=Deadline.after(TIMEOUT), headers=self._headers(headers)

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.errors import NotFound
-from graphmesh_contracts import Rpc, struct_value
+from graphmesh_contracts import Method, Rpc, StreamingRpc, struct_value
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
 
@@ -30,14 +30,14 @@ IDLE, BUSY, INTERRUPTED = (
 )
 
 
-def fields_of(rpc: Rpc[Any, Any]) -> set[str]:
+def fields_of(rpc: Method[Any, Any]) -> set[str]:
     return {field.name for field in rpc.request.DESCRIPTOR.fields}
 
 
 RPCS_OF_A_THREAD = [
     rpc
     for rpc in vars(pb.ThreadService).values()
-    if isinstance(rpc, Rpc) and "thread_id" in fields_of(rpc) and rpc.method != "CreateThread"
+    if isinstance(rpc, Method) and "thread_id" in fields_of(rpc) and rpc.method != "CreateThread"
 ]
 
 
@@ -220,7 +220,7 @@ async def test_artifact_is_streamed_in_parts(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("rpc", RPCS_OF_A_THREAD, ids=lambda rpc: rpc.method)
-async def test_thread_of_another_tenant_is_not_found(mesh: Mesh, rpc: Rpc[Any, Any]) -> None:
+async def test_thread_of_another_tenant_is_not_found(mesh: Mesh, rpc: Method[Any, Any]) -> None:
     await run_gated(mesh)
     given = {"thread_id": "th", "digest": "0" * 64, "as_node": "gate"}
     known = {name: value for name, value in given.items() if name in fields_of(rpc)}
@@ -228,8 +228,8 @@ async def test_thread_of_another_tenant_is_not_found(mesh: Mesh, rpc: Rpc[Any, A
     with pytest.raises(NotFound, match="thread th"):
         await (
             anext(mesh.stream(rpc, request, tenant="other"))
-            if rpc.descriptor.server_streaming
-            else mesh.call(rpc, request, tenant="other")
+            if isinstance(rpc, StreamingRpc)
+            else mesh.call(cast(Rpc[Any, Any], rpc), request, tenant="other")
         )
     listed = await mesh.call(pb.ThreadService.ListThreads, pb.ListThreadsRequest(), tenant="other")
     assert not listed.threads

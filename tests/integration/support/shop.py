@@ -23,7 +23,7 @@ from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.testing import running
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method, Rpc, StreamingRpc
 from graphmesh_crm.__main__ import build as build_crm
 from graphmesh_crm.settings import Settings as CrmSettings
 from graphmesh_model.__main__ import build as build_model
@@ -73,13 +73,18 @@ class Mesh(Channel):
         return response
 
     async def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
+        self,
+        rpc: StreamingRpc[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: Deadline | None,
+        headers: Headers = (),
     ) -> AsyncGenerator[ResponseT, None]:
         self.calls.append((rpc.method, request))
         async for response in self._to(rpc).stream(rpc, request, deadline=deadline, headers=headers):
             yield response
 
-    def _to(self, rpc: Rpc[Any, Any]) -> Channel:
+    def _to(self, rpc: Method[Any, Any]) -> Channel:
         name = rpc.service.split(".")[1]
         return self._nowhere if name in self.down else self._services[name]
 

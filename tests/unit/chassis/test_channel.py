@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from graphmesh.billing.v1 import BillingService, GetChargeRequest
+from graphmesh.sql.v1 import RunQueryRequest, SqlService
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded
@@ -19,9 +20,8 @@ async def _effect(channel: Channel) -> Any:
 
 
 async def _stream(channel: Channel) -> Any:
-    return [
-        part async for part in channel.stream(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(0))
-    ]
+    rpc = SqlService.RunQuery
+    return [part async for part in channel.stream(rpc, RunQueryRequest(), deadline=Deadline.after(0))]
 
 
 @pytest.mark.parametrize("make", [_unary, _effect, _stream])

@@ -12,7 +12,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
-from graphmesh_contracts import Rpc, method_policy
+from graphmesh_contracts import Rpc, StreamingRpc, method_policy
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -98,7 +98,9 @@ class Calls:
         """Return the first `limit` items of a List RPC."""
         return [item async for item in self.iterate(rpc, request, items, limit)]
 
-    async def stream(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
+    async def stream(
+        self, rpc: StreamingRpc[RequestT, ResponseT], request: RequestT
+    ) -> AsyncGenerator[ResponseT, None]:
         """Yield the responses of a streaming call, without retries."""
         timeout = method_policy(rpc.descriptor).timeout
         async for response in self._channel.stream(

@@ -9,7 +9,7 @@ from graphmesh_chassis.calls import serialized
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import CallerError, Fenced, IdempotencyKeyReused
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class EffectStore:
         self._outcomes: dict[tuple[str, EffectKey], Outcome] = {}
         self._epochs: dict[tuple[str, str], Epoch] = {}
 
-    def find(self, rpc: Rpc[Any, Any], request: Message, headers: metadata.Metadata) -> Message | CallerError | None:
+    def find(self, rpc: Method[Any, Any], request: Message, headers: metadata.Metadata) -> Message | CallerError | None:
         """Return the stored outcome of an earlier call with the same key.
 
         Raises:
@@ -45,7 +45,7 @@ class EffectStore:
         return stored.result
 
     def store(
-        self, rpc: Rpc[Any, Any], request: Message, headers: metadata.Metadata, result: Message | CallerError
+        self, rpc: Method[Any, Any], request: Message, headers: metadata.Metadata, result: Message | CallerError
     ) -> None:
         key = (metadata.text(headers, metadata.TENANT), EffectKey.of(headers))
         self._outcomes[key] = Outcome((rpc.path, serialized(request)), result)

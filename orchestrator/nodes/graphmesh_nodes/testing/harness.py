@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Prompt
 from graphmesh.model.v1 import Usage as ModelUsage
-from graphmesh_contracts import Overrides, Rpc
+from graphmesh_contracts import Method, Overrides
 from langgraph.types import StateSnapshot
 
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id
@@ -74,7 +74,7 @@ class GraphHarness:
 
     # Services
 
-    def serve(self, rpc: Rpc[RequestT, ResponseT], handler: Handler[RequestT, ResponseT]) -> None:
+    def serve(self, rpc: Method[RequestT, ResponseT], handler: Handler[RequestT, ResponseT]) -> None:
         """Serve an RPC by a function of its request, synchronous or asynchronous. It returns the response (of a stream:
         the responses), or raises a GraphmeshError."""
         self._mesh.serve(rpc, handler)
@@ -86,7 +86,7 @@ class GraphHarness:
             if handler := getattr(twin, rpc.method, None):
                 self._mesh.serve(rpc, handler)
 
-    def fail(self, target: Rpc[Any, Any] | type[Any], error: GraphmeshError, *, times: int | None = None) -> None:
+    def fail(self, target: Method[Any, Any] | type[Any], error: GraphmeshError, *, times: int | None = None) -> None:
         """Fail calls of an RPC, or of all RPCs of a service, before the twin gets them: the next `times`, or all.
 
         The graph retries as in production. An `Unreachable(flag="UF")`, which Envoy has retried already, is final.
@@ -94,21 +94,21 @@ class GraphHarness:
         for rpc in _rpcs(target):
             self._mesh.fail(rpc, Fault(error, times, after_execution=False))
 
-    def lose_response(self, target: Rpc[Any, Any] | type[Any], *, times: int | None = None) -> None:
+    def lose_response(self, target: Method[Any, Any] | type[Any], *, times: int | None = None) -> None:
         """Let the twin execute calls, and answer them with ConnectionLost: the graph cannot know the outcome."""
         for rpc in _rpcs(target):
             self._mesh.fail(rpc, Fault(lost_response(rpc), times, after_execution=True))
 
-    def heal(self, target: Rpc[Any, Any] | type[Any]) -> None:
+    def heal(self, target: Method[Any, Any] | type[Any]) -> None:
         """End the failures of an RPC or of a service."""
         for rpc in _rpcs(target):
             self._mesh.heal(rpc)
 
-    def calls(self, rpc: Rpc[RequestT, ResponseT]) -> list[RecordedCall[RequestT, ResponseT]]:
+    def calls(self, rpc: Method[RequestT, ResponseT]) -> list[RecordedCall[RequestT, ResponseT]]:
         """Return all attempts to call an RPC, in order."""
         return [call for call in self._mesh.calls if call.rpc == rpc]
 
-    def executed(self, rpc: Rpc[RequestT, ResponseT]) -> list[RecordedCall[RequestT, ResponseT]]:
+    def executed(self, rpc: Method[RequestT, ResponseT]) -> list[RecordedCall[RequestT, ResponseT]]:
         """Return the calls that the twin has carried out: without failed attempts, and each effect once."""
         return [call for call in self.calls(rpc) if call.executed]
 
@@ -266,5 +266,5 @@ class GraphHarness:
         return self._runs[-1]
 
 
-def _rpcs(target: Rpc[Any, Any] | type[Any]) -> list[Rpc[Any, Any]]:
-    return [target] if isinstance(target, Rpc) else [rpc for rpc in vars(target).values() if isinstance(rpc, Rpc)]
+def _rpcs(target: Method[Any, Any] | type[Any]) -> list[Method[Any, Any]]:
+    return [target] if isinstance(target, Method) else [rpc for rpc in vars(target).values() if isinstance(rpc, Method)]

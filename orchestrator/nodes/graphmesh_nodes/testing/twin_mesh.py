@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,7 +21,7 @@ from graphmesh_chassis.errors import (
 from graphmesh_chassis.identity import Caller
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_request, violations
-from graphmesh_contracts import Idempotency, Rpc
+from graphmesh_contracts import Idempotency, Method, Rpc, StreamingRpc
 
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.testing.effect_store import EffectStore
@@ -37,7 +38,7 @@ Handler = Callable[[RequestT], ResponseT | Awaitable[ResponseT] | Iterable[Respo
 class RecordedCall(Generic[RequestT, ResponseT]):
     """One attempt of a call. Retries are calls of their own."""
 
-    rpc: Rpc[RequestT, ResponseT]
+    rpc: Method[RequestT, ResponseT]
     request: RequestT
     headers: metadata.Metadata
     executed: bool = False
@@ -94,13 +95,13 @@ class TwinMesh:
         self.is_cut_off = False
         """Whether the calling process is dead, so that none of its calls arrives."""
 
-    def serve(self, rpc: Rpc[Any, Any], handler: Handler[Any, Any]) -> None:
+    def serve(self, rpc: Method[Any, Any], handler: Handler[Any, Any]) -> None:
         self._handlers[rpc.path] = handler
 
-    def fail(self, rpc: Rpc[Any, Any], fault: Fault) -> None:
+    def fail(self, rpc: Method[Any, Any], fault: Fault) -> None:
         self._faults.setdefault(rpc.path, []).append(fault)
 
-    def heal(self, rpc: Rpc[Any, Any]) -> None:
+    def heal(self, rpc: Method[Any, Any]) -> None:
         self._faults.pop(rpc.path, None)
 
     async def unary(
@@ -112,14 +113,20 @@ class TwinMesh:
         return responses[0]
 
     async def stream(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline | None, headers: Headers = ()
-    ) -> AsyncIterator[ResponseT]:
-        async for response in self._call(rpc, request, deadline, headers):
-            yield response
+        self,
+        rpc: StreamingRpc[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: Deadline | None,
+        headers: Headers = (),
+    ) -> AsyncGenerator[ResponseT, None]:
+        async with aclosing(self._call(rpc, request, deadline, headers)) as responses:
+            async for response in responses:
+                yield response
 
     async def _call(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, deadline: Deadline | None, headers: Headers
-    ) -> AsyncIterator[ResponseT]:
+        self, rpc: Method[RequestT, ResponseT], request: RequestT, deadline: Deadline | None, headers: Headers
+    ) -> AsyncGenerator[ResponseT, None]:
         await self._require_alive()
         call = RecordedCall(rpc, _copy(request), metadata.as_mapping(headers))
         self.calls.append(call)
@@ -179,7 +186,7 @@ class TwinMesh:
             call.executed = True
             yield response
 
-    def _raise_fault(self, rpc: Rpc[Any, Any], *, after_execution: bool) -> None:
+    def _raise_fault(self, rpc: Method[Any, Any], *, after_execution: bool) -> None:
         for fault in self._faults.get(rpc.path, []):
             if fault.after_execution is after_execution and fault.remaining != 0:
                 fault.use()
@@ -202,7 +209,7 @@ def _copy(message: RequestT) -> RequestT:
     return copied
 
 
-def _require_time(rpc: Rpc[Any, Any], deadline: Deadline | None, *, sent: bool) -> None:
+def _require_time(rpc: Method[Any, Any], deadline: Deadline | None, *, sent: bool) -> None:
     if deadline is not None and deadline.remaining <= 0:
         error = DeadlineExceeded(tool=rpc.tool)
         error.may_have_happened = sent
@@ -216,7 +223,7 @@ def _received(error: GraphmeshError) -> GraphmeshError:
     return received
 
 
-def lost_response(rpc: Rpc[Any, Any]) -> ConnectionLost:
+def lost_response(rpc: Method[Any, Any]) -> ConnectionLost:
     return ConnectionLost(f"{rpc.tool}: the connection broke after the call was sent", service=rpc.tool)
 
 
@@ -231,7 +238,7 @@ async def _iterate(result: Any) -> AsyncIterator[Any]:
         yield result
 
 
-def _not_served(rpc: Rpc[Any, Any]) -> str:
+def _not_served(rpc: Method[Any, Any]) -> str:
     service = rpc.service.rpartition(".")[2]
     return (
         f"the graph called {rpc.tool}, which has no twin; serve it with "

@@ -29,7 +29,7 @@ from graphmesh_chassis.errors import (
     Unauthenticated,
     UnknownMethod,
 )
-from graphmesh_contracts import Idempotency, Rpc, method_policy
+from graphmesh_contracts import Idempotency, Method, Rpc, method_policy
 from graphmesh_local.state_folder import NoMesh
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -87,7 +87,7 @@ OnRow = Callable[[Counts, Sequence[Refusal]], None]
 
 async def import_rows(
     channel: Channel,
-    rpc: Rpc[Any, Any],
+    rpc: Method[Any, Any],
     rows: Iterable[Row],
     *,
     tenant: str = "default",
@@ -101,8 +101,8 @@ async def import_rows(
         NotImportable: the RPC streams, or its idempotency is unknown.
         Stopped: the service cannot be reached or used; the same import continues from there.
     """
-    policy, method = method_policy(rpc.descriptor), rpc.descriptor
-    if policy.idempotency is Idempotency.UNKNOWN or method.client_streaming or method.server_streaming:
+    policy = method_policy(rpc.descriptor)
+    if policy.idempotency is Idempotency.UNKNOWN or not isinstance(rpc, Rpc):
         raise NotImportable(f"{rpc.tool} streams, or is not safe to repeat: rows cannot be imported with it")
     headers = (
         (metadata.TENANT, tenant),
@@ -179,7 +179,7 @@ class _Import:
         return await self.channel.effect(self.rpc, request, deadline=Deadline.after(self.timeout), headers=headers)
 
 
-def request_of(row: Row, rpc: Rpc[Any, Any]) -> Message:
+def request_of(row: Row, rpc: Method[Any, Any]) -> Message:
     """Convert a row to a request. Raises ParseError or ValueError where it is not one."""
     if row.fault:
         raise ValueError(row.fault)
@@ -189,7 +189,7 @@ def request_of(row: Row, rpc: Rpc[Any, Any]) -> Message:
     return request
 
 
-def effect_key(prefix: str, rpc: Rpc[Any, Any], request: Message) -> EffectKey:
+def effect_key(prefix: str, rpc: Method[Any, Any], request: Message) -> EffectKey:
     """Derive the key of a request: equal requests of the same RPC have the same key, however they are written."""
     content = rpc.path.encode() + b"\0" + request.SerializeToString(deterministic=True)
     return EffectKey(f"{prefix}-{hashlib.sha256(content).hexdigest()}")
@@ -243,7 +243,7 @@ def _rows(jsonl_file: Path | None, sqlite_file: Path | None, query: str) -> Iter
 async def _import_with_progress(
     console: Console,
     address: str,
-    rpc: Rpc[Any, Any],
+    rpc: Method[Any, Any],
     rows: Iterator[Row],
     tenant: str,
     key_prefix: str,

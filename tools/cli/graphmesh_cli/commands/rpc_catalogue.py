@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import graphmesh
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Method
 
 
 class UnknownRpc(LookupError):
     """The contracts have no RPC of this name; the message names similar ones."""
 
 
-def all_rpcs() -> dict[str, Rpc[Any, Any]]:
+def all_rpcs() -> dict[str, Method[Any, Any]]:
     """Return all RPCs by tool name: `billing.Charge`."""
     packages = sorted(
         path.parent.parent.name for root in graphmesh.__path__ for path in Path(root).glob("*/v1/__init__.py")
@@ -22,7 +22,7 @@ def all_rpcs() -> dict[str, Rpc[Any, Any]]:
     return {rpc.tool: rpc for package in packages for rpc in _rpcs(package)}
 
 
-def find_rpc(name: str) -> Rpc[Any, Any]:
+def find_rpc(name: str) -> Method[Any, Any]:
     """Return an RPC by `crm.CreateCustomer`, `graphmesh.crm.v1.CrmService.CreateCustomer`, or its path.
 
     Raises:
@@ -37,8 +37,8 @@ def find_rpc(name: str) -> Rpc[Any, Any]:
     raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(similar)}")
 
 
-def _rpcs(package: str) -> Iterator[Rpc[Any, Any]]:
+def _rpcs(package: str) -> Iterator[Method[Any, Any]]:
     contracts = importlib.import_module(f"graphmesh.{package}.v1")
     for handles in vars(contracts).values():
         if isinstance(getattr(handles, "NAME", None), str):
-            yield from (value for value in vars(handles).values() if isinstance(value, Rpc))
+            yield from (value for value in vars(handles).values() if isinstance(value, Method))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, StreamingRpc
 
 from .model_pb2 import AssistantMessage as AssistantMessage
 from .model_pb2 import ChatMessage as ChatMessage
@@ -36,7 +36,7 @@ class ModelService:
     Generate: Final = Rpc(
         "/graphmesh.model.v1.ModelService/Generate", GenerateRequest, GenerateResponse
     )
-    StreamGenerate: Final = Rpc(
+    StreamGenerate: Final = StreamingRpc(
         "/graphmesh.model.v1.ModelService/StreamGenerate", StreamGenerateRequest, StreamGenerateResponse
     )
     ListModels: Final = Rpc(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, StreamingRpc
 
 from .approvals_pb2 import Approval as Approval
 from .approvals_pb2 import ApprovalStatus as ApprovalStatus
@@ -115,7 +115,7 @@ class RunService:
     WaitRun: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/WaitRun", WaitRunRequest, WaitRunResponse
     )
-    StreamRun: Final = Rpc(
+    StreamRun: Final = StreamingRpc(
         "/graphmesh.orchestrator.v1.RunService/StreamRun", StreamRunRequest, StreamRunResponse
     )
     ListRuns: Final = Rpc(
@@ -166,7 +166,7 @@ class ThreadService:
     PruneThreads: Final = Rpc(
         "/graphmesh.orchestrator.v1.ThreadService/PruneThreads", PruneThreadsRequest, PruneThreadsResponse
     )
-    ReadArtifact: Final = Rpc(
+    ReadArtifact: Final = StreamingRpc(
         "/graphmesh.orchestrator.v1.ThreadService/ReadArtifact", ReadArtifactRequest, ReadArtifactResponse
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, StreamingRpc
 
 from .sql_pb2 import ColumnType as ColumnType
 from .sql_pb2 import DescribeSchemaRequest as DescribeSchemaRequest
@@ -31,6 +31,6 @@ class SqlService:
     DescribeSchema: Final = Rpc(
         "/graphmesh.sql.v1.SqlService/DescribeSchema", DescribeSchemaRequest, DescribeSchemaResponse
     )
-    RunQuery: Final = Rpc(
+    RunQuery: Final = StreamingRpc(
         "/graphmesh.sql.v1.SqlService/RunQuery", RunQueryRequest, RunQueryResponse
     )
