@@ -1,6 +1,6 @@
 """One call of a tool from inside of a node."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -78,7 +78,7 @@ async def call(
             context.recorder.effect_not_sent(key)
 
 
-async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncIterator[ResponseT]:
+async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
     """Call a tool that streams its responses, from inside of a node of your own, and yield them.
 
     The call is sent once: responses that the node has used cannot be revoked. It ends within the timeout of its policy,
