@@ -1,6 +1,8 @@
 """Follows runs: their events, and their ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+
+from graphmesh_chassis.calls import working
 
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
@@ -25,7 +27,8 @@ class RunWatcher:
             return ended
         while True:
             notification = self._notifier.subscribe(Topic.STOPPED, run_id)
-            run = await self._runs.get(tenant, run_id)
+            async with working():
+                run = await self._runs.get(tenant, run_id)
             if not run.status.is_active:
                 return run
             await self._notifier.wait(notification)
@@ -34,7 +37,8 @@ class RunWatcher:
         """Yield the events after `after_seq`, until the run ends or parks."""
         while True:
             notification = self._notifier.subscribe(Topic.EVENTS, run_id)
-            run = await self._runs.get(tenant, run_id)
+            async with working():
+                run = await self._runs.get(tenant, run_id)
             async for event in self._stored(run_id, after_seq, run.accounting.last_seq):
                 yield event
                 after_seq = event.seq
@@ -46,10 +50,14 @@ class RunWatcher:
     async def _stored(self, run_id: str, after_seq: int, last_seq: int) -> AsyncIterator[Event]:
         """Yield the events after `after_seq` that are stored by now, at least up to `last_seq`."""
         limit = FIRST_PAGE
-        while page := await self._runs.events(run_id, after_seq, limit):
+        while page := await self._page(run_id, after_seq, limit):
             for event in page:
                 yield event
             after_seq = page[-1].seq
             if len(page) < limit and after_seq >= last_seq:
                 return
             limit = min(PAGE, 2 * len(page))
+
+    async def _page(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
+        async with working():
+            return await self._runs.events(run_id, after_seq, limit)

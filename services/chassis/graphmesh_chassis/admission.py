@@ -3,7 +3,8 @@
 The concurrency limit is exact, since the process that does the work counts. Envoy's circuit breaker in front has a
 higher limit, so that refusals come from here, with the time after which to retry.
 
-Calls that wait for events, or for a client that reads slowly, hold neither slots nor the queue: see `Waits`.
+Calls that wait for events, or for a client that reads slowly, have places of their own (`Waits`), and slots only for
+parts of their work.
 """
 
 import asyncio
@@ -65,13 +66,20 @@ class Admission:
         Raises:
             ConcurrencyLimit: the queue is full, or no slot became free in time before `deadline`.
         """
-        await self._acquire(deadline, tenant)
-        began = time.monotonic()
-        try:
+        if not self._has_slot_for(tenant) and self.queued >= self.max_queue:
+            self._make_room(tenant)
+        async with self._held_slot(tenant, self._max_wait(deadline)):
             yield
-        finally:
-            self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
-            self._release(tenant)
+
+    @asynccontextmanager
+    async def part(self, tenant: str) -> AsyncIterator[None]:
+        """Hold a slot for a part of a call that waits. The queue has room for it: the number of such calls is limited.
+
+        Raises:
+            ConcurrencyLimit: its place in the queue was given to another tenant.
+        """
+        async with self._held_slot(tenant, None):
+            yield
 
     @asynccontextmanager
     async def wait(self, tenant: str) -> AsyncIterator[None]:
@@ -83,16 +91,24 @@ class Admission:
         with self.waits.place(tenant):
             yield
 
-    async def _acquire(self, deadline: Deadline, tenant: str) -> None:
+    @asynccontextmanager
+    async def _held_slot(self, tenant: str, max_wait: float | None) -> AsyncIterator[None]:
+        await self._acquire(tenant, max_wait)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
+            self._release(tenant)
+
+    async def _acquire(self, tenant: str, max_wait: float | None) -> None:
         if self._has_slot_for(tenant):
             self._grant(tenant)
             return
-        if self.queued >= self.max_queue:
-            self._make_room(tenant)
         granted = asyncio.get_running_loop().create_future()
         self._enqueue(tenant, granted)
         try:
-            async with asyncio.timeout(self._max_wait(deadline)):
+            async with asyncio.timeout(max_wait):
                 has_slot = await granted
         except TimeoutError:
             self._abandon(tenant, granted)

@@ -1,6 +1,8 @@
 """The call that a server processes, and the current call of a task."""
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from weakref import ref
@@ -11,6 +13,7 @@ from google.protobuf.message import Message
 from graphmesh_contracts import MethodPolicy
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.epoch import Epoch
@@ -47,6 +50,8 @@ class Call:
     """The time until which the run's lease holds at least; None where the caller states none."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason of the error that ended it; None before."""
+    parts: Admission | None = None
+    """Admits the parts of a call that waits; None where the call holds a slot."""
 
     def fingerprint(self) -> bytes:
         """The SHA-256 of method and request, which are equal in every repeat of an effect."""
@@ -81,6 +86,21 @@ def current_call() -> Call:
     if call is None:
         raise LookupError("this task belongs to no call")
     return call
+
+
+@asynccontextmanager
+async def working() -> AsyncIterator[None]:
+    """Hold a slot of the service during a part of a call that waits, such as a read. Other calls hold one anyway.
+
+    Raises:
+        ConcurrencyLimit: the tenant has too many such parts in the queue.
+    """
+    call = _find_current_call()
+    if call is None or call.parts is None:
+        yield
+        return
+    async with call.parts.part(call.caller.tenant):
+        yield
 
 
 def current_deadline() -> Deadline | None:

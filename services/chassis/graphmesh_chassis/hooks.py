@@ -180,6 +180,7 @@ def admitted(admission: Admission) -> Hook:
 
     def admitted(call: Call) -> AbstractAsyncContextManager[None]:
         if call.policy.waits and admission.waits.max_waits:
+            call.parts = admission
             return admission.wait(call.caller.tenant)
         return admission.slot(call.deadline, call.caller.tenant)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.calls import current_call, working
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit, GraphmeshError
 from graphmesh_chassis.settings import ServerSettings
@@ -82,6 +83,32 @@ async def test_idle_streams_of_a_tenant_shut_no_other_out() -> None:
         assert refusal.data == {"max_waits": "1000", "held": "500"}
         assert refusal.retry_after
     assert (len(answers), others) == (40, [None] * 200)
+
+
+async def test_the_work_of_streams_is_divided_between_tenants() -> None:
+    """A stream reads before it waits. That of one tenant does not wait for those of another that began before it."""
+
+    async def read_and_idle(question: Any, context: Any) -> AsyncIterator[Any]:
+        async with working():
+            order.append(current_call().caller.tenant)
+            await asyncio.sleep(0.005)
+        yield Answer()
+        await asyncio.Event().wait()
+
+    order: list[str] = []
+    async with probing({"Ask": work, "Count": read_and_idle}, SETTINGS) as served:
+        streams = Streams(served)
+        busy = asyncio.create_task(streams.open(400, BUSY))
+        async with asyncio.timeout(LONG):
+            while len(order) < 10:
+                await asyncio.sleep(0.001)
+        before = len(order)
+        others = await streams.open(1, OTHER)
+        answer = await ask(served, OTHER)
+        await busy
+        await streams.close()
+    assert (others, answer) == ([None], Answer())
+    assert before < order.index("other") < 400
 
 
 async def test_a_flood_of_calls_of_a_tenant_shuts_no_other_out() -> None:
