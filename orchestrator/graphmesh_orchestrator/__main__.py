@@ -52,7 +52,11 @@ async def build(
             yield Servable(
                 services=[] if settings.role == "worker" else api,
                 pings={"database": backend.database.ping, "executions": ping_of(in_flight)},
-                tasks={"status poller": poller.run, **({} if settings.role == "api" else worker.tasks)},
+                tasks={
+                    "database clock": backend.clock.run,
+                    "status poller": poller.run,
+                    **({} if settings.role == "api" else worker.tasks),
+                },
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),
                 tracing=tracing,
             )

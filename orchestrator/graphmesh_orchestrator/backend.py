@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from graphmesh_orchestrator.checkpoints import Commits, GroupCommit, LogSaver, StateLimits
 from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
+from graphmesh_orchestrator.db.database_clock import DatabaseClock
 from graphmesh_orchestrator.interrupts.approvals import Approvals
 from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
@@ -44,6 +45,7 @@ class Backend:
 
     database: Database
     """For the operations on the checkpoint log that no port has: forks, and updates of a state."""
+    clock: DatabaseClock
     runs: Runs
     pending: PendingRuns
     leases: Leases
@@ -70,10 +72,13 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
         GroupCommit(SqlBatchWriter(database)).running() as commits,
     ):
         saver = LogSaver(database, commits, StateLimits(settings.artifact_bytes, settings.max_state_bytes))
-        threads, leases = SqlThreads(database, settings.thread_ttl_seconds), SqlLeases(database, worker)
+        threads, clock = SqlThreads(database, settings.thread_ttl_seconds), DatabaseClock(database)
+        leases = SqlLeases(database, worker, clock)
+        await clock.poll()
         await leases.release_all()
         yield Backend(
             database=database,
+            clock=clock,
             runs=SqlRuns(database, settings.max_waiting),
             pending=SqlPendingRuns(database),
             leases=leases,

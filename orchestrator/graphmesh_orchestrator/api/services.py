@@ -35,7 +35,8 @@ def services(
     submission = Submission(backend.runs, registry, receivers, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts)
-    runs = RunServicer(backend.runs, backend.interrupts, registry, submission, watcher, in_flight, notifier)
+    stores = backend.runs, backend.interrupts
+    runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)

@@ -1,7 +1,7 @@
 """Interrupts and their answers in SQL, on SQLite and PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +9,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.db.clock import seconds_now
 from graphmesh_orchestrator.db.tables import interrupts, runs
 from graphmesh_orchestrator.errors import RunNotInterrupted
 from graphmesh_orchestrator.interrupts.interrupts import (
@@ -97,14 +98,14 @@ async def resume_if_answered(connection: AsyncConnection, run: Run) -> Run:
     left = sa.select(interrupts.c.interrupt_id).where(interrupts.c.run_id == run.run_id, interrupts.c.status == PENDING)
     if run.status is not RunStatus.INTERRUPTED or (await connection.execute(left.limit(1))).first():
         return run
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp((await connection.execute(sa.select(seconds_now()))).scalar_one(), UTC)
     resumed = (
         sa.update(runs)
         .where(runs.c.run_id == run.run_id)
         .values(
             status=RunStatus.PENDING,
             parked=None,
-            deadline=run.state.deadline + (now - (run.state.parked or now)),
+            deadline=run.state.deadline + max(timedelta(), now - (run.state.parked or now)),
             lease_expires=0,
         )
     )

@@ -8,7 +8,8 @@ from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_chassis.epoch import Epoch
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.db.clock import LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
+from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
+from graphmesh_orchestrator.db.database_clock import DatabaseClock
 from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, HELD, runs
 from graphmesh_orchestrator.leases.leases import JUST_EXPIRED_SECONDS, SUSPECT_TAKEOVERS, SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
@@ -26,15 +27,16 @@ NEVER = sa.literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)
 class SqlLeases:
     """Leases in SQL. Every method also raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, worker: str) -> None:
-        self._database, self._worker = database, worker
+    def __init__(self, database: Database, worker: str, clock: DatabaseClock | None = None) -> None:
+        self._database, self._worker, self._clock = database, worker, clock or DatabaseClock(database)
 
     async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
         async with self._database.transaction() as connection:
-            claimed = await self._claim(connection, served, limit, dead, sa.not_(IS_SUSPECT))
+            unheld = _is_unheld(dead, await self._clock.read(connection), self._clock.is_steady)
+            claimed = await self._claim(connection, served, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
             if len(claimed) < limit:
-                claimed += await self._claim(connection, served, 1, dead, self._is_next_suspect())
+                claimed += await self._claim(connection, served, 1, sa.and_(unheld, self._is_next_suspect()))
         return claimed
 
     async def _claim(
@@ -42,11 +44,10 @@ class SqlLeases:
         connection: AsyncConnection,
         served: Sequence[tuple[str, int]],
         limit: int,
-        dead: Collection[str],
         where: sa.ColumnElement[bool],
     ) -> list[Run]:
         ours = sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
-        free = sa.and_(ours, _is_unheld(dead), where)
+        free = sa.and_(ours, where)
         turns = _turns(ours, free, 3 * limit + SPARE)
         chosen = (
             sa.select(runs.c.run_id)
@@ -83,8 +84,8 @@ class SqlLeases:
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
         if not held:
             return {}
-        renewable = seconds_now() + LEASE_SECONDS - LEASE_RENEWAL_SECONDS
-        due = sa.and_(ACTIVE, runs.c.lease_expires < renewable).label("due")
+        renewable = runs.c.lease_expires < seconds_now() + LEASE_SECONDS - LEASE_RENEWAL_SECONDS
+        due = sa.and_(ACTIVE, sa.or_(renewable, _is_too_long(seconds_now()))).label("due")
         reason = sa.case((ACTIVE, runs.c.cancel_reason), else_="").label("cancel_reason")
         kept = await self._database.rows(sa.select(runs.c.run_id, reason, due).where(_has_epoch(held)))
         if renewed := {row.run_id: held[row.run_id] for row in kept if row.due}:
@@ -115,9 +116,18 @@ def _has_epoch(held: Mapping[str, Epoch]) -> sa.ColumnElement[bool]:
     return sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
 
 
-def _is_unheld(dead: Collection[str]) -> sa.ColumnElement[bool]:
-    expired = runs.c.lease_expires < seconds_now()
-    return sa.or_(expired, runs.c.lease_owner.in_(list(dead))) if dead else expired
+def _is_unheld(dead: Collection[str], now: float, is_steady: bool) -> sa.ColumnElement[bool]:
+    """Whether no worker holds the run. `now` was read before the statement, so that no jump comes between.
+
+    After a jump of the clock, the ends of leases mean nothing until their holders have renewed them.
+    """
+    free = sa.or_(runs.c.lease_expires == 0, runs.c.lease_owner.in_(list(dead)))
+    return sa.or_(free, runs.c.lease_expires < now, _is_too_long(sa.literal(now))) if is_steady else free
+
+
+def _is_too_long(now: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
+    """Whether a lease was renewed before the clock jumped back: it would last as long as the jump is."""
+    return runs.c.lease_expires > now + (LEASE_SECONDS + LEASE_MARGIN_SECONDS)
 
 
 def _turns(ours: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
 
+from graphmesh_orchestrator.db.database_clock import Now, system_time
 from graphmesh_orchestrator.store.items import Store
 from graphmesh_orchestrator.threads.deletion import Deletion
 
@@ -19,9 +20,9 @@ POLL_SECONDS = 60.0
 class Retention:
     """A background task that every worker has; they share the work."""
 
-    def __init__(self, deletion: Deletion, store: Store, run_seconds: float = 0) -> None:
+    def __init__(self, deletion: Deletion, store: Store, run_seconds: float = 0, now: Now = system_time) -> None:
         """`run_seconds` is the time for which ended runs are kept on a thread that stays; 0: as long as the thread."""
-        self._deletion, self._store, self._run_seconds = deletion, store, run_seconds
+        self._deletion, self._store, self._run_seconds, self._now = deletion, store, run_seconds, now
 
     async def run(self) -> None:
         """Delete until cancelled."""
@@ -43,7 +44,7 @@ class Retention:
     async def _delete_runs(self) -> int:
         if not self._run_seconds:
             return 0
-        return await self._deletion.delete_runs(datetime.now(UTC) - timedelta(seconds=self._run_seconds))
+        return await self._deletion.delete_runs(self._now() - timedelta(seconds=self._run_seconds))
 
 
 async def _repeat(delete_batch: Callable[[], Awaitable[int]]) -> int:

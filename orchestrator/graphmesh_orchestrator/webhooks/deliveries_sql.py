@@ -12,9 +12,11 @@ from graphmesh_chassis.keyset import keyset_page
 from graphmesh_orchestrator.db.clock import NOW, seconds_now
 from graphmesh_orchestrator.db.tables import deliveries, literal
 from graphmesh_orchestrator.webhooks.deliveries import CLAIM_SECONDS, delivery_of
-from graphmesh_orchestrator.webhooks.delivery import Delivery, DeliveryStatus
+from graphmesh_orchestrator.webhooks.delivery import MAX_WAIT_SECONDS, Delivery, DeliveryStatus
 
 PENDING = deliveries.c.status == literal(DeliveryStatus.PENDING)
+_IS_TOO_LATE = deliveries.c.next_attempt > NOW + MAX_WAIT_SECONDS
+"""The clock jumped back after the next attempt was scheduled: no wait is that long."""
 
 
 class SqlDeliveries:
@@ -24,12 +26,14 @@ class SqlDeliveries:
         self._database = database
 
     async def next_due(self) -> float | None:
-        first = sa.select(sa.func.min(deliveries.c.next_attempt) - NOW).where(PENDING)
+        next_attempt = sa.case((_IS_TOO_LATE, 0.0), else_=deliveries.c.next_attempt)
+        first = sa.select(sa.func.min(next_attempt) - NOW).where(PENDING)
         [(due,)] = await self._database.rows(first)
         return cast(float | None, due)
 
     async def claim(self, limit: int, busy: Collection[str]) -> Sequence[Delivery]:
-        due = sa.and_(PENDING, deliveries.c.next_attempt <= NOW)
+        is_due = sa.or_(deliveries.c.next_attempt <= NOW, _IS_TOO_LATE)
+        due = sa.and_(PENDING, is_due)
         oldest = sa.select(deliveries.c.delivery_id).where(due, deliveries.c.host.not_in(list(busy)))
         chosen = oldest.order_by(deliveries.c.next_attempt).limit(limit).with_for_update(skip_locked=True).cte("chosen")
         claimed = (

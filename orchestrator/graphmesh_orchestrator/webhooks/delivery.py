@@ -15,6 +15,10 @@ SECRET_BYTES = range(24, 65)
 """The lengths of a key that Standard Webhooks allows."""
 
 
+MAX_WAIT_SECONDS = 3600.0
+"""The longest wait between two attempts."""
+
+
 class DeliveryStatus(StrEnum):
     """The status of a delivery."""
 
@@ -50,7 +54,7 @@ class RetryPolicy:
     max_attempts: int = 15
     first_backoff: float = 5.0
     """Seconds; doubled with each attempt."""
-    max_backoff: float = 3600.0
+    max_backoff: float = MAX_WAIT_SECONDS
 
     def backoff(self, attempts: int) -> float | None:
         """Return the seconds until the next attempt after so many; None after the last one.

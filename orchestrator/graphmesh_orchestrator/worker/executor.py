@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 from graphmesh_chassis.calls import set_current
@@ -25,6 +24,7 @@ from graphmesh_nodes.context import Policies, RunContext
 from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
+from graphmesh_orchestrator.db.database_clock import Now, system_time
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled, RunPoisoned
 from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Work
 from graphmesh_orchestrator.leases.leases import Leases
@@ -101,6 +101,7 @@ class Executor:
         threads: NodeThreads,
         thread_freed: Callable[[], None],
         bounds: Bounds = DEFAULT_BOUNDS,
+        now: Now = system_time,
     ) -> None:
         """
         Args:
@@ -110,6 +111,7 @@ class Executor:
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._memory, self._leases = commits, suspension, memory, leases
         self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
+        self._now = now
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -151,11 +153,11 @@ class Executor:
         CURRENT_RUN.set(_execution_id(active))
         CURRENT_TENANT.set(active.run.identity.tenant)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
-        graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or datetime.now(UTC)
+        graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or self._now()
         run = active.run.with_state(started=started, **graph.versions.of_run())
         budget = Budget(run.request.limits, run.accounting.usage, active.control.request_drain)
         try:
-            async with Journal(self._commits, self._notifier, run, budget) as journal:
+            async with Journal(self._commits, self._notifier, run, budget, self._now) as journal:
                 active.takeovers = lambda: journal.takeovers
                 journal.add_event(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.state.epoch})
                 await self._run_to_end(Execution(run, active, graph, journal, budget))
@@ -195,7 +197,7 @@ class Executor:
             GraphmeshError: the error that ends the run.
         """
         run = execution.run
-        deadline = Deadline.after(max(0.0, (run.state.deadline - datetime.now(UTC)).total_seconds()))
+        deadline = Deadline.after(run.seconds_left(self._now()))
         timeout = deadline.timeout()
         try:
             async with timeout:

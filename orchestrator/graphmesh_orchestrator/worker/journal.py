@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +16,7 @@ from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.tool_calls import ToolCalled
 
 from graphmesh_orchestrator.checkpoints import Commits, Entry, RunEpoch, WriteBehind
+from graphmesh_orchestrator.db.database_clock import Now, system_time
 from graphmesh_orchestrator.db.rows import DeliveryRow, InterruptRow, RunUpdate
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
@@ -45,9 +45,9 @@ class Journal(WriteBehind):
     the run's end lists them even if another worker ends it.
     """
 
-    def __init__(self, commits: Commits, notifier: Notifier, run: Run, budget: Budget) -> None:
+    def __init__(self, commits: Commits, notifier: Notifier, run: Run, budget: Budget, now: Now = system_time) -> None:
         super().__init__(commits, RunEpoch(run.run_id, run.state.epoch))
-        self._notifier, self._run, self._budget = notifier, run, budget
+        self._notifier, self._run, self._budget, self._now = notifier, run, budget, now
         self._last_seq = run.accounting.last_seq
         self._events: list[Event] = []
         self._being_stored = 0
@@ -257,7 +257,7 @@ class Journal(WriteBehind):
         require_name(node)
         self._event_bytes.add(size)
         self._last_seq += 1
-        self._events.append(Event(self._last_seq, datetime.now(UTC), kind, node, data or {}))
+        self._events.append(Event(self._last_seq, self._now(), kind, node, data or {}))
         self._woken.set()
 
     def add_text(self, node: str, text: str) -> None:
@@ -285,8 +285,7 @@ class Journal(WriteBehind):
         data: dict[str, Any] = {"status": status, "error": base64.b64encode(error).decode() if error else None}
         if effects := self._add_open_effects():
             data["open_effects"] = effects
-        now = datetime.now(UTC)
-        ended = self._run.with_state(status=status, output=output, error=error, ended=now, holds_thread=False)
+        ended = self._run.with_state(status=status, output=output, error=error, ended=self._now(), holds_thread=False)
         deliveries = [delivery_row(announcement(ended))] if ended.request.webhook_url else []
         self._event_bytes.add_end(size)
         self._stop(ended, data, deliveries=deliveries)
@@ -295,7 +294,7 @@ class Journal(WriteBehind):
         """Add the event of the interrupts and their rows: a parked run consists of rows and nothing else."""
         data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(interrupt) for interrupt in interrupts]}
         self.add_recorded_calls()
-        parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=datetime.now(UTC), takeovers=0)
+        parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=self._now(), takeovers=0)
         self._stop(parked, data, interrupts=rows)
 
     def _stop(

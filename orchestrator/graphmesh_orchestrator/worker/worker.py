@@ -63,6 +63,7 @@ def run_worker(
         threads,
         queue.thread_freed,
         Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
+        now=backend.clock.now,
     )
     claiming = Claiming(backend.leases, registry.served, in_flight, backend.detector, intervals.claim)
     heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)
@@ -77,7 +78,7 @@ def run_worker(
         "run queue": queue.run,
         "approval expiry": expiry.run,
         "webhooks": dispatcher.run,
-        "retention": Retention(backend.deletion, backend.store, settings.run_retention_seconds).run,
+        "retention": Retention(backend.deletion, backend.store, settings.run_retention_seconds, backend.clock.now).run,
     }
     return RunWorker(executor, heartbeat, tasks)
 

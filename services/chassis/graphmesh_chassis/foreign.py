@@ -91,11 +91,14 @@ def refusals_as_defects(call: Call) -> Iterator[None]:
 async def hold_key(connection: AsyncConnection, call: Call) -> int:
     """Hold the STARTED key of `call` until its deadline, by the database's clock; returns the attempt's number, from 1.
 
+    A hold that ends after the method's timeout was made before that clock jumped back, and holds no longer.
+
     Raises:
         IdempotencyKeyInUse: another call holds the key.
     """
     now = await _database_time(connection)
-    free = sa.or_(table.c.held_until.is_(None), table.c.held_until <= now)
+    longest = now + timedelta(seconds=call.policy.timeout)
+    free = sa.or_(table.c.held_until.is_(None), sa.not_(table.c.held_until.between(now, longest)))
     values = {"attempt": table.c.attempt + 1, "held_until": now + timedelta(seconds=call.deadline.remaining)}
     update = sa.update(table).where(has_key_of(call), table.c.result == STARTED, free).values(values)
     with lock_timeout_as_key_in_use(call):

@@ -16,12 +16,15 @@ from graphmesh_local.supervisor import OnDeath
 from sqlalchemy.exc import OperationalError
 
 from graphmesh_chaos.checker import Violation, check
+from graphmesh_chaos.database_clock import install_clock
+from graphmesh_chaos.environment import Environment
 from graphmesh_chaos.history import History, RunRequest
 from graphmesh_chaos.history_reader import count_open_runs, read_history
 from graphmesh_chaos.injector import InjectedFault, Injector
 from graphmesh_chaos.mesh_files import GRAPHS_SETTING, PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
 from graphmesh_chaos.recovery import OrchestratorDeath, recovery_seconds
 from graphmesh_chaos.schedule import Schedule
+from graphmesh_chaos.wall_clock import WallClocks
 from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
 
 POLICY = {"maxConcurrency": 2, "maxQueue": 4}
@@ -49,6 +52,8 @@ class MeshOptions:
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Policy of the services, over `POLICY`."""
     spawn: Spawner = spawn_process
+    clocks: WallClocks | None = None
+    """For faults of the kind CLOCK; the spawner has to be one that starts Python with the settings of these clocks."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ async def run_experiment(
     """
     async with service_databases(options.shared, state) as databases:
         async with _mesh(options, databases, state) as mesh:
-            injector = Injector(mesh, databases, options.shared, on_fault)
+            environment = Environment(mesh, databases, options.clocks)
+            injector = Injector(mesh, databases, options.shared, on_fault, environment)
             async with Approvers(mesh.edge).running() as approvers:
                 requests = await _run_schedule(schedule, mesh, injector)
                 await _wait_for_ends(databases)
@@ -91,8 +97,12 @@ async def _mesh(options: MeshOptions, databases: DatabaseUrls, state: Path) -> A
     state.mkdir(parents=True, exist_ok=True)
     registry = write_registry(state, {PAYMENTS: (options.graph, "graph")})
     topology = write_topology(state, options.orchestrators, {**POLICY, **options.policy})
+    if options.clocks and options.shared:
+        for url in databases.values():
+            install_clock(url)
     settings = {
         GRAPHS_SETTING: str(registry),
+        **(options.clocks.settings if options.clocks else {}),
         **SETTINGS,
         **database_settings(databases, options.shared),
         **options.settings,

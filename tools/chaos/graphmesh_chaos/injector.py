@@ -17,6 +17,7 @@ from graphmesh_local.supervisor import Supervisor
 from graphmesh_orchestrator.leases.liveness import LOCK_ACQUIRED
 from psycopg import OperationalError
 
+from graphmesh_chaos.environment import KINDS, Environment
 from graphmesh_chaos.grouping import group_by
 from graphmesh_chaos.history_reader import ExecutingRuns
 from graphmesh_chaos.schedule import Fault, FaultKind
@@ -60,8 +61,10 @@ class Injector:
         databases: DatabaseUrls,
         shared: SharedServers | None,
         on_fault: Callable[[InjectedFault], None],
+        environment: Environment,
     ) -> None:
         self._mesh, self._shared, self._on_fault = mesh, shared, on_fault
+        self._environment = environment
         self._executing = ExecutingRuns(databases)
         self.injected: list[InjectedFault] = []
 
@@ -121,6 +124,9 @@ class Injector:
         return 0
 
     async def _inject(self, fault: Fault) -> None:
+        if fault.kind in KINDS:
+            await self._environment.inject(fault)
+            return
         if fault.kind is FaultKind.CRASH:
             crash_postgres(self._servers.postgres)
             return

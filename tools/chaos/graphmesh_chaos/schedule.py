@@ -11,6 +11,8 @@ RESTART_SECONDS = 4.0
 """Least time between the end of a fault and the next fault of the same process."""
 LEAD_SECONDS = 0.25
 """Runs are submitted at most this long before the fault that they are to meet."""
+POSTGRES = "postgres"
+"""The target of a fault of the database server."""
 DUPLICATE_SHARE = 0.25
 """The share of runs that are submitted twice at once, as an impatient client does."""
 
@@ -28,6 +30,8 @@ class FaultKind(StrEnum):
     """PostgreSQL closes all connections of the process, and accepts new ones at once."""
     CRASH = "crash"
     """PostgreSQL loses one of its processes, closes all connections and recovers by itself."""
+    CLOCK = "clock"
+    """The wall clock of the process is set to the machine's plus `Fault.seconds`, and stays so until the next jump."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ PROFILES = (
 SHARED_PROFILES = (
     *PROFILES,
     FaultProfile("orchestrator", FaultKind.DROP_CONNECTIONS, (0, 0), weight=2),
-    FaultProfile("postgres", FaultKind.CRASH, (0, 0), weight=2),
+    FaultProfile(POSTGRES, FaultKind.CRASH, (0, 0), weight=2),
     FaultProfile("redis", FaultKind.KILL, (0.1, 2), weight=1),
 )
 """For several orchestrators that share a PostgreSQL and a Redis."""
@@ -105,7 +109,7 @@ def mixed_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchest
     """
     injected = sorted(_faults(Random(f"faults {seed}"), faults, seconds, orchestrators))
     moments = [fault.at for fault in injected] or [seconds / 2]
-    return Schedule(injected, sorted(_submissions(Random(f"runs {seed}"), runs, moments)))
+    return Schedule(injected, sorted(random_submissions(Random(f"runs {seed}"), runs, moments)))
 
 
 def _faults(random: Random, count: int, seconds: float, orchestrators: int) -> Iterator[Fault]:
@@ -127,7 +131,7 @@ def processes_of(role: str, orchestrators: int) -> list[str]:
     return [f"{role}-{number}" for number in range(1, orchestrators + 1)]
 
 
-def _submissions(random: Random, count: int, moments: Sequence[float]) -> Iterator[Submission]:
+def random_submissions(random: Random, count: int, moments: Sequence[float]) -> Iterator[Submission]:
     """A burst before each of the `moments`: a fault of an idle mesh proves nothing."""
     for number in range(count):
         at = max(0.0, moments[number % len(moments)] - random.uniform(0, LEAD_SECONDS))

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from signal import SIGKILL
 
@@ -25,15 +25,17 @@ class ForkServerGone(ProcessError):
 
 
 @asynccontextmanager
-async def fork_spawner(packages: Sequence[str]) -> AsyncIterator[Spawner]:
+async def fork_spawner(packages: Sequence[str], settings: Mapping[str, str] | None = None) -> AsyncIterator[Spawner]:
     """Yield a spawner that forks for `python -m PACKAGE` of the `packages`, and uses `spawn_process` for all else.
 
-    The packages see the environment of this process when they are imported, and that of their program when they run.
+    The packages see the environment of this process, with the `settings`, when they are imported, and that of their
+    program when they run.
     """
     server = await asyncio.create_subprocess_exec(
         *die_with_parent_command([sys.executable, "-m", "graphmesh_local.fork_server", *packages], "", SIGKILL),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **(settings or {})},
         process_group=0,
     )
     client = _ForkClient(server, packages)
