@@ -1,5 +1,6 @@
 """Settings, build, serve."""
 
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -34,6 +35,7 @@ async def build(
     settings: Settings, *, open_backend: OpenBackend = open_backend, intervals: Intervals = DEFAULT_INTERVALS
 ) -> AsyncIterator[Servable]:
     """Assemble an orchestrator of the role in the settings, over a backend."""
+    _limit_memory(settings)
     tracing = tracing_of("orchestrator", settings)
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
@@ -72,7 +74,12 @@ async def _contained() -> AsyncIterator[NodeThreads]:
 
 
 def _worker(settings: Settings) -> Worker:
-    return Worker(capacity=0 if settings.role == "api" else settings.capacity)
+    return Worker(capacity=0 if settings.role == "api" else settings.capacity, graphs=settings.executes)
+
+
+def _limit_memory(settings: Settings) -> None:
+    if settings.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (settings.memory_bytes, settings.memory_bytes))
 
 
 def main() -> None:

@@ -37,6 +37,12 @@ class Settings(ServerSettings):
         default="all", description="api: serves calls and executes no runs; worker: executes runs and serves no calls"
     )
     capacity: int = Field(default=200, ge=1, description="runs that are executed at the same time")
+    executes: frozenset[str] = Field(
+        default=frozenset(), description="the graphs whose runs this process executes, as JSON; empty: all"
+    )
+    memory_bytes: int = Field(
+        default=0, ge=0, description="the address space of the process; an allocation beyond it fails; 0: no limit"
+    )
     max_takeovers: int = Field(
         default=3,
         ge=1,

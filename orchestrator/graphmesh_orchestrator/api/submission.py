@@ -45,7 +45,7 @@ class Submission:
 
         Raises:
             GraphNotFound: there is no such graph.
-            InvalidInput: the input does not fit; or there is none, and no state to continue from.
+            InvalidInput: the input or the context does not fit; or there is no input, and no state to continue from.
             NotFound: the thread has no such checkpoint.
             WebhookNotAllowed: the host of the webhook_url may not be called.
             GraphmeshError: as `Runs.add`.
@@ -55,7 +55,8 @@ class Submission:
             self._receivers.require(requested.request.webhook_url)
         await _check(graph, requested)
         begun = time.monotonic()
-        run = await self._runs.add(requested.with_state(**graph.versions.of_run()), self._in_flight.claimant)
+        claimant = self._in_flight.claimant(graph.name)
+        run = await self._runs.add(requested.with_state(**graph.versions.of_run()), claimant)
         if run.run_id == requested.run_id and run.status is RunStatus.RUNNING:
             self._begin(run, begun, NewThread() if run.identity.created_thread else None)
         if not run.state.holds_thread or not run.state.epoch:
@@ -64,6 +65,7 @@ class Submission:
 
 
 async def _check(graph: Graph, requested: Run) -> None:
+    graph.check_context(requested.request.context, requested.request.configurable)
     if requested.request.input is not None:
         await _check_input(graph, requested, requested.request.input)
     if requested.request.input is None or requested.request.checkpoint_id:

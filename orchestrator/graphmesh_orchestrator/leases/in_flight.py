@@ -32,6 +32,11 @@ class Worker:
     name: str = field(default_factory=lambda: f"worker_{uuid4().hex}")
     capacity: int = 200
     """The number of runs that it executes at the same time."""
+    graphs: frozenset[str] = frozenset()
+    """The graphs whose runs it executes; empty: all."""
+
+    def executes(self, graph: str) -> bool:
+        return not self.graphs or graph in self.graphs
 
 
 class OwnLease:
@@ -112,10 +117,9 @@ class InFlight:
         """Count tasks or threads of a run that has ended until they stop."""
         self._abandoned.extend(work)
 
-    @property
-    def claimant(self) -> str:
-        """The worker that may hold a new run from the start; empty where it has no free capacity."""
-        return self.worker.name if self.free_capacity > 0 else ""
+    def claimant(self, graph: str) -> str:
+        """Return the worker that may hold a new run of a graph from the start; empty where this one may not."""
+        return self.worker.name if self.free_capacity > 0 and self.worker.executes(graph) else ""
 
     def lease(self, begun: float) -> OwnLease:
         """Return the lease of a claim that was begun at this time of the monotonic clock."""

@@ -65,7 +65,8 @@ def run_worker(
         Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
         now=backend.clock.now,
     )
-    claiming = Claiming(backend.leases, registry.served, in_flight, backend.detector, intervals.claim)
+    served = [(graph, version) for graph, version in registry.served if in_flight.worker.executes(graph)]
+    claiming = Claiming(backend.leases, served, in_flight, backend.detector, intervals.claim)
     heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
