@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphmesh_chaos.linearizability import linearize
 from graphmesh_chaos.operations import Operation, OperationKind, SeenRun
-from graphmesh_chaos.thread_model import BUSY, NOT_FOUND, Course, ThreadModel
+from graphmesh_chaos.thread_model import BUSY, NOT_FOUND, Course, ThreadModel, moments
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Multitask
 
@@ -103,6 +103,14 @@ ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
     "a request without a response that created none": ({}, Calls().create("a", known=False).state(reason=NOT_FOUND)),
     "a list of all runs": (SUCCEEDING, ended().list(seen("a", SUCCESS, 4)).create("b", RUNNING, 0)),
     "a cancellation": (CANCELLED_A, begun().cancel("a", RUNNING, 2).read("a", CANCELLED, 4).state("a.start")),
+    "a cancellation whose response is read after the end": (
+        CANCELLED_A,
+        begun().cancel("a", CANCELLED, 4).state("a.start"),
+    ),
+    "a run that begins between a cancellation and its response": (
+        {**UNEXECUTED_B, "c": course("c")},
+        ended().create("b", PENDING, 0, 0).create("c", RUNNING, 0).cancel("b", PENDING, 0, 0, since=2),
+    ),
     "a cancellation that came too late": (SUCCEEDING, begun().cancel("a", RUNNING, 2).read("a", SUCCESS, 4)),
     "a cancellation without a response": (CANCELLED_A, begun().cancel("a", known=False).read("a", CANCELLED, 4)),
     "a run that is cancelled before its turn": (
@@ -126,6 +134,14 @@ ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
         .create("b", PENDING, 0, 0, strategy=ROLLBACK)
         .create("c", PENDING, 0, 0, strategy=INTERRUPT)
         .state("c.start"),
+    ),
+    "a run that begins without the last superstep of a cancelled one": (
+        CANCELLED_A,
+        begun()
+        .state("a.start", "a.charge")
+        .cancel("a", CANCELLED, 4)
+        .create("b", RUNNING, 0)
+        .state("a.start", "b.start"),
     ),
     "an update of a free thread": (SUCCEEDING, ended().update("x").state("a.start", "a.charge", "x")),
     "an update without a response": (SUCCEEDING, ended().update("x", known=False).state("a.start", "a.charge")),
@@ -174,11 +190,19 @@ NOT_ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
         begun().create("b", PENDING, 0, 0, strategy=ROLLBACK).state("a.start", "b.start"),
     ),
     "an update of a busy thread": (SUCCEEDING, begun().update("x").read("a", RUNNING, 1)),
+    "a run that begins without two supersteps of a cancelled one": (
+        CANCELLED_A,
+        begun().state("a.start", "a.charge").cancel("a", CANCELLED, 4).create("b", RUNNING, 0).state("b.start"),
+    ),
+    "a run that begins without the last superstep of a finished one": (
+        SUCCEEDING,
+        ended().create("b", RUNNING, 0).state("a.start", "b.start"),
+    ),
 }
 
 
 def decide(courses: Mapping[str, Course], operations: Sequence[Operation]) -> bool:
-    found = linearize(operations, ThreadModel(courses))
+    found = linearize(moments(operations), ThreadModel(courses))
     assert found.is_decided
     return found.is_complete
 

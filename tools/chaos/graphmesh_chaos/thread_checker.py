@@ -9,7 +9,7 @@ from graphmesh_chaos.history import History, ReceivedEvent
 from graphmesh_chaos.linearizability import Linearization, linearize
 from graphmesh_chaos.operations import Operation, OperationKind
 from graphmesh_chaos.sessions import STEPS
-from graphmesh_chaos.thread_model import Course, ThreadModel, ThreadState
+from graphmesh_chaos.thread_model import Course, ThreadModel, ThreadState, moments
 
 CANCELLED_WITHIN_SECONDS = 25.0
 """Longest time from the acknowledgement of a cancellation to the end of the run, whatever faults there are."""
@@ -20,7 +20,7 @@ EXPLAINED_OPERATIONS = 6
 def threads_are_linearizable(history: History) -> Iterator[str]:
     """The operations on a thread have an order in which its runs held it one at a time, and nothing went back."""
     for thread_id, operations in group_by(history.observed.operations, lambda one: one.thread_id).items():
-        result = linearize(operations, ThreadModel(courses_of(history, thread_id)))
+        result = linearize(moments(operations), ThreadModel(courses_of(history, thread_id)))
         if not result.is_complete:
             yield f"{thread_id} {explanation(result)}"
 

@@ -5,8 +5,8 @@ events, its statuses, and its end. What it decides is whether the responses that
 which each sees that course as far as it had come, and never less than an earlier one saw.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from graphmesh_chassis.errors import NotFound
@@ -107,6 +107,14 @@ def _description(run: RunModel) -> str:
     return f"{stage}{' and cancelled' if run.is_cancelled else ''} (seq {run.progress[0]} of epoch {run.progress[1]})"
 
 
+def moments(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """The operations as they take effect: CancelRun cancels a run in one transaction, and reads it in a later one."""
+    for operation in operations:
+        if operation.kind is OperationKind.CANCEL and operation.seen:
+            yield replace(operation, seen=())
+        yield operation
+
+
 class ThreadModel:
     """The specification of one thread, given the courses of its runs by request_id."""
 
@@ -172,11 +180,14 @@ class ThreadModel:
             yield from self._observe_all(begun, operation.seen)
 
     def _cancel(self, state: ThreadState, operation: Operation) -> Iterator[ThreadState]:
+        """Without what was seen, this is the cancellation, and with it the response, which is read after it."""
         run = state.run(operation.request_id)
         if run is None:
             return
-        cancelled = state if run.has_ended else state.with_run(operation.request_id, run._replace(is_cancelled=True))
-        yield from self._observe_all(cancelled, operation.seen)
+        if not operation.seen:
+            yield state if run.has_ended else state.with_run(operation.request_id, run._replace(is_cancelled=True))
+        elif run.is_cancelled or run.has_ended:
+            yield from self._observe_all(state, operation.seen)
 
     def _begin(self, state: ThreadState, request_id: str, run: RunModel) -> Iterator[ThreadState]:
         """Runs begin in the order of their creation, when no other has the thread, and not after a cancellation."""
@@ -186,7 +197,19 @@ class ThreadModel:
             if not (earlier.has_ended or earlier.is_cancelled) and self._courses[other].has_executed:
                 return
         begun = state.with_run(request_id, run._replace(has_begun=True))
-        yield begun._replace(blocks=(*state.blocks, Block(request_id, 0, len(self._courses[request_id].entries))))
+        block = Block(request_id, 0, len(self._courses[request_id].entries))
+        yield begun._replace(blocks=(*self._finished(state.blocks), block))
+
+    def _finished(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        """The blocks as a new run finds them: LangGraph discards what a superstep wrote that was not finished.
+
+        Until then it is read as part of the state.
+        """
+        if not blocks or blocks[-1].owner not in self._courses:
+            return blocks
+        owner, low, high = blocks[-1]
+        is_finished = self._courses[owner].end is RunStatus.SUCCESS
+        return blocks if is_finished else (*blocks[:-1], Block(owner, max(0, low - 1), high))
 
     def _end(self, state: ThreadState, request_id: str, run: RunModel) -> Iterator[ThreadState]:
         """A run ends as it is stored: cancelled only on request, and after its nodes if any was executed."""
