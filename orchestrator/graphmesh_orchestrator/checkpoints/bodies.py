@@ -5,12 +5,31 @@ are built in the same way. The body is what follows the header. A value of any o
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 MSGPACK: Final = b"msgpack"
-PART_BYTES = 512
-"""Bytes of a body for each part that it may be stored in: less is not worth a row of its own."""
+EQUAL_PARTS = 8
+"""Parts of about equal size at the end of a body that are stored as one: few parts are read, and a byte is stored again
+each time that its part becomes some times as big."""
+MAX_PART_BYTES = 128 * 1024
+"""The most bytes of parts that are stored as one. However big a body becomes, a byte is stored a few times at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An artifact with the end of a body; the parts before it have the beginning."""
+
+    digest: bytes
+    """SHA-256 of the body up to the end of the part, and of the digest of the part before."""
+    end: int
+    """The bytes of the body up to the end of the part."""
+
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return f"value:{self.digest.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +39,14 @@ class Body:
     digest: bytes
     """SHA-256 of its kind and its bytes."""
     size: int
-    parts: int = 0
-    """The artifacts that it is stored in; 0: it is in the data of a row."""
+    parts: tuple[Part, ...] = ()
+    """The artifacts that it is stored in, from its beginning; none: it is in the data of a row."""
 
-    @property
-    def name(self) -> str:
-        """The artifact of the value."""
-        return f"value:{self.digest.hex()}"
-
-    @property
-    def takes_part(self) -> bool:
-        """Whether another part may be added, so that reading all parts takes time in proportion to their bytes."""
-        return 0 < self.parts < self.size // PART_BYTES
+    def stored_after(self, parts: Sequence[Part]) -> "Body":
+        """Return the body with a part of its own, which follows the first ones of `parts`, with which it begins."""
+        kept = tuple(parts[: _count_kept([part.end for part in parts], self.size)])
+        digest = hashlib.sha256(kept[-1].digest + self.digest).digest() if kept else self.digest
+        return replace(self, parts=(*kept, Part(digest, self.size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,23 @@ def join(parts: list[bytes]) -> bytes:
     splits = [Split.of(part) for part in parts]
     bodies = [memoryview(split.packed)[split.header_size :] for split in splits]
     return b"".join([splits[0].packed[: splits[0].header_size], *reversed(bodies)])
+
+
+def _count_kept(ends: Sequence[int], size: int) -> int:
+    """Return how many parts, by their ends, a body of that size keeps; the bytes after them become one part."""
+    ends, kept = [0, *ends], len(ends)
+    while True:
+        first = kept
+        while first and _magnitude(ends[first] - ends[first - 1]) <= _magnitude(size - ends[kept]):
+            first -= 1
+        if kept - first < EQUAL_PARTS - 1 or size - ends[first] > MAX_PART_BYTES:
+            return kept
+        kept = first
+
+
+def _magnitude(size: int) -> int:
+    """Return the same number for sizes that differ by less than eight times."""
+    return size.bit_length() // 3
 
 
 def _container(first: int) -> tuple[bytes, int]:

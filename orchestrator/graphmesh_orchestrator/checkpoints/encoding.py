@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, RESUME
 
-from graphmesh_orchestrator.checkpoints.bodies import Body
+from graphmesh_orchestrator.checkpoints.bodies import Body, Part
 
 
 def pack(serde: SerializerProtocol, value: Any) -> bytes:
@@ -58,14 +58,17 @@ class Head:
     def unpacked(cls, serde: SerializerProtocol, packed: bytes) -> "Head":
         checkpoint, metadata, rows, sizes, bodies = unpack(serde, packed)
         value_rows = {channel: row or checkpoint["id"] for row, channels in rows.items() for channel in channels}
-        return cls(checkpoint, metadata, value_rows, sizes, {name: Body(*body) for name, body in bodies.items()})
+        return cls(checkpoint, metadata, value_rows, sizes, {name: _body(*body) for name, body in bodies.items()})
 
     def packed(self, serde: SerializerProtocol) -> bytes:
         """Each row's id is written once, and the head's own as an empty string: ids are most of the bytes of a head."""
         rows: dict[str, list[str]] = {}
         for channel, row in self.value_rows.items():
             rows.setdefault("" if row == self.id else row, []).append(channel)
-        bodies = {name: [body.digest, body.size, body.parts] for name, body in self.bodies.items()}
+        bodies = {
+            name: [body.digest, body.size, [[part.digest, part.end] for part in body.parts]]
+            for name, body in self.bodies.items()
+        }
         return pack(serde, [self.checkpoint, self.metadata, rows, self.sizes, bodies])
 
     @property
@@ -80,6 +83,10 @@ class Head:
         """Return the whole checkpoint. `values` are by the id of the row that holds them, and by channel."""
         channel_values = {channel: values[row][channel] for channel, row in self.value_rows.items()}
         return cast(Checkpoint, {**self.checkpoint, "channel_values": channel_values})
+
+
+def _body(digest: bytes, size: int, parts: Sequence[tuple[bytes, int]]) -> Body:
+    return Body(digest, size, tuple(Part(*part) for part in parts))
 
 
 def number_writes(writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Any]]:

@@ -7,7 +7,7 @@ of the value before as its base.
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,15 +69,12 @@ class LargeValues:
             return packed
         if before is not None and before.digest == body.digest and before.parts:
             self.bodies[channel] = before
-        elif before is not None and extends and before.takes_part:
-            self._add(channel, replace(body, parts=before.parts + 1), split.without(before.size), before.name)
-        else:
-            self._add(channel, replace(body, parts=1), packed)
-        return body.name
-
-    def _add(self, channel: str, body: Body, data: bytes, base: str | None = None) -> None:
-        self.bodies[channel] = body
-        self.rows[body.name] = _row(self.thread_id, body.name, data, base)
+            return before.parts[-1].name
+        self.bodies[channel] = body = body.stored_after(before.parts if before is not None and extends else ())
+        *kept, part = body.parts
+        data, base = (split.without(kept[-1].end), kept[-1].name) if kept else (packed, None)
+        self.rows[part.name] = _row(self.thread_id, part.name, data, base)
+        return part.name
 
 
 def artifact_row(thread_id: str, kind: str, data: bytes, media_type: str = "") -> ArtifactRow:
@@ -130,6 +127,11 @@ class ValueReader:
             return cls(serde, {})
         rows = await connection.execute(_select_parts(thread_id, names))
         return cls(serde, {row.name: (row.base, row.data) for row in rows})
+
+    def size_of(self, values: Collection[StoredValue]) -> int:
+        """Return the bytes of packed values, with the artifacts of all."""
+        in_rows = sum(len(value) for value in values if isinstance(value, bytes))
+        return in_rows + sum(len(data) for _, data in self._parts.values())
 
     def unpack(self, value: StoredValue) -> Any:
         return unpack(self._serde, self._joined(value) if isinstance(value, str) else value)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.checkpoints.fork import fork_thread
-from graphmesh_orchestrator.checkpoints.large_values import SMALL_BYTES
+from graphmesh_orchestrator.checkpoints.large_values import SMALL_BYTES, with_bases
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -74,7 +74,7 @@ async def test_a_turn_stores_as_much_on_a_long_thread_as_on_a_short_one(saver: L
         sizes.append(await stored_bytes(database))
     added = [after - before for before, after in pairwise(sizes)]
     assert added[-1] < 1.3 * added[2]
-    assert sizes[-1] < 80 * 10_000
+    assert sizes[-1] < 80 * 15_000
 
 
 async def test_every_state_of_a_history_is_read_as_it_was(saver: LogSaver, other_saver: LogSaver) -> None:
@@ -164,19 +164,24 @@ async def test_deleting_a_run_keeps_what_others_extend(saver: LogSaver, other_sa
     assert await history(other_saver) == []
 
 
-async def test_the_parts_of_a_value_are_bounded(saver: LogSaver, database: Database) -> None:
-    """Many tiny additions do not make a value slow to read: it is then stored whole."""
-    config = await kit.put(saver, T, log=["x" * SMALL_BYTES])
+@pytest.mark.parametrize("size", [1, 300, 5000])
+async def test_a_value_has_few_parts(saver: LogSaver, database: Database, size: int) -> None:
+    """Also after many additions: those of equal size are stored as one, each byte a few times at most."""
     log = ["x" * SMALL_BYTES]
-    for number in range(60):
-        log = [*log, str(number)]
+    config = await kit.put(saver, T, log=log)
+    for number in range(120):
+        log = [*log, chr(97 + number % 26) * size]
         config = await kit.put(saver, config, log=log)
-    async with database.read() as connection:
-        bases = (await connection.execute(sa.select(artifacts.c.base))).scalars().all()
-    assert bases.count(None) > 5
     found = await LogSaver(database, saver._commits).aget_tuple(T)
     assert found is not None
     assert found.checkpoint["channel_values"]["log"] == log
+    async with database.read() as connection:
+        rows = (await connection.execute(sa.select(artifacts.c.name, artifacts.c.base, artifacts.c.stamp))).all()
+        total = (await connection.execute(sa.select(sa.func.sum(sa.func.length(artifacts.c.data))))).scalar_one()
+    bases = {row.name: row.base for row in rows if row.base}
+    newest = max(rows, key=lambda row: row.stamp)
+    assert 1 < len(with_bases([newest.name], bases)) <= 25
+    assert total < 6 * (sum(map(len, log)) + 120 * 30)
 
 
 async def test_writes_that_extend_a_value_are_stored_as_what_they_add(saver: LogSaver, database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from graphmesh_orchestrator.checkpoints.bodies import Body
+from graphmesh_orchestrator.checkpoints.bodies import Body, Part
 from graphmesh_orchestrator.checkpoints.encoding import Head, merge_writes, number_writes, pack, unpack
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -53,7 +53,8 @@ def test_a_checkpoint_is_restored_from_its_head_and_values() -> None:
         versions_seen={"n": {"a": 1}},
         updated_channels=["b"],
     )
-    head = Head.of(given, {"step": 1}, {"a": "c1", "b": "c2"}, {"a": 1, "b": 2}, {"a": Body(b"d", 3, 1)})
+    bodies = {"a": Body(b"d", 3, (Part(b"p", 2), Part(b"q", 3)))}
+    head = Head.of(given, {"step": 1}, {"a": "c1", "b": "c2"}, {"a": 1, "b": 2}, bodies)
     again = Head.unpacked(SERDE, head.packed(SERDE))
     assert again == head
     assert again.with_values({"c1": {"a": 1, "b": b"old"}, "c2": {"b": b"2"}}) == given
