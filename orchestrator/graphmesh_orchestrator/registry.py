@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
@@ -26,6 +27,7 @@ class Graph:
     input: GraphInput
     update: GraphInput
     """The update of a state as if by a node."""
+    context: GraphContext
     output_schema: Mapping[str, Any]
     """JSON schema."""
     lineage: Lineage = field(default_factory=Lineage)
@@ -41,7 +43,7 @@ class Graph:
     ) -> "Graph":
         """Make a graph of its compiled form, from which its schemas are read."""
         output_schema = state_schema(compiled.builder, compiled.builder.output_schema)
-        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True)
+        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True), GraphContext(compiled)
         return cls(name, description, compiled, *inputs, output_schema, lineage or Lineage(name))
 
     @property
@@ -70,6 +72,12 @@ class Graph:
     def check_input(self, value: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
         """Check the input of a run on a thread that has `stored` by channel. Raises InvalidInput, with every field."""
         if violations := self.input.violations(value, stored):
+            raise InvalidInput(violations=violations, graph=self.name)
+
+    def check_context(self, context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None) -> None:
+        """Raises InvalidInput, with every field."""
+        violations = (*self.context.violations(context), *configurable_violations(configurable or {}))
+        if violations:
             raise InvalidInput(violations=violations, graph=self.name)
 
 

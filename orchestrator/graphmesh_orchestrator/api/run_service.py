@@ -14,7 +14,6 @@ from graphmesh_contracts import to_struct
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
-from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
@@ -38,15 +37,14 @@ class RunServicer(pb.RunServiceServicer):
         watcher: RunWatcher,
         in_flight: InFlight,
         notifier: Notifier,
-        now: Now,
     ) -> None:
         self._runs, self._interrupts, self._registry = runs, interrupts, registry
         self._submission, self._watcher = submission, watcher
-        self._in_flight, self._notifier, self._now = in_flight, notifier, now
+        self._in_flight, self._notifier = in_flight, notifier
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         has_large = request.ByteSize() > INLINE_BYTES
-        run = await convert_aside(has_large, convert.run, request, current_call().caller, self._now())
+        run = await convert_aside(has_large, convert.run, request, current_call().caller)
         run = await self._submission.create(run)
         return pb.CreateRunResponse(run=await self._message(run))
 
@@ -124,11 +122,13 @@ async def _message_of(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
 
 
 def graph_message(graph: Graph) -> pb.Graph:
+    context = graph.context.schema
     return pb.Graph(
         name=graph.name,
         description=graph.description,
         input_schema=to_struct(graph.input.schema),
         output_schema=to_struct(graph.output_schema),
+        context_schema=to_struct(context) if context else None,
     )
 
 

@@ -23,6 +23,8 @@ class RunColumns(TypedDict):
     request_id: str
     fingerprint: bytes
     labels: dict[str, str]
+    context: dict[str, Any] | None
+    configurable: dict[str, Any] | None
     status: str
     output: dict[str, Any] | None
     error: bytes | None

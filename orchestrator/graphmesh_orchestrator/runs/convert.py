@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import structlog
@@ -53,13 +53,13 @@ STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strateg
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 
 
-def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
-    """Return the run of a request that is made `now`, by the database's clock.
+def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
+    """Return the run of a request.
 
     Raises:
         InvalidRequest: its deadline is behind the year 9999, or its input is too large or has numbers that JSON lacks.
     """
-    run_id = f"run_{uuid4().hex}"
+    now, run_id = datetime.now(UTC), f"run_{uuid4().hex}"
     begins, deadline = _times(request, now)
     return Run(
         RunIdentity(
@@ -71,6 +71,8 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
         ),
         RunRequest(
             input=_input(request.input) if request.HasField("input") else None,
+            context=_object(request, "context"),
+            configurable=_object(request, "configurable"),
             created=now,
             recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
             limits=_limits(request.ceilings),
@@ -100,6 +102,10 @@ def _input(value: Struct) -> dict[str, Any]:
     if (size := value.ByteSize()) > MAX_INPUT_BYTES:
         raise _invalid("input", f"has {size} bytes, it may have {MAX_INPUT_BYTES}")
     return json_object(value, "input")
+
+
+def _object(request: pb.CreateRunRequest, field: Literal["context", "configurable"]) -> dict[str, Any] | None:
+    return json_object(getattr(request, field), field) if request.HasField(field) else None
 
 
 def _limits(ceilings: pb.Ceilings) -> Limits:

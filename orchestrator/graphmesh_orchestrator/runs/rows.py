@@ -21,7 +21,7 @@ from graphmesh_orchestrator.runs.run import (
 )
 
 _IDENTITY, _REQUEST, _STATE = ([field.name for field in fields(part)] for part in (RunIdentity, RunRequest, RunState))
-CONTENTS = ("input", "output")
+CONTENTS = ("input", "output", "context", "configurable")
 """The columns of `runs` that may have megabytes."""
 _REQUEST.remove("limits")  # its column has the name that the wire has
 

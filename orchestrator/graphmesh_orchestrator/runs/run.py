@@ -111,6 +111,10 @@ class RunRequest:
     fingerprint: bytes = b""
     """SHA-256 of the request message; compared only where there is a request_id."""
     labels: dict[str, str] = field(default_factory=dict)
+    context: dict[str, Any] | None = None
+    """The context of the graph's nodes; None: its defaults."""
+    configurable: dict[str, Any] | None = None
+    """Keys for the `configurable` of the nodes' config."""
 
     @property
     def is_delayed(self) -> bool:
@@ -172,10 +176,6 @@ class Run:
     @property
     def status(self) -> RunStatus:
         return self.state.status
-
-    def seconds_left(self, now: datetime) -> float:
-        """Return the time until the deadline: never negative, nor more than at first if the clock has jumped back."""
-        return max(0.0, (self.state.deadline - max(now, self.request.created)).total_seconds())
 
     def with_state(self, **changes: Any) -> Self:
         """Return a copy with changed fields of `RunState`."""

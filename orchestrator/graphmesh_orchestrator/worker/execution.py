@@ -70,6 +70,7 @@ class Execution:
         identity = self.run.identity
         return {
             "configurable": {
+                **(self.run.request.configurable or {}),
                 "thread_id": checkpoint_thread(identity.tenant, identity.thread_id),
                 RUN_EPOCH: RunEpoch(identity.run_id, self.run.state.epoch),
                 WRITE_BEHIND_KEY: self.journal,
@@ -90,6 +91,7 @@ class Execution:
         stream: Any = compiled.astream(
             graph_input,
             with_run_context(config, context),
+            context=self.graph.context.of_run(self.run.request.context),
             stream_mode=STREAM_MODES,
             output_keys=compiled.output_channels,
             control=self.active.control,

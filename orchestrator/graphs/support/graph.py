@@ -13,7 +13,6 @@ A node that requires a person sets `reason`; the edges after it then lead to `ha
 
 from typing import Literal
 
-from graphmesh_nodes import RunContext
 from langgraph.graph import END, START, StateGraph
 
 from support import nodes

@@ -8,6 +8,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast, get_args
 
 import typing_extensions
@@ -24,6 +25,7 @@ from graphmesh_nodes.json_schemas import bare_hint, portable_type, violations_of
 
 ROOT = "__root__"
 """LangGraph's name of the only channel of a state without fields, such as that of StateGraph(dict)."""
+REQUIRED = "is required"
 MESSAGE = {"type": ["string", "object", "array"]}
 MESSAGES = {
     "description": "Messages in any form that LangChain converts: a text, a message, or an array of them. A message is "
@@ -40,7 +42,7 @@ class GraphInput:
     def __init__(self, builder: StateGraph[Any, Any, Any, Any], *, is_update: bool = False) -> None:
         """Read the schemas. An update may have any part of the graph's state."""
         state = builder.state_schema if is_update else builder.input_schema
-        self._model = TypeAdapter(state) if _is_model(state) else None
+        self._model = TypeAdapter(state) if is_model(state) else None
         self._channels = channels_of(builder, state)
         self._messages = [name for name, channel in self._channels.items() if adds_messages(channel)]
         self._names = aliases_of(state)
@@ -98,17 +100,21 @@ class GraphInput:
         try:
             self._model.validate_python(state)
         except ValidationError as error:
-            for found in error.errors(include_url=False, include_context=False, include_input=False):
-                path = field + self._path(found["loc"])
-                if found["type"] != "missing":
-                    yield FieldViolation(path, found["msg"].removeprefix("Value error, "))
-                elif found["loc"][1:] or self._required:
-                    yield FieldViolation(path, "is required")
+            found = model_violations(error, field, self._names)
+            lacking = {f"{field}.{name}" for name in self._channels} if not self._required else set()
+            yield from (one for one in found if one.field not in lacking or one.description != REQUIRED)
 
-    def _path(self, location: tuple[int | str, ...]) -> str:
-        first = [self._names.get(str(part), part) for part in location[:1]]
-        names = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*first, *location[1:]))
-        return "".join(names)
+
+def model_violations(
+    error: ValidationError, field: str, names: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[FieldViolation]:
+    """Yield the violations of a pydantic model, whose value is `field`; `names` has the names of aliases."""
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        first = [names.get(str(part), part) for part in found["loc"][:1]]
+        path = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*first, *found["loc"][1:]))
+        rules = {"missing": REQUIRED, "extra_forbidden": "is not a known field"}
+        rule = rules.get(found["type"], found["msg"].removeprefix("Value error, "))
+        yield FieldViolation(field + "".join(path), rule)
 
 
 def channels_of(builder: StateGraph[Any, Any, Any, Any], state: Any) -> dict[str, BaseChannel[Any, Any, Any]]:
@@ -164,7 +170,7 @@ def adds_messages(channel: BaseChannel[Any, Any, Any]) -> bool:
 
 def aliases_of(state: Any) -> dict[str, str]:
     """Return the aliases of a pydantic model's fields, each with the field's name."""
-    if not _is_model(state):
+    if not is_model(state):
         return {}
     fields = state.model_fields.items()
     return {alias: name for name, field in fields for alias in _aliases(field.validation_alias) if alias != name}
@@ -175,17 +181,17 @@ def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[str]:
     return [choice for choice in choices if isinstance(choice, str)]
 
 
-def _is_model(state: Any) -> bool:
+def is_model(state: Any) -> bool:
     return isinstance(state, type) and issubclass(state, BaseModel)
 
 
 def _is_constructed(state: Any) -> bool:
     """Report whether LangGraph constructs the state from its channels for each node."""
-    return _is_model(state) or dataclasses.is_dataclass(state)
+    return is_model(state) or dataclasses.is_dataclass(state)
 
 
 def _required(state: Any) -> list[str]:
-    if _is_model(state):
+    if is_model(state):
         return [name for name, field in state.model_fields.items() if field.is_required()]
     if dataclasses.is_dataclass(state):
         missing = dataclasses.MISSING
@@ -196,7 +202,7 @@ def _required(state: Any) -> list[str]:
 
 def _hints(state: Any) -> dict[str, Any]:
     """Return the types of a state's fields, with the constraints of a pydantic model."""
-    if _is_model(state):
+    if is_model(state):
         return {name: _constrained(field) for name, field in state.model_fields.items()}
     if not hasattr(state, "__annotations__"):
         return {}

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Value
+from google.protobuf.struct_pb2 import Struct, Value
 from graphmesh.orchestrator.v1 import (
     CancelRunRequest,
     Ceilings,
@@ -55,6 +55,10 @@ class RunOptions(TypedDict, total=False):
     """The earliest time to begin; it must have a time zone."""
     ceilings: Ceilings
     webhook_url: str
+    context: Mapping[str, Any]
+    """The context of the graph's nodes."""
+    configurable: Mapping[str, Any]
+    """Keys for the `configurable` of the nodes' config."""
 
 
 class Client:
@@ -105,8 +109,7 @@ class Client:
             request_id=request_id or uuid4().hex,
         )
         if input is not None:
-            json_format.ParseDict(dict(input), request.input)
-            request.input.SetInParent()
+            _set_struct(request.input, input)
         return (await self._calls.call(RunService.CreateRun, request)).run
 
     async def get_run(self, run_id: str) -> Run:
@@ -181,10 +184,18 @@ class Client:
                 yield response.event
 
 
+def _set_struct(field: Struct, value: Mapping[str, Any]) -> None:
+    json_format.ParseDict(dict(value), field)
+    field.SetInParent()
+
+
 def _run_request(options: RunOptions, **other_fields: Any) -> CreateRunRequest:
     fields: dict[str, Any] = {**options, **other_fields}
     timeout, schedule_time = fields.pop("timeout", None), fields.pop("schedule_time", None)
+    structs = {name: fields.pop(name) for name in ("context", "configurable") if name in fields}
     request = CreateRunRequest(**fields)
+    for name, value in structs.items():
+        _set_struct(getattr(request, name), value)
     if timeout is not None:
         request.timeout.CopyFrom(duration_of(timeout))
     if schedule_time is not None and schedule_time.tzinfo is None:

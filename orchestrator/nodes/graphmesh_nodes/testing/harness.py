@@ -15,6 +15,7 @@ from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.budget import NO_LIMITS, Limits
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.errors import ApprovalExpired, GraphmeshError, InvalidRequest
+from graphmesh_nodes.graph_contexts import GraphContext
 from graphmesh_nodes.graph_inputs import GraphInput
 from graphmesh_nodes.json_values import to_json
 from graphmesh_nodes.testing.errors import HarnessError
@@ -136,12 +137,12 @@ class GraphHarness:
 
     # Runs
 
-    async def run(self, input: Mapping[str, Any] | None) -> RunResult:
+    async def run(self, input: Mapping[str, Any] | None, *, context: Mapping[str, Any] | None = None) -> RunResult:
         """Run the graph on the harness's thread until it ends or waits for answers. Without an input, the run continues
-        the thread.
+        the thread. `context` is that of the graph's `context_schema`.
 
         Raises:
-            InvalidRequest: the input does not match the graph's input schema.
+            InvalidRequest: the input or the context does not match the graph's schemas.
             HarnessError: an RPC has no twin, or a twin breaks its contract.
             Exception: a node raised it, and it is no GraphmeshError.
         """
@@ -150,8 +151,12 @@ class GraphHarness:
             if violations := graph_input.violations(input, self._state):
                 raise InvalidRequest(violations=violations)
             input = graph_input.by_channel(input)
+        graph_context = GraphContext(self._worker.graph)
+        if violations := graph_context.violations(context):
+            raise InvalidRequest(violations=violations)
         self._approvals, self._questions = {}, {}
-        self._runs.append(RunRecorder(f"run_{len(self._runs) + 1}", input, self._deadline.total_seconds()))
+        run_id, seconds = f"run_{len(self._runs) + 1}", self._deadline.total_seconds()
+        self._runs.append(RunRecorder(run_id, input, seconds, graph_context.of_run(context)))
         return await self._execute()
 
     async def answer(self, question: Question, value: Any) -> RunResult:

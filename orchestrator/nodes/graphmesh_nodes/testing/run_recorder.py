@@ -21,6 +21,7 @@ class RunRecorder:
     input: Any
     deadline_seconds: float
     """The run's remaining time; it does not run while the run is parked."""
+    context: Any = None
     epoch: int = 0
     usage: Usage = NO_USAGE
     nodes: list[str] = field(default_factory=list)

@@ -90,6 +90,7 @@ class Worker:
         stream: Any = self.graph.astream(
             await self._input(run),
             with_run_context(self._config(run), self._context(run, budget, deadline)),
+            context=run.context,
             stream_mode=STREAM_MODES,
             output_keys=self.graph.output_channels,
             control=control,

@@ -72,6 +72,8 @@ def run(
     max_cost: Annotated[
         float, typer.Option(min=0, max=MAX_COST, help="The most US dollars for models; 0: no limit.")
     ] = 0,
+    context: Annotated[str, typer.Option(help="The context of the graph's nodes, a JSON object or @FILE.")] = "",
+    configurable: Annotated[str, typer.Option(help="Keys for the nodes' config, a JSON object or @FILE.")] = "",
     webhook: Annotated[str, typer.Option(help="The URL to notify when it ends.")] = "",
     request_id: Annotated[str, typer.Option(help="Your own id of this request; the same id gets the same run.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and do not watch it.")] = False,
@@ -87,6 +89,10 @@ def run(
         ceilings=Ceilings(max_steps=max_steps, max_tokens=max_tokens, max_cost_micro_usd=round(max_cost * 1e6)),
         webhook_url=webhook,
     )
+    if (given := _input(context)) is not None:
+        options["context"] = given
+    if (given := _input(configurable)) is not None:
+        options["configurable"] = given
     if after:
         options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 

@@ -80,7 +80,9 @@ class _RunViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunView.Value
     RUN_VIEW_UNSPECIFIED: _RunView.ValueType  # 0
     """Not stated: the same as RUN_VIEW_FULL."""
     RUN_VIEW_BASIC: _RunView.ValueType  # 1
-    """All but `input`, `output` and the values of `interrupts`, which may be big and are then not even read."""
+    """All but `input`, `output`, `context`, `configurable` and the values of `interrupts`, which may be big and are then
+    not even read.
+    """
     RUN_VIEW_FULL: _RunView.ValueType  # 2
     """All."""
 
@@ -90,7 +92,9 @@ class RunView(_RunView, metaclass=_RunViewEnumTypeWrapper):
 RUN_VIEW_UNSPECIFIED: RunView.ValueType  # 0
 """Not stated: the same as RUN_VIEW_FULL."""
 RUN_VIEW_BASIC: RunView.ValueType  # 1
-"""All but `input`, `output` and the values of `interrupts`, which may be big and are then not even read."""
+"""All but `input`, `output`, `context`, `configurable` and the values of `interrupts`, which may be big and are then
+not even read.
+"""
 RUN_VIEW_FULL: RunView.ValueType  # 2
 """All."""
 Global___RunView: _TypeAlias = RunView  # noqa: Y015
@@ -734,6 +738,7 @@ class Graph(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    CONTEXT_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name."""
     description: _builtins.str
@@ -746,6 +751,10 @@ class Graph(_message.Message):
     def output_schema(self) -> _struct_pb2.Struct:
         """The JSON schema of its output."""
 
+    @_builtins.property
+    def context_schema(self) -> _struct_pb2.Struct:
+        """The JSON schema of its context; absent where it declares none."""
+
     def __init__(
         self,
         *,
@@ -753,10 +762,11 @@ class Graph(_message.Message):
         description: _builtins.str = ...,
         input_schema: _struct_pb2.Struct | None = ...,
         output_schema: _struct_pb2.Struct | None = ...,
+        context_schema: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "input_schema", b"input_schema", "name", b"name", "output_schema", b"output_schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "description", b"description", "input_schema", b"input_schema", "name", b"name", "output_schema", b"output_schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -800,6 +810,8 @@ class CreateRunRequest(_message.Message):
     CEILINGS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CONFIGURABLE_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph, by its name in langgraph.json."""
     thread_id: _builtins.str
@@ -838,6 +850,18 @@ class CreateRunRequest(_message.Message):
     def ceilings(self) -> Global___Ceilings:
         """The limits of the run's usage."""
 
+    @_builtins.property
+    def context(self) -> _struct_pb2.Struct:
+        """The context of the graph's nodes, `runtime.context`; it has to fit the graph's context schema, and may have 64 KiB,
+        5,000 members and elements, and 16 levels. Where absent, the context has its defaults.
+        """
+
+    @_builtins.property
+    def configurable(self) -> _struct_pb2.Struct:
+        """Keys for the `configurable` of the config of the graph's nodes, within the same bounds. Those of LangGraph, such as
+        thread_id, and all that begin with two underscores are refused.
+        """
+
     def __init__(
         self,
         *,
@@ -853,10 +877,12 @@ class CreateRunRequest(_message.Message):
         ceilings: Global___Ceilings | None = ...,
         checkpoint_id: _builtins.str = ...,
         webhook_url: _builtins.str = ...,
+        context: _struct_pb2.Struct | None = ...,
+        configurable: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "configurable", b"configurable", "context", b"context", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "graph", b"graph", "input", b"input", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,57 @@
+"""The context of a graph's nodes as LangGraph takes it: its JSON schema, and the check of a value."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from graphmesh_chassis.errors import FieldViolation
+from langgraph.graph.state import CompiledStateGraph
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from graphmesh_nodes.graph_inputs import is_model, model_violations
+from graphmesh_nodes.json_schemas import portable_type, violations_of
+
+FIELD = "context"
+OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"))
+"""Keys of a config's `configurable` that LangGraph and the orchestrator set."""
+
+
+class GraphContext:
+    """The context of one graph."""
+
+    def __init__(self, graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+        self._type = graph.builder.context_schema
+        self.schema: Mapping[str, Any] = _json_schema(self._type) if self._type is not None else {}
+        """The JSON schema that is published; empty where the graph declares no context."""
+
+    def violations(self, context: Mapping[str, Any] | None) -> tuple[FieldViolation, ...]:
+        """Return what the graph's own type would refuse; a run without a context has an empty one."""
+        if self._type is None:
+            return (FieldViolation(FIELD, "is given, and the graph has no context_schema"),) if context else ()
+        if not is_model(self._type):
+            return violations_of(self.schema, context or {}, FIELD)
+        try:
+            TypeAdapter(self._type).validate_python(context or {})
+        except ValidationError as error:
+            return tuple(model_violations(error, FIELD))
+        return ()
+
+    def of_run(self, context: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return the context to execute the graph with; None where it declares none."""
+        return dict(context or {}) if self._type is not None else None
+
+
+def _json_schema(context: Any) -> dict[str, Any]:
+    try:
+        schema = TypeAdapter(portable_type(context)).json_schema()
+    except PydanticUserError:  # a type without a schema takes any value, as in LangGraph
+        names = [field.name for field in dataclasses.fields(context)] if dataclasses.is_dataclass(context) else []
+        return {"type": "object", "properties": {name: {} for name in names}}
+    return {**schema, "additionalProperties": False}
+
+
+def configurable_violations(configurable: Mapping[str, Any]) -> tuple[FieldViolation, ...]:
+    """Return the keys that a run may not set, as LangGraph or the orchestrator sets them."""
+    reserved = [name for name in configurable if name in OF_LANGGRAPH or name.startswith("__")]
+    return tuple(FieldViolation(f"configurable.{name}", "is set by the orchestrator") for name in reserved)
