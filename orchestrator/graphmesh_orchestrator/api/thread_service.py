@@ -8,7 +8,7 @@ from typing import Any
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.hooks import INLINE_BYTES
-from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.registry import Registry
@@ -59,15 +59,16 @@ class ThreadServicer(pb.ThreadServiceServicer):
         return pb.DeleteThreadResponse()
 
     async def GetThreadState(self, request: pb.GetThreadStateRequest, context: Any) -> pb.GetThreadStateResponse:
-        state = await self._states.get(await self._get(request.thread_id), request.checkpoint_id)
-        return pb.GetThreadStateResponse(state=await _message_of(state))
+        async with read_places("states"):
+            state = await self._states.get(await self._get(request.thread_id), request.checkpoint_id)
+            return pb.GetThreadStateResponse(state=await _message_of(state))
 
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
         page: Page[pb.ThreadState] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, str) or ("", "")
         is_basic = request.view == pb.ThreadStateView.THREAD_STATE_VIEW_BASIC
         history = self._states.history(await self._get(request.thread_id), before, is_basic=is_basic)
-        async with aclosing(history) as states:
+        async with read_places("states"), aclosing(history) as states:
             async for state in states:
                 message = await _message_of(state)
                 if not page.add(message, (request.thread_id, message.checkpoint_id)):

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.encoding import Head, merge_writes, unpack
 from graphmesh_orchestrator.checkpoints.large_values import StoredValue, ValueReader
+from graphmesh_orchestrator.checkpoints.packing import unpack_aside
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 
 HeadRow = tuple[sa.Row[Any], Head]
@@ -52,8 +53,13 @@ async def _read_value_rows(
     for row in await connection.execute(query):
         data: dict[str, StoredValue] = unpack(serde, row.data)
         stored[row.checkpoint_id] = {channel: data[channel] for channel in channels[row.checkpoint_id]}
-    reader = await ValueReader.of(connection, serde, thread_id, _values_in(stored.values()))
-    return {row: {channel: reader.unpack(value) for channel, value in values.items()} for row, values in stored.items()}
+    in_rows = _values_in(stored.values())
+    reader = await ValueReader.of(connection, serde, thread_id, in_rows)
+    return await unpack_aside(reader, in_rows, lambda reader: _unpacked(reader, stored))
+
+
+def _unpacked(reader: ValueReader, rows: Mapping[str, Mapping[str, StoredValue]]) -> Values:
+    return {row: {channel: reader.unpack(value) for channel, value in values.items()} for row, values in rows.items()}
 
 
 def _values_in(rows: Iterable[Mapping[str, StoredValue]]) -> list[StoredValue]:
@@ -99,6 +105,12 @@ async def _read_writes(
     merged = {ref: _to(channels, merge_writes(task_rows)) for ref, task_rows in rows.items()}
     stored = [value for writes in merged.values() for _, _, value in writes]
     reader = await ValueReader.of(connection, serde, thread_id, stored)
+    return await unpack_aside(reader, stored, lambda reader: _unpacked_writes(reader, merged))
+
+
+def _unpacked_writes(
+    reader: ValueReader, merged: Mapping[CheckpointRef, list[PendingWrite]]
+) -> dict[CheckpointRef, list[PendingWrite]]:
     return {
         ref: [(task_id, channel, reader.unpack(value)) for task_id, channel, value in writes]
         for ref, writes in merged.items()

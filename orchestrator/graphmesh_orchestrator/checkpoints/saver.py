@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
+from graphmesh_chassis.large_values import read_places
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -33,6 +34,7 @@ from graphmesh_orchestrator.checkpoints.delta_channels import DeltaHistory
 from graphmesh_orchestrator.checkpoints.encoding import Head, number_writes, pack
 from graphmesh_orchestrator.checkpoints.entries import Commits, Entry
 from graphmesh_orchestrator.checkpoints.large_values import LargeValues, StateLimits, artifact_names
+from graphmesh_orchestrator.checkpoints.packing import pack_bounded
 from graphmesh_orchestrator.checkpoints.parent_cache import MAX_PARENTS, ParentCache
 from graphmesh_orchestrator.checkpoints.queries import (
     NEWEST_FIRST,
@@ -155,9 +157,9 @@ class LogSaver(BaseCheckpointSaver[int]):
         origin, values = CheckpointRef.of(config), checkpoint["channel_values"]
         ref, parent = origin.with_id(checkpoint["id"]), self._same_version(await self._parent(origin))
         value_rows = value_rows_of(checkpoint, new_versions, parent)
-        packed = {
-            channel: pack(self.serde, values[channel]) for channel in values if value_rows[channel] == checkpoint["id"]
-        }
+        changed = [(channel, value) for channel, value in values.items() if value_rows[channel] == checkpoint["id"]]
+        data = await pack_bounded(self.serde, changed, self._limits)
+        packed = {channel: body for (channel, _), body in zip(changed, data, strict=True)}
         sizes = {name: len(packed[name]) if name in packed else parent.sizes[name] for name in value_rows}
         self._limits.check(sizes)
         large = LargeValues(ref.thread_id, self._limits.artifact, parent.bodies)
@@ -186,7 +188,9 @@ class LogSaver(BaseCheckpointSaver[int]):
             StateTooLarge: they are larger than a checkpoint may be.
         """
         ref = CheckpointRef.of(config)
-        packed = [(number, channel, pack(self.serde, value)) for number, channel, value in number_writes(writes)]
+        numbered = number_writes(writes)
+        values = await pack_bounded(self.serde, [(channel, value) for _, channel, value in numbered], self._limits)
+        packed = [(number, channel, data) for (number, channel, _), data in zip(numbered, values, strict=True)]
         self._limits.check(channel_sizes(packed))
         before = self._parents.get(ref)
         large = LargeValues(ref.thread_id, self._limits.artifact, before.bodies if before else {})
@@ -209,7 +213,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     @retry_while_unavailable
     async def _read_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         ref = CheckpointRef.of(config)
-        async with self._database.read() as connection:
+        async with read_places("checkpoints"), self._database.read() as connection:
             row = (await connection.execute(select_checkpoint(ref))).one_or_none()
             if row is None:
                 return None
@@ -234,7 +238,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         last: tuple[int, str] | None = None
         while limit is None or limit > 0:
             page = query.where(sa.tuple_(*last) > ORDER) if last else query
-            async with self._database.read() as connection:
+            async with read_places("checkpoints"), self._database.read() as connection:
                 rows = (await connection.execute(page)).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
                 matching = [(row, head) for row, head in heads if has_metadata(head.metadata, filter or {})][:limit]

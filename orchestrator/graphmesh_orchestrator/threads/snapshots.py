@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
-from graphmesh_nodes.json_values import showable
+from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_nodes.json_values import JsonEncoder, showable
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
 from langgraph.channels.delta import DeltaChannel
@@ -55,7 +56,8 @@ async def listed_state(graph: Graph, listed: ListedCheckpoint, *, is_basic: bool
         if is_basic or listed.failure:
             summary = await _summary(graph.compiled, listed.found)
             return replace(summary, not_shown=[f"values: {listed.failure}"]) if listed.failure else summary
-        return state_of(await _snapshot(graph.compiled, _ReadCheckpoint(listed.found, graph.saver)))
+        snapshot = await _snapshot(graph.compiled, _ReadCheckpoint(listed.found, graph.saver))
+        return await convert_aside(is_large(snapshot.values), state_of, snapshot)
     except DependencyError:
         raise
     except Exception as error:
@@ -119,8 +121,9 @@ def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the channels that can be shown, and the others with their reasons."""
     found: dict[str, Any] = {}
     not_shown: list[str] = []
+    encoder = JsonEncoder()  # a message has them all
     for name, value in dict(values).items():
-        shown, reason = showable({name: value})
+        shown, reason = encoder.showable({name: value})
         if reason:
             not_shown.append(f"values{reason}")
         else:

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
+from graphmesh_chassis.large_values import convert_aside, is_large
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
@@ -40,7 +41,9 @@ class ThreadStates:
             GraphNotFound: the thread's graph is no longer registered.
         """
         snapshot = await self._read(thread, checkpoint_id)
-        state = state_of(snapshot) if snapshot is not None else State()
+        state = State()
+        if snapshot is not None:
+            state = await convert_aside(is_large(snapshot.values), state_of, snapshot)
         if not state.interrupts:
             return state
         stored = await self._interrupts.of_thread(thread.tenant, thread.thread_id)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import structlog
 from graphmesh_chassis.errors import DependencyError, NotFound
+from graphmesh_chassis.large_values import CURRENT_TENANT, convert_aside, is_large, read_places
 
 from graphmesh_orchestrator.errors import WebhookNotAllowed
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
@@ -82,8 +83,7 @@ class Dispatcher:
         """Return the failure, without the response or the address; empty where the receiver has accepted."""
         try:
             self._receivers.require(delivery.url)
-            run = await self._runs.get(delivery.tenant, delivery.run_id)
-            status = await self._post(client, delivery, convert.run_ended(run))
+            status = await self._post(client, delivery, await self._body(delivery))
         except (WebhookNotAllowed, NotFound) as error:
             return error.message
         except DependencyError:
@@ -91,6 +91,13 @@ class Dispatcher:
         except Exception as error:  # it concerns this delivery alone
             return type(error).__name__
         return "" if httpx.codes.is_success(status) else f"HTTP {status}"
+
+    async def _body(self, delivery: Delivery) -> bytes:
+        CURRENT_TENANT.set(delivery.tenant)
+        async with read_places("webhooks"):
+            run = await self._runs.get(delivery.tenant, delivery.run_id)
+            has_large = is_large(run.request.input, run.state.output)
+            return await convert_aside(has_large, convert.run_ended, run)
 
     async def _post(self, client: httpx.AsyncClient, delivery: Delivery, body: bytes) -> int:
         """Return the status of the response. Its body is not read."""

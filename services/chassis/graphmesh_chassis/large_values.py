@@ -29,6 +29,10 @@ code, during which no other thread runs: up to 40 ms."""
 
 CURRENT_TENANT: ContextVar[str] = ContextVar("graphmesh_tenant", default="")
 """The tenant of the current call, or of the run that this task belongs to. It has one conversion at a time."""
+READS = 4
+"""The calls of a tenant, or the checkpoints for its runs, that are read at the same time: each may have megabytes."""
+_read_places: WeakValueDictionary[tuple[int, str, str], asyncio.Semaphore] = WeakValueDictionary()
+"""By event loop, kind and tenant."""
 _turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 """By event loop and tenant."""
 
@@ -110,6 +114,18 @@ async def convert_aside(is_large: bool, function: Callable[P, T], *args: P.args,
         return function(*args, **kwargs)
     async with _turn():
         return await asyncio.get_running_loop().run_in_executor(_thread, partial(function, *args, **kwargs))
+
+
+def read_places(kind: str) -> asyncio.Semaphore:
+    """Return the places of the current tenant for reads of a kind.
+
+    It is entered before rows are read and left when they are converted, so that no tenant takes all connections of the
+    database, or memory for more than `READS` large values. A read of one kind may be part of one of another.
+    """
+    key = (id(asyncio.get_running_loop()), kind, CURRENT_TENANT.get())
+    if (places := _read_places.get(key)) is None:
+        places = _read_places[key] = asyncio.Semaphore(READS)
+    return places
 
 
 def _turn() -> asyncio.Lock:

@@ -12,12 +12,12 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_local import backends
 
 from tests.integration.orchestrator.mesh import Mesh, reason, serve_billing, serve_orchestrator
-from tests.integration.orchestrator.value_graph import VALUES
+from tests.integration.orchestrator.value_graph import ERRORS, VALUES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENDS = {pb.RunStatus.RUN_STATUS_SUCCESS, pb.RunStatus.RUN_STATUS_ERROR, pb.RunStatus.RUN_STATUS_INTERRUPTED}
-REASONS = {"", "VALUE_NOT_STORABLE", "NODE_FAILED"}
+REASONS = {"", "VALUE_NOT_STORABLE", "NODE_FAILED", "STATE_TOO_LARGE"}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -47,12 +47,46 @@ async def test_run_ends_whatever_it_writes(value_mesh: Mesh, place: str, kind: s
         await assert_shown(mesh, run)
 
 
-async def test_name_of_a_node_that_is_too_long_ends_the_run(value_mesh: Mesh) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [("long", "256 characters"), ("surrogate", "lone surrogate"), ("nul", "NUL"), ("deep", "9000 characters")],
+)
+async def test_name_of_a_node_that_cannot_be_stored_ends_the_run(value_mesh: Mesh, kind: str, rule: str) -> None:
     async with value_mesh.as_new_tenant() as mesh:
-        run = await mesh.run("value_graph", place="node", kind="time")
-        assert reason(run) == "VALUE_NOT_STORABLE"
-        assert "256" in run.error.message
+        run = await mesh.run("value_graph", place="name", kind=kind)
+        assert run.epoch == 1
+        if kind != "surrogate":  # LangGraph refuses it itself
+            assert reason(run) == "VALUE_NOT_STORABLE"
+            assert rule in run.error.message
         await assert_shown(mesh, run)
+
+
+async def test_name_that_no_key_has_room_for_ends_the_run(value_mesh: Mesh) -> None:
+    """PostgreSQL refuses the key of the subgraph's checkpoint. Meanwhile other runs are stored."""
+    async with value_mesh.as_new_tenant() as mesh, value_mesh.as_new_tenant() as other:
+        run = await mesh.create("value_graph", {"place": "name", "kind": "inner"})
+        watched = await other.run("value_graph", place="state", kind="time")
+        assert watched.status == pb.RunStatus.RUN_STATUS_SUCCESS
+        run = await mesh.wait(run)
+        assert (run.status in ENDS, run.epoch) == (True, 1)
+        await assert_shown(mesh, run)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+async def test_run_ends_whatever_its_error_has(value_mesh: Mesh, kind: str) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place="error", kind=kind)
+        assert (run.status, run.epoch) == (pb.RunStatus.RUN_STATUS_ERROR, 1)
+        assert run.ByteSize() < 16_384
+        await assert_shown(mesh, run)
+
+
+@pytest.mark.parametrize("kind", ["doubling", "iterator", "many", "many objects", "long", "long bytes"])
+@pytest.mark.parametrize("place", ["event", "bare event", "state", "interrupt"])
+async def test_value_beyond_the_bounds_is_refused(value_mesh: Mesh, place: str, kind: str) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place=place, kind=kind)
+        assert reason(run) in {"VALUE_NOT_STORABLE", "STATE_TOO_LARGE", "NODE_FAILED"}
 
 
 @pytest.mark.parametrize("kind", ["nan", "infinite", "surrogate", "nested"])

@@ -1,25 +1,47 @@
-"""A graph that writes an odd value to an event, to its state, to an interrupt, or to the text of a model."""
+"""A graph that writes an odd value to an event, its state, an interrupt, the text of a model, a name, or an error."""
 
 import ctypes
+import itertools
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from graphmesh_nodes.errors import NotFound
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
-LONG_NAME = "n" * 256
+NODES = {
+    "long": "n" * 256,
+    "surrogate": "n\ud800",
+    "nul": "n\0",
+    "deep": "".join(random.Random(1).choices("abcdefghij", k=9000)),
+}
+"""The names of nodes. PostgreSQL has no room for the last one in a key, as which a subgraph's checkpoints have it."""
 
 
 def nested(levels: int) -> Any:
     value: Any = "x"
     for _ in range(levels):
         value = {"in": value}
+    return value
+
+
+def doubling(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def in_itself() -> Any:
+    value: list[Any] = []
+    value.append(value)
     return value
 
 
@@ -45,6 +67,15 @@ VALUES: dict[str, Callable[[], Any]] = {
     "very nested": lambda: nested(3000),
     "object": object,
     "unprintable": Unprintable,
+    "key without a text": lambda: {Unprintable(): 1},
+    "keys of numbers": lambda: {1: 1, 2.5: 1, None: 1, (1, 2): 1},
+    "in itself": in_itself,
+    "doubling": lambda: doubling(20),
+    "iterator": itertools.count,
+    "many": lambda: [None] * 2_000_000,
+    "many objects": lambda: [{"a": number} for number in range(200_000)],
+    "long": lambda: "x" * 50_000_000,
+    "long bytes": lambda: b"x" * 50_000_000,
     "class": lambda: ctypes.c_int,
     "function": lambda: nested,
 }
@@ -56,7 +87,30 @@ class State(TypedDict, total=False):
     value: Any
 
 
+def fail(name: str) -> None:
+    """Raise an error with a name of the graph in its type, its text, and its data."""
+    match name:
+        case "type":
+            raise type("E\ud800" * 1000, (Exception,), {})
+        case "text":
+            raise ValueError("\ud800\0" * 1_000_000)
+        case "data":
+            raise NotFound(resource="\ud800" * 1_000_000, **{f"k{number}\ud800": "v" for number in range(1000)})
+        case "broken":
+            error = NotFound()
+            error.retry_after = float("nan")
+            error.data = {"a": 1}  # type: ignore[dict-item]
+            raise error
+
+
+ERRORS = ["type", "text", "data", "broken"]
+
+
 def write(state: State) -> State:
+    if state["place"] == "error":
+        fail(state["kind"])
+    if state["place"] == "name":
+        return {}
     value = VALUES[state["kind"]]()
     match state["place"]:
         case "event":
@@ -72,9 +126,24 @@ def write(state: State) -> State:
     return {}
 
 
+def leaf(state: State) -> State:
+    return {}
+
+
+def graph_of(name: str, node: Any) -> StateGraph[Any, Any, Any, Any]:
+    """Build a graph of one node."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    builder.add_node(name, node)
+    builder.add_edge(START, name)
+    return builder
+
+
+LEAF = graph_of("leaf", leaf)
+
 graph = StateGraph(State)
 graph.add_node("write", write)
-graph.add_node(LONG_NAME, write)
-graph.add_conditional_edges(
-    START, lambda state: LONG_NAME if state["place"] == "node" else "write", [LONG_NAME, "write"]
-)
+for kind, name in NODES.items():
+    graph.add_node(name, LEAF.compile() if kind == "deep" else write)
+graph.add_node("inner", graph_of(NODES["deep"], LEAF.compile(checkpointer=True)).compile(checkpointer=True))
+targets = {"write": "write", "inner": "inner", **NODES}
+graph.add_conditional_edges(START, lambda state: state["kind"] if state["place"] == "name" else "write", targets)
