@@ -14,6 +14,7 @@ from graphmesh_contracts import to_struct
 
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
+from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
@@ -37,14 +38,15 @@ class RunServicer(pb.RunServiceServicer):
         watcher: RunWatcher,
         in_flight: InFlight,
         notifier: Notifier,
+        now: Now,
     ) -> None:
         self._runs, self._interrupts, self._registry = runs, interrupts, registry
         self._submission, self._watcher = submission, watcher
-        self._in_flight, self._notifier = in_flight, notifier
+        self._in_flight, self._notifier, self._now = in_flight, notifier, now
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         has_large = request.ByteSize() > INLINE_BYTES
-        run = await convert_aside(has_large, convert.run, request, current_call().caller)
+        run = await convert_aside(has_large, convert.run, request, current_call().caller, self._now())
         run = await self._submission.create(run)
         return pb.CreateRunResponse(run=await self._message(run))
 

@@ -55,7 +55,8 @@ class Submission:
             self._receivers.require(requested.request.webhook_url)
         await _check(graph, requested)
         begun = time.monotonic()
-        run = await self._runs.add(requested.with_state(**graph.versions.of_run()), self._in_flight.claimant)
+        claimant = self._in_flight.claimant(graph.name)
+        run = await self._runs.add(requested.with_state(**graph.versions.of_run()), claimant)
         if run.run_id == requested.run_id and run.status is RunStatus.RUNNING:
             self._begin(run, begun, NewThread() if run.identity.created_thread else None)
         if not run.state.holds_thread or not run.state.epoch:

@@ -53,13 +53,13 @@ STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strateg
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 
 
-def run(request: pb.CreateRunRequest, caller: Caller) -> Run:
-    """Return the run of a request.
+def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
+    """Return the run of a request that is made `now`, by the database's clock.
 
     Raises:
         InvalidRequest: its deadline is behind the year 9999, or its input is too large or has numbers that JSON lacks.
     """
-    now, run_id = datetime.now(UTC), f"run_{uuid4().hex}"
+    run_id = f"run_{uuid4().hex}"
     begins, deadline = _times(request, now)
     return Run(
         RunIdentity(

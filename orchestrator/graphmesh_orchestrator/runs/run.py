@@ -177,6 +177,10 @@ class Run:
     def status(self) -> RunStatus:
         return self.state.status
 
+    def seconds_left(self, now: datetime) -> float:
+        """Return the time until the deadline: never negative, nor more than at first if the clock has jumped back."""
+        return max(0.0, (self.state.deadline - max(now, self.request.created)).total_seconds())
+
     def with_state(self, **changes: Any) -> Self:
         """Return a copy with changed fields of `RunState`."""
         return replace(self, state=replace(self.state, **changes))
