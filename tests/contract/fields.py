@@ -17,7 +17,14 @@ import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from graphmesh.orchestrator.v1 import CreateRunRequest, RunService, ThreadService, UpdateThreadStateRequest
+from graphmesh.orchestrator.v1 import (
+    CreateRunRequest,
+    PutItemRequest,
+    RunService,
+    StoreService,
+    ThreadService,
+    UpdateThreadStateRequest,
+)
 from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_contracts import Method
@@ -67,12 +74,13 @@ def bad_requests(rpc: Method[Any, Any], graph: str = "", thread_id: str = "") ->
 
     Args:
         graph: an existing graph. A run's input has the rules of its graph, so a request without one would be refused
-            for that.
+            for that. So would be the value of an item without a key.
         thread_id: an existing thread, for the same reason.
     """
     valid_fields = {
         RunService.CreateRun.path: CreateRunRequest(graph=graph),
         ThreadService.UpdateThreadState.path: UpdateThreadStateRequest(thread_id=thread_id),
+        StoreService.PutItem.path: PutItemRequest(namespace=["n"], key="k"),
     }
     valid = valid_fields[rpc.path].SerializeToString() if rpc.path in valid_fields else b""
     yield BadRequest("not a message", valid + b"\x0f\xff\xff", "")

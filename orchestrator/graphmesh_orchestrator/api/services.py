@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from graphmesh.orchestrator.v1 import (
     ApprovalService,
     RunService,
+    StoreService,
     ThreadService,
     WebhookService,
     add_ApprovalServiceServicer_to_server,
     add_RunServiceServicer_to_server,
+    add_StoreServiceServicer_to_server,
     add_ThreadServiceServicer_to_server,
     add_WebhookServiceServicer_to_server,
 )
@@ -17,6 +19,7 @@ from graphmesh_chassis.serve import Service
 from graphmesh_orchestrator.api.approval_service import ApprovalServicer
 from graphmesh_orchestrator.api.run_service import RunServicer
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
+from graphmesh_orchestrator.api.store_service import StoreServicer
 from graphmesh_orchestrator.api.submission import Begin, Submission
 from graphmesh_orchestrator.api.thread_service import ThreadServicer
 from graphmesh_orchestrator.api.webhook_service import WebhookServicer
@@ -38,11 +41,13 @@ def services(
     stores = backend.runs, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
+    store = StoreServicer(backend.store, registry.store_ttl)
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)
     return [
         Service(RunService, add_RunServiceServicer_to_server, runs),
         Service(ThreadService, add_ThreadServiceServicer_to_server, threads),
+        Service(StoreService, add_StoreServiceServicer_to_server, store),
         Service(ApprovalService, add_ApprovalServiceServicer_to_server, approvals),
         Service(WebhookService, add_WebhookServiceServicer_to_server, webhooks),
     ]

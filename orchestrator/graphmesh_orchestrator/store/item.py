@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
-from graphmesh_chassis.large_values import MAX_ELEMENTS, size_of
+from graphmesh_chassis.large_values import size_of
 from graphmesh_contracts.structs import NotJsonError, to_struct
 
 MAX_LABELS = 32
 MAX_NAMESPACE_BYTES = 1024
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024
+MAX_ELEMENTS = 10_000
+"""Members and elements of a value, at all levels: thousands of values are read in a search."""
 MAX_TTL_MINUTES = 60 * 24 * 365 * 100.0
 
 Namespace = tuple[str, ...]

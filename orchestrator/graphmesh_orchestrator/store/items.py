@@ -34,8 +34,8 @@ class Items(Protocol):
     ) -> AsyncGenerator[Sequence[StoredItem], None]:
         """Yield the items below a namespace in batches, the last updated first, from behind `before`."""
 
-    def namespaces(self, prefix: Namespace) -> AsyncGenerator[Namespace, None]:
-        """Yield the namespaces below a namespace that have items, in order."""
+    def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:
+        """Yield the namespaces below a namespace that have items, in order from behind `after`."""
 
     async def renew(self, addresses: Collection[Address]) -> None:
         """Begin the times to live of items anew."""
@@ -99,9 +99,9 @@ class MemoryItems:
         for start in range(0, len(page), BATCH_ITEMS):
             yield page[start : start + BATCH_ITEMS]
 
-    async def namespaces(self, prefix: Namespace) -> AsyncGenerator[Namespace, None]:
+    async def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:
         for namespace in sorted({item.namespace for item in self._live()}):
-            if namespace[: len(prefix)] == prefix:
+            if namespace[: len(prefix)] == prefix and namespace > after:
                 yield namespace
 
     async def renew(self, addresses: Collection[Address]) -> None:

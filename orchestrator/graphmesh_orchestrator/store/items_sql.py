@@ -86,9 +86,9 @@ class SqlItems:
             limit, offset = limit - size, 0
             position = (rows[-1].updated, rows[-1].namespace, rows[-1].key)
 
-    async def namespaces(self, prefix: Namespace) -> AsyncGenerator[Namespace, None]:
+    async def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:
         query = sa.select(store_items.c.namespace).distinct().where(self._is_own, *_is_below(prefix), IS_LIVE)
-        last: tuple[str] | None = None
+        last = (encoded(after),)
         while True:
             rows = await self._database.rows(keyset_page(query, (store_items.c.namespace,), last, BATCH_NAMESPACES))
             for row in rows:

@@ -7,22 +7,39 @@ PostgreSQL and memory agree.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from graphmesh_chassis.large_values import size_of
 from langgraph.store.base import MatchCondition
 
 from graphmesh_orchestrator.store.item import Namespace, invalid
 
 Filter = Mapping[str, Any]
+MAX_CONDITIONS = 100
+"""The most members and elements of a filter, which is evaluated for thousands of items."""
+MAX_LEVELS = 20
 
 
 def check_filter(conditions: Filter) -> None:
-    """Raises InvalidRequest: an operator is unknown."""
-    for name, condition in conditions.items():
-        if not isinstance(name, str):
-            raise invalid("filter", f"has the name {name!r}, which is no text")
-        if _has_operators(condition):
-            for operator in condition:
-                if operator not in _OPERATORS:
-                    raise invalid(f"filter.{name}.{operator}", f"is no operator: {', '.join(_OPERATORS)}")
+    """Raises InvalidRequest: it has too many conditions or levels, or an operator is unknown."""
+    if size_of(conditions).elements > MAX_CONDITIONS:
+        raise invalid("filter", f"has more than {MAX_CONDITIONS} members and elements")
+    _check_operators(conditions, "filter", MAX_LEVELS)
+
+
+def _check_operators(condition: Any, path: str, levels: int) -> None:
+    if isinstance(condition, Mapping):
+        if levels == 0:
+            raise invalid("filter", f"is nested deeper than {MAX_LEVELS} levels")
+        has_operators = path != "filter" and _has_operators(condition)
+        for name, member in condition.items():
+            if not isinstance(name, str):
+                raise invalid(path, f"has the name {name!r}, which is no text")
+            if has_operators and name not in _OPERATORS:
+                raise invalid(f"{path}.{name}", f"is no operator: {', '.join(_OPERATORS)}")
+            if not has_operators:
+                _check_operators(member, f"{path}.{name}", levels - 1)
+    elif isinstance(condition, (list, tuple)):
+        for number, element in enumerate(condition):
+            _check_operators(element, f"{path}[{number}]", levels - 1)
 
 
 def matches(value: Mapping[str, Any], conditions: Filter) -> bool:

@@ -35,7 +35,8 @@ from graphmesh_orchestrator.store.item import (
     invalid,
 )
 from graphmesh_orchestrator.store.items import Items
-from graphmesh_orchestrator.store.matching import check_filter, is_below, matches
+from graphmesh_orchestrator.store.listing import MAX_FILTERED, shown_namespaces
+from graphmesh_orchestrator.store.matching import check_filter, matches
 
 log = structlog.get_logger("graphmesh.store")
 
@@ -43,8 +44,6 @@ MAX_RESULTS = 10_000
 """The largest `limit`, and the largest `offset`."""
 MAX_RESULT_BYTES = 32 * 1024 * 1024
 """The most bytes of the values that a search returns."""
-MAX_FILTERED = 10_000
-"""Items that a search with a filter reads at most."""
 RETRY_SECONDS = 0.5
 """The wait between two attempts to reach the database."""
 
@@ -166,20 +165,13 @@ class TenantStore(BaseStore):
                             yield item
 
     async def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        conditions = op.match_conditions or ()
         found: list[Namespace] = []
-        skipped, last = 0, None
-        async with aclosing(self._items.namespaces(_common_prefix(op))) as namespaces:
+        async with aclosing(shown_namespaces(self._items, op.match_conditions or (), op.max_depth)) as namespaces:
             async for namespace in namespaces:
-                shown = namespace[: op.max_depth]
-                if shown == last or not all(is_below(namespace, condition) for condition in conditions):
-                    continue
-                last, skipped = shown, skipped + 1
-                if skipped > op.offset and len(found) < op.limit:
-                    found.append(shown)
-                if len(found) == op.limit:
+                found.append(namespace)
+                if len(found) == op.offset + op.limit:
                     break
-        return found
+        return found[op.offset :]
 
     async def _renew(self, items: Sequence[StoredItem]) -> None:
         if expiring := [item.address for item in items if item.ttl]:
@@ -220,15 +212,6 @@ def _check_page(limit: int, offset: int) -> None:
         raise invalid("limit", f"is {limit}, it has to be from 1 to {MAX_RESULTS}")
     if not 0 <= offset <= MAX_RESULTS:
         raise invalid("offset", f"is {offset}, it has to be from 0 to {MAX_RESULTS}")
-
-
-def _common_prefix(op: ListNamespacesOp) -> Namespace:
-    """Return the labels with which all matching namespaces begin, up to the first wildcard."""
-    for condition in op.match_conditions or ():
-        if condition.match_type == "prefix":
-            labels = tuple(condition.path)
-            return labels[: labels.index("*")] if "*" in labels else labels
-    return ()
 
 
 def _columns(item: StoredItem) -> dict[str, Any]:

@@ -39,6 +39,9 @@ COMMANDS = {
     "runs": Entry("graphmesh_cli.commands.runs:runs", "List the newest runs."),
     "cancel": Entry("graphmesh_cli.commands.runs:cancel", "Cancel a run."),
     "thread": Entry("graphmesh_cli.commands.thread:commands", "List, read, fork and delete threads."),
+    "store": Entry(
+        "graphmesh_cli.commands.store:commands", "Read and change what graphs remember beyond their threads."
+    ),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
     "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
     "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),

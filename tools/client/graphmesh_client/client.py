@@ -35,6 +35,7 @@ from graphmesh_client.approvals import Approvals
 from graphmesh_client.calls import RETRY_SECONDS, Calls, duration_of
 from graphmesh_client.deliveries import Deliveries
 from graphmesh_client.run_status import RunPhase, phase_of
+from graphmesh_client.store import Store
 from graphmesh_client.threads import Threads
 
 MAX_WAIT = 60.0
@@ -71,6 +72,7 @@ class Client:
     def __init__(self, address: str, *, tenant: str = "default", retry_timeout: float = 10.0) -> None:
         self._calls = Calls(address, tenant, retry_timeout)
         self.threads = Threads(self._calls)
+        self.store = Store(self._calls)
         self.approvals = Approvals(self._calls)
         self.deliveries = Deliveries(self._calls)
 

@@ -49,6 +49,20 @@ from .orchestrator_pb2 import WaitRunRequest as WaitRunRequest
 from .orchestrator_pb2 import WaitRunResponse as WaitRunResponse
 from .orchestrator_pb2_grpc import RunServiceServicer as RunServiceServicer
 from .orchestrator_pb2_grpc import add_RunServiceServicer_to_server as add_RunServiceServicer_to_server
+from .store_pb2 import DeleteItemRequest as DeleteItemRequest
+from .store_pb2 import DeleteItemResponse as DeleteItemResponse
+from .store_pb2 import GetItemRequest as GetItemRequest
+from .store_pb2 import GetItemResponse as GetItemResponse
+from .store_pb2 import Item as Item
+from .store_pb2 import ListNamespacesRequest as ListNamespacesRequest
+from .store_pb2 import ListNamespacesResponse as ListNamespacesResponse
+from .store_pb2 import Namespace as Namespace
+from .store_pb2 import PutItemRequest as PutItemRequest
+from .store_pb2 import PutItemResponse as PutItemResponse
+from .store_pb2 import SearchItemsRequest as SearchItemsRequest
+from .store_pb2 import SearchItemsResponse as SearchItemsResponse
+from .store_pb2_grpc import StoreServiceServicer as StoreServiceServicer
+from .store_pb2_grpc import add_StoreServiceServicer_to_server as add_StoreServiceServicer_to_server
 from .threads_pb2 import CreateThreadRequest as CreateThreadRequest
 from .threads_pb2 import CreateThreadResponse as CreateThreadResponse
 from .threads_pb2 import DeleteThreadRequest as DeleteThreadRequest
@@ -129,6 +143,27 @@ class RunService:
     )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse
+    )
+
+
+class StoreService:
+    """The RPCs of `graphmesh.orchestrator.v1.StoreService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.StoreService"
+    PutItem: Final = Rpc(
+        "/graphmesh.orchestrator.v1.StoreService/PutItem", PutItemRequest, PutItemResponse
+    )
+    GetItem: Final = Rpc(
+        "/graphmesh.orchestrator.v1.StoreService/GetItem", GetItemRequest, GetItemResponse
+    )
+    DeleteItem: Final = Rpc(
+        "/graphmesh.orchestrator.v1.StoreService/DeleteItem", DeleteItemRequest, DeleteItemResponse
+    )
+    SearchItems: Final = Rpc(
+        "/graphmesh.orchestrator.v1.StoreService/SearchItems", SearchItemsRequest, SearchItemsResponse
+    )
+    ListNamespaces: Final = Rpc(
+        "/graphmesh.orchestrator.v1.StoreService/ListNamespaces", ListNamespacesRequest, ListNamespacesResponse
     )
 
 

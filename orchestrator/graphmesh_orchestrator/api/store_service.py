@@ -1,0 +1,80 @@
+"""StoreService: decode, use case, encode."""
+
+from contextlib import aclosing
+from typing import Any
+
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.hooks import INLINE_BYTES
+from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_chassis.pages import PAGE_BYTES, Page, encode_token, page_size
+from langgraph.store.base import TTLConfig
+
+from graphmesh_orchestrator.runs.convert import json_object
+from graphmesh_orchestrator.store import convert
+from graphmesh_orchestrator.store.item import Put, StoredItem, check_put
+from graphmesh_orchestrator.store.items import Items, Store
+from graphmesh_orchestrator.store.listing import MAX_FILTERED, shown_namespaces
+from graphmesh_orchestrator.store.matching import check_filter, matches
+
+
+class StoreServicer(pb.StoreServiceServicer):
+    def __init__(self, store: Store, ttl: TTLConfig | None) -> None:
+        """`ttl` has the times to live of items that state none."""
+        self._store, self._ttl = store, (ttl or {}).get("default_ttl")
+
+    async def PutItem(self, request: pb.PutItemRequest, context: Any) -> pb.PutItemResponse:
+        address = convert.address_of(request)
+        has_ttl = request.HasField("time_to_live")
+        ttl = convert.ttl_minutes(request.time_to_live) if has_ttl else self._ttl
+        is_large = request.ByteSize() > INLINE_BYTES
+        put = await convert_aside(is_large, lambda: Put(json_object(request.value, "value"), ttl))
+        await convert_aside(is_large, check_put, put)
+        await self._items().write({address: put})
+        return pb.PutItemResponse()
+
+    async def GetItem(self, request: pb.GetItemRequest, context: Any) -> pb.GetItemResponse:
+        address = convert.address_of(request)
+        item = (await self._items().get([address])).get(address)
+        if item is None:
+            raise NotFound(resource="item", id=request.key)
+        return pb.GetItemResponse(item=await _message_of(item))
+
+    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Any) -> pb.DeleteItemResponse:
+        await self._items().write({convert.address_of(request): None})
+        return pb.DeleteItemResponse()
+
+    async def SearchItems(self, request: pb.SearchItemsRequest, context: Any) -> pb.SearchItemsResponse:
+        prefix, before = convert.prefix_of(request), convert.position_of(request.page_token)
+        conditions = json_object(request.filter, "filter")
+        check_filter(conditions)
+        page: Page[pb.Item] = Page(page_size(request.page_size), PAGE_BYTES)
+        read = 0
+        batches = self._items().newest(prefix, before=before, limit=MAX_FILTERED if conditions else page.size + 1)
+        async with aclosing(batches):
+            async for item in (item async for batch in batches for item in batch):
+                read += 1
+                if matches(item.value, conditions) and not page.add(await _message_of(item), convert.token_of(item)):
+                    break
+            else:
+                if read == MAX_FILTERED:
+                    page.next_token = encode_token(*convert.token_of(item))
+        return pb.SearchItemsResponse(items=page.messages, next_page_token=page.next_token)
+
+    async def ListNamespaces(self, request: pb.ListNamespacesRequest, context: Any) -> pb.ListNamespacesResponse:
+        conditions, after = convert.conditions_of(request), convert.namespace_position(request.page_token)
+        page: Page[pb.Namespace] = Page(page_size(request.page_size))
+        listed = shown_namespaces(self._items(), conditions, request.max_depth or None, after)
+        async with aclosing(listed):
+            async for namespace in listed:
+                if not page.add(pb.Namespace(labels=namespace), convert.namespace_token(namespace)):
+                    break
+        return pb.ListNamespacesResponse(namespaces=page.messages, next_page_token=page.next_token)
+
+    def _items(self) -> Items:
+        return self._store.of(current_call().caller.tenant)
+
+
+async def _message_of(item: StoredItem) -> pb.Item:
+    return await convert_aside(is_large(item.value), convert.item_message, item)
