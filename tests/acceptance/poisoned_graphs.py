@@ -13,6 +13,8 @@ from typing_extensions import TypedDict
 
 STEP_SECONDS = 0.1
 STEPS = 20
+ATTACK_SECONDS = 1.0
+"""How long an attack waits for the run's first checkpoint to be stored: the next execution's would be progress."""
 
 WAYS: dict[str, Callable[[], Any]] = {
     "ends": lambda: os._exit(3),
@@ -31,7 +33,7 @@ class Count(TypedDict, total=False):
 
 
 async def attack(state: Poison) -> dict[str, Any]:
-    await asyncio.sleep(STEP_SECONDS)
+    await asyncio.sleep(ATTACK_SECONDS)
     WAYS[state["way"]]()
     return {}
 

@@ -110,7 +110,9 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
 
     async with started(tmp_path) as server:
         issuing = [asyncio.create_task(keep_issuing(server))]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            while len(confirmed) < 20:
+                await asyncio.sleep(0.01)
         await server.end(signal.SIGKILL)
         await asyncio.gather(*issuing, return_exceptions=True)
     async with started(tmp_path) as server:
@@ -119,7 +121,7 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
             await server.channel.unary(
                 pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(5)
             )
-    assert len(confirmed) > 0
+    assert len(confirmed) >= 20
     assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(confirmed)
 
 

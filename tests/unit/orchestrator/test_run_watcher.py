@@ -43,15 +43,22 @@ async def watched() -> AsyncIterator[WatchedRun]:
 
 async def test_events_are_followed_until_the_run_ends(watched: WatchedRun) -> None:
     """Each once, whether it was stored before or while the run is followed."""
-    async with watched.journal as journal:
+    received = asyncio.Queue[Event]()
+
+    async def follow() -> None:
+        async for event in watched.watcher.events("acme", watched.run.run_id, 0):
+            received.put_nowait(event)
+
+    async with watched.journal as journal, asyncio.timeout(20):
         journal.add_event(EventKind.NODE_STARTED, "a")
-        following = asyncio.create_task(watched.events())
-        await asyncio.sleep(0.05)
+        following = asyncio.create_task(follow())
+        assert (await received.get()).seq == 1
         journal.add_event(EventKind.NODE_STARTED, "b")
-        await asyncio.sleep(0.05)
+        assert (await received.get()).seq == 2
         assert not following.done()
         journal.end(RunStatus.SUCCESS)
-    assert [event.seq for event in await following] == [1, 2, 3]
+    await following
+    assert (received.get_nowait().seq, received.empty()) == (3, True)
 
 
 async def test_events_of_several_pages_are_read_in_order(watched: WatchedRun) -> None:
