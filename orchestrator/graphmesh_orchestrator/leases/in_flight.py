@@ -137,6 +137,11 @@ class InFlight:
         if active.run.state.takeovers >= SUSPECT_TAKEOVERS:
             self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
+    def graph_of(self, run_id: str) -> str:
+        """Return the graph of an active run; empty for another run. Called from the event loop's watcher as well."""
+        active = self._active.get(run_id)
+        return active.run.identity.graph if active else ""
+
     def remove(self, active: ActiveRun) -> bool:
         """Remove a run, unless an execution of a later epoch has taken its place. Returns whether capacity was full."""
         was_full = self.free_capacity == 0

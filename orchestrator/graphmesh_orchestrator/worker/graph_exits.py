@@ -7,6 +7,7 @@ the runs of all tenants. Here no task of the loop lets them through.
 import asyncio
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import Any
 
 EXITS = (SystemExit, KeyboardInterrupt)
@@ -34,18 +35,26 @@ def exception_name(error: BaseException) -> str:
     return type(cause or error).__name__
 
 
+def context_of(task: "asyncio.Task[Any] | None") -> Context | None:
+    """Return the context of a task of the loop; None for another task. Python 3.12 has `Task.get_context`."""
+    coro = task.get_coro() if task else None
+    return coro.context if isinstance(coro, _Contained) else None
+
+
 def _contained_task(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
 ) -> "asyncio.Task[Any]":
-    return asyncio.Task(_Contained(coro), loop=loop, **options)
+    context = options.pop("context", None) or copy_context()
+    return asyncio.Task(_Contained(coro, context), loop=loop, context=context, **options)
 
 
 class _Contained(Coroutine[Any, Any, Any]):
     """A coroutine that raises no exit. Closing it before its first step closes the inner one, as for a plain task."""
 
-    __slots__ = ("_close", "_send", "_throw", "cr_code", "cr_frame")
+    __slots__ = ("_close", "_send", "_throw", "context", "cr_code", "cr_frame")
 
-    def __init__(self, coro: Any) -> None:
+    def __init__(self, coro: Any, context: Context) -> None:
+        self.context = context
         self._send, self._throw, self._close = coro.send, coro.throw, coro.close
         self.cr_code, self.cr_frame = getattr(coro, "cr_code", None), None
 

@@ -22,6 +22,7 @@ from graphmesh_orchestrator.webhooks.delivery import RetryPolicy
 from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
+from graphmesh_orchestrator.worker.loop_watcher import LoopWatcher
 from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.run_queue import RunQueue
 from graphmesh_orchestrator.worker.suspension import Suspension
@@ -74,6 +75,7 @@ def run_worker(
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer)
     tasks: Mapping[str, Task] = {
         "lease guard": in_flight.guard,
+        "event loop watcher": LoopWatcher(in_flight).run,
         "claiming": partial(claiming.run, executor.begin),
         "dead worker detection": partial(backend.detector.run, claiming.poll),
         "run queue": queue.run,
