@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from graphmesh_chaos.experiment import MeshOptions, Result, run_experiment
+from graphmesh_chaos.graphs.drafts import PAUSE_SECONDS, PAUSING_AMOUNTS
 from graphmesh_chaos.history import APPROVAL_THRESHOLD
+from graphmesh_chaos.mesh_files import DRAFTS_FILE
 from graphmesh_chaos.schedule import Fault, FaultKind, Schedule, Submission
+from graphmesh_local.databases import shared_servers
 
 from tests.chaos.sabotage.settings import FOLDER, sabotage_settings
 
@@ -61,6 +64,23 @@ async def test_finds_effects_before_checkpoints(tmp_path: Path) -> None:
     result = await run_sabotaged("effects_before_checkpoints", schedule, tmp_path)
     assert "charged_once" in violated(result)
     assert max(charges_by_invoice(result).values()) == 2
+
+
+@pytest.mark.parametrize("is_fenced", [True, False])
+async def test_finds_effects_of_overtaken_workers(tmp_path: Path, is_fenced: bool) -> None:
+    """A worker is cut off from its database during a pause before an effect; another one ends its runs meanwhile.
+
+    Without a fence by its own clock it makes the effect then. The runs are more than one worker takes, so that each
+    has some.
+    """
+    cut_off = Fault(4, "orchestrator-1/postgres", FaultKind.PARTITION, PAUSE_SECONDS + 4)
+    schedule = Schedule([cut_off], [Submission(0, number, PAUSING_AMOUNTS, copies=1) for number in range(10)])
+    settings = {} if is_fenced else sabotage_settings("worker_without_fence")
+    async with shared_servers() as shared:
+        options = MeshOptions(2, shared, graph=DRAFTS_FILE, settings=settings)
+        result = await run_experiment(schedule, tmp_path, options)
+    assert max(run.epoch for run in result.history.runs) > 1
+    assert violated(result) == (set() if is_fenced else {"effects_precede_ends"})
 
 
 async def test_finds_random_effect_keys(tmp_path: Path) -> None:

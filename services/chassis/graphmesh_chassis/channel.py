@@ -42,8 +42,11 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 2000),  # in spite of its name, the timeout of one attempt to connect
     # A connection without an answer to a ping is closed: else all later calls would be sent over it, and time out.
+    # The answer may take long behind a large message on a slow link. The last option is for the library's other pings,
+    # which delay those of the keepalive; its default is a minute.
     ("grpc.keepalive_time_ms", 5000),
-    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 

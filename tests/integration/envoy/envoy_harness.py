@@ -26,6 +26,7 @@ OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
 

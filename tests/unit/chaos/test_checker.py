@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from graphmesh_chaos.history import (
     RunRequest,
     Ticket,
 )
+from graphmesh_chaos.late_effects import Commits, CommittedEffect, CommittedEnd
 from graphmesh_chaos.operations import Operation, OperationKind, SeenRun
 from graphmesh_chaos.thread_checker import CANCELLED_WITHIN_SECONDS
 from graphmesh_nodes.approval_terms import ApprovalStatus
@@ -43,6 +44,10 @@ INVOICE_POSTING = Posting("receivable", "revenue", 2000, "INV-1")
 CHARGE_POSTING = Posting("cash", "receivable", 500, "ch-1")
 CHARGE_EFFECT = Effect("run-1", "charge", has_response=True, key="key-1")
 TICKET_EFFECT = Effect("run-1", "ticket", has_response=True, key="key-2")
+ENDED = CommittedEnd("run-1", RunStatus.SUCCESS, NOW)
+LATER = NOW + timedelta(seconds=1)
+SINGLE = ("requests", "observed", "commits")
+"""The fields of a history that are not empty without rows."""
 CORRECT = History(
     requests=[REQUEST],
     runs=[RUN],
@@ -55,6 +60,7 @@ CORRECT = History(
     epochs=[Epoch("billing", "run-1", 1), Epoch("ticketing", "run-1", 2)],
     approvals=[],
     answers=[],
+    commits=Commits([replace(ENDED, time=LATER)], [CommittedEffect("run-1", "charge", "key-1", NOW)]),
 )
 GRANTED = Approval("apr-1", "run-1", ApprovalStatus.APPROVED)
 DENIED = Approval("apr-1", "run-1", ApprovalStatus.DENIED)
@@ -132,7 +138,7 @@ def test_finds_nothing_in_an_answered_approval(history: History) -> None:
 
 def test_finds_nothing_in_an_unanswered_request() -> None:
     """A request without a response may have created no run."""
-    empty: dict[str, Any] = {field.name: [] for field in fields(History) if field.name not in ("requests", "observed")}
+    empty: dict[str, Any] = {field.name: [] for field in fields(History) if field.name not in SINGLE}
     assert check(History([replace(REQUEST, run_ids=())], **empty)) == []
 
 
@@ -210,6 +216,26 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
     "an effect with the event of another run": (
         "effects_are_reported",
         changed(events=[EVENTS[0], replace(CHARGED, run_id="run-2"), *EVENTS[2:]]),
+    ),
+    "an effect after the end of its run": (
+        "effects_precede_ends",
+        changed(commits=Commits([ENDED], [CommittedEffect("run-1", "charge", "key-1", LATER)])),
+    ),
+    "an effect after the end of its run, which reports it as made": (
+        "effects_precede_ends",
+        changed(
+            runs=[replace(RUN, status=RunStatus.CANCELLED)],
+            requests=[replace(REQUEST, ends=(RunStatus.CANCELLED,))],
+            events=[
+                EVENTS[0],
+                replace(CHARGED, has_response=True),
+                EVENTS[2],
+                replace(EVENTS[3], status=RunStatus.CANCELLED),
+            ],
+            commits=Commits(
+                [replace(ENDED, status=RunStatus.CANCELLED)], [CommittedEffect("run-1", "charge", "key-1", LATER)]
+            ),
+        ),
     ),
     "a gap in the events": ("events_are_gapless", changed(events=[EVENTS[0], *EVENTS[2:]])),
     "missing first events": ("events_are_gapless", changed(events=EVENTS[1:])),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from graphmesh_chaos.history import Event
-from graphmesh_chaos.recovery import OrchestratorDeath, percentile, recovery_seconds
+from graphmesh_chaos.recovery import Interruption, percentile, recovery_seconds
 from graphmesh_orchestrator.run_status import RunStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ def events(run_id: str, *seconds: float, begins: Sequence[float] = ()) -> list[E
     ]
 
 
-def death(second: float, *run_ids: str) -> OrchestratorDeath:
-    return OrchestratorDeath(at(second), run_ids)
+def death(second: float, *run_ids: str) -> Interruption:
+    return Interruption(at(second), run_ids)
 
 
 def test_measures_from_the_death_to_the_next_execution_of_each_interrupted_run() -> None:

@@ -1,9 +1,10 @@
 """Schedules are pure functions of a seed."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
+import pytest
 from graphmesh_chaos.kill_schedule import kill_schedule
-from graphmesh_chaos.schedule import LEAD_SECONDS, RESTART_SECONDS, Fault, FaultKind, Schedule, mixed_schedule
+from graphmesh_chaos.schedule import LEAD_SECONDS, NETWORK, RESTART_SECONDS, Fault, FaultKind, Schedule, mixed_schedule
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,9 +67,31 @@ def test_orchestrator_is_frozen_for_longer_than_its_lease(seed: int) -> None:
 
 
 def test_every_process_has_faults() -> None:
-    """The targets have the names that the mesh gives its replicas."""
-    targets = {fault.target for seed in range(20) for fault in mixed(seed, orchestrators=2).faults}
-    assert targets == {"orchestrator-1", "orchestrator-2", "billing", "ticketing", "envoy", "postgres", "redis"}
+    """The targets have the names that the mesh gives its replicas; those of links have the names of both ends."""
+    targets = {fault.target for seed in range(50) for fault in mixed(seed, orchestrators=2).faults}
+    orchestrators = {"orchestrator-1", "orchestrator-2"}
+    processes = {*orchestrators, "billing", "ticketing", "envoy", "postgres", "redis"}
+    links = {f"{one}/{server}" for one in orchestrators for server in ("postgres", "redis", "envoy")}
+    links |= {f"envoy/{one}" for one in (*orchestrators, "billing", "ticketing")}
+    assert targets == processes | links | {"billing/postgres", "ticketing/postgres"}
+
+
+def test_every_link_has_faults_of_every_kind() -> None:
+    """Those that separate its ends are over before a lease is, or last longer."""
+    schedules = [mixed_schedule(seed, runs=1, seconds=60, faults=50, orchestrators=2) for seed in range(100)]
+    faults = [fault for schedule in schedules for fault in schedule.faults if "/" in fault.target]
+    assert {(fault.target, fault.kind) for fault in faults} == set(product({fault.target for fault in faults}, NETWORK))
+    assert {fault.seconds < LEASE_SECONDS for fault in faults if fault.kind is FaultKind.PARTITION} == {True, False}
+    assert all(schedule.links == {one.target for one in schedule.faults if "/" in one.target} for schedule in schedules)
+
+
+def test_injects_only_the_given_kinds() -> None:
+    """One of a mesh that has no such fault cannot be given alone."""
+    kinds = (FaultKind.SLOW, FaultKind.CRASH)
+    schedule = mixed_schedule(1, runs=1, seconds=60, faults=50, orchestrators=2, kinds=kinds)
+    assert {fault.kind for fault in schedule.faults} == set(kinds)
+    with pytest.raises(ValueError, match="crash"):
+        mixed_schedule(1, runs=1, seconds=60, faults=50, orchestrators=1, kinds=[FaultKind.CRASH])
 
 
 def test_has_runs_without_faults() -> None:

@@ -30,7 +30,7 @@ def a_round(*violations: Violation) -> Result:
     kinds = (FaultKind.KILL, FaultKind.KILL, FaultKind.TERMINATE, FaultKind.FREEZE)
     injected = [InjectedFault(Fault(1, "billing", kind, 1), moment, calls=calls) for calls, kind in enumerate(kinds)]
     injected.append(InjectedFault(Fault(1, "orchestrator", FaultKind.KILL, 1), moment, run_ids=["run-1", "run-2"]))
-    return Result(injected, HISTORY, violations, recovery=[0.5])
+    return Result(injected, HISTORY, violations, recovery=[0.5], takeover=[5.5])
 
 
 def test_adds_rounds_up() -> None:
@@ -40,6 +40,7 @@ def test_adds_rounds_up() -> None:
     summary.add(8, a_round())
     assert (summary.deaths, summary.runs, summary.charges, summary.takeovers) == (6, 2, 2, 4)
     assert summary.recovery == [0.5, 0.5]
+    assert summary.takeover == [5.5, 5.5]
     assert (summary.deaths_at_work, summary.interrupted_runs, summary.interrupted_calls) == (4, 4, 2)
     assert summary.faults == {
         "SIGKILL billing": 4,

@@ -8,7 +8,8 @@ from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
 from graphmesh_chaos.grouping import group_by
-from graphmesh_chaos.history import CHARGE, TICKET, Event, History, Posting, Run, RunRequest
+from graphmesh_chaos.history import CHARGE, DRAFT, TICKET, Event, History, Posting, Run, RunRequest
+from graphmesh_chaos.late_effects import late_effects
 from graphmesh_chaos.thread_checker import (
     answers_are_used,
     cancellations_hold,
@@ -126,7 +127,8 @@ def effects_are_recorded(history: History) -> Iterator[str]:
 
     A run that ended otherwise has them for the first of its effects, in the order of the graph. No other key exists.
     """
-    stored = Counter((effect.run_id, effect.node, effect.has_response) for effect in history.effects)
+    repeated = (effect for effect in history.effects if effect.node != DRAFT)
+    stored = Counter((effect.run_id, effect.node, effect.has_response) for effect in repeated)
     denied = denied_runs(history)
     for _, run in unsuccessful(history):
         order = [(run.run_id, node, True) for node in ([TICKET] if run.run_id in denied else [CHARGE, TICKET])]
@@ -145,6 +147,8 @@ def effects_are_reported(history: History) -> Iterator[str]:
     reported = {(event.run_id, event.effect_key) for event in history.events if event.effect_key}
     ended = {run.run_id for run in history.runs if run.status.is_final}
     for effect in history.effects:
+        if effect.node == DRAFT:
+            continue
         if effect.has_response and effect.run_id in ended and (effect.run_id, effect.key) not in reported:
             yield f"{effect.run_id} has no event of its {effect.node} under the key {effect.key or 'none'}"
 
@@ -155,6 +159,13 @@ def reported_effects_exist(history: History) -> Iterator[str]:
     for event in history.events:
         if event.has_response and (event.run_id, event.effect_key) not in stored:
             yield f"{event.run_id} reports {event.effect_key} at {event.seq}, which no service has"
+
+
+def effects_precede_ends(history: History) -> Iterator[str]:
+    """No effect is committed after the end of its run, unless that end reports it as one that may still happen."""
+    happened = {(event.run_id, event.effect_key) for event in history.events if event.has_response}
+    reported = {(event.run_id, event.effect_key) for event in history.events if event.effect_key}
+    yield from late_effects(history.commits, reported - happened)
 
 
 def epochs_are_recorded(history: History) -> Iterator[str]:
@@ -228,6 +239,7 @@ INVARIANTS: Sequence[Invariant] = (
     books_balance,
     effects_are_recorded,
     effects_are_reported,
+    effects_precede_ends,
     reported_effects_exist,
     epochs_are_recorded,
     events_are_gapless,

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,10 +22,14 @@ from rich.rule import Rule
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
 from graphmesh_chaos.injector import InjectedFault, UnexpectedDeath
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
+from graphmesh_chaos.mesh_files import DRAFTS_FILE
 from graphmesh_chaos.report import print_fault, print_progress, print_summary
-from graphmesh_chaos.schedule import Schedule, mixed_schedule
+from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
+from graphmesh_chaos.sessions import sessions
 from graphmesh_chaos.summary import Summary
 
+THREADS_PER_SECOND = 0.2
+"""The rate of threads with sessions, if no number is given."""
 STATE = Path(".graphmesh/chaos")
 DEFAULT_MESH = MeshOptions()
 
@@ -35,6 +39,7 @@ class Scenario:
     """A kind of schedule, and the mesh that it needs."""
 
     schedule: Callable[..., Schedule]
+    """Takes the seed, and the sizes of the schedule by name."""
     runs_per_second: float
     """The rate if no number of runs is given; likewise for faults."""
     faults_per_second: float
@@ -45,7 +50,8 @@ class Scenario:
     """A note on the seconds of recovery."""
 
 
-MIXED = Scenario(mixed_schedule, runs_per_second=1, faults_per_second=0.5)
+MIXED = Scenario(mixed_schedule, runs_per_second=1, faults_per_second=0.5, mesh_options=MeshOptions(graph=DRAFTS_FILE))
+
 KILLS = Scenario(
     kill_schedule,
     runs_per_second=3,
@@ -62,6 +68,8 @@ class Rounds:
 
     scenario: Scenario
     runs: int
+    threads: int
+    """Threads with a session of several runs each."""
     seconds: float
     faults: int
     orchestrators: int
@@ -73,7 +81,8 @@ class Rounds:
 
     def schedule(self, seed: int) -> Schedule:
         sizes = {"runs": self.runs, "seconds": self.seconds, "faults": self.faults}
-        return self.scenario.schedule(seed, **sizes, orchestrators=self.orchestrators)
+        schedule = self.scenario.schedule(seed, **sizes, orchestrators=self.orchestrators)
+        return replace(schedule, sessions=sessions(seed, threads=self.threads, seconds=self.seconds))
 
     async def run(self, seed: int, summary: Summary, console: Console) -> None:
         """Run rounds, from `seed` on, until enough processes have died or an invariant is violated."""
@@ -102,26 +111,38 @@ class Rounds:
 def chaos(
     seed: Annotated[int | None, typer.Option(help="Repeats the faults and runs of an earlier round.")] = None,
     runs: Annotated[int | None, typer.Option(min=1, max=99_999, help="Runs of a round; default: 1 a second.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=0, help="Threads with several runs each; default: 1 in 5 seconds.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Time over which the faults of a round are spread.")] = 60,
     faults: Annotated[int | None, typer.Option(min=0, help="Faults of a round; default: 1 in 2 seconds.")] = None,
+    only: Annotated[list[FaultKind] | None, typer.Option(help="Inject only faults of this kind; repeatable.")] = None,
     storm: Annotated[bool, typer.Option("--storm", help="Inject only SIGKILL: 5 a second, with 3 runs.")] = False,
     deaths: Annotated[int, typer.Option(min=0, help="Run rounds until so many processes were killed.")] = 0,
     orchestrators: Annotated[int, typer.Option(min=1, max=8, help="Several share PostgreSQL and Redis.")] = 3,
     cold: Annotated[bool, typer.Option("--cold", help="Start each server as a new process, not as a fork.")] = False,
     state: Annotated[Path, typer.Option(help="Folder of the mesh; emptied at the beginning of a round.")] = STATE,
 ) -> None:
-    """Kill and freeze the processes of a mesh while runs charge money, then check the books.
+    """Kill and freeze the processes of a mesh and cut their links while runs charge money, then check the books.
 
-    Every run must succeed. Its ticket must exist exactly once, and its charge exactly once, or never where an approver
-    denied it. The same seed gives the same faults and runs. A round has a mesh and databases of its own, and each round
-    the next seed. Exits with 1 at the first round that violates an invariant; the state folder keeps its logs.
+    Every run must succeed that no client cancels and that has time. Its ticket must exist exactly once, and its charge
+    exactly once, or never where an approver denied it. What clients read of a thread must fit one order of what
+    happened on it. The same seed gives the same faults and runs. A round has a mesh and databases of its own, and each
+    round the next seed. Exits with 1 at the first round that violates an invariant; the state folder keeps its logs.
     """
     console, summary = Console(highlight=False), Summary()
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    scenario = KILLS if storm else MIXED
+    if storm and only:
+        raise typer.BadParameter("--storm injects SIGKILL only")
+    scenario = KILLS if storm else _mixed(only or [])
     runs = max(1, round(seconds * scenario.runs_per_second)) if runs is None else runs
     faults = round(seconds * scenario.faults_per_second) if faults is None else faults
-    rounds = Rounds(scenario, runs, seconds, faults, orchestrators, deaths, cold, state)
+    threads = round(seconds * THREADS_PER_SECOND) if threads is None else threads
+    rounds = Rounds(scenario, runs, threads, seconds, faults, orchestrators, deaths, cold, state)
+    try:
+        rounds.schedule(seed)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; several orchestrators have more") from error
     console.print(Rule(f"Seed {seed}: {runs} runs, {faults} faults within {seconds:g} s"))
     try:
         asyncio.run(rounds.run(seed, summary, console))
@@ -131,6 +152,14 @@ def chaos(
     print_summary(console, summary, scenario.option, scenario.recovery_note)
     if summary.violations:
         raise typer.Exit(1)
+
+
+def _mixed(only: Sequence[FaultKind]) -> Scenario:
+    """The scenario with faults of all kinds, or of some."""
+    if not only:
+        return MIXED
+    option = "".join(f"--only {kind} " for kind in only)
+    return replace(MIXED, schedule=partial(mixed_schedule, kinds=only), option=option)
 
 
 def _ignore(injected: InjectedFault) -> None:

@@ -1,7 +1,7 @@
 """One experiment: a mesh of its own, the faults and runs of a schedule, and the check of its databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,17 @@ from graphmesh_chaos.environment import Environment
 from graphmesh_chaos.history import History, RunRequest
 from graphmesh_chaos.history_reader import count_open_runs, read_history
 from graphmesh_chaos.injector import InjectedFault, Injector
-from graphmesh_chaos.mesh_files import GRAPHS_SETTING, PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
-from graphmesh_chaos.recovery import OrchestratorDeath, recovery_seconds
-from graphmesh_chaos.schedule import Schedule
+from graphmesh_chaos.links import Links, open_links
+from graphmesh_chaos.mesh_files import (
+    GRAPHS_SETTING,
+    PAYMENTS,
+    PAYMENTS_FILE,
+    place_on_free_ports,
+    write_registry,
+    write_topology,
+)
+from graphmesh_chaos.recovery import Interruption, recovery_seconds
+from graphmesh_chaos.schedule import CUTTING_OFF, FaultKind, Schedule
 from graphmesh_chaos.wall_clock import WallClocks
 from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
 
@@ -65,6 +73,8 @@ class Result:
     violations: Sequence[Violation]
     recovery: Sequence[float]
     """Seconds without progress of each run that the death of an orchestrator interrupted; shortest first."""
+    takeover: Sequence[float]
+    """The same for the runs that were taken over from an orchestrator which was cut off from PostgreSQL."""
 
 
 async def run_experiment(
@@ -80,20 +90,33 @@ async def run_experiment(
         UnexpectedDeath: a process died without a fault.
     """
     async with service_databases(options.shared, state) as databases:
-        async with _mesh(options, databases, state) as mesh:
+        async with _mesh(options, databases, state, schedule.links) as (mesh, links):
             environment = Environment(mesh, databases, options.clocks)
-            injector = Injector(mesh, databases, options.shared, on_fault, environment)
+            injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
             async with Approvers(mesh.edge).running() as approvers:
                 requests = await _run_schedule(schedule, mesh, injector)
                 await _wait_for_ends(databases)
             injector.check_alive()
         history = await asyncio.to_thread(read_history, databases, requests, approvers.acknowledged)
-    deaths = [OrchestratorDeath(one.time, one.run_ids) for one in injector.injected]
-    return Result(injector.injected, history, check(history), recovery_seconds(deaths, history.events))
+    return Result(
+        injector.injected,
+        history,
+        check(history),
+        recovery=_recovery(injector.injected, [FaultKind.KILL], history),
+        takeover=_recovery(injector.injected, CUTTING_OFF, history),
+    )
+
+
+def _recovery(injected: Sequence[InjectedFault], kinds: Collection[FaultKind], history: History) -> list[float]:
+    interruptions = [Interruption(one.time, one.run_ids) for one in injected if one.fault.kind in kinds]
+    return recovery_seconds(interruptions, history.events)
 
 
 @asynccontextmanager
-async def _mesh(options: MeshOptions, databases: DatabaseUrls, state: Path) -> AsyncIterator[RunningMesh]:
+async def _mesh(
+    options: MeshOptions, databases: DatabaseUrls, state: Path, link_names: Collection[str]
+) -> AsyncIterator[tuple[RunningMesh, Links]]:
+    """Run the mesh, with proxies on the links of these names; all others are direct."""
     state.mkdir(parents=True, exist_ok=True)
     registry = write_registry(state, {PAYMENTS: (options.graph, "graph")})
     topology = write_topology(state, options.orchestrators, {**POLICY, **options.policy})
@@ -107,11 +130,20 @@ async def _mesh(options: MeshOptions, databases: DatabaseUrls, state: Path) -> A
         **database_settings(databases, options.shared),
         **options.settings,
     }
-    starting = running_mesh(
-        topology, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=options.spawn
-    )
-    async with starting as mesh:
-        yield mesh
+    mesh = place_on_free_ports(topology)
+    async with (
+        open_links(link_names, mesh, options.shared) as links,
+        running_mesh(
+            topology,
+            state,
+            on_death=OnDeath.CONTINUE,
+            settings=settings,
+            process_settings=links.settings(databases, options.shared),
+            reroute=links.reroute,
+            spawn=options.spawn,
+        ) as running,
+    ):
+        yield running, links
 
 
 async def _run_schedule(schedule: Schedule, mesh: RunningMesh, injector: Injector) -> list[RunRequest]:

@@ -7,12 +7,15 @@ from datetime import datetime
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
+from graphmesh_chaos.late_effects import NO_COMMITS, Commits
 from graphmesh_chaos.operations import Operation
 
 APPROVAL_THRESHOLD = 50_00
 """Minor units; a charge of this amount or more needs an approval."""
 CHARGE, TICKET = "charge", "ticket"
 """The effects of every run, by the node of its graph."""
+DRAFT = "draft"
+"""The node of an effect that a run may have or not: no later execution repeats it."""
 
 
 @dataclass(frozen=True)
@@ -197,3 +200,4 @@ class History:
     approvals: Sequence[Approval]
     answers: Sequence[Answer]
     observed: Observed = NOTHING_OBSERVED
+    commits: Commits = NO_COMMITS

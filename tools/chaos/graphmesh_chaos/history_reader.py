@@ -28,6 +28,7 @@ from graphmesh_chaos.history import (
     RunRequest,
     Ticket,
 )
+from graphmesh_chaos.late_effects import read_commits
 
 RUNS = sa.table(
     "runs",
@@ -79,6 +80,7 @@ def read_history(
             approvals=[_approval(row) for row in orchestrator(INTERRUPTS) if row["approval_id"]],
             answers=answers,
             observed=observed,
+            commits=read_commits(databases),
         )
 
 

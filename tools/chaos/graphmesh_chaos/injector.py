@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from graphmesh_local.child_process import Child, ProcessDied, State, gather_or_cancel
-from graphmesh_local.databases import DatabaseUrls, SharedServers, crash_postgres, drop_connections
+from graphmesh_local.databases import DatabaseUrls, SharedServers, client_ports, crash_postgres, drop_connections
 from graphmesh_local.probes import NOT_READY_ERRORS, http_get
 from graphmesh_local.running_mesh import ORCHESTRATOR, RunningMesh, local_address
 from graphmesh_local.supervisor import Supervisor
@@ -20,7 +20,9 @@ from psycopg import OperationalError
 from graphmesh_chaos.environment import KINDS, Environment
 from graphmesh_chaos.grouping import group_by
 from graphmesh_chaos.history_reader import ExecutingRuns
-from graphmesh_chaos.schedule import Fault, FaultKind
+from graphmesh_chaos.link_faults import faulty
+from graphmesh_chaos.links import POSTGRES, Links
+from graphmesh_chaos.schedule import CUTTING_OFF, NETWORK, Fault, FaultKind
 
 POLL_SECONDS = 0.02
 WORK_WITHIN_SECONDS = 1.0
@@ -39,7 +41,7 @@ class InjectedFault:
     fault: Fault
     time: datetime
     run_ids: Sequence[str] = ()
-    """The runs that a killed orchestrator executed."""
+    """The runs that an orchestrator executed which was killed, or cut off from PostgreSQL."""
     calls: int = 0
     """The calls in flight to another process of the mesh that was killed."""
 
@@ -58,12 +60,13 @@ class Injector:
     def __init__(
         self,
         mesh: RunningMesh,
+        links: Links,
         databases: DatabaseUrls,
         shared: SharedServers | None,
         on_fault: Callable[[InjectedFault], None],
         environment: Environment,
     ) -> None:
-        self._mesh, self._shared, self._on_fault = mesh, shared, on_fault
+        self._mesh, self._links, self._shared, self._on_fault = mesh, links, shared, on_fault
         self._environment = environment
         self._executing = ExecutingRuns(databases)
         self.injected: list[InjectedFault] = []
@@ -106,10 +109,11 @@ class Injector:
 
     async def _observe(self, fault: Fault) -> InjectedFault:
         """The fault as of now, with the work of its target."""
-        if fault.kind is not FaultKind.KILL or fault.target == REDIS:
+        process = fault.target.removesuffix(f"/{POSTGRES}") if fault.kind in CUTTING_OFF else fault.target
+        if fault.kind not in (FaultKind.KILL, *CUTTING_OFF) or "/" in process or process == REDIS:
             return InjectedFault(fault, datetime.now(UTC))
-        if ORCHESTRATOR in fault.target:
-            worker = worker_of(self._mesh.child(fault.target)) if self._shared else ""
+        if ORCHESTRATOR in process:
+            worker = worker_of(self._mesh.child(process)) if self._shared else ""
             run_ids = await asyncio.to_thread(self._executing.of_worker, worker)
             return InjectedFault(fault, datetime.now(UTC), run_ids)
         calls = await self._calls_in_flight(fault.target)
@@ -127,6 +131,10 @@ class Injector:
         if fault.kind in KINDS:
             await self._environment.inject(fault)
             return
+        if fault.kind in NETWORK:
+            with faulty(self._links[fault.target], fault):
+                await asyncio.sleep(fault.seconds)
+            return
         if fault.kind is FaultKind.CRASH:
             crash_postgres(self._servers.postgres)
             return
@@ -137,8 +145,9 @@ class Injector:
                 with frozen(child.pid):
                     await asyncio.sleep(fault.seconds)
             case FaultKind.DROP_CONNECTIONS:
+                server, proxied = self._servers.postgres, self._links.server_side_ports(child.program.name)
                 with suppress(OperationalError):  # PostgreSQL has just closed them itself
-                    await asyncio.to_thread(drop_connections, self._servers.postgres, child.pid)
+                    await asyncio.to_thread(drop_connections, server, proxied or client_ports(server, child.pid))
             case _:
                 await end(child, signal.SIGTERM if fault.kind is FaultKind.TERMINATE else signal.SIGKILL)
                 await asyncio.sleep(fault.seconds)

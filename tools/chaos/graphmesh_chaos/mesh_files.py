@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from graphmesh_local.child_process import reserve_port
 from graphmesh_local.databases import SERVICES
 from graphmesh_local.running_mesh import MESH_FILE, ORCHESTRATOR
+from graphmesh_mesh.topology import Mesh, load
 
 PAYMENTS = "payments"
 """The name of the graph that charges money."""
 PAYMENTS_FILE = Path(__file__).parent / "graphs" / "payments.py"
+DRAFTS_FILE = PAYMENTS_FILE.with_name("drafts.py")
+"""Payments with an effect that no later execution repeats."""
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The environment variable with the path of the registry."""
 
@@ -34,3 +38,10 @@ def write_topology(folder: Path, orchestrators: int, policy: Mapping[str, Any] |
     path = folder / "mesh.yaml"
     path.write_text(yaml.safe_dump({**topology, "services": services, "environments": {}}))
     return path
+
+
+def place_on_free_ports(path: Path) -> Mesh:
+    """Give each listener and replica of a mesh.yaml a free port; returns the mesh that the file has then."""
+    mesh = load(path).on_loopback(reserve_port)
+    path.write_text(yaml.safe_dump(mesh.model_dump(mode="json")))
+    return mesh

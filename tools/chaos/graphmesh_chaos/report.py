@@ -1,5 +1,7 @@
 """The output of `graphmesh chaos`."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.rule import Rule
 
@@ -12,12 +14,12 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 def print_fault(console: Console, injected: InjectedFault) -> None:
     fault = injected.fault
-    console.print(f"  {fault.at:7.2f} s  {fault.kind:<8} {fault.target:<16} for {fault.seconds:.2f} s", style="dim")
+    console.print(f"  {fault.at:7.2f} s  {fault.kind:<14} {fault.target:<24} for {fault.seconds:.2f} s", style="dim")
 
 
 def print_progress(console: Console, summary: Summary, rest: str) -> None:
     """The sums so far, and the options of the remaining rounds."""
-    console.print(f"  {_deaths(summary)}, {summary.runs} runs, no violation; recovery {_recovery(summary)}")
+    console.print(f"  {_deaths(summary)}, {summary.runs} runs, no violation; recovery {_recovery(summary.recovery)}")
     console.print(f"  to resume from here: {rest}", style="dim")
 
 
@@ -30,8 +32,11 @@ def print_summary(console: Console, summary: Summary, option: str, recovery_note
     console.print("  deaths    ", f"{_deaths(summary)}; {interrupted}")
     console.print("  databases ", f"{summary.runs} runs, {summary.charges} charges, {summary.tickets} tickets")
     console.print("  approvals ", f"{summary.approvals} requested, {summary.answers} answers acknowledged")
+    console.print("  sessions  ", f"{summary.operations} calls recorded on threads with several runs")
     console.print("  takeovers ", f"{summary.takeovers}")
-    console.print("  recovery  ", f"{_recovery(summary)}, for {recovered}{recovery_note}")
+    console.print("  recovery  ", f"{_recovery(summary.recovery)}, for {recovered}{recovery_note}")
+    taken_over = f"{len(summary.takeover)} runs of orchestrators without PostgreSQL"
+    console.print("  takeover  ", f"{_recovery(summary.takeover)}, for {taken_over}")
     _print_verdict(console, summary, option)
 
 
@@ -49,7 +54,6 @@ def _deaths(summary: Summary) -> str:
     return f"{summary.deaths} deaths, {summary.deaths_at_work} of them at work"
 
 
-def _recovery(summary: Summary) -> str:
-    waits = summary.recovery
+def _recovery(waits: Sequence[float]) -> str:
     percentiles = (f"{name} {percentile(waits, share):.1f} s" for name, share in PERCENTILES.items() if waits)
     return ", ".join(percentiles) or "not measured"

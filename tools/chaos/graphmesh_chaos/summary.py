@@ -30,8 +30,12 @@ class Summary:
     approvals: int = 0
     answers: int = 0
     takeovers: int = 0
+    operations: int = 0
+    """Calls of the clients of sessions."""
     recovery: list[float] = field(default_factory=list)
-    """Seconds that each interrupted run made no progress."""
+    """Seconds that each run of a killed orchestrator made no progress."""
+    takeover: list[float] = field(default_factory=list)
+    """The same for the runs that were taken over from an orchestrator which was cut off from PostgreSQL."""
     violations: Sequence[Violation] = ()
     """The violations of the last round."""
 
@@ -46,8 +50,10 @@ class Summary:
         self.tickets += len(history.tickets)
         self.approvals += len(history.approvals)
         self.answers += len(history.answers)
+        self.operations += len(history.observed.operations)
         self.takeovers += sum(run.epoch - 1 for run in history.runs)
         self.recovery += result.recovery
+        self.takeover += result.takeover
 
     def _add_deaths(self, kills: Sequence[InjectedFault]) -> None:
         self.deaths += len(kills)

@@ -186,10 +186,10 @@ class _Flow:
 
 
 @asynccontextmanager
-async def tcp_proxy(host: str, port: int) -> AsyncIterator[TcpProxy]:
-    """Listen on a free port of the loopback interface, for the server at `host` and `port`."""
+async def tcp_proxy(host: str, port: int, *, listen_port: int = 0) -> AsyncIterator[TcpProxy]:
+    """Listen on a port of the loopback interface, 0 for a free one, for the server at `host` and `port`."""
     proxy = TcpProxy(host, port)
-    server = await asyncio.start_server(proxy.connected, LOOPBACK, 0)
+    server = await asyncio.start_server(proxy.connected, LOOPBACK, listen_port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

@@ -11,7 +11,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -86,13 +86,18 @@ class Redis:
 
 @asynccontextmanager
 async def postgres(
-    *, durable: bool = True, copy_binaries: bool = False, min_free_memory: int = MIN_FREE_MEMORY
+    *,
+    durable: bool = True,
+    settings: Sequence[str] = (),
+    copy_binaries: bool = False,
+    min_free_memory: int = MIN_FREE_MEMORY,
 ) -> AsyncIterator[Postgres]:
     """Run a new PostgreSQL server.
 
     Args:
         durable: False skips the syncs that make commits survive a power failure, and keeps the data in memory where
             it has room. It is faster.
+        settings: further ones of the server, as `name=value`.
         copy_binaries: run a copy of the wheel even where the server's user can execute the wheel itself.
         min_free_memory: bytes that must be free in memory for data that are not durable to be kept there.
 
@@ -108,7 +113,10 @@ async def postgres(
         await _run_initdb(binaries, folder, user, server.password)
         program = Program(
             name="postgres",
-            argv=[str(binaries / "postgres"), "-D", str(folder / "data"), *_postgres_options(server.port, durable)],
+            argv=[
+                *(str(binaries / "postgres"), "-D", str(folder / "data")),
+                *_postgres_options(server.port, durable, settings),
+            ],
             log=folder / "postgres.log",
             probe=_accepts_clients(server),
             folder=folder,
@@ -271,6 +279,6 @@ async def _run_initdb(binaries: Path, folder: Path, user: str, password: str) ->
     secret.unlink()
 
 
-def _postgres_options(port: int, durable: bool) -> list[str]:
+def _postgres_options(port: int, durable: bool, further: Sequence[str]) -> list[str]:
     settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
-    return [f"-c{setting}" for setting in [*settings, *(() if durable else NOT_DURABLE)]]
+    return [f"-c{setting}" for setting in [*settings, *(() if durable else NOT_DURABLE), *further]]

@@ -1,6 +1,6 @@
 """Databases of a mesh that is run for an experiment: SQLite files, or databases on servers that replicas share."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ class SharedServers:
 
 @asynccontextmanager
 async def shared_servers() -> AsyncIterator[SharedServers]:
-    """Run new servers; PostgreSQL is durable, so that it can be crashed."""
-    async with postgres() as database, redis() as bus:
+    """Run new servers; PostgreSQL is durable, so that it can be crashed, and keeps the times of commits."""
+    async with postgres(settings=["track_commit_timestamp=on"]) as database, redis() as bus:
         yield SharedServers(database, bus)
 
 
@@ -56,11 +56,15 @@ def crash_postgres(server: Postgres) -> None:
     psutil.Process(int(pid_file.split()[0])).children()[0].kill()
 
 
-def drop_connections(server: Postgres, pid: int) -> None:
-    """Terminate all connections that a process has to the server."""
+def client_ports(server: Postgres, pid: int) -> list[int]:
+    """Return the local ports of the connections that a process has to the server."""
     sockets = psutil.Process(pid).net_connections()
     connected = (one for one in sockets if one.status == psutil.CONN_ESTABLISHED)
-    ports = [one.laddr.port for one in connected if one.raddr.port == server.port]
+    return [one.laddr.port for one in connected if one.raddr.port == server.port]
+
+
+def drop_connections(server: Postgres, ports: Collection[int]) -> None:
+    """Terminate the connections that come to the server from these ports."""
     terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = ANY(%s)"
     with psycopg.connect(server.url(driver="postgresql"), autocommit=True) as connection:
-        connection.execute(terminate, [ports])
+        connection.execute(terminate, [list(ports)])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from graphmesh_mesh.envoy.binary import serve_command
 from graphmesh_mesh.envoy.folder import write
-from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.topology import Listener, Mesh, MeshError, Service
 
 from graphmesh_local.child_process import Child, Program
@@ -70,6 +69,8 @@ async def running_mesh(
     free_ports: bool = False,
     on_death: OnDeath = OnDeath.STOP,
     settings: Mapping[str, str] | None = None,
+    process_settings: Mapping[str, Mapping[str, str]] | None = None,
+    reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
     spawn: Spawner = spawn_process,
     on_change: Callable[[Child], None] = lambda child: None,
     notify: Notify = lambda text: None,
@@ -78,6 +79,8 @@ async def running_mesh(
 
     Args:
         settings: environment variables of the servers, added to those of this process.
+        process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
+        reroute: returns the mesh as Envoy is to connect to it, where proxies are between it and the servers.
         on_change: called with each process that starts, becomes ready or dies.
         notify: called with the result of each edit of mesh.yaml.
 
@@ -86,16 +89,16 @@ async def running_mesh(
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
-    source = MeshSource(mesh_file, environment, free_ports)
+    source = MeshSource(mesh_file, environment, free_ports, reroute)
     mesh, folder = source.load(), StateFolder(state)
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
-        write(folder.envoy, render(mesh), mode=0o600)
+        write(folder.envoy, source.render(mesh), mode=0o600)
         async with Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            await supervisor.start(*_programs(mesh, environment, folder, settings or {}))
+            await supervisor.start(*_programs(mesh, environment, folder, settings or {}, process_settings or {}))
             await _wait_for_healthy_clusters(mesh)
             async with applying_edits(source, mesh, folder.envoy, notify):
                 yield RunningMesh(mesh, folder, supervisor)
@@ -106,21 +109,37 @@ def local_address(listener: Listener) -> str:
     return f"127.0.0.1:{listener.port}" if listener.address == "0.0.0.0" else listener.target
 
 
-def _programs(mesh: Mesh, environment: str, folder: StateFolder, settings: Mapping[str, str]) -> list[list[Program]]:
+def replica_names(name: str, service: Service) -> list[str]:
+    """Return the names of a service's processes."""
+    return [f"{name}-{number}" for number in range(1, service.replicas + 1)] if service.replicas > 1 else [name]
+
+
+def _programs(
+    mesh: Mesh,
+    environment: str,
+    folder: StateFolder,
+    settings: Mapping[str, str],
+    process_settings: Mapping[str, Mapping[str, str]],
+) -> list[list[Program]]:
     """Return the programs in groups, which are stopped in reverse: the orchestrator drains while services still run."""
     names = {f"GRAPHMESH_{name.upper()}_ENVIRONMENT": environment for name in mesh.services if environment}
-    servers = {name: _servers(mesh, name, folder, {**names, **settings}) for name in mesh.services}
+    servers = {name: _servers(mesh, name, folder, {**names, **settings}, process_settings) for name in mesh.services}
     orchestrators = servers.pop(ORCHESTRATOR, [])
     return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
 
 
-def _servers(mesh: Mesh, name: str, folder: StateFolder, settings: Mapping[str, str]) -> list[Program]:
+def _servers(
+    mesh: Mesh,
+    name: str,
+    folder: StateFolder,
+    settings: Mapping[str, str],
+    process_settings: Mapping[str, Mapping[str, str]],
+) -> list[Program]:
     """Return a program for each replica of a service."""
     service = mesh.services[name]
-    several = service.replicas > 1
     return [
-        _server(mesh, name, f"{name}-{number}" if several else name, listener, folder, settings)
-        for number, listener in enumerate(service.replica_listeners, start=1)
+        _server(mesh, name, label, listener, folder, {**settings, **process_settings.get(label, {})})
+        for label, listener in zip(replica_names(name, service), service.replica_listeners, strict=True)
     ]
 
 

@@ -22,8 +22,12 @@ Notify = Callable[[str], None]
 class MeshSource:
     """The mesh.yaml of one run. Free ports are reserved at the first load and reused by each further one."""
 
-    def __init__(self, path: Path, environment: str, free_ports: bool) -> None:
+    def __init__(
+        self, path: Path, environment: str, free_ports: bool, reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh
+    ) -> None:
+        """`reroute` returns the mesh as Envoy is to connect to it."""
         self.path = path
+        self._reroute = reroute
         self._environment = environment
         self._free_ports = free_ports
         self._reserved: list[int] = []
@@ -43,6 +47,10 @@ class MeshSource:
         if remote := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.is_dns_name]:
             raise MeshError(f"{self.path}: {', '.join(remote)}: not on this machine; --free-ports runs all of it here")
         return mesh
+
+    def render(self, mesh: Mesh) -> dict[str, bytes]:
+        """Return the content of Envoy's files, by name."""
+        return render(self._reroute(mesh))
 
     def stamp(self) -> tuple[int, ...]:
         """Return a value that differs after an edit of the file."""
@@ -97,7 +105,7 @@ def _apply(source: MeshSource, running: Mesh, envoy: Path) -> str:
     edited = source.load()
     if _structure(edited) != _structure(running):
         raise MeshError("restart the mesh to change its services or their addresses")
-    files = render(edited)
+    files = source.render(edited)
     validate(files)
     written = write(envoy, files, mode=0o600)
     if not written:

@@ -44,6 +44,7 @@ class State(Order, Receipt):
     customer_id: str
     currency: str
     subject: str
+    epoch: int
 
 
 def retrying(

@@ -145,7 +145,7 @@ def http2() -> Document:
     forgotten it. The servers have to allow that (`SERVER_OPTIONS` of the chassis): by default gRPC closes connections
     that ping often.
     """
-    keepalive = {"interval": "5s", "timeout": "5s", "connection_idle_interval": "10s"}
+    keepalive = {"interval": "3s", "timeout": "3s", "connection_idle_interval": "10s"}
     return {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
