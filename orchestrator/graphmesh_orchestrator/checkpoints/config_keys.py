@@ -5,12 +5,6 @@ from dataclasses import dataclass
 from graphmesh_chassis.epoch import Epoch
 from langchain_core.runnables import RunnableConfig
 
-
-def checkpoint_thread(tenant: str, thread_id: str) -> str:
-    """Return the name of a tenant's thread in checkpoints."""
-    return f"{tenant}/{thread_id}"
-
-
 RUN_EPOCH = "__graphmesh_run_epoch"
 """In `configurable`: the `RunEpoch` under which a graph writes. LangGraph keeps keys with underscores out of metadata.
 

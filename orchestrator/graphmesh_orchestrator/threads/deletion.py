@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from graphmesh_chassis.errors import NotFound
+from graphmesh_contracts.keys import checkpoint_thread
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.db.rows import RunRow, ThreadRow
 from graphmesh_orchestrator.errors import ThreadBusy

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
+from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import pruning
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.db.tables import HAS_TTL, deliveries, events, interrupts, runs, threads
 from graphmesh_orchestrator.threads.thread import Deleted

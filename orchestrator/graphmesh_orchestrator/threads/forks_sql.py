@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
+from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.fork import fork_thread
 from graphmesh_orchestrator.checkpoints.tables import artifacts
 from graphmesh_orchestrator.threads.thread import Thread

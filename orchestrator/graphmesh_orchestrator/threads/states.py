@@ -8,13 +8,13 @@ import structlog
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_contracts.keys import checkpoint_thread
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import LogSaver
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.history import History
 from graphmesh_orchestrator.errors import InvalidInput

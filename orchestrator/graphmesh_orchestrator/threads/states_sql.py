@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
+from graphmesh_contracts.keys import checkpoint_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.db.tables import threads

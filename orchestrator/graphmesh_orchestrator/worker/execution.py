@@ -8,7 +8,7 @@ from typing import Any
 
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
-from graphmesh_contracts.keys import WRITE_BEHIND_KEY
+from graphmesh_contracts.keys import WRITE_BEHIND_KEY, checkpoint_thread
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
 from graphmesh_nodes.json_values import JsonEncoder, to_json
@@ -18,7 +18,6 @@ from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import EventKind, Run

@@ -10,6 +10,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
+from graphmesh_contracts.keys import client_thread
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo, get_runtime
@@ -148,7 +149,7 @@ def call_headers(
 
 def thread_of(context: RunContext, task: ExecutionInfo) -> str:
     """Return the thread of a task, under the name that clients know."""
-    return (task.thread_id or "").removeprefix(f"{context.tenant}/")
+    return client_thread(context.tenant, task.thread_id or "")
 
 
 def node_name(config: RunnableConfig) -> str:

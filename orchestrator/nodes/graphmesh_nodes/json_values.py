@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
-from graphmesh_contracts.structs import NotJsonError, printable
+from graphmesh_contracts.structs import NotJsonError, printable, require_levels
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
@@ -128,7 +128,7 @@ class JsonEncoder:
         return self._json(to_jsonable_python(value, fallback=_str), levels)
 
     def _object(self, value: Mapping[Any, Any], levels: int) -> dict[str, Any]:
-        _require_levels(levels)
+        require_levels(levels, MAX_LEVELS)
         found: dict[str, Any] = {}
         members, name = self._bounded(value.items()), ""
         try:
@@ -140,7 +140,7 @@ class JsonEncoder:
         return found
 
     def _array(self, value: Iterable[Any], levels: int) -> list[Any]:
-        _require_levels(levels)
+        require_levels(levels, MAX_LEVELS)
         found: list[Any] = []
         elements = self._bounded(value)
         try:
@@ -197,11 +197,6 @@ def _fields(model: BaseModel) -> dict[str, Any]:
         return model.model_dump(mode="json")
     except (PydanticSerializationError, UnicodeError, ValueError):
         return dict(model)
-
-
-def _require_levels(levels: int) -> None:
-    if levels <= 0:
-        raise NotJsonError(f"is nested deeper than {MAX_LEVELS} levels")
 
 
 def _number(number: float) -> float:

@@ -9,3 +9,13 @@ changes."""
 WRITE_BEHIND_KEY: Final = "__graphmesh_write_behind"
 """The key in the `configurable` of a graph's config that holds the write-behind buffer of its checkpoints and task
 writes. A graph outside of the orchestrator has none."""
+
+
+def checkpoint_thread(tenant: str, thread_id: str) -> str:
+    """Return the name of a tenant's thread in checkpoints. Stored rows have it: it never changes."""
+    return f"{tenant}/{thread_id}"
+
+
+def client_thread(tenant: str, name: str) -> str:
+    """Return the id under which clients know a thread, from its name in checkpoints."""
+    return name.removeprefix(checkpoint_thread(tenant, ""))

@@ -133,7 +133,7 @@ def _encoded(value: Any, levels: int) -> bytes:
 
 
 def _members(value: Mapping[str, Any], levels: int) -> bytes:
-    _require_levels(levels)
+    require_levels(levels, MAX_LEVELS)
     parts, key = [], ""
     try:
         for key, member in value.items():
@@ -146,7 +146,7 @@ def _members(value: Mapping[str, Any], levels: int) -> bytes:
 
 
 def _elements(value: Sequence[Any], levels: int) -> bytes:
-    _require_levels(levels)
+    require_levels(levels, MAX_LEVELS)
     parts: list[bytes] = []
     try:
         for element in value:
@@ -157,9 +157,10 @@ def _elements(value: Sequence[Any], levels: int) -> bytes:
     return b"".join(parts)
 
 
-def _require_levels(levels: int) -> None:
+def require_levels(levels: int, most: int) -> None:
+    """Raises NotJsonError where no levels are left of the `most` that a value may have."""
     if levels <= 0:
-        raise NotJsonError(f"is nested deeper than {MAX_LEVELS} levels")
+        raise NotJsonError(f"is nested deeper than {most} levels")
 
 
 def _text(text: Any) -> bytes:

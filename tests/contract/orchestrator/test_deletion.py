@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.errors import NotFound
+from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints import Entry
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.errors import ThreadBusy
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import event_row

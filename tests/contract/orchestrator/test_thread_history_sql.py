@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import pytest
 import sqlalchemy as sa
+from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints import history
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
 from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
 from graphmesh_orchestrator.registry import Graph, Registry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
+from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.threads.forks_sql import SqlForks
 from graphmesh_orchestrator.threads.states import ThreadStates

@@ -19,11 +19,11 @@ import sqlalchemy as sa
 import typer
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.errors import AlreadyExists, GraphmeshError
+from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter, StateLimits
-from graphmesh_orchestrator.checkpoints.config_keys import checkpoint_thread
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.threads.threads_sql import insert_thread
 from langchain_core.runnables import RunnableConfig
