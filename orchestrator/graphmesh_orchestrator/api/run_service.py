@@ -1,14 +1,15 @@
 """RunService: decode, use case, encode."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.hooks import INLINE_BYTES
-from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_contracts import to_struct
 
@@ -51,8 +52,9 @@ class RunServicer(pb.RunServiceServicer):
         return pb.CreateRunResponse(run=await self._message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
-        run = await self._runs.get(_tenant(), request.run_id)
-        return pb.GetRunResponse(run=await self._message(run))
+        async with read_places("runs"):
+            run = await self._runs.get(_tenant(), request.run_id)
+            return pb.GetRunResponse(run=await self._message(run))
 
     async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
         seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
@@ -70,9 +72,10 @@ class RunServicer(pb.RunServiceServicer):
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         page: Page[pb.Run] = Page(page_size(request.page_size), PAGE_BYTES)
-        async for run, message in self._found(request, page.size + 1):
-            if not page.add(message, (run.request.created, run.run_id)):
-                break
+        async with read_places("runs"), aclosing(self._found(request, page.size + 1)) as found:
+            async for run, message in found:
+                if not page.add(message, (run.request.created, run.run_id)):
+                    break
         return pb.ListRunsResponse(runs=page.messages, next_page_token=page.next_token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
@@ -91,7 +94,7 @@ class RunServicer(pb.RunServiceServicer):
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._registry.all()])
 
-    async def _found(self, request: pb.ListRunsRequest, limit: int) -> AsyncIterator[tuple[Run, pb.Run]]:
+    async def _found(self, request: pb.ListRunsRequest, limit: int) -> AsyncGenerator[tuple[Run, pb.Run]]:
         """Yield runs with their messages. Full ones may be big, so they are read in batches, as the page takes them."""
         before, columns = decode_position(request.page_token, datetime, str), convert.filter_columns(request)
         is_basic = request.view == pb.RunView.RUN_VIEW_BASIC

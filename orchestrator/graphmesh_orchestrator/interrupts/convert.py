@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 
+import structlog
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
 from graphmesh_orchestrator.interrupts.approval import Approval
-from graphmesh_orchestrator.runs.convert import fill
+from graphmesh_orchestrator.runs.convert import NOT_SHOWN, UNSHOWABLE, fill
+
+log = structlog.get_logger("graphmesh.interrupts")
 
 STATUSES = {status: pb.ApprovalStatus.Value(f"APPROVAL_STATUS_{status.name}") for status in ApprovalStatus}
 DECISIONS = {
@@ -21,6 +24,15 @@ def filter_status(request: pb.ListApprovalsRequest) -> ApprovalStatus | None:
 
 
 def approval_message(approval: Approval) -> pb.Approval:
+    """Return the message of an approval. It never fails: what cannot be shown is absent, and named in `not_shown`."""
+    try:
+        return _approval_message(approval)
+    except UNSHOWABLE as error:
+        log.warning("approval not shown", approval=approval.approval_id, exc_info=error)
+        return pb.Approval(approval_id=approval.approval_id, run_id=approval.run_id, not_shown=NOT_SHOWN)
+
+
+def _approval_message(approval: Approval) -> pb.Approval:
     message = pb.Approval(
         approval_id=approval.approval_id,
         run_id=approval.run_id,

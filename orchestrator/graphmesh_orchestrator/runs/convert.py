@@ -44,6 +44,9 @@ DEFAULT_RECURSION_LIMIT = 25
 MAX_INPUT_BYTES = 8 * 1024 * 1024
 """The default bound of a state. A run's message has its input and its output."""
 
+MAX_RUN_BYTES = 15 * 1024 * 1024
+"""A megabyte less than a client receives. Input and output have less each."""
+
 UNSHOWABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, DecodeError)
 """What a conversion raises for a row that no version of this code has written."""
 UNREADABLE = "is stored as JSON that cannot be parsed"
@@ -218,6 +221,9 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
     if request.due:
         message.schedule_time.CopyFrom(to_timestamp(datetime.fromtimestamp(request.due, UTC)))
     _set_result(message, state)
+    if message.ByteSize() > MAX_RUN_BYTES:
+        message.ClearField("input")
+        message.not_shown.append(f"input: the run would have more than {MAX_RUN_BYTES} bytes with its output")
     return message
 
 

@@ -17,8 +17,8 @@ class NodeMessages(StreamMessagesHandler):
     def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **options: Any) -> Any:
         return super().on_chain_start(serialized, _searchable(inputs), **options)
 
-    def on_chain_end(self, outputs: Any, **options: Any) -> Any:
-        return super().on_chain_end(None if _is_opaque(outputs) else outputs, **options)
+    def on_chain_end(self, response: Any, **options: Any) -> Any:  # type: ignore[override]  # as LangGraph's
+        return super().on_chain_end(None if _is_opaque(response) else response, **options)
 
     def _find_and_emit_messages(self, meta: Any, response: Any) -> None:
         super()._find_and_emit_messages(meta, _searchable(response) if _state_values(response) else response)
@@ -27,7 +27,7 @@ class NodeMessages(StreamMessagesHandler):
 def bound_stream() -> None:
     """Replace the parts in this process."""
     main.StreamMessagesHandler = NodeMessages  # type: ignore[attr-defined]
-    debug.asdict = _members  # type: ignore[attr-defined]
+    debug.asdict = _members  # type: ignore[attr-defined, assignment]
 
 
 def _searchable(state: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from graphmesh_chassis.calls import serialized
 from graphmesh_contracts import MethodPolicy, Rpc
 from langgraph.types import interrupt
 
-from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
+from graphmesh_nodes.approval_terms import MAX_TTL, ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.errors import ApprovalDenied, ApprovalExpired, ApprovalMismatch
 from graphmesh_nodes.json_values import to_json
 
@@ -97,7 +97,7 @@ def _terms(
         digest=hashlib.sha256(rpc.tool.encode() + b"\0" + serialized(request)).hexdigest(),
         question=approval.question if approval else "",
         scopes=_scopes(rpc, policy, approval),
-        ttl=min(ttls + [policy.approval_ttl] * policy.needs_approval),
+        ttl=min([MAX_TTL, *ttls] + [policy.approval_ttl] * policy.needs_approval),
     )
 
 

@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from graphmesh_contracts import APPROVAL_KEY
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -23,6 +23,10 @@ class ApprovalStatus(StrEnum):
     """The run has ended before an answer."""
 
 
+MAX_TTL = 10 * 365 * 86_400.0
+"""Seconds. With more, an approval could expire behind the last time that a message can have."""
+
+
 @dataclass(frozen=True)
 class ApprovalTerms:
     """The terms of an approval: one call of one tool, and no other."""
@@ -35,7 +39,7 @@ class ApprovalTerms:
     question: str
     scopes: list[str]
     """The scopes that the approver needs, all of them."""
-    ttl: float
+    ttl: Annotated[float, Field(le=MAX_TTL)]
     """Seconds until the approval expires, from when the run parks."""
 
     def to_interrupt(self) -> dict[str, Any]:

@@ -106,3 +106,19 @@ async def assert_shown(mesh: Mesh, run: pb.Run) -> None:
         events = await mesh.events(run)
         assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
         assert events[-1].status_changed.status == run.status
+
+
+@pytest.mark.parametrize("ttl", [1e300, -1e300, 1e11, 0])
+async def test_approvals_are_listed_whatever_an_interrupt_requests(value_mesh: Mesh, ttl: float) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place="approval", ttl=ttl)
+        assert run.status in ENDS
+        assert len((await mesh.call(pb.ApprovalService.ListApprovals, pb.ListApprovalsRequest())).approvals) <= 1
+
+
+async def test_run_whose_input_and_output_exceed_a_message_is_shown_without_its_input(value_mesh: Mesh) -> None:
+    async with value_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("value_graph", place="output", value="x" * 8_300_000)
+        assert (run.status, len(run.output["value"])) == (pb.RunStatus.RUN_STATUS_SUCCESS, 8_300_000)
+        assert (run.HasField("input"), [one.partition(":")[0] for one in run.not_shown]) == (False, ["input"])
+        await assert_shown(mesh, run)

@@ -3,12 +3,13 @@
 import ctypes
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from graphmesh_contracts import APPROVAL_KEY
 from graphmesh_nodes.errors import NotFound
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
@@ -85,6 +86,7 @@ class State(TypedDict, total=False):
     place: str
     kind: str
     value: Any
+    ttl: float
 
 
 def fail(name: str) -> None:
@@ -95,7 +97,8 @@ def fail(name: str) -> None:
         case "text":
             raise ValueError("\ud800\0" * 1_000_000)
         case "data":
-            raise NotFound(resource="\ud800" * 1_000_000, **{f"k{number}\ud800": "v" for number in range(1000)})
+            data: dict[str, Any] = {f"k{number}\ud800": "v" for number in range(1000)}
+            raise NotFound(resource="\ud800" * 1_000_000, **data)
         case "broken":
             error = NotFound()
             error.retry_after = float("nan")
@@ -109,8 +112,11 @@ ERRORS = ["type", "text", "data", "broken"]
 def write(state: State) -> State:
     if state["place"] == "error":
         fail(state["kind"])
-    if state["place"] == "name":
+    if state["place"] in ("name", "output"):
         return {}
+    if state["place"] == "approval":
+        terms = {"tool": "t", "arguments": {}, "digest": "d", "question": "q", "scopes": [], "ttl": state["ttl"]}
+        interrupt({APPROVAL_KEY: terms})
     value = VALUES[state["kind"]]()
     match state["place"]:
         case "event":
@@ -145,5 +151,5 @@ graph.add_node("write", write)
 for kind, name in NODES.items():
     graph.add_node(name, LEAF.compile() if kind == "deep" else write)
 graph.add_node("inner", graph_of(NODES["deep"], LEAF.compile(checkpointer=True)).compile(checkpointer=True))
-targets = {"write": "write", "inner": "inner", **NODES}
+targets: dict[Hashable, str] = {"write": "write", "inner": "inner", **NODES}
 graph.add_conditional_edges(START, lambda state: state["kind"] if state["place"] == "name" else "write", targets)
