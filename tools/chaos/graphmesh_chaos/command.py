@@ -19,7 +19,9 @@ from graphmesh_mesh.topology import MeshError
 from rich.console import Console
 from rich.rule import Rule
 
+from graphmesh_chaos.attacks import ATTACKS
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
+from graphmesh_chaos.hostile_clients import run_attacks
 from graphmesh_chaos.injector import InjectedFault, UnexpectedDeath
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
 from graphmesh_chaos.mesh_files import DRAFTS_FILE
@@ -121,6 +123,9 @@ def chaos(
     deaths: Annotated[int, typer.Option(min=0, help="Run rounds until so many processes were killed.")] = 0,
     orchestrators: Annotated[int, typer.Option(min=1, max=8, help="Several share PostgreSQL and Redis.")] = 3,
     cold: Annotated[bool, typer.Option("--cold", help="Start each server as a new process, not as a fork.")] = False,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="Only attack the edge with hostile clients, and watch another tenant.")
+    ] = False,
     state: Annotated[Path, typer.Option(help="Folder of the mesh; emptied at the beginning of a round.")] = STATE,
 ) -> None:
     """Kill and freeze the processes of a mesh and cut their links while runs charge money, then check the books.
@@ -131,6 +136,9 @@ def chaos(
     round the next seed. Exits with 1 at the first round that violates an invariant; the state folder keeps its logs.
     """
     console, summary = Console(highlight=False), Summary()
+    if attacks:
+        _attack(state, seconds, console)
+        return
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     if storm and only:
         raise typer.BadParameter("--storm injects SIGKILL only")
@@ -160,6 +168,17 @@ def _mixed(only: Sequence[FaultKind]) -> Scenario:
         return MIXED
     option = "".join(f"--only {kind} " for kind in only)
     return replace(MIXED, schedule=partial(mixed_schedule, kinds=only), option=option)
+
+
+def _attack(state: Path, seconds: float, console: Console) -> None:
+    console.print(Rule(f"{len(ATTACKS)} attacks within {seconds:g} s"))
+    try:
+        succeeded = asyncio.run(run_attacks(state, seconds / len(ATTACKS), console))
+    except (ProcessError, MeshError, MeshBusy) as failure:
+        console.print(str(failure), style="red", markup=False)
+        raise typer.Exit(1) from None
+    if not succeeded:
+        raise typer.Exit(1)
 
 
 def _ignore(injected: InjectedFault) -> None:
