@@ -46,6 +46,8 @@ TOO_LARGE = "54"
 """The class of PostgreSQL's SQLSTATEs for a value that exceeds a limit of the server, such as that of a key."""
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a PostgreSQL transaction whose statements all see the same state, as SQLite's do by default."""
+PROTOCOL_VIOLATION = "08P01"
+"""The SQLSTATE with which a pooler in statement mode refuses a transaction and closes the connection."""
 POOLER_PROBES = 5
 """How often to probe for shared sessions: other clients of a pooler may take the session in between."""
 AUTOCOMMIT = {"graphmesh_autocommit": True}
@@ -57,9 +59,9 @@ class SharedSessions(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "it leads to a connection pooler in transaction mode, in which prepared statements and advisory locks get "
-            "lost; set pool_mode = session for this database in the pooler (PgBouncer), or give the address of "
-            "PostgreSQL itself"
+            "it leads to a connection pooler in transaction or statement mode, in which prepared statements and "
+            "advisory locks get lost; set pool_mode = session for this database in the pooler (PgBouncer), or give the "
+            "address of PostgreSQL itself"
         )
 
 
@@ -255,26 +257,33 @@ async def _without_response_limit(connection: AsyncConnection) -> AsyncIterator[
 async def _require_own_sessions(engine: AsyncEngine) -> None:
     """Raises SharedSessions where two open connections have the same session, or one has several."""
     with mesh_errors():
-        async with engine.connect() as connection:
-            await connection.execution_options(**AUTOCOMMIT)
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            if await _session(connection) == driver.info.backend_pid:
-                return  # PostgreSQL itself: poolers announce process ids of their own, in session mode too
-            for _ in range(POOLER_PROBES):
-                if await _shares_session(engine, connection):
-                    raise SharedSessions()
+        try:
+            shared = await _shares_sessions(engine)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != PROTOCOL_VIOLATION:
+                raise
+            shared = True
+    if shared:
+        raise SharedSessions()
 
 
-async def _shares_session(engine: AsyncEngine, connection: AsyncConnection) -> bool:
+async def _shares_sessions(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        await connection.execution_options(**AUTOCOMMIT)
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if await _session(connection) == driver.info.backend_pid:
+            return False  # PostgreSQL itself: poolers announce process ids of their own, in session mode too
+        for _ in range(POOLER_PROBES):
+            if await _gives_session_away(engine, connection):
+                return True
+    return False
+
+
+async def _gives_session_away(engine: AsyncEngine, connection: AsyncConnection) -> bool:
     """Whether a transaction of another connection gets the session of an open `connection`."""
     before = await _session(connection)
     async with engine.connect() as other:
-        try:
-            taken = await _session(other)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            return True  # a pooler in statement mode, which refuses transactions
+        taken = await _session(other)
         return taken == before or await _session(connection) != before
 
 

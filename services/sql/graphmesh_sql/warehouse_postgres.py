@@ -10,7 +10,6 @@ accepts only a SELECT, and the role of the URL should have no privilege but SELE
 A connection serves one query, so that no session state of a query is left for the next.
 """
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -175,8 +174,12 @@ class PostgresWarehouse:
             return
 
     async def _check_cost(self, connection: AsyncConnection[Any], text: str) -> None:
-        plan = await (await connection.execute(f"EXPLAIN (FORMAT JSON) {text}", prepare=True)).fetchone()
-        cost = json.loads(plan[0])[0]["Plan"]["Total Cost"] if plan else 0.0
+        """Binary results: the driver then sends one statement only, and gives it no name.
+
+        A name would stay in a session that a connection pooler gives to the next query, which would fail.
+        """
+        plan = await (await connection.execute(f"EXPLAIN (FORMAT JSON) {text}", binary=True)).fetchone()
+        cost = plan[0][0]["Plan"]["Total Cost"] if plan else 0.0
         if cost > self._max_cost:
             raise RuleBroken(
                 Rule.COST,

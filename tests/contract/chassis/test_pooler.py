@@ -12,6 +12,7 @@ from graphmesh_billing.__main__ import MIGRATIONS
 from graphmesh_chassis.database import SharedSessions, open_database
 from sqlalchemy.engine import make_url
 
+from tests.contract.chassis.pgbouncer import pgbouncer
 from tests.contract.chassis.transaction_pooler import transaction_pooler
 
 
@@ -24,6 +25,21 @@ async def test_a_pooler_in_transaction_mode_is_refused(postgres_url: str) -> Non
         with pytest.raises(SharedSessions, match="pool_mode = session"):
             async with open_database(pooled, MIGRATIONS):
                 pass
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+async def test_pgbouncer_that_shares_sessions_is_refused(postgres_url: str, mode: str) -> None:
+    async with pgbouncer(make_url(postgres_url), mode) as pooled:
+        with pytest.raises(SharedSessions, match="pool_mode = session"):
+            async with open_database(pooled, MIGRATIONS):
+                pass
+
+
+async def test_pgbouncer_in_session_mode_is_accepted(postgres_url: str) -> None:
+    async with pgbouncer(make_url(postgres_url), "session") as pooled, open_database(pooled, MIGRATIONS) as database:
+        for _ in range(3):
+            async with database.transaction() as connection:
+                assert await connection.scalar(sa.text("SELECT 1")) == 1
 
 
 async def test_a_server_names_the_setting_that_leads_to_a_pooler(postgres_url: str, tmp_path: Path) -> None:

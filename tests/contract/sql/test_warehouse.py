@@ -22,6 +22,9 @@ from graphmesh_sql.warehouse import Warehouse
 from graphmesh_sql.warehouse_postgres import PostgresWarehouse
 from graphmesh_sql.warehouse_sqlite import SqliteWarehouse
 from psycopg.sql import SQL, Identifier, Literal
+from sqlalchemy.engine import make_url
+
+from tests.contract.chassis.transaction_pooler import transaction_pooler
 
 TABLES = """
     CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, note TEXT);
@@ -288,6 +291,16 @@ async def test_row_level_security_can_isolate_tenants(postgres_url: str) -> None
         connection.execute(policy)
     async with target.warehouse.query("SELECT name FROM customer", "Bruno", 5.0) as result:
         assert await result.fetch(9) == [("Bruno",)]
+
+
+async def test_queries_pass_a_pooler_that_shares_sessions(postgres_url: str) -> None:
+    """Each query is one transaction, and leaves nothing in its session."""
+    url = make_url(postgres_url)
+    async with transaction_pooler(url.host or "", url.port or 0) as port:
+        warehouse = PostgresWarehouse(url.set(port=port).render_as_string(hide_password=False), max_cost=1e7)
+        for number in range(3):
+            async with warehouse.query(f"SELECT {number}", "acme", 10) as result:
+                assert await result.fetch(10) == [(number,)]
 
 
 async def test_allowed_postgresql_functions_have_no_side_effects(postgres_url: str) -> None:
