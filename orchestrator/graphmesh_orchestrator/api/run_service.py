@@ -66,7 +66,6 @@ class RunServicer(pb.RunServiceServicer):
         return pb.WaitRunResponse(run=await self._message(run))
 
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
-        await self._runs.get(_tenant(), request.run_id)
         async for event in self._watcher.events(_tenant(), request.run_id, request.after_seq):
             yield pb.StreamRunResponse(event=await convert_aside(is_large(event.data), convert.event_message, event))
 

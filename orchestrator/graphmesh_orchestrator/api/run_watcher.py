@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 
 from graphmesh_chassis.calls import working
+from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.large_values import read_places
 
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
@@ -27,24 +29,28 @@ class RunWatcher:
             return ended
         while True:
             notification = self._notifier.subscribe(Topic.STOPPED, run_id)
-            async with working():
+            async with read_places("ends"), working():
                 run = await self._runs.get(tenant, run_id)
             if not run.status.is_active:
                 return run
             await self._notifier.wait(notification)
 
     async def events(self, tenant: str, run_id: str, after_seq: int) -> AsyncIterator[Event]:
-        """Yield the events after `after_seq`, until the run ends or parks."""
+        """Yield the events after `after_seq`, until the run ends or parks. The run itself is read once."""
+        async with working():
+            await self._runs.get(tenant, run_id)
         while True:
             notification = self._notifier.subscribe(Topic.EVENTS, run_id)
             async with working():
-                run = await self._runs.get(tenant, run_id)
-            async for event in self._stored(run_id, after_seq, run.accounting.last_seq):
+                progress = (await self._runs.progress([run_id])).get(run_id)
+            if progress is None:
+                raise NotFound(resource="run", id=run_id)
+            async for event in self._stored(run_id, after_seq, progress.last_seq):
                 yield event
                 after_seq = event.seq
-            if not run.status.is_active and after_seq >= run.accounting.last_seq:
+            if not progress.status.is_active and after_seq >= progress.last_seq:
                 return
-            if run.status.is_active:
+            if progress.status.is_active:
                 await self._notifier.wait(notification)
 
     async def _stored(self, run_id: str, after_seq: int, last_seq: int) -> AsyncIterator[Event]:
