@@ -1,14 +1,16 @@
 """The graphs that can be run, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from graphmesh_chassis.errors import FieldViolation
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
+from langgraph.constants import START
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import TTLConfig
 
@@ -72,6 +74,18 @@ class Graph:
     def check_input(self, value: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
         """Check the input of a run on a thread that has `stored` by channel. Raises InvalidInput, with every field."""
         if violations := self.input.violations(value, stored):
+            raise InvalidInput(violations=violations, graph=self.name)
+
+    def check_breakpoints(self, breakpoints: Mapping[str, Sequence[str]]) -> None:
+        """Raises InvalidInput, which names every node that the graph does not have."""
+        known = {"*", *self.compiled.nodes} - {START}
+        violations = [
+            FieldViolation(f"interrupt_{place}[{number}]", f"is none of *, {', '.join(sorted(known - {'*'}))}")
+            for place, nodes in breakpoints.items()
+            for number, node in enumerate(nodes)
+            if node not in known
+        ]
+        if violations:
             raise InvalidInput(violations=violations, graph=self.name)
 
     def check_context(self, context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None) -> None:

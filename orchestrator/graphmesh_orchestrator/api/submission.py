@@ -66,6 +66,7 @@ class Submission:
 
 async def _check(graph: Graph, requested: Run) -> None:
     graph.check_context(requested.request.context, requested.request.configurable)
+    graph.check_breakpoints(requested.request.breakpoints or {})
     if requested.request.input is not None:
         await _check_input(graph, requested, requested.request.input)
     if requested.request.input is None or requested.request.checkpoint_id:

@@ -25,6 +25,7 @@ class RunColumns(TypedDict):
     labels: dict[str, str]
     context: dict[str, Any] | None
     configurable: dict[str, Any] | None
+    breakpoints: dict[str, list[str]] | None
     status: str
     output: dict[str, Any] | None
     error: bytes | None

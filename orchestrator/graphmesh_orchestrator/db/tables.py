@@ -25,6 +25,7 @@ runs = sa.Table(
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("context", sa.JSON(none_as_null=True)),
     sa.Column("configurable", sa.JSON(none_as_null=True)),
+    sa.Column("breakpoints", sa.JSON(none_as_null=True)),
     sa.Column("recursion_limit", sa.Integer, nullable=False),
     sa.Column("ceilings", sa.JSON, nullable=False),
     sa.Column("usage", sa.JSON, nullable=False),

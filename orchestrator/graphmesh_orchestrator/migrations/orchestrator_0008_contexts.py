@@ -1,4 +1,4 @@
-"""The context and the configurable of a run."""
+"""The context, the configurable and the breakpoints of a run."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +12,10 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("runs", sa.Column("context", sa.JSON(none_as_null=True)))
     op.add_column("runs", sa.Column("configurable", sa.JSON(none_as_null=True)))
+    op.add_column("runs", sa.Column("breakpoints", sa.JSON(none_as_null=True)))
 
 
 def downgrade() -> None:
+    op.drop_column("runs", "breakpoints")
     op.drop_column("runs", "configurable")
     op.drop_column("runs", "context")

@@ -76,6 +76,7 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             input=_input(request.input) if request.HasField("input") else None,
             context=_object(request, "context"),
             configurable=_object(request, "configurable"),
+            breakpoints=_breakpoints(request),
             created=now,
             recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
             limits=_limits(request.ceilings),
@@ -109,6 +110,11 @@ def _input(value: Struct) -> dict[str, Any]:
 
 def _object(request: pb.CreateRunRequest, field: Literal["context", "configurable"]) -> dict[str, Any] | None:
     return json_object(getattr(request, field), field) if request.HasField(field) else None
+
+
+def _breakpoints(request: pb.CreateRunRequest) -> dict[str, list[str]] | None:
+    named = {"before": list(request.interrupt_before), "after": list(request.interrupt_after)}
+    return named if any(named.values()) else None
 
 
 def _limits(ceilings: pb.Ceilings) -> Limits:

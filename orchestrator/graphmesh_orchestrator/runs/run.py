@@ -115,6 +115,8 @@ class RunRequest:
     """The context of the graph's nodes; None: its defaults."""
     configurable: dict[str, Any] | None = None
     """Keys for the `configurable` of the nodes' config."""
+    breakpoints: dict[str, list[str]] | None = None
+    """The nodes `before` and `after` which the run parks, besides the graph's own; "*": all."""
 
     @property
     def is_delayed(self) -> bool:

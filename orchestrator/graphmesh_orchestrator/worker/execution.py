@@ -9,6 +9,7 @@ from typing import Any
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY, checkpoint_thread
+from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
 from graphmesh_nodes.json_values import JsonEncoder, to_json
@@ -47,6 +48,8 @@ class Execution:
         self.is_drained = False
         self.last_node = ""
         self._pending_events = PendingEvents()
+        requested = run.request.breakpoints or {}
+        self._breakpoints = Breakpoints.of(graph.compiled, **requested)
 
     @property
     def remaining(self) -> float:
@@ -93,6 +96,8 @@ class Execution:
             context=self.graph.context.of_run(self.run.request.context),
             stream_mode=STREAM_MODES,
             output_keys=compiled.output_channels,
+            interrupt_before=self._breakpoints.before,
+            interrupt_after=self._breakpoints.after,
             control=self.active.control,
             durability="sync",  # effects wait for their checkpoint: graphmesh_nodes/effects.py
         )
@@ -101,6 +106,8 @@ class Execution:
                 await getattr(self, f"_on_{mode}")(part)
                 if self.journal.is_full:
                     await self.journal.flush_events()
+        if self._breakpoints and not self.is_interrupted:
+            self.is_interrupted = bool((await compiled.aget_state(self.config)).next)
 
     async def _begin(self, suspension: Suspension) -> tuple[RunnableConfig, Any]:
         """Return the config and the input with which the graph begins or resumes.
@@ -116,7 +123,7 @@ class Execution:
             answers = await suspension.answers(self.run)
             state = await self.graph.compiled.aget_state(config)
             if answers or (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
-                return config, self._resume(state, answers)
+                return config, await self._resume(state, answers)
         await suspension.revert_rolled_back(self.run)
         if request.checkpoint_id:
             config["configurable"]["checkpoint_id"] = request.checkpoint_id
@@ -126,12 +133,15 @@ class Execution:
             config["configurable"][NEW_THREAD] = self.active.new_thread
         return config, None if request.input is None else self.graph.input.by_channel(request.input)
 
-    def _resume(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
+    async def _resume(self, state: StateSnapshot, answers: Mapping[str, Any]) -> Command[Any] | None:
         """Return the input of a graph that resumes: the answers to its interrupts, or None where it has none.
 
-        A graph whose unfinished tasks all wait for answers `is_interrupted` still.
+        A graph whose unfinished tasks all wait for answers `is_interrupted` still, and so is one at a breakpoint.
         """
         if not state.interrupts:
+            question = breakpoint_of(state)
+            if self._breakpoints and question and question.id not in answers:
+                self.is_interrupted = await self._breakpoints.stops(self.graph.compiled, state)
             return None
         known = {interrupt.id: answers[interrupt.id] for interrupt in state.interrupts if interrupt.id in answers}
         unfinished = [task for task in state.tasks if task.result is None]

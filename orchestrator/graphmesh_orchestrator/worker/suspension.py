@@ -7,6 +7,7 @@ from typing import Any
 
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_nodes.approval_terms import ApprovalTerms, approval_id
+from graphmesh_nodes.breakpoints import breakpoint_of
 from graphmesh_nodes.json_values import JsonEncoder
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -43,6 +44,8 @@ class Suspension:
         """
         state: StateSnapshot = await graph.compiled.aget_state(config)
         open_ones = [(task.name, interrupt) for task in state.tasks for interrupt in task.interrupts]
+        if question := breakpoint_of(state):
+            open_ones.append((state.next[0], question))
         encoder = JsonEncoder()  # one event has them all
         has_large = is_large([interrupt.value for _, interrupt in open_ones])
         values = await convert_aside(has_large, _encoded, encoder, [interrupt.value for _, interrupt in open_ones])

@@ -11,6 +11,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel
 
+from graphmesh_nodes.breakpoints import Breakpoints
 from graphmesh_nodes.fallbacks import escalation_targets
 from graphmesh_nodes.graph_inputs import aliases_of, channel_schemas
 
@@ -25,7 +26,7 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
     Raises:
         GraphRuleViolated: a node escalates, and has edges of its own or an unknown target; a state has fields that
             LangGraph cannot set, or patterns that take exponential time for some inputs; a graph has a store
-            that is not in memory, or has an index of embeddings.
+            that is not in memory, or has an index of embeddings; a graph that is a node has breakpoints.
     """
     if graph.store is not None:
         _check_store(graph.store)
@@ -35,6 +36,8 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
     for name, spec in graph.builder.nodes.items():
         if isinstance(spec.runnable, CompiledStateGraph):
             check_graph(spec.runnable)
+            if Breakpoints.of(spec.runnable):
+                raise GraphRuleViolated(f"node {name} is a graph with breakpoints: set them in the graph around it")
         targets = escalation_targets(getattr(spec.runnable, "afunc", None))
         if targets and (next_nodes := sorted(_successors(graph, name))):
             edges = ", ".join(next_nodes)

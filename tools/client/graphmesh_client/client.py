@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
@@ -60,6 +60,10 @@ class RunOptions(TypedDict, total=False):
     """The context of the graph's nodes."""
     configurable: Mapping[str, Any]
     """Keys for the `configurable` of the nodes' config."""
+    interrupt_before: Sequence[str]
+    """Nodes before which the run parks; `*` for all."""
+    interrupt_after: Sequence[str]
+    """Nodes after which the run parks."""
 
 
 class Client:

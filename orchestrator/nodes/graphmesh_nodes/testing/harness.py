@@ -12,6 +12,7 @@ from langgraph.types import StateSnapshot
 
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id
 from graphmesh_nodes.artifacts import MemoryArtifacts
+from graphmesh_nodes.breakpoints import breakpoint_of
 from graphmesh_nodes.budget import NO_LIMITS, Limits
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.errors import ApprovalExpired, GraphmeshError, InvalidRequest
@@ -232,6 +233,8 @@ class GraphHarness:
                     self._approvals[interrupt.id] = self._approval(interrupt.id, task.name, terms)
                 else:
                     self._questions[interrupt.id] = Question(interrupt.id, task.name, to_json(interrupt.value))
+        if stop := breakpoint_of(state):
+            self._questions[stop.id] = Question(stop.id, state.next[0], to_json(stop.value))
 
     def _approval(self, interrupt_id: str, node: str, terms: ApprovalTerms) -> PendingApproval:
         return PendingApproval(

@@ -15,6 +15,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 
 from graphmesh_nodes.artifacts import MemoryArtifacts
+from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget, Limits
 from graphmesh_nodes.context import Policies, RunContext, with_run_context
 from graphmesh_nodes.errors import GraphmeshError
@@ -84,6 +85,8 @@ class Worker:
 
     async def _stream(self, run: RunRecorder) -> None:
         run.epoch += 1
+        if run.epoch > 1 and await self._stays(run):
+            return
         control = RunControl()
         budget = Budget(self._limits, run.usage, control.request_drain)
         deadline = Deadline.after(run.deadline_seconds, self._clock.monotonic)
@@ -110,6 +113,14 @@ class Worker:
             run.error = error
         finally:
             run.usage, run.deadline_seconds = budget.usage, deadline.remaining
+
+    async def _stays(self, run: RunRecorder) -> bool:
+        """Whether the graph is at a breakpoint that no answer has passed."""
+        state = await self.graph.aget_state(self._config(run))
+        question = breakpoint_of(state)
+        if question is None or question.id in run.answers:
+            return False
+        return await Breakpoints.of(self.graph).stops(self.graph, state)
 
     async def _input(self, run: RunRecorder) -> Any:
         """Return the input of a run without a checkpoint; else the answers to its interrupts, where there are any."""

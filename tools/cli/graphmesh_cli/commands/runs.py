@@ -74,6 +74,12 @@ def run(
     ] = 0,
     context: Annotated[str, typer.Option(help="The context of the graph's nodes, a JSON object or @FILE.")] = "",
     configurable: Annotated[str, typer.Option(help="Keys for the nodes' config, a JSON object or @FILE.")] = "",
+    interrupt_before: Annotated[
+        list[str] | None, typer.Option(metavar="NODE", help="Park before this node; * for all nodes.")
+    ] = None,
+    interrupt_after: Annotated[
+        list[str] | None, typer.Option(metavar="NODE", help="Park after this node; * for all nodes.")
+    ] = None,
     webhook: Annotated[str, typer.Option(help="The URL to notify when it ends.")] = "",
     request_id: Annotated[str, typer.Option(help="Your own id of this request; the same id gets the same run.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and do not watch it.")] = False,
@@ -88,6 +94,8 @@ def run(
         multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
         ceilings=Ceilings(max_steps=max_steps, max_tokens=max_tokens, max_cost_micro_usd=round(max_cost * 1e6)),
         webhook_url=webhook,
+        interrupt_before=interrupt_before or [],
+        interrupt_after=interrupt_after or [],
     )
     if (given := _input(context)) is not None:
         options["context"] = given

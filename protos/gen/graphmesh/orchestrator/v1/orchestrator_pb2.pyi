@@ -812,6 +812,8 @@ class CreateRunRequest(_message.Message):
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     CONFIGURABLE_FIELD_NUMBER: _builtins.int
+    INTERRUPT_BEFORE_FIELD_NUMBER: _builtins.int
+    INTERRUPT_AFTER_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph, by its name in langgraph.json."""
     thread_id: _builtins.str
@@ -862,6 +864,16 @@ class CreateRunRequest(_message.Message):
         thread_id, and all that begin with two underscores are refused.
         """
 
+    @_builtins.property
+    def interrupt_before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes before which the run parks, besides those of the graph itself; `*` for all. The question has the nodes that
+        are executed next, and any answer resumes the run.
+        """
+
+    @_builtins.property
+    def interrupt_after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes after which the run parks, likewise."""
+
     def __init__(
         self,
         *,
@@ -879,10 +891,12 @@ class CreateRunRequest(_message.Message):
         webhook_url: _builtins.str = ...,
         context: _struct_pb2.Struct | None = ...,
         configurable: _struct_pb2.Struct | None = ...,
+        interrupt_before: _abc.Iterable[_builtins.str] | None = ...,
+        interrupt_after: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "configurable", b"configurable", "context", b"context", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
