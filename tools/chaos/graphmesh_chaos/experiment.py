@@ -23,6 +23,8 @@ from graphmesh_chaos.history_reader import count_open_runs, read_history
 from graphmesh_chaos.injector import InjectedFault, Injector
 from graphmesh_chaos.links import Links, open_links
 from graphmesh_chaos.mesh_files import (
+    CONVERSATION,
+    CONVERSATION_FILE,
     GRAPHS_SETTING,
     PAYMENTS,
     PAYMENTS_FILE,
@@ -32,6 +34,7 @@ from graphmesh_chaos.mesh_files import (
 )
 from graphmesh_chaos.recovery import Interruption, recovery_seconds
 from graphmesh_chaos.schedule import CUTTING_OFF, FaultKind, Schedule
+from graphmesh_chaos.thread_clients import Records, SessionClients, clients_of, requests_of
 from graphmesh_chaos.wall_clock import WallClocks
 from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
 
@@ -60,6 +63,8 @@ class MeshOptions:
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Policy of the services, over `POLICY`."""
     spawn: Spawner = spawn_process
+    on_death: OnDeath = OnDeath.CONTINUE
+    """RESTART where runs kill their workers; faults need CONTINUE, since the injector restarts what it has killed."""
     clocks: WallClocks | None = None
     """For faults of the kind CLOCK; the spawner has to be one that starts Python with the settings of these clocks."""
 
@@ -89,15 +94,18 @@ async def run_experiment(
         MeshError, MeshBusy, ProcessError: the mesh could not be started.
         UnexpectedDeath: a process died without a fault.
     """
+    records = Records()
     async with service_databases(options.shared, state) as databases:
         async with _mesh(options, databases, state, schedule.links) as (mesh, links):
             environment = Environment(mesh, databases, options.clocks)
             injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
-            async with Approvers(mesh.edge).running() as approvers:
-                requests = await _run_schedule(schedule, mesh, injector)
+            async with Approvers(mesh.edge).running() as approvers, clients_of(mesh.edge, records) as clients:
+                requests = await _run_schedule(schedule, mesh, injector, clients)
                 await _wait_for_ends(databases)
+                await clients.read_all(schedule.sessions)
             injector.check_alive()
-        history = await asyncio.to_thread(read_history, databases, requests, approvers.acknowledged)
+        requests += records.with_responses(requests_of(schedule.sessions))
+        history = await asyncio.to_thread(read_history, databases, requests, approvers.acknowledged, records.observed)
     return Result(
         injector.injected,
         history,
@@ -118,7 +126,7 @@ async def _mesh(
 ) -> AsyncIterator[tuple[RunningMesh, Links]]:
     """Run the mesh, with proxies on the links of these names; all others are direct."""
     state.mkdir(parents=True, exist_ok=True)
-    registry = write_registry(state, {PAYMENTS: (options.graph, "graph")})
+    registry = write_registry(state, {PAYMENTS: (options.graph, "graph"), CONVERSATION: (CONVERSATION_FILE, "graph")})
     topology = write_topology(state, options.orchestrators, {**POLICY, **options.policy})
     if options.clocks and options.shared:
         for url in databases.values():
@@ -136,7 +144,7 @@ async def _mesh(
         running_mesh(
             topology,
             state,
-            on_death=OnDeath.CONTINUE,
+            on_death=options.on_death,
             settings=settings,
             process_settings=links.settings(databases, options.shared),
             reroute=links.reroute,
@@ -146,16 +154,19 @@ async def _mesh(
         yield running, links
 
 
-async def _run_schedule(schedule: Schedule, mesh: RunningMesh, injector: Injector) -> list[RunRequest]:
-    """Returns the requests when all runs and faults have ended."""
+async def _run_schedule(
+    schedule: Schedule, mesh: RunningMesh, injector: Injector, clients: SessionClients
+) -> list[RunRequest]:
+    """Returns the requests of the submissions when all runs and faults have ended."""
+    payments = [request_of(submission) for submission in schedule.submissions]
     async with Channel(local_address(mesh.mesh.mesh)) as channel:
-        await create_invoices(channel, [request_of(submission) for submission in schedule.submissions])
+        await create_invoices(channel, [*payments, *requests_of(schedule.sessions)])
     requests: list[RunRequest] = []
 
     async def submit() -> None:
         requests.extend(await submit_runs(mesh.edge, schedule.submissions))
 
-    await gather_or_cancel([injector.run(schedule.faults), submit()])
+    await gather_or_cancel([injector.run(schedule.faults), submit(), clients.run(schedule.sessions)])
     return requests
 
 

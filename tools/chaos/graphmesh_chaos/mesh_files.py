@@ -15,6 +15,9 @@ from graphmesh_mesh.topology import Mesh, load
 PAYMENTS = "payments"
 """The name of the graph that charges money."""
 PAYMENTS_FILE = Path(__file__).parent / "graphs" / "payments.py"
+CONVERSATION = "conversation"
+"""The name of the graph whose runs share threads."""
+CONVERSATION_FILE = PAYMENTS_FILE.with_name("conversation.py")
 DRAFTS_FILE = PAYMENTS_FILE.with_name("drafts.py")
 """Payments with an effect that no later execution repeats."""
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"

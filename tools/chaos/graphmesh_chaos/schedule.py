@@ -8,6 +8,8 @@ from random import Random
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
+from graphmesh_chaos.sessions import Session
+
 RESTART_SECONDS = 4.0
 """Least time between the end of a fault and the next fault of the same process."""
 LEAD_SECONDS = 0.25
@@ -138,6 +140,7 @@ class Schedule:
 
     faults: Sequence[Fault]
     submissions: Sequence[Submission]
+    sessions: Sequence[Session] = ()
 
     @property
     def links(self) -> frozenset[str]:
