@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
-from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
+from graphmesh_chaos.mesh_files import DRAFTS_FILE
+from graphmesh_chaos.schedule import CUTTING_OFF, NETWORK, FaultKind, Schedule, mixed_schedule
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,6 +31,9 @@ REQUIRED_SHARED_FAULTS = {
 }
 
 
+PROCESS_KINDS = [kind for kind in FaultKind if kind not in NETWORK]
+
+
 def faults_of(schedule: Schedule) -> set[tuple[str, FaultKind]]:
     return {(fault.target.partition("-")[0], fault.kind) for fault in schedule.faults}
 
@@ -44,7 +49,7 @@ def assert_no_violation(result: Result, runs: int = RUNS) -> None:
 
 async def test_one_orchestrator_on_sqlite(tmp_path: Path) -> None:
     """A restarted process resumes its own runs."""
-    schedule = mixed_schedule(19104, runs=RUNS, seconds=5, faults=6)
+    schedule = mixed_schedule(19104, runs=RUNS, seconds=5, faults=6, kinds=PROCESS_KINDS)
     assert faults_of(schedule) >= REQUIRED_FAULTS
     async with fork_spawner(PROGRAMS) as spawn:
         result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
@@ -56,10 +61,24 @@ async def test_three_orchestrators_on_postgresql(tmp_path: Path) -> None:
 
     All survive a crash of PostgreSQL, which keeps committed data, and the death of Redis, which keeps none.
     """
-    schedule = mixed_schedule(17513, runs=RUNS, seconds=15, faults=14, orchestrators=3)
+    schedule = mixed_schedule(17513, runs=RUNS, seconds=15, faults=14, orchestrators=3, kinds=PROCESS_KINDS)
     assert faults_of(schedule) >= REQUIRED_FAULTS | REQUIRED_SHARED_FAULTS
     async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
         result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, spawn=spawn))
+    assert_no_violation(result)
+
+
+async def test_links_of_three_orchestrators(tmp_path: Path) -> None:
+    """Links are cut, half dead, slow and lossy; one separates an orchestrator from PostgreSQL for more than a lease."""
+    schedule = mixed_schedule(24765, runs=RUNS, seconds=9, faults=9, orchestrators=3, kinds=NETWORK)
+    assert {fault.kind for fault in schedule.faults} == set(NETWORK)
+    assert any(
+        fault.target.endswith("/postgres") and fault.kind in CUTTING_OFF and fault.seconds > LEASE_SECONDS
+        for fault in schedule.faults
+        if fault.target.startswith("orchestrator")
+    )
+    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+        result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, graph=DRAFTS_FILE, spawn=spawn))
     assert_no_violation(result)
 
 
