@@ -143,6 +143,10 @@ ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
         .create("b", RUNNING, 0)
         .state("a.start", "b.start"),
     ),
+    "a run that is rolled back by one that is cancelled then": (
+        {**CANCELLED_A, "b": course("b", CANCELLED, executed=False)},
+        begun().create("b", PENDING, 0, 0, strategy=ROLLBACK).cancel("b", RUNNING, 0).state().read("b", CANCELLED, 4),
+    ),
     "an update of a free thread": (SUCCEEDING, ended().update("x").state("a.start", "a.charge", "x")),
     "an update without a response": (SUCCEEDING, ended().update("x", known=False).state("a.start", "a.charge")),
     "an update of a busy thread": (SUCCEEDING, begun().update("x", reason=BUSY)),

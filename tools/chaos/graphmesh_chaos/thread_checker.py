@@ -11,7 +11,7 @@ from graphmesh_chaos.operations import Operation, OperationKind
 from graphmesh_chaos.sessions import STEPS
 from graphmesh_chaos.thread_model import Course, ThreadModel, ThreadState, moments
 
-CANCELLED_WITHIN_SECONDS = 25.0
+CANCELLED_WITHIN_SECONDS = 60.0
 """Longest time from the acknowledgement of a cancellation to the end of the run, whatever faults there are."""
 EXPLAINED_OPERATIONS = 6
 """Operations that an explanation has, from the last that fit on backwards."""

@@ -72,6 +72,8 @@ class Block(NamedTuple):
     owner: str
     low: int
     high: int
+    is_finished: bool = False
+    """Whether a later run has had the thread, so that the writes of an unfinished superstep are discarded."""
 
 
 class ThreadState(NamedTuple):
@@ -159,7 +161,7 @@ class ThreadModel:
             if not run.has_ended:
                 yield from self._begin(state, request_id, run)
                 yield from self._end(state, request_id, run)
-        yield from _revert(state)
+        yield from self._take_over(state)
 
     def _create(self, state: ThreadState, operation: Operation) -> Iterator[ThreadState]:
         """Create a run; a repeat reads the run that exists. A run may begin in the same moment."""
@@ -205,11 +207,25 @@ class ThreadModel:
 
         Until then it is read as part of the state.
         """
-        if not blocks or blocks[-1].owner not in self._courses:
+        if not blocks or blocks[-1].owner not in self._courses or blocks[-1].is_finished:
             return blocks
-        owner, low, high = blocks[-1]
-        is_finished = self._courses[owner].end is RunStatus.SUCCESS
-        return blocks if is_finished else (*blocks[:-1], Block(owner, max(0, low - 1), high))
+        owner, low, high, _ = blocks[-1]
+        is_complete = self._courses[owner].end is RunStatus.SUCCESS
+        return (*blocks[:-1], Block(owner, low if is_complete else max(0, low - 1), high, is_finished=True))
+
+    def _take_over(self, state: ThreadState) -> Iterator[ThreadState]:
+        """The run that has the thread deletes the entries of those that were rolled back before it.
+
+        It may be one that is cancelled then, before it executes a node.
+        """
+        if doomed := _doomed_before(state, state.holder):
+            yield state._replace(blocks=_without(state.blocks, doomed))
+        is_unseen = any(not run.has_ended and not self._courses[name].has_executed for name, run in state.runs)
+        if is_unseen and not state.holder:
+            doomed = {request_id for request_id, run in state.runs if run.is_doomed}
+            blocks = self._finished(_without(state.blocks, doomed))
+            if blocks != state.blocks:
+                yield state._replace(blocks=blocks)
 
     def _end(self, state: ThreadState, request_id: str, run: RunModel) -> Iterator[ThreadState]:
         """A run ends as it is stored: cancelled only on request, and after its nodes if any was executed."""
@@ -266,7 +282,7 @@ class ThreadModel:
             if count and block.owner == state.holder and _doomed_before(state, block.owner):
                 return
             is_growing = run is not None and not run.has_ended
-            blocks.append(Block(block.owner, count, block.high if is_growing else count))
+            blocks.append(block._replace(low=count, high=block.high if is_growing else count))
             rest = rest[count:]
         if not rest:
             yield state._replace(blocks=tuple(blocks))
@@ -281,10 +297,8 @@ def _preempted(run: RunModel, is_rollback: bool) -> RunModel:
     return run._replace(is_cancelled=True, is_doomed=run.is_doomed or (is_rollback and run.has_begun))
 
 
-def _revert(state: ThreadState) -> Iterator[ThreadState]:
-    """The run that has the thread deletes the entries of those that were rolled back before it."""
-    if doomed := _doomed_before(state, state.holder):
-        yield state._replace(blocks=tuple(block for block in state.blocks if block.owner not in doomed))
+def _without(blocks: tuple[Block, ...], owners: set[str]) -> tuple[Block, ...]:
+    return tuple(block for block in blocks if block.owner not in owners)
 
 
 def _doomed_before(state: ThreadState, holder: str) -> set[str]:
