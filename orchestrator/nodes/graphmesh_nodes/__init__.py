@@ -15,6 +15,7 @@ from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate,
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
 from graphmesh_nodes.remote_node import remote
+from graphmesh_nodes.rpc_tools import tools
 from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "stream",
     "tool_schema",
     "tool_schemas",
+    "tools",
 ]
