@@ -125,7 +125,7 @@ class ValueReader:
         names = artifact_names(values)
         if names is None:
             return cls(serde, {})
-        rows = await connection.execute(_select_parts(thread_id, names))
+        rows = await connection.execute(_SELECT_PARTS, {"thread": thread_id, "names": names})
         return cls(serde, {row.name: (row.base, row.data) for row in rows})
 
     def size_of(self, values: Collection[StoredValue]) -> int:
@@ -147,10 +147,15 @@ class ValueReader:
         return join(found)
 
 
-def _select_parts(thread_id: str, names: Collection[str]) -> sa.Select[Any]:
-    """Select artifacts, with all that they extend."""
-    on_thread = sa.select(artifacts.c.name, artifacts.c.base).where(artifacts.c.thread_id == thread_id)
-    named = on_thread.where(artifacts.c.name.in_(names)).cte("parts", recursive=True)
-    parts = named.union(on_thread.join(named, artifacts.c.name == named.c.base))
+def _select_parts() -> sa.Select[Any]:
+    """Return the query of artifacts by `thread` and `names`, with all that they extend."""
+    is_on_thread = artifacts.c.thread_id == sa.bindparam("thread")
+    on_thread = sa.select(artifacts.c.name, artifacts.c.base).where(is_on_thread)
+    named = on_thread.where(artifacts.c.name.in_(sa.bindparam("names", expanding=True)))
+    parts = named.cte("parts", recursive=True)
+    parts = parts.union(on_thread.join(parts, artifacts.c.name == parts.c.base))
     columns = sa.select(artifacts.c.name, artifacts.c.base, artifacts.c.data)
-    return columns.join(parts, artifacts.c.name == parts.c.name).where(artifacts.c.thread_id == thread_id)
+    return columns.join(parts, artifacts.c.name == parts.c.name).where(is_on_thread)
+
+
+_SELECT_PARTS = _select_parts()

@@ -16,7 +16,7 @@ CALLERS = {
     VariantName.TWO_PROCESSES: {16},
 }
 """Variants that are measured only at the numbers of callers of their goals."""
-PLAN = Plan(seconds=0.05, repeats=1, callers=(1, 16), crowd=20, flush_ms=1, rows=50, memory_runs=2)
+PLAN = Plan(seconds=0.05, repeats=1, callers=(1, 16), crowd=20, flush_ms=1, rows=50, memory_runs=2, turns=5)
 
 
 def children() -> list[psutil.Process]:
@@ -30,7 +30,7 @@ async def test_report_is_complete() -> None:
     """Every variant is measured at all its numbers of callers, every goal is judged, and no process is left."""
     before, stages = set(children()), list[str]()
     report = await measure(PLAN, stages.append)
-    assert stages == ["Warming up", "Round 1 of 1", "Memory"]
+    assert stages == ["Warming up", "Round 1 of 1", "Memory", "Conversation"]
     expected = {(name, callers) for name in VariantName for callers in CALLERS.get(name, PLAN.callers)}
     expected.add((VariantName.ORCHESTRATOR, 20))
     assert set(report.cells) == expected
@@ -44,6 +44,8 @@ async def test_report_is_complete() -> None:
     printed = StringIO()
     report.print(Console(file=printed, width=200))
     assert all(name in printed.getvalue() for name in VariantName)
+    assert "A conversation of 5 turns" in printed.getvalue()
     written = json.loads(report.json())
     assert len(written["samples"]) == len(report.results.samples)
+    assert [conversation["turns"] for conversation in written["conversations"]] == [5, 5]
     assert [goal["text"] for goal in written["goals"]] == [goal.text for goal in report.goals]

@@ -36,6 +36,7 @@ def bench_runs(
     rows: Annotated[int, typer.Option(min=0, help="Also measure with so many stored runs; 1,000,000 take time.")] = 0,
     crowd: Annotated[int, typer.Option(min=1, max=1500, help="Concurrent callers to compare with one.")] = 1000,
     memory_runs: Annotated[int, typer.Option(min=1, max=200, help="Runs over which memory is measured.")] = 200,
+    turns: Annotated[int, typer.Option(min=0, help="Also measure so many turns of a conversation on one thread.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the plan, all samples and the goals to this file.")] = None,
 ) -> None:
     """Durable runs beside the same graph with other durability or none, on one PostgreSQL.
@@ -46,7 +47,16 @@ def bench_runs(
     from graphmesh_bench.runs.rounds import Plan
 
     main(
-        Plan(seconds, repeats, crowd=crowd, state_kb=state_kb, flush_ms=flush_ms, rows=rows, memory_runs=memory_runs),
+        Plan(
+            seconds,
+            repeats,
+            crowd=crowd,
+            state_kb=state_kb,
+            flush_ms=flush_ms,
+            rows=rows,
+            memory_runs=memory_runs,
+            turns=turns,
+        ),
         json,
     )
 

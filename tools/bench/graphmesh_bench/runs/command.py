@@ -1,7 +1,7 @@
 """The command `graphmesh bench runs`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -9,8 +9,9 @@ from graphmesh_local.child_process import ProcessError
 from rich.console import Console
 
 from graphmesh_bench.runs.goals import Results
-from graphmesh_bench.runs.harness import PRODUCT, open_harness
+from graphmesh_bench.runs.harness import PRODUCT, Harness, open_harness
 from graphmesh_bench.runs.harness_variants import add_variants
+from graphmesh_bench.runs.histories import Conversation, measure_log, measure_official
 from graphmesh_bench.runs.memory import measure_memory
 from graphmesh_bench.runs.report import Report
 from graphmesh_bench.runs.rounds import Plan, run_rounds, warm_up
@@ -46,4 +47,13 @@ async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Report:
         )
         on_stage("Memory")
         separate = await harness.start_orchestrator(PRODUCT)
-        return Report(plan, Results(samples), await measure_memory(separate.client, separate.process, plan.memory_runs))
+        memory = await measure_memory(separate.client, separate.process, plan.memory_runs)
+        if not plan.turns:
+            return Report(plan, Results(samples), memory)
+        on_stage("Conversation")
+        return Report(plan, Results(samples), memory, await _conversations(harness, plan.turns))
+
+
+async def _conversations(harness: Harness, turns: int) -> Sequence[Conversation]:
+    """Measure a conversation with the orchestrator's checkpointer, and with the official one."""
+    return [await measure(await harness.create_database(), turns) for measure in (measure_log, measure_official)]

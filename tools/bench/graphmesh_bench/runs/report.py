@@ -1,7 +1,7 @@
 """The report: tables, and JSON for programs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from graphmesh_bench.runs.goals import Cell, Goal, Results, cpu, goals, rate
+from graphmesh_bench.runs.histories import Conversation
 from graphmesh_bench.runs.memory import Memory
 from graphmesh_bench.runs.rounds import Plan, Sample
 from graphmesh_bench.runs.variants import VariantName
@@ -25,6 +26,8 @@ class Report:
     plan: Plan
     results: Results
     memory: Memory
+    conversations: Sequence[Conversation] = ()
+    """With the orchestrator's checkpointer, and with the official one; empty where none was measured."""
 
     @property
     def goals(self) -> list[Goal]:
@@ -42,6 +45,8 @@ class Report:
             f"memory, over {self.memory.runs} runs: {self.memory.in_flight / 1024:.1f} KB each in flight, "
             f"{self.memory.parked / 1024:.1f} KB each parked"
         )
+        if self.conversations:
+            console.print(self._history())
         console.print(self._verdicts())
 
     def json(self) -> str:
@@ -50,6 +55,7 @@ class Report:
             "plan": asdict(self.plan),
             "samples": [_json_sample(sample) for sample in self.results.samples],
             "memory": asdict(self.memory),
+            "conversations": [asdict(conversation) for conversation in self.conversations],
             "goals": [asdict(goal) for goal in self.goals],
         }
         return json.dumps(document, indent=2)
@@ -73,6 +79,15 @@ class Report:
                 continue
             cells = ((name.baseline, callers), (name, callers))
             table.add_row(str(callers), name, *(str(self.results.ratio(measure, *cells)) for measure in (rate, cpu)))
+        return table
+
+    def _history(self) -> Table:
+        table = Table("one thread", title=f"A conversation of {self.conversations[0].turns:,} turns")
+        for column in CONVERSATION_COLUMNS:
+            table.add_column(column, justify="right")
+        savers = (VariantName.LOG_SAVER, VariantName.POSTGRES_SAVER)
+        for name, conversation in zip(savers, self.conversations, strict=True):
+            table.add_row(name, *(_number(measure(conversation)) for measure in CONVERSATION_COLUMNS.values()))
         return table
 
     def _verdicts(self) -> Table:
@@ -110,6 +125,12 @@ def _milliseconds(share: float) -> Callable[[Sample], float]:
     return lambda sample: percentile(sample.waits, share) * 1000
 
 
+CONVERSATION_COLUMNS: dict[str, Callable[[Conversation], float]] = {
+    "KB a turn, first fifth": lambda conversation: conversation.first_bytes / 1024,
+    "KB a turn, last fifth": lambda conversation: conversation.last_bytes / 1024,
+    "CPU ms a turn": lambda conversation: conversation.cpu_ms,
+    "page of 50 ms": lambda conversation: conversation.page_ms,
+}
 COLUMNS: dict[str, Callable[[Sample], float]] = {
     "runs/s": rate,
     "p50 ms": _milliseconds(0.5),

@@ -34,6 +34,8 @@ class Plan:
     """Stored runs of one further variant."""
     memory_runs: int = 200
     """Runs over which memory is measured."""
+    turns: int = 0
+    """Turns of a conversation on one thread."""
 
     def cells(self, variants: Sequence[Variant]) -> Iterator[tuple[Variant, int]]:
         """The samples of one round: a variant at a number of callers."""
