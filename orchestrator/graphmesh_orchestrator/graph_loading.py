@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +13,12 @@ from typing import Any
 
 import structlog
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
+from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import IndexConfig, ensure_embeddings
+from langgraph.store.memory import InMemoryStore
 
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
@@ -39,14 +42,15 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
     modules = _modules(project)
     tools = tools_digest()  # of all imported modules, so that the order of the graphs does not matter
     async with AsyncExitStack() as stack:
-        graphs = {}
+        graphs, indexes = {}, {}
         for name, entry in project.graphs.items():
             with _named(name):
                 module = modules[entry.source]
                 lineage = _lineage(name, module, tools)
                 made = await _made(_variable(module, entry), stack)
+                indexes[name] = _index_of(made)
                 graphs[name] = _compiled(made, lineage, checkpointer, entry.description or _summary(module))
-        yield Registry(graphs, project.store.ttl_config)
+        yield Registry(graphs, project.store.ttl_config, _store_index(project, indexes))
 
 
 @contextmanager
@@ -153,6 +157,43 @@ def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any
     check_graph(compiled)
     compiled.store = None  # each run has that of its tenant
     return Graph.of(lineage.name, compiled, description, lineage)
+
+
+def _index_of(made: Any) -> IndexConfig | None:
+    """Return the index of the store that a graph was compiled with."""
+    store = made.store if isinstance(made, CompiledStateGraph) else None
+    if not isinstance(store, InMemoryStore) or not store.index_config:
+        return None
+    config = store.index_config
+    return {"embed": config["embed"], "dims": config["dims"], "fields": config.get("fields")}
+
+
+def _store_index(project: Project, indexes: Mapping[str, IndexConfig | None]) -> IndexConfig | None:
+    """Return the index of the project, else that of its graphs: all of them have one store.
+
+    Raises:
+        ProjectError: two graphs have different ones, or the embeddings of the project cannot be loaded.
+    """
+    if options := project.store.index:
+        try:
+            return {"embed": _embeddings(options.embed, project), "dims": options.dims, "fields": options.fields}
+        except Exception as error:
+            raise ProjectError(
+                f"{project.file}: store.index.embed: {options.embed} cannot be loaded: {error}"
+            ) from error
+    stated = {name: index for name, index in indexes.items() if index}
+    first = next(iter(stated), "")
+    if other := next((name for name, index in stated.items() if index != stated[first]), None):
+        raise ProjectError(
+            f"graph {other}: its store has another index than that of {first}: state one, in {project.file}"
+        )
+    return stated.get(first)
+
+
+def _embeddings(embed: str, project: Project) -> Embeddings:
+    """Load `provider:model` or `./file.py:variable`."""
+    entry = GraphEntry(path=embed)
+    return ensure_embeddings(_variable(_module(entry, project.file.parent), entry) if entry.is_file else embed)
 
 
 def _summary(module: ModuleType) -> str:

@@ -93,20 +93,29 @@ class TtlOptions(BaseModel):
     """The longest interval in which expired items are deleted; they are deleted every minute."""
 
 
+class IndexOptions(BaseModel):
+    """The vectors of items of the store, as `IndexConfig` of LangGraph."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    embed: str
+    """`provider:model`, or `./file.py:variable` of embeddings or of a function."""
+    dims: int = Field(gt=0, le=16_384)
+    fields: list[str] = ["$"]
+
+
 class StoreOptions(BaseModel):
     """The store of the graphs."""
 
     model_config = ConfigDict(extra="forbid")
 
     ttl: TtlOptions | None = None
+    index: IndexOptions | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _has_no_index(cls, given: Any) -> Any:
-        options = dict(given or {})
-        if options.pop("index", None) is not None:
-            raise ValueError("index is not supported: the store has no embeddings; search it by filters")
-        return options
+    def _of_null(cls, given: Any) -> Any:
+        return given or {}
 
     @property
     def ttl_config(self) -> TTLConfig | None:

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.constants import START
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.store.base import TTLConfig
+from langgraph.store.base import IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
@@ -98,9 +98,18 @@ class Graph:
 class Registry:
     """The graphs by name."""
 
-    def __init__(self, graphs: Mapping[str, Graph], store_ttl: TTLConfig | None = None) -> None:
-        """`store_ttl` has the times to live of items of the store that state none."""
-        self._graphs, self.store_ttl = dict(sorted(graphs.items())), store_ttl
+    def __init__(
+        self,
+        graphs: Mapping[str, Graph],
+        store_ttl: TTLConfig | None = None,
+        store_index: IndexConfig | None = None,
+    ) -> None:
+        """
+        Args:
+            store_ttl: the times to live of items of the store that state none.
+            store_index: the vectors by which searches of the store with a query order items; None: there are none.
+        """
+        self._graphs, self.store_ttl, self.store_index = dict(sorted(graphs.items())), store_ttl, store_index
 
     def get(self, name: str) -> Graph:
         """Raises GraphNotFound."""

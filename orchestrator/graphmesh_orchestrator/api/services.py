@@ -41,7 +41,7 @@ def services(
     stores = backend.runs, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
-    store = StoreServicer(backend.store, registry.store_ttl)
+    store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)
     return [

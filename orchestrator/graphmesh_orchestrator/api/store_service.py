@@ -1,6 +1,7 @@
 """StoreService: decode, use case, encode."""
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
@@ -9,10 +10,11 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.hooks import INLINE_BYTES
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_chassis.pages import PAGE_BYTES, Page, encode_token, page_size
-from langgraph.store.base import TTLConfig
+from langgraph.store.base import IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.runs.convert import json_object
 from graphmesh_orchestrator.store import convert
+from graphmesh_orchestrator.store.embeddings import Index
 from graphmesh_orchestrator.store.item import Put, StoredItem, check_put
 from graphmesh_orchestrator.store.items import Items, Store
 from graphmesh_orchestrator.store.listing import MAX_FILTERED, shown_namespaces
@@ -20,9 +22,10 @@ from graphmesh_orchestrator.store.matching import check_filter, matches
 
 
 class StoreServicer(pb.StoreServiceServicer):
-    def __init__(self, store: Store, ttl: TTLConfig | None) -> None:
-        """`ttl` has the times to live of items that state none."""
+    def __init__(self, store: Store, ttl: TTLConfig | None, index: IndexConfig | None) -> None:
+        """`ttl` has the times to live of items that state none, `index` the vectors of items."""
         self._store, self._ttl = store, (ttl or {}).get("default_ttl")
+        self._index = Index.of(index) if index else None
 
     async def PutItem(self, request: pb.PutItemRequest, context: Any) -> pb.PutItemResponse:
         address = convert.address_of(request)
@@ -31,6 +34,8 @@ class StoreServicer(pb.StoreServiceServicer):
         is_large = request.ByteSize() > INLINE_BYTES
         put = await convert_aside(is_large, lambda: Put(json_object(request.value, "value"), ttl))
         await convert_aside(is_large, check_put, put)
+        if self._index:
+            put = replace(put, vectors=await self._index.vectors(put.value))
         await self._items().write({address: put})
         return pb.PutItemResponse()
 

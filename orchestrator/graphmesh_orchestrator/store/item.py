@@ -34,6 +34,8 @@ class StoredItem:
     updated: datetime
     ttl: float | None = None
     """Minutes to live after its last use; None: it does not expire."""
+    vectors: bytes = b""
+    """The vectors of its texts, where they are read: see `Index`."""
 
     @property
     def address(self) -> Address:
@@ -47,6 +49,7 @@ class Put:
     value: Mapping[str, Any]
     ttl: float | None = None
     """As of `StoredItem`."""
+    vectors: bytes = b""
 
 
 Changes = Mapping[Address, Put | None]

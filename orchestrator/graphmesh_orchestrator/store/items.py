@@ -30,7 +30,13 @@ class Items(Protocol):
         """
 
     def newest(
-        self, prefix: Namespace, *, before: Position | None = None, offset: int = 0, limit: int
+        self,
+        prefix: Namespace,
+        *,
+        before: Position | None = None,
+        offset: int = 0,
+        limit: int,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[Sequence[StoredItem], None]:
         """Yield the items below a namespace in batches, the last updated first, from behind `before`."""
 
@@ -91,7 +97,13 @@ class MemoryItems:
                 self._put(address, put)
 
     async def newest(
-        self, prefix: Namespace, *, before: Position | None = None, offset: int = 0, limit: int
+        self,
+        prefix: Namespace,
+        *,
+        before: Position | None = None,
+        offset: int = 0,
+        limit: int,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[Sequence[StoredItem], None]:
         below = [item for item in self._live() if item.namespace[: len(prefix)] == prefix]
         below.sort(key=position_of, reverse=True)
@@ -112,7 +124,8 @@ class MemoryItems:
     def _put(self, address: Address, put: Put) -> None:
         now, found = datetime.now(UTC), self._items.get(address)
         created = found[0].created if found else now
-        self._items[address] = (StoredItem(*address, dict(put.value), created, now, put.ttl), self._expires(put.ttl))
+        item = StoredItem(*address, dict(put.value), created, now, put.ttl, put.vectors)
+        self._items[address] = (item, self._expires(put.ttl))
 
     def _live(self) -> Iterator[StoredItem]:
         now = self._tables.clock()

@@ -1,6 +1,6 @@
 """The store's items in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +18,11 @@ from graphmesh_orchestrator.store.items import BATCH_ITEMS, Items, Position
 from graphmesh_orchestrator.store.tables import HAS_EXPIRY, SEPARATOR, store_items
 
 BATCH_NAMESPACES = 500
+BATCH_ADDRESSES = 1000
 BATCH_EXPIRED = 500
 """Items that one transaction deletes."""
+COLUMNS = [column for column in store_items.c if column.name not in ("tenant", "expires", "vectors")]
+"""The columns of an item; its vectors are read where they are compared."""
 ADDRESS = sa.tuple_(store_items.c.namespace, store_items.c.key)
 IS_EXPIRED = sa.and_(HAS_EXPIRY, store_items.c.expires <= NOW)
 IS_LIVE = sa.or_(store_items.c.expires == 0, store_items.c.expires > NOW)
@@ -55,8 +58,11 @@ class SqlItems:
         self._is_own = store_items.c.tenant == tenant
 
     async def get(self, addresses: Collection[Address]) -> dict[Address, StoredItem]:
-        query = sa.select(store_items).where(self._is_own, _is_one_of(addresses), IS_LIVE)
-        return {(item := _item(row)).address: item for row in await self._database.rows(query)}
+        found = {}
+        for some in _batches(addresses):
+            query = sa.select(*COLUMNS).where(self._is_own, _is_one_of(some), IS_LIVE)
+            found.update({(item := _item(row)).address: item for row in await self._database.rows(query)})
+        return found
 
     async def write(self, changes: Changes, epoch: RunEpoch | None = None) -> None:
         puts = [self._row(*address, put) for address, put in sorted(changes.items(), key=_by_address) if put]
@@ -64,15 +70,22 @@ class SqlItems:
         async with self._database.transaction() as connection:
             if epoch:
                 await _require_epoch(connection, epoch)
-            if deleted:
-                await connection.execute(sa.delete(store_items).where(self._is_own, _is_one_of(deleted)))
+            for some in _batches(deleted):
+                await connection.execute(sa.delete(store_items).where(self._is_own, _is_one_of(some)))
             if puts:
                 await connection.execute(self._upsert(), puts)
 
     async def newest(
-        self, prefix: Namespace, *, before: Position | None = None, offset: int = 0, limit: int
+        self,
+        prefix: Namespace,
+        *,
+        before: Position | None = None,
+        offset: int = 0,
+        limit: int,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[Sequence[StoredItem], None]:
-        query = sa.select(store_items).where(self._is_own, *_is_below(prefix), IS_LIVE)
+        columns = (*COLUMNS, store_items.c.vectors) if with_vectors else COLUMNS
+        query = sa.select(*columns).where(self._is_own, *_is_below(prefix), IS_LIVE)
         order = (store_items.c.updated, store_items.c.namespace, store_items.c.key)
         position = (before[0], encoded(before[1]), before[2]) if before else None
         while limit > 0:
@@ -98,9 +111,10 @@ class SqlItems:
             last = (rows[-1].namespace,)
 
     async def renew(self, addresses: Collection[Address]) -> None:
-        renewed = sa.update(store_items).where(self._is_own, _is_one_of(addresses), HAS_EXPIRY, IS_LIVE)
+        renewed = sa.update(store_items).values(expires=seconds_now() + store_items.c.ttl * 60)
         async with self._database.transaction() as connection:
-            await connection.execute(renewed.values(expires=seconds_now() + store_items.c.ttl * 60))
+            for some in _batches(addresses):
+                await connection.execute(renewed.where(self._is_own, _is_one_of(some), HAS_EXPIRY, IS_LIVE))
 
     def _row(self, namespace: Namespace, key: str, put: Put) -> dict[str, Any]:
         now = datetime.now(UTC)
@@ -112,12 +126,13 @@ class SqlItems:
             "created": now,
             "updated": now,
             "ttl": put.ttl,
+            "vectors": put.vectors or None,
             "minutes": put.ttl or 0.0,
         }
 
     def _upsert(self) -> sa.Insert:
         insert = self._database.insert(store_items).values(expires=_EXPIRES)
-        changed = {name: insert.excluded[name] for name in ("value", "updated", "ttl", "expires")}
+        changed = {name: insert.excluded[name] for name in ("value", "updated", "ttl", "expires", "vectors")}
         return insert.on_conflict_do_update(index_elements=store_items.primary_key, set_=changed)
 
 
@@ -144,6 +159,12 @@ def _is_below(prefix: Namespace) -> Sequence[sa.ColumnElement[bool]]:
     return store_items.c.namespace >= first, store_items.c.namespace < behind
 
 
+def _batches(addresses: Collection[Address]) -> Iterator[Sequence[Address]]:
+    """Yield addresses in batches, for which a statement may have parameters."""
+    listed = sorted(addresses)
+    return (listed[start : start + BATCH_ADDRESSES] for start in range(0, len(listed), BATCH_ADDRESSES))
+
+
 def _is_one_of(addresses: Collection[Address]) -> sa.ColumnElement[bool]:
     return ADDRESS.in_([(encoded(namespace), key) for namespace, key in addresses])
 
@@ -154,4 +175,5 @@ def _by_address(change: tuple[Address, Put | None]) -> Address:
 
 
 def _item(row: sa.Row[Any]) -> StoredItem:
-    return StoredItem(_decoded(row.namespace), row.key, row.value, row.created, row.updated, row.ttl)
+    vectors = getattr(row, "vectors", None) or b""
+    return StoredItem(_decoded(row.namespace), row.key, row.value, row.created, row.updated, row.ttl, vectors)

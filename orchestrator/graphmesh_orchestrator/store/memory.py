@@ -6,11 +6,12 @@ from typing import Any
 from graphmesh_nodes.context import Lease
 from langgraph.cache.base import BaseCache
 from langgraph.cache.memory import InMemoryCache
-from langgraph.store.base import BaseStore, TTLConfig
+from langgraph.store.base import BaseStore, IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.store.embeddings import Index
 from graphmesh_orchestrator.store.items import Store
 from graphmesh_orchestrator.store.node_cache import NodeCache, ScopedCache
 from graphmesh_orchestrator.store.tenant_store import TenantStore, Writer
@@ -31,6 +32,8 @@ class Memory:
     store: Store
     ttl: TTLConfig | None = None
     """The times to live of items that state none."""
+    index: IndexConfig | None = None
+    """For searches with a query."""
     cache: NodeCache = field(default_factory=NodeCache)
 
     def of(self, run: Run, graph: Graph, lease: Lease) -> RunMemory:
@@ -43,4 +46,5 @@ class Memory:
         cache = self.cache if own is None or type(own) is InMemoryCache else own
         scope = (tenant, graph.name, str(graph.versions.graph))
         writer = Writer(RunEpoch(run.run_id, run.state.epoch), lease)
-        return RunMemory(TenantStore(self.store.of(tenant), writer, self.ttl), ScopedCache(cache, scope))
+        index = Index.of(self.index) if self.index else None
+        return RunMemory(TenantStore(self.store.of(tenant), writer, self.ttl, index), ScopedCache(cache, scope))

@@ -17,10 +17,12 @@ store_items = sa.Table(
     sa.Column("updated", UtcDateTime, nullable=False),
     sa.Column("ttl", sa.Float),
     sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("vectors", sa.LargeBinary),
 )
 """`namespace` has each label followed by `SEPARATOR`, so that the items below a namespace are a range of the key.
 
 `ttl` is in minutes, null for none. `expires` is in seconds since 1970 of the database's clock; 0: never.
+`vectors` has the vectors of its texts, as floats of 32 bits; null for none.
 """
 SEPARATOR = "\x1f"
 """Less than any character of a label: encoded namespaces have the order of their labels."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
 import structlog
@@ -24,8 +25,10 @@ from langgraph.store.base import (
 )
 
 from graphmesh_orchestrator.checkpoints import RunEpoch
+from graphmesh_orchestrator.store.embeddings import Index
 from graphmesh_orchestrator.store.item import (
     Address,
+    Changes,
     Namespace,
     Put,
     StoredItem,
@@ -34,7 +37,7 @@ from graphmesh_orchestrator.store.item import (
     check_put,
     invalid,
 )
-from graphmesh_orchestrator.store.items import Items
+from graphmesh_orchestrator.store.items import BATCH_ITEMS, Items
 from graphmesh_orchestrator.store.listing import MAX_FILTERED, shown_namespaces
 from graphmesh_orchestrator.store.matching import check_filter, matches
 
@@ -70,8 +73,8 @@ class TenantStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, items: Items, writer: Writer, ttl: TTLConfig | None = None) -> None:
-        self._items, self._writer, self.ttl_config = items, writer, ttl
+    def __init__(self, items: Items, writer: Writer, ttl: TTLConfig | None = None, index: Index | None = None) -> None:
+        self._items, self._writer, self.ttl_config, self._index = items, writer, ttl, index
         self._loop = asyncio.get_running_loop()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -91,19 +94,47 @@ class TenantStore(BaseStore):
         """Execute operations: first those that read, then the writes, in one transaction."""
         if _running_loop() is not self._loop:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop))
-        listed = [await _checked(op) for op in ops]
+        listed = [await self._checked(op) for op in ops]
+        changes = {(op.namespace, op.key): await self._put(op) for op in listed if isinstance(op, PutOp)}
         while True:
             try:
                 self._writer.check()
-                return await self._execute(listed)
+                return await self._execute(listed, changes)
             except DatabaseUnavailable as error:
                 log.warning("the store waits for its database", reason=error.reason)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _execute(self, ops: Sequence[Op]) -> list[Result]:
+    async def _checked(self, op: Op) -> Op:
+        """Return an operation whose namespaces are tuples. Raises InvalidRequest, with the field."""
+        match op:
+            case GetOp():
+                op = op._replace(namespace=tuple(op.namespace))
+                check_address((op.namespace, op.key))
+            case PutOp():
+                op = op._replace(namespace=tuple(op.namespace))
+                check_address((op.namespace, op.key))
+                if op.value is not None:
+                    await convert_aside(is_large(op.value), check_put, Put(op.value, op.ttl))
+            case SearchOp():
+                op = op._replace(namespace_prefix=tuple(op.namespace_prefix))
+                check_namespace(op.namespace_prefix, "namespace_prefix")
+                check_filter(op.filter or {})
+                _check_page(op.limit, op.offset)
+                if op.query and not self._index:
+                    raise invalid("query", "needs an index of embeddings, which this store does not have: use a filter")
+            case ListNamespacesOp():
+                for condition in op.match_conditions or ():
+                    check_namespace(tuple(condition.path), condition.match_type)
+                _check_page(op.limit, op.offset)
+                if op.max_depth is not None and op.max_depth < 1:
+                    raise invalid("max_depth", "has to be at least 1")
+            case _:
+                raise invalid("ops", f"has a {type(op).__name__}, which is no operation of a store")
+        return op
+
+    async def _execute(self, ops: Sequence[Op], changes: Changes) -> list[Result]:
         found = await self._get([op for op in ops if isinstance(op, GetOp)])
         results: list[Result] = []
-        changes: dict[Address, Put | None] = {}
         for op in ops:
             match op:
                 case GetOp():
@@ -114,7 +145,6 @@ class TenantStore(BaseStore):
                 case ListNamespacesOp():
                     results.append(await self._list_namespaces(op))
                 case PutOp():
-                    changes[op.namespace, op.key] = None if op.value is None else Put(op.value, op.ttl)
                     results.append(None)
         if changes:
             await self._items.write(changes, self._writer.epoch)
@@ -128,20 +158,68 @@ class TenantStore(BaseStore):
         await self._renew([item for item in found.values() if item.address in renewing])
         return found
 
+    async def _put(self, op: PutOp) -> Put | None:
+        """Return the value of an operation with its vectors; None where it deletes."""
+        if op.value is None:
+            return None
+        fields = op.index or None
+        vectors = await self._index.vectors(op.value, fields) if self._index and op.index is not False else b""
+        return Put(op.value, op.ttl, vectors)
+
     async def _search(self, op: SearchOp) -> list[SearchItem]:
+        if op.query and self._index:
+            ranked = await self._ranked(op, self._index)
+        else:
+            ranked = [(item, None) for item in await self._newest(op)]
+        if op.refresh_ttl:
+            await self._renew([item for item, _ in ranked])
+        return [SearchItem(**_columns(item), score=score) for item, score in ranked]
+
+    async def _newest(self, op: SearchOp) -> list[StoredItem]:
         found: list[StoredItem] = []
         size = 0
         async with aclosing(self._found(op)) as items:
             async for item in items:
                 size += size_of(item.value).bytes
-                if size > MAX_RESULT_BYTES:
-                    raise invalid("limit", f"is {op.limit}, the items have more than {MAX_RESULT_BYTES} bytes together")
+                _check_size(size, op.limit)
                 found.append(item)
                 if len(found) == op.limit:
                     break
-        if op.refresh_ttl:
-            await self._renew(found)
-        return [SearchItem(**_columns(item)) for item in found]
+        return found
+
+    async def _ranked(self, op: SearchOp, index: Index) -> list[tuple[StoredItem, float | None]]:
+        """Return the items that are the most similar to the query, then items without vectors."""
+        query, read = await index.query(op.query or ""), 0
+        scored: list[tuple[float, Address]] = []
+        others: list[Address] = []
+        pages = self._items.newest(op.namespace_prefix, limit=MAX_FILTERED + 1, with_vectors=True)
+        async with aclosing(pages):
+            async for page in pages:
+                read += len(page)
+                _check_read(read)
+                matching = [item for item in page if matches(item.value, op.filter or {})]
+                scores = await convert_aside(True, index.scores, query, [item.vectors for item in matching])
+                for item, score in zip(matching, scores, strict=True):
+                    if score is None:
+                        others.append(item.address)
+                    else:
+                        scored.append((score, item.address))
+        best = nlargest(op.offset + op.limit, scored, key=lambda one: one[0])[op.offset :]
+        ranked: dict[Address, float | None] = {address: score for score, address in best}
+        ranked |= dict.fromkeys(others[: op.limit - len(ranked)])
+        return [(item, ranked[item.address]) for item in await self._read(list(ranked), op.limit)]
+
+    async def _read(self, addresses: Sequence[Address], limit: int) -> list[StoredItem]:
+        """Return the items that exist, in this order."""
+        items: list[StoredItem] = []
+        size = 0
+        for start in range(0, len(addresses), BATCH_ITEMS):
+            some = addresses[start : start + BATCH_ITEMS]
+            found = await self._items.get(some)
+            items += [found[address] for address in some if address in found]
+            size += sum(size_of(item.value).bytes for item in found.values())
+            _check_size(size, limit)
+        return items
 
     async def _found(self, op: SearchOp) -> AsyncGenerator[StoredItem, None]:
         """Yield the items of a search from its offset on."""
@@ -156,10 +234,9 @@ class TenantStore(BaseStore):
                     read += 1
                     if not op.filter:
                         yield item
-                    elif read > MAX_FILTERED:
-                        rule = f"has more than {MAX_FILTERED} items below it, so many a filter reads: name more labels"
-                        raise invalid("namespace_prefix", rule)
-                    elif matches(item.value, op.filter):
+                        continue
+                    _check_read(read)
+                    if matches(item.value, op.filter):
                         skipped += 1
                         if skipped > op.offset:
                             yield item
@@ -178,33 +255,15 @@ class TenantStore(BaseStore):
             await self._items.renew(expiring)
 
 
-async def _checked(op: Op) -> Op:
-    """Return an operation whose namespaces are tuples. Raises InvalidRequest, with the field."""
-    match op:
-        case GetOp():
-            op = op._replace(namespace=tuple(op.namespace))
-            check_address((op.namespace, op.key))
-        case PutOp():
-            op = op._replace(namespace=tuple(op.namespace))
-            check_address((op.namespace, op.key))
-            if op.value is not None:
-                await convert_aside(is_large(op.value), check_put, Put(op.value, op.ttl))
-        case SearchOp():
-            op = op._replace(namespace_prefix=tuple(op.namespace_prefix))
-            check_namespace(op.namespace_prefix, "namespace_prefix")
-            check_filter(op.filter or {})
-            _check_page(op.limit, op.offset)
-            if op.query:
-                raise invalid("query", "needs an index of embeddings, which this store does not have: use a filter")
-        case ListNamespacesOp():
-            for condition in op.match_conditions or ():
-                check_namespace(tuple(condition.path), condition.match_type)
-            _check_page(op.limit, op.offset)
-            if op.max_depth is not None and op.max_depth < 1:
-                raise invalid("max_depth", "has to be at least 1")
-        case _:
-            raise invalid("ops", f"has a {type(op).__name__}, which is no operation of a store")
-    return op
+def _check_read(count: int) -> None:
+    if count > MAX_FILTERED:
+        rule = f"has more than {MAX_FILTERED} items below it, so many a search reads: name more labels"
+        raise invalid("namespace_prefix", rule)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > MAX_RESULT_BYTES:
+        raise invalid("limit", f"is {limit}, the items have more than {MAX_RESULT_BYTES} bytes together")
 
 
 def _check_page(limit: int, offset: int) -> None:

@@ -58,7 +58,7 @@ def run_worker(
         tools,
         backend.commits,
         suspension,
-        Memory(backend.store, registry.store_ttl),
+        Memory(backend.store, registry.store_ttl, registry.store_index),
         backend.leases,
         notifier,
         threads,

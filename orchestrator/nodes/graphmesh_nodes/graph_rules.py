@@ -51,14 +51,10 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
 
 def _check_store(store: BaseStore) -> None:
     """A graph's own store would be that of all tenants, so the orchestrator's takes its place."""
-    replaced = "the orchestrator gives a graph the store of its tenant"
     if type(store) is not InMemoryStore:
-        name = type(store).__name__
-        raise GraphRuleViolated(f"it is compiled with the store {name}, and {replaced}: compile it without a store")
-    if store.index_config:
         raise GraphRuleViolated(
-            f"it is compiled with a store that has an index of embeddings, and {replaced}, which has none: compile it "
-            "without the index, and search by filters"
+            f"it is compiled with the store {type(store).__name__}, and the orchestrator gives a graph the store of "
+            "its tenant: compile it without a store"
         )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import Fenced, InvalidRequest
 from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
+from graphmesh_orchestrator.store.embeddings import MAX_TEXTS, Index
 from graphmesh_orchestrator.store.item import MAX_KEY_BYTES, MAX_LABELS, MAX_VALUE_BYTES
 from graphmesh_orchestrator.store.items import BATCH_ITEMS
 from graphmesh_orchestrator.store.items_sql import SqlStore
@@ -53,8 +54,8 @@ async def writer(stores: Stores) -> Writer:
 async def make(stores: Stores, writer: Writer) -> MakeStore:
     """Makes the store of a tenant."""
 
-    def made(tenant: str = TENANT, ttl: TTLConfig | None = None) -> TenantStore:
-        return TenantStore(stores.store.of(tenant), writer, ttl)
+    def made(tenant: str = TENANT, ttl: TTLConfig | None = None, index: Index | None = None) -> TenantStore:
+        return TenantStore(stores.store.of(tenant), writer, ttl, index)
 
     return made
 
@@ -452,3 +453,85 @@ async def test_items_survive_a_restart(sql_stores: SqlStores) -> None:
         found = await TenantStore(SqlStore(database).of(TENANT), writer).aget(("n",), "key")
     assert found is not None
     assert found.value == DOC
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """Count the letters of each text."""
+    return [[float(text.count(letter)) for letter in LETTERS] for text in texts]
+
+
+def letters(*fields: str) -> Index:
+    return Index.of({"embed": embed, "dims": len(LETTERS), "fields": list(fields) or None})
+
+
+async def test_query_orders_items_by_similarity(make: MakeStore) -> None:
+    store = make(index=letters("text"))
+    for key, text in (("dogs", "dogs"), ("zebra", "zany zebra"), ("none", "")):
+        await store.aput(("n",), key, {"text": text})
+    found = await store.asearch(("n",), query="zebras")
+    assert keys(found) == ["zebra", "dogs", "none"]
+    assert found[0].score == pytest.approx(cosine("zebras", "zany zebra"))
+    assert keys(await store.asearch(("n",), query="zebras", limit=1, offset=1)) == ["dogs"]
+    await store.aput(("n",), "zebra", {"text": "ink"})
+    assert keys(await store.asearch(("n",), query="zebra zoo", limit=1)) == ["dogs"]
+    assert keys(await store.asearch(("n",), query="")) == ["zebra", "none", "dogs"]
+
+
+async def test_query_and_filter_apply_together(make: MakeStore) -> None:
+    store = make(index=letters("text"))
+    for key, text, color in (("a", "red apple", "red"), ("b", "red car", "red"), ("c", "green apple", "green")):
+        await store.aput(("n",), key, {"text": text, "color": color})
+    assert keys(await store.asearch(("n",), query="apple", filter={"color": "red"})) == ["a", "b"]
+    assert keys(await store.asearch(("n",), query="car", filter={"color": {"$ne": "green"}})) == ["b", "a"]
+
+
+async def test_item_without_vectors_follows_those_with_some(make: MakeStore) -> None:
+    store = make(index=letters("text"))
+    await store.aput(("n",), "a", {"text": "apple"})
+    await store.aput(("n",), "b", {"text": "apple"}, index=False)
+    await store.aput(("n",), "c", {"other": "apple"})
+    found = await store.asearch(("n",), query="apple")
+    assert [(item.key, item.score is None) for item in found] == [("a", False), ("c", True), ("b", True)]
+    assert keys(await store.asearch(("n",), query="apple", limit=1)) == ["a"]
+
+
+async def test_item_has_the_score_of_its_best_text(make: MakeStore) -> None:
+    store = make(index=letters())
+    await store.aput(("n",), "a", {"tags": ["xxx", "yyy"]}, index=["tags[*]"])
+    await store.aput(("n",), "b", {"one": {"two": "xy"}}, index=["one.two"])
+    await store.aput(("n",), "c", {"word": "qqq"})
+    found = await store.asearch(("n",), query="yyy")
+    assert keys(found)[:2] == ["a", "b"]
+    assert [item.score for item in found[:2]] == pytest.approx([1.0, math.sqrt(0.5)])
+
+
+async def test_vectors_of_tenants_are_apart(make: MakeStore) -> None:
+    await make("other", index=letters()).aput(("n",), "theirs", {"text": "apple"})
+    assert await make(index=letters()).asearch((), query="apple") == []
+
+
+async def test_embedder_of_another_length_is_refused(make: MakeStore) -> None:
+    store = make(index=Index.of({"embed": embed, "dims": 3}))
+    with pytest.raises(InvalidRequest, match="returns 26 dimensions, and dims is 3"):
+        await store.aput(("n",), "a", {"text": "apple"})
+    with pytest.raises(InvalidRequest, match="returns 26 dimensions"):
+        await store.asearch(("n",), query="apple")
+    with pytest.raises(InvalidRequest, match="texts in the value"):
+        await store.aput(("n",), "a", {"tags": ["x"] * (MAX_TEXTS + 1)}, index=["tags[*]"])
+
+
+async def test_vectors_of_another_length_are_not_compared(make: MakeStore) -> None:
+    """Those of an embedder that was configured before."""
+    await make(index=letters()).aput(("n",), "a", {"text": "apple"})
+    other = Index.of({"embed": lambda texts: [[1.0] * 5 for _ in texts], "dims": 5})
+    [found] = await make(index=other).asearch(("n",), query="apple")
+    assert (found.key, found.score) == ("a", None)
+
+
+def cosine(one: str, other: str) -> float:
+    left, right = embed([one, other])
+    length = math.sqrt(sum(n * n for n in left) * sum(n * n for n in right))
+    return sum(a * b for a, b in zip(left, right, strict=True)) / length

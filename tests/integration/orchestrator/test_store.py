@@ -57,6 +57,41 @@ async def test_graphs_and_clients_share_the_items_of_their_tenant(tmp_path: Path
             assert await seen(mesh) == 41
 
 
+SIMILAR = """
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.store.memory import InMemoryStore
+from typing_extensions import TypedDict
+
+class State(TypedDict, total=False):
+    question: str
+    found: list[str]
+
+def embed(texts):
+    return [[float(letter in text) for letter in "abcde"] for text in texts]
+
+def search(state, runtime: Runtime):
+    runtime.store.put(("docs",), "own", {"text": "e"})
+    found = runtime.store.search(("docs",), query=state["question"], limit=2)
+    return {"found": [item.key for item in found]}
+
+builder = StateGraph(State)
+builder.add_node("search", search)
+builder.add_edge(START, "search")
+graph = builder.compile(store=InMemoryStore(index={"dims": 5, "embed": embed, "fields": ["text"]}))
+"""
+
+
+async def test_graph_searches_by_the_similarity_of_its_index(tmp_path: Path) -> None:
+    """Also items that a client has stored."""
+    (tmp_path / "similar.py").write_text(SIMILAR)
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        for key, text in (("one", "ab"), ("two", "bc"), ("three", "cd")):
+            await mesh.client.store.put(("docs",), key, {"text": text})
+        run = await mesh.run("similar", question="bcd")
+        assert sorted(struct_value(run.output)["found"]) == ["three", "two"]
+
+
 async def test_item_is_stored_read_and_deleted(mesh: Mesh) -> None:
     async with mesh.as_new_tenant() as here:
         store = here.client.store

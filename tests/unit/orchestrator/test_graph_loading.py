@@ -151,7 +151,9 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
     ("keys", "message"),
     [
         ({"auth": {"path": "./auth.py:auth"}}, "auth is not supported: callers are identified at the edge"),
-        ({"store": {"index": {}}}, "store: index is not supported"),
+        ({"store": {"index": {}}}, "store.index.embed is required"),
+        ({"store": {"index": {"embed": "openai:x", "dims": 2}}}, "store.index.embed: openai:x cannot be loaded"),
+        ({"store": {"index": {"embed": "./no.py:x", "dims": 2}}}, "store.index.embed: ./no.py:x cannot be loaded"),
         ({"store": {"ttl": {"default_ttl": 0}}}, "store.ttl.default_ttl: Input should be greater than 0"),
         ({"store": {"ttl": {"omit_expired": False}}}, "store.ttl.omit_expired: Input should be True"),
         ({"store": {"tll": {}}}, "store.tll is not a known key"),
@@ -210,7 +212,15 @@ class Mine(InMemoryStore):
 
 memory = builder.compile(store=InMemoryStore())
 mine = builder.compile(store=Mine())
-indexed = builder.compile(store=InMemoryStore(index={"dims": 2, "embed": lambda texts: [[1.0, 0.0] for _ in texts]}))
+def embed(texts):
+    return [[1.0, 0.0] for _ in texts]
+
+def index(**changes):
+    return InMemoryStore(index={"dims": 2, "embed": embed, **changes})
+
+indexed = builder.compile(store=index())
+again = builder.compile(store=index())
+larger = builder.compile(store=index(dims=3))
 outer = StateGraph(State)
 outer.add_node("inner", mine)
 outer.add_edge(START, "inner")
@@ -228,7 +238,7 @@ async def test_store_in_memory_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("graph", "message"),
-    [("mine", "the store Mine"), ("outer", "the store Mine"), ("indexed", "an index of embeddings")],
+    [("mine", "the store Mine"), ("outer", "the store Mine")],
 )
 async def test_other_stores_are_refused_by_name(tmp_path: Path, graph: str, message: str) -> None:
     write(tmp_path / "agent.py", STORES)
@@ -243,3 +253,30 @@ async def test_times_to_live_of_the_store_are_read(tmp_path: Path) -> None:
     write(tmp_path / "langgraph.json", json.dumps(keys))
     async with loaded_graphs(tmp_path / "langgraph.json", InMemorySaver()) as registry:
         assert registry.store_ttl == {"default_ttl": 60, "refresh_on_read": False}
+
+
+async def store_index(folder: Path, store: dict[str, Any], *names: str) -> Any:
+    """The index of the store of a project with these graphs."""
+    write(folder / "agent.py", STORES)
+    graphs = {name: f"./agent.py:{name}" for name in names}
+    write(folder / "langgraph.json", json.dumps({"graphs": graphs, "store": store}))
+    async with loaded_graphs(folder / "langgraph.json", InMemorySaver()) as registry:
+        return registry.store_index
+
+
+async def test_index_of_a_graphs_store_is_that_of_the_project(tmp_path: Path) -> None:
+    index = await store_index(tmp_path, {}, "compiled", "indexed", "again")
+    assert (index["dims"], index["embed"](["a"])) == (2, [[1.0, 0.0]])
+    assert await store_index(tmp_path, {}, "compiled", "memory") is None
+
+
+async def test_different_indexes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="graph larger: its store has another index than that of indexed"):
+        await store_index(tmp_path, {}, "compiled", "indexed", "larger")
+
+
+async def test_index_of_the_project_is_loaded_from_its_file(tmp_path: Path) -> None:
+    stated = {"index": {"embed": "./agent.py:embed", "dims": 5, "fields": ["text"]}}
+    index = await store_index(tmp_path, stated, "indexed", "larger")
+    assert (index["dims"], index["fields"]) == (5, ["text"])
+    assert await index["embed"].aembed_query("a") == [1.0, 0.0]
