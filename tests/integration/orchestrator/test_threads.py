@@ -99,6 +99,23 @@ async def test_history_is_listed_in_pages(mesh: Mesh) -> None:
     assert struct_value(states[0].metadata)["graphmesh_run"] == run.run_id
 
 
+async def test_history_is_listed_as_summaries(mesh: Mesh) -> None:
+    """All of each state but its values, in one page, however big the states are."""
+    await run_gated(mesh)
+    for number in range(4):
+        await mesh.client.threads.update_state("th", {"notes": [str(number) * 700_000]}, as_node="end")
+    expected = [state async for state in mesh.client.threads.history("th")]
+    for state in expected:
+        state.ClearField("values")
+    request = pb.ListThreadStatesRequest(thread_id="th", view=pb.ThreadStateView.THREAD_STATE_VIEW_BASIC)
+    page = await mesh.call(pb.ThreadService.ListThreadStates, request)
+    assert page.ByteSize() < 10_000
+    assert not any(struct_value(state.values) for state in page.states)
+    for state in page.states:
+        state.ClearField("values")
+    assert list(page.states) == expected
+
+
 async def test_page_of_large_states_fits_into_a_message(mesh: Mesh) -> None:
     """It has fewer states than requested, at least one, and the next page continues."""
     await mesh.client.threads.create("th", graph="gated")
