@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from graphmesh_chaos.clock_schedule import clock_schedule
+from graphmesh_chaos.environment_schedule import clock_schedule
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
 from graphmesh_chaos.schedule import FaultKind
 from graphmesh_chaos.wall_clock import wall_clocks

@@ -34,6 +34,7 @@ from graphmesh_chaos.mesh_files import (
 )
 from graphmesh_chaos.recovery import Interruption, recovery_seconds
 from graphmesh_chaos.schedule import CUTTING_OFF, FaultKind, Schedule
+from graphmesh_chaos.small_disk import SmallDisk
 from graphmesh_chaos.thread_clients import Records, SessionClients, clients_of, requests_of
 from graphmesh_chaos.wall_clock import WallClocks
 from graphmesh_chaos.workload import Approvers, create_invoices, request_of, submit_runs
@@ -67,6 +68,8 @@ class MeshOptions:
     """RESTART where runs kill their workers; faults need CONTINUE, since the injector restarts what it has killed."""
     clocks: WallClocks | None = None
     """For faults of the kind CLOCK; the spawner has to be one that starts Python with the settings of these clocks."""
+    disk: SmallDisk | None = None
+    """For faults of the kind FULL_DISK; `shared` servers or SQLite's folder have to be on it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ async def run_experiment(
     records = Records()
     async with service_databases(options.shared, state) as databases:
         async with _mesh(options, databases, state, schedule.links) as (mesh, links):
-            environment = Environment(mesh, databases, options.clocks)
+            environment = Environment(mesh, databases, options.shared, options.clocks, options.disk)
             injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
             async with Approvers(mesh.edge).running() as approvers, clients_of(mesh.edge, records) as clients:
                 requests = await _run_schedule(schedule, mesh, injector, clients)

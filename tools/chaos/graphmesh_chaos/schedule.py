@@ -16,6 +16,8 @@ LEAD_SECONDS = 0.25
 """Runs are submitted at most this long before the fault that they are to meet."""
 POSTGRES = "postgres"
 """The target of a fault of the database server."""
+DISK = "disk"
+"""The target of a fault of the disk that has the databases."""
 DUPLICATE_SHARE = 0.25
 """The share of runs that are submitted twice at once, as an impatient client does."""
 
@@ -35,6 +37,10 @@ class FaultKind(StrEnum):
     """PostgreSQL loses one of its processes, closes all connections and recovers by itself."""
     CLOCK = "clock"
     """The wall clock of the process is set to the machine's plus `Fault.seconds`, and stays so until the next jump."""
+    FULL_DISK = "full-disk"
+    """The disk of the databases has no free space."""
+    SLOW_DISK = "slow-disk"
+    """Commits of PostgreSQL take up to two seconds."""
     PARTITION = "partition"
     """No byte passes a link, and no new connection is made; those that are open stay open."""
     PARTITION_TO_SERVER = "partition-to"

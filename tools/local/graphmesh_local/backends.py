@@ -91,6 +91,7 @@ async def postgres(
     settings: Sequence[str] = (),
     copy_binaries: bool = False,
     min_free_memory: int = MIN_FREE_MEMORY,
+    parent: Path | None = None,
 ) -> AsyncIterator[Postgres]:
     """Run a new PostgreSQL server.
 
@@ -100,13 +101,14 @@ async def postgres(
         settings: further ones of the server, as `name=value`.
         copy_binaries: run a copy of the wheel even where the server's user can execute the wheel itself.
         min_free_memory: bytes that must be free in memory for data that are not durable to be kept there.
+        parent: the folder in which that of durable data is created; None: the folder of temporary files.
 
     Raises:
         BackendMissing: the wheel is not installed.
     """
     user = UNPRIVILEGED if os.geteuid() == 0 else ""
     with (
-        _folder("postgres", user, None if durable else _memory_folder(min_free_memory)) as folder,
+        _folder("postgres", user, parent if durable else _memory_folder(min_free_memory)) as folder,
         _postgres_binaries(user, copy_binaries) as binaries,
     ):
         server = Postgres(reserve_port(), secrets.token_urlsafe(), folder)

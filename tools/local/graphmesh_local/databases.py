@@ -27,9 +27,12 @@ class SharedServers:
 
 
 @asynccontextmanager
-async def shared_servers() -> AsyncIterator[SharedServers]:
-    """Run new servers; PostgreSQL is durable, so that it can be crashed, and keeps the times of commits."""
-    async with postgres(settings=["track_commit_timestamp=on"]) as database, redis() as bus:
+async def shared_servers(parent: Path | None = None) -> AsyncIterator[SharedServers]:
+    """Run new servers; PostgreSQL is durable, so that it can be crashed, and keeps the times of commits.
+
+    Its folder is created in `parent`; None: in the folder of temporary files.
+    """
+    async with postgres(settings=["track_commit_timestamp=on"], parent=parent) as database, redis() as bus:
         yield SharedServers(database, bus)
 
 
