@@ -292,7 +292,7 @@ class Journal(WriteBehind):
 
     def park(self, interrupts: Sequence[Interrupt], rows: Sequence[InterruptRow]) -> None:
         """Add the event of the interrupts and their rows: a parked run consists of rows and nothing else."""
-        data = {"status": RunStatus.INTERRUPTED, "interrupts": [asdict(interrupt) for interrupt in interrupts]}
+        data = {"status": RunStatus.INTERRUPTED, "interrupts": [dict(vars(interrupt)) for interrupt in interrupts]}
         self.add_recorded_calls()
         parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=self._now(), takeovers=0)
         self._stop(parked, data, interrupts=rows)

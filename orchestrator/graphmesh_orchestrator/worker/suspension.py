@@ -1,7 +1,6 @@
 """Parks runs on the interrupts of their graphs, and prepares their threads before they begin or resume."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +90,6 @@ def _row(run: Run, interrupt: Interrupt, checkpoint_id: str) -> InterruptRow:
         "answered_by": "",
         "comment": "",
         "approval_id": interrupt.approval_id or None,
-        "approval": {**asdict(terms), "checkpoint_id": checkpoint_id} if terms else None,
+        "approval": {**vars(terms), "checkpoint_id": checkpoint_id} if terms else None,
         "ttl": terms.ttl if terms else 0,
     }
