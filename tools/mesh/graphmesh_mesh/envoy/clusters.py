@@ -47,17 +47,19 @@ DEFAULT_SETTINGS = ClusterSettings()
 def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
     """The mesh listener's clusters, and those of the edge, so that no client exhausts the cap of the mesh's calls."""
     at_mesh = [
-        cluster(name, service, settings, outlier_detection(service.service_policy.breaker))
+        cluster(name, service, settings, outlier_detection(service.service_policy.breaker), hide_deadline_exceeded())
         for name, service in mesh.services.items()
     ]
     at_edge = [
-        cluster(edge_cluster(name), mesh.services[name], settings, no_outlier_detection())
+        cluster(edge_cluster(name), mesh.services[name], settings, no_outlier_detection(), correct_status())
         for name in mesh.edge.services
     ]
     return {"resources": [*at_mesh, *at_edge]}
 
 
-def cluster(name: str, service: Service, settings: ClusterSettings, outliers: Document) -> Document:
+def cluster(
+    name: str, service: Service, settings: ClusterSettings, outliers: Document, response_filter: Document
+) -> Document:
     """Without `update_merge_window: 0s`, Envoy delays an ejection by a second and still sends calls to the replica."""
     return typed(
         "envoy.config.cluster.v3.Cluster",
@@ -71,7 +73,7 @@ def cluster(name: str, service: Service, settings: ClusterSettings, outliers: Do
         outlier_detection=outliers,
         health_checks=[health_check(service.service, settings)],
         ignore_health_on_host_removal=True,
-        typed_extension_protocol_options=http2(),
+        typed_extension_protocol_options=http2(response_filter),
         upstream_connection_options={
             "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
         },
@@ -138,7 +140,7 @@ def health_check(service: str, settings: ClusterSettings) -> Document:
     }
 
 
-def http2() -> Document:
+def http2(response_filter: Document) -> Document:
     """Ping, and before a call on an idle connection wait for the answer.
 
     A connection without an answer is closed, with its calls, which would wait for their deadlines: a router may have
@@ -150,7 +152,7 @@ def http2() -> Document:
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             explicit_http_config={"http2_protocol_options": {"connection_keepalive": keepalive}},
-            http_filters=[hide_deadline_exceeded(), correct_status(), upstream_codec()],
+            http_filters=[response_filter, upstream_codec()],
         )
     }
 
@@ -170,7 +172,10 @@ def hide_deadline_exceeded() -> Document:
 
 
 def correct_status() -> Document:
-    """Answer INVALID_ARGUMENT to compression and metadata that gRPC's server library cannot read: it makes INTERNAL."""
+    """Answer INVALID_ARGUMENT to compression and metadata that gRPC's server library cannot read: it makes INTERNAL.
+
+    For clients at the edge: callers within the mesh use that library themselves.
+    """
     status = headers({"grpc-status": str(code_pb2.INVALID_ARGUMENT)})
     return response_mutations("grpc-message", UNREADABLE, [{"append": one} for one in status])
 

@@ -86,8 +86,8 @@ def edge_routes(mesh: Mesh) -> Document:
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
-    unidentified = missing_identity() if mesh.edge.identity == "forwarded" else []
-    known = [*infrastructure, preflight(first), *unidentified, *calls, *not_grpc(services)]
+    unidentified = missing_identity(services) if mesh.edge.identity == "forwarded" else []
+    known = [preflight(first), *unidentified, *not_grpc(services), *calls, *infrastructure]
     return routes("edge", known, cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate))
 
 
@@ -97,7 +97,9 @@ def mesh_routes(mesh: Mesh) -> Document:
         for name, service in mesh.services.items()
         for method, policy in service.method_policies.items()
     ]
-    return routes("mesh", [*calls, *not_grpc(mesh.services)], rate_limits(mesh.services))
+    table = routes("mesh", [*not_grpc(mesh.services), *calls], rate_limits(mesh.services))
+    restored = headers({"grpc-status": f"%RESP({HIDDEN_STATUS})%"})
+    return {**table, "response_headers_to_add": restored, "response_headers_to_remove": [HIDDEN_STATUS]}
 
 
 def routes(name: str, known: list[Document], filters: Document) -> Document:
@@ -106,14 +108,12 @@ def routes(name: str, known: list[Document], filters: Document) -> Document:
         "domains": ["*"],
         "routes": [*known, unknown_method()],
         "typed_per_filter_config": filters,
-        "response_headers_to_add": headers({"grpc-status": f"%RESP({HIDDEN_STATUS})%"}),
     }
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=name,
         virtual_hosts=[host],
         request_headers_to_add=headers({"te": "trailers"}),
-        response_headers_to_remove=[HIDDEN_STATUS],
         validate_clusters=False,
     )
 
@@ -131,10 +131,16 @@ def method_route(
     action["rate_limits"] = [{"actions": [one]} for one in (of_service, *limits)]
     path = f"/{method.containing_service.full_name}/{method.name}"
     streams = {"typed_per_filter_config": unbuffered()} if method.client_streaming else {}
-    return {"match": {"path": path, "headers": IS_GRPC}, "route": action, **streams}
+    return {"match": {"path": path}, "route": action, **streams}
 
 
-def missing_identity() -> list[Document]:
+def package_prefixes(services: Mapping[str, Service]) -> list[str]:
+    """The beginnings of the paths of all methods: `/graphmesh.`. No path of JSON has a dot there."""
+    names = {each.full_name.partition(".")[0] for service in services.values() for each in service.descriptors}
+    return [f"/{name}." for name in sorted(names)]
+
+
+def missing_identity(services: Mapping[str, Service]) -> list[Document]:
     """Refuse requests without the headers of the authenticating proxy.
 
     Envoy removes the headers that a client's `connection` header nominates, before any filter. Without a tenant the
@@ -142,9 +148,10 @@ def missing_identity() -> list[Document]:
     """
     return [
         {
-            "match": {"prefix": "/", "headers": [{"name": name, "present_match": True, "invert_match": True}]},
+            "match": {"prefix": prefix, "headers": [{"name": name, "present_match": True, "invert_match": True}]},
             "direct_response": {"status": 401, "body": {"inline_string": f"the header {name} is missing"}},
         }
+        for prefix in package_prefixes(services)
         for name in (TENANT_HEADER, *CALLER_HEADERS)
     ]
 
@@ -152,7 +159,8 @@ def missing_identity() -> list[Document]:
 def not_grpc(services: Mapping[str, Service]) -> list[Document]:
     """Refuse requests to services that are not gRPC.
 
-    gRPC servers reset them, and the outlier detection counts a reset as a failure of the replica.
+    gRPC servers reset them, and the outlier detection counts a reset as a failure of the replica. These routes are
+    before those of the methods, so that a call is checked once: Envoy matches headers of a route before its path.
     """
     refusals = [
         (IS_POST, 405, "a call of a gRPC method is a POST request"),
@@ -161,11 +169,10 @@ def not_grpc(services: Mapping[str, Service]) -> list[Document]:
     ]
     return [
         {
-            "match": {"prefix": f"/{each.full_name}/", "headers": [{**header, "invert_match": True}]},
+            "match": {"prefix": prefix, "headers": [{**header, "invert_match": True}]},
             "direct_response": {"status": status, "body": {"inline_string": body}},
         }
-        for service in services.values()
-        for each in service.descriptors
+        for prefix in package_prefixes(services)
         for header, status, body in refusals
     ]
 
