@@ -11,10 +11,9 @@ from graphmesh.common.v1 import Money
 from graphmesh_chaos.graphs.payments import RETRY_SECONDS, State, payments_graph
 from graphmesh_nodes import Update, call, run_context
 from graphmesh_nodes.errors import DependencyError
-from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
-PAUSE_SECONDS = 2 * LEASE_SECONDS + 2
-"""Time of the first execution before its effect, in which another worker can overtake its own."""
+PAUSE_SECONDS = 12.0
+"""Time of the first execution before its effect: more than two leases, so that another worker can overtake its own."""
 PAUSING_AMOUNTS = 20
 """Runs pause whose amount is a multiple of this."""
 
