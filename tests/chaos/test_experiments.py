@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from graphmesh_chaos import link_faults
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
 from graphmesh_chaos.mesh_files import DRAFTS_FILE
@@ -78,7 +79,8 @@ async def test_links_of_three_orchestrators(tmp_path: Path) -> None:
         if fault.target.startswith("orchestrator")
     )
     async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
-        result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, graph=DRAFTS_FILE, spawn=spawn))
+        options = MeshOptions(3, shared, graph=DRAFTS_FILE, settings=link_faults.SETTINGS, spawn=spawn)
+        result = await run_experiment(schedule, tmp_path, options)
     assert_no_violation(result)
 
 

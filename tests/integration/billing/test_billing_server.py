@@ -14,6 +14,7 @@ from graphmesh.billing import v1 as pb
 from graphmesh.common.v1 import Money
 from graphmesh_billing.__main__ import build
 from graphmesh_billing.settings import Settings
+from graphmesh_chaos.tcp_proxy import LOOPBACK, tcp_proxy
 from graphmesh_chassis.errors import (
     AlreadyExists,
     DatabaseUnavailable,
@@ -166,39 +167,6 @@ async def test_requires_the_scope_of_each_effect(billing: BillingClient) -> None
         await billing(Billing.Refund, refund, scopes="billing.charge billing.read")
 
 
-class TcpProxy:
-    """A TCP proxy before a database, which can be cut off and restored."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._writers: list[asyncio.StreamWriter] = []
-        self._server: asyncio.Server | None = None
-        self.port = 0
-
-    async def restore(self) -> None:
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        assert self._server
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        self._writers += [writer, server_writer]
-        await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer), return_exceptions=True)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
 async def wait_for_health(billing: BillingClient, status: str) -> None:
     async with grpc.aio.insecure_channel(billing.served.address) as channel, asyncio.timeout(10):
         stub: Any = health_pb2_grpc.HealthStub(channel)
@@ -213,20 +181,19 @@ async def wait_for_health(billing: BillingClient, status: str) -> None:
 async def test_recovers_from_a_lost_database(postgres_url: str) -> None:
     """DATABASE_UNAVAILABLE and NOT_SERVING during the outage; afterwards no charge is lost or doubled."""
     url = make_url(postgres_url)
-    proxy = TcpProxy(url.port or 0)
-    await proxy.restore()
-    proxied = url.set(port=proxy.port).render_as_string(hide_password=False)
-    async with serving(proxied, ping_seconds=0.05) as billing:
+    async with (
+        tcp_proxy(LOOPBACK, url.port or 0) as proxy,
+        serving(url.set(port=proxy.port).render_as_string(hide_password=False), ping_seconds=0.05) as billing,
+    ):
         await billing(Billing.CreateInvoice, invoice())
         await billing.charge(500, "k")
-        await proxy.cut()
+        proxy.refuse()
         with pytest.raises(DatabaseUnavailable) as lost:
             await billing.charge(500, "k2")
         assert (lost.value.code, lost.value.retryable) == (grpc.StatusCode.UNAVAILABLE, True)
         await wait_for_health(billing, "NOT_SERVING")
-        await proxy.restore()
+        proxy.heal()
         await wait_for_health(billing, "SERVING")
         await billing.charge(500, "k2")
         await billing.charge(500, "k")
         assert (await billing.balances())["cash"] == (1000, 0)
-    await proxy.cut()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -202,43 +202,6 @@ def error_info(reason: str) -> dict[str, str]:
 async def caller(listener: Listener) -> AsyncIterator[Caller]:
     async with grpc.aio.insecure_channel(listener.target, options=OPTIONS) as channel:
         yield Caller(channel)
-
-
-class TcpProxy:
-    """A TCP proxy between Envoy and a replica, whose connections a test can break."""
-
-    def __init__(self, listener: Listener, upstream: Listener) -> None:
-        self._listener, self._upstream = listener, upstream
-        self._writers: list[asyncio.StreamWriter] = []
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._forward, self._listener.address, self._listener.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server
-        self._server.close()
-        self.break_connections()
-
-    def break_connections(self) -> None:
-        """Reset all connections, as the death of a process does."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(self._upstream.address, self._upstream.port)
-        self._writers += [writer, upstream_writer]
-        await asyncio.gather(_copy(reader, upstream_writer), _copy(upstream_reader, writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-    writer.close()
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 15.0) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from graphmesh_chaos.tcp_proxy import LOOPBACK, tcp_proxy
 from graphmesh_local.child_process import reserve_port
 from graphmesh_mesh.envoy.clusters import ClusterSettings
 from graphmesh_mesh.topology import Listener
@@ -12,7 +13,6 @@ from graphmesh_mesh.topology import Listener
 from tests.integration.envoy.envoy_harness import (
     EnvoyHarness,
     Replica,
-    TcpProxy,
     books_mesh,
     envoy_with_replica,
     eventually,
@@ -77,14 +77,14 @@ async def test_connection_lost_before_the_response(tmp_path: Path) -> None:
     async with (
         running_envoy(mesh, tmp_path) as envoy,
         envoy.replica.serving(hidden),
-        TcpProxy(envoy.replica_listener, hidden) as proxy,
+        tcp_proxy(LOOPBACK, hidden.port, listen_port=envoy.replica_listener.port) as proxy,
     ):
         await envoy.wait_for_success()
         envoy.replica.received.clear()
         envoy.replica.handler = envoy.replica.block
         call = asyncio.create_task(envoy.call("PutBook"))
         await envoy.wait_for_calls(1)
-        proxy.break_connections()
+        proxy.reset_connections()
         result = await call
     assert (result.code, result.flags) == (grpc.StatusCode.UNAVAILABLE, "UC")
     assert [one.method for one in envoy.replica.received] == ["PutBook"]
@@ -96,12 +96,12 @@ async def test_connection_lost_within_the_response(tmp_path: Path) -> None:
     async with (
         running_envoy(mesh, tmp_path) as envoy,
         envoy.replica.serving(hidden),
-        TcpProxy(envoy.replica_listener, hidden) as proxy,
+        tcp_proxy(LOOPBACK, hidden.port, listen_port=envoy.replica_listener.port) as proxy,
     ):
         await envoy.wait_for_success()
         stream = envoy.call.list_books()
         assert (await stream.read()).book_id == "first"
-        proxy.break_connections()
+        proxy.reset_connections()
         with pytest.raises(grpc.aio.AioRpcError, match="RST_STREAM") as failure:
             await stream.read()
     assert failure.value.code() is grpc.StatusCode.INTERNAL

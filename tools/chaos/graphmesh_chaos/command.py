@@ -19,6 +19,7 @@ from graphmesh_mesh.topology import MeshError
 from rich.console import Console
 from rich.rule import Rule
 
+from graphmesh_chaos import link_faults
 from graphmesh_chaos.attacks import ATTACKS
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
 from graphmesh_chaos.hostile_clients import run_attacks
@@ -52,7 +53,12 @@ class Scenario:
     """A note on the seconds of recovery."""
 
 
-MIXED = Scenario(mixed_schedule, runs_per_second=1, faults_per_second=0.5, mesh_options=MeshOptions(graph=DRAFTS_FILE))
+MIXED = Scenario(
+    mixed_schedule,
+    runs_per_second=1,
+    faults_per_second=0.5,
+    mesh_options=MeshOptions(graph=DRAFTS_FILE, settings=link_faults.SETTINGS),
+)
 
 KILLS = Scenario(
     kill_schedule,

@@ -10,6 +10,8 @@ from graphmesh_chaos.tcp_proxy import Blocked, Condition, Lossy, Slow, TcpProxy
 DRIP = Slow(latency=0.5, bytes_per_second=1000, segment_bytes=4)
 SLOW = Slow(latency=0.05, bytes_per_second=200_000)
 LOST_SHARE = 0.1
+SETTINGS = {"GRAPHMESH_ORCHESTRATOR_MAX_TAKEOVERS": "1000"}
+"""Environment variables of the servers: a run of a worker that is cut off is taken over, which is not its own doing."""
 
 
 @contextmanager

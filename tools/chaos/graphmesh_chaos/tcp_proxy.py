@@ -110,7 +110,8 @@ class TcpProxy:
         """The local ports of its connections to the server."""
         self.to_server, self.to_client = Direction(), Direction()
         self._flows: set[_Flow] = set()
-        self._loses_connections, self._healed = False, asyncio.Event()
+        self._loses_connections = self._refuses = False
+        self._healed = asyncio.Event()
 
     def partition(self) -> None:
         """Hold back all bytes, of connections that are open and of new ones."""
@@ -123,9 +124,19 @@ class TcpProxy:
         for flow in self._flows:
             flow.is_lost = True
 
+    def refuse(self) -> None:
+        """Reset all connections, and those that are made now, as where the server is dead."""
+        self._refuses = True
+        self.reset_connections()
+
+    def reset_connections(self) -> None:
+        """Reset the connections that are open, as where the server dies."""
+        for flow in self._flows:
+            flow.writer.transport.abort()
+
     def heal(self) -> None:
         """Forward again, also the bytes that were held back."""
-        self._loses_connections = False
+        self._loses_connections = self._refuses = False
         self.to_server.change(Open())
         self.to_client.change(Open())
         self._healed.set()
@@ -133,6 +144,9 @@ class TcpProxy:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side closes it. A handshake needs both directions."""
+        if self._refuses:
+            writer.transport.abort()
+            return
         with suppress(asyncio.CancelledError, OSError), closing(writer):  # cancelled by the end of the loop
             await self.to_server.passage(0)
             await self.to_client.passage(0)
