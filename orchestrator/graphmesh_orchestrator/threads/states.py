@@ -9,6 +9,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_contracts.keys import checkpoint_thread
+from graphmesh_nodes.errors import ValueNotStorable
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
@@ -113,6 +114,9 @@ async def _update_state(
     compiled = graph.compiled.copy(update={"checkpointer": saver})
     try:
         return await compiled.aupdate_state(config, dict(values), as_node or None)
+    except ValueNotStorable as error:
+        violation = FieldViolation(f"values.{error.data['key']}", error.data["rule"])
+        raise InvalidInput(violations=[violation], graph=graph.name) from error
     except GraphmeshError:
         raise
     except InvalidUpdateError as error:

@@ -15,7 +15,8 @@ class NodeMessages(StreamMessagesHandler):
     """Streams the messages of models and nodes. It searches no texts, and no lists that are too large to be stored."""
 
     def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **options: Any) -> Any:
-        return super().on_chain_start(serialized, _searchable(inputs), **options)
+        is_node = options.get("name") == (options.get("metadata") or {}).get("langgraph_node")
+        return super().on_chain_start(serialized, _searchable(inputs) if is_node else {}, **options)
 
     def on_chain_end(self, response: Any, **options: Any) -> Any:  # type: ignore[override]  # as LangGraph's
         return super().on_chain_end(None if _is_opaque(response) else response, **options)

@@ -67,6 +67,20 @@ graph = StateGraph(State)
 graph.add_node("write", write)
 graph.add_edge(START, "write")
 '''
+APPENDING = '''
+"""Append to a list."""
+import operator
+from typing import Annotated
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+class State(TypedDict, total=False):
+    items: Annotated[list[int], operator.add]
+
+graph = StateGraph(State)
+graph.add_node("append", lambda state: {})
+graph.add_edge(START, "append")
+'''
 RUNS = 3
 """Runs of the hostile client, at least, while steps are measured."""
 REQUEST_SHARE, VALUE_SHARE = 1.0, 0.3
@@ -80,6 +94,7 @@ async def counting_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     folder = tmp_path_factory.mktemp("large")
     (folder / "counting.py").write_text(MODULE)
     (folder / "writing.py").write_text(WRITING)
+    (folder / "appending.py").write_text(APPENDING)
     async with serve_billing(folder) as billing, serve_orchestrator(folder, billing) as mesh:
         yield mesh
 
@@ -162,3 +177,18 @@ async def test_structure_at_the_bound_is_executed(counting_mesh: Mesh) -> None:
     run = await counting_mesh.run("counting", items=[None] * (MAX_ELEMENTS - 1))
 
     assert run.output["count"] == MAX_ELEMENTS - 1
+
+
+async def test_update_beyond_the_bound_of_a_state_is_refused_by_name(counting_mesh: Mesh) -> None:
+    """Each update is within the bound of a request; the state that they add up to is not."""
+    async with counting_mesh.as_new_tenant() as mesh:
+        run = await mesh.run("appending", items=[1])
+        values = to_struct({"items": [1] * (MAX_ELEMENTS - 1)})
+        update = pb.UpdateThreadStateRequest(thread_id=run.thread_id, values=values, as_node="append")
+        for _ in range(2):
+            await mesh.call(pb.ThreadService.UpdateThreadState, update)
+
+        with pytest.raises(InvalidRequest, match="would give a superstep more than 100000") as refused:
+            await mesh.call(pb.ThreadService.UpdateThreadState, update)
+
+        assert refused.value.reason == "INVALID_INPUT"
