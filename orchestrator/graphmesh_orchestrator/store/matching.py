@@ -15,7 +15,7 @@ from graphmesh_orchestrator.store.item import Namespace, invalid
 Filter = Mapping[str, Any]
 MAX_CONDITIONS = 100
 """The most members and elements of a filter, which is evaluated for thousands of items."""
-MAX_LEVELS = 20
+MAX_LEVELS = 16
 
 
 def check_filter(conditions: Filter) -> None:

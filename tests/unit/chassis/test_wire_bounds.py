@@ -22,6 +22,7 @@ SERVICES: list[Any] = [
     pb.ThreadService,
     pb.ApprovalService,
     pb.WebhookService,
+    pb.StoreService,
 ]
 
 
@@ -176,18 +177,23 @@ def request_types() -> list[Descriptor]:
 
 
 def test_every_request_with_json_declares_its_bounds() -> None:
-    found = []
+    found = {}
     for message in request_types():
         for field in message.fields:
             inner = field.message_type
             if inner is not None and (inner.full_name in JSON_TYPES or has_json(inner)):
                 bounds = field.GetOptions().Extensions[policy_pb2.json]
-                assert (bounds.max_elements, bounds.max_depth) == (MAX_ELEMENTS, MAX_DEPTH), (
-                    f"{message.name}.{field.name}"
-                )
-                found.append(f"{message.name}.{field.name}")
+                found[f"{message.name}.{field.name}"] = (bounds.max_elements, bounds.max_depth)
 
-    assert sorted(found) == ["CreateRunRequest.input", "ResumeRunRequest.answers", "UpdateThreadStateRequest.values"]
+    assert found == {
+        "CreateRunRequest.input": (MAX_ELEMENTS, MAX_DEPTH),
+        "CreateRunRequest.context": (5_000, 16),
+        "CreateRunRequest.configurable": (5_000, 16),
+        "PutItemRequest.value": (10_000, MAX_DEPTH),
+        "ResumeRunRequest.answers": (MAX_ELEMENTS, MAX_DEPTH),
+        "SearchItemsRequest.filter": (100, 16),
+        "UpdateThreadStateRequest.values": (MAX_ELEMENTS, MAX_DEPTH),
+    }
 
 
 def test_messages_without_json_are_not_scanned() -> None:

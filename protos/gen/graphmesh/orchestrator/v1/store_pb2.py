@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%graphmesh/orchestrator/v1/store.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xe1\x01\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12&\n\x05value\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0ctime_to_live\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1b\n\tNamespace\x12\x0e\n\x06labels\x18\x01 \x03(\t\"\xeb\x01\n\x0ePutItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xbaH\x03\xc8\x01\x01\x12\x41\n\x0ctime_to_live\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\x80\x86\xb0\x96\x01\x32\x00\"\x11\n\x0fPutItemResponse\"x\n\x0eGetItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\"H\n\x0fGetItemResponse\x12\x35\n\x04item\x18\x01 \x01(\x0b\x32\x1f.graphmesh.orchestrator.v1.ItemB\x06\xbaH\x03\xc8\x01\x01\"{\n\x11\x44\x65leteItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\"\x14\n\x12\x44\x65leteItemResponse\"\xbb\x01\n\x12SearchItemsRequest\x12?\n\x10namespace_prefix\x18\x01 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\"^\n\x13SearchItemsResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.graphmesh.orchestrator.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe0\x01\n\x15ListNamespacesRequest\x12\x35\n\x06prefix\x18\x01 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\x35\n\x06suffix\x18\x02 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\x1c\n\tmax_depth\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18 (\x00\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\"k\n\x16ListNamespacesResponse\x12\x38\n\nnamespaces\x18\x01 \x03(\x0b\x32$.graphmesh.orchestrator.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc4\x06\n\x0cStoreService\x12\x94\x01\n\x07PutItem\x12).graphmesh.orchestrator.v1.PutItemRequest\x1a*.graphmesh.orchestrator.v1.PutItemResponse\"2\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\x13\x1a\x0e/v1/store/item:\x01*\x12\x90\x01\n\x07GetItem\x12).graphmesh.orchestrator.v1.GetItemRequest\x1a*.graphmesh.orchestrator.v1.GetItemResponse\".\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/store/item\x12\x9a\x01\n\nDeleteItem\x12,.graphmesh.orchestrator.v1.DeleteItemRequest\x1a-.graphmesh.orchestrator.v1.DeleteItemResponse\"/\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\x10*\x0e/v1/store/item\x12\xa7\x01\n\x0bSearchItems\x12-.graphmesh.orchestrator.v1.SearchItemsRequest\x1a..graphmesh.orchestrator.v1.SearchItemsResponse\"9\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\n\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/store/items:search:\x01*\x12\xab\x01\n\x0eListNamespaces\x12\x30.graphmesh.orchestrator.v1.ListNamespacesRequest\x1a\x31.graphmesh.orchestrator.v1.ListNamespacesResponse\"4\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\n\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/store/namespaces\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%graphmesh/orchestrator/v1/store.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xe1\x01\n\x04Item\x12\x11\n\tnamespace\x18\x01 \x03(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12&\n\x05value\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0ctime_to_live\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1b\n\tNamespace\x12\x0e\n\x06labels\x18\x01 \x03(\t\"\xf4\x01\n\x0ePutItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\x12\x37\n\x05value\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\xbaH\x03\xc8\x01\x01\xa2\xbb\x18\x05\x08\x90N\x10\x18\x12\x41\n\x0ctime_to_live\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\x80\x86\xb0\x96\x01\x32\x00\"\x11\n\x0fPutItemResponse\"x\n\x0eGetItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\"H\n\x0fGetItemResponse\x12\x35\n\x04item\x18\x01 \x01(\x0b\x32\x1f.graphmesh.orchestrator.v1.ItemB\x06\xbaH\x03\xc8\x01\x01\"{\n\x11\x44\x65leteItemRequest\x12:\n\tnamespace\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x08\x01\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12*\n\x03key\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x04\x32\x13^[^\\x00-\\x1f\\x7f]+$\"\x14\n\x12\x44\x65leteItemResponse\"\xc5\x01\n\x12SearchItemsRequest\x12?\n\x10namespace_prefix\x18\x01 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\xa2\xbb\x18\x04\x08\x64\x10\x10\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\"^\n\x13SearchItemsResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.graphmesh.orchestrator.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe0\x01\n\x15ListNamespacesRequest\x12\x35\n\x06prefix\x18\x01 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\x35\n\x06suffix\x18\x02 \x03(\tB%\xbaH\"\x92\x01\x1f\x10 \"\x1br\x19\x18\x80\x08\x32\x14^[^.\\x00-\\x1f\\x7f]+$\x12\x1c\n\tmax_depth\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18 (\x00\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\"k\n\x16ListNamespacesResponse\x12\x38\n\nnamespaces\x18\x01 \x03(\x0b\x32$.graphmesh.orchestrator.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc4\x06\n\x0cStoreService\x12\x94\x01\n\x07PutItem\x12).graphmesh.orchestrator.v1.PutItemRequest\x1a*.graphmesh.orchestrator.v1.PutItemResponse\"2\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\x13\x1a\x0e/v1/store/item:\x01*\x12\x90\x01\n\x07GetItem\x12).graphmesh.orchestrator.v1.GetItemRequest\x1a*.graphmesh.orchestrator.v1.GetItemResponse\".\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/store/item\x12\x9a\x01\n\nDeleteItem\x12,.graphmesh.orchestrator.v1.DeleteItemRequest\x1a-.graphmesh.orchestrator.v1.DeleteItemResponse\"/\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\x10*\x0e/v1/store/item\x12\xa7\x01\n\x0bSearchItems\x12-.graphmesh.orchestrator.v1.SearchItemsRequest\x1a..graphmesh.orchestrator.v1.SearchItemsResponse\"9\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\n\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/store/items:search:\x01*\x12\xab\x01\n\x0eListNamespaces\x12\x30.graphmesh.orchestrator.v1.ListNamespacesRequest\x1a\x31.graphmesh.orchestrator.v1.ListNamespacesResponse\"4\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\n\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/store/namespaces\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTITEMREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_PUTITEMREQUEST'].fields_by_name['key']._serialized_options = b'\272H\032r\030\030\200\0042\023^[^\\x00-\\x1f\\x7f]+$'
   _globals['_PUTITEMREQUEST'].fields_by_name['value']._loaded_options = None
-  _globals['_PUTITEMREQUEST'].fields_by_name['value']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_PUTITEMREQUEST'].fields_by_name['value']._serialized_options = b'\272H\003\310\001\001\242\273\030\005\010\220N\020\030'
   _globals['_PUTITEMREQUEST'].fields_by_name['time_to_live']._loaded_options = None
   _globals['_PUTITEMREQUEST'].fields_by_name['time_to_live']._serialized_options = b'\272H\r\252\001\n\"\006\010\200\206\260\226\0012\000'
   _globals['_GETITEMREQUEST'].fields_by_name['namespace']._loaded_options = None
@@ -57,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEITEMREQUEST'].fields_by_name['key']._serialized_options = b'\272H\032r\030\030\200\0042\023^[^\\x00-\\x1f\\x7f]+$'
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['namespace_prefix']._loaded_options = None
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['namespace_prefix']._serialized_options = b'\272H\"\222\001\037\020 \"\033r\031\030\200\0102\024^[^.\\x00-\\x1f\\x7f]+$'
+  _globals['_SEARCHITEMSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_SEARCHITEMSREQUEST'].fields_by_name['filter']._serialized_options = b'\242\273\030\004\010d\020\020'
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -88,25 +90,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMESPACE']._serialized_start=484
   _globals['_NAMESPACE']._serialized_end=511
   _globals['_PUTITEMREQUEST']._serialized_start=514
-  _globals['_PUTITEMREQUEST']._serialized_end=749
-  _globals['_PUTITEMRESPONSE']._serialized_start=751
-  _globals['_PUTITEMRESPONSE']._serialized_end=768
-  _globals['_GETITEMREQUEST']._serialized_start=770
-  _globals['_GETITEMREQUEST']._serialized_end=890
-  _globals['_GETITEMRESPONSE']._serialized_start=892
-  _globals['_GETITEMRESPONSE']._serialized_end=964
-  _globals['_DELETEITEMREQUEST']._serialized_start=966
-  _globals['_DELETEITEMREQUEST']._serialized_end=1089
-  _globals['_DELETEITEMRESPONSE']._serialized_start=1091
-  _globals['_DELETEITEMRESPONSE']._serialized_end=1111
-  _globals['_SEARCHITEMSREQUEST']._serialized_start=1114
-  _globals['_SEARCHITEMSREQUEST']._serialized_end=1301
-  _globals['_SEARCHITEMSRESPONSE']._serialized_start=1303
-  _globals['_SEARCHITEMSRESPONSE']._serialized_end=1397
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1400
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1624
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1626
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1733
-  _globals['_STORESERVICE']._serialized_start=1736
-  _globals['_STORESERVICE']._serialized_end=2572
+  _globals['_PUTITEMREQUEST']._serialized_end=758
+  _globals['_PUTITEMRESPONSE']._serialized_start=760
+  _globals['_PUTITEMRESPONSE']._serialized_end=777
+  _globals['_GETITEMREQUEST']._serialized_start=779
+  _globals['_GETITEMREQUEST']._serialized_end=899
+  _globals['_GETITEMRESPONSE']._serialized_start=901
+  _globals['_GETITEMRESPONSE']._serialized_end=973
+  _globals['_DELETEITEMREQUEST']._serialized_start=975
+  _globals['_DELETEITEMREQUEST']._serialized_end=1098
+  _globals['_DELETEITEMRESPONSE']._serialized_start=1100
+  _globals['_DELETEITEMRESPONSE']._serialized_end=1120
+  _globals['_SEARCHITEMSREQUEST']._serialized_start=1123
+  _globals['_SEARCHITEMSREQUEST']._serialized_end=1320
+  _globals['_SEARCHITEMSRESPONSE']._serialized_start=1322
+  _globals['_SEARCHITEMSRESPONSE']._serialized_end=1416
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1419
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1643
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1645
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1752
+  _globals['_STORESERVICE']._serialized_start=1755
+  _globals['_STORESERVICE']._serialized_end=2591
 # @@protoc_insertion_point(module_scope)
