@@ -17,6 +17,7 @@ from graphmesh_orchestrator.store.item import MAX_KEY_BYTES, MAX_LABELS, MAX_VAL
 from graphmesh_orchestrator.store.items import BATCH_ITEMS
 from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.store.tenant_store import TenantStore, Writer
+from graphmesh_orchestrator.threads.retention import Retention
 from langgraph.store.base import (
     GetOp,
     InvalidNamespaceError,
@@ -535,3 +536,13 @@ def cosine(one: str, other: str) -> float:
     left, right = embed([one, other])
     length = math.sqrt(sum(n * n for n in left) * sum(n * n for n in right))
     return sum(a * b for a, b in zip(left, right, strict=True)) / length
+
+
+async def test_retention_deletes_expired_items(make: MakeStore, stores: Stores) -> None:
+    store = make()
+    await store.aput(("n",), "short", DOC, ttl=1)
+    await store.aput(("n",), "always", DOC)
+    await stores.advance(61)
+    await Retention(stores.deletion, stores.store).poll()
+    assert await stores.store.delete_expired() == 0
+    assert keys(await store.asearch(())) == ["always"]
