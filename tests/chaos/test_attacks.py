@@ -1,5 +1,6 @@
 """Hostile clients of every kind: another tenant's calls have no error."""
 
+import stat
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,6 +21,10 @@ ROUNDS = 7
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningMesh]:
     async with fork_spawner(PROGRAMS) as spawn, attacked_mesh(tmp_path_factory.mktemp("mesh") / "state", spawn) as mesh:
         yield mesh
+
+
+async def test_only_the_user_reads_the_state_folder(mesh: RunningMesh) -> None:
+    assert stat.S_IMODE(mesh.folder.path.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -128,7 +128,7 @@ async def _mesh(
     options: MeshOptions, databases: DatabaseUrls, state: Path, link_names: Collection[str]
 ) -> AsyncIterator[tuple[RunningMesh, Links]]:
     """Run the mesh, with proxies on the links of these names; all others are direct."""
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
     registry = write_registry(state, {PAYMENTS: (options.graph, "graph"), CONVERSATION: (CONVERSATION_FILE, "graph")})
     topology = write_topology(state, options.orchestrators, {**POLICY, **options.policy})
     if options.clocks and options.shared:

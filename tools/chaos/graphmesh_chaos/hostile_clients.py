@@ -21,7 +21,7 @@ PROGRAMS = ("graphmesh_orchestrator",)
 @asynccontextmanager
 async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[RunningMesh]:
     """A mesh with the limits of deploy/mesh.yaml, of Envoy and one orchestrator, with its files in a new folder."""
-    state.mkdir(parents=True)
+    state.mkdir(mode=0o700, parents=True)
     topology = yaml.safe_load(MESH_FILE.read_text())
     topology |= {"services": {ORCHESTRATOR: topology["services"][ORCHESTRATOR]}, "environments": {}}
     mesh_file = state / "mesh.yaml"

@@ -76,7 +76,7 @@ async def soak(plan: Plan, state: Path, on_status: OnStatus) -> Report:
         ProcessError: a process could not be started, or died.
     """
     shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
+    state.mkdir(mode=0o700, parents=True)
     report = Report(plan, [], Outcomes())
     async with open_mesh(state) as soaked, open_sampler(soaked.pids, soaked.databases) as sampler:
         addresses = (soaked.mesh.edge, local_address(soaked.mesh.mesh.mesh))

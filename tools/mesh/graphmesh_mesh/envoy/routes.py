@@ -135,9 +135,9 @@ def method_route(
 
 
 def package_prefixes(services: Mapping[str, Service]) -> list[str]:
-    """The beginnings of the paths of all methods: `/graphmesh.`. No path of JSON has a dot there."""
-    names = {each.full_name.partition(".")[0] for service in services.values() for each in service.descriptors}
-    return [f"/{name}." for name in sorted(names)]
+    """The beginnings of the paths of all methods: `/graphmesh.billing.v1.`."""
+    packages = {each.file.package for service in services.values() for each in service.descriptors}
+    return [f"/{package}." for package in sorted(packages)]
 
 
 def missing_identity(services: Mapping[str, Service]) -> list[Document]:
