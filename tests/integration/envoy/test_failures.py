@@ -84,7 +84,7 @@ async def test_connection_lost_before_the_response(tmp_path: Path) -> None:
         envoy.replica.handler = envoy.replica.block
         call = asyncio.create_task(envoy.call("PutBook"))
         await envoy.wait_for_calls(1)
-        proxy.reset_connections()
+        proxy.close_connections()
         result = await call
     assert (result.code, result.flags) == (grpc.StatusCode.UNAVAILABLE, "UC")
     assert [one.method for one in envoy.replica.received] == ["PutBook"]
@@ -101,7 +101,7 @@ async def test_connection_lost_within_the_response(tmp_path: Path) -> None:
         await envoy.wait_for_success()
         stream = envoy.call.list_books()
         assert (await stream.read()).book_id == "first"
-        proxy.reset_connections()
+        proxy.close_connections()
         with pytest.raises(grpc.aio.AioRpcError, match="RST_STREAM") as failure:
             await stream.read()
     assert failure.value.code() is grpc.StatusCode.INTERNAL

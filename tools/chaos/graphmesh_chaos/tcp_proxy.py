@@ -125,12 +125,12 @@ class TcpProxy:
             flow.is_lost = True
 
     def refuse(self) -> None:
-        """Reset all connections, and those that are made now, as where the server is dead."""
+        """Close all connections, and those that are made now, as where the server is dead."""
         self._refuses = True
-        self.reset_connections()
+        self.close_connections()
 
-    def reset_connections(self) -> None:
-        """Reset the connections that are open, as where the server dies."""
+    def close_connections(self) -> None:
+        """Close the connections that are open, without what waits to be sent, as where the server dies."""
         for flow in self._flows:
             flow.writer.transport.abort()
 
