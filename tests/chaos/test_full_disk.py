@@ -1,6 +1,5 @@
 """The disk of the databases is full for some seconds while runs execute."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,21 +8,20 @@ import pytest
 from graphmesh_chaos.environment_schedule import disk_schedule
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
 from graphmesh_chaos.schedule import FaultKind
-from graphmesh_chaos.small_disk import DiskUnavailable, SmallDisk, small_disk
+from graphmesh_chaos.small_disk import POSTGRES_BYTES, DiskUnavailable, small_disk, temporary_disk
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
 
 pytestmark = pytest.mark.timeout(300)
 
 RUNS = 12
-SQLITE_BYTES, POSTGRES_BYTES = 24 * 1024**2, 160 * 1024**2
+SQLITE_BYTES = 24 * 1024**2
 
 
 @contextmanager
-def disk_or_skip(folder: Path, size: int) -> Iterator[SmallDisk]:
+def skip_without_disk() -> Iterator[None]:
     try:
-        with small_disk(folder, size) as disk:
-            yield disk
+        yield
     except DiskUnavailable as reason:
         pytest.skip(str(reason))
 
@@ -35,7 +33,7 @@ def refusals(logs: Path) -> int:
 
 
 def test_full_disk_refuses_writes(tmp_path: Path) -> None:
-    with disk_or_skip(tmp_path / "disk", 1024**2) as disk:
+    with skip_without_disk(), small_disk(tmp_path / "disk", 1024**2) as disk:
         with disk.filled(), pytest.raises(OSError, match="No space left"):
             (disk.folder / "file").write_bytes(bytes(1))
         (disk.folder / "file").write_bytes(bytes(1024))
@@ -45,7 +43,7 @@ async def test_sqlite_resumes_when_there_is_space_again(tmp_path: Path) -> None:
     """Clients get UNAVAILABLE and repeat their requests; runs in progress wait."""
     schedule = disk_schedule(51, runs=RUNS, seconds=4, faults=2)
     assert FaultKind.FULL_DISK in {fault.kind for fault in schedule.faults}
-    with disk_or_skip(tmp_path / "databases", SQLITE_BYTES) as disk:
+    with skip_without_disk(), small_disk(tmp_path / "databases", SQLITE_BYTES) as disk:
         async with fork_spawner(PROGRAMS) as spawn:
             result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn, disk=disk))
     assert result.violations == []
@@ -57,8 +55,7 @@ async def test_postgresql_resumes_when_there_is_space_again(tmp_path: Path) -> N
     """Its tables cannot grow, and its log, whose segments are allocated before, still can be written."""
     schedule = disk_schedule(51, runs=RUNS, seconds=4, faults=2, orchestrators=2)
     assert FaultKind.FULL_DISK in {fault.kind for fault in schedule.faults}
-    with tempfile.TemporaryDirectory() as folder, disk_or_skip(Path(folder, "disk"), POSTGRES_BYTES) as disk:
-        Path(folder).chmod(0o755)  # PostgreSQL does not run as root
+    with skip_without_disk(), temporary_disk(POSTGRES_BYTES) as disk:
         async with shared_servers(disk.folder) as shared, fork_spawner(PROGRAMS) as spawn:
             options = MeshOptions(2, shared, spawn=spawn, disk=disk)
             result = await run_experiment(schedule, tmp_path, options)

@@ -21,6 +21,7 @@ from rich.rule import Rule
 
 from graphmesh_chaos import link_faults
 from graphmesh_chaos.attacks import ATTACKS
+from graphmesh_chaos.environment_schedule import SCHEDULES, EnvironmentFault
 from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
 from graphmesh_chaos.hostile_clients import run_attacks
 from graphmesh_chaos.injector import InjectedFault, UnexpectedDeath
@@ -29,12 +30,15 @@ from graphmesh_chaos.mesh_files import DRAFTS_FILE
 from graphmesh_chaos.report import print_fault, print_progress, print_summary
 from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
 from graphmesh_chaos.sessions import sessions
+from graphmesh_chaos.small_disk import POSTGRES_BYTES, DiskUnavailable, temporary_disk
 from graphmesh_chaos.summary import Summary
+from graphmesh_chaos.wall_clock import wall_clocks
 
 THREADS_PER_SECOND = 0.2
 """The rate of threads with sessions, if no number is given."""
 STATE = Path(".graphmesh/chaos")
 DEFAULT_MESH = MeshOptions()
+DISKS = (EnvironmentFault.FULL_DISK, EnvironmentFault.SLOW_DISK)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Scenario:
     """The option that selects it."""
     recovery_note: str = ""
     """A note on the seconds of recovery."""
+    environment: EnvironmentFault | None = None
+    """The fault of its environment."""
 
 
 MIXED = Scenario(
@@ -109,10 +115,16 @@ class Rounds:
     async def _mesh_options(self, stack: AsyncExitStack) -> MeshOptions:
         """The mesh of every round, with the servers and the fork server that all rounds share."""
         mesh_options = replace(self.scenario.mesh_options, orchestrators=self.orchestrators)
+        if self.scenario.environment is EnvironmentFault.CLOCKS:
+            mesh_options = replace(mesh_options, clocks=stack.enter_context(wall_clocks()))
+        if self.scenario.environment is EnvironmentFault.FULL_DISK:
+            mesh_options = replace(mesh_options, disk=stack.enter_context(temporary_disk(POSTGRES_BYTES)))
         if self.orchestrators > 1:
-            mesh_options = replace(mesh_options, shared=await stack.enter_async_context(shared_servers()))
+            servers = shared_servers(mesh_options.disk.folder if mesh_options.disk else None)
+            mesh_options = replace(mesh_options, shared=await stack.enter_async_context(servers))
         if not self.cold:
-            mesh_options = replace(mesh_options, spawn=await stack.enter_async_context(fork_spawner(PROGRAMS)))
+            spawner = fork_spawner(PROGRAMS, mesh_options.clocks.settings if mesh_options.clocks else None)
+            mesh_options = replace(mesh_options, spawn=await stack.enter_async_context(spawner))
         return mesh_options
 
 
@@ -125,6 +137,9 @@ def chaos(
     seconds: Annotated[float, typer.Option(min=1, help="Time over which the faults of a round are spread.")] = 60,
     faults: Annotated[int | None, typer.Option(min=0, help="Faults of a round; default: 1 in 2 seconds.")] = None,
     only: Annotated[list[FaultKind] | None, typer.Option(help="Inject only faults of this kind; repeatable.")] = None,
+    environment: Annotated[
+        EnvironmentFault | None, typer.Option(help="Let clocks jump, or the disk be full or slow, between deaths.")
+    ] = None,
     storm: Annotated[bool, typer.Option("--storm", help="Inject only SIGKILL: 5 a second, with 3 runs.")] = False,
     deaths: Annotated[int, typer.Option(min=0, help="Run rounds until so many processes were killed.")] = 0,
     orchestrators: Annotated[int, typer.Option(min=1, max=8, help="Several share PostgreSQL and Redis.")] = 3,
@@ -148,7 +163,11 @@ def chaos(
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     if storm and only:
         raise typer.BadParameter("--storm injects SIGKILL only")
-    scenario = KILLS if storm else _mixed(only or [])
+    if environment and (storm or only):
+        raise typer.BadParameter("--environment has faults of its own")
+    if environment in DISKS and orchestrators == 1:
+        raise typer.BadParameter("disks are those of PostgreSQL, which several orchestrators share")
+    scenario = _of_environment(environment) if environment else KILLS if storm else _mixed(only or [])
     runs = max(1, round(seconds * scenario.runs_per_second)) if runs is None else runs
     faults = round(seconds * scenario.faults_per_second) if faults is None else faults
     threads = round(seconds * THREADS_PER_SECOND) if threads is None else threads
@@ -160,7 +179,7 @@ def chaos(
     console.print(Rule(f"Seed {seed}: {runs} runs, {faults} faults within {seconds:g} s"))
     try:
         asyncio.run(rounds.run(seed, summary, console))
-    except (ProcessError, MeshError, MeshBusy, UnexpectedDeath) as failure:
+    except (ProcessError, MeshError, MeshBusy, UnexpectedDeath, DiskUnavailable) as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
     print_summary(console, summary, scenario.option, scenario.recovery_note)
@@ -174,6 +193,10 @@ def _mixed(only: Sequence[FaultKind]) -> Scenario:
         return MIXED
     option = "".join(f"--only {kind} " for kind in only)
     return replace(MIXED, schedule=partial(mixed_schedule, kinds=only), option=option)
+
+
+def _of_environment(fault: EnvironmentFault) -> Scenario:
+    return replace(MIXED, schedule=SCHEDULES[fault], option=f"--environment {fault} ", environment=fault)
 
 
 def _attack(state: Path, seconds: float, console: Console) -> None:

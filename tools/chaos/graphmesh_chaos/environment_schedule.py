@@ -1,6 +1,7 @@
 """Schedules in which the environment of a mesh is at fault, while processes die and freeze."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from random import Random
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
@@ -17,6 +18,15 @@ from graphmesh_chaos.schedule import (
     processes_of,
     random_submissions,
 )
+
+
+class EnvironmentFault(StrEnum):
+    """A fault of a mesh's environment."""
+
+    CLOCKS = "clocks"
+    FULL_DISK = "full-disk"
+    SLOW_DISK = "slow-disk"
+
 
 MAX_SHIFT = 6 * 3600.0
 """The largest difference from the machine's clock, in seconds, either way."""
@@ -54,6 +64,14 @@ def disk_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestr
 def slow_disk_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 2) -> Schedule:
     """`faults` within about `seconds`, most of them a slow disk, and `runs` that are in flight when they happen."""
     return _schedule("slow disks", SLOW_DISKS, seed, runs, seconds, faults, orchestrators)
+
+
+SCHEDULES: Mapping[EnvironmentFault, Callable[..., Schedule]] = {
+    EnvironmentFault.CLOCKS: clock_schedule,
+    EnvironmentFault.FULL_DISK: disk_schedule,
+    EnvironmentFault.SLOW_DISK: slow_disk_schedule,
+}
+"""The schedule of each fault."""
 
 
 def _schedule(

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 UNMOUNT_AT_END_OF_INPUT = 'read -r _; umount --lazy "$1"'
 """A shell script."""
 CHUNK = 65_536
+POSTGRES_BYTES = 160 * 1024**2
+"""Room for a PostgreSQL server and the databases of an experiment."""
 
 
 class DiskUnavailable(Exception):
@@ -51,3 +54,11 @@ def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
     script = ["sh", "-c", UNMOUNT_AT_END_OF_INPUT, "sh", str(folder)]
     with subprocess.Popen(script, stdin=subprocess.PIPE, start_new_session=True):
         yield SmallDisk(folder)
+
+
+@contextmanager
+def temporary_disk(size: int) -> Iterator[SmallDisk]:
+    """Mount a file system in a new temporary folder, which all users may enter. Raises DiskUnavailable."""
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder, "disk"), size) as disk:
+        Path(folder).chmod(0o755)
+        yield disk
