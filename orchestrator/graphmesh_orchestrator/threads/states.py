@@ -150,7 +150,7 @@ def _check_last_node(
 
 def _checked(graph: Graph, values: Mapping[str, Any], as_node: str, before: StateSnapshot | None) -> dict[str, Any]:
     """Return the values by channel. Raises InvalidInput, which names every bad field."""
-    update = graph.input if as_node == START else graph.update
+    update = graph.input.partial() if as_node == START else graph.update
     violations = list(update.violations(values, before.values if before else {}, "values"))
     if as_node not in (START, *graph.compiled.builder.nodes):
         nodes = ", ".join(graph.compiled.builder.nodes)

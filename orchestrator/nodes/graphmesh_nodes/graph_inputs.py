@@ -4,6 +4,7 @@ LangGraph takes some or all channels of the input schema by their names, each in
 pydantic model or a dataclass is constructed from the channels for each node: what it requires, the input has to have.
 """
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,12 @@ class GraphInput:
         self._required = [name for name in _required(state) if is_complete and name in self._channels]
         self.schema = state_schema(builder, state, self._required)
         """The JSON schema that is published. A field that the graph does not have is refused, not ignored."""
+
+    def partial(self) -> "GraphInput":
+        """Return the same for values that may lack any field."""
+        partial = copy.copy(self)
+        partial._required = []
+        return partial
 
     def by_channel(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return the value with the names of channels in place of their aliases.
