@@ -299,10 +299,11 @@ def _end_with(error: GraphmeshError, execution: Execution) -> None:
 def _serialized(error: GraphmeshError) -> bytes:
     """Return the status of an error. One whose class is broken, as graphs may make it, is a failure of its node."""
     try:
-        return to_status(error).SerializeToString()
+        serialized: bytes = to_status(error).SerializeToString()
     except Exception as broken:
         log.error("error not serialized", type=exception_name(error), exc_info=broken)
-        return to_status(NodeFailed(node="", type=exception_name(error))).SerializeToString()
+        serialized = to_status(NodeFailed(node="", type=exception_name(error))).SerializeToString()
+    return serialized
 
 
 class RunDeadlineExceeded(DeadlineExceeded):

@@ -14,7 +14,8 @@ from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
-from graphmesh_orchestrator.worker.journal import MAX_NODE, Journal
+from graphmesh_orchestrator.worker.event_bounds import MAX_NODE
+from graphmesh_orchestrator.worker.journal import Journal
 
 from tests.contract.orchestrator.stores import NOW, WORKER, SqlStores, a_question
 from tests.contract.runs import a_run

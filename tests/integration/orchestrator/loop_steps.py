@@ -20,7 +20,7 @@ class Steps:
 @contextmanager
 def measured_steps() -> Iterator[Steps]:
     """Measure each callback that event loops execute in this thread while the body runs, without garbage collection."""
-    steps, run = Steps(), asyncio.Handle._run  # type: ignore[attr-defined]
+    steps, run = Steps(), asyncio.Handle._run
 
     def measured(handle: Any) -> None:
         began = time.thread_time()
@@ -30,11 +30,11 @@ def measured_steps() -> Iterator[Steps]:
 
     gc.collect()
     gc.disable()
-    asyncio.Handle._run = measured  # type: ignore[attr-defined]
+    asyncio.Handle._run = measured  # type: ignore[method-assign, assignment]
     try:
         yield steps
     finally:
-        asyncio.Handle._run = run  # type: ignore[attr-defined]
+        asyncio.Handle._run = run  # type: ignore[method-assign]
         gc.enable()
 
 

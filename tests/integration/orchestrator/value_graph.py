@@ -151,5 +151,5 @@ graph.add_node("write", write)
 for kind, name in NODES.items():
     graph.add_node(name, LEAF.compile() if kind == "deep" else write)
 graph.add_node("inner", graph_of(NODES["deep"], LEAF.compile(checkpointer=True)).compile(checkpointer=True))
-targets: dict[Hashable, str] = {"write": "write", "inner": "inner", **NODES}
+targets: dict[Hashable, str] = {"write": "write", "inner": "inner", **dict[Hashable, str](NODES.items())}
 graph.add_conditional_edges(START, lambda state: state["kind"] if state["place"] == "name" else "write", targets)

@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -228,7 +229,8 @@ def test_without_status_and_flags_the_code_decides_the_error(
 
 def test_texts_of_an_error_that_no_string_can_hold_are_sent_with_escapes() -> None:
     """Graph code chooses them: its run has to end with the error all the same."""
-    error = RuleViolated("a\ud800", rule="b\udfff", **{"c\ud800": "d"})
+    data: dict[str, Any] = {"c\ud800": "d"}
+    error = RuleViolated("a\ud800", rule="b\udfff", **data)
 
     status = to_status(error)
 
@@ -237,6 +239,7 @@ def test_texts_of_an_error_that_no_string_can_hold_are_sent_with_escapes() -> No
 
 
 def test_large_errors_are_sent_shortened() -> None:
-    error = RuleViolated("x" * 1_000_000, **{f"k{number}": "y" * 1_000_000 for number in range(1000)})
+    data: dict[str, Any] = {f"k{number}": "y" * 1_000_000 for number in range(1000)}
+    error = RuleViolated("x" * 1_000_000, **data)
 
     assert to_status(error).ByteSize() < 8 * 1024

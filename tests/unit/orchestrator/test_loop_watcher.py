@@ -1,7 +1,6 @@
 """A node that blocks the event loop is named in the log while it does."""
 
 import asyncio
-import operator
 import time
 from collections.abc import MutableMapping
 from typing import Annotated, Any
@@ -67,7 +66,7 @@ async def test_blocking_reducer_is_attributed_to_its_run() -> None:
         def add(before: list[str], more: list[str]) -> list[str]:
             if more:
                 compute(logged)
-            return operator.add(before, more)
+            return [*before, *more]
 
         class State(TypedDict, total=False):
             log: Annotated[list[str], add]
