@@ -7,10 +7,8 @@ import pytest
 from graphmesh.billing.v1 import RefundRequest
 from graphmesh.model.v1 import GenerateRequest
 from graphmesh.ticketing.v1 import TicketPriority
-from graphmesh_chassis.deadline import Deadline
-from graphmesh_nodes import RunContext
 
-from tests.integration.support.shop import EXPENSIVE, FOREIGN, INVOICE, LATE, MIRA, OTHER_CUSTOMER, TENANT, Shop
+from tests.integration.support.shop import EXPENSIVE, FOREIGN, INVOICE, LATE, MIRA, OTHER_CUSTOMER, Shop
 
 QUESTION = "Hello, my pen has begun to skip. How do I clean the nib properly? Kind regards, Mira"
 CRACKED = f"The bottle of Rowan Red was cracked. Could you please refund the 18.90 EUR? The invoice is {INVOICE}."
