@@ -28,9 +28,10 @@ class EnvironmentFault(StrEnum):
     SLOW_DISK = "slow-disk"
 
 
-MAX_SHIFT = 6 * 3600.0
-"""The largest difference from the machine's clock, in seconds, either way."""
-SHIFTS = (-MAX_SHIFT, MAX_SHIFT)
+SHIFTS = (-6 * 3600.0, 6 * 3600.0)
+"""The differences of clocks from the machine's, in seconds."""
+DATABASE_SHIFTS = (-3600.0, 3600.0)
+"""The same of the database's clock, to which deadlines apply: two of them differ by less than a run's time."""
 DEATHS = (
     FaultProfile("orchestrator", FaultKind.KILL, (0.1, 2), weight=2),
     FaultProfile("orchestrator", FaultKind.FREEZE, (LEASE_SECONDS + 1, LEASE_SECONDS + 3), weight=2),
@@ -44,15 +45,20 @@ CLOCKS = (
     *DEATHS,
 )
 """A takeover compares the clocks of two workers, so that deaths are among the faults."""
-SHARED_CLOCKS = (*CLOCKS, FaultProfile(POSTGRES, FaultKind.CLOCK, SHIFTS, weight=4))
-"""For several orchestrators that share a PostgreSQL."""
+SQLITE_CLOCKS = (FaultProfile("orchestrator", FaultKind.CLOCK, DATABASE_SHIFTS, weight=6), *CLOCKS)
+"""The clock of SQLite is that of its only process."""
+POSTGRES_CLOCKS = (
+    FaultProfile("orchestrator", FaultKind.CLOCK, SHIFTS, weight=6),
+    *CLOCKS,
+    FaultProfile(POSTGRES, FaultKind.CLOCK, DATABASE_SHIFTS, weight=4),
+)
 DISKS = (FaultProfile(DISK, FaultKind.FULL_DISK, (2, 8), weight=6), *DEATHS)
 SLOW_DISKS = (FaultProfile(DISK, FaultKind.SLOW_DISK, (4, 12), weight=6), *DEATHS)
 
 
 def clock_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Schedule:
     """`faults` within about `seconds`, most of them jumps, and `runs` that are in flight when they happen."""
-    profiles = SHARED_CLOCKS if orchestrators > 1 else CLOCKS
+    profiles = POSTGRES_CLOCKS if orchestrators > 1 else SQLITE_CLOCKS
     return _schedule("clocks", profiles, seed, runs, seconds, faults, orchestrators)
 
 
