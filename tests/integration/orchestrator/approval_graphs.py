@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from graphmesh.billing.v1 import BillingService, ChargeRequest, ChargeResponse
 from graphmesh.common.v1 import Money
 from graphmesh_nodes import ApprovalRequest, ApprovalRule, Fallback, call, degrade, remote
-from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError
+from graphmesh_nodes.errors import ApprovalDenied, DependencyError, GraphmeshError
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -83,6 +83,19 @@ async def _twice(state: State) -> dict[str, Any]:
 
 
 approved_twice = _graph(charge=_twice)
+
+
+async def _until_charged(state: State) -> dict[str, Any]:
+    """A node that makes its call again, under an approval of its own, until billing responds."""
+    while True:
+        try:
+            request = ApprovalRequest("Charge it?")
+            return _charged(state, await call(BillingService.Charge, _request(state), approval=request))
+        except DependencyError:
+            continue
+
+
+approved_until_charged = _graph(charge=_until_charged)
 
 approved_side_by_side = _graph(
     left=_charge(approval=ApprovalRule()), right=_charge(approval=ApprovalRule(), refusals=REFUSED)

@@ -50,6 +50,7 @@ GRAPHS = {
         "approved_by_rule",
         "approved_soon",
         "approved_twice",
+        "approved_until_charged",
         "approved_side_by_side",
     ),
     "interrupt_graphs.py": ("ask_twice", "ask_both", "ask_nested", "gated", "thinking"),

@@ -204,6 +204,23 @@ async def test_call_that_fails_after_its_approval_is_known_not_to_be_made(tmp_pa
         assert not called.may_have_happened
 
 
+async def test_node_that_calls_again_asks_again(tmp_path: Path) -> None:
+    """The service is down when the first approval is given. The question is another one, which an approver finds."""
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        run = await park(mesh, "approved_until_charged")
+        first = await get_approval(mesh, run)
+        await mesh.billing.running.server.stop(None)
+        run = await decide(mesh, run, APPROVE)
+        second = await get_approval(mesh, run)
+        assert (run.status, second.approval_id != first.approval_id) == (INTERRUPTED, True)
+        assert [
+            one.approval_id for one in await find_approvals(mesh, status=pb.ApprovalStatus.APPROVAL_STATUS_PENDING)
+        ] == [second.approval_id]
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        run = await decide(mesh, run, APPROVE)
+        assert (run.status, await mesh.count_charges(invoice_of(run))) == (SUCCESS, 1)
+
+
 async def test_two_effects_of_a_node_need_two_approvals(mesh: Mesh) -> None:
     """The first effect is not repeated when the node resumes with the second approval."""
     run = await park(mesh, "approved_twice", 300)
