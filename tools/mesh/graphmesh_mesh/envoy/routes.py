@@ -1,6 +1,7 @@
 """RDS: a route for each method, with its deadline and its retry policy."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
@@ -97,17 +98,22 @@ def mesh_routes(mesh: Mesh) -> Document:
         for name, service in mesh.services.items()
         for method, policy in service.method_policies.items()
     ]
-    table = routes("mesh", [*not_grpc(mesh.services), *calls], rate_limits(mesh.services))
     restored = headers({"grpc-status": f"%RESP({HIDDEN_STATUS})%"})
-    return {**table, "response_headers_to_add": restored, "response_headers_to_remove": [HIDDEN_STATUS]}
+    known = [*not_grpc(mesh.services), *calls]
+    table = routes("mesh", known, rate_limits(mesh.services), response_headers_to_add=restored)
+    return {
+        **table,
+        "response_headers_to_remove": [HIDDEN_STATUS],
+    }  # one of the host is removed before it is read
 
 
-def routes(name: str, known: list[Document], filters: Document) -> Document:
+def routes(name: str, known: list[Document], filters: Document, **options: Any) -> Document:
     host = {
         "name": name,
         "domains": ["*"],
         "routes": [*known, unknown_method()],
         "typed_per_filter_config": filters,
+        **options,
     }
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
