@@ -1,15 +1,15 @@
 """The context of a graph's nodes as LangGraph takes it: its JSON schema, and the check of a value."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import typing_extensions
 from graphmesh_chassis.errors import FieldViolation
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from graphmesh_nodes.graph_inputs import is_model, model_violations
+from graphmesh_nodes.graph_inputs import is_model, model_violations, required_fields
 from graphmesh_nodes.json_schemas import portable_type, violations_of
 
 FIELD = "context"
@@ -45,9 +45,9 @@ class GraphContext:
 def _json_schema(context: Any) -> dict[str, Any]:
     try:
         schema = TypeAdapter(portable_type(context)).json_schema()
-    except PydanticUserError:  # a type without a schema takes any value, as in LangGraph
-        names = [field.name for field in dataclasses.fields(context)] if dataclasses.is_dataclass(context) else []
-        return {"type": "object", "properties": {name: {} for name in names}}
+    except PydanticUserError:  # fields without a schema take any value, as in LangGraph
+        names = typing_extensions.get_type_hints(context)
+        schema = {"type": "object", "properties": {name: {} for name in names}, "required": required_fields(context)}
     return {**schema, "additionalProperties": False}
 
 

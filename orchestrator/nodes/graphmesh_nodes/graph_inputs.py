@@ -48,7 +48,7 @@ class GraphInput:
         self._messages = [name for name, channel in self._channels.items() if adds_messages(channel)]
         self._names = aliases_of(state)
         is_complete = not is_update and (state is not builder.state_schema or _is_constructed(state))
-        self._required = [name for name in _required(state) if is_complete and name in self._channels]
+        self._required = [name for name in required_fields(state) if is_complete and name in self._channels]
         self.schema = state_schema(builder, state, self._required)
         """The JSON schema that is published. A field that the graph does not have is refused, not ignored."""
 
@@ -197,7 +197,8 @@ def _is_constructed(state: Any) -> bool:
     return is_model(state) or dataclasses.is_dataclass(state)
 
 
-def _required(state: Any) -> list[str]:
+def required_fields(state: Any) -> list[str]:
+    """Return the fields without which a state or context cannot be made."""
     if is_model(state):
         return [name for name, field in state.model_fields.items() if field.is_required()]
     if dataclasses.is_dataclass(state):

@@ -28,6 +28,16 @@ class Words:
     tone: str = "hello"
 
 
+class Opaque:
+    """A type without a JSON schema."""
+
+
+@dataclass
+class Tools:
+    opaque: Opaque
+    tone: str = "hello"
+
+
 class Model(BaseModel):
     tone: str = Field(min_length=2)
 
@@ -68,6 +78,8 @@ async def test_nodes_have_the_context(schema: Any, context: Mapping[str, Any] | 
         (Words, {"tone": 1}, "context.tone", "is not of type 'string'"),
         (Model, None, "context.tone", "is required"),
         (Model, {"tone": "d"}, "context.tone", "at least 2"),
+        (Tools, None, "context.opaque", "is required"),
+        (Tools, {"opaque": 1, "colour": "red"}, "context.colour", "is not a known field"),
         (None, {"tone": "dear"}, "context", "has no context_schema"),
     ],
 )

@@ -66,11 +66,9 @@ def _two_nodes(name: str, node: Any) -> StateGraph[State, None, Input, Output]:
     return graph
 
 
-def seven_nodes(
-    make_node: Callable[[str], Any], context: type[Any] | None = None
-) -> StateGraph[State, Any, Input, Output]:
+def seven_nodes(make_node: Callable[[str], Any]) -> StateGraph[State, None, Input, Output]:
     """Seven nodes in five supersteps; the second and the fourth have two each. `make_node` gets their names."""
-    graph = StateGraph(State, context, input_schema=Input, output_schema=Output)
+    graph = StateGraph(State, input_schema=Input, output_schema=Output)
     for name in ("read", "orders", "articles", "weigh", "answer", "file", "close"):
         graph.add_node(name, make_node(name))
     graph.add_edge(START, "read")

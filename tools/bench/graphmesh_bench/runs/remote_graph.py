@@ -6,7 +6,7 @@ which never happens without durability: that wait is in no measure.
 
 from typing import Any
 
-from graphmesh_nodes import RunContext, remote
+from graphmesh_nodes import remote
 
 from graphmesh_bench.runs.local_graphs import seven_nodes, update_of
 from graphmesh_bench.server import CHASSIS, INVOICE_ID
@@ -20,4 +20,4 @@ def _remote_node(name: str) -> Any:
     )
 
 
-remote_graph = seven_nodes(_remote_node, RunContext)
+remote_graph = seven_nodes(_remote_node)
