@@ -40,7 +40,7 @@ async def test_finds_charges_without_effect_rows(tmp_path: Path) -> None:
     """Billing leaves the effect's row out of its transaction; there is no fault."""
     schedule = Schedule(faults=[], submissions=submissions(0))
     result = await run_sabotaged("billing_without_effect_rows", schedule, tmp_path)
-    assert violated(result) == {"effects_are_recorded"}
+    assert violated(result) == {"effects_are_recorded", "reported_effects_exist"}
 
 
 async def test_finds_effects_without_fencing(tmp_path: Path) -> None:

@@ -48,10 +48,6 @@ NEVER_RAISED = {
         "orchestrator.UpdateThreadState",
         "SHUTTING_DOWN",
     ): "its checkpointer has no group commit, it collects the writes",
-    (
-        "orchestrator.UpdateThreadState",
-        "VALUE_NOT_STORABLE",
-    ): "its checkpointer has no journal of a run, it collects the writes",
 }
 """The overestimates of the analysis, with the facts that it does not see."""
 

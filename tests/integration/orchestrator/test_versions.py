@@ -50,9 +50,9 @@ async def history_of(mesh: Mesh, thread_id: str) -> str:
 
 
 def calls_on_the_state(mesh: Mesh, thread_id: str) -> list[Awaitable[Any]]:
-    """Every call that reads or writes the state, except runs."""
+    """Every call that reads or writes the newest state, except runs."""
     threads = mesh.client.threads
-    return [threads.state(thread_id), history_of(mesh, thread_id), threads.update_state(thread_id, {"notes": ["no"]})]
+    return [threads.state(thread_id), threads.update_state(thread_id, {"notes": ["no"]})]
 
 
 async def test_run_of_an_earlier_version_resumes_with_a_migrated_state(tmp_path: Path) -> None:
@@ -109,6 +109,7 @@ async def test_failed_migration_ends_the_run_and_changes_no_state(tmp_path: Path
                 with pytest.raises(MigrationFailed) as refused:
                     await attempt
                 assert refused.value.data == details
+            assert "MIGRATION_FAILED" in await history_of(mesh, run.thread_id)
         release(tmp_path, "", "count")
         async with serve_orchestrator(tmp_path, billing) as mesh:
             assert await history_of(mesh, run.thread_id) == before
@@ -133,6 +134,7 @@ async def test_state_of_a_later_version_is_refused(tmp_path: Path) -> None:
                 with pytest.raises(VersionUnavailable) as refused:
                     await attempt
                 assert refused.value.data == details
+            assert "VERSION_UNAVAILABLE" in await history_of(mesh, run.thread_id)
             failed = await mesh.wait(await mesh.create("counting", {"count": 8}, thread_id=run.thread_id))
             assert failed.status == pb.RunStatus.RUN_STATUS_ERROR
             assert from_status(failed.error).data == details
