@@ -27,6 +27,8 @@ INVOICE_FACTOR = 4
 """An invoice is this many times the charge: the rules of billing must not hide a second charge."""
 PATIENCE_SECONDS = 60.0
 """Time for which clients repeat calls that got no response."""
+ENDED_WITHIN_SECONDS = 900.0
+"""Longest wait of a client for the end of its run: one that is parked without a question never ends."""
 POLL_SECONDS = 0.2
 """Interval of polling pending approvals and parked runs."""
 ANSWER_SETS = ((True,), (True, True), (True, False), (True,), (False,), (True, True, True))
@@ -67,8 +69,9 @@ async def submit_and_wait(client: Client, request: RunRequest, copies: int) -> R
     """Send `copies` of a request at once, and wait for the end of the run if any of them gets a response."""
     responses = await asyncio.gather(*(create_run(client, request) for _ in range(copies)))
     run_ids = tuple(run_id for run_id in responses if run_id)
-    with suppress(DependencyError):
-        await asyncio.gather(*(wait_until_ended(client, run_id) for run_id in run_ids[:1]))
+    with suppress(DependencyError, TimeoutError):  # the checker reports a run that has not ended
+        async with asyncio.timeout(ENDED_WITHIN_SECONDS):
+            await asyncio.gather(*(wait_until_ended(client, run_id) for run_id in run_ids[:1]))
     return replace(request, run_ids=run_ids)
 
 
