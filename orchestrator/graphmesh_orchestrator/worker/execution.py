@@ -13,6 +13,7 @@ from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
 from graphmesh_nodes.json_values import JsonEncoder, to_json
+from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME
@@ -179,8 +180,8 @@ class Execution:
 
     async def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
         message, metadata = part
-        if text := message.text:
-            self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(str(text)))
+        if text := model_text(message, metadata):
+            self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(text))
 
     async def _on_values(self, values: Any) -> None:
         self.output, self.output_size = await _encoded(values)

@@ -87,7 +87,7 @@ def answers(result: Any) -> list[tuple[str, str]]:
 async def test_agent_calls_rpcs(make: Any) -> None:
     harness = harness_of(make(), read(), refunds("a"))
     result = await harness.run(QUESTION)
-    assert result.state["messages"][-1].text == "Done."
+    assert result.state["messages"][-1].text == result.text == "Done."
     [(invoice, _), (refund, _)] = answers(result)
     assert '"invoice_id": "in_1"' in invoice
     assert '"refund_id": "re_0"' in refund

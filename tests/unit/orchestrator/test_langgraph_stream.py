@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from graphmesh_orchestrator.worker.langgraph_stream import bound_stream
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
@@ -57,12 +57,10 @@ def messages_of(found: list[tuple[str, Any]]) -> list[str]:
 @pytest.mark.parametrize(
     "wrap", [lambda update: update, lambda update: Command(update=update)], ids=["dict", "command"]
 )
-async def test_texts_are_not_visited(wrap: Any, caplog: pytest.LogCaptureFixture) -> None:
-    update = {"text": Text("b" * 10), "messages": [AIMessage("hello")]}
-
-    found = await parts(lambda state: wrap(update))
-
-    assert messages_of(found) == ["hello"]
+async def test_what_nodes_return_is_neither_visited_nor_streamed(wrap: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A prompt or the answer of a tool that a node adds to the messages is no text of a model."""
+    update = {"text": Text("b" * 10), "messages": [HumanMessage("hello")]}
+    assert messages_of(await parts(lambda state: wrap(update))) == []
     assert "visited" not in caplog.text
 
 

@@ -24,7 +24,8 @@ def stream_parts(event: RunEvent) -> Iterator[StreamPart]:
         case "node_finished":
             yield "updates", {event.node: struct_value(event.node_finished.update)}
         case "text_delta":
-            yield "messages", (AIMessageChunk(content=event.text_delta.text), {"langgraph_node": event.node})
+            metadata = {"langgraph_node": event.node, "ls_model_type": "chat"}  # as of LangChain's models
+            yield "messages", (AIMessageChunk(content=event.text_delta.text), metadata)
         case "custom":
             yield "custom", struct_value(event.custom)
         case "status_changed" if phase_of(event.status_changed.status) is RunPhase.PARKED:

@@ -7,6 +7,7 @@ from langgraph.types import StreamMode
 
 from graphmesh_nodes.budget import NO_USAGE, Usage
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
 
 STREAM_MODES: list[StreamMode] = ["tasks", "custom", "messages", "values"]
@@ -45,8 +46,8 @@ class RunRecorder:
                 self.tool_calls.append(part)
             case "custom", _:
                 self.custom_events.append(part)
-            case "messages", (message, _):
-                self.text += str(message.text)
+            case "messages", (message, metadata):
+                self.text += model_text(message, metadata)
             case "values", _:
                 self.values = part
         return False
