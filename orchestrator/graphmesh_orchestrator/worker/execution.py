@@ -26,6 +26,7 @@ from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.store.memory import RunMemory
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.journal import Journal
+from graphmesh_orchestrator.worker.node_updates import update_of
 from graphmesh_orchestrator.worker.pending_events import CustomEvent, PendingEvents
 from graphmesh_orchestrator.worker.suspension import Suspension
 
@@ -165,7 +166,7 @@ class Execution:
             self.is_interrupted = True
             return
         seconds = time.monotonic() - begun
-        update, size = await _encoded(task.get("result") or {})
+        update, size = await _encoded(update_of(task.get("result") or {}))
         self.journal.add_recorded_calls()
         self.journal.add_event(EventKind.NODE_FINISHED, task["name"], {"update": update, "seconds": seconds}, size)
 
