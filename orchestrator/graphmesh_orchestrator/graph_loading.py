@@ -16,7 +16,7 @@ from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from langgraph.store.base import IndexConfig, ensure_embeddings
 from langgraph.store.memory import InMemoryStore
 
@@ -130,7 +130,7 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
     """Return a graph, or the one that a factory makes: a function or a context manager, sync or async, with a config
     or without. The factory is called once, with an empty config.
     """
-    if isinstance(given, (StateGraph, CompiledStateGraph)) or not callable(given):
+    if isinstance(given, (StateGraph, Pregel)) or not callable(given):
         return given
     try:
         made = given({"configurable": {}}) if inspect.signature(given).parameters else given()
@@ -148,12 +148,13 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
 def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any], description: str) -> Graph:
     if isinstance(checkpointer, LogSaver):
         checkpointer = checkpointer.with_lineage(lineage)
+    compiled: Pregel[Any, Any, Any, Any]
     if isinstance(made, StateGraph):
         compiled = made.compile(checkpointer=checkpointer, name=lineage.name)
-    elif isinstance(made, CompiledStateGraph):
+    elif isinstance(made, Pregel):
         compiled = made.copy(update={"checkpointer": checkpointer, "name": lineage.name})
     else:
-        raise ProjectError(f"is a {type(made).__name__}, and not a StateGraph, nor a function that returns one")
+        raise ProjectError(f"is a {type(made).__name__}, and neither a StateGraph nor a workflow, nor a factory of one")
     check_graph(compiled)
     compiled.store = None  # each run has that of its tenant
     return Graph.of(lineage.name, compiled, description, lineage)
@@ -161,7 +162,7 @@ def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any
 
 def _index_of(made: Any) -> IndexConfig | None:
     """Return the index of the store that a graph was compiled with."""
-    store = made.store if isinstance(made, CompiledStateGraph) else None
+    store = made.store if isinstance(made, Pregel) else None
     if not isinstance(store, InMemoryStore) or not store.index_config:
         return None
     config = store.index_config

@@ -8,10 +8,12 @@ from graphmesh_chassis.errors import FieldViolation
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
+from graphmesh_nodes.workflow_inputs import WorkflowInput
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.constants import START
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from langgraph.store.base import IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
@@ -25,10 +27,11 @@ class Graph:
 
     name: str
     description: str
-    compiled: CompiledStateGraph[Any, Any, Any, Any]
-    input: GraphInput
-    update: GraphInput
-    """The update of a state as if by a node."""
+    compiled: Pregel[Any, Any, Any, Any]
+    """A compiled graph, or a functional workflow."""
+    input: GraphInput | WorkflowInput
+    update: GraphInput | None
+    """The update of a state as if by a node; None for a workflow, whose state has no fields."""
     context: GraphContext
     output_schema: Mapping[str, Any]
     """JSON schema."""
@@ -39,14 +42,17 @@ class Graph:
     def of(
         cls,
         name: str,
-        compiled: CompiledStateGraph[Any, Any, Any, Any],
+        compiled: Pregel[Any, Any, Any, Any],
         description: str = "",
         lineage: Lineage | None = None,
     ) -> "Graph":
         """Make a graph of its compiled form, from which its schemas are read."""
+        context, lineage = GraphContext(compiled), lineage or Lineage(name)
+        if not isinstance(compiled, CompiledStateGraph):
+            return cls(name, description, compiled, WorkflowInput(compiled), None, context, {"type": "object"}, lineage)
+        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True)
         output_schema = state_schema(compiled.builder, compiled.builder.output_schema)
-        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True), GraphContext(compiled)
-        return cls(name, description, compiled, *inputs, output_schema, lineage or Lineage(name))
+        return cls(name, description, compiled, *inputs, context, output_schema, lineage)
 
     @property
     def versions(self) -> Versions:

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, DeltaChannelHistory
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.checkpoints.history import ListedCheckpoint
@@ -23,7 +23,7 @@ from graphmesh_orchestrator.threads.thread import State
 
 log = structlog.get_logger("graphmesh.threads")
 
-Compiled = CompiledStateGraph[Any, Any, Any, Any]
+Compiled = Pregel[Any, Any, Any, Any]
 AVAILABLE_WITH_ANY_VALUE = (
     AnyValue,
     BinaryOperatorAggregate,
@@ -118,11 +118,11 @@ async def _snapshot(compiled: Compiled, read: _ReadCheckpoint) -> StateSnapshot:
 
 
 def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the channels that can be shown, and the others with their reasons."""
+    """Return the channels that can be shown, and the others with their reasons. A workflow has a result only."""
     found: dict[str, Any] = {}
     not_shown: list[str] = []
     encoder = JsonEncoder()  # a message has them all
-    for name, value in dict(values).items():
+    for name, value in (values if isinstance(values, dict) else {"value": values}).items():
         shown, reason = encoder.showable({name: value})
         if reason:
             not_shown.append(f"values{reason}")

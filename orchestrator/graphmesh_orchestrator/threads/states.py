@@ -10,6 +10,7 @@ from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_nodes.errors import ValueNotStorable
+from graphmesh_nodes.graph_inputs import GraphInput
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
@@ -128,11 +129,15 @@ async def _update_state(
         raise InvalidInput(violations=[FieldViolation("values", cause)]) from error
 
 
+def _nodes(graph: Graph) -> list[str]:
+    return [name for name in graph.compiled.nodes if name != START]
+
+
 async def _last_node(graph: Graph, config: RunnableConfig) -> str:
     """Return the node that wrote last, or the input. LangGraph refuses several; one of them is returned."""
     saved = await graph.saver.aget_tuple(config)
     seen = saved.checkpoint["versions_seen"] if saved else {}
-    nodes = (START, *graph.compiled.builder.nodes)
+    nodes = (START, *_nodes(graph))
     wrote = [(version, name) for name in nodes for version in seen.get(name, {}).values()]
     return max(wrote, default=(0, START))[1]
 
@@ -150,10 +155,12 @@ def _check_last_node(
 
 def _checked(graph: Graph, values: Mapping[str, Any], as_node: str, before: StateSnapshot | None) -> dict[str, Any]:
     """Return the values by channel. Raises InvalidInput, which names every bad field."""
+    if not isinstance(graph.input, GraphInput) or graph.update is None:
+        raise InvalidInput(violations=[FieldViolation("values", "are of a workflow, whose state has no fields")])
     update = graph.input.partial() if as_node == START else graph.update
     violations = list(update.violations(values, before.values if before else {}, "values"))
-    if as_node not in (START, *graph.compiled.builder.nodes):
-        nodes = ", ".join(graph.compiled.builder.nodes)
+    if as_node not in (START, *_nodes(graph)):
+        nodes = ", ".join(_nodes(graph))
         violations.append(FieldViolation("as_node", f"is none of {START}, {nodes}"))
     if violations:
         raise InvalidInput(violations=violations, graph=graph.name)

@@ -185,7 +185,7 @@ class Execution:
             self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(text))
 
     async def _on_values(self, values: Any) -> None:
-        self.output, self.output_size = await _encoded(values)
+        self.output, self.output_size = await _encoded(values if isinstance(values, dict) else {"value": values})
 
 
 async def _encoded(value: Any) -> tuple[Any, Size]:

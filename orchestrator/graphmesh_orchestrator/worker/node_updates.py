@@ -5,10 +5,15 @@ from typing import Any
 
 from langgraph.types import Overwrite
 
+RESULTS = {"__end__": "value", "__return__": "value"}
+"""The channels of the results of workflows and of their tasks, by the names that are shown."""
+PREVIOUS = "__previous__"
+"""The channel of what a workflow saves for its next run; the state has it."""
+
 
 def update_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a node has written, by channel: where it has written to a channel several times, a list."""
-    return {channel: _written(value) for channel, value in result.items()}
+    return {RESULTS.get(channel, channel): _written(value) for channel, value in result.items() if channel != PREVIOUS}
 
 
 def _written(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, StateSnapshot
 
 BREAKPOINT = "breakpoint"
@@ -27,7 +27,7 @@ class Breakpoints:
 
     @classmethod
     def of(
-        cls, graph: CompiledStateGraph[Any, Any, Any, Any], before: Sequence[str] = (), after: Sequence[str] = ()
+        cls, graph: Pregel[Any, Any, Any, Any], before: Sequence[str] = (), after: Sequence[str] = ()
     ) -> "Breakpoints":
         """Return the graph's own breakpoints with further ones."""
         return cls(_joined(graph.interrupt_before_nodes, before), _joined(graph.interrupt_after_nodes, after))
@@ -35,7 +35,7 @@ class Breakpoints:
     def __bool__(self) -> bool:
         return bool(self.before or self.after)
 
-    async def stops(self, graph: CompiledStateGraph[Any, Any, Any, Any], state: StateSnapshot) -> bool:
+    async def stops(self, graph: Pregel[Any, Any, Any, Any], state: StateSnapshot) -> bool:
         """Whether a graph that resumes from the state has to stop there, unless that was answered."""
         if _hits(self.before, state.next):
             return True

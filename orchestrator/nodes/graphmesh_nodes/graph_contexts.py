@@ -5,7 +5,7 @@ from typing import Any
 
 import typing_extensions
 from graphmesh_chassis.errors import FieldViolation
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
@@ -20,8 +20,8 @@ OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "t
 class GraphContext:
     """The context of one graph."""
 
-    def __init__(self, graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
-        self._type = graph.builder.context_schema
+    def __init__(self, graph: Pregel[Any, Any, Any, Any]) -> None:
+        self._type = graph.context_schema
         self.schema: Mapping[str, Any] = _json_schema(self._type) if self._type is not None else {}
         """The JSON schema that is published; empty where the graph declares no context."""
 

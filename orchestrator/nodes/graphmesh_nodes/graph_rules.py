@@ -7,6 +7,7 @@ from typing import Any
 from graphmesh_chassis.bounded_schemas import patterns_of
 from graphmesh_chassis.linear_patterns import NOT_LINEAR, is_linear
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ class GraphRuleViolated(Exception):
     """A graph would do what its author does not mean. The message has the node and the rule."""
 
 
-def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
     """Check a compiled graph and the graphs that are its nodes.
 
     Raises:
@@ -30,6 +31,8 @@ def check_graph(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
     """
     if graph.store is not None:
         _check_store(graph.store)
+    if not isinstance(graph, CompiledStateGraph):
+        return
     for state in graph.builder.schemas:
         _check_aliases(state)
         _check_patterns(graph, state)

@@ -126,7 +126,7 @@ async def test_modules_import_their_siblings(tmp_path: Path, entry: str, file: s
 async def test_a_file_is_executed_once_for_all_its_graphs(tmp_path: Path) -> None:
     write(tmp_path / "agent.py", MODULE)
     graphs = await load(tmp_path, graphs={"a": "./agent.py:builder", "b": "./agent.py:compiled"})
-    assert graphs["a"].compiled.builder is graphs["b"].compiled.builder
+    assert vars(graphs["a"].compiled)["builder"] is vars(graphs["b"].compiled)["builder"]
 
 
 @pytest.mark.parametrize("env", [{"WORD": "salut "}, ".env"])
@@ -163,7 +163,7 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
         ({"graphs": {"agent": {"path": "./agent.py:builder", "speed": 1}}}, "graphs.agent.speed is not a known key"),
         ({"graphs": {"agent": {"description": "x"}}}, "graphs.agent.path is required"),
         ({"graphs": {"agent": "./agent.py:nothing"}}, "graph agent: ./agent.py has no nothing"),
-        ({"graphs": {"agent": "./agent.py:closed"}}, "graph agent: is a list, and not a StateGraph"),
+        ({"graphs": {"agent": "./agent.py:closed"}}, "graph agent: is a list, and neither a StateGraph nor a workflow"),
         ({"graphs": {"agent": "./agent.py:fails"}}, "graph agent: its factory fails failed: ZeroDivisionError"),
         ({"graphs": {"agent": "./missing.py:graph"}}, "graph agent: ./missing.py cannot be imported"),
         ({"graphs": {"agent": "./exits.py:graph"}}, "graph agent: ./exits.py cannot be imported: SystemExit"),
