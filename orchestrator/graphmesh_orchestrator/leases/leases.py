@@ -39,7 +39,7 @@ class Leases(Protocol):
         A run whose execution was cut off, not released, is counted as taken over. One that was taken over
         `SUSPECT_TAKEOVERS` times in a row without a checkpoint may end its processes: a worker claims it after all
         others, and while it holds no run, so that no neighbours are cut off. After `SUSPECT_WAIT_SECONDS` a worker
-        claims it that holds no other such run.
+        claims it that holds no other such run. One that is cancelled is ended without being executed, hence no suspect.
         """
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
@@ -120,7 +120,7 @@ class MemoryLeases:
 
 
 def _is_suspect(row: RunRow) -> bool:
-    return row["takeovers"] >= SUSPECT_TAKEOVERS
+    return row["takeovers"] >= SUSPECT_TAKEOVERS and not row["cancel_reason"]
 
 
 def _is_claimable(row: RunRow) -> bool:

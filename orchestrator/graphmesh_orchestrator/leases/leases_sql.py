@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.database_clock import DatabaseClock
-from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, HELD, runs
+from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, EMPTY, HELD, runs
 from graphmesh_orchestrator.leases.leases import JUST_EXPIRED_SECONDS, SUSPECT_TAKEOVERS, SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
@@ -18,7 +18,7 @@ from graphmesh_orchestrator.runs.run import Run
 
 SPARE = 50
 """Runs that are considered beyond the limit: other workers are claiming some of them at this moment."""
-IS_SUSPECT = runs.c.takeovers >= SUSPECT_TAKEOVERS
+IS_SUSPECT = sa.and_(runs.c.takeovers >= SUSPECT_TAKEOVERS, runs.c.cancel_reason == EMPTY)
 IS_CUT_OFF = sa.and_(runs.c.status == RunStatus.RUNNING, runs.c.lease_expires != 0)
 """An execution of the run has neither stopped nor been released."""
 NEVER = sa.literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)

@@ -197,6 +197,15 @@ async def test_suspect_run_is_claimed_last_and_alone(stores: Stores) -> None:
     assert await three.claim(SERVED, 10) == []
 
 
+async def test_cancelled_run_is_no_suspect(stores: Stores) -> None:
+    """It is ended without being executed, so it need not wait for a worker without other runs."""
+    await add(stores, a_run(3))
+    await suspects(stores, a_run(1), a_run(2))
+    await stores.runs.request_cancellation("acme", "run_1", "not needed")
+    claimed = await stores.leases("one").claim(SERVED, 10)
+    assert {run.run_id for run in claimed} == {"run_1", "run_3"}
+
+
 async def test_suspect_run_that_has_waited_long_is_claimed_beside_others(stores: Stores) -> None:
     """Otherwise workers that are never idle would not end it. A worker has one such run at a time."""
     await suspects(stores, a_run(1), a_run(2))
