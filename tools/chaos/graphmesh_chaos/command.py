@@ -27,6 +27,7 @@ from graphmesh_chaos.hostile_clients import run_attacks
 from graphmesh_chaos.injector import InjectedFault, UnexpectedDeath
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
 from graphmesh_chaos.mesh_files import DRAFTS_FILE
+from graphmesh_chaos.replicated_postgres import replicated_servers
 from graphmesh_chaos.report import print_fault, print_progress, print_summary
 from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
 from graphmesh_chaos.sessions import sessions
@@ -38,7 +39,7 @@ THREADS_PER_SECOND = 0.2
 """The rate of threads with sessions, if no number is given."""
 STATE = Path(".graphmesh/chaos")
 DEFAULT_MESH = MeshOptions()
-DISKS = (EnvironmentFault.FULL_DISK, EnvironmentFault.SLOW_DISK)
+OF_POSTGRES = (EnvironmentFault.FULL_DISK, EnvironmentFault.SLOW_DISK, EnvironmentFault.STANDBY)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,10 @@ class Rounds:
             mesh_options = replace(mesh_options, clocks=stack.enter_context(wall_clocks()))
         if self.scenario.environment is EnvironmentFault.FULL_DISK:
             mesh_options = replace(mesh_options, disk=stack.enter_context(temporary_disk(POSTGRES_BYTES)))
-        if self.orchestrators > 1:
+        if self.scenario.environment is EnvironmentFault.STANDBY:
+            shared, replicated = await stack.enter_async_context(replicated_servers())
+            mesh_options = replace(mesh_options, shared=shared, replicated=replicated)
+        elif self.orchestrators > 1:
             servers = shared_servers(mesh_options.disk.folder if mesh_options.disk else None)
             mesh_options = replace(mesh_options, shared=await stack.enter_async_context(servers))
         if not self.cold:
@@ -138,7 +142,8 @@ def chaos(
     faults: Annotated[int | None, typer.Option(min=0, help="Faults of a round; default: 1 in 2 seconds.")] = None,
     only: Annotated[list[FaultKind] | None, typer.Option(help="Inject only faults of this kind; repeatable.")] = None,
     environment: Annotated[
-        EnvironmentFault | None, typer.Option(help="Let clocks jump, or the disk be full or slow, between deaths.")
+        EnvironmentFault | None,
+        typer.Option(help="Let clocks jump, the disk be full or slow, or a standby be promoted."),
     ] = None,
     storm: Annotated[bool, typer.Option("--storm", help="Inject only SIGKILL: 5 a second, with 3 runs.")] = False,
     deaths: Annotated[int, typer.Option(min=0, help="Run rounds until so many processes were killed.")] = 0,
@@ -165,8 +170,8 @@ def chaos(
         raise typer.BadParameter("--storm injects SIGKILL only")
     if environment and (storm or only):
         raise typer.BadParameter("--environment has faults of its own")
-    if environment in DISKS and orchestrators == 1:
-        raise typer.BadParameter("disks are those of PostgreSQL, which several orchestrators share")
+    if environment in OF_POSTGRES and orchestrators == 1:
+        raise typer.BadParameter("this fault is one of PostgreSQL, which several orchestrators share")
     scenario = _of_environment(environment) if environment else KILLS if storm else _mixed(only or [])
     runs = max(1, round(seconds * scenario.runs_per_second)) if runs is None else runs
     faults = round(seconds * scenario.faults_per_second) if faults is None else faults

@@ -26,6 +26,7 @@ class EnvironmentFault(StrEnum):
     CLOCKS = "clocks"
     FULL_DISK = "full-disk"
     SLOW_DISK = "slow-disk"
+    STANDBY = "standby"
 
 
 SHIFTS = (-6 * 3600.0, 6 * 3600.0)
@@ -54,6 +55,7 @@ POSTGRES_CLOCKS = (
 )
 DISKS = (FaultProfile(DISK, FaultKind.FULL_DISK, (2, 8), weight=6), *DEATHS)
 SLOW_DISKS = (FaultProfile(DISK, FaultKind.SLOW_DISK, (4, 12), weight=6), *DEATHS)
+FAILOVERS = (FaultProfile(POSTGRES, FaultKind.FAILOVER, (0.5, 4), weight=6), *DEATHS)
 
 
 def clock_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 1) -> Schedule:
@@ -72,10 +74,16 @@ def slow_disk_schedule(seed: int, *, runs: int, seconds: float, faults: int, orc
     return _schedule("slow disks", SLOW_DISKS, seed, runs, seconds, faults, orchestrators)
 
 
+def failover_schedule(seed: int, *, runs: int, seconds: float, faults: int, orchestrators: int = 2) -> Schedule:
+    """`faults` within about `seconds`, most of them failovers, and `runs` that are in flight when they happen."""
+    return _schedule("failovers", FAILOVERS, seed, runs, seconds, faults, orchestrators)
+
+
 SCHEDULES: Mapping[EnvironmentFault, Callable[..., Schedule]] = {
     EnvironmentFault.CLOCKS: clock_schedule,
     EnvironmentFault.FULL_DISK: disk_schedule,
     EnvironmentFault.SLOW_DISK: slow_disk_schedule,
+    EnvironmentFault.STANDBY: failover_schedule,
 }
 """The schedule of each fault."""
 

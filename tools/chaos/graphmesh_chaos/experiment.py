@@ -33,6 +33,7 @@ from graphmesh_chaos.mesh_files import (
     write_topology,
 )
 from graphmesh_chaos.recovery import Interruption, recovery_seconds
+from graphmesh_chaos.replicated_postgres import ReplicatedPostgres
 from graphmesh_chaos.schedule import CUTTING_OFF, FaultKind, Schedule
 from graphmesh_chaos.small_disk import SmallDisk
 from graphmesh_chaos.thread_clients import Records, SessionClients, clients_of, requests_of
@@ -70,6 +71,8 @@ class MeshOptions:
     """For faults of the kind CLOCK; the spawner has to be one that starts Python with the settings of these clocks."""
     disk: SmallDisk | None = None
     """For faults of the kind FULL_DISK; `shared` servers or SQLite's folder have to be on it."""
+    replicated: ReplicatedPostgres | None = None
+    """For faults of the kind FAILOVER; the PostgreSQL of the `shared` servers."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ async def run_experiment(
     records = Records()
     async with service_databases(options.shared, state) as databases:
         async with _mesh(options, databases, state, schedule.links) as (mesh, links):
-            environment = Environment(mesh, databases, options.shared, options.clocks, options.disk)
+            environment = Environment(mesh, databases, options.shared, options.clocks, options.disk, options.replicated)
             injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
             async with Approvers(mesh.edge).running() as approvers, clients_of(mesh.edge, records) as clients:
                 requests = await _run_schedule(schedule, mesh, injector, clients)

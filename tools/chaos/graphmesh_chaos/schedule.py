@@ -41,6 +41,8 @@ class FaultKind(StrEnum):
     """The disk of the databases has no free space."""
     SLOW_DISK = "slow-disk"
     """Commits of PostgreSQL take up to two seconds."""
+    FAILOVER = "failover"
+    """The machine of PostgreSQL dies, and `Fault.seconds` later its standby is promoted and gets its address."""
     PARTITION = "partition"
     """No byte passes a link, and no new connection is made; those that are open stay open."""
     PARTITION_TO_SERVER = "partition-to"

@@ -113,6 +113,10 @@ class TcpProxy:
         self._loses_connections = self._refuses = False
         self._healed = asyncio.Event()
 
+    def redirect(self, port: int) -> None:
+        """Forward the connections that are made from now on to another server of the same host."""
+        self._target = self._target[0], port
+
     def partition(self) -> None:
         """Hold back all bytes, of connections that are open and of new ones."""
         self.to_server.change(Blocked())

@@ -4,6 +4,7 @@ Both listen on a free loopback port, require a random password, and die with the
 also deletes their folders. Their binaries come from the wheels of the extra `graphmesh-local[backends]`.
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -23,7 +24,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.sql import SQL, Composed, Identifier
 
 from graphmesh_local.child_process import Program, reserve_port, run
-from graphmesh_local.probes import Probe, tcp_probe
+from graphmesh_local.probes import PROBE_PERIOD, Probe, tcp_probe
 from graphmesh_local.supervisor import Supervisor
 
 UNPRIVILEGED = "nobody"
@@ -113,21 +114,26 @@ async def postgres(
     ):
         server = Postgres(reserve_port(), secrets.token_urlsafe(), folder)
         await _run_initdb(binaries, folder, user, server.password)
-        program = Program(
-            name="postgres",
-            argv=[
-                *(str(binaries / "postgres"), "-D", str(folder / "data")),
-                *_postgres_options(server.port, durable, settings),
-            ],
-            log=folder / "postgres.log",
-            probe=_accepts_clients(server),
-            folder=folder,
-            user=user,
-            stop_signal=signal.SIGINT,  # "Fast shutdown": disconnects clients.
-            death_signal=signal.SIGQUIT,  # "Immediate shutdown": ends its own children too.
-        )
-        async with Supervisor() as supervisor:
-            await supervisor.start([program])
+        async with _serving(server, binaries, user, durable, settings):
+            yield server
+
+
+@asynccontextmanager
+async def postgres_standby(primary: Postgres, *, settings: Sequence[str] = ()) -> AsyncIterator[Postgres]:
+    """Run a standby of `primary`, which from then on waits in each commit until the standby has stored it.
+
+    Args:
+        settings: those of `primary`.
+
+    Raises:
+        BackendMissing: the wheel is not installed, or has no programs for replication.
+    """
+    user = UNPRIVILEGED if os.geteuid() == 0 else ""
+    with _folder("postgres", user) as folder, _postgres_binaries(user, copy_binaries=False) as binaries:
+        server = Postgres(reserve_port(), primary.password, folder)
+        await _run_basebackup(binaries, primary, folder, user)
+        async with _serving(server, binaries, user, durable=True, settings=settings):
+            await _wait_for_standby(primary)
             yield server
 
 
@@ -151,6 +157,29 @@ async def redis() -> AsyncIterator[Redis]:
         async with Supervisor() as supervisor:
             await supervisor.start([program])
             yield Redis(supervisor, f"redis://:{password}@127.0.0.1:{port}/0", folder)
+
+
+@asynccontextmanager
+async def _serving(
+    server: Postgres, binaries: Path, user: str, durable: bool, settings: Sequence[str]
+) -> AsyncIterator[None]:
+    """Run a server whose data folder exists."""
+    program = Program(
+        name="postgres",
+        argv=[
+            *(str(binaries / "postgres"), "-D", str(server.folder / "data")),
+            *_postgres_options(server.port, durable, settings),
+        ],
+        log=server.folder / "postgres.log",
+        probe=_accepts_clients(server),
+        folder=server.folder,
+        user=user,
+        stop_signal=signal.SIGINT,  # "Fast shutdown": disconnects clients.
+        death_signal=signal.SIGQUIT,  # "Immediate shutdown": ends its own children too.
+    )
+    async with Supervisor() as supervisor:
+        await supervisor.start([program])
+        yield
 
 
 def _accepts_clients(server: Postgres) -> Probe:
@@ -279,6 +308,39 @@ async def _run_initdb(binaries: Path, folder: Path, user: str, password: str) ->
     )
     await run(program)
     secret.unlink()
+
+
+async def _run_basebackup(binaries: Path, primary: Postgres, folder: Path, user: str) -> None:
+    """Copy the data folder of a server that runs, with the settings of a standby. Raises BackendMissing."""
+    if not (binaries / "pg_basebackup").exists():
+        raise BackendMissing("the wheel of PostgreSQL has no pg_basebackup, which copies a server for a standby")
+    address = ["--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", "--no-password"]
+    program = Program(
+        name="pg_basebackup",
+        argv=[
+            *(str(binaries / "pg_basebackup"), *address, f"--pgdata={folder / 'data'}"),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+        ],
+        log=folder / "pg_basebackup.log",
+        env={"PGPASSWORD": primary.password},
+        folder=folder,
+        user=user,
+    )
+    await run(program)
+
+
+async def _wait_for_standby(primary: Postgres) -> None:
+    """Make replication synchronous, and wait until a standby takes part in it.
+
+    The setting is made when the standby has been copied, which therefore waits for no other when it is promoted.
+    """
+    connected = await AsyncConnection.connect(primary.url(driver="postgresql"), autocommit=True)
+    async with connected as connection:
+        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await connection.execute("SELECT pg_reload_conf()")
+        synchronous = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'"
+        while not (await connection.execute(synchronous)).rowcount:
+            await asyncio.sleep(PROBE_PERIOD)
 
 
 def _postgres_options(port: int, durable: bool, further: Sequence[str]) -> list[str]:

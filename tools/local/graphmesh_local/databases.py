@@ -1,7 +1,7 @@
 """Databases of a mesh that is run for an experiment: SQLite files, or databases on servers that replicas share."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from graphmesh_local.state_folder import StateFolder
 
 SERVICES = ("orchestrator", "billing", "ticketing")
 """The services whose databases an experiment reads."""
+
+POSTGRES_SETTINGS = ("track_commit_timestamp=on",)
+"""The settings of a PostgreSQL server from which the times of commits are read."""
 
 DatabaseUrls = Mapping[str, str]
 """The SQLAlchemy URL of each service's database, by the service's name."""
@@ -32,7 +35,7 @@ async def shared_servers(parent: Path | None = None) -> AsyncIterator[SharedServ
 
     Its folder is created in `parent`; None: in the folder of temporary files.
     """
-    async with postgres(settings=["track_commit_timestamp=on"], parent=parent) as database, redis() as bus:
+    async with postgres(settings=POSTGRES_SETTINGS, parent=parent) as database, redis() as bus:
         yield SharedServers(database, bus)
 
 
@@ -55,8 +58,38 @@ def database_settings(databases: DatabaseUrls, shared: SharedServers | None) -> 
 
 def crash_postgres(server: Postgres) -> None:
     """Kill one backend of the server, which then ends all others, drops every connection and recovers from its log."""
+    _first_process(server).children()[0].kill()
+
+
+def kill_postgres(server: Postgres) -> None:
+    """Kill all processes of the server at once, as where its machine dies: nothing is shut down or sent any more."""
+    first = _first_process(server)
+    for process in [first, *first.children(recursive=True)]:  # each is the leader of a process group of its own
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def pause_replication(server: Postgres) -> None:
+    """Pause the processes that send the server's log to its standbys, until they are continued or killed."""
+    with psycopg.connect(server.url(driver="postgresql"), autocommit=True) as connection:
+        for (pid,) in connection.execute("SELECT pid FROM pg_stat_replication"):
+            psutil.Process(pid).suspend()
+
+
+def promote(standby: Postgres) -> None:
+    """Make a standby a server that accepts writes, when it has applied all that it received.
+
+    Raises:
+        psycopg.Error: it is no standby.
+    """
+    with psycopg.connect(standby.url(driver="postgresql"), autocommit=True) as connection:
+        connection.execute("SELECT pg_promote()")
+
+
+def _first_process(server: Postgres) -> psutil.Process:
+    """The server's process that starts all others."""
     pid_file = (server.folder / "data" / "postmaster.pid").read_text()
-    psutil.Process(int(pid_file.split()[0])).children()[0].kill()
+    return psutil.Process(int(pid_file.split()[0]))
 
 
 def client_ports(server: Postgres, pid: int) -> list[int]:
