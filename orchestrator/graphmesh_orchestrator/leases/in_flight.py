@@ -134,7 +134,7 @@ class InFlight:
         """Register a run in place of an execution of an earlier epoch, which is cancelled."""
         self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
         self._active[active.run.run_id] = active
-        if active.run.state.takeovers >= SUSPECT_TAKEOVERS and not active.cancel_reason:
+        if active.run.state.takeovers > SUSPECT_TAKEOVERS and not active.cancel_reason:  # with that of its claim
             self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
     def graph_of(self, run_id: str) -> str:

@@ -20,7 +20,7 @@ from graphmesh_orchestrator.runs.run import Run
 
 SUSPECT_TAKEOVERS = 2
 """A single takeover follows any death of a worker, and is no reason to delay a run; two without progress are."""
-SUSPECT_WAIT_SECONDS = 10.0
+SUSPECT_WAIT_SECONDS = 3.0
 """How long a suspect run waits for a worker that executes nothing; after that it has to be executed, and ended, too."""
 
 JUST_EXPIRED_SECONDS = 0.01
