@@ -27,7 +27,7 @@ INVOICE_FACTOR = 4
 """An invoice is this many times the charge: the rules of billing must not hide a second charge."""
 PATIENCE_SECONDS = 60.0
 """Time for which clients repeat calls that got no response."""
-ENDED_WITHIN_SECONDS = 900.0
+ENDED_WITHIN_SECONDS = 200.0
 """Longest wait of a client for the end of its run: one that is parked without a question never ends."""
 POLL_SECONDS = 0.2
 """Interval of polling pending approvals and parked runs."""
