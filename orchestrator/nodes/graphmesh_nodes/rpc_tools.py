@@ -97,7 +97,7 @@ def _place(runtime: ToolRuntime) -> int:
     """Return the place of a tool call in the message that requests it.
 
     Raises:
-        ToolException: several calls of the message have the same id, so that they could not be told apart.
+        ToolException: several calls of the message have the same id, which distinguishes none of them.
     """
     for message in reversed(_messages(runtime.state)):
         if isinstance(message, AIMessage):

@@ -32,7 +32,7 @@ def seen(name: str, status: RunStatus, seq: int, epoch: int = 1) -> SeenRun:
 
 
 class Calls:
-    """Writes a history: calls follow each other, unless they are told to overlap."""
+    """Writes a history: calls follow each other, unless they are declared to overlap."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []

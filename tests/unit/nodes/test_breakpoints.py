@@ -39,7 +39,7 @@ async def test_each_breakpoint_is_a_question(breakpoints: dict[str, Any], stops:
     while result.questions:
         [question] = result.questions
         asked.append(question.value["breakpoint"])
-        result = await harness.answer(question, "go on")
+        result = await harness.answer(question, "continue")
     assert asked == stops
     assert (result.status, result.values) == ("success", {"log": ["draft", "check", "send"]})
 
