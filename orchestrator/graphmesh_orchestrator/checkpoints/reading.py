@@ -13,6 +13,7 @@ from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
 from graphmesh_orchestrator.checkpoints.encoding import Head, merge_writes, unpack
 from graphmesh_orchestrator.checkpoints.large_values import StoredValue, ValueReader
 from graphmesh_orchestrator.checkpoints.packing import unpack_aside
+from graphmesh_orchestrator.checkpoints.stamps import STAMPS
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 
 HeadRow = tuple[sa.Row[Any], Head]
@@ -101,6 +102,7 @@ async def _read_writes(
     )
     rows: defaultdict[CheckpointRef, list[Any]] = defaultdict(list)
     for row in await connection.execute(query.order_by(task_writes.c.stamp)):
+        STAMPS.observe(row.stamp)
         rows[ref_of(row)].append((row.task_id, row.task_path, unpack(serde, row.data)))
     merged = {ref: _to(channels, merge_writes(task_rows)) for ref, task_rows in rows.items()}
     stored = [value for writes in merged.values() for _, _, value in writes]

@@ -1,7 +1,6 @@
 """LangGraph's checkpointer over the log."""
 
 import copy
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -48,6 +47,7 @@ from graphmesh_orchestrator.checkpoints.queries import (
 from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of, tuple_of
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
 from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
+from graphmesh_orchestrator.checkpoints.stamps import STAMPS
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage
 from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
 from graphmesh_orchestrator.checkpoints.writing import Parent, channel_sizes, follows_of, identity_of, value_rows_of
@@ -167,7 +167,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         bodies = {name: body for name, body in parent.bodies.items() if name in value_rows and name not in packed}
         recorded = self._recorded_metadata(config, metadata)
         head = Head.of(checkpoint, recorded, value_rows, sizes, {**bodies, **large.bodies})
-        stamp = max(time.time_ns(), parent.stamp + 1)
+        stamp = max(STAMPS.next(), parent.stamp + 1)
         row: CheckpointRow = {
             **identity_of(ref, config, stamp, metadata.get("run_id")),
             "parent_id": origin.checkpoint_id,
@@ -196,7 +196,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         large = LargeValues(ref.thread_id, self._limits.artifact, before.bodies if before else {})
         stored = [(number, channel, large.store(channel, value)) for number, channel, value in packed]
         row: TaskWriteRow = {
-            **identity_of(ref, config, time.time_ns()),
+            **identity_of(ref, config, STAMPS.next()),
             "task_id": task_id,
             "task_path": task_path,
             "data": pack(self.serde, stored),
