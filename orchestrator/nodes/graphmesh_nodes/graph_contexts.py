@@ -24,15 +24,16 @@ class GraphContext:
         self._type = graph.context_schema
         self.schema: Mapping[str, Any] = _json_schema(self._type) if self._type is not None else {}
         """The JSON schema that is published; empty where the graph declares no context."""
+        self._model = TypeAdapter(self._type) if self._type is not None and is_model(self._type) else None
 
     def violations(self, context: Mapping[str, Any] | None) -> tuple[FieldViolation, ...]:
         """Return what the graph's own type would refuse; a run without a context has an empty one."""
         if self._type is None:
             return (FieldViolation(FIELD, "is given, and the graph has no context_schema"),) if context else ()
-        if not is_model(self._type):
+        if self._model is None:
             return violations_of(self.schema, context or {}, FIELD)
         try:
-            TypeAdapter(self._type).validate_python(context or {})
+            self._model.validate_python(context or {})
         except ValidationError as error:
             return tuple(model_violations(error, FIELD))
         return ()

@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -22,11 +23,13 @@ from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, Validation
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from graphmesh_nodes.json_schemas import bare_hint, portable_type, violations_of
+from graphmesh_nodes.json_schemas import MAX_ERRORS, bare_hint, portable_type, violations_of
 
 ROOT = "__root__"
 """LangGraph's name of the only channel of a state without fields, such as that of StateGraph(dict)."""
 REQUIRED = "is required"
+MAX_RULE = 500
+"""Characters of the rule of a violation, which the author of a model may write with the value in it."""
 MESSAGE = {"type": ["string", "object", "array"]}
 MESSAGES = {
     "description": "Messages in any form that LangChain converts: a text, a message, or an array of them. A message is "
@@ -68,17 +71,16 @@ class GraphInput:
     def violations(
         self, value: Mapping[str, Any], stored: Mapping[str, Any], field: str = "input"
     ) -> tuple[FieldViolation, ...]:
-        """Return what LangGraph or the state's own model would refuse.
+        """Return what LangGraph or the state's own model would refuse: the first `MAX_ERRORS` of it.
 
         Args:
             stored: the state of the thread by channel, which the value adds to.
             field: the name of the value in the violations.
         """
         named = self.by_channel(value)
-        violations = (
-            *violations_of(self._checked(stored), named, field),
-            *_message_violations(named, self._messages, field),
-        )
+        of_schema = violations_of(self._checked(stored), named, field)
+        of_messages = islice(_message_violations(named, self._messages, field), MAX_ERRORS - len(of_schema))
+        violations = (*of_schema, *of_messages)
         return violations if violations or self._model is None else tuple(self._model_violations(named, stored, field))
 
     def _checked(self, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,13 +117,13 @@ class GraphInput:
 def model_violations(
     error: ValidationError, field: str, names: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[FieldViolation]:
-    """Yield the violations of a pydantic model, whose value is `field`; `names` has the names of aliases."""
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
+    """Yield the first violations of a pydantic model, whose value is `field`; `names` has the names of aliases."""
+    for found in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
         first = [names.get(str(part), part) for part in found["loc"][:1]]
         path = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*first, *found["loc"][1:]))
         rules = {"missing": REQUIRED, "extra_forbidden": "is not a known field"}
         rule = rules.get(found["type"], found["msg"].removeprefix("Value error, "))
-        yield FieldViolation(field + "".join(path), rule)
+        yield FieldViolation(field + "".join(path), rule[:MAX_RULE])
 
 
 def channels_of(builder: StateGraph[Any, Any, Any, Any], state: Any) -> dict[str, BaseChannel[Any, Any, Any]]:

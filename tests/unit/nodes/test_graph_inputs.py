@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Annotated, Any, NotRequired
 
 import pytest
-from graphmesh_nodes.graph_inputs import GraphInput
+from graphmesh_nodes.graph_inputs import MAX_RULE, GraphInput
+from graphmesh_nodes.json_schemas import MAX_ERRORS
 from langchain_core.messages import AnyMessage, BaseMessage
 from langgraph.graph import END, START, MessagesState, StateGraph, add_messages
 from langgraph.managed import IsLastStep, RemainingSteps
@@ -123,6 +124,29 @@ def test_anything_else_is_refused_by_its_field(state: Any, value: Mapping[str, A
     found = {violation.field: violation.description for violation in input_of(state).violations(value, {})}
     assert found.keys() == expected.keys()
     assert all(expected[name] in found[name] for name in expected)
+
+
+class Numbers(BaseModel):
+    numbers: list[int] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_short(cls, value: Any) -> Any:
+        if value == {"numbers": []}:
+            raise ValueError("x" * 10_000)
+        return value
+
+
+@pytest.mark.parametrize(
+    ("state", "value"),
+    [(MessagesState, {"messages": [{"role": "nobody"}] * 1_000}), (Numbers, {"numbers": ["one"] * 1_000})],
+)
+def test_violations_are_bounded(state: Any, value: Mapping[str, Any]) -> None:
+    """In number, and each in its length, whatever the value is."""
+    found = input_of(state).violations(value, {})
+    assert len(found) == MAX_ERRORS
+    [clipped] = input_of(Numbers).violations({"numbers": []}, {})
+    assert len(clipped.description) == MAX_RULE
 
 
 def test_stored_fields_are_not_required() -> None:
