@@ -10,7 +10,7 @@ from typing import Any
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import gather_or_cancel
 from graphmesh_local.databases import SERVICES, DatabaseUrls, SharedServers, database_settings, service_databases
-from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, local_address, running_mesh
 from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.supervisor import OnDeath
 from sqlalchemy.exc import OperationalError
@@ -25,7 +25,6 @@ from graphmesh_chaos.links import Links, open_links
 from graphmesh_chaos.mesh_files import (
     CONVERSATION,
     CONVERSATION_FILE,
-    GRAPHS_SETTING,
     PAYMENTS,
     PAYMENTS_FILE,
     place_on_free_ports,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 from graphmesh_local.fork_client import fork_spawner
-from graphmesh_local.running_mesh import MESH_FILE, ORCHESTRATOR, RunningMesh, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, ORCHESTRATOR, RunningMesh, running_mesh
 from graphmesh_local.spawning import Spawner
 from rich.console import Console
 
 from graphmesh_chaos.attacks import ATTACKS
-from graphmesh_chaos.mesh_files import GRAPHS_SETTING, write_registry
+from graphmesh_chaos.mesh_files import write_registry
 from graphmesh_chaos.watcher import ECHO, ECHO_FILE, Observation, attacking, observe
 
 PROGRAMS = ("graphmesh_orchestrator",)

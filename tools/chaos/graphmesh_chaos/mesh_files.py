@@ -20,8 +20,6 @@ CONVERSATION = "conversation"
 CONVERSATION_FILE = PAYMENTS_FILE.with_name("conversation.py")
 DRAFTS_FILE = PAYMENTS_FILE.with_name("drafts.py")
 """Payments with an effect that no later execution repeats."""
-GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
-"""The environment variable with the path of the registry."""
 
 
 def write_registry(folder: Path, graphs: Mapping[str, tuple[Path, str]]) -> Path:

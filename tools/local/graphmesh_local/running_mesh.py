@@ -23,6 +23,8 @@ from graphmesh_local.topology_watcher import MeshSource, Notify, applying_edits,
 
 MESH_FILE = Path("deploy/mesh.yaml")
 ORCHESTRATOR = "orchestrator"
+GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
+"""The environment variable of an orchestrator with the path of its langgraph.json."""
 DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
 """Files of a server beside its database, by the setting that names the file."""
 STOP_TIMEOUT = 15.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from graphmesh_chaos.mesh_files import GRAPHS_SETTING, PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
+from graphmesh_chaos.mesh_files import PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
 from graphmesh_local.child_process import ProcessDied, ProcessError, gather_or_cancel
 from graphmesh_local.databases import DatabaseUrls, database_settings, service_databases, shared_servers
-from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, local_address, running_mesh
 from graphmesh_local.state_folder import MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import MeshError

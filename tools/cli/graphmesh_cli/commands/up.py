@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, local_address, running_mesh
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.topology import MeshError
@@ -20,8 +20,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
-"""The environment variable of an orchestrator with the path of its langgraph.json."""
 STYLES = {
     State.NEW: "dim",
     State.STARTING: "yellow",
