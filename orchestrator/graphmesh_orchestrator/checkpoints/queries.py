@@ -28,6 +28,11 @@ def select_checkpoint(ref: CheckpointRef) -> sa.Select[Any]:
     return query.order_by(checkpoints.c.stamp.desc()).limit(1)
 
 
+def select_newest_stamp(ref: CheckpointRef) -> sa.Select[Any]:
+    """Select the highest stamp of the checkpoints in the namespace of a reference."""
+    return sa.select(sa.func.max(_in_namespace(ref.thread_id, ref.ns).subquery().c.stamp))
+
+
 def select_in_any_namespace(ref: CheckpointRef) -> sa.Select[Any]:
     """Select a checkpoint by its id, in any namespace of its thread."""
     return _HEADS.where(checkpoints.c.thread_id == ref.thread_id, checkpoints.c.checkpoint_id == ref.checkpoint_id)

@@ -43,6 +43,7 @@ from graphmesh_orchestrator.checkpoints.queries import (
     select_checkpoint,
     select_in_any_namespace,
     select_matching,
+    select_newest_stamp,
 )
 from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of, tuple_of
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
@@ -217,6 +218,8 @@ class LogSaver(BaseCheckpointSaver[int]):
             row = (await connection.execute(select_checkpoint(ref))).one_or_none()
             if row is None:
                 return None
+            if ref.checkpoint_id is not None:  # what follows it becomes the newest of its thread
+                STAMPS.observe((await connection.execute(select_newest_stamp(ref))).scalar_one())
             [found] = await self.load(connection, [(row, Head.unpacked(self.serde, row.head))])
         newest = row.checkpoint_id if ref.checkpoint_id is None else None
         if newest or NEWEST in config["configurable"]:

@@ -1,9 +1,9 @@
-"""Later writes of a task replace earlier ones, also where the clock of the earlier worker was ahead."""
+"""Later writes and checkpoints are the newest, also where the clock of an earlier worker was ahead."""
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import LogSaver
-from graphmesh_orchestrator.checkpoints.tables import task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from langgraph.types import Interrupt
 
 from tests.contract.checkpoints import kit
@@ -21,6 +21,19 @@ async def test_second_question_replaces_the_first(database: Database, saver: Log
     assert await questions(saver) == QUESTIONS[:1]
     await saver.aput_writes(config, [("__interrupt__", QUESTIONS[1:])], "task")
     assert await questions(saver) == QUESTIONS[1:]
+
+
+async def test_fork_is_the_newest_checkpoint(database: Database, saver: LogSaver) -> None:
+    first = await kit.put(saver, kit.at("t"), value=1)
+    second = await kit.put(saver, first, value=2)
+    other = checkpoints.c.checkpoint_id == second["configurable"]["checkpoint_id"]
+    async with database.transaction() as connection:
+        await connection.execute(sa.update(checkpoints).where(other).values(stamp=checkpoints.c.stamp + HOURS))
+    assert await saver.aget_tuple(first) is not None
+    await kit.put(saver, first, value=3)
+    newest = await saver.aget_tuple(kit.at("t"))
+    assert newest is not None
+    assert newest.checkpoint["channel_values"] == {"value": 3}
 
 
 async def questions(saver: LogSaver) -> list[Interrupt]:
