@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from graphmesh_chassis.errors import FieldViolation
+from graphmesh_chassis.errors import FieldViolation, InvalidInput
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
@@ -18,7 +18,7 @@ from langgraph.store.base import IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
-from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput
+from graphmesh_orchestrator.errors import GraphNotFound
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from graphmesh_chassis.errors import FieldViolation, NotFound
+from graphmesh_chassis.errors import FieldViolation, InvalidInput, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import NewThread
-from graphmesh_orchestrator.errors import InvalidInput
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from graphmesh_chassis.database import Database
-from graphmesh_chassis.errors import FieldViolation, GraphmeshError, NotFound
+from graphmesh_chassis.errors import FieldViolation, GraphmeshError, InvalidInput, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_nodes.errors import ValueNotStorable
@@ -19,7 +19,6 @@ from langgraph.types import StateSnapshot
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.history import History
-from graphmesh_orchestrator.errors import InvalidInput
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.threads.snapshots import checkpoint_id_of, deciding_channels, listed_state, state_of

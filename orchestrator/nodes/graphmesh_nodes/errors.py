@@ -1,11 +1,12 @@
 """Errors of calls and nodes: the names that `refusals` use, and that code of a node catches.
 
 An error of a service that has a class here arrives as that class; an error with a reason of the service's own arrives
-as `UnknownReasonError`. `is_refusal` separates decisions (for `refusals`) from failures (for `fallback`), and
-`may_have_happened` states whether the call may have had its effect all the same.
+as the class of its gRPC status, such as `NotFound`. `is_refusal` separates decisions (for `refusals`) from failures
+(for `fallback`), and `may_have_happened` states whether the call may have had its effect all the same.
 """
 
 from graphmesh_chassis.errors import (
+    Aborted,
     AlreadyExists,
     ApprovalRequired,
     CallerError,
@@ -17,6 +18,7 @@ from graphmesh_chassis.errors import (
     DeadlineExceeded,
     Defect,
     DependencyError,
+    FailedPrecondition,
     Fenced,
     FieldViolation,
     GraphmeshError,
@@ -24,6 +26,7 @@ from graphmesh_chassis.errors import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
     Internal,
+    InvalidInput,
     InvalidMetadata,
     InvalidRequest,
     InvalidResponse,
@@ -33,20 +36,23 @@ from graphmesh_chassis.errors import (
     NotFound,
     OutcomeOpen,
     OutcomeUnknown,
+    PermissionDenied,
     ProviderUnavailable,
     RateLimited,
+    ResourceExhausted,
     RuleViolated,
     ScopeMissing,
     ShuttingDown,
     Unauthenticated,
+    Unavailable,
+    Unimplemented,
     UnknownMethod,
     Unreachable,
     VersionMismatch,
 )
-from graphmesh_chassis.status import UnknownReasonError
-from grpc import StatusCode
 
 __all__ = [
+    "Aborted",
     "AlreadyExists",
     "ApprovalDenied",
     "ApprovalExpired",
@@ -63,6 +69,7 @@ __all__ = [
     "DeadlineExceeded",
     "Defect",
     "DependencyError",
+    "FailedPrecondition",
     "Fenced",
     "FieldViolation",
     "GraphmeshError",
@@ -70,6 +77,7 @@ __all__ = [
     "IdempotencyKeyRequired",
     "IdempotencyKeyReused",
     "Internal",
+    "InvalidInput",
     "InvalidMetadata",
     "InvalidRequest",
     "InvalidResponse",
@@ -79,16 +87,19 @@ __all__ = [
     "NotFound",
     "OutcomeOpen",
     "OutcomeUnknown",
+    "PermissionDenied",
     "ProviderUnavailable",
     "RateLimited",
+    "ResourceExhausted",
     "RuleViolated",
     "ScopeMissing",
     "ShuttingDown",
     "StepLimit",
     "TokenLimit",
     "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
     "UnknownMethod",
-    "UnknownReasonError",
     "Unreachable",
     "ValueNotStorable",
     "VersionMismatch",
@@ -96,31 +107,27 @@ __all__ = [
 ]
 
 
-class StepLimit(CallerError):
+class StepLimit(FailedPrecondition):
     """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "STEP_LIMIT"
 
 
-class TokenLimit(CallerError):
+class TokenLimit(ResourceExhausted, CallerError):
     """Models have used {used} tokens for the run, which may use {limit}; it was ended"""
 
-    code = StatusCode.RESOURCE_EXHAUSTED
     reason = "TOKEN_LIMIT"
 
 
-class BudgetExceeded(CallerError):
+class BudgetExceeded(ResourceExhausted, CallerError):
     """Models have cost {used} millionths of a US dollar for the run, which may cost {limit}; it was ended"""
 
-    code = StatusCode.RESOURCE_EXHAUSTED
     reason = "BUDGET_EXCEEDED"
 
 
-class ApprovalDenied(CallerError):
+class ApprovalDenied(FailedPrecondition):
     """{by} denied the approval of {tool}: nothing was sent"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "APPROVAL_DENIED"
 
 
@@ -130,29 +137,25 @@ class ApprovalExpired(ApprovalDenied):
     reason = "APPROVAL_EXPIRED"
 
 
-class ApprovalMismatch(CallerError):
+class ApprovalMismatch(FailedPrecondition):
     """The approval {approval} is of another call of {tool}: nothing was sent"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "APPROVAL_MISMATCH"
 
 
-class ArtifactTooLarge(CallerError):
+class ArtifactTooLarge(FailedPrecondition):
     """An artifact of {bytes} bytes exceeds the limit of {limit}; it was not stored"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "ARTIFACT_TOO_LARGE"
 
 
-class WriteAheadRequired(CallerError):
+class WriteAheadRequired(FailedPrecondition):
     """The effect {tool} needs durability="sync" and a checkpointer, this is {durability}: nothing was sent"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "WRITE_AHEAD_REQUIRED"
 
 
-class ValueNotStorable(CallerError):
+class ValueNotStorable(FailedPrecondition):
     """A value of the run cannot be stored: {key} {rule}"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "VALUE_NOT_STORABLE"

@@ -2,27 +2,40 @@
 
     GraphmeshError
     ├── CallerError                  the call is invalid: a repeat fails too
-    │   ├── InvalidRequest           ├── NotFound             ├── IdempotencyKeyRequired
-    │   ├── MalformedMessage         ├── AlreadyExists        ├── IdempotencyKeyReused
-    │   ├── MessageTooLarge          ├── VersionMismatch      ├── UnknownMethod
-    │   ├── InvalidMetadata          ├── RuleViolated         ├── ScopeMissing
-    │   ├── Unauthenticated          ├── Fenced
-    │   └── ApprovalRequired
+    │   ├── InvalidInput             the violations name the fields
+    │   │   ├── InvalidRequest       ├── MalformedMessage     ├── IdempotencyKeyRequired
+    │   │   └── InvalidMetadata      └── MessageTooLarge
+    │   ├── FailedPrecondition
+    │   │   ├── RuleViolated         ├── Fenced               ├── IdempotencyKeyReused
+    │   │   └── ApprovalRequired
+    │   ├── PermissionDenied
+    │   │   └── ScopeMissing
+    │   ├── Unimplemented
+    │   │   └── UnknownMethod
+    │   ├── NotFound                 ├── AlreadyExists        ├── Unauthenticated
+    │   └── VersionMismatch          (also Aborted)
     ├── DependencyError              a dependency is unavailable: a repeat may succeed
+    │   ├── Unavailable
     │   ├── NotBegun                 the call was not begun: a repeat is safe for every method
-    │   │   ├── ConcurrencyLimit     ├── CircuitOpen          ├── ShuttingDown
-    │   │   ├── RateLimited          ├── Unreachable          ├── IdempotencyKeyInUse
-    │   │   └── LeaseExpired
+    │   │   ├── RateLimited          (also ResourceExhausted)
+    │   │   │   └── ConcurrencyLimit
+    │   │   ├── CircuitOpen          ├── Unreachable          ├── ShuttingDown      (also Unavailable)
+    │   │   └── LeaseExpired         └── IdempotencyKeyInUse  (also Aborted)
     │   └── OutcomeOpen              the call may have happened
-    │       ├── ConnectionLost       ├── DeadlineExceeded     ├── DatabaseUnavailable
-    │       ├── ProviderUnavailable  ├── Cancelled
-    │       └── OutcomeUnknown
-    └── Defect                       the server is defective: its log has the cause
-        ├── Internal
-        └── InvalidResponse
+    │       ├── ConnectionLost       ├── DatabaseUnavailable  ├── OutcomeUnknown    (also Unavailable)
+    │       ├── ProviderUnavailable  (also Unavailable)
+    │       └── DeadlineExceeded     └── Cancelled
+    ├── Defect                       the server is defective: its log has the cause
+    │   ├── Internal
+    │   └── InvalidResponse
+    ├── Aborted                      a conflict with another call
+    └── ResourceExhausted            a limit is reached
 
-The first line of a class's docstring is the template of its message, formatted with the error's data. Reasons are those
-of `graphmesh.common.v1.ErrorReason`. A service adds its own by subclassing one of the branches in its `errors.py`.
+The branch states whose fault an error is. Each error is also an instance of the class that is named like its gRPC
+status (`Defect` for INTERNAL, `InvalidInput` for INVALID_ARGUMENT), which is all that a client knows of reasons that
+have no class here. The first line of a class's docstring is the template of its message, formatted with the error's
+data. Reasons are those of `graphmesh.common.v1.ErrorReason`. A service adds its own in its `errors.py`, by subclassing
+the class of their status, and for ABORTED and RESOURCE_EXHAUSTED also a branch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,40 +98,56 @@ class GraphmeshError(Exception):
         return str(self.args[0])
 
 
+class Aborted(GraphmeshError):
+    """Another call or writer was in the way"""
+
+    code = StatusCode.ABORTED
+
+
+class ResourceExhausted(GraphmeshError):
+    """A limit is reached"""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+
+
 class CallerError(GraphmeshError):
     """The call is invalid"""
 
     is_refusal = True
 
 
-class InvalidRequest(CallerError):
-    """The request violates its contract"""
+class InvalidInput(CallerError):
+    """The input is invalid"""
 
     code = StatusCode.INVALID_ARGUMENT
-    reason = "INVALID_REQUEST"
+    reason = "INVALID_INPUT"
 
     def _default_message(self) -> str:
-        return "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+        broken = "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+        return broken or super()._default_message()
 
 
-class MalformedMessage(CallerError):
+class InvalidRequest(InvalidInput):
+    """The request violates its contract"""
+
+    reason = "INVALID_REQUEST"
+
+
+class MalformedMessage(InvalidInput):
     """The request is not a serialized {type}"""
 
-    code = StatusCode.INVALID_ARGUMENT
     reason = "MALFORMED_MESSAGE"
 
 
-class MessageTooLarge(CallerError):
+class MessageTooLarge(InvalidInput):
     """The message exceeds the limit of {limit_bytes} bytes"""
 
-    code = StatusCode.INVALID_ARGUMENT
     reason = "MESSAGE_TOO_LARGE"
 
 
-class InvalidMetadata(CallerError):
+class InvalidMetadata(InvalidInput):
     """The header {header} is missing or invalid: {rule}"""
 
-    code = StatusCode.INVALID_ARGUMENT
     reason = "INVALID_METADATA"
 
 
@@ -129,10 +158,15 @@ class Unauthenticated(CallerError):
     reason = "UNAUTHENTICATED"
 
 
-class ScopeMissing(CallerError):
-    """The caller lacks the scopes {scopes}"""
+class PermissionDenied(CallerError):
+    """The caller may not make the call"""
 
     code = StatusCode.PERMISSION_DENIED
+
+
+class ScopeMissing(PermissionDenied):
+    """The caller lacks the scopes {scopes}"""
+
     reason = "SCOPE_MISSING"
 
 
@@ -150,52 +184,57 @@ class AlreadyExists(CallerError):
     reason = "RESOURCE_EXISTS"
 
 
-class VersionMismatch(CallerError):
+class VersionMismatch(Aborted, CallerError):
     """The {resource} was changed: expected version {expected}, found {actual}; read it again"""
 
-    code = StatusCode.ABORTED
     reason = "VERSION_MISMATCH"
 
 
-class RuleViolated(CallerError):
-    """A business rule forbids the operation: {rule}"""
+class FailedPrecondition(CallerError):
+    """The present state forbids the call"""
 
     code = StatusCode.FAILED_PRECONDITION
+
+
+class RuleViolated(FailedPrecondition):
+    """A business rule forbids the operation: {rule}"""
+
     reason = "RULE_VIOLATED"
 
 
-class IdempotencyKeyRequired(CallerError):
+class IdempotencyKeyRequired(InvalidInput):
     """The method has an effect and requires the header idempotency-key"""
 
-    code = StatusCode.INVALID_ARGUMENT
     reason = "IDEMPOTENCY_KEY_REQUIRED"
 
 
-class IdempotencyKeyReused(CallerError):
+class IdempotencyKeyReused(FailedPrecondition):
     """The idempotency key {key} was used with another request; nothing was changed"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "IDEMPOTENCY_KEY_REUSED"
 
 
-class Fenced(CallerError):
+class Fenced(FailedPrecondition):
     """The run {run} was taken over: its epoch {epoch} has ended; nothing was stored"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "FENCED"
 
 
-class ApprovalRequired(CallerError):
+class ApprovalRequired(FailedPrecondition):
     """The call requires an approval, given through RespondApproval"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "APPROVAL_REQUIRED"
 
 
-class UnknownMethod(CallerError):
-    """There is no method {method}"""
+class Unimplemented(CallerError):
+    """The server does not support the call"""
 
     code = StatusCode.UNIMPLEMENTED
+
+
+class UnknownMethod(Unimplemented):
+    """There is no method {method}"""
+
     reason = "UNKNOWN_METHOD"
 
 
@@ -206,53 +245,53 @@ class DependencyError(GraphmeshError):
     retryable = True
 
 
+class Unavailable(DependencyError):
+    """The service does not respond"""
+
+
 class NotBegun(DependencyError):
     """The call was not begun"""
 
 
-class ConcurrencyLimit(NotBegun):
-    """The service processes {max_concurrency} calls and queues {max_queue} at most; retry later"""
-
-    code = StatusCode.RESOURCE_EXHAUSTED
-    reason = "CONCURRENCY_LIMIT"
-
-
-class RateLimited(NotBegun):
+class RateLimited(ResourceExhausted, NotBegun):
     """The rate limit of the service is exceeded; retry later"""
 
-    code = StatusCode.RESOURCE_EXHAUSTED
     reason = "RATE_LIMITED"
 
 
-class CircuitOpen(NotBegun):
+class ConcurrencyLimit(RateLimited):
+    """The service processes {max_concurrency} calls and queues {max_queue} at most; retry later"""
+
+    reason = "CONCURRENCY_LIMIT"
+
+
+class CircuitOpen(Unavailable, NotBegun):
     """No replica of the service is healthy: its circuit breaker is open"""
 
     reason = "CIRCUIT_OPEN"
 
 
-class Unreachable(NotBegun):
+class Unreachable(Unavailable, NotBegun):
     """The service could not be reached; the call was not sent"""
 
     reason = "UNREACHABLE"
 
 
-class ShuttingDown(NotBegun):
+class ShuttingDown(Unavailable, NotBegun):
     """The server is shutting down"""
 
     reason = "SHUTTING_DOWN"
 
 
-class IdempotencyKeyInUse(NotBegun):
+class IdempotencyKeyInUse(Aborted, NotBegun):
     """A call with the idempotency key {key} is in progress; a repeat gets its response"""
 
-    code = StatusCode.ABORTED
     reason = "IDEMPOTENCY_KEY_IN_USE"
 
 
-class LeaseExpired(NotBegun):
+class LeaseExpired(Aborted, NotBegun):
     """The lease of the run {run} expired before the effect was made; nothing was changed"""
 
-    code = StatusCode.ABORTED
     reason = "LEASE_EXPIRED"
 
 
@@ -262,25 +301,25 @@ class OutcomeOpen(DependencyError):
     may_have_happened = True
 
 
-class ConnectionLost(OutcomeOpen):
+class ConnectionLost(Unavailable, OutcomeOpen):
     """The connection broke after the call was sent; it may have happened"""
 
     reason = "CONNECTION_LOST"
 
 
-class DatabaseUnavailable(OutcomeOpen):
+class DatabaseUnavailable(Unavailable, OutcomeOpen):
     """The database of the service does not answer"""
 
     reason = "DATABASE_UNAVAILABLE"
 
 
-class ProviderUnavailable(OutcomeOpen):
+class ProviderUnavailable(Unavailable, OutcomeOpen):
     """The provider {provider} does not answer"""
 
     reason = "PROVIDER_UNAVAILABLE"
 
 
-class OutcomeUnknown(OutcomeOpen):
+class OutcomeUnknown(Unavailable, OutcomeOpen):
     """The provider was called for the idempotency key {key} and cannot report now whether it made the effect"""
 
     reason = "OUTCOME_UNKNOWN"

@@ -5,7 +5,6 @@ An error is sent as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where
 """
 
 import re
-from collections.abc import Mapping
 from itertools import islice
 
 import grpc
@@ -16,17 +15,27 @@ from grpc_status import rpc_status
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.errors import (
+    Aborted,
+    AlreadyExists,
     Cancelled,
     CircuitOpen,
     ConcurrencyLimit,
     ConnectionLost,
     DeadlineExceeded,
+    Defect,
+    FailedPrecondition,
     FieldViolation,
     GraphmeshError,
     Internal,
+    InvalidInput,
     MessageTooLarge,
+    NotFound,
+    PermissionDenied,
     RateLimited,
+    ResourceExhausted,
     Unauthenticated,
+    Unavailable,
+    Unimplemented,
     UnknownMethod,
     Unreachable,
 )
@@ -61,44 +70,33 @@ TOO_LARGE = re.compile(r"SERVER: Received message larger than max \(\d+ vs\. (\d
 """gRPC's own status text, which has no reason, for a message above the limit."""
 
 
-class UnknownReasonError(GraphmeshError):
-    """The service failed with a reason that this process does not know"""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        message: str,
-        retry_after: float | None,
-        violations: tuple[FieldViolation, ...],
-        data: Mapping[str, str],
-    ) -> None:
-        super().__init__(message, retry_after=retry_after, violations=violations)
-        self.data = data
-        self.code = code
-        self.reason = reason
-        self.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
-        self.may_have_happened = code in _OPEN
-        self.is_refusal = code in _REFUSALS and not self.retryable
-
-
-_REFUSALS = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.ALREADY_EXISTS,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.OUT_OF_RANGE,
-}
-_OPEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
+    grpc.StatusCode.ABORTED: Aborted,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.DATA_LOSS: Defect,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+    grpc.StatusCode.INTERNAL: Defect,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidInput,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.UNKNOWN: Defect,
+}
+"""The classes of errors whose reason has none."""
+_WITHOUT_REASON: dict[grpc.StatusCode, type[GraphmeshError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.INTERNAL: Internal,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.UNIMPLEMENTED: UnknownMethod,
 }
+"""The errors that gRPC and proxies report without a reason."""
 
 
 def to_status(error: GraphmeshError) -> status_pb2.Status:
@@ -132,7 +130,7 @@ def to_grpc(error: GraphmeshError) -> grpc.Status:
 
 
 def from_status(status: status_pb2.Status) -> GraphmeshError:
-    """The inverse of `to_status`; an `UnknownReasonError` of equal code where the reason is unknown."""
+    """The inverse of `to_status`. A reason that has no class here becomes an error of the class of its code."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     retry_after: float | None = None
     for detail in status.details:
@@ -145,11 +143,31 @@ def from_status(status: status_pb2.Status) -> GraphmeshError:
     violations = tuple(FieldViolation(broken.field, broken.description) for broken in bad.field_violations)
     code = _code(status.code)
     kind = GraphmeshError.by_reason.get(info.reason) if info.domain == DOMAIN else None
-    kind = kind or (None if info.reason else _BY_CODE.get(code))
+    kind = kind or (None if info.reason else _WITHOUT_REASON.get(code))
     data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
-    if kind is None:
-        return UnknownReasonError(code, info.reason, status.message, retry_after, violations, data)
-    return kind(status.message, retry_after=retry_after, violations=violations, **data)
+    if kind is not None:
+        return kind(status.message, retry_after=retry_after, violations=violations, **data)
+    error = _class_of(code, retry_after)(status.message, retry_after=retry_after, violations=violations, **data)
+    error.code, error.reason = code, info.reason
+    error.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
+    error.may_have_happened |= code in _MAY_HAVE_HAPPENED
+    error.is_refusal &= not error.retryable
+    return error
+
+
+def _class_of(code: grpc.StatusCode, retry_after: float | None) -> type[GraphmeshError]:
+    """Return the class of a code. Of limits, only one that names a time to retry is not that of the caller's budget."""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after is not None:
+        return RateLimited
+    return _BY_CODE.get(code, GraphmeshError)
+
+
+_MAY_HAVE_HAPPENED = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+}
 
 
 _ARGUMENTS = {"self", "message", "retry_after", "violations", "code", "reason"}

@@ -1,14 +1,12 @@
 """Errors of the model service."""
 
-from graphmesh_chassis.errors import DependencyError
-from grpc import StatusCode
+from graphmesh_chassis.errors import Aborted, DependencyError
 
 
-class OutputInvalid(DependencyError):
+class OutputInvalid(Aborted, DependencyError):
     """The answer of {model} does not fit the schema of the {schema}
 
     ABORTED, not UNAVAILABLE: the model is reachable, so this must not open its circuit breaker.
     """
 
-    code = StatusCode.ABORTED
     reason = "OUTPUT_INVALID"

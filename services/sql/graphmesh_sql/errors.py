@@ -3,23 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphmesh_chassis.errors import CallerError
-from grpc import StatusCode
+from graphmesh_chassis.errors import FailedPrecondition, InvalidInput
 
 from graphmesh_sql.domain import RuleBroken, Unanswerable
 
 
-class QueryRefused(CallerError):
+class QueryRefused(InvalidInput):
     """The query breaks the rule {rule}"""
 
-    code = StatusCode.INVALID_ARGUMENT
     reason = "QUERY_REFUSED"
 
 
-class QueryFailed(CallerError):
+class QueryFailed(FailedPrecondition):
     """The database cannot answer the query: {detail}"""
 
-    code = StatusCode.FAILED_PRECONDITION
     reason = "QUERY_FAILED"
 
 

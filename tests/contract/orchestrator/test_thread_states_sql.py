@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from graphmesh_chassis.errors import InvalidRequest, NotFound
-from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, InvalidInput, ThreadBusy
+from graphmesh_chassis.errors import InvalidInput, InvalidRequest, NotFound
+from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, ThreadBusy
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.threads.thread import State, Thread, ThreadStatus
 

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.errors import InvalidInput, NotFound
 from graphmesh_contracts import struct_value
-from graphmesh_orchestrator.errors import InvalidInput, ThreadBusy, WrongGraph
+from graphmesh_orchestrator.errors import ThreadBusy, WrongGraph
 
 from tests.integration.orchestrator.gates import GATES, PASSED
 from tests.integration.orchestrator.mesh import Mesh, notes, reason

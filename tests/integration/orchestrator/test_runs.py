@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import NotFound
-from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, RequestIdReused, ThreadBusy
+from graphmesh_chassis.errors import InvalidInput, NotFound
+from graphmesh_orchestrator.errors import GraphNotFound, RequestIdReused, ThreadBusy
 
 from tests.integration.orchestrator.mesh import Mesh, notes, reason
 

@@ -12,25 +12,35 @@ from google.rpc import error_details_pb2, status_pb2
 from graphmesh.common.v1 import ErrorReason
 from graphmesh_chassis import errors
 from graphmesh_chassis.errors import (
+    Aborted,
+    AlreadyExists,
     CallerError,
+    Cancelled,
     CircuitOpen,
     ConcurrencyLimit,
     ConnectionLost,
     DeadlineExceeded,
     Defect,
     DependencyError,
+    FailedPrecondition,
     FieldViolation,
     GraphmeshError,
     Internal,
+    InvalidInput,
     InvalidRequest,
     MessageTooLarge,
     NotBegun,
     NotFound,
+    PermissionDenied,
     RateLimited,
+    ResourceExhausted,
     RuleViolated,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
     Unreachable,
 )
-from graphmesh_chassis.status import DOMAIN, FLAGS, UnknownReasonError, from_rpc_error, from_status, to_grpc, to_status
+from graphmesh_chassis.status import DOMAIN, FLAGS, from_rpc_error, from_status, to_grpc, to_status
 from grpc.aio import AioRpcError, Metadata
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +51,13 @@ def subclasses(kind: type[GraphmeshError]) -> Iterator[type[GraphmeshError]]:
     for child in kind.__subclasses__():
         yield child
         yield from subclasses(child)
+
+
+def import_all_errors() -> None:
+    for module in sorted(
+        [*ROOT.glob("services/*/graphmesh_*/errors.py"), *ROOT.glob("orchestrator/**/graphmesh_*/errors.py")]
+    ):
+        importlib.import_module(f"{module.parent.name}.errors")
 
 
 def chassis_errors() -> list[type[GraphmeshError]]:
@@ -73,10 +90,7 @@ def test_error_survives_its_status(kind: type[GraphmeshError]) -> None:
 
 def test_catalogue_in_the_contract_is_complete() -> None:
     """Each reason of ErrorReason has an error class, and each error class has its reason there."""
-    for module in sorted(
-        [*ROOT.glob("services/*/graphmesh_*/errors.py"), *ROOT.glob("orchestrator/**/graphmesh_*/errors.py")]
-    ):
-        importlib.import_module(f"{module.parent.name}.errors")
+    import_all_errors()
     ours = {kind.reason for kind in subclasses(GraphmeshError) if kind.__module__.startswith("graphmesh_")} - {""}
     assert ours == CATALOGUE
 
@@ -141,9 +155,61 @@ def test_unknown_reason_keeps_its_code() -> None:
     status = status_pb2.Status(code=grpc.StatusCode.NOT_FOUND.value[0], message="no such order")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="ORDER_MISSING", domain="shop", metadata={"id": "o1"}))
     got = from_status(status)
-    assert isinstance(got, UnknownReasonError)
+    assert type(got) is NotFound
     assert (got.code, got.reason, got.message) == (grpc.StatusCode.NOT_FOUND, "ORDER_MISSING", "no such order")
     assert (got.data, got.retryable, got.may_have_happened) == ({"id": "o1"}, False, False)
+
+
+BY_STATUS: dict[str, type[GraphmeshError]] = {
+    "ABORTED": Aborted,
+    "ALREADY_EXISTS": AlreadyExists,
+    "CANCELLED": Cancelled,
+    "DATA_LOSS": Defect,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "FAILED_PRECONDITION": FailedPrecondition,
+    "INTERNAL": Defect,
+    "INVALID_ARGUMENT": InvalidInput,
+    "NOT_FOUND": NotFound,
+    "OUT_OF_RANGE": InvalidInput,
+    "PERMISSION_DENIED": PermissionDenied,
+    "RESOURCE_EXHAUSTED": ResourceExhausted,
+    "UNAUTHENTICATED": Unauthenticated,
+    "UNAVAILABLE": Unavailable,
+    "UNIMPLEMENTED": Unimplemented,
+    "UNKNOWN": Defect,
+}
+
+
+def test_class_of_every_error_is_one_of_its_status() -> None:
+    """A client that knows only the status of an error catches it by the same name as a program that has its class."""
+    import_all_errors()
+    for kind in subclasses(GraphmeshError):
+        if kind.reason:
+            assert issubclass(kind, BY_STATUS[kind.code.name]), kind
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+@pytest.mark.parametrize("reason", ["", "ORDER_MISSING"])
+def test_status_decides_the_class_of_an_unknown_reason(code: grpc.StatusCode, reason: str) -> None:
+    status = status_pb2.Status(code=code.value[0], message="it failed")
+    if reason:
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="shop"))
+    got = from_status(status)
+    assert isinstance(got, BY_STATUS[code.name])
+    assert (got.code, got.message) == (code, "it failed")
+    assert got.reason == reason or not reason
+
+
+def test_limit_with_a_time_to_retry_is_a_rate_limit() -> None:
+    """A full queue empties; the budget of a run does not."""
+    status = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="QUOTA", domain="shop"))
+    assert type(from_status(status)) is ResourceExhausted
+    assert not from_status(status).retryable
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay={"seconds": 3}))
+    got = from_status(status)
+    assert isinstance(got, RateLimited)
+    assert (got.retryable, got.retry_after, got.reason) == (True, 3.0, "QUOTA")
 
 
 def test_unknown_reason_keeps_its_violations() -> None:
@@ -157,7 +223,9 @@ def test_unknown_reason_keeps_its_violations() -> None:
 def test_reason_of_another_domain_is_unknown() -> None:
     status = status_pb2.Status(code=grpc.StatusCode.NOT_FOUND.value[0])
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="RESOURCE_NOT_FOUND", domain="shop"))
-    assert isinstance(from_status(status), UnknownReasonError)
+    assert from_status(status).reason == "RESOURCE_NOT_FOUND"
+    status.code = grpc.StatusCode.ABORTED.value[0]
+    assert type(from_status(status)) is Aborted
 
 
 def test_metadata_cannot_override_arguments() -> None:

@@ -4,7 +4,7 @@ import operator
 from typing import Annotated, Any
 
 import pytest
-from graphmesh_orchestrator.errors import InvalidInput
+from graphmesh_chassis.errors import InvalidInput
 from graphmesh_orchestrator.run_status import RunStatus
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict

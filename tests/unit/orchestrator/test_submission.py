@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from graphmesh_chassis.errors import NotFound
-from graphmesh_orchestrator.errors import GraphNotFound, InvalidInput, WebhookNotAllowed
+from graphmesh_chassis.errors import InvalidInput, NotFound
+from graphmesh_orchestrator.errors import GraphNotFound, WebhookNotAllowed
 from graphmesh_orchestrator.notifications.notifier import Topic
 from graphmesh_orchestrator.run_status import RunStatus
 from langgraph.graph import START, StateGraph

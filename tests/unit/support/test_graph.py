@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from graphmesh_orchestrator.errors import InvalidInput
+from graphmesh_chassis.errors import InvalidInput
 from graphmesh_orchestrator.graph_loading import loaded_graphs
 from graphmesh_orchestrator.registry import Graph
 from langgraph.checkpoint.memory import InMemorySaver
