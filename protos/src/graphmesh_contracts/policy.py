@@ -8,13 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import protovalidate
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from graphmesh.policy.v1 import policy_pb2
+
+if TYPE_CHECKING:
+    from protovalidate import Violation
 
 PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.ServicePolicy)
 
@@ -116,6 +118,11 @@ class Overrides:
 NO_OVERRIDES = Overrides()
 
 
+def declared_timeout(method: MethodDescriptor) -> float:
+    """Return the seconds that the proto of `method` declares as its timeout, unchecked; 0 where it declares none."""
+    return _seconds(method.GetOptions().Extensions[policy_pb2.method].timeout)
+
+
 def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES) -> MethodPolicy:
     """Read the policy of `method`.
 
@@ -178,11 +185,13 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
 
 
 def _merged(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
+    from protovalidate import collect_violations  # half of the import of a client, which needs no policies
+
     try:
         _replace(declared, override)
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
-    violations = protovalidate.collect_violations(declared)
+    violations = collect_violations(declared)
     if violations:
         broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
         raise PolicyError(f"policy of {name}: {broken}")
@@ -202,7 +211,7 @@ def _replace(target: Message, override: Mapping[str, Any]) -> None:
         json_format.ParseDict({name: value}, target)
 
 
-def field_path(violation: protovalidate.Violation) -> str:
+def field_path(violation: "Violation") -> str:
     """The dotted path of the field that breaks a rule, with indexes and map keys: `lines[2].quantity`."""
     path = violation.proto.field
     steps = []

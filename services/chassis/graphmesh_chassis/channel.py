@@ -58,8 +58,12 @@ Headers = Sequence[tuple[str, str]]
 class Channel:
     """A connection to the mesh, or to one server, for any RPC. `async with` closes it."""
 
-    def __init__(self, address: str, tracing: "Tracing | None" = None) -> None:
-        self._plain = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    def __init__(self, address: str, tracing: "Tracing | None" = None, *, tls: bool = False) -> None:
+        self._plain = (
+            grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
+            if tls
+            else grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        )
         self._traced = (
             grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=tracing.client_interceptors)
             if tracing

@@ -205,7 +205,7 @@ def test_times_are_parsed_to_seconds(text: Any, value: float) -> None:
         ["run", "x", "{}", "--max-tokens", str(10**20)],
         ["run", "x", "{}", "--max-cost", "1e300"],
         ["run", "x", "{}", "--tenant", "Ü"],
-        ["run", "x", "{}", "--address", "http://127.0.0.1:8080"],
+        ["run", "x", "{}", "--address", "http://127.0.0.1:8080/v1"],
         ["watch", "run_1", "--after", str(10**20)],
         ["approve", "--deny"],
         ["import-threads", "mysql://localhost/app"],

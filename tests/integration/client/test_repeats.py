@@ -1,5 +1,6 @@
 """Retries of the client after a lost response: idempotent calls, other calls, pages and streams."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,8 @@ from graphmesh.orchestrator.v1 import (
     StreamRunResponse,
     ThreadService,
 )
-from graphmesh_chassis.errors import ConnectionLost
+from graphmesh_chassis.errors import ConnectionLost, RateLimited, Unreachable
+from graphmesh_chassis.status import to_grpc
 from graphmesh_client import Client
 from graphmesh_contracts import Method, Rpc
 
@@ -66,6 +68,28 @@ async def test_a_call_that_is_not_idempotent_is_not_retried() -> None:
             await client.threads.fork("th_1")
     assert lost.value.may_have_happened
     assert len(requests) == 1
+
+
+async def test_a_time_to_retry_beyond_the_limit_of_retries_is_not_waited_for() -> None:
+    async def refuse(request: bytes, context: Any) -> bytes:
+        await context.abort_with_status(to_grpc(RateLimited(retry_after=86_400)))
+        return b""
+
+    async with serving(RunService.CreateRun, grpc.unary_unary_rpc_method_handler(refuse)) as client:
+        with pytest.raises(RateLimited) as refused:
+            await client.create_run("support", {"message": "?"})
+    assert refused.value.retry_after == 86_400
+
+
+def test_a_client_is_made_outside_of_its_event_loop_and_belongs_to_it() -> None:
+    client = Client("127.0.0.1:1", retry_timeout=0)
+    with asyncio.Runner() as runner:
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                runner.run(client.get_run("run_1"))
+        with pytest.raises(RuntimeError, match="one event loop"), asyncio.Runner() as other:
+            other.run(client.get_run("run_1"))
+        runner.run(client.__aexit__())
 
 
 async def test_a_list_is_read_page_by_page() -> None:

@@ -12,7 +12,9 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
-from graphmesh_contracts import Rpc, StreamingRpc, method_policy
+from graphmesh_contracts import Rpc, StreamingRpc, declared_timeout
+
+from graphmesh_client.endpoint import Endpoint
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -25,18 +27,34 @@ NO_LIMIT = sys.maxsize
 
 
 class Calls:
-    """Calls of one tenant over one connection.
+    """Calls of one tenant over one connection, which belongs to the event loop of the first call.
 
     Timeouts are those of the contracts. Failed attempts are retried for `retry_timeout` seconds.
     """
 
     def __init__(self, address: str, tenant: str, retry_timeout: float) -> None:
-        self._channel = Channel(address)
+        self._endpoint = Endpoint.parse(address)
+        self._opened: tuple[Channel, asyncio.AbstractEventLoop] | None = None
         self._headers = [(metadata.TENANT, tenant)]
         self.retry_timeout = retry_timeout
 
     async def close(self) -> None:
-        await self._channel.__aexit__()
+        if self._opened:
+            await self._channel().__aexit__()
+
+    def _channel(self) -> Channel:
+        """Return the connection, and open it in the first call: a program may make its client before its event loop.
+
+        Raises:
+            RuntimeError: the first call was made in another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._opened is None:
+            self._opened = Channel(self._endpoint.target, tls=self._endpoint.tls), loop
+        channel, its_loop = self._opened
+        if its_loop is not loop:
+            raise RuntimeError("a client belongs to one event loop: use one asyncio.run, or an asyncio.Runner")
+        return channel
 
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, timeout: float | None = None) -> ResponseT:
         """Make an idempotent call, with retries."""
@@ -58,15 +76,15 @@ class Calls:
         timeout: float | None,
         is_retryable: Callable[[DependencyError], bool],
     ) -> ResponseT:
-        seconds = timeout or method_policy(rpc.descriptor).timeout
+        channel, seconds = self._channel(), timeout or declared_timeout(rpc.descriptor)
         deadline = Deadline.after(self.retry_timeout)
         while True:
             try:
-                return await self._channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=self._headers)
+                return await channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=self._headers)
             except DependencyError as error:
-                if not is_retryable(error) or deadline.remaining == 0:
-                    raise
                 backoff = error.retry_after or RETRY_SECONDS
+                if not is_retryable(error) or backoff > deadline.remaining:
+                    raise
             await asyncio.sleep(backoff)
 
     async def iterate(
@@ -102,10 +120,8 @@ class Calls:
         self, rpc: StreamingRpc[RequestT, ResponseT], request: RequestT
     ) -> AsyncGenerator[ResponseT, None]:
         """Yield the responses of a streaming call, without retries."""
-        timeout = method_policy(rpc.descriptor).timeout
-        async for response in self._channel.stream(
-            rpc, request, deadline=Deadline.after(timeout), headers=self._headers
-        ):
+        deadline = Deadline.after(declared_timeout(rpc.descriptor))
+        async for response in self._channel().stream(rpc, request, deadline=deadline, headers=self._headers):
             yield response
 
 

@@ -69,11 +69,19 @@ class RunOptions(TypedDict, total=False):
 class Client:
     """A client of one tenant. Close it with `async with`.
 
-    Every method raises `graphmesh_chassis.errors.GraphmeshError`. Calls that are safe to repeat are retried, until
-    `retry_timeout` seconds have passed without a response.
+    Every method raises a `GraphmeshError`, of the class of its gRPC status. Calls that are safe to repeat are retried,
+    until `retry_timeout` seconds have passed without a response.
     """
 
     def __init__(self, address: str, *, tenant: str = "default", retry_timeout: float = 10.0) -> None:
+        """
+        Args:
+            address: `http://host:port` or `host:port`, without TLS, or `https://host`. TLS trusts the certificates in
+                the file of the environment variable GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, by default those of gRPC.
+
+        Raises:
+            ValueError: the address has another form.
+        """
         self._calls = Calls(address, tenant, retry_timeout)
         self.threads = Threads(self._calls)
         self.store = Store(self._calls)

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from typing import Any
 
 from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus, RunView
-from graphmesh_chassis.status import from_status
 from graphmesh_contracts import struct_value, value_of
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, interrupt
@@ -14,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from graphmesh_client.client import Client, RunOptions
 from graphmesh_client.invocation import Invocation
 from graphmesh_client.langgraph_convert import INTERRUPT, StreamPart, langgraph_interrupt, stream_parts
+from graphmesh_client.outcome import output_of
 from graphmesh_client.run_status import RunPhase, phase_of
 
 
@@ -28,7 +28,8 @@ class RemoteRuns:
         """Begin a run, or find it again, and follow it until it ends or parks.
 
         Raises:
-            GraphmeshError: the run failed, or a call of the mesh.
+            RunFailed: the run failed.
+            GraphmeshError: a call of the mesh failed.
             GraphInterrupt: the invocation is a task, and its run waits for an answer.
         """
         run, seq = await self._begin(input, invocation)
@@ -101,14 +102,11 @@ class RemoteRuns:
         """Return the output of a run that succeeded, and the state of one that parked.
 
         Raises:
-            GraphmeshError: the run failed.
+            RunFailed: the run failed.
             GraphInterrupt: the invocation is a task, and its run waits for an approval.
         """
-        phase = phase_of(run.status)
-        if phase is RunPhase.SUCCEEDED:
-            return struct_value(run.output)
-        if phase is not RunPhase.PARKED:
-            raise from_status(run.error)
+        if phase_of(run.status) is not RunPhase.PARKED:
+            return output_of(run)
         interrupts = tuple(langgraph_interrupt(one) for one in run.interrupts)
         if invocation.is_task:
             raise GraphInterrupt(interrupts)

@@ -14,16 +14,16 @@ from google.protobuf.message import Message
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
+from graphmesh_client.endpoint import Endpoint
 from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
 from rich.console import Console
 
 ResultT = TypeVar("ResultT")
-Address = Annotated[str, typer.Option(help="host:port of the edge; by default that of the running mesh.")]
+Address = Annotated[str, typer.Option(help="The edge, as http://host:port; by default that of the running mesh.")]
 State = Annotated[Path, typer.Option(help="The state folder of the running mesh.")]
 Tenant = Annotated[str, typer.Option(help="The tenant.")]
 DEFAULT_TENANT = "default"
 
-ADDRESS = re.compile(r"[^/\s]+:\d{1,5}")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_SECONDS = 100 * 365 * UNITS["d"]
 NO_MESH = "is the mesh up? Start one with graphmesh up, or name another with --address"
@@ -52,15 +52,18 @@ class Connection:
     """The mesh and the tenant of a command's calls."""
 
     address: str
-    """host:port of the edge; empty: that of the mesh that runs from `state`."""
+    """Of the edge, as a client takes it; empty: that of the mesh that runs from `state`."""
     state: Path
     tenant: str
     retry_timeout: float = 10.0
     """Seconds to retry while the mesh does not respond."""
 
     def __post_init__(self) -> None:
-        if self.address and not ADDRESS.fullmatch(self.address):
-            raise typer.BadParameter("must be host:port, such as 127.0.0.1:8080", param_hint="--address")
+        try:
+            if self.address:
+                Endpoint.parse(self.address)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--address") from None
         check_tenant(self.tenant)
 
     def run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
