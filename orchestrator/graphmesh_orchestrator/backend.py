@@ -10,6 +10,8 @@ from typing import Any
 from graphmesh_chassis.database import Database, open_database
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from graphmesh_orchestrator.assistants.assistants import Assistants
+from graphmesh_orchestrator.assistants.assistants_sql import SqlAssistants
 from graphmesh_orchestrator.checkpoints import Commits, GroupCommit, LogSaver, StateLimits
 from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
 from graphmesh_orchestrator.db.database_clock import DatabaseClock
@@ -59,6 +61,7 @@ class Backend:
     deletion: Deletion
     deliveries: Deliveries
     store: Store
+    assistants: Assistants
     commits: Commits
     saver: BaseCheckpointSaver[Any]
 
@@ -91,6 +94,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
             deletion=SqlDeletion(database, saver.serde, settings.thread_ttl_seconds),
             deliveries=SqlDeliveries(database),
             store=SqlStore(database),
+            assistants=SqlAssistants(database, settings.max_assistants),
             commits=commits,
             saver=saver,
         )

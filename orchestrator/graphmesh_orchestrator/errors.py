@@ -54,6 +54,12 @@ class QueueFull(RateLimited):
     reason = "QUEUE_FULL"
 
 
+class ResourceLimit(FailedPrecondition):
+    """The tenant has {limit} {resource}, which is the limit: delete some"""
+
+    reason = "RESOURCE_LIMIT"
+
+
 class RunNotInterrupted(FailedPrecondition):
     """The run {run} does not wait for an answer: it is {status}"""
 

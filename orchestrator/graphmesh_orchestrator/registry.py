@@ -94,9 +94,12 @@ class Graph:
         if violations:
             raise InvalidInput(violations=violations, graph=self.name)
 
-    def check_context(self, context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None) -> None:
-        """Raises InvalidInput, with every field."""
-        violations = (*self.context.violations(context), *configurable_violations(configurable or {}))
+    def check_context(
+        self, context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None, *, is_partial: bool = False
+    ) -> None:
+        """Raises InvalidInput, with every field. A partial context may lack members that are required."""
+        found = self.context.violations(context, is_partial=is_partial)
+        violations = (*found, *configurable_violations(configurable or {}))
         if violations:
             raise InvalidInput(violations=violations, graph=self.name)
 

@@ -56,6 +56,9 @@ class Settings(ServerSettings):
     max_waiting: int = Field(
         default=10_000, ge=1, description="pending runs of one tenant; a further one is refused with QUEUE_FULL"
     )
+    max_assistants: int = Field(
+        default=1000, ge=1, description="assistants of one tenant; a further one is refused with RESOURCE_LIMIT"
+    )
     graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
     thread_ttl_seconds: float = Field(
         default=0,

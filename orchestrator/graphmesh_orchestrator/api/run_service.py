@@ -48,7 +48,7 @@ class RunServicer(pb.RunServiceServicer):
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         has_large = request.ByteSize() > INLINE_BYTES
         run = await convert_aside(has_large, convert.run, request, current_call().caller, self._now())
-        run = await self._submission.create(run)
+        run = await self._submission.create(run, request.assistant)
         return pb.CreateRunResponse(run=await self._message(run))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:

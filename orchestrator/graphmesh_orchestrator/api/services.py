@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from graphmesh.orchestrator.v1 import (
     ApprovalService,
+    AssistantService,
     RunService,
     StoreService,
     ThreadService,
     WebhookService,
     add_ApprovalServiceServicer_to_server,
+    add_AssistantServiceServicer_to_server,
     add_RunServiceServicer_to_server,
     add_StoreServiceServicer_to_server,
     add_ThreadServiceServicer_to_server,
@@ -17,6 +19,7 @@ from graphmesh.orchestrator.v1 import (
 from graphmesh_chassis.serve import Service
 
 from graphmesh_orchestrator.api.approval_service import ApprovalServicer
+from graphmesh_orchestrator.api.assistant_service import AssistantServicer
 from graphmesh_orchestrator.api.run_service import RunServicer
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.store_service import StoreServicer
@@ -27,6 +30,7 @@ from graphmesh_orchestrator.backend import Backend
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 
@@ -35,19 +39,22 @@ def services(
     backend: Backend, registry: Registry, receivers: Receivers, in_flight: InFlight, notifier: Notifier, begin: Begin
 ) -> Sequence[Service]:
     """Assemble the services. `begin` executes a run that this process holds from its creation on."""
-    submission = Submission(backend.runs, registry, receivers, in_flight, notifier, begin)
+    requests = RunRequests(registry, backend.assistants, receivers)
+    submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts)
     stores = backend.runs, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
     store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
+    assistants = AssistantServicer(backend.assistants, registry, backend.clock.now)
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)
     return [
         Service(RunService, add_RunServiceServicer_to_server, runs),
         Service(ThreadService, add_ThreadServiceServicer_to_server, threads),
         Service(StoreService, add_StoreServiceServicer_to_server, store),
+        Service(AssistantService, add_AssistantServiceServicer_to_server, assistants),
         Service(ApprovalService, add_ApprovalServiceServicer_to_server, approvals),
         Service(WebhookService, add_WebhookServiceServicer_to_server, webhooks),
     ]

@@ -26,6 +26,8 @@ class RunColumns(TypedDict):
     context: dict[str, Any] | None
     configurable: dict[str, Any] | None
     breakpoints: dict[str, list[str]] | None
+    assistant_id: str
+    assistant_version: int
     status: str
     output: dict[str, Any] | None
     error: bytes | None

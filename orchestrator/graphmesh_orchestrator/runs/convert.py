@@ -26,6 +26,7 @@ from graphmesh_nodes.json_values import require_json
 
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import (
+    DEFAULT_RECURSION_LIMIT,
     Event,
     EventKind,
     Interrupt,
@@ -40,7 +41,6 @@ from graphmesh_orchestrator.runs.run import (
 log = structlog.get_logger("graphmesh.runs")
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
-DEFAULT_RECURSION_LIMIT = 25
 MAX_INPUT_BYTES = 8 * 1024 * 1024
 """The default bound of a state. A run's message has its input and its output."""
 
@@ -78,7 +78,7 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             configurable=_object(request, "configurable"),
             breakpoints=_breakpoints(request),
             created=now,
-            recursion_limit=request.recursion_limit or DEFAULT_RECURSION_LIMIT,
+            recursion_limit=request.recursion_limit or (0 if request.assistant else DEFAULT_RECURSION_LIMIT),
             limits=_limits(request.ceilings),
             multitask=_strategy(request.multitask_strategy),
             due=begins.timestamp() if begins > now else 0,
@@ -176,7 +176,12 @@ def _invalid(field: str, rule: str) -> InvalidRequest:
 def filter_columns(request: pb.ListRunsRequest) -> dict[str, str]:
     """Return the values of a filter by the names of columns."""
     status = next((str(status) for status, number in STATUSES.items() if number == request.status), "")
-    columns = {"status": status, "graph": request.graph, "thread_id": request.thread_id}
+    columns = {
+        "status": status,
+        "graph": request.graph,
+        "thread_id": request.thread_id,
+        "assistant_id": request.assistant_id,
+    }
     return {name: value for name, value in columns.items() if value}
 
 
@@ -219,6 +224,8 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
         webhook_url=request.webhook_url,
         versions=pb.Versions(graph=state.graph_version, **state.versions),
         epoch=state.epoch,
+        assistant_id=request.assistant_id,
+        assistant_version=request.assistant_version,
     )
     if request.input is not None:
         _set_struct(message.input, request.input, "input", message.not_shown)

@@ -10,6 +10,9 @@ from graphmesh_nodes.budget import Limits, Usage
 
 from graphmesh_orchestrator.run_status import RunStatus
 
+DEFAULT_RECURSION_LIMIT = 25
+"""The supersteps of an execution, where neither the client nor the assistant states a limit."""
+
 
 class Multitask(StrEnum):
     """The strategy for a run whose thread another run holds."""
@@ -100,6 +103,7 @@ class RunRequest:
     """None: the run continues from the thread's state."""
     created: datetime
     recursion_limit: int
+    """0: that of the assistant, which `assistants.assistant.configured` sets."""
     limits: Limits = field(default_factory=Limits)
     multitask: Multitask = Multitask.REJECT
     due: float = 0
@@ -117,6 +121,9 @@ class RunRequest:
     """Keys for the `configurable` of the nodes' config."""
     breakpoints: dict[str, list[str]] | None = None
     """The nodes `before` and `after` which the run parks, besides the graph's own; "*": all."""
+    assistant_id: str = ""
+    """The assistant that has configured the run; empty for none."""
+    assistant_version: int = 0
 
     @property
     def is_delayed(self) -> bool:

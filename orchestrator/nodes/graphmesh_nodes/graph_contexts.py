@@ -9,7 +9,7 @@ from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from graphmesh_nodes.graph_inputs import is_model, model_violations, required_fields
+from graphmesh_nodes.graph_inputs import REQUIRED, is_model, model_violations, required_fields
 from graphmesh_nodes.json_schemas import portable_type, violations_of
 
 FIELD = "context"
@@ -26,8 +26,15 @@ class GraphContext:
         """The JSON schema that is published; empty where the graph declares no context."""
         self._model = TypeAdapter(self._type) if self._type is not None and is_model(self._type) else None
 
-    def violations(self, context: Mapping[str, Any] | None) -> tuple[FieldViolation, ...]:
-        """Return what the graph's own type would refuse; a run without a context has an empty one."""
+    def violations(self, context: Mapping[str, Any] | None, *, is_partial: bool = False) -> tuple[FieldViolation, ...]:
+        """Return what the graph's own type would refuse; a run without a context has an empty one.
+
+        A partial context, which runs complete, may lack members at its first level.
+        """
+        found = self._violations(context)
+        return tuple(one for one in found if not _is_missing_member(one)) if is_partial else found
+
+    def _violations(self, context: Mapping[str, Any] | None) -> tuple[FieldViolation, ...]:
         if self._type is None:
             return (FieldViolation(FIELD, "is given, and the graph has no context_schema"),) if context else ()
         if self._model is None:
@@ -41,6 +48,10 @@ class GraphContext:
     def of_run(self, context: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return the context to execute the graph with; None where it declares none."""
         return dict(context or {}) if self._type is not None else None
+
+
+def _is_missing_member(violation: FieldViolation) -> bool:
+    return violation.description == REQUIRED and violation.field.count(".") == 1
 
 
 def _json_schema(context: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
+from graphmesh_orchestrator.assistants.assistants import Assistants, MemoryAssistants
+from graphmesh_orchestrator.assistants.assistants_sql import SqlAssistants
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
@@ -65,6 +67,7 @@ class Stores(ABC):
     deletion: Deletion
     deliveries: Deliveries
     store: Store
+    assistants: Assistants
     saver: BaseCheckpointSaver[Any]
     is_shared = False
     """Whether other processes may use the database."""
@@ -75,6 +78,9 @@ class Stores(ABC):
 
     @abstractmethod
     def runs_with(self, *, max_pending: int) -> Runs: ...
+
+    @abstractmethod
+    def assistants_with(self, *, max_assistants: int) -> Assistants: ...
 
     @abstractmethod
     def threads_with(self, *, default_ttl: float) -> Threads: ...
@@ -159,9 +165,13 @@ class MemoryStores(Stores):
         self.interrupts, self.approvals = MemoryInterrupts(tables), MemoryApprovals(tables)
         self.threads, self.deletion = MemoryThreads(tables), MemoryDeletion(tables, self.saver)
         self.deliveries, self.store = MemoryDeliveries(tables), MemoryStore(tables)
+        self.assistants = MemoryAssistants()
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return MemoryRuns(self._tables, max_pending)
+
+    def assistants_with(self, *, max_assistants: int) -> Assistants:
+        return MemoryAssistants(max_assistants)
 
     def threads_with(self, *, default_ttl: float) -> Threads:
         return MemoryThreads(self._tables, default_ttl)
@@ -217,9 +227,13 @@ class SqlStores(Stores):
         self.interrupts, self.approvals = SqlInterrupts(database), SqlApprovals(database)
         self.threads, self.deletion = SqlThreads(database), SqlDeletion(database, self.saver.serde)
         self.deliveries, self.store = SqlDeliveries(database), SqlStore(database)
+        self.assistants = SqlAssistants(database)
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return SqlRuns(self.database, max_pending)
+
+    def assistants_with(self, *, max_assistants: int) -> Assistants:
+        return SqlAssistants(self.database, max_assistants)
 
     def threads_with(self, *, default_ttl: float) -> Threads:
         return SqlThreads(self.database, default_ttl)

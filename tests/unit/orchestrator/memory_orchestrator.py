@@ -14,6 +14,7 @@ from graphmesh_nodes.context import Policies
 from graphmesh_nodes.testing.twin_mesh import TwinMesh
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
+from graphmesh_orchestrator.assistants.assistants import MemoryAssistants
 from graphmesh_orchestrator.checkpoints import GroupCommit
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
 from graphmesh_orchestrator.checkpoints.memory_saver import MemorySaver
@@ -24,6 +25,7 @@ from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.leases.leases import MemoryLeases
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns
 from graphmesh_orchestrator.runs.run import Event, EventKind, Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns
@@ -67,9 +69,8 @@ class MemoryWorker:
             Bounds(stop_seconds=0.2),
         )
         receivers = Receivers(HostPatterns(["hooks.example.com"]), b"")
-        self.submission = Submission(
-            stores.runs, stores.registry, receivers, self.in_flight, self.notifier, self.executor.begin
-        )
+        requests = RunRequests(stores.registry, stores.assistants, receivers)
+        self.submission = Submission(stores.runs, requests, self.in_flight, self.notifier, self.executor.begin)
         self.watcher = RunWatcher(stores.runs, self.in_flight, self.notifier)
         self._served = stores.registry.served
 
@@ -111,6 +112,7 @@ class MemoryOrchestrator:
         self.tables.clock = lambda: time.time() + self.advanced
         self.runs, self.pending = MemoryRuns(self.tables), MemoryPendingRuns(self.tables)
         self.interrupts, self.approvals = MemoryInterrupts(self.tables), MemoryApprovals(self.tables)
+        self.assistants = MemoryAssistants()
         self.deliveries, self.memory = MemoryDeliveries(self.tables), Memory(MemoryStore(self.tables))
         self.mesh = TwinMesh(Policies())
         """The tool services of all workers."""

@@ -42,6 +42,9 @@ COMMANDS = {
     "store": Entry(
         "graphmesh_cli.commands.store:commands", "Read and change what graphs remember beyond their threads."
     ),
+    "assistants": Entry(
+        "graphmesh_cli.commands.assistants:commands", "Manage named configurations of graphs, with versions."
+    ),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
     "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
     "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),

@@ -32,6 +32,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
 
 from graphmesh_client.approvals import Approvals
+from graphmesh_client.assistants import Assistants
 from graphmesh_client.calls import RETRY_SECONDS, Calls, duration_of
 from graphmesh_client.deliveries import Deliveries
 from graphmesh_client.run_status import RunPhase, phase_of
@@ -60,6 +61,8 @@ class RunOptions(TypedDict, total=False):
     """The context of the graph's nodes."""
     configurable: Mapping[str, Any]
     """Keys for the `configurable` of the nodes' config."""
+    assistant: str
+    """The id or the name of the assistant that configures the run; the graph is then empty."""
     interrupt_before: Sequence[str]
     """Nodes before which the run parks; `*` for all."""
     interrupt_after: Sequence[str]
@@ -85,6 +88,7 @@ class Client:
         self._calls = Calls(address, tenant, retry_timeout)
         self.threads = Threads(self._calls)
         self.store = Store(self._calls)
+        self.assistants = Assistants(self._calls)
         self.approvals = Approvals(self._calls)
         self.deliveries = Deliveries(self._calls)
 

@@ -49,7 +49,9 @@ class Multitask(StrEnum):
 
 
 def run(
-    graph: Annotated[str, typer.Argument(help="The graph, by its name in langgraph.json.")],
+    graph: Annotated[
+        str, typer.Argument(help="The graph, by its name in langgraph.json; with --assistant, an id or a name.")
+    ],
     input: Annotated[
         str, typer.Argument(help="The input as a JSON object, or @FILE. Without one, --thread continues its state.")
     ] = "",
@@ -72,6 +74,9 @@ def run(
     max_cost: Annotated[
         float, typer.Option(min=0, max=MAX_COST, help="The most US dollars for models; 0: no limit.")
     ] = 0,
+    assistant: Annotated[
+        bool, typer.Option("--assistant", help="GRAPH is an assistant, which configures the run.")
+    ] = False,
     context: Annotated[str, typer.Option(help="The context of the graph's nodes, a JSON object or @FILE.")] = "",
     configurable: Annotated[str, typer.Option(help="Keys for the nodes' config, a JSON object or @FILE.")] = "",
     interrupt_before: Annotated[
@@ -101,6 +106,8 @@ def run(
         options["context"] = given
     if (given := _input(configurable)) is not None:
         options["configurable"] = given
+    if assistant:
+        options["assistant"], graph = graph, ""
     if after:
         options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 

@@ -15,6 +15,23 @@ from .approvals_pb2 import RespondApprovalRequest as RespondApprovalRequest
 from .approvals_pb2 import RespondApprovalResponse as RespondApprovalResponse
 from .approvals_pb2_grpc import ApprovalServiceServicer as ApprovalServiceServicer
 from .approvals_pb2_grpc import add_ApprovalServiceServicer_to_server as add_ApprovalServiceServicer_to_server
+from .assistants_pb2 import Assistant as Assistant
+from .assistants_pb2 import CreateAssistantRequest as CreateAssistantRequest
+from .assistants_pb2 import CreateAssistantResponse as CreateAssistantResponse
+from .assistants_pb2 import DeleteAssistantRequest as DeleteAssistantRequest
+from .assistants_pb2 import DeleteAssistantResponse as DeleteAssistantResponse
+from .assistants_pb2 import GetAssistantRequest as GetAssistantRequest
+from .assistants_pb2 import GetAssistantResponse as GetAssistantResponse
+from .assistants_pb2 import ListAssistantVersionsRequest as ListAssistantVersionsRequest
+from .assistants_pb2 import ListAssistantVersionsResponse as ListAssistantVersionsResponse
+from .assistants_pb2 import SearchAssistantsRequest as SearchAssistantsRequest
+from .assistants_pb2 import SearchAssistantsResponse as SearchAssistantsResponse
+from .assistants_pb2 import SetLatestAssistantVersionRequest as SetLatestAssistantVersionRequest
+from .assistants_pb2 import SetLatestAssistantVersionResponse as SetLatestAssistantVersionResponse
+from .assistants_pb2 import UpdateAssistantRequest as UpdateAssistantRequest
+from .assistants_pb2 import UpdateAssistantResponse as UpdateAssistantResponse
+from .assistants_pb2_grpc import AssistantServiceServicer as AssistantServiceServicer
+from .assistants_pb2_grpc import add_AssistantServiceServicer_to_server as add_AssistantServiceServicer_to_server
 from .orchestrator_pb2 import CancelRunRequest as CancelRunRequest
 from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
 from .orchestrator_pb2 import Ceilings as Ceilings
@@ -113,6 +130,33 @@ class ApprovalService:
     )
     RespondApproval: Final = Rpc(
         "/graphmesh.orchestrator.v1.ApprovalService/RespondApproval", RespondApprovalRequest, RespondApprovalResponse
+    )
+
+
+class AssistantService:
+    """The RPCs of `graphmesh.orchestrator.v1.AssistantService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.AssistantService"
+    CreateAssistant: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/CreateAssistant", CreateAssistantRequest, CreateAssistantResponse
+    )
+    GetAssistant: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/GetAssistant", GetAssistantRequest, GetAssistantResponse
+    )
+    SearchAssistants: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/SearchAssistants", SearchAssistantsRequest, SearchAssistantsResponse
+    )
+    UpdateAssistant: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/UpdateAssistant", UpdateAssistantRequest, UpdateAssistantResponse
+    )
+    DeleteAssistant: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/DeleteAssistant", DeleteAssistantRequest, DeleteAssistantResponse
+    )
+    ListAssistantVersions: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/ListAssistantVersions", ListAssistantVersionsRequest, ListAssistantVersionsResponse
+    )
+    SetLatestAssistantVersion: Final = Rpc(
+        "/graphmesh.orchestrator.v1.AssistantService/SetLatestAssistantVersion", SetLatestAssistantVersionRequest, SetLatestAssistantVersionResponse
     )
 
 

@@ -334,6 +334,8 @@ class Run(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
+    ASSISTANT_ID_FIELD_NUMBER: _builtins.int
+    ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The id."""
     thread_id: _builtins.str
@@ -356,6 +358,10 @@ class Run(_message.Message):
     """The number of its newest execution: it grows each time that a worker claims the run; 0 before the first. Writes and
     effects of an earlier epoch are refused with FENCED.
     """
+    assistant_id: _builtins.str
+    """The assistant that it was created with; empty for none. It may be deleted by now."""
+    assistant_version: _builtins.int
+    """The version of the assistant that it has."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """The input; absent where the run continues from the thread's state."""
@@ -445,10 +451,12 @@ class Run(_message.Message):
         versions: Global___Versions | None = ...,
         epoch: _builtins.int = ...,
         not_shown: _abc.Iterable[_builtins.str] | None = ...,
+        assistant_id: _builtins.str = ...,
+        assistant_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -814,8 +822,9 @@ class CreateRunRequest(_message.Message):
     CONFIGURABLE_FIELD_NUMBER: _builtins.int
     INTERRUPT_BEFORE_FIELD_NUMBER: _builtins.int
     INTERRUPT_AFTER_FIELD_NUMBER: _builtins.int
+    ASSISTANT_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
-    """The graph, by its name in langgraph.json."""
+    """The graph, by its name in langgraph.json; empty with an assistant."""
     thread_id: _builtins.str
     """The thread to run on; where empty, a new one."""
     request_id: _builtins.str
@@ -828,6 +837,10 @@ class CreateRunRequest(_message.Message):
     """The checkpoint of the thread to begin from, which forks the thread's history there; where empty, the newest."""
     webhook_url: _builtins.str
     """The address to announce the run's end to: http or https, and a host that the orchestrator's settings allow."""
+    assistant: _builtins.str
+    """The assistant whose graph, context, configurable and recursion limit the run has, by its id or its name; empty with
+    a graph. Members of the context and the configurable that the run states itself override those of the assistant.
+    """
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """The input; it has to fit the graph's input schema, and may have 8 MiB, 50,000 members and elements, and 24 levels.
@@ -893,10 +906,11 @@ class CreateRunRequest(_message.Message):
         configurable: _struct_pb2.Struct | None = ...,
         interrupt_before: _abc.Iterable[_builtins.str] | None = ...,
         interrupt_after: _abc.Iterable[_builtins.str] | None = ...,
+        assistant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "configurable", b"configurable", "context", b"context", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1086,6 +1100,7 @@ class ListRunsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     status: Global___RunStatus.ValueType
     """Only runs with this status."""
     graph: _builtins.str
@@ -1100,6 +1115,8 @@ class ListRunsRequest(_message.Message):
     """The next_page_token of the previous page; empty for the first page."""
     view: Global___RunView.ValueType
     """The parts of each run to list."""
+    assistant_id: _builtins.str
+    """Only runs of this assistant, by its id."""
     def __init__(
         self,
         *,
@@ -1109,10 +1126,11 @@ class ListRunsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         view: Global___RunView.ValueType = ...,
+        assistant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,8 +53,9 @@ class RunServiceStub:
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
-    character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
-    thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+    character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
+    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
+    assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
     of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
     tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
@@ -144,8 +145,9 @@ class RunServiceAsyncStub(RunServiceStub):
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
-    character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
-    thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+    character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
+    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
+    assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
     of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
     tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
@@ -238,8 +240,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
-        character, or a schedule_time after the year 9999), THREAD_BUSY (another run has the thread), WRONG_GRAPH (the
-        thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
+        character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
+        run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
+        assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
         of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
         tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """

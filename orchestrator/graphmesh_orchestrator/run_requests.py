@@ -1,0 +1,85 @@
+"""Checks the requests for runs, of clients and of schedules, and completes them from their assistants."""
+
+from typing import Any
+
+from graphmesh_chassis.errors import FieldViolation, InvalidInput, InvalidRequest, NotFound
+from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_contracts.keys import checkpoint_thread
+from langgraph.types import StateSnapshot
+
+from graphmesh_orchestrator.assistants.assistant import configured
+from graphmesh_orchestrator.assistants.assistants import Assistants
+from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.webhooks.receivers import Receivers
+
+
+class RunRequests:
+    """The rules for new runs."""
+
+    def __init__(self, registry: Registry, assistants: Assistants, receivers: Receivers) -> None:
+        self._registry, self._assistants, self._receivers = registry, assistants, receivers
+
+    async def checked(self, requested: Run, assistant: str = "") -> Run:
+        """Return a run as it is to be stored. `assistant` is the id or the name of the assistant that configures it.
+
+        Raises:
+            InvalidRequest: it names neither a graph nor an assistant, or both.
+            GraphNotFound: there is no such graph.
+            InvalidInput: the input or the context does not fit; or there is no input, and no state to continue from.
+            NotFound: there is no such assistant, or the thread has no such checkpoint.
+            WebhookNotAllowed: the host of the webhook_url may not be called.
+        """
+        if assistant:
+            if requested.identity.graph:
+                raise _invalid("graph", "cannot be combined with an assistant, which has a graph")
+            requested = configured(requested, await self._assistants.resolve(requested.identity.tenant, assistant))
+        if not requested.identity.graph:
+            raise _invalid("graph", "is required, or an assistant")
+        graph = self._registry.get(requested.identity.graph)
+        if requested.request.webhook_url:
+            self._receivers.require(requested.request.webhook_url)
+        await _check(graph, requested)
+        return requested.with_state(**graph.versions.of_run())
+
+
+def _invalid(field: str, rule: str) -> InvalidRequest:
+    return InvalidRequest(violations=[FieldViolation(field, rule)])
+
+
+async def _check(graph: Graph, requested: Run) -> None:
+    graph.check_context(requested.request.context, requested.request.configurable)
+    graph.check_breakpoints(requested.request.breakpoints or {})
+    if requested.request.input is not None:
+        await _check_input(graph, requested, requested.request.input)
+    if requested.request.input is None or requested.request.checkpoint_id:
+        await _check_checkpoint(graph, requested)
+
+
+async def _check_input(graph: Graph, requested: Run, value: dict[str, Any]) -> None:
+    """Raises InvalidInput. What the input lacks, the state of its thread may have: it is read only then."""
+    try:
+        await convert_aside(is_large(value), graph.check_input, value, {})
+    except InvalidInput:
+        if requested.identity.created_thread:
+            raise
+        stored = (await _state(graph, requested)).values
+        await convert_aside(is_large(value), graph.check_input, value, stored)
+
+
+async def _check_checkpoint(graph: Graph, requested: Run) -> None:
+    """Raises NotFound or InvalidInput where the thread lacks the state that the run is to begin from."""
+    if (await _state(graph, requested)).created_at is not None:
+        return
+    if checkpoint_id := requested.request.checkpoint_id:
+        raise NotFound(resource="checkpoint", id=checkpoint_id)
+    raise InvalidInput(violations=[FieldViolation("input", "is required on a thread without a state")])
+
+
+async def _state(graph: Graph, requested: Run) -> StateSnapshot:
+    """Return the state that a run is to begin from, which is empty if there is none."""
+    identity, checkpoint_id = requested.identity, requested.request.checkpoint_id
+    configurable: dict[str, Any] = {"thread_id": checkpoint_thread(identity.tenant, identity.thread_id)}
+    if checkpoint_id:
+        configurable["checkpoint_id"] = checkpoint_id
+    return await graph.compiled.aget_state({"configurable": configurable})
