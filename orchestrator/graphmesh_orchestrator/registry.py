@@ -70,11 +70,11 @@ class Graph:
 
     async def is_durable(self, config: RunnableConfig) -> bool:
         """See `RunContext.is_durable`."""
-        saver, given = self.compiled.checkpointer, config["configurable"]
+        saver = self.compiled.checkpointer
         if not isinstance(saver, LogSaver):
             return True
-        ids = given[CONFIG_KEY_CHECKPOINT_MAP].items()
-        refs = [CheckpointRef(given["thread_id"], ns, checkpoint_id) for ns, checkpoint_id in ids]
+        thread, ids = CheckpointRef.of(config).thread_id, config["configurable"][CONFIG_KEY_CHECKPOINT_MAP].items()
+        refs = [CheckpointRef(thread, ns, checkpoint_id) for ns, checkpoint_id in ids]
         return all([await saver.is_stored(ref, write_behind_of(config)) for ref in refs])
 
     def check_input(self, value: Mapping[str, Any], stored: Mapping[str, Any]) -> None:

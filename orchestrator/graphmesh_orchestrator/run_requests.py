@@ -4,11 +4,11 @@ from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, InvalidInput, InvalidRequest, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
-from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.assistants.assistant import configured
 from graphmesh_orchestrator.assistants.assistants import Assistants
+from graphmesh_orchestrator.checkpoints import thread_config
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.receivers import Receivers
@@ -79,7 +79,4 @@ async def _check_checkpoint(graph: Graph, requested: Run) -> None:
 async def _state(graph: Graph, requested: Run) -> StateSnapshot:
     """Return the state that a run is to begin from, which is empty if there is none."""
     identity, checkpoint_id = requested.identity, requested.request.checkpoint_id
-    configurable: dict[str, Any] = {"thread_id": checkpoint_thread(identity.tenant, identity.thread_id)}
-    if checkpoint_id:
-        configurable["checkpoint_id"] = checkpoint_id
-    return await graph.compiled.aget_state({"configurable": configurable})
+    return await graph.compiled.aget_state(thread_config(identity.tenant, identity.thread_id, checkpoint_id))

@@ -18,6 +18,7 @@ from graphmesh_orchestrator.checkpoints.config_keys import (
     CheckpointRef,
     NewThread,
     RunEpoch,
+    thread_config,
 )
 from graphmesh_orchestrator.checkpoints.entries import Commits, Entry, Source
 from graphmesh_orchestrator.checkpoints.group_commit import GroupCommit
@@ -44,5 +45,6 @@ __all__ = [
     "StateLimits",
     "WriteBehind",
     "retry_while_unavailable",
+    "thread_config",
     "write_behind_of",
 ]

@@ -1,10 +1,18 @@
 """Keys of `configurable` for the epoch and the newest checkpoint of a writer, and references to checkpoints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from graphmesh_chassis.epoch import Epoch
+from graphmesh_contracts.keys import checkpoint_thread, client_thread
 from langchain_core.runnables import RunnableConfig
 
+TENANT = "__graphmesh_tenant"
+"""In `configurable`: the tenant of `thread_id`, which is then the id that clients and nodes know.
+
+Without it, `thread_id` is the name that stored rows have.
+"""
 RUN_EPOCH = "__graphmesh_run_epoch"
 """In `configurable`: the `RunEpoch` under which a graph writes. LangGraph keeps keys with underscores out of metadata.
 
@@ -48,6 +56,7 @@ class CheckpointRef:
     """A checkpoint, or the newest of a namespace."""
 
     thread_id: str
+    """The name of its thread in stored rows."""
     ns: str
     checkpoint_id: str | None
     """None: the newest."""
@@ -55,20 +64,35 @@ class CheckpointRef:
     @classmethod
     def of(cls, config: RunnableConfig) -> "CheckpointRef":
         given = config["configurable"]
-        return cls(str(given["thread_id"]), given.get("checkpoint_ns", ""), given.get("checkpoint_id") or None)
+        return cls(stored_thread(given), given.get("checkpoint_ns", ""), given.get("checkpoint_id") or None)
 
     def with_id(self, checkpoint_id: str) -> "CheckpointRef":
         """Return the checkpoint of that id in the same namespace."""
         return CheckpointRef(self.thread_id, self.ns, checkpoint_id)
 
-    def config(self) -> RunnableConfig:
-        return {
-            "configurable": {
-                "thread_id": self.thread_id,
-                "checkpoint_ns": self.ns,
-                "checkpoint_id": self.checkpoint_id,
-            }
-        }
+    def config(self, tenant: str | None = None) -> RunnableConfig:
+        """Return a config of the checkpoint, for the tenant of its thread if that is given."""
+        ids = {"checkpoint_ns": self.ns, "checkpoint_id": self.checkpoint_id}
+        if tenant is None:
+            return {"configurable": {"thread_id": self.thread_id, **ids}}
+        return {"configurable": {"thread_id": client_thread(tenant, self.thread_id), TENANT: tenant, **ids}}
+
+
+def thread_config(tenant: str, thread_id: str, checkpoint_id: str = "") -> RunnableConfig:
+    """Return the config of a tenant's thread at its newest checkpoint, or at another one."""
+    configurable = {"thread_id": thread_id, TENANT: tenant}
+    return {"configurable": {**configurable, "checkpoint_id": checkpoint_id} if checkpoint_id else configurable}
+
+
+def tenant_of(config: RunnableConfig | None) -> str | None:
+    """Return the tenant of a config; None where its thread has the name of stored rows."""
+    return (config or {}).get("configurable", {}).get(TENANT)
+
+
+def stored_thread(configurable: Mapping[str, Any]) -> str:
+    """Return the name of a config's thread in stored rows."""
+    thread_id, tenant = str(configurable["thread_id"]), configurable.get(TENANT)
+    return thread_id if tenant is None else checkpoint_thread(tenant, thread_id)
 
 
 def is_first_read_of_new_thread(config: RunnableConfig) -> bool:

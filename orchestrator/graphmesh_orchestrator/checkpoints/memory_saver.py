@@ -1,13 +1,13 @@
 """The memory twin of the saver."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
 
-from graphmesh_orchestrator.checkpoints.config_keys import run_epoch_of
+from graphmesh_orchestrator.checkpoints.config_keys import TENANT, CheckpointRef, run_epoch_of, stored_thread, tenant_of
 from graphmesh_orchestrator.checkpoints.encoding import without_answers_of_cut_off
 
 
@@ -31,14 +31,31 @@ class MemorySaver(InMemorySaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        stored = await super().aput(config, checkpoint, metadata, new_versions)
+        stored = await super().aput(_stored(config), checkpoint, metadata, new_versions)
         if epoch := run_epoch_of(config):
             self._checkpoints_by_run.setdefault(epoch.run_id, set()).add(_key(stored))
-        return stored
+        return _of_tenant(stored, tenant_of(config))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await super().aget_tuple(_stored(config))
+        return found and _tuple_of_tenant(found, tenant_of(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        stored = _stored(config) if config else None
+        async for found in super().alist(stored, filter=filter, before=before, limit=limit):
+            yield _tuple_of_tenant(found, tenant_of(config))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        config = _stored(config)
         await super().aput_writes(config, without_answers_of_cut_off(writes), task_id, task_path)
         if epoch := run_epoch_of(config):
             self._tasks_by_run.setdefault(epoch.run_id, set()).add((*_key(config), task_id))
@@ -66,3 +83,20 @@ class MemorySaver(InMemorySaver):
 def _key(config: RunnableConfig) -> tuple[str, str, str]:
     given = config["configurable"]
     return given["thread_id"], given.get("checkpoint_ns", ""), given["checkpoint_id"]
+
+
+def _stored(config: RunnableConfig) -> RunnableConfig:
+    """Return a config whose thread has the name of stored rows."""
+    given = config["configurable"]
+    return {**config, "configurable": {**given, "thread_id": stored_thread(given), TENANT: None}}
+
+
+def _of_tenant(config: RunnableConfig, tenant: str | None) -> RunnableConfig:
+    return CheckpointRef.of(config).config(tenant)
+
+
+def _tuple_of_tenant(found: CheckpointTuple, tenant: str | None) -> CheckpointTuple:
+    if tenant is None:
+        return found
+    parent = found.parent_config and _of_tenant(found.parent_config, tenant)
+    return found._replace(config=_of_tenant(found.config, tenant), parent_config=parent)

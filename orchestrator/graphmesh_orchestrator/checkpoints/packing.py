@@ -9,6 +9,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from graphmesh_orchestrator.checkpoints.encoding import pack
 from graphmesh_orchestrator.checkpoints.large_values import StateLimits, StoredValue, ValueReader
+from graphmesh_orchestrator.checkpoints.unserializable import NAMES, refusal
 
 INLINE_BYTES = 64 * 1024
 """Packed values up to which the event loop unpacks them: some hundred messages, which take milliseconds."""
@@ -21,7 +22,7 @@ async def pack_bounded(
     """Pack the values of channels.
 
     Raises:
-        ValueNotStorable: they have too many members and elements.
+        ValueNotStorable: they have too many members and elements, or one cannot be serialized, which is named.
         StateTooLarge: their texts and bytes alone are larger than a checkpoint may be.
     """
     sizes = [(channel, size_of(value)) for channel, value in values]
@@ -29,10 +30,10 @@ async def pack_bounded(
     if size.elements > MAX_ELEMENTS:
         channel, _ = max(sizes, key=lambda sized: sized[1].elements)
         rule = f"would give a superstep more than {MAX_ELEMENTS} members and elements: keep large values as artifacts"
-        raise ValueNotStorable(key=channel, rule=rule)
+        raise _refused(channel, channel, rule)
     if size.bytes > limits.state:
         limits.check({f"{channel}": one.bytes for channel, one in sizes})
-    return await convert_aside(size.is_large, _pack_all, serde, [value for _, value in values])
+    return await convert_aside(size.is_large, _pack_all, serde, values)
 
 
 async def unpack_aside(reader: ValueReader, values: Collection[StoredValue], make: Callable[[ValueReader], T]) -> T:
@@ -40,5 +41,19 @@ async def unpack_aside(reader: ValueReader, values: Collection[StoredValue], mak
     return await convert_aside(reader.size_of(values) > INLINE_BYTES, make, reader)
 
 
-def _pack_all(serde: SerializerProtocol, values: Sequence[Any]) -> list[bytes]:
-    return [pack(serde, value) for value in values]
+def _pack_all(serde: SerializerProtocol, values: Sequence[tuple[str, Any]]) -> list[bytes]:
+    return [_packed(serde, channel, value) for channel, value in values]
+
+
+def _packed(serde: SerializerProtocol, channel: str, value: Any) -> bytes:
+    try:
+        return pack(serde, value)
+    except Exception as error:  # of the value's own code, too
+        refused = refusal(serde, value, error)
+        raise _refused(channel, f"{NAMES.get(channel, channel)}{refused.path}", refused.rule) from error
+
+
+def _refused(channel: str, key: str, rule: str) -> ValueNotStorable:
+    failure = ValueNotStorable(key=key, rule=rule)
+    failure.locate(channel=channel)
+    return failure

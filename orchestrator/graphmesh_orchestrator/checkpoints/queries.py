@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from langchain_core.runnables import RunnableConfig
 
-from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef
+from graphmesh_orchestrator.checkpoints.config_keys import CheckpointRef, stored_thread
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 
 PAGE = 64
@@ -55,10 +55,12 @@ def select_before(thread_id: str, before: str) -> sa.Select[Any]:
 def select_matching(config: RunnableConfig | None, before: RunnableConfig | None) -> sa.Select[Any]:
     """Select the checkpoints that match a config in all keys that it has, as LangGraph defines a listing."""
     query = _HEADS
-    for column, key in ((checkpoints.c.thread_id, "thread_id"), (checkpoints.c.ns, "checkpoint_ns")):
-        if config and key in config["configurable"]:
-            query = query.where(column == str(config["configurable"][key]))
-    if config and (checkpoint_id := config["configurable"].get("checkpoint_id")):
+    given = config["configurable"] if config else {}
+    if "thread_id" in given:
+        query = query.where(checkpoints.c.thread_id == stored_thread(given))
+    if "checkpoint_ns" in given:
+        query = query.where(checkpoints.c.ns == str(given["checkpoint_ns"]))
+    if checkpoint_id := given.get("checkpoint_id"):
         query = query.where(checkpoints.c.checkpoint_id == checkpoint_id)
     if before and (ref := CheckpointRef.of(before)).checkpoint_id:
         query = query.where(_is_before(ref))

@@ -67,10 +67,13 @@ def _values_in(rows: Iterable[Mapping[str, StoredValue]]) -> list[StoredValue]:
     return [value for row in rows for value in row.values()]
 
 
-def tuple_of(row: sa.Row[Any], head: Head, checkpoint: Checkpoint, writes: list[PendingWrite]) -> CheckpointTuple:
+def tuple_of(
+    row: sa.Row[Any], head: Head, checkpoint: Checkpoint, writes: list[PendingWrite], tenant: str | None = None
+) -> CheckpointTuple:
+    """Return a checkpoint, whose configs are of `tenant` if it is given."""
     ref = ref_of(row)
-    parent = ref.with_id(row.parent_id).config() if row.parent_id else None
-    return CheckpointTuple(ref.config(), checkpoint, head.metadata, parent, writes)
+    parent = ref.with_id(row.parent_id).config(tenant) if row.parent_id else None
+    return CheckpointTuple(ref.config(tenant), checkpoint, head.metadata, parent, writes)
 
 
 async def read_writes(

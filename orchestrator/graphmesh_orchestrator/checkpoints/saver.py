@@ -8,6 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.large_values import read_places
+from graphmesh_nodes.errors import ValueNotStorable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -28,6 +29,7 @@ from graphmesh_orchestrator.checkpoints.config_keys import (
     CheckpointRef,
     is_first_read_of_new_thread,
     run_epoch_of,
+    tenant_of,
 )
 from graphmesh_orchestrator.checkpoints.delta_channels import DeltaHistory
 from graphmesh_orchestrator.checkpoints.encoding import Head, number_writes, pack
@@ -112,13 +114,14 @@ class LogSaver(BaseCheckpointSaver[int]):
             Fenced: the epoch is no longer the run's.
             CheckpointConflict: another checkpoint follows the parent, which was read as the newest.
             StateTooLarge: its values are larger than a checkpoint may be.
+            ValueNotStorable: a value cannot be serialized; the error has the channel.
         """
         ref = CheckpointRef.of(config).with_id(checkpoint["id"])
         async with self._parents.storing(ref):
             entry, parent = await self._checkpoint_entry(config, checkpoint, metadata, new_versions)
             await self._store(config, entry)
             self._parents.add(ref, parent)
-        return ref.config()
+        return ref.config(tenant_of(config))
 
     async def is_stored(self, ref: CheckpointRef, buffer: WriteBehind | None = None) -> bool:
         """Return whether a checkpoint is durable.
@@ -187,10 +190,15 @@ class LogSaver(BaseCheckpointSaver[int]):
         Raises:
             Fenced: the epoch is no longer the run's.
             StateTooLarge: they are larger than a checkpoint may be.
+            ValueNotStorable: one cannot be serialized; the error has the channel and the task.
         """
         ref = CheckpointRef.of(config)
         numbered = number_writes(writes)
-        values = await pack_bounded(self.serde, [(channel, value) for _, channel, value in numbered], self._limits)
+        try:
+            values = await pack_bounded(self.serde, [(channel, value) for _, channel, value in numbered], self._limits)
+        except ValueNotStorable as error:
+            error.locate(task_id=task_id)
+            raise
         packed = [(number, channel, data) for (number, channel, _), data in zip(numbered, values, strict=True)]
         self._limits.check(channel_sizes(packed))
         before = self._parents.get(ref)
@@ -220,7 +228,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 return None
             if ref.checkpoint_id is not None:  # what follows it becomes the newest of its thread
                 STAMPS.observe((await connection.execute(select_newest_stamp(ref))).scalar_one())
-            [found] = await self.load(connection, [(row, Head.unpacked(self.serde, row.head))])
+            [found] = await self.load(connection, [(row, Head.unpacked(self.serde, row.head))], tenant_of(config))
         newest = row.checkpoint_id if ref.checkpoint_id is None else None
         if newest or NEWEST in config["configurable"]:
             found.config["configurable"][NEWEST] = newest
@@ -245,7 +253,7 @@ class LogSaver(BaseCheckpointSaver[int]):
                 rows = (await connection.execute(page)).all()
                 heads = [(row, Head.unpacked(self.serde, row.head)) for row in rows]
                 matching = [(row, head) for row, head in heads if has_metadata(head.metadata, filter or {})][:limit]
-                tuples = await self.load(connection, matching)
+                tuples = await self.load(connection, matching, tenant_of(config))
             for found in tuples:
                 yield found
             if len(rows) < PAGE:
@@ -305,8 +313,10 @@ class LogSaver(BaseCheckpointSaver[int]):
         values = {seed.checkpoint["id"]: seed.checkpoint["channel_values"] for seed in seeds}
         return history.by_channel(values, writes)
 
-    async def load(self, connection: AsyncConnection, head_rows: Sequence[HeadRow]) -> list[CheckpointTuple]:
-        """Return the checkpoints of heads, with their values and their pending writes."""
+    async def load(
+        self, connection: AsyncConnection, head_rows: Sequence[HeadRow], tenant: str | None = None
+    ) -> list[CheckpointTuple]:
+        """Return the checkpoints of heads, with their values and their pending writes. See `tuple_of`."""
         values = await read_values(connection, self.serde, head_rows)
         pending = await read_writes(connection, self.serde, [ref_of(row) for row, _ in head_rows])
         tuples = []
@@ -316,7 +326,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             checkpoint = head.with_values(values[row.thread_id, row.ns])
             if self._lineage:
                 checkpoint = self._lineage.current(checkpoint, head.metadata, ref.ns)
-            tuples.append(tuple_of(row, head, checkpoint, pending[ref]))
+            tuples.append(tuple_of(row, head, checkpoint, pending[ref], tenant))
         return tuples
 
     def _recorded_metadata(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:

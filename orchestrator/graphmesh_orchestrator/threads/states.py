@@ -16,7 +16,7 @@ from langgraph.constants import START
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot
 
-from graphmesh_orchestrator.checkpoints import LogSaver
+from graphmesh_orchestrator.checkpoints import LogSaver, thread_config
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.history import History
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
@@ -167,5 +167,4 @@ def _checked(graph: Graph, values: Mapping[str, Any], as_node: str, before: Stat
 
 
 def _config(thread: Thread, checkpoint_id: str = "") -> RunnableConfig:
-    configurable = {"thread_id": checkpoint_thread(thread.tenant, thread.thread_id)}
-    return {"configurable": {**configurable, "checkpoint_id": checkpoint_id} if checkpoint_id else configurable}
+    return thread_config(thread.tenant, thread.thread_id, checkpoint_id)

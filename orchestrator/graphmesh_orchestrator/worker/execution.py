@@ -2,16 +2,18 @@
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
-from graphmesh_contracts.keys import WRITE_BEHIND_KEY, checkpoint_thread
+from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
+from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.json_values import JsonEncoder, to_json
 from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -19,7 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch
+from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, thread_config
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import EventKind, Run
@@ -42,6 +44,10 @@ class Execution:
         self.run, self.active, self.graph, self.journal, self.budget = run, active, graph, journal, budget
         self._started: dict[str, tuple[str, float]] = {}
         """The nodes that are executed, and when they were begun, by task."""
+        self._names: dict[str, str] = {}
+        """The nodes of the tasks of the newest superstep."""
+        self._last_writers: dict[str, str] = {}
+        """The nodes that wrote last to each channel."""
         self._has_stopped = False
         self.output: dict[str, Any] | None = None
         self.output_size = NO_VALUE
@@ -75,7 +81,7 @@ class Execution:
         return {
             "configurable": {
                 **(self.run.request.configurable or {}),
-                "thread_id": checkpoint_thread(identity.tenant, identity.thread_id),
+                **thread_config(identity.tenant, identity.thread_id)["configurable"],
                 RUN_EPOCH: RunEpoch(identity.run_id, self.run.state.epoch),
                 WRITE_BEHIND_KEY: self.journal,
             },
@@ -85,7 +91,19 @@ class Execution:
         }
 
     async def stream(self, context: RunContext, memory: RunMemory, suspension: Suspension) -> None:
-        """Run the graph until it stops, and add its stream to the journal."""
+        """Run the graph until it stops, and add its stream to the journal.
+
+        Raises:
+            ValueNotStorable: with the node that wrote the value, where it is known.
+        """
+        try:
+            await self._stream(context, memory, suspension)
+        except ValueNotStorable as error:
+            node = self._names.get(error.task_id) or self._last_writers.get(error.channel)
+            error.locate(node=node or self.last_node)
+            raise
+
+    async def _stream(self, context: RunContext, memory: RunMemory, suspension: Suspension) -> None:
         config, graph_input = await self._begin(suspension)
         if self.is_interrupted:
             return
@@ -153,6 +171,9 @@ class Execution:
 
     async def _on_tasks(self, task: dict[str, Any]) -> None:
         if "triggers" in task:
+            if not self._started:
+                self._names.clear()
+            self._names[task["id"]] = task["name"]
             self._started[task["id"]] = (task["name"], time.monotonic())
             self.budget.begin_step()
             self.last_node = task["name"]
@@ -166,7 +187,8 @@ class Execution:
             self.is_interrupted = True
             return
         seconds = time.monotonic() - begun
-        update, size = await _encoded(update_of(task.get("result") or {}))
+        self._last_writers |= dict.fromkeys(task.get("result") or {}, task["name"])
+        update, size = await _encoded(update_of(task.get("result") or {}), task["name"])
         self.journal.add_recorded_calls()
         self.journal.add_event(EventKind.NODE_FINISHED, task["name"], {"update": update, "seconds": seconds}, size)
 
@@ -174,7 +196,7 @@ class Execution:
         if isinstance(part, ToolCalled):
             self.journal.add_call(part)
             return
-        data, size = await _encoded(part.value)
+        data, size = await _encoded(part.value, self.last_node)
         is_object = isinstance(part.value, dict)
         self.journal.add_event(EventKind.CUSTOM, data=data if is_object else {"value": data}, size=size)
         self._pending_events.recorded(part)
@@ -188,7 +210,11 @@ class Execution:
         self.output, self.output_size = await _encoded(values if isinstance(values, dict) else {"value": values})
 
 
-async def _encoded(value: Any) -> tuple[Any, Size]:
-    """Return a value of the graph as JSON, and its size. Raises ValueNotStorable."""
+async def _encoded(value: Any, node: str = "") -> tuple[Any, Size]:
+    """Return a value of the graph as JSON, and its size. Raises ValueNotStorable, with the node that wrote it."""
     encoder = JsonEncoder()
-    return await convert_aside(is_large(value), encoder.to_json, value), encoder.size
+    try:
+        return await convert_aside(is_large(value), encoder.to_json, value), encoder.size
+    except ValueNotStorable as error:
+        error.locate(channel=re.split(r"[.\[]", error.data["key"], maxsplit=1)[0], node=node)
+        raise

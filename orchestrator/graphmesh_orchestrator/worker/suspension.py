@@ -7,9 +7,11 @@ from typing import Any
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_nodes.approval_terms import ApprovalTerms, approval_id
 from graphmesh_nodes.breakpoints import breakpoint_of
+from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.json_values import JsonEncoder
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Interrupt as LangGraphInterrupt
 from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import RETRY_SECONDS, retry_while_unavailable
@@ -39,7 +41,7 @@ class Suspension:
         """Return the interrupts at the newest checkpoint of the run's thread, and the rows to store of them.
 
         Raises:
-            ValueNotStorable: as `to_json`; the bounds are for all of them together.
+            ValueNotStorable: as `to_json`, with the node; the bounds are for all of them together.
         """
         state: StateSnapshot = await graph.compiled.aget_state(config)
         open_ones = [(task.name, interrupt) for task in state.tasks for interrupt in task.interrupts]
@@ -47,7 +49,7 @@ class Suspension:
             open_ones.append((state.next[0], question))
         encoder = JsonEncoder()  # one event has them all
         has_large = is_large([interrupt.value for _, interrupt in open_ones])
-        values = await convert_aside(has_large, _encoded, encoder, [interrupt.value for _, interrupt in open_ones])
+        values = await convert_aside(has_large, _encoded, encoder, open_ones)
         interrupts = [
             _interrupt(run, interrupt.id, node, value)
             for (node, interrupt), value in zip(open_ones, values, strict=True)
@@ -66,8 +68,15 @@ class Suspension:
             await self._runs.mark_reverted(others)
 
 
-def _encoded(encoder: JsonEncoder, values: Sequence[Any]) -> list[Any]:
-    return [encoder.to_json(value) for value in values]
+def _encoded(encoder: JsonEncoder, interrupts: Sequence[tuple[str, LangGraphInterrupt]]) -> list[Any]:
+    values = []
+    for node, interrupt in interrupts:
+        try:
+            values.append(encoder.to_json(interrupt.value))
+        except ValueNotStorable as error:
+            error.locate(node=node)
+            raise
+    return values
 
 
 def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:

@@ -10,7 +10,6 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
-from graphmesh_contracts.keys import client_thread
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo, get_runtime
@@ -53,7 +52,7 @@ async def call(
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
         key = effect_key(context.tenant, task, ordinal, rpc.path)
-    approved = require_approval(rpc, policy, request, approval, thread_of(context, task))
+    approved = require_approval(rpc, policy, request, approval, task.thread_id or "")
     node = node_name(config)
     headers = call_headers(context, policy, task, node, key, approved.approval_id if approved else "")
     first_epoch = approved.epoch + 1 if approved else 1
@@ -137,7 +136,7 @@ def call_headers(
         (metadata.SUBJECT, context.subject),
         (metadata.SCOPES, " ".join(sorted(policy.scopes))),
         (metadata.RUN, context.run_id),
-        (metadata.THREAD, thread_of(context, task)),
+        (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),
     ]
     if approval_id:
@@ -145,11 +144,6 @@ def call_headers(
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
-
-
-def thread_of(context: RunContext, task: ExecutionInfo) -> str:
-    """Return the thread of a task, under the name that clients know."""
-    return client_thread(context.tenant, task.thread_id or "")
 
 
 def node_name(config: RunnableConfig) -> str:

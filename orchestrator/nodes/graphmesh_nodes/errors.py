@@ -156,6 +156,19 @@ class WriteAheadRequired(FailedPrecondition):
 
 
 class ValueNotStorable(FailedPrecondition):
-    """A value of the run cannot be stored: {key} {rule}"""
+    """A value of the run cannot be stored: {key} {rule}
+
+    `node` is the node that wrote it, where it is known.
+    """
 
     reason = "VALUE_NOT_STORABLE"
+
+    channel = task_id = ""
+    """The channel that the value was written to, and the task that wrote it; empty where they are not known."""
+
+    def locate(self, *, channel: str = "", task_id: str = "", node: str = "") -> None:
+        """Add where the value is from. What is known already is kept."""
+        self.channel, self.task_id = self.channel or channel, self.task_id or task_id
+        if node and "node" not in self.data:
+            self.data = {**self.data, "node": node}
+            self.args = (f"{self.message}; the node {node} wrote it",)

@@ -6,7 +6,7 @@ import pytest
 from graphmesh_nodes.effects import effect_key
 from langgraph.runtime import ExecutionInfo
 
-TASK = ExecutionInfo(checkpoint_id="c1", checkpoint_ns="pay:1", task_id="t1", thread_id="acme/th_1")
+TASK = ExecutionInfo(checkpoint_id="c1", checkpoint_ns="pay:1", task_id="t1", thread_id="th_1")
 KEY = effect_key("acme", TASK, 0, "/billing/Charge")
 
 
@@ -20,7 +20,7 @@ def test_repeat_has_the_same_key() -> None:
     "other",
     [
         effect_key("other", TASK, 0, "/billing/Charge"),
-        effect_key("acme", replace(TASK, thread_id="acme/th_2"), 0, "/billing/Charge"),
+        effect_key("acme", replace(TASK, thread_id="th_2"), 0, "/billing/Charge"),
         effect_key("acme", replace(TASK, checkpoint_ns="pay:2"), 0, "/billing/Charge"),
         effect_key("acme", replace(TASK, task_id="t2"), 0, "/billing/Charge"),
         effect_key("acme", TASK, 1, "/billing/Charge"),

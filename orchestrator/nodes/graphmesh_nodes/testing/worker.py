@@ -133,8 +133,7 @@ class Worker:
         return Command(resume=answers) if answers else None
 
     def _config(self, run: RunRecorder) -> RunnableConfig:
-        thread_id = f"{self._identity.tenant}/{self._identity.thread_id}"
-        return {"configurable": {"thread_id": thread_id}, "metadata": {RUN_METADATA: run.run_id}}
+        return {"configurable": {"thread_id": self._identity.thread_id}, "metadata": {RUN_METADATA: run.run_id}}
 
     def _context(self, run: RunRecorder, budget: Budget, deadline: Deadline) -> RunContext:
         return RunContext(

@@ -1,0 +1,63 @@
+"""Nodes know their thread by its client's id; values that cannot be serialized are named with channel and node."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_contracts import struct_value
+
+from tests.integration.orchestrator.mesh import Mesh, reason, serve_billing, serve_orchestrator
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seen_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    """An orchestrator that serves the graph."""
+    folder = tmp_path_factory.mktemp("seen")
+    shutil.copy(Path(__file__).with_name("seen_graph.py"), folder)
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(serve_billing(folder))
+        yield await stack.enter_async_context(serve_orchestrator(folder, served))
+
+
+async def test_nodes_see_the_thread_that_the_client_knows(seen_mesh: Mesh) -> None:
+    run = await seen_mesh.wait(await seen_mesh.create("seen_graph", {"place": "threads"}, thread_id="th_1"))
+    assert struct_value(run.output)["threads"] == dict.fromkeys(
+        ("configurable", "metadata", "runtime", "inner", "inner runtime"), "th_1"
+    )
+
+
+async def test_threads_of_equal_ids_are_separated_by_tenant(seen_mesh: Mesh) -> None:
+    await seen_mesh.wait(await seen_mesh.create("seen_graph", {"place": "threads"}, thread_id="th_2"))
+    async with seen_mesh.as_new_tenant() as other:
+        run = await other.wait(await other.create("seen_graph", {"place": "threads"}, thread_id="th_2"))
+        states = [state async for state in other.client.threads.history("th_2", 100)]
+        assert (run.status, len(states)) == (pb.RunStatus.RUN_STATUS_SUCCESS, 4)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "node"),
+    [
+        ("sync_node", "value.items[1]", "sync_node"),
+        ("async_node", "value.items[1]", "async_node"),
+        ("command", "value", "command"),
+        ("packet_writer", "sends[0].arg.value", "packet_writer"),
+        ("send", "sends[0].arg.value", ""),
+        ("reducer", "made", "reducer"),
+        ("asks", "interrupt[0].value.value", "asks"),
+        ("calls_task", "result.in", "work"),
+        ("integer", "value.of", "integer"),
+        ("cyclic", "value", "cyclic"),
+    ],
+)
+async def test_value_that_cannot_be_serialized_is_named(seen_mesh: Mesh, place: str, key: str, node: str) -> None:
+    run = await seen_mesh.run("seen_graph", place=place, made="plain")
+    assert (reason(run), run.epoch) == ("VALUE_NOT_STORABLE", 1), run.error
+    named = run.error.message.replace("sends.arg", "sends[0].arg").replace("interrupt.v", "interrupt[0].v")
+    assert named.startswith(f"A value of the run cannot be stored: {key}"), run.error.message
+    assert run.error.message.endswith(f"; the node {node} wrote it" if node else "Opaque"), run.error.message
