@@ -29,7 +29,9 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
         is_full = False
         async with read_places("approvals"):
             while not is_full:
-                found = await self._approvals.find(tenant, status, request.run_id, after, batch)
+                found = await self._approvals.find(
+                    tenant, status, request.run_id, after, batch, request.approval_id_prefix
+                )
                 for approval in found:
                     after = (approval.created, approval.approval_id)
                     if is_full := not page.add(await _message_of(approval), after):

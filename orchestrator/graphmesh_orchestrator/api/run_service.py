@@ -96,9 +96,10 @@ class RunServicer(pb.RunServiceServicer):
     async def _found(self, request: pb.ListRunsRequest, limit: int) -> AsyncGenerator[tuple[Run, pb.Run]]:
         """Yield runs with their messages. Full ones may be big, so they are read in batches, as the page takes them."""
         before, columns = decode_position(request.page_token, datetime, str), convert.filter_columns(request)
+        prefix = request.run_id_prefix
         is_basic = request.view == pb.RunView.RUN_VIEW_BASIC
         batch = limit if is_basic else min(limit, BATCH_RUNS)
-        while runs := await self._runs.find(_tenant(), columns, before, batch, contents=not is_basic):
+        while runs := await self._runs.find(_tenant(), columns, before, batch, prefix, contents=not is_basic):
             for run, message in zip(runs, await self._messages(runs, values=not is_basic), strict=True):
                 yield run, message
             if len(runs) < batch or is_basic:

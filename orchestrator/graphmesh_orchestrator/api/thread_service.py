@@ -45,7 +45,7 @@ class ThreadServicer(pb.ThreadServiceServicer):
     async def ListThreads(self, request: pb.ListThreadsRequest, context: Any) -> pb.ListThreadsResponse:
         size, status = page_size(request.page_size), convert.filter_status(request.status)
         before = decode_position(request.page_token, datetime, str)
-        found = await self._threads.find(_tenant(), request.graph, status, before, size + 1)
+        found = await self._threads.find(_tenant(), request.graph, status, before, size + 1, request.thread_id_prefix)
         page = page_of(found, size, convert.thread_message, lambda thread: (thread.created, thread.thread_id))
         return pb.ListThreadsResponse(threads=page.messages, next_page_token=page.next_token)
 

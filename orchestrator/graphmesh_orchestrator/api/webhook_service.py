@@ -19,7 +19,8 @@ class WebhookServicer(pb.WebhookServiceServicer):
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Any) -> pb.ListDeliveriesResponse:
         size, columns = page_size(request.page_size), convert.filter_columns(request)
         before = decode_position(request.page_token, datetime, str)
-        found = await self._deliveries.find(current_call().caller.tenant, columns, before, size + 1)
+        tenant, prefix = current_call().caller.tenant, request.delivery_id_prefix
+        found = await self._deliveries.find(tenant, columns, before, size + 1, prefix)
         page = page_of(found, size, convert.delivery_message, lambda delivery: (delivery.created, delivery.delivery_id))
         return pb.ListDeliveriesResponse(deliveries=page.messages, next_page_token=page.next_token)
 

@@ -21,9 +21,18 @@ class Approvals(Protocol):
         """Raises NotFound, also for another tenant's approval."""
 
     async def find(
-        self, tenant: str, status: ApprovalStatus | None, run_id: str, after: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        status: ApprovalStatus | None,
+        run_id: str,
+        after: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Approval]:
-        """Return approvals of a status and a run, the oldest first, from behind the (created, approval_id) `after`."""
+        """Return approvals of a status and a run, the oldest first, from behind the (created, approval_id) `after`.
+
+        Their ids begin with `id_prefix`.
+        """
 
     async def answer(self, caller: Caller, approval_id: str, status: ApprovalStatus, comment: str) -> Approval:
         """Answer an approval, which is possible once. Its run resumes if it waits for nothing else.
@@ -57,9 +66,16 @@ class MemoryApprovals:
         return self._approval(self._row(tenant, approval_id))
 
     async def find(
-        self, tenant: str, status: ApprovalStatus | None, run_id: str, after: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        status: ApprovalStatus | None,
+        run_id: str,
+        after: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Approval]:
         rows = (row for row in self._tables.interrupts.values() if row["approval_id"] and row["tenant"] == tenant)
+        rows = (row for row in rows if (row["approval_id"] or "").startswith(id_prefix))
         approvals = [self._approval(row) for row in rows if run_id in ("", row["run_id"])]
         approvals.sort(key=lambda approval: (approval.created, approval.approval_id))
         return [

@@ -13,6 +13,7 @@ from graphmesh_nodes.approval_terms import ApprovalStatus
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import NOW
+from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.tables import ACTIVE, FINAL, interrupts, literal, runs
 from graphmesh_orchestrator.interrupts.approval import Approval
 from graphmesh_orchestrator.interrupts.interrupts import PENDING
@@ -52,9 +53,15 @@ class SqlApprovals:
             return await _get(connection, tenant, approval_id)
 
     async def find(
-        self, tenant: str, status: ApprovalStatus | None, run_id: str, after: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        status: ApprovalStatus | None,
+        run_id: str,
+        after: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Approval]:
-        query = APPROVALS.where(interrupts.c.tenant == tenant)
+        query = APPROVALS.where(interrupts.c.tenant == tenant, *begins_with(interrupts.c.approval_id, id_prefix))
         if status is not None:
             query = query.where(current_status == status)
         if run_id:

@@ -51,11 +51,13 @@ class Runs(Protocol):
         columns: Mapping[str, str],
         before: tuple[datetime, str] | None,
         limit: int,
+        id_prefix: str = "",
         *,
         contents: bool = True,
     ) -> Sequence[Run]:
         """Return runs whose columns have these values, the newest first, from behind the (created, run_id) `before`.
 
+        Their ids begin with `id_prefix`.
         Without `contents` input and output are not read, and None.
         """
 
@@ -115,6 +117,7 @@ class MemoryRuns:
         columns: Mapping[str, str],
         before: tuple[datetime, str] | None,
         limit: int,
+        id_prefix: str = "",
         *,
         contents: bool = True,
     ) -> Sequence[Run]:
@@ -122,6 +125,7 @@ class MemoryRuns:
             row
             for row in self._tables.runs.values()
             if row["tenant"] == tenant
+            and row["run_id"].startswith(id_prefix)
             and all(cast(Mapping[str, Any], row)[name] == value for name, value in columns.items())
             and (before is None or (row["created"], row["run_id"]) < before)
         ]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
+from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.tables import ACTIVE, WAITING, events, runs, threads
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
@@ -68,11 +69,13 @@ class SqlRuns:
         columns: Mapping[str, str],
         before: tuple[datetime, str] | None,
         limit: int,
+        id_prefix: str = "",
         *,
         contents: bool = True,
     ) -> Sequence[Run]:
         matching = (runs.c[name] == value for name, value in columns.items())
         query = (sa.select(runs) if contents else _WITHOUT_CONTENTS).where(runs.c.tenant == tenant, *matching)
+        query = query.where(*begins_with(runs.c.run_id, id_prefix))
         query = keyset_page(query, (runs.c.created, runs.c.run_id), before, limit, descending=True)
         return [run_of(row._mapping) for row in await self._database.rows(query)]
 

@@ -27,11 +27,17 @@ class Threads(Protocol):
         """Raises NotFound, also for another tenant's thread."""
 
     async def find(
-        self, tenant: str, graph: str, status: ThreadStatus | None, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        status: ThreadStatus | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Thread]:
         """Return threads of a graph and a status, the newest first, from behind the (created, thread_id) `before`.
 
-        An empty graph and no status match all.
+        An empty graph, no status and an empty `id_prefix` match all.
         """
 
     async def update(self, tenant: str, thread_id: str, labels: Mapping[str, str], ttl_seconds: float | None) -> Thread:
@@ -66,12 +72,18 @@ class MemoryThreads:
         return self._thread(self._row(tenant, thread_id))
 
     async def find(
-        self, tenant: str, graph: str, status: ThreadStatus | None, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        status: ThreadStatus | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Thread]:
         threads = [
             thread
             for row in self._tables.threads.values()
-            if row["tenant"] == tenant and graph in ("", row["graph"])
+            if row["tenant"] == tenant and graph in ("", row["graph"]) and row["thread_id"].startswith(id_prefix)
             for thread in [self._thread(row)]
             if status in (None, thread.status) and (before is None or (thread.created, thread.thread_id) < before)
         ]

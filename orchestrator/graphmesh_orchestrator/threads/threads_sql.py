@@ -14,6 +14,7 @@ from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.rows import ThreadRow
 from graphmesh_orchestrator.db.tables import WAITING, runs, threads
 from graphmesh_orchestrator.errors import ThreadBusy
@@ -53,9 +54,15 @@ class SqlThreads:
             return await self.read(connection, tenant, thread_id)
 
     async def find(
-        self, tenant: str, graph: str, status: ThreadStatus | None, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        status: ThreadStatus | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Thread]:
-        query = _THREADS.where(threads.c.tenant == tenant)
+        query = _THREADS.where(threads.c.tenant == tenant, *begins_with(threads.c.thread_id, id_prefix))
         if graph:
             query = query.where(threads.c.graph == graph)
         if status is not None:

@@ -37,9 +37,17 @@ class Deliveries(Protocol):
         """Make a dead delivery due, with all its attempts; another one stays as it is. Raises NotFound."""
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Delivery]:
-        """Return deliveries whose columns have these values, the newest first, from behind `before`."""
+        """Return deliveries whose columns have these values, the newest first, from behind `before`.
+
+        Their ids begin with `id_prefix`.
+        """
 
 
 class MemoryDeliveries:
@@ -85,12 +93,18 @@ class MemoryDeliveries:
         return delivery_of(row)
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Delivery]:
         rows = [
             row
             for row in self._tables.deliveries.values()
             if row["tenant"] == tenant
+            and row["delivery_id"].startswith(id_prefix)
             and all(cast(Mapping[str, Any], row)[name] == value for name, value in columns.items())
             and (before is None or (row["created"], row["delivery_id"]) < before)
         ]

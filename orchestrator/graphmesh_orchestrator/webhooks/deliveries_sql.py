@@ -10,6 +10,7 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.keyset import keyset_page
 
 from graphmesh_orchestrator.db.clock import NOW, seconds_now
+from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.tables import deliveries, literal
 from graphmesh_orchestrator.webhooks.deliveries import CLAIM_SECONDS, delivery_of
 from graphmesh_orchestrator.webhooks.delivery import MAX_WAIT_SECONDS, Delivery, DeliveryStatus
@@ -65,10 +66,16 @@ class SqlDeliveries:
         return delivery_of(row._mapping)
 
     async def find(
-        self, tenant: str, columns: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        columns: Mapping[str, str],
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Delivery]:
         matching = (deliveries.c[name] == value for name, value in columns.items())
         query = sa.select(deliveries).where(deliveries.c.tenant == tenant, *matching)
+        query = query.where(*begins_with(deliveries.c.delivery_id, id_prefix))
         query = keyset_page(query, (deliveries.c.created, deliveries.c.delivery_id), before, limit, descending=True)
         async with self._database.read() as connection:
             return [delivery_of(row._mapping) for row in await connection.execute(query)]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from graphmesh_cli.app import app
 from graphmesh_cli.commands.connection import Connection, parse_seconds
 from graphmesh_cli.commands.runs import watch_run
+from graphmesh_cli.failures import ExitCode, Failure
 from graphmesh_local.state_folder import DEFAULT_STATE
 from typer.testing import CliRunner
 
@@ -181,12 +181,11 @@ async def test_ctrl_c_before_the_response_shows_the_command_that_lists_runs() ->
 
 def test_an_unreachable_mesh_is_reported_with_the_command_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
     unreachable = Connection("127.0.0.1:1", DEFAULT_STATE, "default", retry_timeout=0.5)
-    with pytest.raises(typer.Exit) as ended:
+    with pytest.raises(Failure) as ended:
         watch_run(unreachable, "run_1", after_seq=7)
-    output = capsys.readouterr().out
-    assert ended.value.exit_code == 1
-    assert "UNREACHABLE" in output
-    assert "watch it again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1" in output
+    assert (ended.value.exit_code, ended.value.reason) == (ExitCode.UNAVAILABLE, "UNREACHABLE")
+    command = "watch it again: graphmesh watch run_1 --after 7 --address 127.0.0.1:1"
+    assert command in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), (600, 600)])

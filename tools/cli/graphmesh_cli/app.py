@@ -5,14 +5,17 @@ becomes the help, or a `typer.Typer` with commands of its own (give it a callbac
 only one). Other packages add commands by entry points of the group `graphmesh.commands`.
 """
 
-from collections.abc import Mapping
-from functools import cache
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from graphmesh_cli.failures import Failure, exit_code_of
 
 
 class Entry(NamedTuple):
@@ -24,10 +27,6 @@ class Entry(NamedTuple):
     """Its line in `graphmesh --help`."""
 
 
-class BrokenCommand(Exception):
-    """A command cannot be imported; the message names it and the reason."""
-
-
 COMMANDS = {
     "demo": Entry(
         "graphmesh_cli.commands.demo:demo", "Start a mesh with sample data and send it three support requests."
@@ -36,8 +35,9 @@ COMMANDS = {
     "run": Entry("graphmesh_cli.commands.runs:run", "Begin a run of a graph and watch it."),
     "watch": Entry("graphmesh_cli.commands.runs:watch", "Show the events of a run."),
     "resume": Entry("graphmesh_cli.commands.runs:resume", "Answer the questions of a parked run and watch it."),
-    "runs": Entry("graphmesh_cli.commands.runs:runs", "List the newest runs."),
-    "cancel": Entry("graphmesh_cli.commands.runs:cancel", "Cancel a run."),
+    "runs": Entry("graphmesh_cli.commands.run_list:runs", "List the newest runs."),
+    "cancel": Entry("graphmesh_cli.commands.run_list:cancel", "Cancel a run."),
+    "graphs": Entry("graphmesh_cli.commands.graphs:graphs", "List the graphs and the inputs that they take."),
     "thread": Entry("graphmesh_cli.commands.thread:commands", "List, read, fork and delete threads."),
     "store": Entry(
         "graphmesh_cli.commands.store:commands", "Read and change what graphs remember beyond their threads."
@@ -46,6 +46,7 @@ COMMANDS = {
         "graphmesh_cli.commands.assistants:commands", "Manage named configurations of graphs, with versions."
     ),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
+    "delivery": Entry("graphmesh_cli.commands.delivery:commands", "List webhook calls, and retry one that failed."),
     "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
     "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),
     "import": Entry(
@@ -82,21 +83,29 @@ def load(name: str) -> Any:
     """Import the command `name`.
 
     Raises:
-        BrokenCommand: its target cannot be imported.
+        Failure: its target cannot be imported.
     """
     target = commands()[name].target
     module, _, attribute = target.partition(":")
     try:
         command = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise BrokenCommand(f"the command {name} cannot be loaded from {target}: {error}") from error
+        raise Failure(f"the command {name} cannot be loaded from {target}: {error}") from error
     if isinstance(command, typer.Typer):
+        command.rich_markup_mode = None
         group = typer.main.get_command(command)
         group.name = name
+        _show_whole_summaries(group)
         return group
-    single = typer.Typer(add_completion=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(command)
     return typer.main.get_command(single)
+
+
+def _show_whole_summaries(group: Any) -> None:
+    """Let a group's help show the first sentence of each command, which is shortened otherwise."""
+    for command in group.commands.values():
+        command.short_help = (command.help or "").partition("\n\n")[0].replace("\n", " ")
 
 
 class Commands(TyperGroup):
@@ -106,26 +115,41 @@ class Commands(TyperGroup):
         return list(commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return TyperCommand(cmd_name, help=commands()[cmd_name].summary) if cmd_name in commands() else None
+        summary = commands()[cmd_name].summary if cmd_name in commands() else ""
+        return TyperCommand(cmd_name, help=summary, short_help=summary) if summary else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        try:
-            return name, load(name) if name and name in commands() else command, rest
-        except BrokenCommand as error:
-            typer.secho(str(error), err=True, fg=typer.colors.RED)
-            raise typer.Exit(1) from None
+        return name, load(name) if name and name in commands() else command, rest
+
+    def main(  # type: ignore[override]  # with the options that are passed on by name
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """Run the command that `args` name, and exit with its code: every error is shown here, in one form."""
+        words = sys.argv[1:] if args is None else list(args)
+        command = partial(super().main, words, standalone_mode=False, **extra)
+        return sys.exit(exit_code_of(command, words)) if standalone_mode else command()
 
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"graphmesh {version('graphmesh-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def graphmesh() -> None:
+def graphmesh(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """LangGraph graphs in production: every costly node a gRPC service behind Envoy."""

@@ -28,10 +28,11 @@ class Approvals:
         *,
         status: ApprovalStatus.ValueType = ApprovalStatus.APPROVAL_STATUS_PENDING,
         run_id: str = "",
+        approval_id_prefix: str = "",
         limit: int = 50,
     ) -> list[Approval]:
         """Return the oldest approvals of a status, by default the pending ones."""
-        request = ListApprovalsRequest(status=status, run_id=run_id)
+        request = ListApprovalsRequest(status=status, run_id=run_id, approval_id_prefix=approval_id_prefix)
         return await self._calls.collect(ApprovalService.ListApprovals, request, lambda page: page.approvals, limit)
 
     async def respond(self, approval_id: str, *, approve: bool, comment: str = "") -> Approval:

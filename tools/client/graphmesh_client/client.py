@@ -185,11 +185,14 @@ class Client:
         graph: str = "",
         thread_id: str = "",
         status: RunStatus.ValueType = RunStatus.RUN_STATUS_UNSPECIFIED,
+        run_id_prefix: str = "",
         limit: int = 50,
         view: RunView.ValueType = RunView.RUN_VIEW_BASIC,
     ) -> list[Run]:
         """Return the newest runs; with RUN_VIEW_FULL also their inputs, outputs and the values of interrupts."""
-        request = ListRunsRequest(graph=graph, thread_id=thread_id, status=status, view=view)
+        request = ListRunsRequest(
+            graph=graph, thread_id=thread_id, status=status, run_id_prefix=run_id_prefix, view=view
+        )
         return await self._calls.collect(RunService.ListRuns, request, lambda page: page.runs, limit)
 
     async def list_graphs(self) -> list[Graph]:

@@ -22,10 +22,11 @@ class Deliveries:
         *,
         status: DeliveryStatus.ValueType = DeliveryStatus.DELIVERY_STATUS_UNSPECIFIED,
         run_id: str = "",
+        delivery_id_prefix: str = "",
         limit: int = 50,
     ) -> list[Delivery]:
         """Return the newest deliveries."""
-        request = ListDeliveriesRequest(status=status, run_id=run_id)
+        request = ListDeliveriesRequest(status=status, run_id=run_id, delivery_id_prefix=delivery_id_prefix)
         return await self._calls.collect(WebhookService.ListDeliveries, request, lambda page: page.deliveries, limit)
 
     async def retry(self, delivery_id: str) -> Delivery:

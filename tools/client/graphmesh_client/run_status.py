@@ -33,3 +33,7 @@ def phase_of(status: RunStatus.ValueType) -> RunPhase:
 def status_name(status: RunStatus.ValueType) -> str:
     """Return a status as people read it, such as `success`."""
     return RunStatus.Name(status).removeprefix("RUN_STATUS_").lower()
+
+
+RUN_STATUS_NAMES = {status_name(status): status for status in RunStatus.values() if status}
+"""The values of RunStatus by the names that people read."""

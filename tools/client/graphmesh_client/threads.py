@@ -58,10 +58,11 @@ class Threads:
         *,
         graph: str = "",
         status: ThreadStatus.ValueType = ThreadStatus.THREAD_STATUS_UNSPECIFIED,
+        thread_id_prefix: str = "",
         limit: int = 50,
     ) -> list[Thread]:
         """Return the newest threads."""
-        request = ListThreadsRequest(graph=graph, status=status)
+        request = ListThreadsRequest(graph=graph, status=status, thread_id_prefix=thread_id_prefix)
         return await self._calls.collect(ThreadService.ListThreads, request, lambda page: page.threads, limit)
 
     async def update(

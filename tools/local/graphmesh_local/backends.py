@@ -24,6 +24,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.sql import SQL, Composed, Identifier
 
 from graphmesh_local.child_process import Program, reserve_port, run
+from graphmesh_local.errors import LocalError
 from graphmesh_local.probes import PROBE_PERIOD, Probe, tcp_probe
 from graphmesh_local.supervisor import Supervisor
 
@@ -39,7 +40,7 @@ DELETE_AT_END_OF_INPUT = 'read -r _; for _ in 1 2 3 4 5 6 7 8 9; do rm -rf -- "$
 """A shell script. It repeats because a server that is ending may still write."""
 
 
-class BackendMissing(Exception):
+class BackendMissing(LocalError):
     """The wheel that holds a server's binaries is not installed."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from graphmesh_local.errors import LocalError
 from graphmesh_local.probes import NOT_READY_ERRORS, PROBE_PERIOD, PROBE_TIMEOUT, Probe, always_ready
 from graphmesh_local.spawning import Process, ProcessSpec, Spawner, spawn_process
 
@@ -112,7 +113,7 @@ def with_last_lines(head: str, log: Path, lines: Sequence[str]) -> str:
     return "\n".join([f"{head}; its last lines in {log}:", *(f"  {line}" for line in lines)])
 
 
-class ProcessError(Exception):
+class ProcessError(LocalError):
     """A process did not become ready."""
 
 

@@ -8,14 +8,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from graphmesh_local.errors import LocalError
+
 DEFAULT_STATE = Path(".graphmesh")
 
 
-class NoMesh(Exception):
+class NoMesh(LocalError):
     """No mesh runs from a state folder."""
 
 
-class MeshBusy(Exception):
+class MeshBusy(LocalError):
     """A mesh runs from a state folder already."""
 
 
@@ -101,9 +103,12 @@ class StateFolder:
         Raises:
             NoMesh: no mesh runs from it.
         """
-        if not self._is_running():
-            raise NoMesh(f"no mesh runs from {self.path}; start one with `graphmesh up`")
-        return MeshState.model_validate_json(self._file.read_bytes())
+        try:
+            if self._is_running():
+                return MeshState.model_validate_json(self._file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise NoMesh(f"{self._file} cannot be read, start the mesh again: {error}") from error
+        raise NoMesh(f"no mesh runs from {self.path}; start one with graphmesh up")
 
     def _is_running(self) -> bool:
         """Whether mesh.json exists and its writer still has the lock: a killed writer leaves the file behind."""

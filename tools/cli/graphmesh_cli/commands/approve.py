@@ -10,7 +10,9 @@ from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.text import Text
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, console
+from graphmesh_cli.commands import short_ids
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.run_view import local_time
 
 
@@ -19,6 +21,7 @@ def approve(
     deny: Annotated[bool, typer.Option("--deny", help="Deny it.")] = False,
     comment: Annotated[str, typer.Option(help="The reason; stored with the approval and passed to the graph.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="The most approvals to list.")] = 20,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -28,20 +31,26 @@ def approve(
     if not approval_id and (deny or comment):
         raise typer.BadParameter("name the approval to answer; without one, pending approvals are listed")
     if not approval_id:
-        _list(connection, connection.run(lambda client: client.approvals.find(limit=limit)))
-        return
+        return _list(connection, connection.run(lambda client: client.approvals.find(limit=limit)), as_json)
 
     async def respond(client: Client) -> Approval:
-        return await client.approvals.respond(approval_id, approve=not deny, comment=comment)
+        whole_id = await short_ids.approval_id(client, approval_id)
+        return await client.approvals.respond(whole_id, approve=not deny, comment=comment)
 
     answered = connection.run(respond)
+    if as_json:
+        return print_json_line(answered)
     console().print(_line(answered), soft_wrap=True)
-    console().print(f"  {connection.command('watch', answered.run_id)}", style="dim", soft_wrap=True)
+    return console().print(f"  {connection.command('watch', answered.run_id)}", style="dim", soft_wrap=True)
 
 
-def _list(connection: Connection, pending: list[Approval]) -> None:
+def _list(connection: Connection, pending: list[Approval], as_json: bool) -> None:
+    if as_json:
+        for one in pending:
+            print_json_line(one)
+        return
     if not pending:
-        console().print("no approval is pending")
+        console().print("no approval is pending", style="dim")
     for one in pending:
         console().print(_line(one), soft_wrap=True)
         if one.question:

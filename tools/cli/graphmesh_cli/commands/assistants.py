@@ -1,7 +1,7 @@
 """`graphmesh assistants`: named configurations of graphs, with versions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -10,7 +10,6 @@ from graphmesh_client import Client
 from graphmesh_client.assistants import Configuration
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
-from rich.table import Column, Table
 
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
@@ -18,10 +17,10 @@ from graphmesh_cli.commands.connection import (
     Connection,
     State,
     Tenant,
-    console,
     max_value,
 )
-from graphmesh_cli.commands.json_arguments import AsJson, json_argument, print_message
+from graphmesh_cli.commands.json_arguments import json_argument
+from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
 
 MAX_RECURSION = max_value(CreateAssistantRequest, "recursion_limit")
 
@@ -36,6 +35,14 @@ RecursionLimit = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=1, help="The most entries to list.")]
 
+COLUMNS: Mapping[str, Callable[[Assistant], str]] = {
+    "assistant": lambda one: one.assistant_id,
+    "name": lambda one: one.name,
+    "graph": lambda one: one.graph,
+    "version": lambda one: str(one.version),
+}
+IDS = ("assistant",)
+
 commands = typer.Typer(help="Manage named configurations of graphs.", no_args_is_help=True, add_completion=False)
 
 
@@ -49,6 +56,7 @@ def create(
     metadata: Metadata = "",
     recursion_limit: RecursionLimit = None,
     id: Annotated[str, typer.Option(help="The id; a new one by default.")] = "",
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -58,7 +66,7 @@ def create(
     made = Connection(address, state, tenant).run(
         lambda client: client.assistants.create(graph, assistant_id=id, **content)
     )
-    _print_version(made)
+    _print_version(made, as_json)
 
 
 @commands.command("list")
@@ -77,7 +85,7 @@ def list_assistants(
     async def read(client: Client) -> list[Assistant]:
         return [one async for one in client.assistants.search(graph=graph, metadata=wanted, limit=limit)]
 
-    _print_table(Connection(address, state, tenant).run(read), as_json=as_json)
+    show_list(Connection(address, state, tenant).run(read), COLUMNS, ids=IDS, empty="no assistants", as_json=as_json)
 
 
 @commands.command()
@@ -90,14 +98,13 @@ def show(
 ) -> None:
     """Show the latest version of an assistant."""
     found = Connection(address, state, tenant).run(lambda client: client.assistants.get(assistant))
+    _print_version(found, as_json)
     if as_json:
-        return print_message(found)
-    _print_version(found)
+        return
     if found.description:
-        console().print(f"  {found.description}", markup=False, highlight=False)
+        console().print(f"  {found.description}")
     content = {name: struct_value(getattr(found, name)) for name in ("context", "configurable", "metadata")}
     console().print_json(json.dumps({name: value for name, value in content.items() if value}))
-    return None
 
 
 @commands.command()
@@ -110,6 +117,7 @@ def update(
     configurable: Configurable = "",
     metadata: Metadata = "",
     recursion_limit: RecursionLimit = None,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -121,7 +129,7 @@ def update(
         found = await client.assistants.get(assistant)
         return await client.assistants.update(found.assistant_id, graph=graph, **content)
 
-    _print_version(Connection(address, state, tenant).run(make))
+    _print_version(Connection(address, state, tenant).run(make), as_json)
 
 
 @commands.command()
@@ -139,13 +147,14 @@ def versions(
         found = await client.assistants.get(assistant)
         return await client.assistants.versions(found.assistant_id, limit)
 
-    _print_table(Connection(address, state, tenant).run(read), as_json=as_json)
+    show_list(Connection(address, state, tenant).run(read), COLUMNS, ids=IDS, empty="no versions", as_json=as_json)
 
 
 @commands.command("set-latest")
 def set_latest(
     assistant: Name,
     version: Annotated[int, typer.Argument(min=1, help="The number of the version.")],
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -156,12 +165,13 @@ def set_latest(
         found = await client.assistants.get(assistant)
         return await client.assistants.set_latest(found.assistant_id, version)
 
-    _print_version(Connection(address, state, tenant).run(change))
+    _print_version(Connection(address, state, tenant).run(change), as_json)
 
 
 @commands.command()
 def delete(
     assistant: Name,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -174,7 +184,10 @@ def delete(
         return found.assistant_id
 
     deleted = Connection(address, state, tenant).run(remove)
-    console().print(f"{deleted} is deleted", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json_line({"deleted": {"assistant_id": deleted}})
+    else:
+        console().print(f"{deleted} is deleted", soft_wrap=True)
 
 
 def _content(
@@ -202,21 +215,9 @@ def _content(
     return content
 
 
-def _print_version(assistant: Assistant) -> None:
+def _print_version(assistant: Assistant, as_json: bool) -> None:
+    if as_json:
+        return print_json_line(assistant)
     named = f" {assistant.name}" if assistant.name else ""
     line = f"{assistant.assistant_id}{named}, version {assistant.version}, of {assistant.graph}"
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_table(found: Sequence[Assistant], *, as_json: bool) -> None:
-    if as_json:
-        for one in found:
-            print_message(one)
-        return
-    if not found:
-        console().print("no assistants", style="dim")
-        return
-    table = Table(Column("assistant", no_wrap=True, min_width=37), "name", "graph", "version", box=None)
-    for one in found:
-        table.add_row(one.assistant_id, one.name, one.graph, str(one.version))
-    console().print(table, markup=False)
+    return console().print(line, soft_wrap=True)

@@ -1,10 +1,9 @@
 """`graphmesh audit`: list every effect with its caller and its result, read from the services' databases."""
 
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +13,16 @@ import typer
 from graphmesh_chassis import effects
 from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
-from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from graphmesh_cli.commands.output import AsJson, show_list
+from graphmesh_cli.failures import Failure, usage_error
+
 DATABASE_SETTING = re.compile(r"GRAPHMESH_([A-Z0-9_]+)_DATABASE_URL")
+SHORT_RUN = re.compile(r"run_[0-9a-f]{4,31}")
+IMPORTERS = ("import", "ingest")
+"""The callers of `graphmesh import` and `ingest`, whose calls belong to no run."""
 STYLES = {effects.OK: "green", effects.STARTED: "yellow"}
 
 
@@ -46,6 +49,15 @@ class Entry:
         return f"{service.split('.')[-3]}.{method}"
 
 
+COLUMNS_SHOWN: Mapping[str, Callable[[Entry], str | Text]] = {
+    "time": lambda entry: f"{entry.create_time:%Y-%m-%d %H:%M:%S}",
+    "tool": lambda entry: entry.tool,
+    "result": lambda entry: Text(entry.result, STYLES.get(entry.result, "red")),
+    "caller": lambda entry: f"{entry.tenant}/{entry.subject}",
+    "run": lambda entry: entry.run,
+    "node": lambda entry: entry.node,
+    "approval": lambda entry: entry.approval,
+}
 COLUMNS = [effects.table.c[name] for name in Entry.__dataclass_fields__]
 
 
@@ -56,7 +68,8 @@ def audit(
     state: Annotated[Path, typer.Option(help="The state folder of a running or stopped mesh.")] = DEFAULT_STATE,
     database: Annotated[str, typer.Option(help="SQLAlchemy URL of the only database to read.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="The most effects to list, the newest.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all fields.")] = False,
+    imports: Annotated[bool, typer.Option("--imports", help="Also those of graphmesh import and ingest.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List effects with caller, run, node, approval and result, in the order of time.
 
@@ -65,15 +78,28 @@ def audit(
     """
     urls = {service: database} if database else databases(StateFolder(state), service)
     if not urls:
-        raise typer.BadParameter(f"no database of {service or 'a service'} in {state}; name one with --database")
-    filters = {column: value for column, value in (("run", run), ("tenant", tenant)) if value}
-    found = [entry for name, url in urls.items() for entry in _read(name, url, filters, limit)]
-    newest = sorted(found, key=lambda entry: entry.create_time)[-limit:]
-    if as_json:
-        for entry in newest:
-            typer.echo(json.dumps(asdict(entry), default=datetime.isoformat))
-    else:
-        Console().print(_table(newest))
+        raise usage_error(f"no database of {service or 'a service'} in {state}; name one with --database")
+    conditions = _conditions(run, tenant, imports)
+    found = [entry for name, url in urls.items() for entry in _read(name, url, conditions, limit)]
+    if len(runs := {entry.run for entry in found}) > 1 and run:
+        raise usage_error(f"{run} is the beginning of several ids: {', '.join(sorted(runs)[:5])}")
+    show_list(
+        sorted(found, key=lambda entry: entry.create_time)[-limit:],
+        COLUMNS_SHOWN,
+        ids=["run", "approval"],
+        empty="no effects" if imports else "no effects, imports left out: --imports lists them",
+        as_json=as_json,
+    )
+
+
+def _conditions(run: str, tenant: str, imports: bool) -> list[sa.ColumnElement[bool]]:
+    columns = effects.table.c
+    conditions = [columns.tenant == tenant] if tenant else []
+    if run:
+        conditions.append(columns.run == run if not SHORT_RUN.fullmatch(run) else columns.run.startswith(run))
+    if not imports:
+        conditions.append(sa.or_(columns.run != "", columns.subject.not_in(IMPORTERS)))
+    return conditions
 
 
 def databases(folder: StateFolder, service: str = "") -> dict[str, str]:
@@ -85,32 +111,18 @@ def databases(folder: StateFolder, service: str = "") -> dict[str, str]:
     return {name: url for name, url in (files | settings).items() if service in ("", name)}
 
 
-def _read(service: str, url: str, filters: Mapping[str, str], limit: int) -> Sequence[Entry]:
-    """Read the newest effects. An error of the database is shown in one line and ends the command with 1."""
+def _read(service: str, url: str, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> Sequence[Entry]:
+    """Read the newest effects. Raises Failure, in one line, where the database cannot be read."""
     try:
-        return list(_entries(url, filters, limit))
+        return list(_entries(url, conditions, limit))
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
-        Console().print(f"{service or 'the database'} cannot be read: {cause}", style="red", markup=False)
-        raise typer.Exit(1) from None
+        raise Failure(f"{service or 'the database'} cannot be read: {cause}") from None
 
 
-def _entries(url: str, filters: Mapping[str, str], limit: int) -> Iterator[Entry]:
+def _entries(url: str, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> Iterator[Entry]:
     """Yield the newest effects of a database; none where its service has no effects."""
     newest = sa.select(*COLUMNS).order_by(effects.table.c.create_time.desc()).limit(limit)
     with connect_read_only(url) as connection:
         if sa.inspect(connection).has_table(effects.table.name):
-            yield from (Entry(*row) for row in connection.execute(newest.filter_by(**filters)))
-
-
-def _table(entries: Sequence[Entry]) -> Table:
-    """Return a table whose cells fold instead of being truncated."""
-    names = ("tool", "result", "caller", "run", "node", "approval")
-    folded = [Column(name, overflow="fold", min_width=7) for name in names]
-    table = Table(Column("time", no_wrap=True), *folded, box=None)
-    for entry in entries:
-        time = f"{entry.create_time:%Y-%m-%d %H:%M:%S}"
-        result = Text(entry.result, STYLES.get(entry.result, "red"))
-        origin = map(Text, (f"{entry.tenant}/{entry.subject}", entry.run, entry.node, entry.approval))
-        table.add_row(time, Text(entry.tool), result, *origin)
-    return table
+            yield from (Entry(*row) for row in connection.execute(newest.where(*conditions)))

@@ -1,4 +1,4 @@
-"""The connection of a command to a mesh: its address, its tenant, and how errors are shown."""
+"""The connection of a command to a mesh: its address, its tenant, and advice on the mesh's errors."""
 
 import asyncio
 import re
@@ -11,12 +11,13 @@ from typing import Annotated, TypeVar
 import typer
 from buf.validate import validate_pb2
 from google.protobuf.message import Message
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
-from graphmesh_local.state_folder import DEFAULT_STATE, NoMesh, StateFolder
-from rich.console import Console
+from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
+
+from graphmesh_cli.failures import ExitCode, Failure, of_mesh
 
 ResultT = TypeVar("ResultT")
 Address = Annotated[str, typer.Option(help="The edge, as http://host:port; by default that of the running mesh.")]
@@ -42,11 +43,6 @@ ADVICE = {
 """Advice by the reason of an error, formatted with its data. Commands are in brackets."""
 
 
-def console() -> Console:
-    """Return a console of the present width. One for the module would keep the width that it was imported with."""
-    return Console()
-
-
 @dataclass(frozen=True)
 class Connection:
     """The mesh and the tenant of a command's calls."""
@@ -59,22 +55,21 @@ class Connection:
     """Seconds to retry while the mesh does not respond."""
 
     def __post_init__(self) -> None:
-        try:
-            if self.address:
-                Endpoint.parse(self.address)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--address") from None
+        if self.address:
+            parsed_address(self.address)
         check_tenant(self.tenant)
 
     def run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
-        """Run `action` with a client. An error of the mesh is shown with advice, and ends the command with 1."""
+        """Run `action` with a client.
+
+        Raises:
+            Failure: of the mesh, with advice; or no mesh runs.
+        """
         try:
             return asyncio.run(self._run(action))
         except GraphmeshError as error:
-            console().print(f"{error.reason}: {error}", style="red", markup=False, soft_wrap=True)
-            if advice := self._advice(error):
-                console().print(f"  {advice}", style="dim", markup=False, soft_wrap=True)
-            raise typer.Exit(1) from None
+            code = ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.FAILED
+            raise of_mesh(error, code, self._advice(error)) from error
 
     def command(self, *words: str) -> str:
         """Return a command line of `graphmesh` for the same mesh and tenant."""
@@ -91,15 +86,25 @@ class Connection:
         return re.sub(r"\[([^\[\]]+)\]", lambda words: self.command(*words[1].split()), advice)
 
     async def _run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
-        address = self.address or self._edge_of_the_running_mesh()
+        address = self.address or running_mesh_of(self.state).edge
         async with Client(address, tenant=self.tenant, retry_timeout=self.retry_timeout) as client:
             return await action(client)
 
-    def _edge_of_the_running_mesh(self) -> str:
-        try:
-            return StateFolder(self.state).read().edge
-        except NoMesh as error:
-            raise typer.BadParameter(f"{error}, or name one with --address") from None
+
+def running_mesh_of(state: Path) -> MeshState:
+    """Return the mesh that runs from a state folder. Raises Failure where none does."""
+    try:
+        return StateFolder(state).read()
+    except NoMesh as error:
+        raise Failure(f"{error}, or name one with --address", exit_code=ExitCode.UNAVAILABLE) from None
+
+
+def parsed_address(address: str) -> Endpoint:
+    """Raises typer.BadParameter where an address is malformed."""
+    try:
+        return Endpoint.parse(address)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--address") from None
 
 
 def check_tenant(tenant: str) -> None:
@@ -109,13 +114,9 @@ def check_tenant(tenant: str) -> None:
         raise typer.BadParameter(rule, param_hint="--tenant")
 
 
-def mesh_address(address: str) -> str:
-    """Return `address`, or the mesh listener of the mesh that runs from the default state folder.
-
-    Raises:
-        NoMesh: no mesh runs from it.
-    """
-    return address or StateFolder(DEFAULT_STATE).read().mesh
+def mesh_address(address: str, state: Path) -> str:
+    """Return `address`, or the mesh listener of the mesh that runs from `state`. Raises Failure where none does."""
+    return parsed_address(address).target if address else running_mesh_of(state).mesh
 
 
 def max_value(message: type[Message], field: str) -> int:

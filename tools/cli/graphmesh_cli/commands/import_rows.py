@@ -6,9 +6,9 @@ The idempotency key of a call is derived from the RPC and the row's content, so 
 import asyncio
 import hashlib
 import re
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,13 +30,14 @@ from graphmesh_chassis.errors import (
     UnknownMethod,
 )
 from graphmesh_contracts import Idempotency, Method, Rpc, method_policy
-from graphmesh_local.state_folder import NoMesh
-from rich.console import Console
+from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from graphmesh_cli.commands.connection import check_tenant, mesh_address
+from graphmesh_cli.commands.connection import State, check_tenant, mesh_address
+from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.row_sources import Row, jsonl, sqlite
-from graphmesh_cli.commands.rpc_catalogue import UnknownRpc, find_rpc
+from graphmesh_cli.commands.rpc_catalogue import find_rpc
+from graphmesh_cli.failures import ExitCode, Failure
 
 MAX_ATTEMPTS = 6
 """Attempts for one row while the service or the mesh fails."""
@@ -47,11 +48,11 @@ ERRORS_OF_ALL_ROWS = (InvalidMetadata, ScopeMissing, Unauthenticated, UnknownMet
 KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-class NotImportable(ValueError):
+class NotImportable(Failure):
     """The RPC streams, or its contract does not declare it safe to repeat."""
 
 
-class Stopped(Exception):
+class Stopped(Failure):
     """An import ended before its last row; the message names the row and the reason."""
 
 
@@ -103,7 +104,8 @@ async def import_rows(
     """
     policy = method_policy(rpc.descriptor)
     if policy.idempotency is Idempotency.UNKNOWN or not isinstance(rpc, Rpc):
-        raise NotImportable(f"{rpc.tool} streams, or is not safe to repeat: rows cannot be imported with it")
+        rule = "streams, or is not safe to repeat: rows cannot be imported with it"
+        raise NotImportable(f"{rpc.tool} {rule}", exit_code=ExitCode.USAGE)
     headers = (
         (metadata.TENANT, tenant),
         (metadata.SUBJECT, "import"),
@@ -151,11 +153,12 @@ class _Import:
         except (json_format.ParseError, ValueError) as error:
             return self._refused(row, [FieldViolation("", str(error).partition("\n")[0])])
         except ERRORS_OF_ALL_ROWS as error:
-            raise Stopped(f"stopped at row {row.number}: {error}") from error
+            raise Stopped(f"stopped at row {row.number}: {error}", exit_code=ExitCode.USAGE) from error
         except GraphmeshError as error:
             if _transient(error):
                 raise Stopped(
-                    f"stopped at row {row.number}: {error}. Run the same command again to continue from this row."
+                    f"stopped at row {row.number}: {error}. Run the same command again to continue from this row.",
+                    exit_code=ExitCode.UNAVAILABLE,
                 ) from error
             return self._refused(row, error.violations or [FieldViolation("", error.message)])
         return ()
@@ -208,6 +211,8 @@ def import_rows_command(
     tenant: Annotated[str, typer.Option(help="The tenant of the data.")] = "default",
     key_prefix: Annotated[str, typer.Option(help="Prefix of the keys; a new one repeats the calls.")] = "import",
     concurrency: Annotated[int, typer.Option(help="Concurrent calls.", min=1, max=256)] = 8,
+    as_json: AsJson = False,
+    state: State = DEFAULT_STATE,
 ) -> None:
     """Call an RPC once for each row of a file or of a query.
 
@@ -219,17 +224,14 @@ def import_rows_command(
     if not KEY_PREFIX.fullmatch(key_prefix):
         rule = "must consist of letters, digits, _, . and -, at most 64"
         raise typer.BadParameter(rule, param_hint="--key-prefix")
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        target = mesh_address(address)
-        counts = asyncio.run(
-            _import_with_progress(console, target, find_rpc(rpc), rows, tenant, key_prefix, concurrency)
-        )
-    except (UnknownRpc, NotImportable, NoMesh, Stopped, OSError, sqlite3.Error) as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(2) from None
-    console.print(f"{rpc}: {counts}", markup=False)
-    raise typer.Exit(1 if counts.refused else 0)
+    method, target = find_rpc(rpc), mesh_address(address, state)
+    calls = partial(import_rows, rows=rows, rpc=method, tenant=tenant, key_prefix=key_prefix, concurrency=concurrency)
+    counts = asyncio.run(_import_with_progress(target, method.tool, calls, as_json))
+    if as_json:
+        print_json_line({"counts": asdict(counts)})
+    else:
+        console().print(f"{rpc}: {counts}", soft_wrap=True)
+    raise typer.Exit(ExitCode.FAILED if counts.refused else ExitCode.SUCCESS)
 
 
 def _rows(jsonl_file: Path | None, sqlite_file: Path | None, query: str) -> Iterator[Row]:
@@ -241,25 +243,21 @@ def _rows(jsonl_file: Path | None, sqlite_file: Path | None, query: str) -> Iter
 
 
 async def _import_with_progress(
-    console: Console,
-    address: str,
-    rpc: Method[Any, Any],
-    rows: Iterator[Row],
-    tenant: str,
-    key_prefix: str,
-    concurrency: int,
+    address: str, tool: str, calls: Callable[..., Awaitable[Counts]], as_json: bool
 ) -> Counts:
-    """Import with a progress line, and a line for each refusal."""
+    """Import with a progress line on standard error, and a line for each refusal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(rpc.tool, total=None)
+    target, notes = console(), console(stderr=True)
+    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
+        task = progress.add_task(tool, total=None)
 
         def on_row(counts: Counts, refusals: Sequence[Refusal]) -> None:
-            progress.update(task, description=f"{rpc.tool}: {counts}")
+            progress.update(task, description=f"{tool}: {counts}")
             for refusal in refusals:
-                console.print(str(refusal), style="red", markup=False)
+                if as_json:
+                    print_json_line({"refused": asdict(refusal)})
+                else:
+                    target.print(str(refusal), style="red", soft_wrap=True)
 
         async with Channel(address) as channel:
-            return await import_rows(
-                channel, rpc, rows, tenant=tenant, key_prefix=key_prefix, concurrency=concurrency, on_row=on_row
-            )
+            return await calls(channel, on_row=on_row)

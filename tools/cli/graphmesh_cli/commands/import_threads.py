@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +30,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphmesh_cli.commands.connection import check_tenant
+from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line
+from graphmesh_cli.failures import ExitCode, usage_error
 
 DATABASE_SETTING = "GRAPHMESH_ORCHESTRATOR_DATABASE_URL"
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
@@ -194,13 +195,13 @@ def import_threads_command(
         str, typer.Option(help="SQLAlchemy URL of the orchestrator's database; else of its settings, or of --state.")
     ] = "",
     state: Annotated[Path, typer.Option(help="The state folder of a running or stopped mesh.")] = DEFAULT_STATE,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the threads of LangGraph's AsyncPostgresSaver or AsyncSqliteSaver, with history and pending writes.
 
     A repeated import copies only what is new. No run may be active on the threads in either database. Their states
     have version 1 of the graph. Exits with 1 when a thread was refused, and names the thread and the reason.
     """
-    console = Console(highlight=False, soft_wrap=True)
     check_tenant(tenant)
     scheme, separator, _ = source.partition("://")
     if separator and scheme not in SCHEMES:
@@ -208,13 +209,15 @@ def import_threads_command(
     if not separator and not Path(source).is_file():
         raise typer.BadParameter(f"there is no file {source}", param_hint="source")
     try:
-        counts = asyncio.run(_import_all(console, source_url(source), tenant, graph, database or _database_in(state)))
+        counts = asyncio.run(_import_all(source_url(source), tenant, graph, database or _database_in(state), as_json))
     except (GraphmeshError, SQLAlchemyError, psycopg.Error) as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
-        console.print(f"the threads cannot be read or stored: {cause}", style="red", markup=False)
-        raise typer.Exit(2) from None
-    console.print(str(counts), markup=False)
-    raise typer.Exit(1 if counts.refused else 0)
+        raise usage_error(f"the threads cannot be read or stored: {cause}") from None
+    if as_json:
+        print_json_line({"counts": asdict(counts)})
+    else:
+        console().print(str(counts), soft_wrap=True)
+    raise typer.Exit(ExitCode.FAILED if counts.refused else ExitCode.SUCCESS)
 
 
 def _database_in(state: Path) -> str:
@@ -223,11 +226,14 @@ def _database_in(state: Path) -> str:
     return f"sqlite+aiosqlite:///{file}" if DATABASE_SETTING not in os.environ and file.exists() else ""
 
 
-async def _import_all(console: Console, source: str, tenant: str, graph: str, database_url: str) -> Counts:
+async def _import_all(source: str, tenant: str, graph: str, database_url: str, as_json: bool) -> Counts:
     """Import, with a line for each thread that is refused."""
 
     def on_refusal(thread_id: str, error: Exception) -> None:
-        console.print(f"thread {thread_id}: {error}", style="red", markup=False)
+        if as_json:
+            print_json_line({"refused": {"thread_id": thread_id, "reason": str(error)}})
+        else:
+            console().print(f"thread {thread_id}: {error}", style="red", soft_wrap=True)
 
     settings = Settings()
     async with (
@@ -236,4 +242,5 @@ async def _import_all(console: Console, source: str, tenant: str, graph: str, da
     ):
         limits = StateLimits(settings.artifact_bytes, settings.max_state_bytes)
         target = Target(database, LogSaver(database, commits, limits), tenant, graph)
-        return await import_threads(source, target, on_refusal)
+        async with noted("copying threads"):
+            return await import_threads(source, target, on_refusal)

@@ -18,10 +18,11 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, InvalidRequest
-from graphmesh_local.state_folder import NoMesh
-from rich.console import Console
+from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import check_tenant, mesh_address
+from graphmesh_cli.commands.connection import State, check_tenant, mesh_address
+from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line
+from graphmesh_cli.failures import Failure
 
 MAX_BATCH_DOCUMENTS: Final = 100
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -31,7 +32,7 @@ TIMEOUT: Final = 60.0
 """Seconds for one attempt."""
 
 
-class Refused(ValueError):
+class Refused(Failure):
     """The service refuses a document; the message names the file and the rule."""
 
 
@@ -130,25 +131,22 @@ def ingest_command(
     address: Annotated[str, typer.Option(help="host:port of retrieval or a mesh; by default the running mesh.")] = "",
     tenant: Annotated[str, typer.Option(help="The tenant of the documents.")] = "default",
     uri_prefix: Annotated[str, typer.Option(help="Prefix of a document's URI, before the file's path.")] = "",
+    as_json: AsJson = False,
+    state: State = DEFAULT_STATE,
 ) -> None:
     """Store a folder of Markdown in retrieval, so that agents can search it.
 
     Files are identified by their paths: a repeated ingestion replaces what has changed, and deletes nothing.
     """
     check_tenant(tenant)
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        done = asyncio.run(_ingest_at(mesh_address(address), folder, tenant, uri_prefix))
-    except (NoMesh, Refused, GraphmeshError, OSError) as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from None
-    console.print(
-        f"{done.added_count} added, {done.replaced_count} replaced, {done.unchanged_count} unchanged; "
-        f"{done.passage_count} new passages",
-        markup=False,
-    )
+    done = asyncio.run(_ingest_at(mesh_address(address, state), folder, tenant, uri_prefix))
+    if as_json:
+        return print_json_line(done)
+    counts = f"{done.added_count} added, {done.replaced_count} replaced, {done.unchanged_count} unchanged"
+    none = "" if done.added_count + done.replaced_count + done.unchanged_count else f"{folder} has no *.md files: "
+    return console().print(f"{none}{counts}; {done.passage_count} new passages", soft_wrap=True)
 
 
 async def _ingest_at(address: str, folder: Path, tenant: str, uri_prefix: str) -> IngestDocumentsResponse:
-    async with Channel(address) as channel:
+    async with Channel(address) as channel, noted(f"storing the documents of {folder}"):
         return await ingest(channel, documents(folder, uri_prefix), tenant=tenant)

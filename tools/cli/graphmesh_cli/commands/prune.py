@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 from graphmesh.orchestrator.v1 import PruneThreadsResponse
+from graphmesh_client import Client
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, console, parse_seconds
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, parse_seconds
+from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line
 
 
 def prune(
@@ -20,6 +22,7 @@ def prune(
     ],
     delete: Annotated[bool, typer.Option("--delete", help="Delete the threads themselves, with their runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; only count.")] = False,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -29,8 +32,16 @@ def prune(
     Threads with an active or parked run are skipped.
     """
     connection = Connection(address, state, tenant)
-    deleted = connection.run(lambda client: client.threads.prune(unused_for, delete=delete, dry_run=dry_run))
-    console().print(_summary(deleted, dry_run))
+
+    async def delete_or_count(client: Client) -> PruneThreadsResponse:
+        async with noted("pruning: many threads take a while"):
+            return await client.threads.prune(unused_for, delete=delete, dry_run=dry_run)
+
+    deleted = connection.run(delete_or_count)
+    if as_json:
+        print_json_line(deleted)
+    else:
+        console().print(_summary(deleted, dry_run), soft_wrap=True)
 
 
 def _summary(deleted: PruneThreadsResponse, dry_run: bool) -> str:

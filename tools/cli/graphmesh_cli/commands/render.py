@@ -1,14 +1,16 @@
 """`graphmesh render envoy`: render Envoy's configuration files."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import render
-from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
-from graphmesh_mesh.topology import MeshError, load
+from graphmesh_mesh.envoy.validate import validate
+from graphmesh_mesh.topology import load
+
+from graphmesh_cli.commands.output import AsJson, console, print_json_line
+from graphmesh_cli.failures import Failure
 
 commands = typer.Typer(add_completion=False)
 
@@ -24,30 +26,18 @@ def render_envoy(
     environment: Annotated[str, typer.Option(help="The environment of the mesh to apply.")] = "",
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy/rendered/envoy"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is stale.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Render Envoy's configuration and validate it with Envoy.
 
     An Envoy that runs in the folder reloads the changed files without a restart.
     """
-    try:
-        files = render(load(mesh, environment))
-        validate(files)
-    except (MeshError, EnvoyRefusal) as error:
-        raise _failure(str(error)) from error
-    if check:
-        _check(out, files)
-    else:
-        names = write(out, files)
-        typer.echo(f"{out}: {', '.join(names) or 'nothing'} changed, {len(files)} files valid")
-
-
-def _check(out: Path, files: Mapping[str, bytes]) -> None:
-    if stale := stale_files(out, files):
-        raise _failure(f"{out} is not fresh: {', '.join(stale)}; run `graphmesh render envoy`")
-    typer.echo(f"{out}: fresh, {len(files)} files valid")
-
-
-def _failure(reason: str) -> typer.Exit:
-    """Print `reason` to stderr, and return the exit to raise."""
-    typer.secho(reason, err=True, fg=typer.colors.RED)
-    return typer.Exit(1)
+    files = render(load(mesh, environment))
+    validate(files)
+    if check and (stale := stale_files(out, files)):
+        raise Failure(f"{out} is not fresh: {', '.join(stale)}; run graphmesh render envoy")
+    changed = [] if check else write(out, files)
+    if as_json:
+        return print_json_line({"folder": str(out), "changed": sorted(changed), "valid": len(files)})
+    result = "fresh" if check else f"{', '.join(changed) or 'nothing'} changed"
+    return console().print(f"{out}: {result}, {len(files)} files valid", soft_wrap=True)

@@ -9,8 +9,10 @@ from typing import Any
 import graphmesh
 from graphmesh_contracts import Method
 
+from graphmesh_cli.failures import ExitCode, Failure
 
-class UnknownRpc(LookupError):
+
+class UnknownRpc(Failure):
     """The contracts have no RPC of this name; the message names similar ones."""
 
 
@@ -34,7 +36,7 @@ def find_rpc(name: str) -> Method[Any, Any]:
             return rpc
     matches = difflib.get_close_matches(name.lower(), [tool.lower() for tool in known], n=3, cutoff=0.5)
     similar = [tool for tool in known if tool.lower() in matches] or sorted(known)
-    raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(similar)}")
+    raise UnknownRpc(f"there is no RPC {name}; there are: {', '.join(similar)}", exit_code=ExitCode.USAGE)
 
 
 def _rpcs(package: str) -> Iterator[Method[Any, Any]]:

@@ -13,6 +13,8 @@ from graphmesh_client.run_status import RunPhase, phase_of, status_name
 from rich.console import Console
 from rich.text import Text
 
+from graphmesh_cli.commands.output import fields_of, print_json_line
+
 STYLES = {
     RunPhase.ACTIVE: "cyan",
     RunPhase.PARKED: "bold yellow",
@@ -64,6 +66,16 @@ class RunView:
 
     def _line(self, node: str, rest: Text) -> None:
         self._console.print(Text.assemble((f"  {node:<12}", "bold"), rest))
+
+
+class JsonView:
+    """Prints the events of one run as lines of JSON."""
+
+    def show(self, event: RunEvent) -> None:
+        print_json_line({"event": fields_of(event)})
+
+    def end_text(self) -> None:
+        """Every event has a line of its own."""
 
 
 def _tool_line(node: str, called: ToolCalled) -> Text:

@@ -1,42 +1,45 @@
-"""`graphmesh run`, `watch`, `resume`, `runs`, `cancel`: begin, follow, answer, list and cancel runs."""
+"""`graphmesh run`, `watch` and `resume`: begin a run, follow it, and answer its questions."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, StreamRunRequest
+from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus, StreamRunRequest
 from graphmesh_chassis.errors import DependencyError
 from graphmesh_client import Client, RunOptions
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
-from rich.table import Column, Table
 
+from graphmesh_cli.commands import short_ids
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
     Address,
     Connection,
     State,
     Tenant,
-    console,
     max_value,
     parse_seconds,
 )
-from graphmesh_cli.commands.run_view import RunView, local_time, open_questions, outcome
+from graphmesh_cli.commands.json_arguments import json_argument
+from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_note
+from graphmesh_cli.commands.run_view import JsonView, RunView, local_time, open_questions, outcome
+from graphmesh_cli.failures import ExitCode
 
-RunId = Annotated[str, typer.Argument(help="The id of the run.")]
+RunId = Annotated[str, typer.Argument(help="The run: its id, or the beginning of it.")]
 
 MAX_STEPS = max_value(Ceilings, "max_steps")
 MAX_TOKENS = max_value(Ceilings, "max_tokens")
 MAX_COST = max_value(Ceilings, "max_cost_micro_usd") // 10**6
 MAX_SEQ = max_value(StreamRunRequest, "after_seq")
-EXIT_CODES = {RunPhase.SUCCEEDED: 0, RunPhase.PARKED: 3}
+EXIT_CODES = {RunPhase.SUCCEEDED: ExitCode.SUCCESS, RunPhase.PARKED: ExitCode.PARKED}
 """The exit codes of `run`, `watch` and `resume`; 1 for every other phase."""
+SILENT_SECONDS = 2.0
+"""Seconds without an event after which `watch` shows what the run waits for."""
 
 
 class Multitask(StrEnum):
@@ -64,10 +67,12 @@ def run(
         Multitask.REJECT
     ),
     after: Annotated[
-        float, typer.Option(parser=parse_seconds, metavar="TIME", help="Begin later: 90s, 10m, 2h, 1d.")
+        float,
+        typer.Option(parser=parse_seconds, metavar="TIME", show_default="0s", help="Begin later: 90s, 10m, 2h, 1d."),
     ] = 0,
     timeout: Annotated[
-        float, typer.Option(parser=parse_seconds, metavar="TIME", help="The time that the run may take.")
+        float,
+        typer.Option(parser=parse_seconds, metavar="TIME", show_default="10m", help="The time that the run may take."),
     ] = 600,
     max_steps: Annotated[int, typer.Option(min=0, max=MAX_STEPS, help="The most steps; 0: no limit.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=0, max=MAX_TOKENS, help="The most tokens of models; 0: no limit.")] = 0,
@@ -88,12 +93,13 @@ def run(
     webhook: Annotated[str, typer.Option(help="The URL to notify when it ends.")] = "",
     request_id: Annotated[str, typer.Option(help="Your own id of this request; the same id gets the same run.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and do not watch it.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Begin a run and show its events.
 
     Exits with 0 if it succeeds, 3 if it waits for an answer, 1 if it fails. Ctrl-C leaves it running.
     """
-    connection, value = Connection(address, state, tenant), _input(input)
+    connection, value = Connection(address, state, tenant), json_argument(input, "INPUT")
     options = RunOptions(
         timeout=timeout,
         multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
@@ -102,9 +108,9 @@ def run(
         interrupt_before=interrupt_before or [],
         interrupt_after=interrupt_after or [],
     )
-    if (given := _input(context)) is not None:
+    if (given := json_argument(context, "--context")) is not None:
         options["context"] = given
-    if (given := _input(configurable)) is not None:
+    if (given := json_argument(configurable, "--configurable")) is not None:
         options["configurable"] = given
     if assistant:
         options["assistant"], graph = graph, ""
@@ -112,25 +118,27 @@ def run(
         options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 
     async def begin(client: Client) -> Run:
+        thread_id = await short_ids.thread_id(client, thread)
+        checkpoint_id = await short_ids.checkpoint_id(client, thread_id, checkpoint)
         try:
             begun = await client.create_run(
-                graph, value, thread_id=thread, checkpoint_id=checkpoint, request_id=request_id, **options
+                graph, value, thread_id=thread_id, checkpoint_id=checkpoint_id, request_id=request_id, **options
             )
         except asyncio.CancelledError:
-            _print_hint(f"the run may have begun: {connection.command('runs', '--graph', graph)}")
+            print_note(f"the run may have begun: {connection.command('runs', '--graph', graph)}")
             raise
-        when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
-        console().print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
-        return begun if detach else await _watch(connection, client, begun.run_id, 0)
+        _show_begun(begun, as_json)
+        return begun if detach else await _watch(connection, client, begun.run_id, 0, as_json)
 
     last = connection.run(begin)
     if not detach:
-        _show_and_exit(connection, last)
+        _show_and_exit(connection, last, as_json)
 
 
 def watch(
     run_id: RunId,
     after: Annotated[int, typer.Option(min=0, max=MAX_SEQ, help="The number of the last event that was shown.")] = 0,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -139,12 +147,16 @@ def watch(
 
     Reconnects where the connection breaks. Exits as `run` does. Ctrl-C leaves the run running.
     """
-    watch_run(Connection(address, state, tenant), run_id, after)
+    watch_run(Connection(address, state, tenant), run_id, after, as_json)
 
 
-def watch_run(connection: Connection, run_id: str, after_seq: int) -> None:
+def watch_run(connection: Connection, run_id: str, after_seq: int, as_json: bool = False) -> None:
     """Show the events of a run after `after_seq`. Raises typer.Exit with the exit code of the run's phase."""
-    _show_and_exit(connection, connection.run(lambda client: _watch(connection, client, run_id, after_seq)))
+
+    async def follow(client: Client) -> Run:
+        return await _watch(connection, client, await short_ids.run_id(client, run_id), after_seq, as_json)
+
+    _show_and_exit(connection, connection.run(follow), as_json)
 
 
 def resume(
@@ -153,6 +165,7 @@ def resume(
     answers: Annotated[
         list[str] | None, typer.Option("--answer", metavar="ID=JSON", help="The answer to one of several questions.")
     ] = None,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -161,54 +174,23 @@ def resume(
     connection = Connection(address, state, tenant)
 
     async def answer_and_watch(client: Client) -> Run:
-        parked = await client.get_run(run_id)
-        await client.resume_run(run_id, _answers(parked, answer, answers or []))
-        return await _watch(connection, client, run_id, parked.last_seq)
+        parked = await client.get_run(await short_ids.run_id(client, run_id))
+        await client.resume_run(parked.run_id, _answers(parked, answer, answers or []))
+        return await _watch(connection, client, parked.run_id, parked.last_seq, as_json)
 
-    _show_and_exit(connection, connection.run(answer_and_watch))
-
-
-def runs(
-    graph: Annotated[str, typer.Option(help="Only runs of this graph.")] = "",
-    thread: Annotated[str, typer.Option(help="Only runs on this thread.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="The most runs to list.")] = 20,
-    address: Address = "",
-    state: State = DEFAULT_STATE,
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """List the newest runs."""
-    connection = Connection(address, state, tenant)
-    found = connection.run(lambda client: client.list_runs(graph=graph, thread_id=thread, limit=limit))
-    table = Table(Column("run", no_wrap=True, min_width=36), "graph", "begun", "status", box=None)
-    for one in found:
-        table.add_row(one.run_id, one.graph, local_time(one.create_time), outcome(one))
-    console().print(table)
+    _show_and_exit(connection, connection.run(answer_and_watch), as_json)
 
 
-def cancel(
-    run_id: RunId,
-    reason: Annotated[str, typer.Option(help="The reason; stored with the run.")] = "cancelled at the command line",
-    address: Address = "",
-    state: State = DEFAULT_STATE,
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """Cancel a run. Effects that its tools have had are not undone."""
-
-    async def cancel_and_wait(client: Client) -> Run:
-        await client.cancel_run(run_id, reason)
-        return await client.wait_run(run_id, timeout=30)
-
-    console().print(outcome(Connection(address, state, tenant).run(cancel_and_wait)))
-
-
-async def _watch(connection: Connection, client: Client, run_id: str, after_seq: int) -> Run:
+async def _watch(connection: Connection, client: Client, run_id: str, after_seq: int, as_json: bool) -> Run:
     """Show a run's events until it ends or parks, and return the run.
 
     Where the user cancels or the connection is lost, the command that continues is shown.
     """
-    view = RunView(console())
+    view = JsonView() if as_json else RunView(console())
+    waiting = asyncio.create_task(_note_wait(client, run_id), name="note on a silent run")
     try:
         async for event in client.stream_run(run_id, after_seq):
+            waiting.cancel()
             view.show(event)
             after_seq = event.seq
         return await client.get_run(run_id)
@@ -216,22 +198,47 @@ async def _watch(connection: Connection, client: Client, run_id: str, after_seq:
         view.end_text()
         hint = "watch it again" if isinstance(error, DependencyError) else "the run continues; watch it again"
         command = connection.command("watch", run_id, *(["--after", str(after_seq)] if after_seq else []))
-        _print_hint(f"{hint}: {command}")
+        print_note(f"{hint}: {command}")
         raise
+    finally:
+        waiting.cancel()
 
 
-def _print_hint(hint: str) -> None:
-    console().print(hint, style="dim", markup=False, soft_wrap=True)
+async def _note_wait(client: Client, run_id: str) -> None:
+    """Show what a run that has no event yet waits for."""
+    await asyncio.sleep(SILENT_SECONDS)
+    run = await client.get_run(run_id)
+    if run.status == RunStatus.RUN_STATUS_RUNNING:
+        print_note("running; no node has ended yet")
+    elif run.HasField("schedule_time") and run.schedule_time.ToDatetime(UTC) > datetime.now(UTC):
+        print_note(f"pending: it begins at {local_time(run.schedule_time)}")
+    elif run.status == RunStatus.RUN_STATUS_PENDING:
+        print_note(f"pending: it waits for another run on {run.thread_id}, or for a free worker")
 
 
-def _show_and_exit(connection: Connection, run: Run) -> None:
-    console().print(outcome(run))
-    if run.HasField("output"):
-        console().print_json(json.dumps(struct_value(run.output)))
-    for line in open_questions(run, connection.command):
-        console().print(line, soft_wrap=True)
-    if code := EXIT_CODES.get(phase_of(run.status), 1):
+def _show_begun(begun: Run, as_json: bool) -> None:
+    if as_json:
+        return print_json_line({"run": fields_of(begun)})
+    when = f", begins at {local_time(begun.schedule_time)}" if begun.HasField("schedule_time") else ""
+    return console().print(f"{begun.run_id} on {begun.thread_id}{when}", style="dim", soft_wrap=True)
+
+
+def _show_and_exit(connection: Connection, run: Run, as_json: bool) -> None:
+    if as_json:
+        print_json_line({"run": fields_of(run)})
+    else:
+        _show_end(connection, run)
+    if code := EXIT_CODES.get(phase_of(run.status), ExitCode.FAILED):
         raise typer.Exit(code)
+
+
+def _show_end(connection: Connection, run: Run) -> None:
+    target = console()
+    target.print(outcome(run))
+    if run.HasField("output"):
+        target.print_json(json.dumps(struct_value(run.output)))
+    for line in open_questions(run, connection.command):
+        target.print(line, soft_wrap=True)
 
 
 def _answers(parked: Run, answer: str, by_id: Sequence[str]) -> dict[str, Any]:
@@ -255,15 +262,3 @@ def _json_or_text(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _input(text: str) -> dict[str, Any] | None:
-    if not text:
-        return None
-    try:
-        value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"input: {error}") from None
-    if not isinstance(value, dict):
-        raise typer.BadParameter("input: must be a JSON object")
-    return value

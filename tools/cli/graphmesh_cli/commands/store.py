@@ -1,15 +1,13 @@
 """`graphmesh store`: read and change what graphs remember beyond their threads."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from google.protobuf import json_format
 from graphmesh.orchestrator.v1 import Item
 from graphmesh_client import Client
-from graphmesh_contracts import struct_value, to_struct
+from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
-from rich.table import Column, Table
 
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
@@ -17,9 +15,10 @@ from graphmesh_cli.commands.connection import (
     Connection,
     State,
     Tenant,
-    console,
     parse_seconds,
 )
+from graphmesh_cli.commands.json_arguments import json_argument
+from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
 from graphmesh_cli.commands.run_view import local_time
 
 SEPARATOR = "."
@@ -27,7 +26,6 @@ SEPARATOR = "."
 
 Namespace = Annotated[str, typer.Argument(help="The labels of the namespace, with periods between: users.ada.")]
 Key = Annotated[str, typer.Argument(help="The key of the item.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with all fields.")]
 Limit = Annotated[int, typer.Option(min=1, help="The most entries to list.")]
 
 commands = typer.Typer(
@@ -48,14 +46,15 @@ def put(
             help="The time after its last use by a graph after which it expires: 90s, 10m, 2h, 1d.",
         ),
     ] = None,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Store an item, in place of the one under the same namespace and key."""
-    labels, parsed = _labels(namespace), _object(value, "VALUE")
+    labels, parsed = _labels(namespace), json_argument(value, "VALUE") or {}
     Connection(address, state, tenant).run(lambda client: client.store.put(labels, key, parsed, time_to_live=ttl))
-    console().print(f"{namespace} {key} is stored", markup=False, soft_wrap=True)
+    _print_change(namespace, key, "stored", as_json)
 
 
 @commands.command()
@@ -70,7 +69,7 @@ def get(
     """Show the value of an item."""
     item = Connection(address, state, tenant).run(lambda client: client.store.get(_labels(namespace), key))
     if as_json:
-        return _print_line(item)
+        return print_json_line(item)
     if item.HasField("time_to_live"):
         seconds = item.time_to_live.ToTimedelta()
         console().print(f"expires {seconds} after its last use by a graph", style="dim", soft_wrap=True)
@@ -82,13 +81,14 @@ def get(
 def delete(
     namespace: Namespace,
     key: Key,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Delete an item."""
     Connection(address, state, tenant).run(lambda client: client.store.delete(_labels(namespace), key))
-    console().print(f"{namespace} {key} is deleted", markup=False, soft_wrap=True)
+    _print_change(namespace, key, "deleted", as_json)
 
 
 @commands.command()
@@ -102,24 +102,23 @@ def search(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the items below a namespace, the last stored first."""
-    conditions = _object(filter, "--filter")
+    conditions = json_argument(filter, "--filter") or {}
 
     async def read(client: Client) -> list[Item]:
         return [item async for item in client.store.search(_labels(namespace), filter=conditions, limit=limit)]
 
     found = Connection(address, state, tenant).run(read)
-    if as_json:
-        for item in found:
-            _print_line(item)
-        return
-    if not found:
-        console().print("no items", style="dim")
-        return
-    table = Table("namespace", "key", "stored", Column("value", overflow="ellipsis", no_wrap=True), box=None)
-    for item in found:
-        value = json.dumps(struct_value(item.value), ensure_ascii=False)
-        table.add_row(SEPARATOR.join(item.namespace), item.key, local_time(item.update_time), value)
-    console().print(table, markup=False)
+    show_list(
+        found,
+        {
+            "namespace": lambda item: SEPARATOR.join(item.namespace),
+            "key": lambda item: item.key,
+            "stored": lambda item: local_time(item.update_time),
+            "value": lambda item: json.dumps(struct_value(item.value), ensure_ascii=False),
+        },
+        empty="no items",
+        as_json=as_json,
+    )
 
 
 @commands.command()
@@ -139,29 +138,17 @@ def namespaces(
             prefix=_labels(prefix), suffix=_labels(suffix), max_depth=depth, limit=limit
         )
     )
-    for labels in found:
-        line = json.dumps({"namespace": labels}) if as_json else SEPARATOR.join(labels)
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
-    if not found and not as_json:
-        console().print("no namespaces", style="dim")
+    listed = [{"namespace": labels} for labels in found]
+    columns = {"namespace": lambda one: SEPARATOR.join(one["namespace"])}
+    show_list(listed, columns, empty="no namespaces", as_json=as_json)
 
 
 def _labels(namespace: str) -> list[str]:
     return namespace.split(SEPARATOR) if namespace else []
 
 
-def _object(text: str, parameter: str) -> dict[str, Any]:
-    """Raises typer.BadParameter: it is no JSON object."""
-    try:
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise typer.BadParameter("must be a JSON object", param_hint=parameter)
-        to_struct(value)
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"is no JSON object: {error}", param_hint=parameter) from None
-    return value
-
-
-def _print_line(item: Item) -> None:
-    line = json.dumps(json_format.MessageToDict(item, preserving_proto_field_name=True), ensure_ascii=False)
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
+def _print_change(namespace: str, key: str, change: str, as_json: bool) -> None:
+    if as_json:
+        print_json_line({change: {"namespace": _labels(namespace), "key": key}})
+    else:
+        console().print(f"{namespace} {key} is {change}", soft_wrap=True)

@@ -8,15 +8,18 @@ from graphmesh.orchestrator.v1 import Thread, ThreadState, ThreadStateView, Thre
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
-from rich.table import Column, Table
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, console
+from graphmesh_cli.commands import short_ids
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, show_list
 from graphmesh_cli.commands.run_view import local_time
 
 BASIC = ThreadStateView.THREAD_STATE_VIEW_BASIC
 
-ThreadId = Annotated[str, typer.Argument(help="The id of the thread.")]
-Checkpoint = Annotated[str, typer.Option(help="A checkpoint of its history; the newest by default.")]
+ThreadId = Annotated[str, typer.Argument(help="The thread: its id, or the beginning of a generated one.")]
+Checkpoint = Annotated[
+    str, typer.Option(help="A checkpoint of its history, also by the beginning of its id; the newest by default.")
+]
 
 commands = typer.Typer(help="List, read, fork and delete threads.", no_args_is_help=True, add_completion=False)
 
@@ -25,22 +28,31 @@ commands = typer.Typer(help="List, read, fork and delete threads.", no_args_is_h
 def list_threads(
     graph: Annotated[str, typer.Option(help="Only threads of this graph.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 20,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the newest threads."""
-    found = Connection(address, state, tenant).run(lambda client: client.threads.find(graph=graph, limit=limit))
-    table = Table(Column("thread", no_wrap=True, min_width=35), "graph", "last used", "status", box=None)
-    for one in found:
-        table.add_row(one.thread_id, one.graph, local_time(one.update_time), _status(one))
-    console().print(table)
+    show_list(
+        Connection(address, state, tenant).run(lambda client: client.threads.find(graph=graph, limit=limit)),
+        {
+            "thread": lambda one: one.thread_id,
+            "graph": lambda one: one.graph,
+            "last used": lambda one: local_time(one.update_time),
+            "status": _status,
+        },
+        ids=["thread"],
+        empty="no threads",
+        as_json=as_json,
+    )
 
 
 @commands.command()
 def show(
     thread_id: ThreadId,
     checkpoint: Checkpoint = "",
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -48,20 +60,26 @@ def show(
     """Show a thread and its state, the newest or at a checkpoint."""
 
     async def read(client: Client) -> tuple[Thread, ThreadState]:
-        return await client.threads.get(thread_id), await client.threads.state(thread_id, checkpoint)
+        whole_id = await short_ids.thread_id(client, thread_id)
+        checkpoint_id = await short_ids.checkpoint_id(client, whole_id, checkpoint)
+        return await client.threads.get(whole_id), await client.threads.state(whole_id, checkpoint_id)
 
     thread, found = Connection(address, state, tenant).run(read)
-    console().print(f"{thread.thread_id} of {thread.graph or 'no graph yet'}, {_status(thread)}", soft_wrap=True)
+    if as_json:
+        return print_json_line({"thread": fields_of(thread), "state": fields_of(found)})
+    target = console()
+    target.print(f"{thread.thread_id} of {thread.graph or 'no graph yet'}, {_status(thread)}", soft_wrap=True)
     if thread.HasField("expire_time"):
-        console().print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim")
-    console().print(f"  {_position(found)}", style="dim", soft_wrap=True)
-    console().print_json(json.dumps(struct_value(found.values)))
+        target.print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim", soft_wrap=True)
+    target.print(f"  {_position(found)}", style="dim", soft_wrap=True)
+    return target.print_json(json.dumps(struct_value(found.values)))
 
 
 @commands.command()
 def history(
     thread_id: ThreadId,
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 50,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
@@ -69,14 +87,22 @@ def history(
     """List the checkpoints of a thread, the newest first."""
 
     async def read(client: Client) -> list[ThreadState]:
-        return [one async for one in client.threads.history(thread_id, limit, view=BASIC)]
+        whole_id = await short_ids.thread_id(client, thread_id)
+        return [one async for one in client.threads.history(whole_id, limit, view=BASIC)]
 
-    table = Table(Column("checkpoint", no_wrap=True, min_width=36), "written", "step", "source", "next", box=None)
-    for one in Connection(address, state, tenant).run(read):
-        metadata = struct_value(one.metadata)
-        step, source = str(metadata.get("step", "")), str(metadata.get("source", ""))
-        table.add_row(one.checkpoint_id, local_time(one.create_time), step, source, ", ".join(one.next))
-    console().print(table)
+    show_list(
+        Connection(address, state, tenant).run(read),
+        {
+            "checkpoint": lambda one: one.checkpoint_id,
+            "written": lambda one: local_time(one.create_time),
+            "step": lambda one: str(struct_value(one.metadata).get("step", "")),
+            "source": lambda one: str(struct_value(one.metadata).get("source", "")),
+            "next": lambda one: ", ".join(one.next),
+        },
+        ids=["checkpoint"],
+        empty="no checkpoints",
+        as_json=as_json,
+    )
 
 
 @commands.command()
@@ -84,28 +110,47 @@ def fork(
     thread_id: ThreadId,
     checkpoint: Checkpoint = "",
     into: Annotated[str, typer.Option(help="The id of the new thread; a new one by default.")] = "",
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Create a thread with the state of this one, the newest or at a checkpoint."""
     connection = Connection(address, state, tenant)
-    forked = connection.run(lambda client: client.threads.fork(thread_id, checkpoint_id=checkpoint, new_thread_id=into))
+
+    async def copy(client: Client) -> Thread:
+        whole_id = await short_ids.thread_id(client, thread_id)
+        checkpoint_id = await short_ids.checkpoint_id(client, whole_id, checkpoint)
+        return await client.threads.fork(whole_id, checkpoint_id=checkpoint_id, new_thread_id=into)
+
+    forked = connection.run(copy)
+    if as_json:
+        return print_json_line(forked)
     console().print(f"{forked.thread_id} of {forked.graph or 'no graph yet'}", soft_wrap=True)
     command = connection.command("run", forked.graph or "GRAPH", "--thread", forked.thread_id)
-    console().print(f"  {command}", style="dim", soft_wrap=True)
+    return console().print(f"  {command}", style="dim", soft_wrap=True)
 
 
 @commands.command()
 def delete(
     thread_id: ThreadId,
+    as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Delete a thread with its history, its runs and their events. Effects of tools are not undone."""
-    Connection(address, state, tenant).run(lambda client: client.threads.delete(thread_id))
-    console().print(f"{thread_id} is deleted", soft_wrap=True)
+
+    async def delete_whole(client: Client) -> str:
+        whole_id = await short_ids.thread_id(client, thread_id)
+        await client.threads.delete(whole_id)
+        return whole_id
+
+    deleted = Connection(address, state, tenant).run(delete_whole)
+    if as_json:
+        print_json_line({"deleted": {"thread_id": deleted}})
+    else:
+        console().print(f"{deleted} is deleted", soft_wrap=True)
 
 
 def _status(thread: Thread) -> str:

@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)graphmesh/orchestrator/v1/approvals.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xe9\x03\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tthread_id\x18\x03 \x01(\t\x12\r\n\x05graph\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x06 \x01(\t\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12*\n\targuments\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\x10\n\x08question\x18\n \x01(\t\x12\x0e\n\x06scopes\x18\x0b \x03(\t\x12\x39\n\x06status\x18\x0c \x01(\x0e\x32).graphmesh.orchestrator.v1.ApprovalStatus\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61nswer_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x61nswered_by\x18\x10 \x01(\t\x12\x0f\n\x07\x63omment\x18\x11 \x01(\t\x12\x11\n\tnot_shown\x18\x12 \x01(\t\"\xd5\x01\n\x14ListApprovalsRequest\x12\x43\n\x06status\x18\x01 \x01(\x0e\x32).graphmesh.orchestrator.v1.ApprovalStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x06run_id\x18\x02 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"h\n\x15ListApprovalsResponse\x12\x36\n\tapprovals\x18\x01 \x03(\x0b\x32#.graphmesh.orchestrator.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x12GetApprovalRequest\x12=\n\x0b\x61pproval_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"T\n\x13GetApprovalResponse\x12=\n\x08\x61pproval\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.ApprovalB\x06\xbaH\x03\xc8\x01\x01\"\xb9\x01\n\x16RespondApprovalRequest\x12=\n\x0b\x61pproval_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x41\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32#.graphmesh.orchestrator.v1.DecisionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1d\n\x07\x63omment\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xba\x01\x01\x00\"X\n\x17RespondApprovalResponse\x12=\n\x08\x61pproval\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.ApprovalB\x06\xbaH\x03\xc8\x01\x01*\xbf\x01\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPROVAL_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x41PPROVAL_STATUS_APPROVED\x10\x02\x12\x1a\n\x16\x41PPROVAL_STATUS_DENIED\x10\x03\x12\x1b\n\x17\x41PPROVAL_STATUS_EXPIRED\x10\x04\x12\x18\n\x14\x41PPROVAL_STATUS_VOID\x10\x05*M\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x43ISION_APPROVE\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x32\xc1\x04\n\x0f\x41pprovalService\x12\xa1\x01\n\rListApprovals\x12/.graphmesh.orchestrator.v1.ListApprovalsRequest\x1a\x30.graphmesh.orchestrator.v1.ListApprovalsResponse\"-\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12\xa9\x01\n\x0bGetApproval\x12-.graphmesh.orchestrator.v1.GetApprovalRequest\x1a..graphmesh.orchestrator.v1.GetApprovalResponse\";\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/approvals/{approval_id}\x12\xc6\x01\n\x0fRespondApproval\x12\x31.graphmesh.orchestrator.v1.RespondApprovalRequest\x1a\x32.graphmesh.orchestrator.v1.RespondApprovalResponse\"L\x90\x02\x00\xa2\xbb\x18\x17\n\x02\x08\x1e\x10\x01\x1a\x0f\x61pprovals.write\x82\xd3\xe4\x93\x02(\"#/v1/approvals/{approval_id}:respond:\x01*\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)graphmesh/orchestrator/v1/approvals.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xe9\x03\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tthread_id\x18\x03 \x01(\t\x12\r\n\x05graph\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x06 \x01(\t\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12*\n\targuments\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\x10\n\x08question\x18\n \x01(\t\x12\x0e\n\x06scopes\x18\x0b \x03(\t\x12\x39\n\x06status\x18\x0c \x01(\x0e\x32).graphmesh.orchestrator.v1.ApprovalStatus\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61nswer_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x61nswered_by\x18\x10 \x01(\t\x12\x0f\n\x07\x63omment\x18\x11 \x01(\t\x12\x11\n\tnot_shown\x18\x12 \x01(\t\"\x91\x02\n\x14ListApprovalsRequest\x12\x43\n\x06status\x18\x01 \x01(\x0e\x32).graphmesh.orchestrator.v1.ApprovalStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x06run_id\x18\x02 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12:\n\x12\x61pproval_id_prefix\x18\x05 \x01(\tB\x1e\xbaH\x1br\x16\x32\x14^apr_[0-9a-f]{4,32}$\xd8\x01\x01\"h\n\x15ListApprovalsResponse\x12\x36\n\tapprovals\x18\x01 \x03(\x0b\x32#.graphmesh.orchestrator.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x12GetApprovalRequest\x12=\n\x0b\x61pproval_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"T\n\x13GetApprovalResponse\x12=\n\x08\x61pproval\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.ApprovalB\x06\xbaH\x03\xc8\x01\x01\"\xb9\x01\n\x16RespondApprovalRequest\x12=\n\x0b\x61pproval_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x41\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32#.graphmesh.orchestrator.v1.DecisionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1d\n\x07\x63omment\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xba\x01\x01\x00\"X\n\x17RespondApprovalResponse\x12=\n\x08\x61pproval\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.ApprovalB\x06\xbaH\x03\xc8\x01\x01*\xbf\x01\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPROVAL_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x41PPROVAL_STATUS_APPROVED\x10\x02\x12\x1a\n\x16\x41PPROVAL_STATUS_DENIED\x10\x03\x12\x1b\n\x17\x41PPROVAL_STATUS_EXPIRED\x10\x04\x12\x18\n\x14\x41PPROVAL_STATUS_VOID\x10\x05*M\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x43ISION_APPROVE\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x32\xc1\x04\n\x0f\x41pprovalService\x12\xa1\x01\n\rListApprovals\x12/.graphmesh.orchestrator.v1.ListApprovalsRequest\x1a\x30.graphmesh.orchestrator.v1.ListApprovalsResponse\"-\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12\xa9\x01\n\x0bGetApproval\x12-.graphmesh.orchestrator.v1.GetApprovalRequest\x1a..graphmesh.orchestrator.v1.GetApprovalResponse\";\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/approvals/{approval_id}\x12\xc6\x01\n\x0fRespondApproval\x12\x31.graphmesh.orchestrator.v1.RespondApprovalRequest\x1a\x32.graphmesh.orchestrator.v1.RespondApprovalResponse\"L\x90\x02\x00\xa2\xbb\x18\x17\n\x02\x08\x1e\x10\x01\x1a\x0f\x61pprovals.write\x82\xd3\xe4\x93\x02(\"#/v1/approvals/{approval_id}:respond:\x01*\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['approval_id_prefix']._loaded_options = None
+  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['approval_id_prefix']._serialized_options = b'\272H\033r\0262\024^apr_[0-9a-f]{4,32}$\330\001\001'
   _globals['_GETAPPROVALREQUEST'].fields_by_name['approval_id']._loaded_options = None
   _globals['_GETAPPROVALREQUEST'].fields_by_name['approval_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
   _globals['_GETAPPROVALRESPONSE'].fields_by_name['approval']._loaded_options = None
@@ -64,24 +66,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALSERVICE'].methods_by_name['GetApproval']._serialized_options = b'\220\002\001\242\273\030\021\n\002\010\005\020\003\032\truns.read\202\323\344\223\002\035\022\033/v1/approvals/{approval_id}'
   _globals['_APPROVALSERVICE'].methods_by_name['RespondApproval']._loaded_options = None
   _globals['_APPROVALSERVICE'].methods_by_name['RespondApproval']._serialized_options = b'\220\002\000\242\273\030\027\n\002\010\036\020\001\032\017approvals.write\202\323\344\223\002(\"#/v1/approvals/{approval_id}:respond:\001*'
-  _globals['_APPROVALSTATUS']._serialized_start=1492
-  _globals['_APPROVALSTATUS']._serialized_end=1683
-  _globals['_DECISION']._serialized_start=1685
-  _globals['_DECISION']._serialized_end=1762
+  _globals['_APPROVALSTATUS']._serialized_start=1552
+  _globals['_APPROVALSTATUS']._serialized_end=1743
+  _globals['_DECISION']._serialized_start=1745
+  _globals['_DECISION']._serialized_end=1822
   _globals['_APPROVAL']._serialized_start=229
   _globals['_APPROVAL']._serialized_end=718
   _globals['_LISTAPPROVALSREQUEST']._serialized_start=721
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=934
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=936
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1040
-  _globals['_GETAPPROVALREQUEST']._serialized_start=1042
-  _globals['_GETAPPROVALREQUEST']._serialized_end=1125
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=1127
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=1211
-  _globals['_RESPONDAPPROVALREQUEST']._serialized_start=1214
-  _globals['_RESPONDAPPROVALREQUEST']._serialized_end=1399
-  _globals['_RESPONDAPPROVALRESPONSE']._serialized_start=1401
-  _globals['_RESPONDAPPROVALRESPONSE']._serialized_end=1489
-  _globals['_APPROVALSERVICE']._serialized_start=1765
-  _globals['_APPROVALSERVICE']._serialized_end=2342
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=994
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=996
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1100
+  _globals['_GETAPPROVALREQUEST']._serialized_start=1102
+  _globals['_GETAPPROVALREQUEST']._serialized_end=1185
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=1187
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=1271
+  _globals['_RESPONDAPPROVALREQUEST']._serialized_start=1274
+  _globals['_RESPONDAPPROVALREQUEST']._serialized_end=1459
+  _globals['_RESPONDAPPROVALRESPONSE']._serialized_start=1461
+  _globals['_RESPONDAPPROVALRESPONSE']._serialized_end=1549
+  _globals['_APPROVALSERVICE']._serialized_start=1825
+  _globals['_APPROVALSERVICE']._serialized_end=2402
 # @@protoc_insertion_point(module_scope)

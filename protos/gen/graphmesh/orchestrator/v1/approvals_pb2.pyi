@@ -191,6 +191,7 @@ class ListApprovalsRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_PREFIX_FIELD_NUMBER: _builtins.int
     status: Global___ApprovalStatus.ValueType
     """Only approvals with this status."""
     run_id: _builtins.str
@@ -201,6 +202,8 @@ class ListApprovalsRequest(_message.Message):
     """
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    approval_id_prefix: _builtins.str
+    """Only approvals whose ids begin so: a prefix of a generated id."""
     def __init__(
         self,
         *,
@@ -208,10 +211,11 @@ class ListApprovalsRequest(_message.Message):
         run_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        approval_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id_prefix", b"approval_id_prefix", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1101,6 +1101,7 @@ class ListRunsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_PREFIX_FIELD_NUMBER: _builtins.int
     status: Global___RunStatus.ValueType
     """Only runs with this status."""
     graph: _builtins.str
@@ -1117,6 +1118,8 @@ class ListRunsRequest(_message.Message):
     """The parts of each run to list."""
     assistant_id: _builtins.str
     """Only runs of this assistant, by its id."""
+    run_id_prefix: _builtins.str
+    """Only runs whose ids begin so: a prefix of a generated id."""
     def __init__(
         self,
         *,
@@ -1127,10 +1130,11 @@ class ListRunsRequest(_message.Message):
         page_token: _builtins.str = ...,
         view: Global___RunView.ValueType = ...,
         assistant_id: _builtins.str = ...,
+        run_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "run_id_prefix", b"run_id_prefix", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

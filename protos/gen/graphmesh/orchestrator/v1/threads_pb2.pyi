@@ -358,6 +358,7 @@ class ListThreadsRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    THREAD_ID_PREFIX_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """Only threads of this graph."""
     status: Global___ThreadStatus.ValueType
@@ -366,6 +367,8 @@ class ListThreadsRequest(_message.Message):
     """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    thread_id_prefix: _builtins.str
+    """Only threads whose ids begin so: a prefix of a generated id."""
     def __init__(
         self,
         *,
@@ -373,10 +376,11 @@ class ListThreadsRequest(_message.Message):
         status: Global___ThreadStatus.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        thread_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "thread_id_prefix", b"thread_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(graphmesh/orchestrator/v1/webhooks.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xb7\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x39\n\x06status\x18\x04 \x01(\x0e\x32).graphmesh.orchestrator.v1.DeliveryStatus\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_attempt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd6\x01\n\x15ListDeliveriesRequest\x12\x43\n\x06status\x18\x01 \x01(\x0e\x32).graphmesh.orchestrator.v1.DeliveryStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x06run_id\x18\x02 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"j\n\x16ListDeliveriesResponse\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.graphmesh.orchestrator.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x14RetryDeliveryRequest\x12=\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"V\n\x15RetryDeliveryResponse\x12=\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.DeliveryB\x06\xbaH\x03\xc8\x01\x01*\x87\x01\n\x0e\x44\x65liveryStatus\x12\x1f\n\x1b\x44\x45LIVERY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45LIVERY_STATUS_PENDING\x10\x01\x12\x1d\n\x19\x44\x45LIVERY_STATUS_DELIVERED\x10\x02\x12\x18\n\x14\x44\x45LIVERY_STATUS_DEAD\x10\x03\x32\x8c\x03\n\x0eWebhookService\x12\xa5\x01\n\x0eListDeliveries\x12\x30.graphmesh.orchestrator.v1.ListDeliveriesRequest\x1a\x31.graphmesh.orchestrator.v1.ListDeliveriesResponse\".\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/deliveries\x12\xba\x01\n\rRetryDelivery\x12/.graphmesh.orchestrator.v1.RetryDeliveryRequest\x1a\x30.graphmesh.orchestrator.v1.RetryDeliveryResponse\"F\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\'\"\"/v1/deliveries/{delivery_id}:retry:\x01*\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(graphmesh/orchestrator/v1/webhooks.proto\x12\x19graphmesh.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xb7\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x39\n\x06status\x18\x04 \x01(\x0e\x32).graphmesh.orchestrator.v1.DeliveryStatus\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11next_attempt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x02\n\x15ListDeliveriesRequest\x12\x43\n\x06status\x18\x01 \x01(\x0e\x32).graphmesh.orchestrator.v1.DeliveryStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x06run_id\x18\x02 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12:\n\x12\x64\x65livery_id_prefix\x18\x05 \x01(\tB\x1e\xbaH\x1br\x16\x32\x14^whk_[0-9a-f]{4,32}$\xd8\x01\x01\"j\n\x16ListDeliveriesResponse\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.graphmesh.orchestrator.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x14RetryDeliveryRequest\x12=\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"V\n\x15RetryDeliveryResponse\x12=\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32#.graphmesh.orchestrator.v1.DeliveryB\x06\xbaH\x03\xc8\x01\x01*\x87\x01\n\x0e\x44\x65liveryStatus\x12\x1f\n\x1b\x44\x45LIVERY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45LIVERY_STATUS_PENDING\x10\x01\x12\x1d\n\x19\x44\x45LIVERY_STATUS_DELIVERED\x10\x02\x12\x18\n\x14\x44\x45LIVERY_STATUS_DEAD\x10\x03\x32\x8c\x03\n\x0eWebhookService\x12\xa5\x01\n\x0eListDeliveries\x12\x30.graphmesh.orchestrator.v1.ListDeliveriesRequest\x1a\x31.graphmesh.orchestrator.v1.ListDeliveriesResponse\".\x90\x02\x01\xa2\xbb\x18\x11\n\x02\x08\x05\x10\x03\x1a\truns.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/deliveries\x12\xba\x01\n\rRetryDelivery\x12/.graphmesh.orchestrator.v1.RetryDeliveryRequest\x1a\x30.graphmesh.orchestrator.v1.RetryDeliveryResponse\"F\x90\x02\x00\xa2\xbb\x18\x12\n\x02\x08\n\x10\x01\x1a\nruns.write\x82\xd3\xe4\x93\x02\'\"\"/v1/deliveries/{delivery_id}:retry:\x01*\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\xa0\x1f\x1a\n\x08\x05\x12\x02\x08\x01\x1a\x02\x08\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_LISTDELIVERIESREQUEST'].fields_by_name['delivery_id_prefix']._loaded_options = None
+  _globals['_LISTDELIVERIESREQUEST'].fields_by_name['delivery_id_prefix']._serialized_options = b'\272H\033r\0262\024^whk_[0-9a-f]{4,32}$\330\001\001'
   _globals['_RETRYDELIVERYREQUEST'].fields_by_name['delivery_id']._loaded_options = None
   _globals['_RETRYDELIVERYREQUEST'].fields_by_name['delivery_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
   _globals['_RETRYDELIVERYRESPONSE'].fields_by_name['delivery']._loaded_options = None
@@ -53,18 +55,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\220\002\001\242\273\030\021\n\002\010\005\020\003\032\truns.read\202\323\344\223\002\020\022\016/v1/deliveries'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RetryDelivery']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\220\002\000\242\273\030\022\n\002\010\n\020\001\032\nruns.write\202\323\344\223\002\'\"\"/v1/deliveries/{delivery_id}:retry:\001*'
-  _globals['_DELIVERYSTATUS']._serialized_start=1012
-  _globals['_DELIVERYSTATUS']._serialized_end=1147
+  _globals['_DELIVERYSTATUS']._serialized_start=1072
+  _globals['_DELIVERYSTATUS']._serialized_end=1207
   _globals['_DELIVERY']._serialized_start=198
   _globals['_DELIVERY']._serialized_end=509
   _globals['_LISTDELIVERIESREQUEST']._serialized_start=512
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=726
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=728
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=834
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=836
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=921
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=923
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1009
-  _globals['_WEBHOOKSERVICE']._serialized_start=1150
-  _globals['_WEBHOOKSERVICE']._serialized_end=1546
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=786
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=788
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=894
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=896
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=981
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=983
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1069
+  _globals['_WEBHOOKSERVICE']._serialized_start=1210
+  _globals['_WEBHOOKSERVICE']._serialized_end=1606
 # @@protoc_insertion_point(module_scope)

@@ -118,6 +118,7 @@ class ListDeliveriesRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_PREFIX_FIELD_NUMBER: _builtins.int
     status: Global___DeliveryStatus.ValueType
     """Only deliveries with this status."""
     run_id: _builtins.str
@@ -126,6 +127,8 @@ class ListDeliveriesRequest(_message.Message):
     """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    delivery_id_prefix: _builtins.str
+    """Only deliveries whose ids begin so: a prefix of a generated id."""
     def __init__(
         self,
         *,
@@ -133,10 +136,11 @@ class ListDeliveriesRequest(_message.Message):
         run_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        delivery_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id_prefix", b"delivery_id_prefix", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
