@@ -45,6 +45,16 @@ async def test_create_wait_get_and_stream_a_run(edge: Listener) -> None:
     assert [json.loads(line)["event"] for line in resumed.body.splitlines()] == lines[-1:]
 
 
+async def test_create_and_wait_in_one_call(edge: Listener) -> None:
+    """The body is that of a new run."""
+    body = {"graph": "support", "input": INPUT, "requestId": "r-3"}
+    ended = (await send(edge, "POST", "/v1/runs:execute?maxWait=30s", body)).json["run"]
+    assert (ended["status"], ended["output"]["outcome"]) == ("RUN_STATUS_SUCCESS", "answered")
+    assert (await post(edge, body)).json["run"] == ended
+    refused = await send(edge, "POST", "/v1/runs:execute", {"graph": "a b"})
+    assert (refused.status, reasons(refused)) == (400, ["INVALID_REQUEST"])
+
+
 async def test_a_request_id_makes_one_run(edge: Listener) -> None:
     """The same request id with the same body gets the same run; with another body it is refused."""
     first, again = [await post(edge, {"graph": "support", "input": INPUT, "requestId": "r-2"}) for _ in range(2)]

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from graphmesh.orchestrator.v1 import (
     CreateRunRequest,
+    ExecuteRunRequest,
     PutItemRequest,
     RunService,
     StoreService,
@@ -79,6 +80,7 @@ def bad_requests(rpc: Method[Any, Any], graph: str = "", thread_id: str = "") ->
     """
     valid_fields = {
         RunService.CreateRun.path: CreateRunRequest(graph=graph),
+        RunService.ExecuteRun.path: ExecuteRunRequest(run=CreateRunRequest(graph=graph)),
         ThreadService.UpdateThreadState.path: UpdateThreadStateRequest(thread_id=thread_id),
         StoreService.PutItem.path: PutItemRequest(namespace=["n"], key="k"),
     }

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.calls import current_call, working
+from graphmesh_chassis.errors import InvalidInput
 from graphmesh_chassis.hooks import INLINE_BYTES
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
@@ -46,10 +47,7 @@ class RunServicer(pb.RunServiceServicer):
         self._in_flight, self._notifier, self._now = in_flight, notifier, now
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
-        has_large = request.ByteSize() > INLINE_BYTES
-        run = await convert_aside(has_large, convert.run, request, current_call().caller, self._now())
-        run = await self._submission.create(run, request.assistant)
-        return pb.CreateRunResponse(run=await self._message(run))
+        return pb.CreateRunResponse(run=await self._message(await self._create(request)))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         async with read_places("runs"):
@@ -57,13 +55,18 @@ class RunServicer(pb.RunServiceServicer):
             return pb.GetRunResponse(run=await self._message(run))
 
     async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
-        seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
+        return pb.WaitRunResponse(run=await self._message(await self._wait(request.run_id, request)))
+
+    async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Any) -> pb.ExecuteRunResponse:
         try:
-            async with asyncio.timeout(seconds):
-                run = await self._watcher.stopped(_tenant(), request.run_id)
-        except TimeoutError:
-            run = await self._runs.get(_tenant(), request.run_id)
-        return pb.WaitRunResponse(run=await self._message(run))
+            async with working():
+                run = await self._create(request.run)
+        except InvalidInput as error:
+            error.move_into("run")
+            raise
+        if run.status.is_active:
+            run = await self._wait(run.run_id, request)
+        return pb.ExecuteRunResponse(run=await self._message(run))
 
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
         async for event in self._watcher.events(_tenant(), request.run_id, request.after_seq):
@@ -92,6 +95,20 @@ class RunServicer(pb.RunServiceServicer):
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._registry.all()])
+
+    async def _create(self, request: pb.CreateRunRequest) -> Run:
+        has_large = request.ByteSize() > INLINE_BYTES
+        run = await convert_aside(has_large, convert.run, request, current_call().caller, self._now())
+        return await self._submission.create(run, request.assistant)
+
+    async def _wait(self, run_id: str, request: pb.WaitRunRequest | pb.ExecuteRunRequest) -> Run:
+        """Return a run as soon as it has ended or parked, or after `max_wait`."""
+        seconds = request.max_wait.ToNanoseconds() / 1e9 if request.HasField("max_wait") else None
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._watcher.stopped(_tenant(), run_id)
+        except TimeoutError:
+            return await self._runs.get(_tenant(), run_id)
 
     async def _found(self, request: pb.ListRunsRequest, limit: int) -> AsyncGenerator[tuple[Run, pb.Run]]:
         """Yield runs with their messages. Full ones may be big, so they are read in batches, as the page takes them."""

@@ -40,7 +40,7 @@ the class of their status, and for ABORTED and RESOURCE_EXHAUSTED also a branch.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from grpc import StatusCode
@@ -125,6 +125,11 @@ class InvalidInput(CallerError):
     def _default_message(self) -> str:
         broken = "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
         return broken or super()._default_message()
+
+    def move_into(self, field: str) -> None:
+        """Name the fields as those of a message in a field of the request."""
+        self.violations = tuple(replace(one, field=f"{field}.{one.field}") for one in self.violations)
+        self.args = (self._default_message(),)
 
 
 class InvalidRequest(InvalidInput):

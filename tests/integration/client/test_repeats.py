@@ -9,6 +9,7 @@ import grpc
 import pytest
 from graphmesh.orchestrator.v1 import (
     CreateRunRequest,
+    ExecuteRunRequest,
     ListRunsRequest,
     Run,
     RunEvent,
@@ -59,6 +60,15 @@ async def test_create_run_is_retried_with_the_same_request_id() -> None:
     ids = {CreateRunRequest.FromString(request).request_id for request in requests}
     assert (len(requests), len(ids)) == (3, 1)
     assert ids != {""}
+
+
+async def test_execute_run_is_retried_with_the_same_request_id() -> None:
+    """And so waits for the run of the first attempt."""
+    async with losing_responses(RunService.ExecuteRun, 2) as (client, requests):
+        await client.execute_run("support", {"message": "?"}, max_wait=0)
+    sent = [ExecuteRunRequest.FromString(request) for request in requests]
+    assert (len(sent), len({request.run.request_id for request in sent})) == (3, 1)
+    assert sent[0].run.request_id
 
 
 async def test_a_call_that_is_not_idempotent_is_not_retried() -> None:

@@ -14,6 +14,7 @@ from graphmesh.orchestrator.v1 import (
     CancelRunRequest,
     Ceilings,
     CreateRunRequest,
+    ExecuteRunRequest,
     GetRunRequest,
     Graph,
     ListGraphsRequest,
@@ -117,18 +118,33 @@ class Client:
             TypeError: the input is not a mapping.
             ValueError: `schedule_time` has no time zone.
         """
-        if input is not None and not isinstance(input, Mapping):
-            raise TypeError(f"the input of a graph must be a mapping, not {type(input).__name__}")
-        request = _run_request(
-            options,
-            graph=graph,
-            thread_id=thread_id,
-            checkpoint_id=checkpoint_id,
-            request_id=request_id or uuid4().hex,
-        )
-        if input is not None:
-            _set_struct(request.input, input)
+        request = _run_request(options, graph, input, thread_id, checkpoint_id, request_id)
         return (await self._calls.call(RunService.CreateRun, request)).run
+
+    async def execute_run(
+        self,
+        graph: str,
+        input: Mapping[str, Any] | None,
+        *,
+        max_wait: float = 600,
+        thread_id: str = "",
+        checkpoint_id: str = "",
+        request_id: str = "",
+        **options: Unpack[RunOptions],
+    ) -> Run:
+        """Begin a run, wait until it has ended or parked, at most `max_wait` seconds, and return it.
+
+        As `create_run` and `wait_run`, in one call where the run takes less than a minute.
+        """
+        deadline = Deadline.after(max_wait)
+        request = ExecuteRunRequest(
+            run=_run_request(options, graph, input, thread_id, checkpoint_id, request_id),
+            max_wait=duration_of(min(max_wait, MAX_WAIT)),
+        )
+        run = (await self._calls.call(RunService.ExecuteRun, request, timeout=MAX_WAIT + 10)).run
+        if phase_of(run.status) is not RunPhase.ACTIVE or deadline.remaining == 0:
+            return run
+        return await self.wait_run(run.run_id, deadline.remaining)
 
     async def get_run(self, run_id: str) -> Run:
         return (await self._calls.call(RunService.GetRun, GetRunRequest(run_id=run_id))).run
@@ -210,13 +226,30 @@ def _set_struct(field: Struct, value: Mapping[str, Any]) -> None:
     field.SetInParent()
 
 
-def _run_request(options: RunOptions, **other_fields: Any) -> CreateRunRequest:
-    fields: dict[str, Any] = {**options, **other_fields}
+def _run_request(
+    options: RunOptions,
+    graph: str,
+    input: Mapping[str, Any] | None,
+    thread_id: str,
+    checkpoint_id: str,
+    request_id: str,
+) -> CreateRunRequest:
+    """Raises TypeError and ValueError as `create_run`."""
+    if input is not None and not isinstance(input, Mapping):
+        raise TypeError(f"the input of a graph must be a mapping, not {type(input).__name__}")
+    fields: dict[str, Any] = dict(options)
     timeout, schedule_time = fields.pop("timeout", None), fields.pop("schedule_time", None)
-    structs = {name: fields.pop(name) for name in ("context", "configurable") if name in fields}
-    request = CreateRunRequest(**fields)
-    for name, value in structs.items():
-        _set_struct(getattr(request, name), value)
+    structs = {name: fields.pop(name, None) for name in ("context", "configurable")}
+    request = CreateRunRequest(
+        graph=graph,
+        thread_id=thread_id,
+        checkpoint_id=checkpoint_id,
+        request_id=request_id or uuid4().hex,
+        **fields,
+    )
+    for name, value in {"input": input, **structs}.items():
+        if value is not None:
+            _set_struct(getattr(request, name), value)
     if timeout is not None:
         request.timeout.CopyFrom(duration_of(timeout))
     if schedule_time is not None and schedule_time.tzinfo is None:

@@ -27,7 +27,7 @@ from graphmesh_bench.runs.variants import (
     Iteration,
     VariantName,
     background,
-    create_and_wait,
+    execute,
     in_process,
     over_http,
     round_robin,
@@ -45,18 +45,18 @@ async def add_variants(harness: Harness, plan: Plan) -> None:
     full_table, recipe, _ = await asyncio.gather(
         _start_full_table(harness, plan.rows), _start_recipe(harness), _start_mesh(harness)
     )
-    harness.add(VariantName.ORCHESTRATOR, create_and_wait(ours.client), ours.process)
+    harness.add(VariantName.ORCHESTRATOR, execute(ours.client), ours.process)
     harness.add(VariantName.BACKGROUND, background(ours.client), ours.process)
-    harness.add(VariantName.ON_POSTGRES_SAVER, create_and_wait(official.client), official.process)
-    harness.add(VariantName.NOT_DURABLE, create_and_wait(none.client), none.process)
+    harness.add(VariantName.ON_POSTGRES_SAVER, execute(official.client), official.process)
+    harness.add(VariantName.NOT_DURABLE, execute(none.client), none.process)
     if full_table:
-        harness.add(VariantName.FULL_TABLE, create_and_wait(full_table.client), full_table.process)
+        harness.add(VariantName.FULL_TABLE, execute(full_table.client), full_table.process)
     harness.add(VariantName.RECIPE, *recipe)
     await _add_two_processes(harness)
-    harness.add(VariantName.MESH_ORCHESTRATOR, create_and_wait(ours.client, REMOTE), ours.process)
-    on_mesh = create_and_wait(official.client, REMOTE)
+    harness.add(VariantName.MESH_ORCHESTRATOR, execute(ours.client, REMOTE), ours.process)
+    on_mesh = execute(official.client, REMOTE)
     harness.add(VariantName.MESH_ON_POSTGRES_SAVER, on_mesh, official.process, callers=[16])
-    harness.add(VariantName.MESH_NOT_DURABLE, create_and_wait(none.client, REMOTE), none.process)
+    harness.add(VariantName.MESH_NOT_DURABLE, execute(none.client, REMOTE), none.process)
     await _add_in_process(harness)
 
 
@@ -73,7 +73,7 @@ async def _start_full_table(harness: Harness, rows: int) -> Orchestrator | None:
     if not rows:
         return None
     orchestrator = await harness.start_orchestrator(PRODUCT)
-    await create_and_wait(orchestrator.client)()
+    await execute(orchestrator.client)()
     await store_runs(orchestrator.database_url, rows)
     return orchestrator
 
@@ -96,7 +96,7 @@ async def _add_two_processes(harness: Harness) -> None:
     first = await harness.start_orchestrator(PRODUCT, database)  # alone at first: it creates the tables
     others = await asyncio.gather(*(harness.start_orchestrator(PRODUCT, database) for _ in range(WORKERS - 1)))
     orchestrators = [first, *others]
-    iterate = round_robin([create_and_wait(one.client) for one in orchestrators])
+    iterate = round_robin([execute(one.client) for one in orchestrators])
     harness.add(VariantName.TWO_PROCESSES, iterate, *(one.process for one in orchestrators), callers=[16])
 
 

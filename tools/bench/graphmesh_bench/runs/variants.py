@@ -82,13 +82,12 @@ def in_process(compiled: Any, in_run: Callable[[RunnableConfig], RunnableConfig]
     return iterate
 
 
-def create_and_wait(client: Client, graph: str = LOCAL) -> Iteration:
-    """CreateRun and WaitRun; the caller waits for both."""
+def execute(client: Client, graph: str = LOCAL) -> Iteration:
+    """ExecuteRun, which creates a run and waits for its end."""
 
     async def iterate() -> list[float]:
         began = time.perf_counter()
-        run = await client.create_run(graph, INPUT)
-        _require_success(await client.wait_run(run.run_id))
+        _require_success(await client.execute_run(graph, INPUT))
         return [time.perf_counter() - began]
 
     return iterate

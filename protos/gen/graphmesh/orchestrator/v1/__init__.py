@@ -37,6 +37,8 @@ from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
 from .orchestrator_pb2 import Ceilings as Ceilings
 from .orchestrator_pb2 import CreateRunRequest as CreateRunRequest
 from .orchestrator_pb2 import CreateRunResponse as CreateRunResponse
+from .orchestrator_pb2 import ExecuteRunRequest as ExecuteRunRequest
+from .orchestrator_pb2 import ExecuteRunResponse as ExecuteRunResponse
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
 from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
@@ -172,6 +174,9 @@ class RunService:
     )
     WaitRun: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/WaitRun", WaitRunRequest, WaitRunResponse
+    )
+    ExecuteRun: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/ExecuteRun", ExecuteRunRequest, ExecuteRunResponse
     )
     StreamRun: Final = StreamingRpc(
         "/graphmesh.orchestrator.v1.RunService/StreamRun", StreamRunRequest, StreamRunResponse

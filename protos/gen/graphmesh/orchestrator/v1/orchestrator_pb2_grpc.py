@@ -57,6 +57,11 @@ class RunServiceStub:
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunResponse.FromString,
                 _registered_method=True)
+        self.ExecuteRun = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/ExecuteRun',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunResponse.FromString,
+                _registered_method=True)
         self.StreamRun = channel.unary_stream(
                 '/graphmesh.orchestrator.v1.RunService/StreamRun',
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.StreamRunRequest.SerializeToString,
@@ -134,6 +139,26 @@ class RunServiceServicer:
         DEADLINE_EXCEEDED and returns no run. The call can be repeated at any time.
 
         Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExecuteRun(self, request, context):
+        """Creates a run as CreateRun does, waits for it as WaitRun does, and returns it in its state at that time: one call in
+        place of two.
+
+        With a `request_id` in `run`, a repeat waits for the run of the first call; one without it creates another run. The
+        call holds a slot of the service only while the run is created. Cancelling it does not affect a run that has been
+        created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
+        continues.
+
+        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
+        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from),
+        QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used
+        with another request), SHUTTING_DOWN (the process stops, and the run continues; a repeat with the request_id reaches
+        another one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +247,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.WaitRun,
                     request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunRequest.FromString,
                     response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunResponse.SerializeToString,
+            ),
+            'ExecuteRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExecuteRun,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunResponse.SerializeToString,
             ),
             'StreamRun': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamRun,
@@ -338,6 +368,33 @@ class RunService:
             '/graphmesh.orchestrator.v1.RunService/WaitRun',
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunRequest.SerializeToString,
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WaitRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/ExecuteRun',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExecuteRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

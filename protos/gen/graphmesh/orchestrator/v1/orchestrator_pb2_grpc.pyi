@@ -73,6 +73,22 @@ class RunServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
     """
+    ExecuteRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteRunRequest, _orchestrator_pb2.ExecuteRunResponse]
+    """Creates a run as CreateRun does, waits for it as WaitRun does, and returns it in its state at that time: one call in
+    place of two.
+
+    With a `request_id` in `run`, a repeat waits for the run of the first call; one without it creates another run. The
+    call holds a slot of the service only while the run is created. Cancelling it does not affect a run that has been
+    created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
+    continues.
+
+    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
+    the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from),
+    QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used
+    with another request), SHUTTING_DOWN (the process stops, and the run continues; a repeat with the request_id reaches
+    another one).
+    """
     StreamRun: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.StreamRunRequest, _orchestrator_pb2.StreamRunResponse]
     """Streams the events of a run: first the stored events after `after_seq`, then new ones as they are stored.
 
@@ -164,6 +180,22 @@ class RunServiceAsyncStub(RunServiceStub):
     DEADLINE_EXCEEDED and returns no run. The call can be repeated at any time.
 
     Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+    """
+    ExecuteRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteRunRequest, _orchestrator_pb2.ExecuteRunResponse]  # type: ignore[assignment]
+    """Creates a run as CreateRun does, waits for it as WaitRun does, and returns it in its state at that time: one call in
+    place of two.
+
+    With a `request_id` in `run`, a repeat waits for the run of the first call; one without it creates another run. The
+    call holds a slot of the service only while the run is created. Cancelling it does not affect a run that has been
+    created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
+    continues.
+
+    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
+    the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from),
+    QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used
+    with another request), SHUTTING_DOWN (the process stops, and the run continues; a repeat with the request_id reaches
+    another one).
     """
     StreamRun: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.StreamRunRequest, _orchestrator_pb2.StreamRunResponse]  # type: ignore[assignment]
     """Streams the events of a run: first the stored events after `after_seq`, then new ones as they are stored.
@@ -271,6 +303,28 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         DEADLINE_EXCEEDED and returns no run. The call can be repeated at any time.
 
         Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        """
+
+    @_abc_1.abstractmethod
+    def ExecuteRun(
+        self,
+        request: _orchestrator_pb2.ExecuteRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ExecuteRunResponse, _abc.Awaitable[_orchestrator_pb2.ExecuteRunResponse]]:
+        """Creates a run as CreateRun does, waits for it as WaitRun does, and returns it in its state at that time: one call in
+        place of two.
+
+        With a `request_id` in `run`, a repeat waits for the run of the first call; one without it creates another run. The
+        call holds a slot of the service only while the run is created. Cancelling it does not affect a run that has been
+        created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
+        continues.
+
+        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
+        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from),
+        QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used
+        with another request), SHUTTING_DOWN (the process stops, and the run continues; a repeat with the request_id reaches
+        another one).
         """
 
     @_abc_1.abstractmethod
