@@ -11,7 +11,6 @@ from graphmesh_chassis.large_values import read_places
 from graphmesh_nodes.errors import ValueNotStorable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -52,12 +51,13 @@ from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_
 from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
 from graphmesh_orchestrator.checkpoints.stamps import STAMPS
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage
+from graphmesh_orchestrator.checkpoints.sync_saver import SyncSaver
 from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
 from graphmesh_orchestrator.checkpoints.writing import Parent, channel_sizes, follows_of, identity_of, value_rows_of
 
 
-class LogSaver(BaseCheckpointSaver[int]):
-    """Checkpoints in SQL, written through a group commit. Async only. Reads wait while the database is unavailable.
+class LogSaver(SyncSaver):
+    """Checkpoints in SQL, written through a group commit. Reads wait while the database is unavailable.
 
     A config with a `RUN_EPOCH` writes only while that is the run's epoch. With a write-behind buffer, writes are
     buffered, and flushed before a read.

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from graphmesh_chassis.errors import DatabaseUnavailable, Fenced
 from graphmesh_chassis.large_values import convert_aside, is_large, size_of
+from graphmesh_chassis.own_loop import OwnLoop
 from graphmesh_nodes.context import Lease
 from langgraph.store.base import (
     BaseStore,
@@ -75,7 +76,11 @@ class TenantStore(BaseStore):
 
     def __init__(self, items: Items, writer: Writer, ttl: TTLConfig | None = None, index: Index | None = None) -> None:
         self._items, self._writer, self.ttl_config, self._index = items, writer, ttl, index
-        self._loop = asyncio.get_running_loop()
+        self._is_warned = False
+        self._loop = OwnLoop(
+            "a synchronous method of the store is called on the event loop: await its asynchronous form, such as "
+            "`await store.aget(...)` for `store.get(...)`"
+        )
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """As `abatch`, from a thread.
@@ -83,17 +88,13 @@ class TenantStore(BaseStore):
         Raises:
             InvalidStateError: it is called on the event loop, which would wait for itself.
         """
-        if _running_loop() is self._loop:
-            raise asyncio.InvalidStateError(
-                "a synchronous method of the store is called on the event loop: await its asynchronous form, such as "
-                "`await store.aget(...)` for `store.get(...)`"
-            )
-        return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
+        return self._loop.wait(self._batch(ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations: first those that read, then the writes, in one transaction."""
-        if _running_loop() is not self._loop:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop))
+        return await self._loop.execute(self._batch(ops))
+
+    async def _batch(self, ops: Iterable[Op]) -> list[Result]:
         listed = [await self._checked(op) for op in ops]
         changes = {(op.namespace, op.key): await self._put(op) for op in listed if isinstance(op, PutOp)}
         while True:
@@ -120,8 +121,6 @@ class TenantStore(BaseStore):
                 check_namespace(op.namespace_prefix, "namespace_prefix")
                 check_filter(op.filter or {})
                 _check_page(op.limit, op.offset)
-                if op.query and not self._index:
-                    raise invalid("query", "needs an index of embeddings, which this store does not have: use a filter")
             case ListNamespacesOp():
                 for condition in op.match_conditions or ():
                     check_namespace(tuple(condition.path), condition.match_type)
@@ -167,6 +166,9 @@ class TenantStore(BaseStore):
         return Put(op.value, op.ttl, vectors)
 
     async def _search(self, op: SearchOp) -> list[SearchItem]:
+        if op.query and not self._index and not self._is_warned:
+            self._is_warned = True
+            log.warning("search not ranked: the store has no index of embeddings", namespace=op.namespace_prefix)
         if op.query and self._index:
             ranked = await self._ranked(op, self._index)
         else:
@@ -281,10 +283,3 @@ def _columns(item: StoredItem) -> dict[str, Any]:
         "created_at": item.created,
         "updated_at": item.updated,
     }
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -7,6 +7,7 @@ pydantic model or a dataclass is constructed from the channels for each node: wh
 import copy
 import dataclasses
 import inspect
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -50,7 +51,8 @@ class GraphInput:
         self._channels = channels_of(builder, state)
         self._messages = [name for name, channel in self._channels.items() if adds_messages(channel)]
         self._names = aliases_of(state)
-        is_complete = not is_update and (state is not builder.state_schema or _is_constructed(state))
+        is_declared = state is not builder.state_schema and not _is_generated(state)
+        is_complete = not is_update and (is_declared or _is_constructed(state))
         self._required = [name for name in required_fields(state) if is_complete and name in self._channels]
         self.schema = state_schema(builder, state, self._required)
         """The JSON schema that is published. A field that the graph does not have is refused, not ignored."""
@@ -197,6 +199,12 @@ def is_model(state: Any) -> bool:
 def _is_constructed(state: Any) -> bool:
     """Report whether LangGraph constructs the state from its channels for each node."""
     return is_model(state) or dataclasses.is_dataclass(state)
+
+
+def _is_generated(state: Any) -> bool:
+    """Report whether a library made the type, as LangChain's create_agent does: all of its fields are required then."""
+    module, name = sys.modules.get(state.__module__), state.__qualname__
+    return "<locals>" not in name and getattr(module, name, None) is not state
 
 
 def required_fields(state: Any) -> list[str]:

@@ -36,12 +36,12 @@ async def commits(writer: ControlledWriter) -> AsyncIterator[GroupCommit]:
         yield commits
 
 
-@pytest.fixture
-def saver(database: Database, commits: GroupCommit) -> LogSaver:
+@pytest_asyncio.fixture
+async def saver(database: Database, commits: GroupCommit) -> LogSaver:
     return LogSaver(database, commits)
 
 
-@pytest.fixture
-def other_saver(database: Database, commits: GroupCommit) -> LogSaver:
+@pytest_asyncio.fixture
+async def other_saver(database: Database, commits: GroupCommit) -> LogSaver:
     """A saver with an empty cache, as in a process that has just started."""
     return LogSaver(database, commits)

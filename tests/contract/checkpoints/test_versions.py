@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pytest
+import pytest_asyncio
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.parent_cache import MAX_PARENTS
@@ -86,8 +87,8 @@ async def values_of(graph: kit.Graph) -> list[dict[str, Any]]:
     return [snapshot.values async for snapshot in graph.aget_state_history(T)]
 
 
-@pytest.fixture(params=[MAX_PARENTS, 0], ids=["cached", "not cached"])
-def either_saver(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> LogSaver:
+@pytest_asyncio.fixture(params=[MAX_PARENTS, 0], ids=["cached", "not cached"])
+async def either_saver(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> LogSaver:
     """A saver that caches the parent of a checkpoint that it writes, or one that reads it."""
     return LogSaver(database, commits, cached_parents=request.param)
 

@@ -280,7 +280,6 @@ async def test_namespaces_have_langgraphs_rules(store: TenantStore) -> None:
         ("filter.a.b[0].$in", SearchOp((), {"a": {"b": [{"$in": [1]}]}})),
         ("filter.a.b", SearchOp((), {"a": {"$gt": 1, "b": 2}})),
         ("filter", SearchOp((), {str(number): 1 for number in range(101)})),
-        ("query", SearchOp((), query="something alike")),
         ("max_depth", ListNamespacesOp(max_depth=0)),
         ("prefix[0]", ListNamespacesOp((MatchCondition("prefix", ("a.b",)),))),
     ],
@@ -479,6 +478,14 @@ async def test_query_orders_items_by_similarity(make: MakeStore) -> None:
     await store.aput(("n",), "zebra", {"text": "ink"})
     assert keys(await store.asearch(("n",), query="zebra zoo", limit=1)) == ["dogs"]
     assert keys(await store.asearch(("n",), query="")) == ["zebra", "none", "dogs"]
+
+
+async def test_query_without_an_index_is_a_search_by_filter(make: MakeStore) -> None:
+    store = make()
+    for number in range(3):
+        await store.aput(("n",), str(number), {"even": number % 2 == 0})
+    found = await store.asearch(("n",), query="something alike", filter={"even": True})
+    assert [(item.key, item.score) for item in found] == [("2", None), ("0", None)]
 
 
 async def test_query_and_filter_apply_together(make: MakeStore) -> None:

@@ -59,7 +59,16 @@ for side in ("left", "right"):
     ask_both.add_edge(side, "end")
 ask_both.add_node("end", lambda state: {"notes": ["done"]})
 
-ask_nested = _chain(inner=_chain(ask=_interrupt("deep")).compile(), end=lambda state: {"notes": ["done"]})
+_inner = _chain(ask=_interrupt("deep")).compile()
+ask_nested = _chain(inner=_inner, end=lambda state: {"notes": ["done"]})
+ask_invoked = _chain(outer=lambda state: _inner.invoke(state), end=lambda state: {"notes": ["done"]})
+
+
+async def _block(state: State) -> Any:
+    return _inner.invoke(state)
+
+
+ask_blocking = _chain(outer=_block)
 
 gated = _chain(gate=_pass_gate, end=lambda state: {"notes": ["done"]})
 

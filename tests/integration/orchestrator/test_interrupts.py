@@ -78,9 +78,16 @@ async def test_resumes_when_all_interrupts_are_answered(mesh: Mesh) -> None:
     assert (run.status, sorted(notes(run))) == (SUCCESS, ["done", "left 1", "right 2"])
 
 
-async def test_interrupt_of_a_subgraph_is_answered(mesh: Mesh) -> None:
-    run = await answer(mesh, await park(mesh, "ask_nested"), "down")
-    assert notes(run) == ["deep down", "done"]
+@pytest.mark.parametrize("graph", ["ask_nested", "ask_invoked"])
+async def test_interrupt_of_a_subgraph_is_answered(mesh: Mesh, graph: str) -> None:
+    """The subgraph is a node, or a synchronous node invokes it."""
+    run = await answer(mesh, await park(mesh, graph), "yes")
+    assert (run.status, notes(run)) == (SUCCESS, ["deep yes", "done"])
+
+
+async def test_graph_invoked_on_the_event_loop_ends_its_run(mesh: Mesh) -> None:
+    run = await mesh.run("ask_blocking", name="x")
+    assert (run.status, "InvalidStateError" in run.error.message) == (pb.RunStatus.RUN_STATUS_ERROR, True)
 
 
 async def test_one_of_concurrent_answers_is_accepted(mesh: Mesh) -> None:

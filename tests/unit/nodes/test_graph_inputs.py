@@ -9,6 +9,8 @@ from typing import Annotated, Any, NotRequired
 import pytest
 from graphmesh_nodes.graph_inputs import MAX_RULE, GraphInput
 from graphmesh_nodes.json_schemas import MAX_ERRORS
+from langchain.agents import AgentState, create_agent
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AnyMessage, BaseMessage
 from langgraph.graph import END, START, MessagesState, StateGraph, add_messages
 from langgraph.managed import IsLastStep, RemainingSteps
@@ -168,6 +170,16 @@ def test_declared_input_requires_its_fields() -> None:
     declared = input_of(Answered, input_schema=Question)
     assert declared.schema["required"] == ["question"]
     assert [found.field for found in declared.violations({}, {})] == ["input.question"]
+
+
+def test_prebuilt_agent_requires_no_field() -> None:
+    """Of the input type that create_agent makes from the state, all fields are required."""
+
+    class Counted(AgentState[Any]):
+        count: int
+
+    agent = create_agent(FakeListChatModel(responses=["a"]), state_schema=Counted)
+    assert GraphInput(agent.builder).violations({"messages": "hi"}, {}) == ()
 
 
 @pytest.mark.parametrize(
