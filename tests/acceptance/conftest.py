@@ -19,7 +19,7 @@ from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def spawn() -> AsyncIterator[Spawner]:
     """Starts the services of deploy/mesh.yaml without their imports, which take seconds."""
-    async with fork_spawner(sorted({service.module for service in load(MESH_FILE).services.values()})) as spawn:
+    async with fork_spawner(sorted({service.module or "" for service in load(MESH_FILE).services.values()})) as spawn:
         yield spawn
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from graphmesh.orchestrator.v1 import Approval, Run, RunStatus
 from graphmesh_client import Client
-from graphmesh_local.running_mesh import ORCHESTRATOR
+from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_orchestrator.errors import ApprovalAnswered
 
 from tests.acceptance.local_mesh import MIRA, LocalMesh, output, refund_request, retry_until_answered

@@ -11,7 +11,7 @@ from graphmesh.crm.v1 import CrmService, GetCustomerRequest
 from graphmesh.ticketing.v1 import GetTicketRequest, TicketingService
 from graphmesh_chassis.errors import CircuitOpen, DeadlineExceeded, DependencyError, Unreachable
 from graphmesh_client import Client
-from graphmesh_local.running_mesh import ORCHESTRATOR
+from graphmesh_local.server_programs import ORCHESTRATOR
 
 from tests.acceptance.local_mesh import (
     MIRA,

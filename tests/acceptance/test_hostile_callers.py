@@ -12,8 +12,8 @@ from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
 from graphmesh.orchestrator.v1 import GetRunRequest, ListRunsRequest, RunService
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_local.running_mesh import local_address
-from graphmesh_mesh.topology import Listener
+from graphmesh_local.server_programs import local_address
+from graphmesh_mesh.service import Listener
 
 from tests.acceptance.local_mesh import LocalMesh
 

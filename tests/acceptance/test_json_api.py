@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from graphmesh.orchestrator.v1 import RunStatus
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from tests.acceptance.local_mesh import LocalMesh
 from tests.integration.envoy.http_client import HttpResponse, fetch

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 import pytest
-from graphmesh_local.running_mesh import ORCHESTRATOR
+from graphmesh_local.server_programs import ORCHESTRATOR
 
 from tests.acceptance.local_mesh import LocalMesh, eventually
 from tests.acceptance.refund_watcher import RefundWatcher, assert_refunded_once, is_refunded_once

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.probes import NOT_READY_ERRORS, grpc_health_probe
-from graphmesh_local.running_mesh import ORCHESTRATOR
+from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.state_folder import MeshState, StateFolder
 
 from tests.acceptance.local_mesh import (

@@ -29,7 +29,7 @@ from graphmesh.orchestrator.v1 import (
 from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_contracts import Method
-from graphmesh_mesh.topology import Service
+from graphmesh_mesh.service import Service
 
 LONG = 10_000_000
 """Characters or bytes of a value that is too long."""

@@ -17,13 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from buf.validate import validate_pb2
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
-from graphmesh_contracts.comments import comments
+from graphmesh_contracts.comments import comments_of
 
 from graphmesh_nodes.json_schemas import violations_of
 
@@ -138,7 +138,7 @@ def tool_schema(rpc: Rpc[RequestT, Any]) -> ToolSchema[RequestT]:
 def _tool_schema(rpc: Rpc[Any, Any]) -> ToolSchema[Any]:
     if not method_policy(rpc.descriptor).visible_to_models:
         raise ValueError(f"{rpc.tool} is not for models: its policy does not declare LLM_VISIBILITY_VISIBLE")
-    description = REASONS.sub("", _comment(rpc.full_name, rpc.service.rpartition(".")[0])).strip()
+    description = REASONS.sub("", _comment(rpc.full_name, rpc.descriptor.containing_service.file)).strip()
     return ToolSchema(rpc, description, _message_schema(rpc.descriptor.input_type, ()))
 
 
@@ -158,7 +158,7 @@ def _message_schema(message: Descriptor, parents: tuple[str, ...]) -> Schema:
     required = _required(message)
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field, message.file.package, path) for field in fields},
+        "properties": {field.name: _field_schema(field, message.file, path) for field in fields},
         "required": [field.name for field in fields if field.name in required],
         "additionalProperties": False,
     }
@@ -169,10 +169,10 @@ def _required(message: Descriptor) -> frozenset[str]:
     return frozenset(violation.field for violation in violations(GetMessageClass(message)()))
 
 
-def _field_schema(field: FieldDescriptor, package: str, parents: tuple[str, ...]) -> Schema:
+def _field_schema(field: FieldDescriptor, file: FileDescriptor, parents: tuple[str, ...]) -> Schema:
     rules = field.GetOptions().Extensions[validate_pb2.field]
     schema = _field_type(field, rules, parents)
-    text = " ".join(filter(None, (_comment(field.full_name, package), _oneof_note(field))))
+    text = " ".join(filter(None, (_comment(field.full_name, file), _oneof_note(field))))
     return {**schema, "description": text} if text else schema
 
 
@@ -245,9 +245,9 @@ def _oneof_note(field: FieldDescriptor) -> str:
     return f"Only one of this and {others} may be given."
 
 
-def _comment(name: str, package: str) -> str:
+def _comment(name: str, file: FileDescriptor) -> str:
     """Return the proto's comment on a name, one line for each paragraph."""
-    paragraphs = comments(package).get(name, "").split("\n\n")
+    paragraphs = comments_of(file).get(name, "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 

@@ -1,6 +1,8 @@
 """The contracts as values: RPC handles, the policies that their protos declare, and the reasons that they list."""
 
+from graphmesh_contracts.breaking_changes import breaking_changes
 from graphmesh_contracts.comments import comments, reasons, shared_reasons
+from graphmesh_contracts.descriptor_sets import ContractError, DescriptorSet, read_descriptor_set
 from graphmesh_contracts.keys import APPROVAL_KEY, WRITE_BEHIND_KEY
 from graphmesh_contracts.policy import (
     Breaker,
@@ -16,12 +18,15 @@ from graphmesh_contracts.policy import (
     service_policies,
 )
 from graphmesh_contracts.rpc import Method, Rpc, StreamingRpc
+from graphmesh_contracts.service_handles import service
 from graphmesh_contracts.structs import NotJsonError, struct_value, to_struct, to_value, value_of
 
 __all__ = [
     "APPROVAL_KEY",
     "WRITE_BEHIND_KEY",
     "Breaker",
+    "ContractError",
+    "DescriptorSet",
     "Idempotency",
     "Method",
     "MethodPolicy",
@@ -32,11 +37,14 @@ __all__ = [
     "Rpc",
     "ServicePolicy",
     "StreamingRpc",
+    "breaking_changes",
     "comments",
     "declared_timeout",
     "field_path",
     "method_policy",
+    "read_descriptor_set",
     "reasons",
+    "service",
     "service_policies",
     "shared_reasons",
     "struct_value",

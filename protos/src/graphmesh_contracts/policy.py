@@ -24,6 +24,12 @@ PolicyMessage = TypeVar("PolicyMessage", policy_pb2.MethodPolicy, policy_pb2.Ser
 APPROVAL_SECONDS = 86_400.0
 """The time to answer an approval, where a policy does not state one."""
 
+_OPTIONS = {
+    policy_pb2.MethodPolicy: "graphmesh.policy.v1.method",
+    policy_pb2.ServicePolicy: "graphmesh.policy.v1.service",
+}
+"""The names of the options that declare policies, by their types."""
+
 
 class PolicyError(ValueError):
     """A policy is missing or breaks the rules of policy.proto."""
@@ -191,6 +197,8 @@ def _merged(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> 
         _replace(declared, override)
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
+    if not declared.ListFields():
+        raise PolicyError(f"{name} declares no policy: the option {_OPTIONS[type(declared)]}")
     violations = collect_violations(declared)
     if violations:
         broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)

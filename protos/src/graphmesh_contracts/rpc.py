@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
@@ -46,7 +45,8 @@ class Method(Generic[RequestT, ResponseT]):
 
     @cached_property
     def descriptor(self) -> MethodDescriptor:
-        return descriptor_pool.Default().FindMethodByName(self.full_name)
+        """Of the pool of its messages: a descriptor set has one of its own."""
+        return cast(MethodDescriptor, self.request.DESCRIPTOR.file.pool.FindMethodByName(self.full_name))
 
 
 @dataclass(frozen=True)

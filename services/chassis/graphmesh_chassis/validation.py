@@ -6,6 +6,7 @@ from functools import cache
 import protovalidate
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,7 +32,7 @@ def violations(message: Message) -> tuple[FieldViolation, ...]:
         return oversized
     broken = [
         FieldViolation(field_path(violation), violation.proto.message or violation.proto.rule_id)
-        for violation in protovalidate.collect_violations(message)
+        for violation in _validator_of(message.DESCRIPTOR.file.pool).collect_violations(message)
     ]
     return (*broken, *_malformed_times(message, ""))
 
@@ -54,6 +55,12 @@ def check_response(message: Message, method: str) -> None:
     """
     if broken := violations(message):
         raise InvalidResponse(method=method) from InvalidRequest(violations=broken, method=method)
+
+
+@cache
+def _validator_of(pool: DescriptorPool) -> protovalidate.Validator:
+    """The validator of one pool: it keeps rules by the name of a message, which another pool may have too."""
+    return protovalidate.Validator()
 
 
 def _oversized_fields(message: Message, prefix: str) -> Iterator[FieldViolation]:

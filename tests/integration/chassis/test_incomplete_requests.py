@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from graphmesh_chaos.http2_connection import Http2Connection
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from tests.integration.chassis.probe import NAME, Question, echo, probing
 

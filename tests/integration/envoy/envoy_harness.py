@@ -16,7 +16,8 @@ from graphmesh_mesh.envoy.binary import serve_command
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
-from graphmesh_mesh.topology import Listener, Mesh, parse
+from graphmesh_mesh.service import Listener
+from graphmesh_mesh.topology import Mesh, parse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.envoy import books_contract

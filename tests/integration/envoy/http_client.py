@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 
 @dataclass(frozen=True)

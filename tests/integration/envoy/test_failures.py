@@ -8,7 +8,7 @@ import pytest
 from graphmesh_chaos.tcp_proxy import LOOPBACK, tcp_proxy
 from graphmesh_local.child_process import reserve_port
 from graphmesh_mesh.envoy.clusters import ClusterSettings
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from tests.integration.envoy.envoy_harness import (
     EnvoyHarness,

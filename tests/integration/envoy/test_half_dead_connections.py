@@ -6,7 +6,7 @@ import grpc
 import pytest
 from graphmesh_chaos.tcp_proxy import LOOPBACK, tcp_proxy
 from graphmesh_local.child_process import reserve_port
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from tests.integration.envoy.envoy_harness import Replica, books_mesh, running_envoy
 
@@ -14,7 +14,7 @@ from tests.integration.envoy.envoy_harness import Replica, books_mesh, running_e
 async def test_a_stream_on_a_half_dead_connection_ends(tmp_path: Path) -> None:
     """Before its deadline, by a ping without an answer. Later calls get a new connection."""
     replica, hidden, mesh = Replica(), Listener(port=reserve_port()), books_mesh()
-    listen_port = mesh.services["books"].port
+    listen_port = mesh.services["books"].replica_listeners[0].port
     async with (
         replica.serving(hidden),
         tcp_proxy(LOOPBACK, hidden.port, listen_port=listen_port) as proxy,

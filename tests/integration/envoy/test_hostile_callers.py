@@ -11,7 +11,7 @@ import pytest
 from graphmesh_chaos.http2_connection import Http2Connection
 from graphmesh_local.probes import http_get
 from graphmesh_mesh.envoy.clusters import ClusterSettings
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from tests.integration.envoy import books_contract
 from tests.integration.envoy.envoy_harness import EnvoyHarness, books_mesh, caller, envoy_with_replica, failing

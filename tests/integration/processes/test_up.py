@@ -22,7 +22,7 @@ from graphmesh_local.probes import http_get
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.state_folder import MeshBusy, NoMesh, StateFolder
 from graphmesh_local.supervisor import OnDeath
-from graphmesh_mesh.topology import MeshError
+from graphmesh_mesh.errors import MeshError
 
 from tests.integration.envoy.http_client import fetch
 from tests.integration.processes.mesh_process import graphmesh_up, processes_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from graphmesh_contracts import Overrides
-from graphmesh_mesh.topology import MeshError, environments, load, parse
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.topology import environments, load, parse
 
 MESH_FILE = Path(__file__).parents[3] / "deploy/mesh.yaml"
 
@@ -32,9 +33,12 @@ def raw(environments: Raw | None = None, edge: Raw | None = None, **billing: Any
         (raw(port=70000), "services.billing.port: Input should be less than or equal to 65535"),
         (raw(prot=5), "services.billing.prot: Extra inputs are not permitted"),
         (raw(replicas=2, ports=[7]), "services.billing: 1 ports for 2 replicas"),
-        (raw(port=2), "mesh: used twice: 127.0.0.1:2"),
-        (raw(edge={"services": ["crm"]}), "mesh: edge.services: no service is called crm"),
-        (raw(service="graphmesh.billing.v1.CashService"), "the contracts have no graphmesh.billing.v1.CashService"),
+        (raw(port=2), "addresses used twice: 127.0.0.1:2"),
+        (raw(edge={"services": ["crm"]}), "edge.services: no service is called crm"),
+        (
+            raw(service="graphmesh.billing.v1.CashService"),
+            "no installed package has the contract graphmesh.billing.v1.CashService",
+        ),
         (raw(policy={"maxConcurrency": 0}), "max_concurrency: must be greater than or equal to 1"),
         (raw(policy={"cap": 2}), 'no field named "cap"'),
         (raw(methods={"Charge": {"timeout": "0s"}}), "timeout: must be greater than 0s"),

@@ -14,7 +14,8 @@ from graphmesh_local.probes import grpc_health_probe, http_probe
 from graphmesh_mesh.envoy.binary import serve_command
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
-from graphmesh_mesh.topology import Mesh, Service
+from graphmesh_mesh.service import Service
+from graphmesh_mesh.topology import Mesh
 from graphmesh_nodes import RunContext
 from graphmesh_nodes.context import with_run_context
 from grpc import aio

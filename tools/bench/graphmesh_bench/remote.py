@@ -150,10 +150,12 @@ async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
 
 @asynccontextmanager
 async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Variant]]:
-    collector = f"http://{meshes.plain.services['crm'].target}"
+    collector = f"http://{meshes.plain.services['crm'].replica_listeners[0].target}"
     tracing = Tracing("bench", ServerSettings(traces="otlp", otlp_endpoint=collector, trace_ratio=sampling))
     async with (
-        aio.insecure_channel(meshes.plain.services["crm"].target, options=CHANNEL_OPTIONS) as direct,
+        aio.insecure_channel(
+            meshes.plain.services["crm"].replica_listeners[0].target, options=CHANNEL_OPTIONS
+        ) as direct,
         aio.insecure_channel(meshes.plain.mesh.target, options=CHANNEL_OPTIONS) as through_envoy,
         Channel(meshes.plain.mesh.target) as plain,
         Channel(meshes.traced.mesh.target, tracing) as traced,

@@ -24,7 +24,7 @@ from graphmesh.orchestrator.v1 import (
 )
 from graphmesh_chassis import metadata
 from graphmesh_contracts import Method
-from graphmesh_mesh.topology import Listener
+from graphmesh_mesh.service import Listener
 
 from graphmesh_chaos.http2_connection import HEADERS, PING, SETTINGS, Http2Connection
 

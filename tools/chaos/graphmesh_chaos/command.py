@@ -15,7 +15,7 @@ from graphmesh_local.child_process import ProcessError
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.state_folder import MeshBusy
-from graphmesh_mesh.topology import MeshError
+from graphmesh_mesh.errors import MeshError
 from rich.console import Console
 from rich.rule import Rule
 

@@ -10,7 +10,8 @@ from typing import Any
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import gather_or_cancel
 from graphmesh_local.databases import SERVICES, DatabaseUrls, SharedServers, database_settings, service_databases
-from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
+from graphmesh_local.server_programs import local_address
 from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.supervisor import OnDeath
 from sqlalchemy.exc import OperationalError

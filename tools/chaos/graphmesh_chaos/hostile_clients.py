@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 from graphmesh_local.fork_client import fork_spawner
-from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, ORCHESTRATOR, RunningMesh, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
+from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.spawning import Spawner
 from rich.console import Console
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from graphmesh_local.child_process import Child, ProcessDied, State, gather_or_cancel
 from graphmesh_local.databases import DatabaseUrls, SharedServers, client_ports, crash_postgres, drop_connections
 from graphmesh_local.probes import NOT_READY_ERRORS, http_get
-from graphmesh_local.running_mesh import ORCHESTRATOR, RunningMesh, local_address
+from graphmesh_local.running_mesh import RunningMesh
+from graphmesh_local.server_programs import ORCHESTRATOR, local_address
 from graphmesh_local.supervisor import Supervisor
 from graphmesh_orchestrator.leases.liveness import LOCK_ACQUIRED
 from psycopg import OperationalError

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from graphmesh_local.databases import DatabaseUrls, SharedServers
-from graphmesh_local.running_mesh import replica_names
-from graphmesh_mesh.topology import Mesh, Service
+from graphmesh_local.server_programs import replica_names
+from graphmesh_mesh.service import Service
+from graphmesh_mesh.topology import Mesh
 
 from graphmesh_chaos.tcp_proxy import LOOPBACK, TcpProxy, tcp_proxy
 

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.databases import SERVICES
-from graphmesh_local.running_mesh import MESH_FILE, ORCHESTRATOR
+from graphmesh_local.running_mesh import MESH_FILE
+from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_mesh.topology import Mesh, load
 
 PAYMENTS = "payments"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
-from graphmesh_local.running_mesh import RunningMesh, local_address
+from graphmesh_local.running_mesh import RunningMesh
+from graphmesh_local.server_programs import local_address
 
 from graphmesh_chaos import attacks
 

@@ -54,13 +54,15 @@ class MeshState(Model):
 
 
 class StateFolder:
-    """Paths of a mesh's databases, logs and Envoy files, and the lock on them."""
+    """Paths of a mesh's databases, logs, contracts and Envoy files, and the lock on them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.logs = self.path / "logs"
         self.databases = self.path / "databases"
         self.envoy = self.path / "envoy"
+        self.contracts = self.path / "contracts"
+        """The descriptor sets of services whose contracts are not installed."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 
@@ -74,7 +76,7 @@ class StateFolder:
             MeshBusy: another process has the lock.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.logs, self.databases, self.envoy):
+        for folder in (self.logs, self.databases, self.envoy, self.contracts):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
         if self._lock.exists():

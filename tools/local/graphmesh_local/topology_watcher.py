@@ -1,22 +1,28 @@
-"""mesh.yaml of a running mesh: loaded with the same free ports each time, and polled for edits."""
+"""mesh.yaml of a running mesh, with all files that it names: loaded with the same ports each time, polled for edits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from graphmesh_mesh.contracts import broken_contracts, contract_files
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
-from graphmesh_mesh.topology import Listener, Mesh, MeshError, load
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.service import Listener
+from graphmesh_mesh.topology import Mesh, load
 
 from graphmesh_local.child_process import reserve_port
+from graphmesh_local.cluster_health import Notify
+from graphmesh_local.server_programs import own_services
+from graphmesh_local.state_folder import StateFolder
 
 POLL_SECONDS = 0.5
-"""Seconds between two polls of the file."""
+"""Seconds between two polls of the files."""
 
-Notify = Callable[[str], None]
-"""Displays one sentence to the operator."""
+Stamps = Mapping[Path, tuple[int, ...]]
+"""A value for each file and folder that differs after an edit; empty where it does not exist."""
 
 
 class MeshSource:
@@ -27,38 +33,43 @@ class MeshSource:
     ) -> None:
         """`reroute` returns the mesh as Envoy is to connect to it."""
         self.path = path
+        self.applied: Mesh
+        """The mesh as it was last applied to Envoy."""
         self._reroute = reroute
         self._environment = environment
         self._free_ports = free_ports
         self._reserved: list[int] = []
+        self._read: list[Path] = [path]
+
+    def start(self) -> Mesh:
+        """Load the mesh that is started. Raises as `load`."""
+        self.applied = self.load()
+        return self.applied
 
     def load(self) -> Mesh:
         """Load the mesh.
 
         Raises:
-            MeshError: the file breaks a rule, or names servers on other machines.
+            MeshError: a file breaks a rule, or names servers on other machines.
         """
-        try:
-            mesh = load(self.path, self._environment)
-        except OSError as error:
-            raise MeshError(f"{self.path}: {error.strerror}") from error
+        self._read = []
+        mesh = load(self.path, self._environment, self._read)
         if self._free_ports:
             return mesh.on_loopback(self._ports().__next__)
-        if remote := [f"{name}: {service.address}" for name, service in mesh.services.items() if service.is_dns_name]:
-            raise MeshError(f"{self.path}: {', '.join(remote)}: not on this machine; --free-ports runs all of it here")
+        if remote := [f"{name}: {one.address}" for name, one in own_services(mesh).items() if one.is_dns_name]:
+            raise MeshError(
+                f"{self.path}: {', '.join(remote)}: not on this machine; --free-ports runs all of it here, and "
+                "external: true is for services that others run"
+            )
         return mesh
 
     def render(self, mesh: Mesh) -> dict[str, bytes]:
         """Return the content of Envoy's files, by name."""
         return render(self._reroute(mesh))
 
-    def stamp(self) -> tuple[int, ...]:
-        """Return a value that differs after an edit of the file."""
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return ()
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    def stamps(self) -> Stamps:
+        """Return the stamps of all files and folders that the last load has read."""
+        return {path: _stamp(path) for path in self._read}
 
     def _ports(self) -> Iterator[int]:
         yield from list(self._reserved)
@@ -67,52 +78,71 @@ class MeshSource:
             yield self._reserved[-1]
 
 
-def listeners(mesh: Mesh) -> dict[str, Listener]:
-    """Return every listener by its path in mesh.yaml."""
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def own_listeners(mesh: Mesh) -> dict[str, Listener]:
+    """Return every listener of this mesh's processes by its path in mesh.yaml."""
     replicas = {
         f"services.{name} ({number})": listener
-        for name, service in mesh.services.items()
+        for name, service in own_services(mesh).items()
         for number, listener in enumerate(service.replica_listeners, start=1)
     }
     return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **replicas}
 
 
 @asynccontextmanager
-async def applying_edits(source: MeshSource, mesh: Mesh, envoy: Path, notify: Notify) -> AsyncIterator[None]:
-    """Render edits of mesh.yaml into the folder `envoy` while the body runs. An invalid edit changes nothing."""
-    task = asyncio.create_task(_poll_edits(source, mesh, envoy, notify), name="poll mesh.yaml")
+async def applying_edits(source: MeshSource, folder: StateFolder, notify: Notify) -> AsyncIterator[None]:
+    """Apply edits of mesh.yaml and the files that it names, while the body runs. An invalid edit changes nothing."""
+    task = asyncio.create_task(_poll_edits(source, folder, notify), name="poll mesh.yaml")
     try:
         yield
     finally:
         task.cancel()
 
 
-async def _poll_edits(source: MeshSource, mesh: Mesh, envoy: Path, notify: Notify) -> None:
-    seen = source.stamp()
+async def _poll_edits(source: MeshSource, folder: StateFolder, notify: Notify) -> None:
+    seen = source.stamps()
     while True:
         await asyncio.sleep(POLL_SECONDS)
-        if (stamp := source.stamp()) == seen:
+        if (stamps := source.stamps()) == seen:
             continue
-        seen = stamp
+        changed = ", ".join(path.name for path in stamps if stamps[path] != seen.get(path))
         try:
-            notify(await asyncio.to_thread(_apply, source, mesh, envoy))
+            applied = await asyncio.to_thread(_apply, source, folder)
+            notify(f"{changed} changed{applied}")
         except (MeshError, EnvoyRefusal) as error:
-            notify(f"{source.path.name} changed, but the change is not applied: {error}")
+            notify(f"{changed} changed, but the change is not applied: {error}")
+        seen = {path: stamps.get(path, stamp) for path, stamp in source.stamps().items()}
 
 
-def _apply(source: MeshSource, running: Mesh, envoy: Path) -> str:
-    """Validate and write what an edit changes, and return a sentence about it."""
+def _apply(source: MeshSource, folder: StateFolder) -> str:
+    """Validate and write what an edit changes, and return the end of a sentence about it."""
     edited = source.load()
-    if _structure(edited) != _structure(running):
-        raise MeshError("restart the mesh to change its services or their addresses")
+    if _structure(edited) != _structure(source.applied):
+        raise MeshError("restart the mesh to change its own services or their addresses")
+    if broken := broken_contracts(source.applied, edited):
+        raise MeshError(f"it breaks the contract that graphs use: {'; '.join(broken)}; restart the mesh to use it")
     files = source.render(edited)
     validate(files)
-    written = write(envoy, files, mode=0o600)
-    if not written:
-        return f"{source.path.name} changed, but no setting of Envoy"
-    return f"{source.path.name} changed: Envoy reloads {', '.join(written)}; restart the mesh to apply it to servers"
+    contracts = write(folder.contracts, contract_files(edited), mode=0o600)
+    written = write(folder.envoy, files, mode=0o600)
+    source.applied = edited
+    if not written and not contracts:
+        return ", but no setting of Envoy"
+    reloaded = f"Envoy reloads {', '.join(written)}" if written else "the contracts are stored"
+    return f": {reloaded}; restart the mesh to apply it to servers"
 
 
 def _structure(mesh: Mesh) -> object:
-    """Return the part of a mesh that cannot change while it runs."""
-    return listeners(mesh), {name: (one.service, one.beside, one.module) for name, one in mesh.services.items()}
+    """Return the part of a mesh that cannot change while it runs. External services may come, change and go."""
+    programs = {
+        name: (one.service, one.beside, one.module, one.python, one.command, one.folder, one.env)
+        for name, one in own_services(mesh).items()
+    }
+    return own_listeners(mesh), programs

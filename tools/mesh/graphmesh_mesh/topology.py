@@ -1,43 +1,18 @@
 """`deploy/mesh.yaml` as values: listeners, services, replicas, policy overrides and environments."""
 
-import importlib
-import ipaddress
-from collections.abc import Callable, Mapping
-from functools import cached_property
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from graphmesh_contracts import MethodPolicy, Overrides, ServicePolicy, method_policy, service_policies
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-Port = Annotated[int, Field(ge=1, le=65535)]
-FullName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$")]
-ShortName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, merged
+from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
-
-class MeshError(ValueError):
-    """mesh.yaml breaks a rule; the message names the file, the field and the rule."""
-
-
-class Model(BaseModel):
-    """Base of the models: frozen, and unknown fields are errors, so that a misspelt field is not ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Listener(Model):
-    """An address and a port."""
-
-    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    port: Port
-
-    @property
-    def target(self) -> str:
-        """host:port."""
-        return f"{self.address}:{self.port}"
+RESERVED = ("envoy",)
+"""Names of processes and logs that no service may have."""
 
 
 class TenantRate(Model):
@@ -63,82 +38,6 @@ class Edge(Listener):
     """The rate of calls of each tenant; calls above it end at Envoy. None: unlimited."""
 
 
-class Service(Listener):
-    """One deployable: its RPC services, its address and its replicas."""
-
-    service: FullName
-    """The full name of its RPC service; its prefix is the Python package of the contract."""
-    beside: tuple[FullName, ...] = ()
-    """Further RPC services of the same process."""
-    module: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """The Python module that `python -m` starts."""
-    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
-    ports: tuple[Port, ...] = ()
-    """The port of each replica, where they are not consecutive from `port` on."""
-    policy: Mapping[str, Any] = {}
-    """Overrides of the service's policy: the JSON form of `graphmesh.policy.v1.ServicePolicy`."""
-    methods: Mapping[str, Mapping[str, Any]] = {}
-    """Overrides by method: the JSON form of `graphmesh.policy.v1.MethodPolicy`."""
-
-    @model_validator(mode="after")
-    def _one_port_a_replica(self) -> Self:
-        if self.ports and len(self.ports) != self.replicas:
-            raise ValueError(f"{len(self.ports)} ports for {self.replicas} replicas")
-        return self
-
-    @model_validator(mode="after")
-    def _policies_hold(self) -> Self:
-        _ = (self.service_policies, self.method_policies)
-        return self
-
-    @property
-    def is_dns_name(self) -> bool:
-        """Whether the address is a DNS name, which resolves to all replicas."""
-        try:
-            ipaddress.ip_address(self.address)
-        except ValueError:
-            return True
-        return False
-
-    @property
-    def replica_listeners(self) -> tuple[Listener, ...]:
-        """The listener of each replica; a single one where the address is a DNS name."""
-        ports = self.ports or tuple(range(self.port, self.port + (1 if self.is_dns_name else self.replicas)))
-        return tuple(Listener(address=self.address, port=port) for port in ports)
-
-    @property
-    def overrides(self) -> Overrides:
-        """The overrides that a replica is started with, so that it admits by the same numbers as Envoy."""
-        return Overrides(service=self.policy, methods=self.methods)
-
-    @cached_property
-    def descriptors(self) -> tuple[ServiceDescriptor, ...]:
-        return tuple(_descriptor(name) for name in (self.service, *self.beside))
-
-    @cached_property
-    def service_policies(self) -> Mapping[str, ServicePolicy]:
-        """The policy of each gRPC service of the process, by its full name."""
-        return service_policies(self.descriptors, self.overrides)
-
-    @property
-    def service_policy(self) -> ServicePolicy:
-        return self.service_policies[self.service]
-
-    @cached_property
-    def method_policies(self) -> Mapping[MethodDescriptor, MethodPolicy]:
-        """The policy of each method, in the order of the protos."""
-        methods = [method for descriptor in self.descriptors for method in descriptor.methods]
-        return {method: method_policy(method, self.overrides) for method in methods}
-
-
-def _descriptor(name: str) -> ServiceDescriptor:
-    try:
-        importlib.import_module(name.rpartition(".")[0])
-        return descriptor_pool.Default().FindServiceByName(name)
-    except (ImportError, KeyError) as error:
-        raise ValueError(f"the contracts have no {name}") from error
-
-
 class Mesh(Model):
     """One environment's mesh."""
 
@@ -154,7 +53,32 @@ class Mesh(Model):
     def _edge_services_exist(self) -> Self:
         if unknown := set(self.edge.services) - set(self.services):
             raise ValueError(f"edge.services: no service is called {', '.join(sorted(unknown))}")
+        for name in self.edge.services:
+            if self.services[name].descriptor_set:
+                raise ValueError(f"edge.services: {name} has a descriptor_set; the edge has installed contracts only")
         return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        if reserved := [name for name in RESERVED if name in self.services]:
+            raise ValueError(f"services.{reserved[0]}: the name is reserved")
+        owners, packages = dict[str, str](), dict[str, tuple[str, str]]()
+        for name, full_name in self._rpc_services():
+            if (owner := owners.setdefault(full_name, name)) != name:
+                raise ValueError(f"services.{name}: {full_name} belongs to services.{owner}")
+            package = full_name.rpartition(".")[0].rpartition(".")[0]
+            other = packages.setdefault(tool_prefix(full_name), (package, name))
+            if other[0] != package:
+                raise ValueError(
+                    f"services.{name}: its tools are called {tool_prefix(full_name)}.*, as those of services.{other[1]}"
+                )
+        return self
+
+    def _rpc_services(self) -> Iterator[tuple[str, str]]:
+        """Yield each service's name with the full name of each of its RPC services."""
+        for name, service in self.services.items():
+            for full_name in (service.service, *service.beside):
+                yield name, full_name
 
     @model_validator(mode="after")
     def _targets_are_unique(self) -> Self:
@@ -162,16 +86,21 @@ class Mesh(Model):
         listeners += [listener for service in self.services.values() for listener in service.replica_listeners]
         targets = [listener.target for listener in listeners]
         if repeated := sorted({target for target in targets if targets.count(target) > 1}):
-            raise ValueError(f"used twice: {', '.join(repeated)}")
+            raise ValueError(f"addresses used twice: {', '.join(repeated)}")
         return self
 
     def on_loopback(self, free_port: Callable[[], int]) -> "Mesh":
-        """Return the same mesh on loopback, with a port from `free_port` for every listener and replica."""
+        """Return the same mesh on loopback, with a port from `free_port` for every listener and replica.
 
-        def listener(one: Listener) -> dict[str, Any]:
+        External services keep their addresses.
+        """
+
+        def listener(one: Listener | Service) -> dict[str, Any]:
             return {**one.model_dump(), "address": "127.0.0.1", "port": free_port()}
 
-        def replicas(service: Service) -> dict[str, Any]:
+        def replicas(service: Service) -> dict[str, Any] | Service:
+            if service.external:
+                return service
             first = listener(service)
             return {**first, "ports": (first["port"], *(free_port() for _ in range(service.replicas - 1)))}
 
@@ -183,59 +112,66 @@ class Mesh(Model):
         )
 
 
-def load(path: Path, environment: str = "") -> Mesh:
-    """Read `path`, merged with the overrides of `environment`.
+def tool_prefix(service: str) -> str:
+    """Return the first part of the names of a service's tools: `billing` of `graphmesh.billing.v1.BillingService`."""
+    return service.split(".")[-3]
+
+
+def load(path: Path, environment: str = "", read: list[Path] | None = None) -> Mesh:
+    """Read `path` and the files that it includes, merged with the overrides of `environment`.
+
+    Args:
+        read: gets all files and folders that are read, also where an error is raised.
 
     Raises:
-        MeshError: the file cannot be read, is not YAML, breaks a rule, or has no such environment.
+        MeshError: a file cannot be read, is not YAML, breaks a rule, or has no such environment.
     """
+    files = MeshFiles(paths=[] if read is None else read)
     try:
-        return parse(_read(path), environment)
+        files.read(path)
+        return _parsed(files, environment)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
 
 
 def parse(raw: Mapping[str, Any], environment: str = "") -> Mesh:
-    """Validate the content of a mesh.yaml, merged with the overrides of `environment`.
+    """Validate the content of a mesh.yaml that includes nothing, merged with the overrides of `environment`.
 
     Raises:
         MeshError: it breaks a rule, or has no such environment.
     """
-    environments = raw.get("environments") or {}
-    if environment and environment not in environments:
-        raise MeshError(f"no environment {environment!r}; there are: {', '.join(environments) or 'none'}")
-    base = {key: value for key, value in raw.items() if key != "environments"}
-    overrides = environments[environment] if environment else None
-    try:
-        return Mesh.model_validate(_merged(base, overrides or {}))
-    except ValidationError as error:
-        raise MeshError(_description(error)) from error
+    content = {key: value for key, value in raw.items() if key != ENVIRONMENTS}
+    return _parsed(MeshFiles(content=content, environments=raw.get(ENVIRONMENTS) or {}), environment)
 
 
 def environments(path: Path) -> tuple[str, ...]:
-    """Return the names of the environments in `path`."""
-    return tuple(_read(path).get("environments") or {})
+    """Return the names of the environments in `path` and the files that it includes."""
+    files = MeshFiles()
+    files.read(path)
+    return tuple(files.environments)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _parsed(files: MeshFiles, environment: str) -> Mesh:
+    known = files.environments
+    if environment and environment not in known:
+        raise MeshError(f"no environment {environment!r}; there are: {', '.join(known) or 'none'}")
+    overrides = known[environment] if environment else None
+    if isinstance(overrides, Mapping) and INCLUDE in overrides:
+        raise MeshError(f"{ENVIRONMENTS}.{environment}.{INCLUDE}: an environment includes no files")
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise MeshError(str(error)) from error
-    if not isinstance(raw, Mapping):
-        raise MeshError("not a mapping of edge, mesh, admin and services")
-    return raw
+        return Mesh.model_validate(merged(files.content, overrides or {}))
+    except ValidationError as error:
+        raise MeshError(_description(error, files.origins)) from error
 
 
-def _merged(base: Any, overrides: Any) -> Any:
-    """Return `base` with `overrides`, mapping by mapping; any other value is replaced."""
-    if not (isinstance(base, Mapping) and isinstance(overrides, Mapping)):
-        return overrides
-    return {**base, **{key: _merged(base.get(key), value) for key, value in overrides.items()}}
+def _description(error: ValidationError, origins: Mapping[str, Path]) -> str:
+    """Return each problem with its key, and the file where that is an included one."""
+    return "; ".join(_problem(one["loc"], one["msg"].removeprefix("Value error, "), origins) for one in error.errors())
 
 
-def _description(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'mesh'}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in error.errors()
-    )
+def _problem(loc: tuple[int | str, ...], rule: str, origins: Mapping[str, Path]) -> str:
+    """Return one problem. Rules of the whole mesh have no location, and begin with the key themselves."""
+    text = f"{'.'.join(map(str, loc))}: {rule}" if loc else rule
+    section, _, rest = text.partition(".")
+    origin = origins.get(re.split(r"[.:]", rest)[0]) if section == SERVICES else None
+    return f"{origin}: {text}" if origin else text

@@ -62,7 +62,7 @@ async def add_variants(harness: Harness, plan: Plan) -> None:
 
 async def _start_mesh(harness: Harness) -> None:
     """Envoy, and the service behind it."""
-    service = server_program(harness.folder, LOG_LEVEL, harness.mesh.services["billing"].target)
+    service = server_program(harness.folder, LOG_LEVEL, harness.mesh.services["billing"].replica_listeners[0].target)
     envoy = envoy_program(harness.mesh, harness.folder / "envoy")
     harness.mesh_processes += await asyncio.gather(harness.start(service), harness.start(envoy))
     await wait_until_routed(harness.mesh, CHASSIS)

@@ -12,10 +12,11 @@ import typer
 from graphmesh_chaos.mesh_files import PAYMENTS, PAYMENTS_FILE, write_registry, write_topology
 from graphmesh_local.child_process import ProcessDied, ProcessError, gather_or_cancel
 from graphmesh_local.databases import DatabaseUrls, database_settings, service_databases, shared_servers
-from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
+from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import MeshBusy
 from graphmesh_local.supervisor import OnDeath
-from graphmesh_mesh.topology import MeshError
+from graphmesh_mesh.errors import MeshError
 from rich.console import Console
 
 from graphmesh_bench.runs import local_graphs

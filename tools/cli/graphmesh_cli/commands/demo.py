@@ -14,7 +14,8 @@ from graphmesh_client import Client
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.running_mesh import RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import RunningMesh, running_mesh
+from graphmesh_local.server_programs import local_address
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, local_address, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
+from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
-from graphmesh_mesh.topology import MeshError
+from graphmesh_mesh.errors import MeshError
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape

@@ -16,7 +16,8 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
-from graphmesh_mesh.topology import Mesh, Service
+from graphmesh_mesh.service import Service
+from graphmesh_mesh.topology import Mesh
 
 MAX_CONNECTIONS_A_REPLICA = 64
 """HTTP/2 needs one for each Envoy worker; the rest is for connections that drain."""
@@ -88,11 +89,11 @@ def endpoints(name: str, service: Service) -> Document:
 def thresholds(service: Service, headroom: int) -> Document:
     """The limit above the replicas' own admission; a call above it fails at once (`UO`)."""
     policies = service.service_policies.values()
-    admitted = service.replicas * sum(one.max_concurrency + one.max_queue + one.max_waits for one in policies)
+    admitted = service.replica_count * sum(one.max_concurrency + one.max_queue + one.max_waits for one in policies)
     return {
         "max_requests": admitted + headroom,
         "max_pending_requests": admitted + headroom,
-        "max_connections": service.replicas * MAX_CONNECTIONS_A_REPLICA,
+        "max_connections": service.replica_count * MAX_CONNECTIONS_A_REPLICA,
         "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": MIN_RETRIES},
     }
 

@@ -22,7 +22,8 @@ from graphmesh_mesh.envoy.documents import (
     typed,
     when_response_has,
 )
-from graphmesh_mesh.topology import Edge, Listener, Mesh
+from graphmesh_mesh.service import Listener
+from graphmesh_mesh.topology import Edge, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""

@@ -20,7 +20,8 @@ from graphmesh_mesh.envoy.documents import (
     seconds,
     typed,
 )
-from graphmesh_mesh.topology import Edge, Mesh, Service, TenantRate
+from graphmesh_mesh.service import Service
+from graphmesh_mesh.topology import Edge, Mesh, TenantRate
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """The only failures that Envoy retries: those in which the call was never sent."""
