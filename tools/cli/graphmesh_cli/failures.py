@@ -110,7 +110,7 @@ def failure_of(error: Exception) -> Failure | None:
     from graphmesh_local.errors import LocalError
     from graphmesh_local.state_folder import NoMesh
     from graphmesh_mesh.envoy.validate import EnvoyRefusal
-    from graphmesh_mesh.topology import MeshError
+    from graphmesh_mesh.errors import MeshError
     from sqlalchemy.exc import SQLAlchemyError
 
     if isinstance(error, Failure):
