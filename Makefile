@@ -82,9 +82,13 @@ check-envoy: $(ENV) ## Envoy's rendered files are fresh, and Envoy accepts them
 
 ##@ The rest
 
+.PHONY: wheels
+wheels: $(UV) ## Build the wheels of all packages into dist/
+	$(UV) build --all-packages --wheel --out-dir dist
+
 .PHONY: clean
 clean: ## Remove everything that was made here: environments, caches, the state of the mesh
-	rm -rf .venv .bootstrap .graphmesh .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist .venv .bootstrap .graphmesh .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help

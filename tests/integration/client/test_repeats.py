@@ -99,7 +99,7 @@ def test_a_client_is_made_outside_of_its_event_loop_and_belongs_to_it() -> None:
                 runner.run(client.get_run("run_1"))
         with pytest.raises(RuntimeError, match="one event loop"), asyncio.Runner() as other:
             other.run(client.get_run("run_1"))
-        runner.run(client.__aexit__())
+        runner.run(client.aclose())
 
 
 async def test_a_list_is_read_page_by_page() -> None:

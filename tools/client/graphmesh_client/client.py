@@ -97,6 +97,9 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
         await self._calls.close()
 
     async def create_run(
