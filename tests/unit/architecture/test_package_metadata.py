@@ -47,6 +47,6 @@ def test_wheel_needs_its_siblings_in_its_own_version(member: Path) -> None:
     """Wheels of two versions do not work together: the contracts of one are newer than those of the other."""
     file = pyproject(member)
     groups = [file["project"].get("dependencies", []), *file["project"].get("optional-dependencies", {}).values()]
-    if any(dependency.startswith("graphmesh-") for dependency in sum(groups, [])):
+    if any(dependency.startswith("graphmesh-") for group in groups for dependency in group):
         assert file["tool"]["hatch"]["metadata"]["hooks"]["cada"] == {"strategy": "pin"}
         assert any(requirement.startswith("hatch-cada") for requirement in file["build-system"]["requires"])
