@@ -80,6 +80,7 @@ class EventRow(TypedDict):
     time: datetime
     kind: str
     node: str
+    namespace: list[str]
     data: dict[str, Any]
 
 

@@ -124,9 +124,9 @@ events = sa.Table(
     sa.Column("time", UtcDateTime, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("node", sa.String(255), nullable=False),
+    sa.Column("namespace", sa.JSON, nullable=False),
     sa.Column("data", sa.JSON, nullable=False),
 )
-
 
 threads = sa.Table(
     "threads",

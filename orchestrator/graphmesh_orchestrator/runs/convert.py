@@ -261,7 +261,7 @@ def event_message(event: Event) -> pb.RunEvent:
 
 
 def _event_message(event: Event) -> pb.RunEvent:
-    message = pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), node=event.node)
+    message = pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), node=event.node, namespace=event.namespace)
     data = event.data
     match event.kind:
         case EventKind.STATUS:

@@ -59,10 +59,11 @@ def event_row(run_id: str, event: Event) -> EventRow:
         "time": event.time,
         "kind": event.kind,
         "node": event.node,
+        "namespace": [*event.namespace],
         "data": event.data,
     }
 
 
 def event_of(row: Mapping[Any, Any]) -> Event:
     """Return the event of a row of `run_events`."""
-    return Event(row["seq"], row["time"], EventKind(row["kind"]), row["node"], row["data"])
+    return Event(row["seq"], row["time"], EventKind(row["kind"]), row["node"], row["data"], tuple(row["namespace"]))

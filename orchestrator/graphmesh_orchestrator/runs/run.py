@@ -56,12 +56,16 @@ class Event:
     node: str
     """Empty for the run as a whole."""
     data: dict[str, Any]
+    namespace: tuple[str, ...] = ()
+    """The subgraph of the node: the nodes around it, each with the id of its task."""
 
 
 class OpenEffect(TypedDict):
     """An effect that was sent, or is about to be, and whose outcome is not known."""
 
     node: str
+    namespace: list[str]
+    """The subgraph of the node; empty for the run's graph."""
     tool: str
     is_reported: bool
     """Whether an event of the run has the call already."""

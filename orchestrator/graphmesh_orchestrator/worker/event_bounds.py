@@ -5,12 +5,16 @@ from graphmesh_contracts import NotJsonError
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.json_values import require_json
 
+MAX_PENDING_EVENTS = 1_000
+"""The most events that a graph may be ahead of its database; then it waits, as soon as it can."""
 MAX_PENDING_BYTES = 1024 * 1024
-"""The most bytes of events that a graph may be ahead of its database; then its stream waits."""
+"""The same in bytes."""
 MAX_BYTES = 256 * 1024 * 1024
 """The most bytes of values in the events of one execution: a graph that never ends does not fill the database."""
 MAX_NODE = 255
 """Characters of a node's name in the table of events."""
+MAX_LEVELS = 32
+"""Graphs within each other whose events can be stored."""
 EVENT_BYTES, ELEMENT_BYTES = 256, 32
 """About the bytes that an event, or an element in it, takes besides its texts."""
 NO_VALUE = Size(0, 0)
@@ -24,9 +28,9 @@ class EventBytes:
         """Of the events that are not stored yet."""
         self._being_stored = self._all = 0
 
-    @property
-    def is_full(self) -> bool:
-        return self.pending > MAX_PENDING_BYTES
+    def is_full(self, factor: int) -> bool:
+        """Whether so many times as much is pending as may."""
+        return self.pending > factor * MAX_PENDING_BYTES
 
     def add(self, size: Size) -> None:
         """Count an event, or what is added to one. Raises ValueNotStorable."""
@@ -54,11 +58,13 @@ def _bytes_of(size: Size) -> int:
     return EVENT_BYTES + size.bytes + size.elements * ELEMENT_BYTES
 
 
-def require_name(node: str) -> None:
+def require_names(node: str, namespace: tuple[str, ...] = ()) -> None:
     """Raises ValueNotStorable for a name that is too long, or has characters that databases do not store."""
     if len(node) > MAX_NODE:
         raise ValueNotStorable(key="node", rule=f"has a name of {len(node)} characters, {MAX_NODE} can be stored")
+    if len(namespace) > MAX_LEVELS:
+        raise ValueNotStorable(key="node", rule=f"is in {len(namespace)} graphs, {MAX_LEVELS} can be within each other")
     try:
-        require_json(node)
+        require_json([node, *namespace])
     except NotJsonError as error:
         raise ValueNotStorable(key="node", rule=f"has a name that {error.rule}") from error

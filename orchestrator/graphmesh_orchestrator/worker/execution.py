@@ -4,7 +4,7 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphmesh_chassis.errors import NotFound
@@ -18,21 +18,22 @@ from graphmesh_nodes.json_values import JsonEncoder, to_json
 from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME
-from langgraph.types import Command, StateSnapshot, StreamMode
+from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM
+from langgraph.types import Command, StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, thread_config
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.store.memory import RunMemory
-from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
+from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
 from graphmesh_orchestrator.worker.journal import Journal
+from graphmesh_orchestrator.worker.langgraph_stream import ModelMessages
 from graphmesh_orchestrator.worker.node_updates import update_of
-from graphmesh_orchestrator.worker.pending_events import CustomEvent, PendingEvents
 from graphmesh_orchestrator.worker.suspension import Suspension
 
-STREAM_MODES: Sequence[StreamMode] = ["tasks", "custom", "messages", "values"]
+MODES = {"tasks", "custom", "messages"}
+"""The modes of LangGraph's stream that events are made of."""
 RUN_METADATA = "graphmesh_run"
 """The key in a checkpoint's metadata of the run that wrote it."""
 
@@ -49,13 +50,14 @@ class Execution:
         self._last_writers: dict[str, str] = {}
         """The nodes that wrote last to each channel."""
         self._has_stopped = False
-        self.output: dict[str, Any] | None = None
-        self.output_size = NO_VALUE
+        self._values: Any = None
+        """The output channels after the last superstep."""
         self.is_interrupted = False
         """Whether a node waits for an answer."""
         self.is_drained = False
         self.last_node = ""
-        self._pending_events = PendingEvents()
+        self._graph_stream = GraphStream(self._record, journal.is_full)
+        journal.on_room = self._graph_stream.wake
         requested = run.request.breakpoints or {}
         self._breakpoints = Breakpoints.of(graph.compiled, **requested)
 
@@ -72,7 +74,7 @@ class Execution:
     def stop(self) -> None:
         """End the calls of the graph: the run is about to end, park, or be released."""
         self._has_stopped = True
-        self._pending_events.close()
+        self._graph_stream.close()
 
     @property
     def config(self) -> RunnableConfig:
@@ -96,8 +98,13 @@ class Execution:
         Raises:
             ValueNotStorable: with the node that wrote the value, where it is known.
         """
-        try:
+        with self._located():
             await self._stream(context, memory, suspension)
+
+    @contextlib.contextmanager
+    def _located(self) -> Iterator[None]:
+        try:
+            yield
         except ValueNotStorable as error:
             node = self._names.get(error.task_id) or self._last_writers.get(error.channel)
             error.locate(node=node or self.last_node)
@@ -107,27 +114,39 @@ class Execution:
         config, graph_input = await self._begin(suspension)
         if self.is_interrupted:
             return
-        config["configurable"][CONFIG_KEY_RUNTIME] = self._pending_events.runtime.override(store=memory.store)
-        config["configurable"][CONFIG_KEY_CACHE] = memory.cache
+        async with self._graph_stream as stream:
+            config["configurable"] |= {
+                CONFIG_KEY_RUNTIME: stream.runtime.override(store=memory.store),
+                CONFIG_KEY_CACHE: memory.cache,
+                CONFIG_KEY_STREAM: stream.protocol(MODES),
+            }
+            config["callbacks"] = [ModelMessages(stream.put, subgraphs=True)]
+            await self._run(with_run_context(config, context), graph_input)
+        if self._breakpoints and not self.is_interrupted:
+            self.is_interrupted = bool((await self.graph.compiled.aget_state(self.config)).next)
+
+    async def output(self) -> tuple[dict[str, Any], Size]:
+        """Return the graph's output as JSON, and its size. Raises as `stream`."""
+        output = self._values if isinstance(self._values, dict) else {"value": self._values}
+        with self._located():
+            return await convert_aside(is_large(output), _json_of, output)
+
+    async def _run(self, config: RunnableConfig, graph_input: Any) -> None:
         compiled = self.graph.compiled
         stream: Any = compiled.astream(
             graph_input,
-            with_run_context(config, context),
+            config,
             context=self.graph.context.of_run(self.run.request.context),
-            stream_mode=STREAM_MODES,
+            stream_mode="values",
             output_keys=compiled.output_channels,
             interrupt_before=self._breakpoints.before,
             interrupt_after=self._breakpoints.after,
             control=self.active.control,
             durability="sync",  # effects wait for their checkpoint: graphmesh_nodes/effects.py
         )
-        async with contextlib.aclosing(stream) as parts:
-            async for mode, part in parts:
-                await getattr(self, f"_on_{mode}")(part)
-                if self.journal.is_full:
-                    await self.journal.flush_events()
-        if self._breakpoints and not self.is_interrupted:
-            self.is_interrupted = bool((await compiled.aget_state(self.config)).next)
+        async with contextlib.aclosing(stream) as values:
+            async for self._values in values:
+                await self.journal.wait_for_room()
 
     async def _begin(self, suspension: Suspension) -> tuple[RunnableConfig, Any]:
         """Return the config and the input with which the graph begins or resumes.
@@ -167,54 +186,100 @@ class Execution:
         unfinished = [task for task in state.tasks if task.result is None]
         has_open = len(known) < len(state.interrupts)
         self.is_interrupted = has_open and all(task.interrupts for task in unfinished)
-        return Command(resume=known) if known else None
+        return Command(resume=_resume_value(known, len(state.interrupts))) if known else None
 
-    async def _on_tasks(self, task: dict[str, Any]) -> None:
-        if "triggers" in task:
-            if not self._started:
-                self._names.clear()
-            self._names[task["id"]] = task["name"]
-            self._started[task["id"]] = (task["name"], time.monotonic())
-            self.budget.begin_step()
-            self.last_node = task["name"]
-            self.journal.add_event(EventKind.NODE_STARTED, task["name"], {"triggers": to_json(list(task["triggers"]))})
-            return
+    def _record(self, part: Part) -> Awaitable[None] | None:
+        """Add the event of a part to the journal; of a large one when the result, which encodes it, is awaited."""
+        match part.mode:
+            case "tasks" if "triggers" in part.value:
+                self._start_node(part)
+            case "tasks":
+                return self._end_node(part)
+            case "messages":
+                self._add_text(part)
+            case "custom" if isinstance(part.value, ToolCalled):
+                self.journal.add_call(part.value)
+            case "custom":
+                return self._add_custom(part)
+        return None
+
+    def _start_node(self, part: Part) -> None:
+        name, task_id = part.value["name"], part.value["id"]
+        if not self._started:
+            self._names.clear()
+        self._names[task_id] = name
+        self._started[task_id] = (name, time.monotonic())
+        self.budget.begin_step()
+        self.last_node = name
+        data = {"triggers": to_json(list(part.value["triggers"]))}
+        self.journal.add_event(EventKind.NODE_STARTED, name, data, namespace=part.namespace)
+
+    def _end_node(self, part: Part) -> Awaitable[None] | None:
+        task = part.value
         _, begun = self._started.pop(task["id"], ("", time.monotonic()))
         if task.get("error"):
             self.last_node = task["name"]
-            return
+            return None
         if task.get("interrupts"):
-            self.is_interrupted = True
-            return
-        seconds = time.monotonic() - begun
-        self._last_writers |= dict.fromkeys(task.get("result") or {}, task["name"])
-        update, size = await _encoded(update_of(task.get("result") or {}), task["name"])
-        self.journal.add_recorded_calls()
-        self.journal.add_event(EventKind.NODE_FINISHED, task["name"], {"update": update, "seconds": seconds}, size)
+            return None if part.namespace else self._park_on(task)
+        seconds, result = time.monotonic() - begun, task.get("result") or {}
+        if not part.namespace:
+            self._last_writers |= dict.fromkeys(result, task["name"])
 
-    async def _on_custom(self, part: CustomEvent | ToolCalled) -> None:
-        if isinstance(part, ToolCalled):
-            self.journal.add_call(part)
-            return
-        data, size = await _encoded(part.value, self.last_node)
-        is_object = isinstance(part.value, dict)
-        self.journal.add_event(EventKind.CUSTOM, data=data if is_object else {"value": data}, size=size)
-        self._pending_events.recorded(part)
+        def add(update: Any, size: Size) -> None:
+            data = {"update": update, "seconds": seconds}
+            self.journal.add_recorded_calls()
+            self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data, size, part.namespace)
 
-    async def _on_messages(self, part: tuple[Any, dict[str, Any]]) -> None:
-        message, metadata = part
+        return _encode(update_of(result), task["name"], add)
+
+    def _park_on(self, task: Mapping[str, Any]) -> Awaitable[None] | None:
+        """The questions are stored as JSON when the run parks, from a checkpoint that may have changed their texts."""
+        self.is_interrupted = True
+        return _encode([interrupt["value"] for interrupt in task["interrupts"]], task["name"], lambda *_: None)
+
+    def _add_custom(self, part: Part) -> Awaitable[None] | None:
+        def add(data: Any, size: Size) -> None:
+            self.journal.add_event(EventKind.CUSTOM, data=data, size=size, namespace=part.namespace)
+
+        value = part.value if isinstance(part.value, dict) else {"value": part.value}
+        return _encode(value, self.last_node, add)
+
+    def _add_text(self, part: Part) -> None:
+        message, metadata = part.value
         if text := model_text(message, metadata):
-            self.journal.add_text(str(metadata.get("langgraph_node", "")), to_json(text))
-
-    async def _on_values(self, values: Any) -> None:
-        self.output, self.output_size = await _encoded(values if isinstance(values, dict) else {"value": values})
+            self.journal.add_text(str(metadata.get("langgraph_node", "")), part.namespace, to_json(text))
 
 
-async def _encoded(value: Any, node: str = "") -> tuple[Any, Size]:
+def _resume_value(answers: Mapping[str, Any], open_interrupts: int) -> Any:
+    """Return what LangGraph resumes with: the only answer itself where it can, since the interrupt of a graph without
+    checkpoints has another id when it is executed again; else the answers by interrupt."""
+    [answer, *others] = answers.values()
+    is_ambiguous = others or open_interrupts > 1 or answer is None or isinstance(answer, dict)
+    return dict(answers) if is_ambiguous else answer
+
+
+def _encode(value: Any, node: str, add: Callable[[Any, Size], None]) -> Awaitable[None] | None:
+    """Pass a value of the graph to `add` as JSON, with its size: at once, or a large one when the result is awaited.
+
+    Raises:
+        ValueNotStorable: with the node that wrote it; at once, or when the result is awaited.
+    """
+    if is_large(value):
+        return _encode_aside(value, node, add)
+    add(*_json_of(value, node))
+    return None
+
+
+async def _encode_aside(value: Any, node: str, add: Callable[[Any, Size], None]) -> None:
+    add(*await convert_aside(True, _json_of, value, node))
+
+
+def _json_of(value: Any, node: str = "") -> tuple[Any, Size]:
     """Return a value of the graph as JSON, and its size. Raises ValueNotStorable, with the node that wrote it."""
     encoder = JsonEncoder()
     try:
-        return await convert_aside(is_large(value), encoder.to_json, value), encoder.size
+        return encoder.to_json(value), encoder.size
     except ValueNotStorable as error:
         error.locate(channel=re.split(r"[.\[]", error.data["key"], maxsplit=1)[0], node=node)
         raise

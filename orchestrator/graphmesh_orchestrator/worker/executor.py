@@ -254,7 +254,8 @@ class Executor:
         if interrupts:
             execution.journal.park(interrupts, rows)
         elif not execution.is_drained:
-            execution.journal.end(RunStatus.SUCCESS, output=execution.output, size=execution.output_size)
+            output, size = await execution.output()
+            execution.journal.end(RunStatus.SUCCESS, output=output, size=size)
         elif error := execution.budget.error:
             raise error
         else:

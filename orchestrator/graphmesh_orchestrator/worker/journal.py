@@ -1,7 +1,7 @@
 """The journal of an execution: stores the run's events in order, with its checkpoints, and then announces them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
@@ -24,7 +24,7 @@ from graphmesh_orchestrator.runs.rows import event_row
 from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, OpenEffect, Run
 from graphmesh_orchestrator.webhooks.deliveries import delivery_row
 from graphmesh_orchestrator.webhooks.receivers import announcement
-from graphmesh_orchestrator.worker.event_bounds import NO_VALUE, EventBytes, require_name
+from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_EVENTS, NO_VALUE, EventBytes, require_names
 
 log = structlog.get_logger("graphmesh.runs")
 
@@ -68,6 +68,8 @@ class Journal(WriteBehind):
         self._has_new_effect = False
         """Whether an effect is to be recorded, even if there is nothing else to store."""
         self._stored = run
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when events have been stored, or dropped."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -88,10 +90,9 @@ class Journal(WriteBehind):
     def size(self) -> int:
         return super().size + self._event_bytes.pending
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the graph is too far ahead of its database: `flush_events` waits for that."""
-        return self._event_bytes.is_full
+    def is_full(self, factor: int = 1) -> bool:
+        """Whether the graph is too far ahead of its database, or so many times as far."""
+        return self._event_bytes.is_full(factor) or len(self._events) > factor * MAX_PENDING_EVENTS
 
     @property
     def takeovers(self) -> int:
@@ -122,15 +123,21 @@ class Journal(WriteBehind):
             deliveries=self._deliveries,
         )
 
-    async def flush_events(self) -> None:
-        """Wait until the events are stored. Raises as `flush`."""
-        self._request_store()
-        await self.flush()
+    async def add(self, entry: Entry) -> None:
+        await super().add(entry)
+        await self.wait_for_room()
+
+    async def wait_for_room(self) -> None:
+        """Wait until the events are stored, where the graph is too far ahead. Raises as `flush`."""
+        if self.is_full():
+            self._request_store()
+            await self.flush()
 
     def on_stored(self) -> None:
         del self._events[: self._being_stored]
         self._being_stored = 0
         self._event_bytes.on_taken()
+        self.on_room()
         self._notifier.run_changed(self._run.run_id, stopped=not self._stored.status.is_active)
 
     def on_refused(self) -> bool:
@@ -149,6 +156,7 @@ class Journal(WriteBehind):
             has_dropped = self._drop_events(self._being_stored - is_end) or (is_end and self._reduce_end())
         self._being_stored = 0
         self._event_bytes.on_taken()
+        self.on_room()
         self._woken.set()
         return has_dropped
 
@@ -181,7 +189,7 @@ class Journal(WriteBehind):
         self._events[-1] = replace(self._events[-1], data=data)
         return True
 
-    async def effect_sending(self, node: str, tool: str, key: EffectKey) -> None:
+    async def effect_sending(self, node: str, namespace: tuple[str, ...], tool: str, key: EffectKey) -> None:
         """See `CallRecorder`. The checkpoint of the task is stored with it."""
         if self._before_stop:
             raise Cancelled(tool=tool)
@@ -189,7 +197,9 @@ class Journal(WriteBehind):
         effects = self._run.state.open_effects
         if key not in effects:
             self._new_effects.add(key)
-            self._set_open_effects({**effects, key: OpenEffect(node=node, tool=tool, is_reported=False)})
+            self._set_open_effects(
+                {**effects, key: OpenEffect(node=node, namespace=[*namespace], tool=tool, is_reported=False)}
+            )
             self._has_new_effect = True
             self._request_store()
         await self.flush()
@@ -226,9 +236,9 @@ class Journal(WriteBehind):
             "error": error,
             "may_have_happened": call.may_have_happened,
         }
-        self.add_event(EventKind.TOOL_CALLED, call.node, data)
+        self.add_event(EventKind.TOOL_CALLED, call.node, data, namespace=call.namespace)
         if call.effect_key and call.error is not None and call.may_have_happened:
-            effect = OpenEffect(node=call.node, tool=call.tool, is_reported=True)
+            effect = OpenEffect(node=call.node, namespace=[*call.namespace], tool=call.tool, is_reported=True)
             self._set_open_effects({**self._run.state.open_effects, call.effect_key: effect})
         elif call.effect_key in self._run.state.open_effects:
             self._close_effect(call.effect_key)
@@ -239,7 +249,8 @@ class Journal(WriteBehind):
         for key, effect in self._run.state.open_effects.items():
             if not effect["is_reported"]:
                 cut_off = Cancelled(tool=effect["tool"])
-                self._add_call(ToolCalled(effect["node"], effect["tool"], EffectKey(key), 1, 0.0, cut_off))
+                namespace = tuple(effect["namespace"])
+                self._add_call(ToolCalled(effect["node"], effect["tool"], EffectKey(key), 1, 0.0, cut_off, namespace))
         effects = self._run.state.open_effects.items()
         return [{"node": effect["node"], "tool": effect["tool"], "effect_key": key} for key, effect in effects]
 
@@ -251,20 +262,25 @@ class Journal(WriteBehind):
         self._run = self._run.with_state(open_effects=effects)
 
     def add_event(
-        self, kind: EventKind, node: str = "", data: dict[str, Any] | None = None, size: Size = NO_VALUE
+        self,
+        kind: EventKind,
+        node: str = "",
+        data: dict[str, Any] | None = None,
+        size: Size = NO_VALUE,
+        namespace: tuple[str, ...] = (),
     ) -> None:
         """Add an event with a value of a graph, which has that size, or with none. Raises ValueNotStorable."""
-        require_name(node)
+        require_names(node, namespace)
         self._event_bytes.add(size)
         self._last_seq += 1
-        self._events.append(Event(self._last_seq, self._now(), kind, node, data or {}))
+        self._events.append(Event(self._last_seq, self._now(), kind, node, data or {}, namespace))
         self._woken.set()
 
-    def add_text(self, node: str, text: str) -> None:
+    def add_text(self, node: str, namespace: tuple[str, ...], text: str) -> None:
         """Add text of a model to the last event, if that is text of the same node and not being stored yet."""
         last, size = self._events[-1] if len(self._events) > self._being_stored else None, Size(0, len(text))
-        if last is None or last.kind is not EventKind.TEXT or last.node != node or len(last.data["text"]) > MAX_TEXT:
-            self.add_event(EventKind.TEXT, node, {"text": text}, size)
+        if last is None or not _continues(last, node, namespace):
+            self.add_event(EventKind.TEXT, node, {"text": text}, size, namespace)
             return
         self._event_bytes.add(size)
         self._events[-1] = replace(last, data={"text": last.data["text"] + text})
@@ -311,6 +327,12 @@ class Journal(WriteBehind):
             self.add_event(EventKind.STATUS, data=data)
             self._request_store()
             self._commits.wake()
+
+
+def _continues(text: Event, node: str, namespace: tuple[str, ...]) -> bool:
+    """Whether further text of a node may be joined to an event."""
+    is_its_text = text.kind is EventKind.TEXT and (text.node, text.namespace) == (node, namespace)
+    return is_its_text and len(text.data["text"]) <= MAX_TEXT
 
 
 def _remove(calls: list[ToolCalled], call: ToolCalled) -> bool:

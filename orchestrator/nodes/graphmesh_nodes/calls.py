@@ -11,6 +11,7 @@ from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import NS_SEP
 from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo, get_runtime
 
@@ -53,7 +54,7 @@ async def call(
     if policy.idempotency is Idempotency.EFFECT:
         key = effect_key(context.tenant, task, ordinal, rpc.path)
     approved = require_approval(rpc, policy, request, approval, task.thread_id or "")
-    node = node_name(config)
+    node, namespace = node_name(config), namespace_of(task)
     headers = call_headers(context, policy, task, node, key, approved.approval_id if approved else "")
     first_epoch = approved.epoch + 1 if approved else 1
     may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
@@ -62,7 +63,7 @@ async def call(
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
         if key:
-            await context.recorder.effect_sending(node, rpc.tool, key)
+            await context.recorder.effect_sending(node, namespace, rpc.tool, key)
             await require_write_ahead(rpc, config, context, task)
         response: ResponseT = await retrying.send(request, headers)
         error = None
@@ -73,7 +74,8 @@ async def call(
         raise
     finally:
         if retrying.attempts:
-            record_call(context, ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error))
+            called = ToolCalled(node, rpc.tool, key, retrying.attempts, retrying.seconds, error, namespace)
+            record_call(context, called)
         elif key:
             context.recorder.effect_not_sent(key)
 
@@ -93,7 +95,8 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
     require_budget(context, rpc)
     require_lease(context)
     policy = context.policies.of(rpc)
-    headers = call_headers(context, policy, current_task(), node, EffectKey())
+    task = current_task()
+    headers = call_headers(context, policy, task, node, EffectKey())
     deadline = context.deadline.capped(policy.timeout)
     try:
         async with aclosing(context.channel.stream(rpc, request, deadline=deadline, headers=headers)) as responses:
@@ -105,7 +108,8 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
         error = failure
         raise
     finally:
-        record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, context.clock.monotonic() - began, error))
+        seconds, namespace = context.clock.monotonic() - began, namespace_of(task)
+        record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, seconds, error, namespace))
 
 
 def record_call(context: RunContext, called: ToolCalled) -> None:
@@ -148,6 +152,11 @@ def call_headers(
 
 def node_name(config: RunnableConfig) -> str:
     return str(config.get("metadata", {}).get("langgraph_node", ""))
+
+
+def namespace_of(task: ExecutionInfo) -> tuple[str, ...]:
+    """Return the subgraph of a task: the nodes around it, each with the id of its task."""
+    return tuple(task.checkpoint_ns.split(NS_SEP)[:-1])
 
 
 def current_task() -> ExecutionInfo:

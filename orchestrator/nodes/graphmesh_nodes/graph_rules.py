@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from graphmesh_nodes.breakpoints import Breakpoints
 from graphmesh_nodes.fallbacks import escalation_targets
 from graphmesh_nodes.graph_inputs import aliases_of, channel_schemas
+from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs, effects_of
 
 
 class GraphRuleViolated(Exception):
@@ -27,8 +28,10 @@ def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
     Raises:
         GraphRuleViolated: a node escalates, and has edges of its own or an unknown target; a state has fields that
             LangGraph cannot set, or patterns that take exponential time for some inputs; a graph has a store
-            that is not in memory, or has an index of embeddings; a graph that is a node has breakpoints.
+            that is not in memory, or has an index of embeddings; a graph that is a node has breakpoints, or effects
+            and no checkpoints.
     """
+    allow_unsaved_graphs()
     if graph.store is not None:
         _check_store(graph.store)
     if not isinstance(graph, CompiledStateGraph):
@@ -39,8 +42,7 @@ def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
     for name, spec in graph.builder.nodes.items():
         if isinstance(spec.runnable, CompiledStateGraph):
             check_graph(spec.runnable)
-            if Breakpoints.of(spec.runnable):
-                raise GraphRuleViolated(f"node {name} is a graph with breakpoints: set them in the graph around it")
+            _check_subgraph(name, spec.runnable)
         targets = escalation_targets(getattr(spec.runnable, "afunc", None))
         if targets and (next_nodes := sorted(_successors(graph, name))):
             edges = ", ".join(next_nodes)
@@ -50,6 +52,17 @@ def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
             )
         if unknown := sorted(targets - graph.builder.nodes.keys()):
             raise GraphRuleViolated(f"node {name} escalates to {', '.join(unknown)}, which is no node of the graph")
+
+
+def _check_subgraph(name: str, graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+    """Without checkpoints each execution gives the tasks other ids, and so the effects other keys."""
+    if Breakpoints.of(graph):
+        raise GraphRuleViolated(f"node {name} is a graph with breakpoints: set them in the graph around it")
+    if graph.checkpointer is False and (effect := next(effects_of(graph), None)):
+        raise GraphRuleViolated(
+            f"node {name} is a graph with checkpointer=False, and its node {effect[0]} calls {effect[1]}, an effect: "
+            "it could happen twice; compile the graph without checkpointer=False"
+        )
 
 
 def _check_store(store: BaseStore) -> None:

@@ -26,6 +26,7 @@ from graphmesh_nodes.approval import ApprovalRule
 from graphmesh_nodes.calls import call
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.fallbacks import Fallback, Node, Update, set_escalation_targets
+from graphmesh_nodes.unsaved_graphs import set_rpc
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -80,6 +81,7 @@ def remote(
 
     node.__name__ = rpc.method
     set_escalation_targets(node, (fallback, *refusals.values()))
+    set_rpc(node, rpc)
     return node
 
 

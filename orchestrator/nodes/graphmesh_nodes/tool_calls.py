@@ -18,6 +18,8 @@ class ToolCalled:
     attempts: int
     seconds: float
     error: GraphmeshError | None
+    namespace: tuple[str, ...] = ()
+    """The subgraph of the node: the nodes around it, each with the id of its task."""
 
     @property
     def may_have_happened(self) -> bool:
@@ -28,7 +30,7 @@ class ToolCalled:
 class CallRecorder(Protocol):
     """Records the calls of a run. LangGraph discards the stream of a node that is cancelled; a recorder does not."""
 
-    async def effect_sending(self, node: str, tool: str, key: EffectKey) -> None:
+    async def effect_sending(self, node: str, namespace: tuple[str, ...], tool: str, key: EffectKey) -> None:
         """Record durably that an effect is about to be sent, so that it is known even if the process ends meanwhile.
 
         Raises:
@@ -45,7 +47,7 @@ class CallRecorder(Protocol):
 class NoRecorder:
     """The recorder where a graph runs without an orchestrator."""
 
-    async def effect_sending(self, node: str, tool: str, key: EffectKey) -> None:
+    async def effect_sending(self, node: str, namespace: tuple[str, ...], tool: str, key: EffectKey) -> None:
         """Record nothing."""
 
     def effect_not_sent(self, key: EffectKey) -> None:

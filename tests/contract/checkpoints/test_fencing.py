@@ -11,7 +11,8 @@ from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, Run
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.rows import EventRow
 from graphmesh_orchestrator.db.tables import events, runs
-from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.rows import event_row
+from graphmesh_orchestrator.runs.run import Event, EventKind
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 
 from tests.contract.checkpoints import kit
@@ -21,7 +22,7 @@ FIRST_EPOCH = kit.with_epoch(T, "r")
 
 
 def event(run_id: str, seq: int) -> EventRow:
-    return {"run_id": run_id, "seq": seq, "time": kit.NOW, "kind": EventKind.CUSTOM, "node": "", "data": {}}
+    return event_row(run_id, Event(seq, kit.NOW, EventKind.CUSTOM, "", {}))
 
 
 async def count(database: Database) -> tuple[int, ...]:

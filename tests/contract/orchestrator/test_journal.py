@@ -95,12 +95,12 @@ async def test_text_is_joined_until_it_is_stored(stores: Stores, journal: Journa
     """Text that a model produces while an event is being stored is another event."""
 
     async def speak() -> None:
-        journal.add_text("draft", "paid.")
+        journal.add_text("draft", (), "paid.")
 
     stores.writer.before_next(speak)
     async with journal:
         for text in ("It ", "is "):
-            journal.add_text("draft", text)
+            journal.add_text("draft", (), text)
     _, events = await stored(stores)
     assert [event.data["text"] for event in events] == ["It is ", "paid."]
 
@@ -108,7 +108,7 @@ async def test_text_is_joined_until_it_is_stored(stores: Stores, journal: Journa
 async def test_text_of_another_node_is_another_event(stores: Stores, journal: Journal) -> None:
     async with journal:
         for node, text in (("a", "1"), ("b", "2"), ("b", "3"), ("a", "4")):
-            journal.add_text(node, text)
+            journal.add_text(node, (), text)
     _, events = await stored(stores)
     assert [(event.node, event.data["text"]) for event in events] == [("a", "1"), ("b", "23"), ("a", "4")]
 
@@ -137,7 +137,7 @@ async def test_call_is_stored_with_the_writes_of_its_node(stores: Stores, journa
         "task_path": "",
     }
     async with journal:
-        await journal.effect_sending("pay", "billing.Charge", key)
+        await journal.effect_sending("pay", (), "billing.Charge", key)
         assert (await stores.runs.get("acme", "run_1")).state.open_effects.keys() == {key}
         journal.call_ended(ToolCalled("pay", "billing.Charge", key, 1, 0.1, None))
         await journal.add(Entry(writes=[writes]))
@@ -152,4 +152,4 @@ async def test_effect_of_a_closed_journal_is_refused(stores: Stores, journal: Jo
     async with journal:
         pass
     with pytest.raises(ShuttingDown):
-        await journal.effect_sending("pay", "billing.Charge", EffectKey("k" * 64))
+        await journal.effect_sending("pay", (), "billing.Charge", EffectKey("k" * 64))

@@ -82,6 +82,23 @@ async def test_streams_have_the_same_parts(mesh: Mesh, side: Side) -> None:
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
+async def test_streams_of_subgraphs_have_their_namespaces(mesh: Mesh, side: Side) -> None:
+    graph = graph_on(side, mesh, "nested")
+    modes: Any = ["updates", "custom"]
+    parts = [part async for part in graph.astream({"name": "x"}, new_thread(), stream_mode=modes, subgraphs=True)]
+    assert [([level.partition(":")[0] for level in namespace], mode, data) for namespace, mode, data in parts] == [
+        (["inner"], "custom", {"step": "inner"}),
+        (["inner"], "updates", {"step": {"notes": ["inner"]}}),
+        ([], "updates", {"inner": {"name": "x", "notes": ["inner"]}}),
+        ([], "updates", {"end": {"notes": ["done"]}}),
+    ]
+    own = [part async for part in graph.astream({"name": "x"}, new_thread(), stream_mode=modes)]
+    assert [mode for mode, _ in own] == ["updates", "updates"]
+    typed = [part async for part in graph.astream({"name": "x"}, new_thread(), subgraphs=True, version="v2")]
+    assert [len(part["ns"]) for part in typed] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
 async def test_state_and_history(mesh: Mesh, side: Side) -> None:
     """A thread is read at its newest and at an older checkpoint, updated, and continued."""
     graph, config = graph_on(side, mesh, "gated"), new_thread()

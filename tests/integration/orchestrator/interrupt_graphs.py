@@ -4,6 +4,7 @@ import operator
 from typing import Annotated, Any
 
 from graphmesh_nodes import run_context
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -69,6 +70,14 @@ async def _block(state: State) -> Any:
 
 
 ask_blocking = _chain(outer=_block)
+
+
+def _write_step(state: State) -> dict[str, Any]:
+    get_stream_writer()({"step": "inner"})
+    return {"notes": ["inner"]}
+
+
+nested = _chain(inner=_chain(step=_write_step).compile(), end=lambda state: {"notes": ["done"]})
 
 gated = _chain(gate=_pass_gate, end=lambda state: {"notes": ["done"]})
 

@@ -53,7 +53,16 @@ GRAPHS = {
         "approved_until_charged",
         "approved_side_by_side",
     ),
-    "interrupt_graphs.py": ("ask_twice", "ask_both", "ask_nested", "ask_invoked", "ask_blocking", "gated", "thinking"),
+    "interrupt_graphs.py": (
+        "ask_twice",
+        "ask_both",
+        "ask_nested",
+        "ask_invoked",
+        "ask_blocking",
+        "nested",
+        "gated",
+        "thinking",
+    ),
 }
 """The graphs of every orchestrator under test, by file."""
 TIMEOUT = 60

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
+from graphmesh.billing.v1 import BillingService
 from graphmesh.crm.v1 import CrmService, GetCustomerRequest
 from graphmesh_nodes import escalate, instead, remote
 from graphmesh_nodes.errors import NotFound
@@ -82,6 +83,24 @@ def test_graphs_that_are_nodes_are_checked() -> None:
     outer.add_edge(START, "inner")
     with pytest.raises(GraphRuleViolated):
         check_graph(outer.compile())
+
+
+@pytest.mark.parametrize("checkpointer", [None, False])
+@pytest.mark.parametrize("rpc", [CrmService.GetCustomer, BillingService.Refund])
+def test_effects_of_a_subgraph_need_its_checkpoints(rpc: Any, checkpointer: Any) -> None:
+    """Without them each execution would give the effect another key."""
+    node = remote(rpc, request=lambda state: None, update=lambda state, response: {})
+    inner: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    inner.add_node("tool", node)
+    inner.add_edge(START, "tool")
+    outer: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    outer.add_node("inner", inner.compile(checkpointer=checkpointer))
+    outer.add_edge(START, "inner")
+    if checkpointer is None or rpc is CrmService.GetCustomer:
+        check_graph(outer.compile())
+    else:
+        with pytest.raises(GraphRuleViolated, match=r"checkpointer=False, and its node tool calls billing\.Refund"):
+            check_graph(outer.compile())
 
 
 class Order(BaseModel):

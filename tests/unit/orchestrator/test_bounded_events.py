@@ -9,15 +9,16 @@ import pytest
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind
 from graphmesh_orchestrator.worker import event_bounds
-from graphmesh_orchestrator.worker.pending_events import ASYNC_FACTOR, PENDING_BYTES, PENDING_EVENTS
+from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
+from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR
 from langgraph.config import get_stream_writer
 
 from tests.unit.orchestrator.memory_orchestrator import error_of, open_orchestrator
 from tests.unit.orchestrator.test_executor import Gate, a_run, sequence
 
 EVENT_BYTES = 100_000
-MOST_BYTES = PENDING_BYTES + event_bounds.MAX_PENDING_BYTES + 4 * EVENT_BYTES
-"""Pending in the stream, pending in the journal, and the few on the way between."""
+MOST_BYTES = 2 * MAX_PENDING_BYTES + 4 * EVENT_BYTES
+"""On the way to the event loop, pending in the journal, and a few more than that."""
 
 
 def writes(count: int, size: int, written: list[int]) -> Callable[[Any], Any]:
@@ -65,7 +66,7 @@ async def test_cancelled_run_ends_while_its_node_waits_for_room() -> None:
         worker = here.worker()
         with here.writer.held():
             run = await worker.submission.create(a_run())
-            while len(written) * EVENT_BYTES < PENDING_BYTES:
+            while len(written) * EVENT_BYTES < MAX_PENDING_BYTES:
                 await asyncio.sleep(0.01)
             worker.in_flight.cancel(run.run_id, "over")
             assert await asyncio.to_thread(node_ended.wait, 10)
@@ -75,7 +76,7 @@ async def test_cancelled_run_ends_while_its_node_waits_for_room() -> None:
 async def test_async_node_that_does_not_await_is_ended() -> None:
     async def write(state: Any) -> Any:
         writer = get_stream_writer()
-        for number in range(ASYNC_FACTOR * PENDING_EVENTS + 1):
+        for number in range(ASYNC_FACTOR * MAX_PENDING_EVENTS + 2):
             writer({"number": number})
         return {}
 

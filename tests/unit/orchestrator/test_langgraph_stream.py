@@ -57,10 +57,9 @@ def messages_of(found: list[tuple[str, Any]]) -> list[str]:
 @pytest.mark.parametrize(
     "wrap", [lambda update: update, lambda update: Command(update=update)], ids=["dict", "command"]
 )
-async def test_what_nodes_return_is_neither_visited_nor_streamed(wrap: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A prompt or the answer of a tool that a node adds to the messages is no text of a model."""
+async def test_texts_that_nodes_return_are_not_visited(wrap: Any, caplog: pytest.LogCaptureFixture) -> None:
     update = {"text": Text("b" * 10), "messages": [HumanMessage("hello")]}
-    assert messages_of(await parts(lambda state: wrap(update))) == []
+    assert messages_of(await parts(lambda state: wrap(update))) == ["hello"]
     assert "visited" not in caplog.text
 
 

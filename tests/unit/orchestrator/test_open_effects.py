@@ -125,7 +125,7 @@ async def test_effect_is_recorded_before_it_is_sent() -> None:
         here.mesh.serve(RPC, service)
         run = await here.worker().execute(a_run(input={}))
         [called] = await calls_of(here, run)
-        effect = {"node": "refund", "tool": RPC.tool, "is_reported": False}
+        effect = {"node": "refund", "namespace": [], "tool": RPC.tool, "is_reported": False}
         assert stored == [{called.data["effect_key"]: effect}]
         assert (run.status, run.state.open_effects, await listed(here, run)) == (RunStatus.SUCCESS, {}, [])
 

@@ -74,8 +74,8 @@ class Invocation:
 
     def forward(self, part: StreamPart) -> StreamPart:
         """Write a part to the stream of the program where that has its mode, and return it."""
-        mode, data = part
+        namespace, mode, data = part
         if self.program_stream is not None and mode in self.program_stream.modes:
             write: Callable[[StreamChunk], None] = self.program_stream.__call__
-            write((self.namespace, mode, data))
+            write((self.namespace + namespace, mode, data))
         return part

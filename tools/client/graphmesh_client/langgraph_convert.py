@@ -15,11 +15,17 @@ from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of
 
 INTERRUPT = "__interrupt__"
-StreamPart = tuple[StreamMode, Any]
+StreamPart = tuple[tuple[str, ...], StreamMode, Any]
+"""The namespace of the subgraph, empty for the graph itself; the mode; the data."""
 
 
 def stream_parts(event: RunEvent) -> Iterator[StreamPart]:
     """Return the parts that LangGraph streams for an event."""
+    for mode, data in _parts(event):
+        yield tuple(event.namespace), mode, data
+
+
+def _parts(event: RunEvent) -> Iterator[tuple[StreamMode, Any]]:
     match event.WhichOneof("event"):
         case "node_finished":
             yield "updates", {event.node: struct_value(event.node_finished.update)}

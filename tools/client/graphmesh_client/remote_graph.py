@@ -97,7 +97,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         """Return the output; for a run that parked, its state and `__interrupt__`."""
         reject_unsupported(", ".join(others), others.values())
         output: dict[str, Any] = {}
-        async for mode, data in self._runs.follow(input, self._invocation(config)):
+        async for _, mode, data in self._runs.follow(input, self._invocation(config)):
             output = data if mode == "values" else output
         interrupts = output.pop(INTERRUPT, ())
         if version == "v2":
@@ -115,20 +115,20 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         **others: Any,
     ) -> AsyncIterator[Any]:
         """Yield `updates` of the graph's nodes, `messages` (text of models), `custom` events, and `values` once, at
-        the end. Subgraphs of the remote graph yield nothing."""
+        the end; with `subgraphs`, also what the graphs within it stream, and the namespace of each part."""
         reject_unsupported(", ".join(others), others.values())
         requested = stream_mode or "updates"
         modes = {requested} if isinstance(requested, str) else set(requested)
         reject_unsupported(f"stream modes but {', '.join(sorted(MODES))}", modes - MODES)
         async with aclosing(self._runs.follow(input, self._invocation(config))) as parts:
-            async for mode, data in parts:
-                if mode not in modes:
+            async for namespace, mode, data in parts:
+                if mode not in modes or (namespace and not subgraphs):
                     continue
                 if version == "v2":
-                    yield _version_2_part(mode, data)
+                    yield _version_2_part(namespace, mode, data)
                 else:
                     part = (data,) if isinstance(requested, str) else (mode, data)
-                    part = ((), *part) if subgraphs else part
+                    part = (namespace, *part) if subgraphs else part
                     yield part if len(part) > 1 else data
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
@@ -202,9 +202,9 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         return Invocation.from_config(merged, self.name or "", self._thread_id)
 
 
-def _version_2_part(mode: StreamMode, data: Any) -> dict[str, Any]:
+def _version_2_part(namespace: tuple[str, ...], mode: StreamMode, data: Any) -> dict[str, Any]:
     """Return a part in the form of stream version 2."""
-    part = {"type": mode, "ns": (), "data": data}
+    part = {"type": mode, "ns": namespace, "data": data}
     if mode != "values":
         return part
     values = {key: value for key, value in data.items() if key != INTERRUPT}

@@ -43,7 +43,7 @@ class RemoteRuns:
                     for part in stream_parts(event):
                         yield invocation.forward(part)
             run = await self._client.get_run(run.run_id)
-        yield invocation.forward(("values", await self._output(run, invocation)))
+        yield invocation.forward(((), "values", await self._output(run, invocation)))
 
     async def _begin(self, input: Any, invocation: Invocation) -> tuple[Run, int]:
         """Return the run, and the number of its last event before this call."""

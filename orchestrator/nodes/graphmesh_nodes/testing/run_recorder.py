@@ -35,7 +35,7 @@ class RunRecorder:
     answers: dict[str, Any] = field(default_factory=dict)
     """The answers to interrupts, by their ids."""
 
-    def record(self, mode: str, part: Any) -> bool:
+    def record(self, mode: str, part: Any, *, is_subgraph: bool) -> bool:
         """Record a part of the graph's stream; returns whether a node has begun."""
         match mode, part:
             case "tasks", {"triggers": _}:
@@ -48,6 +48,6 @@ class RunRecorder:
                 self.custom_events.append(part)
             case "messages", (message, metadata):
                 self.text += model_text(message, metadata)
-            case "values", _:
+            case "values", _ if not is_subgraph:
                 self.values = part
         return False

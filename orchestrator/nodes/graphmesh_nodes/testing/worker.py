@@ -97,14 +97,15 @@ class Worker:
             stream_mode=STREAM_MODES,
             output_keys=self.graph.output_channels,
             control=control,
+            subgraphs=True,
             durability="sync",
         )
         try:
             async with contextlib.aclosing(stream) as parts:
-                async for mode, part in parts:
+                async for namespace, mode, part in parts:
                     if self.saver.is_dead:
                         return
-                    if run.record(mode, part):
+                    if run.record(mode, part, is_subgraph=bool(namespace)):
                         budget.begin_step()
                     self.saver.task_nodes = run.task_nodes
         except GraphDrained:

@@ -35,18 +35,18 @@ class RunView:
         """All text of models so far."""
 
     def show(self, event: RunEvent) -> None:
-        kind = event.WhichOneof("event")
+        kind, node = event.WhichOneof("event"), _path(event)
         if kind == "text_delta":
-            self._print_text(event.node, event.text_delta.text)
+            self._print_text(node, event.text_delta.text)
             return
         self.end_text()
         if kind == "tool_called":
-            self._called.add(event.node)
-            self._console.print(_tool_line(event.node, event.tool_called))
-        elif kind == "node_finished" and event.node not in self._called:
-            self._line(event.node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
+            self._called.add(node)
+            self._console.print(_tool_line(node, event.tool_called))
+        elif kind == "node_finished" and node not in self._called:
+            self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
         elif kind == "custom":
-            self._line(event.node, Text(json_format.MessageToJson(event.custom, indent=None), style="dim"))
+            self._line(node, Text(json_format.MessageToJson(event.custom, indent=None), style="dim"))
         elif kind == "status_changed" and event.status_changed.HasField("error"):
             self._line("", Text(describe(event.status_changed.error), style="red"))
 
@@ -76,6 +76,11 @@ class JsonView:
 
     def end_text(self) -> None:
         """Every event has a line of its own."""
+
+
+def _path(event: RunEvent) -> str:
+    """Return the node of an event with the nodes around it: `outer/inner`."""
+    return "/".join([*(level.partition(":")[0] for level in event.namespace), *filter(None, [event.node])])
 
 
 def _tool_line(node: str, called: ToolCalled) -> Text:

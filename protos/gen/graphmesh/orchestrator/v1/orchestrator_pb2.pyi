@@ -154,8 +154,8 @@ class Ceilings(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
     max_steps: _builtins.int
-    """The maximum number of node executions; then STEP_LIMIT. (`recursion_limit` counts supersteps, and anew in each
-    execution.)
+    """The maximum number of node executions, those of subgraphs included; then STEP_LIMIT. (`recursion_limit` counts
+    supersteps, of each graph by itself, and anew in each execution.)
     """
     max_tokens: _builtins.int
     """The maximum number of tokens that models read and write for it; then TOKEN_LIMIT."""
@@ -478,6 +478,7 @@ class RunEvent(_message.Message):
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """The position in the run: 1, 2, 3, … without gaps."""
     node: _builtins.str
@@ -512,6 +513,12 @@ class RunEvent(_message.Message):
     def custom(self) -> _struct_pb2.Struct:
         """An event that the graph defines."""
 
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subgraph that it belongs to: the nodes around it, from the outermost to the innermost, each as `node:task_id`.
+        Empty for the run's graph. Graphs that a node calls have it too.
+        """
+
     def __init__(
         self,
         *,
@@ -525,10 +532,11 @@ class RunEvent(_message.Message):
         text_delta: Global___TextDelta | None = ...,
         custom: _struct_pb2.Struct | None = ...,
         not_shown: _builtins.str = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node_finished", b"node_finished", "node_started", b"node_started", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "namespace", b"namespace", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -616,7 +624,7 @@ Global___OpenEffect: _TypeAlias = OpenEffect  # noqa: Y015
 
 @_typing.final
 class NodeStarted(_message.Message):
-    """A node started. The same node may start again in a later epoch."""
+    """A node started, of the run's graph or of a graph within it. The same node may start again in a later epoch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
