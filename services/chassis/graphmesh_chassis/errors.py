@@ -20,6 +20,7 @@
     │   │   ├── RateLimited          (also ResourceExhausted)
     │   │   │   └── ConcurrencyLimit
     │   │   ├── CircuitOpen          ├── Unreachable          ├── ShuttingDown      (also Unavailable)
+    │   │   ├── ProviderMisconfigured (also Unavailable)
     │   │   └── LeaseExpired         └── IdempotencyKeyInUse  (also Aborted)
     │   └── OutcomeOpen              the call may have happened
     │       ├── ConnectionLost       ├── DatabaseUnavailable  ├── OutcomeUnknown    (also Unavailable)
@@ -298,6 +299,13 @@ class LeaseExpired(Aborted, NotBegun):
     """The lease of the run {run} expired before the effect was made; nothing was changed"""
 
     reason = "LEASE_EXPIRED"
+
+
+class ProviderMisconfigured(Unavailable, NotBegun):
+    """The provider {provider} rejects the {rejected} of the service's settings"""
+
+    reason = "PROVIDER_MISCONFIGURED"
+    retryable = False
 
 
 class OutcomeOpen(DependencyError):

@@ -35,7 +35,7 @@ from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.large_values import SWITCH_SECONDS
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
-from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.settings import BadSetting, ServerSettings
 
 if TYPE_CHECKING:
     from graphmesh_chassis.telemetry import Tracing
@@ -111,7 +111,7 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)
         asyncio.run(_serve_until_signal(name, build, settings))
-    except (ValidationError, PolicyError) as error:
+    except (ValidationError, PolicyError, BadSetting) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except SharedSessions as error:
         setting = f"{settings_type.model_config.get('env_prefix', '')}DATABASE_URL"

@@ -22,6 +22,10 @@ DatabaseUrl = Annotated[
 """The URL of a service's database. It may hold a password, so it is not shown."""
 
 
+class BadSetting(Exception):
+    """A setting of a server is valid by itself and cannot be used: the message is one sentence, with its variable."""
+
+
 def settings_config(prefix: str) -> SettingsConfigDict:
     """The configuration of a settings class whose environment variables begin with `prefix`."""
     return SettingsConfigDict(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DependencyError, ProviderUnavailable, RateLimited
+from graphmesh_chassis.errors import DependencyError, ProviderMisconfigured, ProviderUnavailable, RateLimited
 
 from graphmesh_model import json_text
 from graphmesh_model.catalogue import Entry
@@ -27,7 +27,7 @@ async def answer(chain: Chain, prompt: Prompt, deadline: Deadline) -> Answer:
 
     Raises:
         OutputInvalid: the answer does not fit the response schema, or a tool call its tool's parameters.
-        ProviderUnavailable, RateLimited: the last model of the chain failed as well.
+        ProviderMisconfigured, ProviderUnavailable, RateLimited: the last model of the chain failed as well.
         RuleViolated: a vendor refused the prompt.
     """
     entry, answer = await _first_available(chain, deadline, lambda entry: entry.provider.answer(prompt))
@@ -65,13 +65,8 @@ async def _first_available(
     for index, entry in enumerate(preferred):
         try:
             return entry, await _with_timeout(deadline.remaining / (len(chain) - index), entry, call)
-        except (ProviderUnavailable, RateLimited) as error:
-            log.warning(
-                "model skipped for a fallback",
-                alias=entry.alias,
-                reason=error.reason,
-                cause=type(error.__cause__).__name__,
-            )
+        except (ProviderUnavailable, ProviderMisconfigured, RateLimited) as error:
+            log.warning("model skipped for a fallback", alias=entry.alias, reason=error.reason, **error.data)
     return last, await call(last)
 
 
@@ -80,7 +75,8 @@ async def _with_timeout(seconds: float, entry: Entry, call: Callable[[Entry], Aw
         async with asyncio.timeout(seconds):
             return await call(entry)
     except TimeoutError as error:
-        raise ProviderUnavailable(provider=entry.provider.vendor) from error
+        cause = f"no answer in {seconds:.1f} s"
+        raise ProviderUnavailable(provider=entry.provider.vendor, cause=cause) from error
 
 
 def _validate_and_price(entry: Entry, answer: Answer, prompt: Prompt) -> Answer:

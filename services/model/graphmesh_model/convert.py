@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from google.protobuf.message import Message
 from graphmesh.model import v1 as pb
-from graphmesh_chassis.errors import FieldViolation, InvalidRequest
+from graphmesh_chassis.validation import violations
 
-from graphmesh_model import domain, json_text
+from graphmesh_model import block_convert, domain, json_text
+from graphmesh_model.block_convert import parsed
 from graphmesh_model.catalogue import Entry
+from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.schemas import parse_object, parse_schema
 
-Parsed = TypeVar("Parsed")
+Piece = TypeVar("Piece")
+MessageT = TypeVar("MessageT", bound=Message)
+
+MAX_ANSWER_BYTES = 15 * 1024 * 1024
+"""What clients receive in one message, less a margin."""
 
 NO_ARGUMENTS: domain.Schema = {"type": "object", "properties": {}}
 
@@ -39,18 +46,14 @@ def prompt(message: pb.Prompt) -> domain.Prompt:
         messages=tuple(_message(each, f"prompt.messages[{index}]") for index, each in enumerate(message.messages)),
         tools=tuple(_tool(each, f"prompt.tools[{index}]") for index, each in enumerate(message.tools)),
         tool_choice=domain.ToolChoice(TOOL_USE[message.tool_choice.mode], message.tool_choice.tool_name or None),
-        response_schema=_parsed(parse_schema, schema, "prompt.response_schema_json") if schema else None,
+        response_schema=parsed(parse_schema, schema, "prompt.response_schema_json") if schema else None,
         temperature=message.temperature if message.HasField("temperature") else None,
         max_output_tokens=message.max_output_tokens or None,
         stop=tuple(message.stop),
+        top_p=message.top_p if message.HasField("top_p") else None,
+        parallel_tool_calls=message.parallel_tool_calls if message.HasField("parallel_tool_calls") else None,
+        strict=message.strict,
     )
-
-
-def _parsed(parse: Callable[[str], Parsed], text: str, field: str) -> Parsed:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise InvalidRequest(violations=[FieldViolation(field, str(error))]) from error
 
 
 def _message(message: pb.ChatMessage, field: str) -> domain.Message:
@@ -58,12 +61,21 @@ def _message(message: pb.ChatMessage, field: str) -> domain.Message:
         case "system":
             return domain.System(message.system.text)
         case "user":
-            return domain.User(message.user.text)
+            blocks = block_convert.blocks(message.user.blocks, f"{field}.user")
+            return domain.User(message.user.text or domain.text_of(blocks), blocks)
         case "assistant":
-            return domain.Assistant(message.assistant.text, _tool_calls(message.assistant, f"{field}.assistant"))
+            return _assistant(message.assistant, f"{field}.assistant")
         case _:
             result = message.tool_result
-            return domain.ToolResult(result.tool_call_id, result.text, result.is_error)
+            blocks = block_convert.blocks(result.blocks, f"{field}.tool_result")
+            text = result.text or domain.text_of(blocks)
+            return domain.ToolResult(result.tool_call_id, text, result.is_error, blocks)
+
+
+def _assistant(message: pb.AssistantMessage, field: str) -> domain.Assistant:
+    blocks = block_convert.blocks(message.blocks, field)
+    text = message.text or domain.text_of(blocks)
+    return domain.Assistant(text, _tool_calls(message, field), blocks, message.provider)
 
 
 def _tool_calls(message: pb.AssistantMessage, field: str) -> tuple[domain.ToolCall, ...]:
@@ -71,34 +83,61 @@ def _tool_calls(message: pb.AssistantMessage, field: str) -> tuple[domain.ToolCa
 
 
 def _tool_call(call: pb.ToolCall, field: str) -> domain.ToolCall:
-    return domain.ToolCall(call.id, call.name, _parsed(parse_object, call.arguments_json, f"{field}.arguments_json"))
+    return domain.ToolCall(call.id, call.name, parsed(parse_object, call.arguments_json, f"{field}.arguments_json"))
 
 
 def _tool(message: pb.Tool, field: str) -> domain.Tool:
     schema = message.parameters_json
-    parameters = _parsed(parse_schema, schema, f"{field}.parameters_json") if schema else NO_ARGUMENTS
+    parameters = parsed(parse_schema, schema, f"{field}.parameters_json") if schema else NO_ARGUMENTS
     return domain.Tool(message.name, message.description, parameters)
+
+
+def checked(make: Callable[[Piece], MessageT], piece: Piece) -> MessageT:
+    """Convert a part of an answer, and hold it to the contract: vendors send whatever they like.
+
+    Raises:
+        OutputInvalid: it breaks a rule of the contract, or no protobuf message can express it.
+    """
+    try:
+        message = make(piece)
+    except (ValueError, TypeError) as error:
+        raise OutputInvalid("The answer has a value that no message can express", schema="message") from error
+    if message.ByteSize() > MAX_ANSWER_BYTES:
+        raise OutputInvalid(f"The answer has more than {MAX_ANSWER_BYTES} bytes", schema="message")
+    if broken := violations(message):
+        where = f"{broken[0].field} {broken[0].description}"
+        raise OutputInvalid(f"The answer breaks the contract: {where}", schema="message", where=where)
+    return message
 
 
 def response(answer: domain.Answer) -> pb.GenerateResponse:
     return pb.GenerateResponse(
-        message=_assistant(answer.message),
+        message=_assistant_message(answer.message),
         finish_reason=FINISH_REASON[answer.finish_reason],
         usage=pb.Usage(
             input_tokens=answer.usage.input_tokens,
             output_tokens=answer.usage.output_tokens,
             cached_input_tokens=answer.usage.cached_input_tokens,
             cost_micro_usd=answer.cost_micro_usd,
+            cache_written_input_tokens=answer.usage.cache_written_input_tokens,
+            reasoning_output_tokens=answer.usage.reasoning_output_tokens,
+            audio_input_tokens=answer.usage.audio_input_tokens,
+            audio_output_tokens=answer.usage.audio_output_tokens,
         ),
         model=answer.model,
         provider=answer.provider,
         offline=answer.offline,
+        vendor_answer_id=answer.vendor_answer_id,
     )
 
 
-def _assistant(message: domain.Assistant) -> pb.AssistantMessage:
-    calls = [_tool_call_message(call) for call in message.tool_calls]
-    return pb.AssistantMessage(text=message.text, tool_calls=calls)
+def _assistant_message(message: domain.Assistant) -> pb.AssistantMessage:
+    return pb.AssistantMessage(
+        text="" if message.blocks else message.text,
+        tool_calls=[_tool_call_message(call) for call in message.tool_calls],
+        blocks=[block_convert.block_message(block) for block in message.blocks],
+        provider=message.provider,
+    )
 
 
 def _tool_call_message(call: domain.ToolCall) -> pb.ToolCall:
@@ -114,6 +153,10 @@ def event(event: domain.StreamEvent) -> pb.StreamGenerateResponse:
                 index=event.index, id=event.id, name=event.name, arguments_json=event.arguments_json
             )
             return pb.StreamGenerateResponse(tool_call_delta=delta)
+        case domain.ReasoningDelta():
+            return pb.StreamGenerateResponse(reasoning_delta=block_convert.reasoning_delta(event))
+        case domain.BlockDelta(block=block):
+            return pb.StreamGenerateResponse(block=block_convert.block_message(block))
         case domain.Answer():
             return pb.StreamGenerateResponse(completed=response(event))
 

@@ -1,7 +1,7 @@
 """Prompts, answers and prices of models."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -21,6 +21,59 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A text among other blocks."""
+
+    text: str
+    annotations: Sequence[Any] = ()
+    """Citations, in LangChain's form."""
+
+
+class MediaKind(Enum):
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    FILE = "file"
+
+
+@dataclass(frozen=True)
+class Media:
+    """An image, a sound, a video or a file: its bytes, or a reference to them."""
+
+    kind: MediaKind
+    data: bytes = field(default=b"", repr=False)
+    url: str = ""
+    file_id: str = ""
+    mime_type: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """The reasoning of a model before its answer."""
+
+    text: str = ""
+    id: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """The vendor's additions, such as a signature, without which it does not accept the block again."""
+
+
+@dataclass(frozen=True)
+class VendorBlock:
+    """A part of a content that only its vendor reads."""
+
+    value: Mapping[str, Any]
+
+
+Block = Text | Media | Reasoning | VendorBlock
+"""A part of a content that is more than one text."""
+
+
+def text_of(blocks: Sequence[Block]) -> str:
+    return "".join(block.text for block in blocks if isinstance(block, Text))
+
+
+@dataclass(frozen=True)
 class System:
     """A system message: instructions of the graph's author."""
 
@@ -32,6 +85,8 @@ class User:
     """A user message; it may contain documents to answer from."""
 
     text: str
+    blocks: tuple[Block, ...] = ()
+    """The content in its order, where it is more than one text; `text` is then the text in it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +95,10 @@ class Assistant:
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    """As those of User."""
+    provider: str = ""
+    """The provider that wrote it; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +108,8 @@ class ToolResult:
     tool_call_id: str
     text: str
     is_error: bool = False
+    blocks: tuple[Block, ...] = ()
+    """As those of User."""
 
 
 Message = System | User | Assistant | ToolResult
@@ -89,6 +150,10 @@ class Prompt:
     temperature: float | None = None
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    top_p: float | None = None
+    parallel_tool_calls: bool | None = None
+    strict: bool = False
+    """Whether the vendor itself has to enforce the response schema and the tools' parameters."""
 
     def parameters_of(self, tool_name: str) -> Schema | None:
         return next((tool.parameters for tool in self.tools if tool.name == tool_name), None)
@@ -109,6 +174,11 @@ class Usage:
     output_tokens: int
     cached_input_tokens: int = 0
     """Input tokens that the vendor read from its cache; included in `input_tokens`."""
+    cache_written_input_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    """Output tokens of reasoning; included in `output_tokens`."""
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +217,7 @@ class Answer:
     """Whether it comes from the offline demo composer."""
     cost_micro_usd: int | None = None
     """None if the model's price is unknown."""
+    vendor_answer_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,5 +237,20 @@ class ToolCallDelta:
     arguments_json: str
 
 
-StreamEvent = TextDelta | ToolCallDelta | Answer
+@dataclass(frozen=True)
+class ReasoningDelta:
+    """The next part of the reasoning at `index`."""
+
+    index: int
+    reasoning: Reasoning
+
+
+@dataclass(frozen=True)
+class BlockDelta:
+    """A whole block that is neither text nor reasoning."""
+
+    block: Block
+
+
+StreamEvent = TextDelta | ToolCallDelta | ReasoningDelta | BlockDelta | Answer
 """An event of a stream. The last one is the whole answer."""

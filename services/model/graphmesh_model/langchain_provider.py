@@ -1,35 +1,33 @@
 """Adapts the chat models of LangChain, of any vendor, to the provider port."""
 
+import inspect
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from graphmesh_chassis.errors import GraphmeshError, ProviderUnavailable, RateLimited, RuleViolated
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
-from pydantic import SecretStr
 
+from graphmesh_model.capabilities import media_kinds, require_supported, unsupported
 from graphmesh_model.domain import (
     Answer,
     Assistant,
     FinishReason,
-    Message,
     Prompt,
     StreamEvent,
-    System,
     TextDelta,
     Tool,
     ToolCall,
-    ToolCallDelta,
-    ToolResult,
     ToolUse,
     Usage,
-    User,
 )
 from graphmesh_model.errors import OutputInvalid
+from graphmesh_model.langchain_content import StreamEvents, blocks_of, langchain_message
+from graphmesh_model.schemas import parse_object
+from graphmesh_model.vendor_errors import translated, unavailable
 
 FINISH_REASONS = {
     "length": FinishReason.LENGTH,
@@ -39,29 +37,15 @@ FINISH_REASONS = {
     "safety": FinishReason.CONTENT_FILTER,
 }
 """Vendors' finish reasons in lower case, without those that mean STOP or TOOL_CALLS."""
-INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
-"""HTTP status codes by which vendors reject a prompt."""
-TOO_MANY_REQUESTS = 429
+STATES_ITS_END = frozenset({"openai", "azure_openai", "anthropic"})
+"""Vendors whose streams are cut off where they end without a finish reason."""
+MAX_TEXT = 1_000_000
+"""Characters of an answer, as the contract bounds them."""
+MAX_TOKENS = 2**53
+"""More than any answer has; a count above it is none."""
 FENCE = "```"
 """The beginning and the end of a Markdown code fence, which models write even when instructed not to."""
 ANSWER_IN_JSON = "Answer with one JSON value and nothing around it. It has to fit this JSON Schema:\n"
-
-
-def open_model(
-    name: str, description: str, api_key: SecretStr | None, parameters: Mapping[str, Any]
-) -> "LangchainProvider":
-    """Open the model that LangChain's `init_chat_model` knows as `name`, for example `openai:gpt-5`.
-
-    Raises:
-        ImportError: LangChain, or its package for the vendor, is not installed.
-    """
-    key = {} if api_key is None else {"api_key": api_key}
-    vendor, _, model = name.partition(":")
-    try:
-        chat = import_module("langchain.chat_models").init_chat_model(name, max_retries=0, **key, **parameters)
-    except ImportError as error:
-        raise ImportError(f"{name} needs LangChain with its package for {vendor}: {error}") from error
-    return LangchainProvider(chat, vendor, model, description)
 
 
 class LangchainProvider:
@@ -74,76 +58,162 @@ class LangchainProvider:
         self._chat = chat
 
     async def answer(self, prompt: Prompt) -> Answer:
-        with _translate_errors(self.vendor):
-            message = await self._bound(prompt).ainvoke(_messages(prompt))
+        bound, messages = self._call(prompt)
+        with translated(self.vendor, self.model):
+            message = await bound.ainvoke(messages)
         return self._answer(message, prompt)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
-        whole: AIMessageChunk | None = None
-        with _translate_errors(self.vendor):
-            async for chunk in self._bound(prompt).astream(_messages(prompt)):
-                if isinstance(chunk, AIMessageChunk):
-                    whole = chunk if whole is None else whole + chunk
-                    for event in _stream_events(chunk):
+        bound, messages = self._call(prompt)
+        chunks: list[AIMessageChunk] = []
+        events, characters = StreamEvents(), 0
+        with translated(self.vendor, self.model):
+            async with aclosing(_astream(bound, messages)) as stream:
+                async for chunk in stream:
+                    chunks.append(chunk)
+                    for event in events.of(chunk):
+                        characters += len(event.text) if isinstance(event, TextDelta) else 0
+                        if characters > MAX_TEXT:
+                            raise self._invalid("response", f"more than {MAX_TEXT} characters")
                         yield event
+            whole = _joined(chunks)
         if whole is None:
-            raise ProviderUnavailable(provider=self.vendor)
+            raise unavailable(self.vendor, "the stream was empty")
+        if self.vendor in STATES_ITS_END and not _finish_text(whole.response_metadata):
+            raise unavailable(self.vendor, "the stream was cut off")
         yield self._answer(whole, prompt)
+
+    def _call(self, prompt: Prompt) -> tuple[Runnable[LanguageModelInput, AIMessage], list[BaseMessage]]:
+        """Return the model with its options, and the messages.
+
+        Raises:
+            RuleViolated: the vendor does not take a part of the prompt.
+        """
+        require_supported(prompt, self._chat.profile or {}, self.vendor, self.model)
+        messages = _messages(prompt, self.vendor)
+        if kinds := media_kinds(prompt):
+            self._require_convertible(messages, kinds)
+        return self._bound(prompt), messages
+
+    def _require_convertible(self, messages: Sequence[BaseMessage], kinds: Sequence[str]) -> None:
+        """Convert messages to the vendor's form once before the call, in which a refusal would look like a bad answer.
+
+        Raises:
+            RuleViolated: the vendor does not take them.
+        """
+        try:
+            # LangChain's integrations have it under this name, where they convert before they send.
+            getattr(self._chat, "_get_request_payload", lambda messages: None)(messages)
+        except (ValueError, NotImplementedError) as error:
+            part = f"the {', '.join(kinds)} of a message in this form"
+            raise unsupported(self.vendor, self.model, part) from error
 
     def _bound(self, prompt: Prompt) -> Runnable[LanguageModelInput, AIMessage]:
         options_or_none = {
             "temperature": prompt.temperature,
+            "top_p": prompt.top_p,
             "max_tokens": prompt.max_output_tokens,
             "stop": list(prompt.stop) or None,
+            "response_format": self._response_format(prompt),
         }
         options = {name: value for name, value in options_or_none.items() if value is not None}
         if not prompt.tools or prompt.tool_choice.use is ToolUse.NONE:
             return self._chat.bind(**options)
-        tools = [_tool(tool) for tool in prompt.tools]
+        for name, value in {"strict": prompt.strict or None, "parallel_tool_calls": prompt.parallel_tool_calls}.items():
+            if value is not None:
+                options[name] = self._option_of_tools(name, value)
+        tools = [_tool(tool, strict=prompt.strict) for tool in prompt.tools]
         return self._chat.bind_tools(tools, tool_choice=_tool_choice(prompt), **options)
 
+    def _option_of_tools(self, name: str, value: bool) -> bool:
+        if name not in inspect.signature(type(self._chat).bind_tools).parameters:
+            raise unsupported(self.vendor, self.model, name)
+        return value
+
+    def _response_format(self, prompt: Prompt) -> Mapping[str, Any] | None:
+        """Return LangChain's option for a schema that the vendor enforces."""
+        if prompt.response_schema is None or not prompt.strict:
+            return None
+        name = str(prompt.response_schema.get("title", "answer"))
+        schema = {"name": name, "schema": dict(prompt.response_schema), "strict": True}
+        return {"type": "json_schema", "json_schema": schema}
+
     def _answer(self, message: AIMessage, prompt: Prompt) -> Answer:
+        with translated(self.vendor, self.model):
+            assistant = self._assistant(message, in_json=prompt.response_schema is not None)
+            metadata = message.response_metadata
+            return Answer(
+                message=assistant,
+                finish_reason=_finish_reason(message, assistant),
+                usage=_usage(message),
+                model=str(metadata.get("model_name") or metadata.get("model") or self.model),
+                provider=self.vendor,
+                vendor_answer_id=_vendor_id(message),
+            )
+
+    def _assistant(self, message: AIMessage, *, in_json: bool) -> Assistant:
         if message.invalid_tool_calls:
-            name = message.invalid_tool_calls[0]["name"] or ""
-            raise OutputInvalid(model=self.model, schema=f"tool {name}")
-        assistant = _assistant(message, in_json=prompt.response_schema is not None)
-        metadata = message.response_metadata
-        return Answer(
-            message=assistant,
-            finish_reason=_finish_reason(metadata, assistant),
-            usage=_usage(message),
-            model=str(metadata.get("model_name") or metadata.get("model") or self.model),
-            provider=self.vendor,
+            raise self._invalid(f"tool {message.invalid_tool_calls[0]['name'] or ''}", "no JSON")
+        if isinstance(message, AIMessageChunk):
+            self._require_complete_calls(message)
+        calls = (
+            ToolCall(call["id"] or f"call_{number}", call["name"], call["args"])
+            for number, call in enumerate(message.tool_calls, start=1)
         )
+        refusal = message.additional_kwargs.get("refusal")
+        text = str(message.text) or str(refusal or "")
+        blocks = () if in_json else blocks_of(message)
+        provider = self.vendor if blocks else ""
+        return Assistant(_without_fence(text) if in_json else text, tuple(calls), blocks, provider)
+
+    def _require_complete_calls(self, message: AIMessageChunk) -> None:
+        """Check the arguments of streamed calls: LangChain completes those that are cut off, `{"amount": 10`.
+
+        Raises:
+            OutputInvalid: they are not a JSON object.
+        """
+        for call in message.tool_call_chunks:
+            try:
+                parse_object(call["args"] or "{}")
+            except ValueError:
+                raise self._invalid(f"tool {call['name'] or ''}", "no JSON") from None
+
+    def _invalid(self, schema: str, where: str) -> OutputInvalid:
+        message = f"The answer of {self.model} does not fit the schema of the {schema}: {where}"
+        return OutputInvalid(message, model=self.model, schema=schema, where=where)
 
 
-def _messages(prompt: Prompt) -> list[BaseMessage]:
+async def _astream(
+    bound: Runnable[LanguageModelInput, AIMessage], messages: Sequence[BaseMessage]
+) -> AsyncGenerator[AIMessageChunk, None]:
+    async for chunk in bound.astream(list(messages)):
+        if isinstance(chunk, AIMessageChunk):
+            yield chunk
+
+
+def _joined(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk | None:
+    return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
+
+
+def _messages(prompt: Prompt, vendor: str) -> list[BaseMessage]:
     """Convert the conversation, with a response schema as an instruction in the system message.
 
     An instruction works for every vendor, with and without tools and streaming; the answer is validated in any case.
     """
-    messages = [_message(message) for message in prompt.messages]
-    if prompt.response_schema is None:
+    messages = [langchain_message(message, vendor) for message in prompt.messages]
+    if prompt.response_schema is None or prompt.strict:
         return messages
     return [SystemMessage(ANSWER_IN_JSON + json.dumps(prompt.response_schema)), *messages]
 
 
-def _message(message: Message) -> BaseMessage:
-    match message:
-        case System(text=text):
-            return SystemMessage(text)
-        case User(text=text):
-            return HumanMessage(text)
-        case ToolResult():
-            status = "error" if message.is_error else "success"
-            return ToolMessage(message.text, tool_call_id=message.tool_call_id, status=status)
-        case Assistant(text=text, tool_calls=calls):
-            tool_calls = [{"id": call.id, "name": call.name, "args": dict(call.arguments)} for call in calls]
-            return AIMessage(text, tool_calls=tool_calls)
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+def _tool(tool: Tool, *, strict: bool) -> dict[str, Any]:
+    function: dict[str, Any] = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    if strict:
+        function["strict"] = True  # LangChain adds it to functions and classes only
     return {"type": "function", "function": function}
 
 
@@ -154,15 +224,6 @@ def _tool_choice(prompt: Prompt) -> str | None:
     return prompt.tool_choice.tool_name or "any"
 
 
-def _assistant(message: AIMessage, *, in_json: bool) -> Assistant:
-    calls = (
-        ToolCall(call["id"] or f"call_{number}", call["name"], call["args"])
-        for number, call in enumerate(message.tool_calls, start=1)
-    )
-    text = str(message.text)
-    return Assistant(_without_fence(text) if in_json else text, tuple(calls))
-
-
 def _without_fence(text: str) -> str:
     """Return the content of a Markdown fence around the whole text, or the text itself where it has none."""
     fenced = text.strip()
@@ -171,67 +232,39 @@ def _without_fence(text: str) -> str:
     return fenced[len(FENCE) : -len(FENCE)].removeprefix("json").strip()
 
 
-def _stream_events(chunk: AIMessageChunk) -> Iterator[StreamEvent]:
-    if chunk.text:
-        yield TextDelta(str(chunk.text))
-    for position, call in enumerate(chunk.tool_call_chunks):
-        index = call["index"] if isinstance(call["index"], int) else position
-        yield ToolCallDelta(index, call["id"] or "", call["name"] or "", call["args"] or "")
+def _finish_text(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("status") or "").lower()
 
 
-def _finish_reason(metadata: Mapping[str, Any], message: Assistant) -> FinishReason:
-    reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or "").lower()
-    default = FinishReason.TOOL_CALLS if message.tool_calls else FinishReason.STOP
-    return FINISH_REASONS.get(reason, default)
+def _finish_reason(message: AIMessage, answer: Assistant) -> FinishReason:
+    if message.additional_kwargs.get("refusal"):
+        return FinishReason.CONTENT_FILTER
+    default = FinishReason.TOOL_CALLS if answer.tool_calls else FinishReason.STOP
+    return FINISH_REASONS.get(_finish_text(message.response_metadata), default)
+
+
+def _vendor_id(message: AIMessage) -> str:
+    """Return the vendor's id of an answer; LangChain gives ids of its own to messages without one."""
+    found = str(message.response_metadata.get("id") or message.id or "")
+    return "" if found.startswith(("lc_", "run-")) else found[:200]
 
 
 def _usage(message: AIMessage) -> Usage:
     usage = message.usage_metadata
     if usage is None:
         return Usage(0, 0)
-    cached = usage.get("input_token_details", {}).get("cache_read", 0)
-    return Usage(usage["input_tokens"], usage["output_tokens"], cached)
+    read, written = usage.get("input_token_details", {}), usage.get("output_token_details", {})
+    return Usage(
+        input_tokens=_count(usage["input_tokens"]),
+        output_tokens=_count(usage["output_tokens"]),
+        cached_input_tokens=_count(read.get("cache_read")),
+        cache_written_input_tokens=_count(read.get("cache_creation")),
+        reasoning_output_tokens=_count(written.get("reasoning")),
+        audio_input_tokens=_count(read.get("audio")),
+        audio_output_tokens=_count(written.get("audio")),
+    )
 
 
-@contextmanager
-def _translate_errors(vendor: str) -> Iterator[None]:
-    """Translate exceptions of the vendor's package, without their messages: those may quote the prompt."""
-    try:
-        yield
-    except Exception as error:
-        if not _is_vendor_error(error):
-            raise
-        raise _mesh_error(error, vendor) from error
-
-
-def _is_vendor_error(error: Exception) -> bool:
-    """Report whether a vendor's package or the network raised it; defects of this process are builtin exceptions."""
-    return isinstance(error, OSError) or type(error).__module__ != "builtins"
-
-
-def _mesh_error(error: Exception, vendor: str) -> GraphmeshError:
-    status = _http_status(error)
-    if status == TOO_MANY_REQUESTS:
-        message = f"The provider {vendor} accepts no more calls at the moment"
-        return RateLimited(message, retry_after=_retry_after(error), provider=vendor)
-    if status in INVALID_REQUEST_STATUSES:
-        message = f"The provider {vendor} rejected the request"
-        return RuleViolated(message, rule="provider_refused", provider=vendor, status=status)
-    return ProviderUnavailable(provider=vendor)
-
-
-def _http_status(error: Exception) -> int | None:
-    for source in (error, getattr(error, "response", None)):
-        for name in ("status_code", "code"):
-            status = getattr(source, name, None)
-            if isinstance(status, int):
-                return status
-    return None
-
-
-def _retry_after(error: Exception) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        return float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
+def _count(tokens: Any) -> int:
+    """Return a vendor's count, 0 where it is none."""
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= MAX_TOKENS else 0

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 
+from graphmesh_model.capabilities import media_kinds, unsupported
 from graphmesh_model.domain import Answer, Prompt, StreamEvent
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.offline import composer
@@ -21,6 +22,8 @@ class OfflineProvider:
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Compose in a thread, because a long conversation would block the event loop."""
+        if kinds := media_kinds(prompt):
+            raise unsupported(self.vendor, self.model, f"the {', '.join(kinds)} of a message: it reads text only")
         try:
             return await asyncio.to_thread(composer.compose, prompt)
         except Unfillable as error:

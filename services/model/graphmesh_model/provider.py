@@ -11,8 +11,9 @@ class Provider(Protocol):
 
     Raises, from `answer` and `stream`:
         ProviderUnavailable: the vendor does not answer.
+        ProviderMisconfigured: the vendor rejects the key, the account or the model's name.
         RateLimited: the vendor accepts no more calls at the moment.
-        RuleViolated: the vendor rejects the prompt.
+        RuleViolated: the vendor rejects the prompt, or does not take a part of it.
         OutputInvalid: the vendor's response is not a valid answer.
     """
 

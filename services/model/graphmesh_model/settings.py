@@ -1,15 +1,29 @@
 """The settings of the model service."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from graphmesh_chassis.settings import ServerSettings, settings_config
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from graphmesh_model.catalogue import DEFAULT
 
+MODELS = "GRAPHMESH_MODEL_MODELS"
+API_KEYS = "GRAPHMESH_MODEL_API_KEYS"
+SECRETS = re.compile(r"(^|_)(key|secret|password|token)$")
+"""Names of parameters that hold a secret."""
 OFFLINE = "offline"
 """Model name of the offline demo composer."""
+
+
+RESERVED: Mapping[str, str] = {
+    "max_retries": "the callers of the service retry, it does not",
+    "base_url": "it is a setting beside parameters",
+    "model": "it is a setting beside parameters",
+}
+"""Arguments that parameters must not have, and why."""
 
 
 class PriceSettings(BaseModel):
@@ -31,9 +45,24 @@ class ModelSettings(BaseModel):
     description: str = ""
     fallbacks: tuple[str, ...] = Field(default=(), description="aliases of fallback models, in this order")
     price: PriceSettings | None = None
-    parameters: Mapping[str, Any] = Field(
-        default={}, description="further arguments of LangChain's chat model: base_url, …"
+    base_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="the address of a server that speaks the vendor's protocol; it gets no key but that of the alias",
     )
+    parameters: Mapping[str, Any] = Field(
+        default={}, description="further arguments of LangChain's chat model, such as timeout or reasoning_effort"
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _no_secrets(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in parameters:
+            if SECRETS.search(name):
+                raise ValueError(f"parameters has {name}: a secret belongs in {API_KEYS}, or in the vendor's variable")
+            if name in RESERVED:
+                raise ValueError(f"parameters has {name}: {RESERVED[name]}")
+        return parameters
 
     @property
     def vendor(self) -> str:
@@ -43,7 +72,8 @@ class ModelSettings(BaseModel):
 class Settings(ServerSettings):
     """Read from `GRAPHMESH_MODEL_…`. Objects are JSON.
 
-    A vendor's model with the offline composer behind it, which needs `graphmesh-model[openai]` to be installed:
+    A vendor's model with the offline composer behind it, which needs `graphmesh-model[openai]` to be installed
+    (docs/models.md has more):
 
         GRAPHMESH_MODEL_MODELS='{
           "default": {
@@ -62,7 +92,17 @@ class Settings(ServerSettings):
         default={DEFAULT: ModelSettings(model=OFFLINE)},
         description="the models by alias; one of them is `default`",
     )
-    api_keys: Mapping[str, SecretStr] = Field(default={}, description="API keys by vendor; no other process knows them")
+    api_keys: Mapping[str, SecretStr] = Field(
+        default={}, description="API keys by alias or vendor; no other process gets them"
+    )
+    api_key_files: Mapping[str, Path] = Field(
+        default={}, description="files with an API key each, by alias or vendor, in place of api_keys"
+    )
+
+    def keys(self) -> Mapping[str, SecretStr]:
+        """Return the keys of both settings. Raises OSError where a file cannot be read."""
+        files = {name: SecretStr(path.read_text().strip()) for name, path in self.api_key_files.items()}
+        return {**files, **self.api_keys}
 
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:

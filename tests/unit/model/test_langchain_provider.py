@@ -1,11 +1,15 @@
 """LangChain's chat models as providers: requests are forwarded, answers and errors are translated."""
 
-import sys
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from graphmesh_chassis.errors import GraphmeshError, ProviderUnavailable, RateLimited, RuleViolated
+from graphmesh_chassis.errors import (
+    GraphmeshError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RateLimited,
+    RuleViolated,
+)
 from graphmesh_model.domain import (
     Assistant,
     FinishReason,
@@ -20,10 +24,9 @@ from graphmesh_model.domain import (
     User,
 )
 from graphmesh_model.errors import OutputInvalid
-from graphmesh_model.langchain_provider import LangchainProvider, open_model
+from graphmesh_model.langchain_provider import LangchainProvider
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
-from pydantic import SecretStr
 
 from tests.unit.model.fake_chat_model import FakeChatModel
 
@@ -114,8 +117,9 @@ async def test_answer_has_vendor_model_name_and_usage() -> None:
     [
         (VendorError(429, **{"retry-after": "7"}), RateLimited),
         (VendorError(400), RuleViolated),
-        (VendorError(401), ProviderUnavailable),
-        (VendorError(404), ProviderUnavailable),
+        (VendorError(401), ProviderMisconfigured),
+        (VendorError(402), ProviderMisconfigured),
+        (VendorError(404), ProviderMisconfigured),
         (VendorError(500), ProviderUnavailable),
         (ConnectionError("you said: Hello"), ProviderUnavailable),
         (TimeoutError(), ProviderUnavailable),
@@ -133,36 +137,13 @@ async def test_vendor_errors_are_translated(failure: Exception, meaning: type[Gr
     assert at_once.value.retry_after == (7 if meaning is RateLimited else None)
 
 
-async def test_defect_of_this_process_is_not_translated() -> None:
-    with pytest.raises(KeyError):
-        await provider(FakeChatModel(failure=KeyError("x"))).answer(HELLO)
+async def test_exceptions_of_any_type_are_translated() -> None:
+    """LangChain's packages raise builtin exceptions where a vendor sends what they do not expect."""
+    with pytest.raises(ProviderUnavailable, match="KeyError"):
+        await provider(FakeChatModel(failure=KeyError("Hello"))).answer(HELLO)
 
 
 async def test_tool_call_with_invalid_json_is_rejected() -> None:
     broken = AIMessage("", invalid_tool_calls=[{"name": "shop_Track", "args": "{", "id": "1", "error": "no JSON"}])
     with pytest.raises(OutputInvalid):
         await provider(FakeChatModel(message=broken)).answer(HELLO)
-
-
-def test_api_key_is_forwarded_and_retries_are_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries belong to the remote node alone."""
-    options_given: dict[str, Any] = {}
-
-    def init_chat_model(name: str, **options: Any) -> FakeChatModel:
-        options_given.update(options, name=name)
-        return FakeChatModel()
-
-    monkeypatch.setitem(sys.modules, "langchain.chat_models", SimpleNamespace(init_chat_model=init_chat_model))
-    opened = open_model("acme:large:2", "", SecretStr("sk"), {"base_url": "http://127.0.0.1"})
-    key = options_given.pop("api_key")
-    assert (options_given, key.get_secret_value()) == (
-        {"name": "acme:large:2", "max_retries": 0, "base_url": "http://127.0.0.1"},
-        "sk",
-    )
-    assert (opened.vendor, opened.model) == ("acme", "large:2")
-
-
-def test_missing_vendor_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
-    with pytest.raises(ImportError, match=r"acme:large needs LangChain with its package for acme: import of langchain"):
-        open_model("acme:large", "", None, {})

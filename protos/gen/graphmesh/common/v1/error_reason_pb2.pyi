@@ -341,6 +341,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "RESOURCE_LIMIT", "domain": "graphmesh", "metadata": { "resource": "assistants", "limit": "1000" } }
     """
+    ERROR_REASON_PROVIDER_MISCONFIGURED: _ErrorReason.ValueType  # 63
+    """UNAVAILABLE. A provider behind the service refuses the service's key, its account, or the name of the model: an
+    operator has to correct the settings, and a repeat fails until then. `rejected` is key, account or model.
+
+        { "reason": "PROVIDER_MISCONFIGURED", "domain": "graphmesh", "metadata": { "provider": "openai", "rejected": "key" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -687,5 +693,11 @@ ERROR_REASON_RESOURCE_LIMIT: ErrorReason.ValueType  # 62
 """FAILED_PRECONDITION. The tenant has as many resources of this kind as it may have. Nothing was created.
 
     { "reason": "RESOURCE_LIMIT", "domain": "graphmesh", "metadata": { "resource": "assistants", "limit": "1000" } }
+"""
+ERROR_REASON_PROVIDER_MISCONFIGURED: ErrorReason.ValueType  # 63
+"""UNAVAILABLE. A provider behind the service refuses the service's key, its account, or the name of the model: an
+operator has to correct the settings, and a repeat fails until then. `rejected` is key, account or model.
+
+    { "reason": "PROVIDER_MISCONFIGURED", "domain": "graphmesh", "metadata": { "provider": "openai", "rejected": "key" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -6,17 +6,22 @@ from graphmesh_contracts import Rpc, StreamingRpc
 
 from .model_pb2 import AssistantMessage as AssistantMessage
 from .model_pb2 import ChatMessage as ChatMessage
+from .model_pb2 import ContentBlock as ContentBlock
 from .model_pb2 import FinishReason as FinishReason
 from .model_pb2 import GenerateRequest as GenerateRequest
 from .model_pb2 import GenerateResponse as GenerateResponse
 from .model_pb2 import ListModelsRequest as ListModelsRequest
 from .model_pb2 import ListModelsResponse as ListModelsResponse
+from .model_pb2 import Media as Media
 from .model_pb2 import Model as Model
 from .model_pb2 import Price as Price
 from .model_pb2 import Prompt as Prompt
+from .model_pb2 import Reasoning as Reasoning
+from .model_pb2 import ReasoningDelta as ReasoningDelta
 from .model_pb2 import StreamGenerateRequest as StreamGenerateRequest
 from .model_pb2 import StreamGenerateResponse as StreamGenerateResponse
 from .model_pb2 import SystemMessage as SystemMessage
+from .model_pb2 import TextBlock as TextBlock
 from .model_pb2 import Tool as Tool
 from .model_pb2 import ToolCall as ToolCall
 from .model_pb2 import ToolCallDelta as ToolCallDelta

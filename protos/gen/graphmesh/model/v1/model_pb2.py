@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphmesh/model/v1/model.proto\x12\x12graphmesh.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a graphmesh/policy/v1/policy.proto\"\xb5\x06\n\x06Prompt\x12:\n\x05model\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12>\n\x08messages\x18\x02 \x03(\x0b\x32\x1f.graphmesh.model.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x82\x01\n\x05tools\x18\x03 \x03(\x0b\x32\x18.graphmesh.model.v1.ToolBY\xbaHV\x92\x01\x03\x10\x80\x01\xba\x01M\n\x0ctools.unique\x12\x19must have different names\x1a\"this.map(tool, tool.name).unique()\x12\x33\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolChoice\x12\'\n\x14response_schema_json\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x33\n\x0btemperature\x18\x06 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x12$\n\x11max_output_tokens\x18\x07 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1e\n\x04stop\x18\x08 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x10\"\x06r\x04\x10\x01\x18\x64:\xc0\x02\xbaH\xbc\x02\x1a\xb5\x01\n\x11tool_choice.known\x12:tool_choice.tool_name must be the name of one of the tools\x1a\x64this.tool_choice.tool_name == \'\' || this.tools.exists(tool, tool.name == this.tool_choice.tool_name)\x1a\x81\x01\n\x14tool_choice.possible\x12\x34tool_choice.mode requires a tool, and tools is empty\x1a\x33this.tool_choice.mode != 3 || this.tools.size() > 0B\x0e\n\x0c_temperature\"\xf7\x01\n\x0b\x43hatMessage\x12\x33\n\x06system\x18\x01 \x01(\x0b\x32!.graphmesh.model.v1.SystemMessageH\x00\x12/\n\x04user\x18\x02 \x01(\x0b\x32\x1f.graphmesh.model.v1.UserMessageH\x00\x12\x39\n\tassistant\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageH\x00\x12\x35\n\x0btool_result\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolResultH\x00\x42\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"*\n\rSystemMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"(\n\x0bUserMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"h\n\x10\x41ssistantMessage\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12;\n\ntool_calls\x18\x02 \x03(\x0b\x32\x1c.graphmesh.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\"s\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12*\n\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12#\n\x0e\x61rguments_json\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\xc0\x84=\"Y\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"u\n\x04Tool\x12*\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\"\n\x0fparameters_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\"|\n\nToolChoice\x12:\n\x04mode\x18\x01 \x01(\x0e\x32\".graphmesh.model.v1.ToolChoiceModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\ttool_name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xd8\x01\x01\"\x81\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x04\x12\x1b\n\x0e\x63ost_micro_usd\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd\"E\n\x0fGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\x8c\x02\n\x10GenerateResponse\x12=\n\x07message\x18\x01 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .graphmesh.model.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x05usage\x18\x03 \x01(\x0b\x32\x19.graphmesh.model.v1.UsageB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08provider\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x07offline\x18\x06 \x01(\x08\"K\n\x15StreamGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\xb7\x01\n\x16StreamGenerateResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12<\n\x0ftool_call_delta\x18\x02 \x01(\x0b\x32!.graphmesh.model.v1.ToolCallDeltaH\x00\x12\x39\n\tcompleted\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.GenerateResponseH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.graphmesh.model.v1.Model\"\xa1\x01\n\x05Model\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12\x18\n\x10\x66\x61llback_aliases\x18\x06 \x03(\t\x12(\n\x05price\x18\x07 \x01(\x0b\x32\x19.graphmesh.model.v1.Price\"Z\n\x05Price\x12\x17\n\x0finput_micro_usd\x18\x01 \x01(\x04\x12\x18\n\x10output_micro_usd\x18\x02 \x01(\x04\x12\x1e\n\x16\x63\x61\x63hed_input_micro_usd\x18\x03 \x01(\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04*\x87\x01\n\x0eToolChoiceMode\x12 \n\x1cTOOL_CHOICE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TOOL_CHOICE_MODE_AUTO\x10\x01\x12\x19\n\x15TOOL_CHOICE_MODE_NONE\x10\x02\x12\x1d\n\x19TOOL_CHOICE_MODE_REQUIRED\x10\x03\x32\x9e\x03\n\x0cModelService\x12t\n\x08Generate\x12#.graphmesh.model.v1.GenerateRequest\x1a$.graphmesh.model.v1.GenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate\x12\x88\x01\n\x0eStreamGenerate\x12).graphmesh.model.v1.StreamGenerateRequest\x1a*.graphmesh.model.v1.StreamGenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate0\x01\x12v\n\nListModels\x12%.graphmesh.model.v1.ListModelsRequest\x1a&.graphmesh.model.v1.ListModelsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\nmodel.read\x1a\x15\xa2\xbb\x18\x11\x08 \x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egraphmesh/model/v1/model.proto\x12\x12graphmesh.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a graphmesh/policy/v1/policy.proto\"\xb6\x07\n\x06Prompt\x12:\n\x05model\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12>\n\x08messages\x18\x02 \x03(\x0b\x32\x1f.graphmesh.model.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x82\x01\n\x05tools\x18\x03 \x03(\x0b\x32\x18.graphmesh.model.v1.ToolBY\xbaHV\x92\x01\x03\x10\x80\x01\xba\x01M\n\x0ctools.unique\x12\x19must have different names\x1a\"this.map(tool, tool.name).unique()\x12\x33\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolChoice\x12\'\n\x14response_schema_json\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x33\n\x0btemperature\x18\x06 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x12$\n\x11max_output_tokens\x18\x07 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1e\n\x04stop\x18\x08 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x10\"\x06r\x04\x10\x01\x18\x64\x12+\n\x05top_p\x18\t \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x12 \n\x13parallel_tool_calls\x18\n \x01(\x08H\x02\x88\x01\x01\x12\x0e\n\x06strict\x18\x0b \x01(\x08:\xc0\x02\xbaH\xbc\x02\x1a\xb5\x01\n\x11tool_choice.known\x12:tool_choice.tool_name must be the name of one of the tools\x1a\x64this.tool_choice.tool_name == \'\' || this.tools.exists(tool, tool.name == this.tool_choice.tool_name)\x1a\x81\x01\n\x14tool_choice.possible\x12\x34tool_choice.mode requires a tool, and tools is empty\x1a\x33this.tool_choice.mode != 3 || this.tools.size() > 0B\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x16\n\x14_parallel_tool_calls\"\xf7\x01\n\x0b\x43hatMessage\x12\x33\n\x06system\x18\x01 \x01(\x0b\x32!.graphmesh.model.v1.SystemMessageH\x00\x12/\n\x04user\x18\x02 \x01(\x0b\x32\x1f.graphmesh.model.v1.UserMessageH\x00\x12\x39\n\tassistant\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageH\x00\x12\x35\n\x0btool_result\x18\x04 \x01(\x0b\x32\x1e.graphmesh.model.v1.ToolResultH\x00\x42\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"*\n\rSystemMessage\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xc0\x84=\"\xf8\x02\n\x0bUserMessage\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12:\n\x06\x62locks\x18\x02 \x03(\x0b\x32 .graphmesh.model.v1.ContentBlockB\x08\xbaH\x05\x92\x01\x02\x10\x64:\x93\x02\xbaH\x8f\x02\x1a\x64\n\x10user.one_content\x12!must have either a text or blocks\x1a-(this.text != \'\') != (this.blocks.size() > 0)\x1a\xa6\x01\n\nuser.kinds\x12Nblocks must be texts, images, audio, video and files: the others are a model\'s\x1aHthis.blocks.all(block, !has(block.reasoning) && !has(block.vendor_json))\"\xb0\x02\n\x10\x41ssistantMessage\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12;\n\ntool_calls\x18\x02 \x03(\x0b\x32\x1c.graphmesh.model.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12;\n\x06\x62locks\x18\x03 \x03(\x0b\x32 .graphmesh.model.v1.ContentBlockB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x19\n\x08provider\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64:n\xbaHk\x1ai\n\x15\x61ssistant.one_content\x12$must not have both a text and blocks\x1a*this.text == \'\' || this.blocks.size() == 0\"\xd4\x02\n\x0c\x43ontentBlock\x12-\n\x04text\x18\x01 \x01(\x0b\x32\x1d.graphmesh.model.v1.TextBlockH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.graphmesh.model.v1.MediaH\x00\x12*\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x19.graphmesh.model.v1.MediaH\x00\x12*\n\x05video\x18\x04 \x01(\x0b\x32\x19.graphmesh.model.v1.MediaH\x00\x12)\n\x04\x66ile\x18\x05 \x01(\x0b\x32\x19.graphmesh.model.v1.MediaH\x00\x12\x32\n\treasoning\x18\x06 \x01(\x0b\x32\x1d.graphmesh.model.v1.ReasoningH\x00\x12\"\n\x0bvendor_json\x18\x07 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\xc0\x84=H\x00\x42\x0e\n\x05\x62lock\x12\x05\xbaH\x02\x08\x01\"I\n\tTextBlock\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12#\n\x10\x61nnotations_json\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\"\xbd\x02\n\x05Media\x12\x1c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x01\x18\x80\x80\xc0\x07H\x00\x12*\n\x03url\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80 2\x11^https?://[^\\s]+$H\x00\x12\x1d\n\x07\x66ile_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03H\x00\x12\x41\n\tmime_type\x18\x04 \x01(\tB.\xbaH+r&2$^[a-z]{1,20}/[A-Za-z0-9.+_-]{1,100}$\xd8\x01\x01\x12\x16\n\x04name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03:_\xbaH\\\x1aZ\n\x0fmedia.mime_type\x12\x1emime_type is required for data\x1a\'!has(this.data) || this.mime_type != \'\'B\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"Z\n\tReasoning\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x1e\n\x0b\x65xtras_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\"s\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12*\n\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12#\n\x0e\x61rguments_json\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\xc0\x84=\"\xb9\x03\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x10\n\x08is_error\x18\x03 \x01(\x08\x12:\n\x06\x62locks\x18\x04 \x03(\x0b\x32 .graphmesh.model.v1.ContentBlockB\x08\xbaH\x05\x92\x01\x02\x10\x64:\xa1\x02\xbaH\x9d\x02\x1ak\n\x17tool_result.one_content\x12$must not have both a text and blocks\x1a*this.text == \'\' || this.blocks.size() == 0\x1a\xad\x01\n\x11tool_result.kinds\x12Nblocks must be texts, images, audio, video and files: the others are a model\'s\x1aHthis.blocks.all(block, !has(block.reasoning) && !has(block.vendor_json))\"u\n\x04Tool\x12*\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\"\n\x0fparameters_json\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\"|\n\nToolChoice\x12:\n\x04mode\x18\x01 \x01(\x0e\x32\".graphmesh.model.v1.ToolChoiceModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\ttool_name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\xd8\x01\x01\"\xff\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x04\x12\x1b\n\x0e\x63ost_micro_usd\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\"\n\x1a\x63\x61\x63he_written_input_tokens\x18\x05 \x01(\x04\x12\x1f\n\x17reasoning_output_tokens\x18\x06 \x01(\x04\x12\x1a\n\x12\x61udio_input_tokens\x18\x07 \x01(\x04\x12\x1b\n\x13\x61udio_output_tokens\x18\x08 \x01(\x04\x42\x11\n\x0f_cost_micro_usd\"E\n\x0fGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\xa6\x02\n\x10GenerateResponse\x12=\n\x07message\x18\x01 \x01(\x0b\x32$.graphmesh.model.v1.AssistantMessageB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\rfinish_reason\x18\x02 \x01(\x0e\x32 .graphmesh.model.v1.FinishReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x05usage\x18\x03 \x01(\x0b\x32\x19.graphmesh.model.v1.UsageB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x19\n\x08provider\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x07offline\x18\x06 \x01(\x08\x12\x18\n\x10vendor_answer_id\x18\x07 \x01(\t\"K\n\x15StreamGenerateRequest\x12\x32\n\x06prompt\x18\x01 \x01(\x0b\x32\x1a.graphmesh.model.v1.PromptB\x06\xbaH\x03\xc8\x01\x01\"\xa9\x02\n\x16StreamGenerateResponse\x12\x14\n\ntext_delta\x18\x01 \x01(\tH\x00\x12<\n\x0ftool_call_delta\x18\x02 \x01(\x0b\x32!.graphmesh.model.v1.ToolCallDeltaH\x00\x12\x39\n\tcompleted\x18\x03 \x01(\x0b\x32$.graphmesh.model.v1.GenerateResponseH\x00\x12=\n\x0freasoning_delta\x18\x04 \x01(\x0b\x32\".graphmesh.model.v1.ReasoningDeltaH\x00\x12\x31\n\x05\x62lock\x18\x05 \x01(\x0b\x32 .graphmesh.model.v1.ContentBlockH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\"N\n\x0eReasoningDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x13\n\x0b\x65xtras_json\x18\x04 \x01(\t\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.graphmesh.model.v1.Model\"\xa1\x01\n\x05Model\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12\x18\n\x10\x66\x61llback_aliases\x18\x06 \x03(\t\x12(\n\x05price\x18\x07 \x01(\x0b\x32\x19.graphmesh.model.v1.Price\"Z\n\x05Price\x12\x17\n\x0finput_micro_usd\x18\x01 \x01(\x04\x12\x18\n\x10output_micro_usd\x18\x02 \x01(\x04\x12\x1e\n\x16\x63\x61\x63hed_input_micro_usd\x18\x03 \x01(\x04*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04*\x87\x01\n\x0eToolChoiceMode\x12 \n\x1cTOOL_CHOICE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TOOL_CHOICE_MODE_AUTO\x10\x01\x12\x19\n\x15TOOL_CHOICE_MODE_NONE\x10\x02\x12\x1d\n\x19TOOL_CHOICE_MODE_REQUIRED\x10\x03\x32\x9e\x03\n\x0cModelService\x12t\n\x08Generate\x12#.graphmesh.model.v1.GenerateRequest\x1a$.graphmesh.model.v1.GenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate\x12\x88\x01\n\x0eStreamGenerate\x12).graphmesh.model.v1.StreamGenerateRequest\x1a*.graphmesh.model.v1.StreamGenerateResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08<\x10\x02\x1a\x0emodel.generate0\x01\x12v\n\nListModels\x12%.graphmesh.model.v1.ListModelsRequest\x1a&.graphmesh.model.v1.ListModelsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x02\x10\x03\x1a\nmodel.read\x1a\x15\xa2\xbb\x18\x11\x08 \x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMPT'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\006*\004\030\300\204='
   _globals['_PROMPT'].fields_by_name['stop']._loaded_options = None
   _globals['_PROMPT'].fields_by_name['stop']._serialized_options = b'\272H\r\222\001\n\020\020\"\006r\004\020\001\030d'
+  _globals['_PROMPT'].fields_by_name['top_p']._loaded_options = None
+  _globals['_PROMPT'].fields_by_name['top_p']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000\000\000'
   _globals['_PROMPT']._loaded_options = None
   _globals['_PROMPT']._serialized_options = b'\272H\274\002\032\265\001\n\021tool_choice.known\022:tool_choice.tool_name must be the name of one of the tools\032dthis.tool_choice.tool_name == \'\' || this.tools.exists(tool, tool.name == this.tool_choice.tool_name)\032\201\001\n\024tool_choice.possible\0224tool_choice.mode requires a tool, and tools is empty\0323this.tool_choice.mode != 3 || this.tools.size() > 0'
   _globals['_CHATMESSAGE'].oneofs_by_name['content']._loaded_options = None
@@ -54,11 +56,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMMESSAGE'].fields_by_name['text']._loaded_options = None
   _globals['_SYSTEMMESSAGE'].fields_by_name['text']._serialized_options = b'\272H\010r\006\020\001\030\300\204='
   _globals['_USERMESSAGE'].fields_by_name['text']._loaded_options = None
-  _globals['_USERMESSAGE'].fields_by_name['text']._serialized_options = b'\272H\010r\006\020\001\030\300\204='
+  _globals['_USERMESSAGE'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\300\204='
+  _globals['_USERMESSAGE'].fields_by_name['blocks']._loaded_options = None
+  _globals['_USERMESSAGE'].fields_by_name['blocks']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_USERMESSAGE']._loaded_options = None
+  _globals['_USERMESSAGE']._serialized_options = b'\272H\217\002\032d\n\020user.one_content\022!must have either a text or blocks\032-(this.text != \'\') != (this.blocks.size() > 0)\032\246\001\n\nuser.kinds\022Nblocks must be texts, images, audio, video and files: the others are a model\'s\032Hthis.blocks.all(block, !has(block.reasoning) && !has(block.vendor_json))'
   _globals['_ASSISTANTMESSAGE'].fields_by_name['text']._loaded_options = None
   _globals['_ASSISTANTMESSAGE'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\300\204='
   _globals['_ASSISTANTMESSAGE'].fields_by_name['tool_calls']._loaded_options = None
   _globals['_ASSISTANTMESSAGE'].fields_by_name['tool_calls']._serialized_options = b'\272H\006\222\001\003\020\200\001'
+  _globals['_ASSISTANTMESSAGE'].fields_by_name['blocks']._loaded_options = None
+  _globals['_ASSISTANTMESSAGE'].fields_by_name['blocks']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_ASSISTANTMESSAGE'].fields_by_name['provider']._loaded_options = None
+  _globals['_ASSISTANTMESSAGE'].fields_by_name['provider']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_ASSISTANTMESSAGE']._loaded_options = None
+  _globals['_ASSISTANTMESSAGE']._serialized_options = b'\272Hk\032i\n\025assistant.one_content\022$must not have both a text and blocks\032*this.text == \'\' || this.blocks.size() == 0'
+  _globals['_CONTENTBLOCK'].oneofs_by_name['block']._loaded_options = None
+  _globals['_CONTENTBLOCK'].oneofs_by_name['block']._serialized_options = b'\272H\002\010\001'
+  _globals['_CONTENTBLOCK'].fields_by_name['vendor_json']._loaded_options = None
+  _globals['_CONTENTBLOCK'].fields_by_name['vendor_json']._serialized_options = b'\272H\010r\006\020\002\030\300\204='
+  _globals['_TEXTBLOCK'].fields_by_name['text']._loaded_options = None
+  _globals['_TEXTBLOCK'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\300\204='
+  _globals['_TEXTBLOCK'].fields_by_name['annotations_json']._loaded_options = None
+  _globals['_TEXTBLOCK'].fields_by_name['annotations_json']._serialized_options = b'\272H\006r\004\030\240\215\006'
+  _globals['_MEDIA'].oneofs_by_name['source']._loaded_options = None
+  _globals['_MEDIA'].oneofs_by_name['source']._serialized_options = b'\272H\002\010\001'
+  _globals['_MEDIA'].fields_by_name['data']._loaded_options = None
+  _globals['_MEDIA'].fields_by_name['data']._serialized_options = b'\272H\tz\007\020\001\030\200\200\300\007'
+  _globals['_MEDIA'].fields_by_name['url']._loaded_options = None
+  _globals['_MEDIA'].fields_by_name['url']._serialized_options = b'\272H\030r\026\030\200 2\021^https?://[^\\s]+$'
+  _globals['_MEDIA'].fields_by_name['file_id']._loaded_options = None
+  _globals['_MEDIA'].fields_by_name['file_id']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_MEDIA'].fields_by_name['mime_type']._loaded_options = None
+  _globals['_MEDIA'].fields_by_name['mime_type']._serialized_options = b'\272H+r&2$^[a-z]{1,20}/[A-Za-z0-9.+_-]{1,100}$\330\001\001'
+  _globals['_MEDIA'].fields_by_name['name']._loaded_options = None
+  _globals['_MEDIA'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_MEDIA']._loaded_options = None
+  _globals['_MEDIA']._serialized_options = b'\272H\\\032Z\n\017media.mime_type\022\036mime_type is required for data\032\'!has(this.data) || this.mime_type != \'\''
+  _globals['_REASONING'].fields_by_name['id']._loaded_options = None
+  _globals['_REASONING'].fields_by_name['id']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_REASONING'].fields_by_name['text']._loaded_options = None
+  _globals['_REASONING'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\300\204='
+  _globals['_REASONING'].fields_by_name['extras_json']._loaded_options = None
+  _globals['_REASONING'].fields_by_name['extras_json']._serialized_options = b'\272H\006r\004\030\300\204='
   _globals['_TOOLCALL'].fields_by_name['id']._loaded_options = None
   _globals['_TOOLCALL'].fields_by_name['id']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_TOOLCALL'].fields_by_name['name']._loaded_options = None
@@ -69,6 +109,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLRESULT'].fields_by_name['tool_call_id']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_TOOLRESULT'].fields_by_name['text']._loaded_options = None
   _globals['_TOOLRESULT'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\300\204='
+  _globals['_TOOLRESULT'].fields_by_name['blocks']._loaded_options = None
+  _globals['_TOOLRESULT'].fields_by_name['blocks']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_TOOLRESULT']._loaded_options = None
+  _globals['_TOOLRESULT']._serialized_options = b'\272H\235\002\032k\n\027tool_result.one_content\022$must not have both a text and blocks\032*this.text == \'\' || this.blocks.size() == 0\032\255\001\n\021tool_result.kinds\022Nblocks must be texts, images, audio, video and files: the others are a model\'s\032Hthis.blocks.all(block, !has(block.reasoning) && !has(block.vendor_json))'
   _globals['_TOOL'].fields_by_name['name']._loaded_options = None
   _globals['_TOOL'].fields_by_name['name']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_TOOL'].fields_by_name['description']._loaded_options = None
@@ -103,48 +147,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['StreamGenerate']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010<\020\002\032\016model.generate'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\002\020\003\032\nmodel.read'
-  _globals['_FINISHREASON']._serialized_start=2998
-  _globals['_FINISHREASON']._serialized_end=3157
-  _globals['_TOOLCHOICEMODE']._serialized_start=3160
-  _globals['_TOOLCHOICEMODE']._serialized_end=3295
+  _globals['_FINISHREASON']._serialized_start=5194
+  _globals['_FINISHREASON']._serialized_end=5353
+  _globals['_TOOLCHOICEMODE']._serialized_start=5356
+  _globals['_TOOLCHOICEMODE']._serialized_end=5491
   _globals['_PROMPT']._serialized_start=118
-  _globals['_PROMPT']._serialized_end=939
-  _globals['_CHATMESSAGE']._serialized_start=942
-  _globals['_CHATMESSAGE']._serialized_end=1189
-  _globals['_SYSTEMMESSAGE']._serialized_start=1191
-  _globals['_SYSTEMMESSAGE']._serialized_end=1233
-  _globals['_USERMESSAGE']._serialized_start=1235
-  _globals['_USERMESSAGE']._serialized_end=1275
-  _globals['_ASSISTANTMESSAGE']._serialized_start=1277
-  _globals['_ASSISTANTMESSAGE']._serialized_end=1381
-  _globals['_TOOLCALL']._serialized_start=1383
-  _globals['_TOOLCALL']._serialized_end=1498
-  _globals['_TOOLRESULT']._serialized_start=1500
-  _globals['_TOOLRESULT']._serialized_end=1589
-  _globals['_TOOL']._serialized_start=1591
-  _globals['_TOOL']._serialized_end=1708
-  _globals['_TOOLCHOICE']._serialized_start=1710
-  _globals['_TOOLCHOICE']._serialized_end=1834
-  _globals['_USAGE']._serialized_start=1837
-  _globals['_USAGE']._serialized_end=1966
-  _globals['_GENERATEREQUEST']._serialized_start=1968
-  _globals['_GENERATEREQUEST']._serialized_end=2037
-  _globals['_GENERATERESPONSE']._serialized_start=2040
-  _globals['_GENERATERESPONSE']._serialized_end=2308
-  _globals['_STREAMGENERATEREQUEST']._serialized_start=2310
-  _globals['_STREAMGENERATEREQUEST']._serialized_end=2385
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=2388
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=2571
-  _globals['_TOOLCALLDELTA']._serialized_start=2573
-  _globals['_TOOLCALLDELTA']._serialized_end=2653
-  _globals['_LISTMODELSREQUEST']._serialized_start=2655
-  _globals['_LISTMODELSREQUEST']._serialized_end=2674
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2676
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2739
-  _globals['_MODEL']._serialized_start=2742
-  _globals['_MODEL']._serialized_end=2903
-  _globals['_PRICE']._serialized_start=2905
-  _globals['_PRICE']._serialized_end=2995
-  _globals['_MODELSERVICE']._serialized_start=3298
-  _globals['_MODELSERVICE']._serialized_end=3712
+  _globals['_PROMPT']._serialized_end=1068
+  _globals['_CHATMESSAGE']._serialized_start=1071
+  _globals['_CHATMESSAGE']._serialized_end=1318
+  _globals['_SYSTEMMESSAGE']._serialized_start=1320
+  _globals['_SYSTEMMESSAGE']._serialized_end=1362
+  _globals['_USERMESSAGE']._serialized_start=1365
+  _globals['_USERMESSAGE']._serialized_end=1741
+  _globals['_ASSISTANTMESSAGE']._serialized_start=1744
+  _globals['_ASSISTANTMESSAGE']._serialized_end=2048
+  _globals['_CONTENTBLOCK']._serialized_start=2051
+  _globals['_CONTENTBLOCK']._serialized_end=2391
+  _globals['_TEXTBLOCK']._serialized_start=2393
+  _globals['_TEXTBLOCK']._serialized_end=2466
+  _globals['_MEDIA']._serialized_start=2469
+  _globals['_MEDIA']._serialized_end=2786
+  _globals['_REASONING']._serialized_start=2788
+  _globals['_REASONING']._serialized_end=2878
+  _globals['_TOOLCALL']._serialized_start=2880
+  _globals['_TOOLCALL']._serialized_end=2995
+  _globals['_TOOLRESULT']._serialized_start=2998
+  _globals['_TOOLRESULT']._serialized_end=3439
+  _globals['_TOOL']._serialized_start=3441
+  _globals['_TOOL']._serialized_end=3558
+  _globals['_TOOLCHOICE']._serialized_start=3560
+  _globals['_TOOLCHOICE']._serialized_end=3684
+  _globals['_USAGE']._serialized_start=3687
+  _globals['_USAGE']._serialized_end=3942
+  _globals['_GENERATEREQUEST']._serialized_start=3944
+  _globals['_GENERATEREQUEST']._serialized_end=4013
+  _globals['_GENERATERESPONSE']._serialized_start=4016
+  _globals['_GENERATERESPONSE']._serialized_end=4310
+  _globals['_STREAMGENERATEREQUEST']._serialized_start=4312
+  _globals['_STREAMGENERATEREQUEST']._serialized_end=4387
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=4390
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=4687
+  _globals['_REASONINGDELTA']._serialized_start=4689
+  _globals['_REASONINGDELTA']._serialized_end=4767
+  _globals['_TOOLCALLDELTA']._serialized_start=4769
+  _globals['_TOOLCALLDELTA']._serialized_end=4849
+  _globals['_LISTMODELSREQUEST']._serialized_start=4851
+  _globals['_LISTMODELSREQUEST']._serialized_end=4870
+  _globals['_LISTMODELSRESPONSE']._serialized_start=4872
+  _globals['_LISTMODELSRESPONSE']._serialized_end=4935
+  _globals['_MODEL']._serialized_start=4938
+  _globals['_MODEL']._serialized_end=5099
+  _globals['_PRICE']._serialized_start=5101
+  _globals['_PRICE']._serialized_end=5191
+  _globals['_MODELSERVICE']._serialized_start=5494
+  _globals['_MODELSERVICE']._serialized_end=5908
 # @@protoc_insertion_point(module_scope)

@@ -93,6 +93,9 @@ class Prompt(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The alias of the model; `default` where empty."""
     response_schema_json: _builtins.str
@@ -106,6 +109,14 @@ class Prompt(_message.Message):
     """The sampling temperature; where absent, the vendor's default."""
     max_output_tokens: _builtins.int
     """The maximum length of the answer; 0: the model's own limit."""
+    top_p: _builtins.float
+    """The sampling mass; where absent, the vendor's default."""
+    parallel_tool_calls: _builtins.bool
+    """Whether one answer may have several tool calls; where absent, the vendor's default."""
+    strict: _builtins.bool
+    """Whether the vendor itself enforces `response_schema_json`, where one is given, and the tools' parameters; a vendor
+    without such a mode refuses the prompt. Otherwise the schema is an instruction, and the service checks the answer.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
         """The conversation, oldest first."""
@@ -133,14 +144,26 @@ class Prompt(_message.Message):
         temperature: _builtins.float | None = ...,
         max_output_tokens: _builtins.int = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
+        top_p: _builtins.float | None = ...,
+        parallel_tool_calls: _builtins.bool | None = ...,
+        strict: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "temperature", b"temperature", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_temperature", b"_temperature", "_top_p", b"_top_p", "parallel_tool_calls", b"parallel_tool_calls", "temperature", b"temperature", "tool_choice", b"tool_choice", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "max_output_tokens", b"max_output_tokens", "messages", b"messages", "model", b"model", "response_schema_json", b"response_schema_json", "stop", b"stop", "temperature", b"temperature", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_output_tokens", b"max_output_tokens", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_schema_json", b"response_schema_json", "stop", b"stop", "strict", b"strict", "temperature", b"temperature", "tool_choice", b"tool_choice", "tools", b"tools", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
+    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
 
@@ -217,16 +240,22 @@ class UserMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text. Material is enclosed in `<document>…</document>`; the offline composer takes its sentences from there."""
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
+        """The content in its order, where it is more than one text."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        blocks: _abc.Iterable[Global___ContentBlock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,25 +269,195 @@ class AssistantMessage(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text; one JSON value where a response schema was given."""
+    provider: _builtins.str
+    """The provider of the model that wrote the message. Other providers do not get its reasoning and its vendor's blocks,
+    which only their author can read.
+    """
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
         """The tool calls that it requests, in its order."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
+        """The content in its order, where it is more than one text: reasoning, images, text with citations."""
 
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        blocks: _abc.Iterable[Global___ContentBlock] | None = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "provider", b"provider", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssistantMessage: _TypeAlias = AssistantMessage  # noqa: Y015
+
+@_typing.final
+class ContentBlock(_message.Message):
+    """A part of the content of a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    VENDOR_JSON_FIELD_NUMBER: _builtins.int
+    vendor_json: _builtins.str
+    """A block that only its vendor reads, a JSON object as text: hidden reasoning, a tool that the vendor has called."""
+    @_builtins.property
+    def text(self) -> Global___TextBlock:
+        """A text."""
+
+    @_builtins.property
+    def image(self) -> Global___Media:
+        """An image."""
+
+    @_builtins.property
+    def audio(self) -> Global___Media:
+        """A sound."""
+
+    @_builtins.property
+    def video(self) -> Global___Media:
+        """A video."""
+
+    @_builtins.property
+    def file(self) -> Global___Media:
+        """A file, such as a PDF."""
+
+    @_builtins.property
+    def reasoning(self) -> Global___Reasoning:
+        """The reasoning of a model before its answer."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___TextBlock | None = ...,
+        image: Global___Media | None = ...,
+        audio: Global___Media | None = ...,
+        video: Global___Media | None = ...,
+        file: Global___Media | None = ...,
+        reasoning: Global___Reasoning | None = ...,
+        vendor_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "block", b"block", "file", b"file", "image", b"image", "reasoning", b"reasoning", "text", b"text", "vendor_json", b"vendor_json", "video", b"video"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "block", b"block", "file", b"file", "image", b"image", "reasoning", b"reasoning", "text", b"text", "vendor_json", b"vendor_json", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_block: _TypeAlias = _typing.Literal["text", "image", "audio", "video", "file", "reasoning", "vendor_json"]  # noqa: Y015
+    _WhichOneofArgType_block: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_block) -> _WhichOneofReturnType_block | None: ...
+
+Global___ContentBlock: _TypeAlias = ContentBlock  # noqa: Y015
+
+@_typing.final
+class TextBlock(_message.Message):
+    """A text with its sources."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_JSON_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text."""
+    annotations_json: _builtins.str
+    """The citations that the model gave, a JSON array as text; empty: none."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        annotations_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_json", b"annotations_json", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextBlock: _TypeAlias = TextBlock  # noqa: Y015
+
+@_typing.final
+class Media(_message.Message):
+    """An image, a sound, a video or a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The bytes. All of a request share the limit of a message, 16 MiB."""
+    url: _builtins.str
+    """A URL that the vendor reads; this service does not."""
+    file_id: _builtins.str
+    """The vendor's id of a file that was uploaded there."""
+    mime_type: _builtins.str
+    """The media type, such as `image/png`. Required for bytes."""
+    name: _builtins.str
+    """The file's name, which some vendors require of files."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        url: _builtins.str = ...,
+        file_id: _builtins.str = ...,
+        mime_type: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file_id", b"file_id", "source", b"source", "url", b"url"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file_id", b"file_id", "mime_type", b"mime_type", "name", b"name", "source", b"source", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "url", "file_id"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___Media: _TypeAlias = Media  # noqa: Y015
+
+@_typing.final
+class Reasoning(_message.Message):
+    """The reasoning of a model before its answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    EXTRAS_JSON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The vendor's id."""
+    text: _builtins.str
+    """The reasoning, or its summary, as far as the vendor shows it."""
+    extras_json: _builtins.str
+    """The vendor's additions, such as a signature, without which it does not accept the block again: a JSON object as
+    text; empty: none.
+    """
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        extras_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extras_json", b"extras_json", "id", b"id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reasoning: _TypeAlias = Reasoning  # noqa: Y015
 
 @_typing.final
 class ToolCall(_message.Message):
@@ -299,22 +498,28 @@ class ToolResult(_message.Message):
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     IS_ERROR_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """The id of the call."""
     text: _builtins.str
     """The result."""
     is_error: _builtins.bool
     """Whether the result is an error."""
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
+        """The content in its order, where it is more than one text."""
+
     def __init__(
         self,
         *,
         tool_call_id: _builtins.str = ...,
         text: _builtins.str = ...,
         is_error: _builtins.bool = ...,
+        blocks: _abc.Iterable[Global___ContentBlock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_error", b"is_error", "text", b"text", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "is_error", b"is_error", "text", b"text", "tool_call_id", b"tool_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +591,10 @@ class Usage(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    CACHE_WRITTEN_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REASONING_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    AUDIO_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    AUDIO_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens that the model read, cached ones included, as the vendor counts; the offline composer counts words and
     punctuation marks.
@@ -398,6 +607,14 @@ class Usage(_message.Message):
     """The price in millionths of a US dollar, rounded up, by the service's price table. Absent where that has no price
     for the model, which is not the same as 0.
     """
+    cache_written_input_tokens: _builtins.int
+    """Tokens of the input that the vendor has written to its cache."""
+    reasoning_output_tokens: _builtins.int
+    """Tokens of the output that are reasoning."""
+    audio_input_tokens: _builtins.int
+    """Tokens of the input that are sound."""
+    audio_output_tokens: _builtins.int
+    """Tokens of the output that are sound."""
     def __init__(
         self,
         *,
@@ -405,10 +622,14 @@ class Usage(_message.Message):
         output_tokens: _builtins.int = ...,
         cached_input_tokens: _builtins.int = ...,
         cost_micro_usd: _builtins.int | None = ...,
+        cache_written_input_tokens: _builtins.int = ...,
+        reasoning_output_tokens: _builtins.int = ...,
+        audio_input_tokens: _builtins.int = ...,
+        audio_output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "cost_micro_usd", b"cost_micro_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "cached_input_tokens", b"cached_input_tokens", "cost_micro_usd", b"cost_micro_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "audio_input_tokens", b"audio_input_tokens", "audio_output_tokens", b"audio_output_tokens", "cache_written_input_tokens", b"cache_written_input_tokens", "cached_input_tokens", b"cached_input_tokens", "cost_micro_usd", b"cost_micro_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015
@@ -452,6 +673,7 @@ class GenerateResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     OFFLINE_FIELD_NUMBER: _builtins.int
+    VENDOR_ANSWER_ID_FIELD_NUMBER: _builtins.int
     finish_reason: Global___FinishReason.ValueType
     """Why the model stopped."""
     model: _builtins.str
@@ -460,6 +682,8 @@ class GenerateResponse(_message.Message):
     """Its provider: `offline`, `openai`."""
     offline: _builtins.bool
     """Whether the answer is by the offline demo composer, not by a language model."""
+    vendor_answer_id: _builtins.str
+    """The vendor's id of the answer, for its support; empty where it gives none."""
     @_builtins.property
     def message(self) -> Global___AssistantMessage:
         """The answer."""
@@ -477,10 +701,11 @@ class GenerateResponse(_message.Message):
         model: _builtins.str = ...,
         provider: _builtins.str = ...,
         offline: _builtins.bool = ...,
+        vendor_answer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -519,6 +744,8 @@ class StreamGenerateResponse(_message.Message):
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     TOOL_CALL_DELTA_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
+    REASONING_DELTA_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
     text_delta: _builtins.str
     """More text, as the model writes it. The text of `completed` is all deltas in their order, without the Markdown
     fence that models often put around JSON.
@@ -531,22 +758,68 @@ class StreamGenerateResponse(_message.Message):
     def completed(self) -> Global___GenerateResponse:
         """The whole answer; the last message of the stream."""
 
+    @_builtins.property
+    def reasoning_delta(self) -> Global___ReasoningDelta:
+        """More of the model's reasoning."""
+
+    @_builtins.property
+    def block(self) -> Global___ContentBlock:
+        """A whole part of the content that is neither text nor reasoning, such as an image."""
+
     def __init__(
         self,
         *,
         text_delta: _builtins.str = ...,
         tool_call_delta: Global___ToolCallDelta | None = ...,
         completed: Global___GenerateResponse | None = ...,
+        reasoning_delta: Global___ReasoningDelta | None = ...,
+        block: Global___ContentBlock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "text_delta", b"text_delta", "tool_call_delta", b"tool_call_delta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "completed", b"completed", "event", b"event", "reasoning_delta", b"reasoning_delta", "text_delta", b"text_delta", "tool_call_delta", b"tool_call_delta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "text_delta", b"text_delta", "tool_call_delta", b"tool_call_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "completed", b"completed", "event", b"event", "reasoning_delta", b"reasoning_delta", "text_delta", b"text_delta", "tool_call_delta", b"tool_call_delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text_delta", "tool_call_delta", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text_delta", "tool_call_delta", "completed", "reasoning_delta", "block"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___StreamGenerateResponse: _TypeAlias = StreamGenerateResponse  # noqa: Y015
+
+@_typing.final
+class ReasoningDelta(_message.Message):
+    """More of the reasoning of a model. Deltas of one index are one block of `completed`: texts are joined, and an id and
+    additions come once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    EXTRAS_JSON_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The index among the answer's blocks of reasoning, from 0."""
+    id: _builtins.str
+    """The vendor's id."""
+    text: _builtins.str
+    """More of the text."""
+    extras_json: _builtins.str
+    """The vendor's additions, a JSON object as text."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        extras_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extras_json", b"extras_json", "id", b"id", "index", b"index", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasoningDelta: _TypeAlias = ReasoningDelta  # noqa: Y015
 
 @_typing.final
 class ToolCallDelta(_message.Message):

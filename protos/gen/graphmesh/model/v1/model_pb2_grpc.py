@@ -78,8 +78,10 @@ class ModelServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long),
-        OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's parameters).
+        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
+        take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
+        account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
+        its tool's parameters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,8 +95,8 @@ class ModelServiceServicer:
         Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
         continued.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED, OUTPUT_INVALID
-        (all as for Generate).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,8 +49,10 @@ class ModelServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long),
-    OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's parameters).
+    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
+    take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
+    account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
+    its tool's parameters).
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]
     """Answers a conversation piece by piece, as the model writes.
@@ -60,8 +62,8 @@ class ModelServiceStub:
     Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
     continued.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED, OUTPUT_INVALID
-    (all as for Generate).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
     """Lists the aliases of this service, by name. It does not call any vendor.
@@ -90,8 +92,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long),
-    OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's parameters).
+    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
+    take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
+    account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
+    its tool's parameters).
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]  # type: ignore[assignment]
     """Answers a conversation piece by piece, as the model writes.
@@ -101,8 +105,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
     continued.
 
-    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED, OUTPUT_INVALID
-    (all as for Generate).
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the aliases of this service, by name. It does not call any vendor.
@@ -134,8 +138,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long),
-        OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's parameters).
+        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
+        take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
+        account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
+        its tool's parameters).
         """
 
     @_abc_1.abstractmethod
@@ -151,8 +157,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
         continued.
 
-        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED, OUTPUT_INVALID
-        (all as for Generate).
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
         """
 
     @_abc_1.abstractmethod

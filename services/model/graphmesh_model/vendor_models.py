@@ -1,0 +1,125 @@
+"""Opens vendors' models by the settings of their aliases."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from typing import Any
+
+from graphmesh_chassis.settings import BadSetting
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr, ValidationError
+
+from graphmesh_model.langchain_provider import LangchainProvider
+from graphmesh_model.settings import API_KEYS, MODELS, ModelSettings
+
+KEY_VARIABLES: Mapping[str, str] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "cohere": "COHERE_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "google_genai": "GOOGLE_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "mistralai": "MISTRAL_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "xai": "XAI_API_KEY",
+}
+"""Vendors without whose key no call succeeds, with the variable that their LangChain package reads."""
+OWN_ADDRESS: Mapping[str, Mapping[str, Any]] = {
+    # Servers that speak OpenAI's protocol have its older API, and report usage in streams on request only.
+    "openai": {"use_responses_api": False, "stream_usage": True},
+}
+"""Arguments of models at an address of their own, by vendor."""
+IMPORTED_LATE: Mapping[str, Sequence[str]] = {"openai": ("openai.resources.beta.beta",)}
+"""Modules that a vendor's package imports in a call, where their second of work would stop all other calls."""
+NO_KEY = SecretStr("none")
+"""For an address of its own without a key: the vendor's key is not sent there."""
+PACKAGE = re.compile(r"langchain[\w-]*")
+UNKNOWN_PARAMETER = re.compile(r"(\w+) is not default parameter")
+
+
+def open_model(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretStr]) -> LangchainProvider:
+    """Open the model of an alias.
+
+    Raises:
+        BadSetting: its package or its key is missing, or its parameters are not those of its class.
+    """
+    vendor, _, name = model.model.partition(":")
+    where = f"{MODELS}: {alias} is {model.model}"
+    key = _key(alias, model, api_keys)
+    needs = [] if key is not None or vendor not in KEY_VARIABLES else [_key_needed(vendor)]
+    given = {"api_key": key or NO_KEY} if key is not None or vendor in KEY_VARIABLES else {}
+    address = {"base_url": model.base_url, **OWN_ADDRESS.get(vendor, {})} if model.base_url else {}
+    try:
+        with _known_parameters(where):
+            chat = _chat_model(vendor, name, {**address, **model.parameters, **given})
+    except ImportError as error:
+        raise BadSetting(_needing(where, _package_needed(vendor, error), *needs)) from error
+    except BadSetting:
+        raise
+    except Exception as error:
+        raise BadSetting(f"{where}, which cannot be opened: {_cause(error)}") from None
+    if needs:
+        raise BadSetting(_needing(where, *needs))
+    return LangchainProvider(chat, vendor, name, model.description)
+
+
+def _chat_model(vendor: str, name: str, arguments: Mapping[str, Any]) -> BaseChatModel:
+    """Raises ImportError where LangChain, or its package for the vendor, is not installed."""
+    init_chat_model = import_module("langchain.chat_models").init_chat_model
+    chat: BaseChatModel = init_chat_model(name, model_provider=vendor, max_retries=0, **arguments)
+    for module in IMPORTED_LATE.get(vendor, ()):
+        import_module(module)
+    return chat
+
+
+def _needing(where: str, *needs: str) -> str:
+    return f"{where}, which needs {' and '.join(needs)}"
+
+
+def _key(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretStr]) -> SecretStr | None:
+    """Return the key of an alias: its own, else that of its vendor, but never at an address of its own."""
+    if alias in api_keys:
+        return api_keys[alias]
+    if model.base_url:
+        return NO_KEY if model.vendor in KEY_VARIABLES else None
+    variable = os.environ.get(KEY_VARIABLES.get(model.vendor, ""))
+    return api_keys.get(model.vendor) or (SecretStr(variable) if variable else None)
+
+
+def _key_needed(vendor: str) -> str:
+    return f'a key ({KEY_VARIABLES[vendor]}, or {API_KEYS}=\'{{"{vendor}": "…"}}\')'
+
+
+def _package_needed(vendor: str, error: ImportError) -> str:
+    named = PACKAGE.search(str(error))
+    package = named[0].replace("_", "-") if named else "langchain"
+    extra = vendor.replace("_", "-")
+    if extra in (metadata.metadata("graphmesh-model").get_all("Provides-Extra") or ()):
+        return f"the package {package} (`make env EXTRAS={extra}`, or graphmesh-model[{extra}])"
+    return f"the package {package} in the environment of the model service"
+
+
+@contextmanager
+def _known_parameters(where: str) -> Iterator[None]:
+    """Refuse parameters that LangChain would only warn of, and send to the vendor. Raises BadSetting."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    unknown = [found[1] for warning in caught if (found := UNKNOWN_PARAMETER.search(str(warning.message)))]
+    if unknown:
+        raise BadSetting(
+            f"{where}, whose class has no parameter {', '.join(unknown)}: what only the vendor's API "
+            "has belongs in model_kwargs"
+        )
+
+
+def _cause(error: Exception) -> str:
+    """Return one line, without values: one of them may be a key."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return str(error).partition("\n")[0]
