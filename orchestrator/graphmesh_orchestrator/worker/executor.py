@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
+from google.rpc.error_details_pb2 import DebugInfo
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
@@ -34,6 +36,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import EventKind, Run
 from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.abandoned import run_stoppable
+from graphmesh_orchestrator.worker.causes import cause_of
 from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.graph_exits import exception_name
 from graphmesh_orchestrator.worker.journal import Journal
@@ -102,16 +105,18 @@ class Executor:
         thread_freed: Callable[[], None],
         bounds: Bounds = DEFAULT_BOUNDS,
         now: Now = system_time,
+        shows_causes: bool = False,
     ) -> None:
         """
         Args:
             threads: where the synchronous nodes of runs are executed.
             thread_freed: called when a run has ended or parked.
+            shows_causes: add the traceback of the graph's own code to the error of a run, for its clients.
         """
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._memory, self._leases = commits, suspension, memory, leases
         self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
-        self._now = now
+        self._now, self._shows_causes = now, shows_causes
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -182,13 +187,13 @@ class Executor:
         except Fenced:
             raise
         except GraphmeshError as error:
-            _end_with(error, execution)
+            self._end_with(error, execution)
         except asyncio.CancelledError:
             if not active.cancel_reason:
                 raise
-            _end_with(RunCancelled(cause=active.cancel_reason), execution)
+            self._end_with(RunCancelled(cause=active.cancel_reason), execution)
         except Exception as error:
-            _end_with(_failure(execution, error), execution)
+            self._end_with(_failure(execution, error), execution)
 
     async def _stream(self, execution: Execution) -> None:
         """Run the graph until it stops.
@@ -229,6 +234,15 @@ class Executor:
             self._bounds.stop_seconds,
             lambda task: self._abandon(execution, [task]),
         )
+
+    def _end_with(self, error: GraphmeshError, execution: Execution) -> None:
+        cause, run = cause_of(error) if self._shows_causes else None, execution.run
+        fields: dict[str, Any] = {"cause": [*cause.stack_entries, cause.detail]} if cause else {}
+        if isinstance(error, Defect):
+            fields["exc_info"] = error
+        log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, **fields)
+        status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
+        execution.journal.end(status, error=_serialized(error, cause))
 
     def _abandon(self, execution: Execution, work: Sequence[Work]) -> None:
         self._in_flight.abandon(work)
@@ -290,17 +304,13 @@ def _failure(execution: Execution, error: BaseException) -> NodeFailed:
     return failure
 
 
-def _end_with(error: GraphmeshError, execution: Execution) -> None:
-    cause, run = error if isinstance(error, Defect) else None, execution.run
-    log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, exc_info=cause)
-    status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
-    execution.journal.end(status, error=_serialized(error))
-
-
-def _serialized(error: GraphmeshError) -> bytes:
+def _serialized(error: GraphmeshError, cause: DebugInfo | None) -> bytes:
     """Return the status of an error. One whose class is broken, as graphs may make it, is a failure of its node."""
     try:
-        serialized: bytes = to_status(error).SerializeToString()
+        status = to_status(error)
+        if cause:
+            status.details.add().Pack(cause)
+        serialized: bytes = status.SerializeToString()
     except Exception as broken:
         log.error("error not serialized", type=exception_name(error), exc_info=broken)
         serialized = to_status(NodeFailed(node="", type=exception_name(error))).SerializeToString()

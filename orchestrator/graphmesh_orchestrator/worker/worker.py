@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from graphmesh_chassis.serve import Task
+from graphmesh_chassis.settings import DEVELOPMENT
 
 from graphmesh_orchestrator.backend import Backend
 from graphmesh_orchestrator.interrupts.approval_expiry import ApprovalExpiry
@@ -65,6 +66,7 @@ def run_worker(
         queue.thread_freed,
         Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
         now=backend.clock.now,
+        shows_causes=settings.environment == DEVELOPMENT,
     )
     served = [(graph, version) for graph, version in registry.served if in_flight.worker.executes(graph)]
     claiming = Claiming(backend.leases, served, in_flight, backend.detector, intervals.claim)

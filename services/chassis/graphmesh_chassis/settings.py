@@ -11,6 +11,8 @@ from graphmesh_chassis.identity import IdentityMode
 MAX_PORT = 65535
 PRODUCTION = "production"
 """The environment in which every caller has to be identified."""
+DEVELOPMENT = "development"
+"""The environment in which clients see the causes of failures. It is that of `graphmesh up` without another one."""
 DatabaseUrl = Annotated[
     str,
     Field(
@@ -63,7 +65,8 @@ class ServerSettings(BaseSettings):
     )
     identity: IdentityMode = Field(default="open", description="open: calls without identity headers are allowed")
     environment: str = Field(
-        default="", description="the environment of mesh.yaml; production requires identity=required"
+        default="",
+        description="the environment of mesh.yaml; production requires identity=required, development shows causes",
     )
     drain_seconds: float = Field(
         default=10.0, ge=0, le=3600, description="seconds that calls may continue after the first signal"

@@ -67,6 +67,7 @@ class MemoryWorker:
             stores.threads,
             self._thread_freed,
             Bounds(stop_seconds=0.2),
+            shows_causes=stores.shows_causes,
         )
         receivers = Receivers(HostPatterns(["hooks.example.com"]), b"")
         requests = RunRequests(stores.registry, stores.assistants, receivers)
@@ -105,6 +106,7 @@ class MemoryOrchestrator:
     saver: MemorySaver
     threads: NodeThreads = field(default_factory=NodeThreads)
     """Where the synchronous nodes of runs are executed, if it is the executor of the loop."""
+    shows_causes: bool = False
     advanced: float = 0.0
     """Seconds by which the clock of the tables is ahead of the system's."""
 

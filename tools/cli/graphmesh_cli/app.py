@@ -46,6 +46,7 @@ COMMANDS = {
         "graphmesh_cli.commands.assistants:commands", "Manage named configurations of graphs, with versions."
     ),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
+    "logs": Entry("graphmesh_cli.commands.logs:logs", "Show the logs of the processes of a mesh on this machine."),
     "delivery": Entry("graphmesh_cli.commands.delivery:commands", "List webhook calls, and retry one that failed."),
     "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
     "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),

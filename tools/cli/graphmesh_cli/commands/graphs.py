@@ -1,6 +1,5 @@
 """`graphmesh graphs`: list the graphs of a mesh, or show the input that one takes."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.text import Text
 
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
-from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
+from graphmesh_cli.commands.output import AsJson, console, print_json_line, print_values, show_list
 from graphmesh_cli.failures import Failure
 
 
@@ -36,7 +35,7 @@ def _show(graph: Graph) -> None:
     target = console()
     target.print(Text.assemble((graph.name, "bold"), f"  {' '.join(graph.description.split())}"), soft_wrap=True)
     target.print("input", style="dim")
-    target.print_json(json.dumps(struct_value(graph.input_schema)))
+    print_values(target, struct_value(graph.input_schema))
 
 
 def _summary(graph: Graph) -> str:
@@ -46,4 +45,4 @@ def _summary(graph: Graph) -> str:
 def _input_fields(graph: Graph) -> str:
     schema = struct_value(graph.input_schema)
     required = schema.get("required", [])
-    return ", ".join(field if field in required else f"[{field}]" for field in schema.get("properties", {}))
+    return ", ".join(field if field in required else f"[{field}]" for field in sorted(schema.get("properties", {})))

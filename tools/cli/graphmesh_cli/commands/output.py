@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ UNLIMITED_WIDTH = 100_000
 """Characters of a line that no terminal shows: a pipe or a file gets each row in one line."""
 MIN_ID_LENGTH = 12
 """Characters of a short id: its prefix, and eight or nine digits."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SILENT_SECONDS = 2.0
 """Seconds that a command may wait before it shows the reason."""
 
@@ -42,6 +44,11 @@ class PlainConsole(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+def print_values(target: Console, values: Any) -> None:
+    """Print values of a graph as JSON over several lines, with members in alphabetical order."""
+    target.print_json(json.dumps(values), sort_keys=True, ensure_ascii=False)
 
 
 def console(*, stderr: bool = False) -> PlainConsole:
@@ -76,12 +83,15 @@ def show_list(
 
 
 def print_json_line(value: Any) -> None:
-    """Print a message, a mapping or a dataclass as one line of JSON."""
-    typer.echo(json.dumps(fields_of(value), ensure_ascii=False, default=_plain))
+    """Print a message, a mapping or a dataclass as one line of JSON, with its members in alphabetical order.
+
+    The order of the contract is none for values of graphs, which are maps.
+    """
+    typer.echo(json.dumps(fields_of(value), ensure_ascii=False, sort_keys=True, default=_plain))
 
 
 def fields_of(value: Any) -> Any:
-    """Return the JSON form: of a message all fields with the names and the order of the contract."""
+    """Return the JSON form: of a message all fields, with the names of the contract."""
     if isinstance(value, Message):
         return json_format.MessageToDict(
             value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -107,6 +117,11 @@ async def noted(reason: str, seconds: float = SILENT_SECONDS) -> AsyncIterator[N
 def print_note(text: str) -> None:
     """Print a line that is no result to standard error."""
     console(stderr=True).print(text, style="dim", soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return a text without the control characters that would change a terminal; tabs and line ends are kept."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Text]], ids: Collection[str], width: int) -> Table:
@@ -140,7 +155,7 @@ def unique_length(ids: Collection[str]) -> int:
 
 
 def _text(cell: str | Text) -> Text:
-    return Text(cell) if isinstance(cell, str) else cell
+    return Text(printable(cell)) if isinstance(cell, str) else cell
 
 
 def _plain(value: Any) -> Any:

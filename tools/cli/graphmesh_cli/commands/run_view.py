@@ -13,7 +13,7 @@ from graphmesh_client.run_status import RunPhase, phase_of, status_name
 from rich.console import Console
 from rich.text import Text
 
-from graphmesh_cli.commands.output import fields_of, print_json_line
+from graphmesh_cli.commands.output import fields_of, print_json_line, printable
 
 STYLES = {
     RunPhase.ACTIVE: "cyan",
@@ -42,13 +42,18 @@ class RunView:
         self.end_text()
         if kind == "tool_called":
             self._called.add(node)
-            self._console.print(_tool_line(node, event.tool_called))
+            self._console.print(_tool_line(node, event.tool_called), soft_wrap=True)
         elif kind == "node_finished" and node not in self._called:
             self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
         elif kind == "custom":
             self._line(node, Text(json_format.MessageToJson(event.custom, indent=None), style="dim"))
         elif kind == "status_changed" and event.status_changed.HasField("error"):
-            self._line("", Text(describe(event.status_changed.error), style="red"))
+            self._show_error(event.status_changed.error)
+
+    def _show_error(self, error: status_pb2.Status) -> None:
+        self._line("", Text(describe(error), style="red"))
+        for line in cause_lines(error):
+            self._console.print(Text(f"    {printable(line)}", style="dim"), soft_wrap=True)
 
     def _print_text(self, node: str, text: str) -> None:
         if node != self._text_node:
@@ -56,7 +61,7 @@ class RunView:
             self._console.print(Text(f"  {node:<12}", style="bold"), Text("“", style="green"), end="", sep="")
             self._text_node = node
         self.text += text
-        self._console.print(Text(text, style="green"), end="", soft_wrap=True)
+        self._console.print(Text(printable(text), style="green"), end="", soft_wrap=True)
 
     def end_text(self) -> None:
         """End the line of a model's text."""
@@ -65,7 +70,7 @@ class RunView:
             self._text_node = ""
 
     def _line(self, node: str, rest: Text) -> None:
-        self._console.print(Text.assemble((f"  {node:<12}", "bold"), rest))
+        self._console.print(Text.assemble((f"  {node:<12}", "bold"), rest), soft_wrap=True)
 
 
 class JsonView:
@@ -100,7 +105,14 @@ def describe(status: status_pb2.Status) -> str:
     """Return an error in one line: its reason, then its message."""
     info = error_details_pb2.ErrorInfo()
     reason = next((info.reason for detail in status.details if detail.Unpack(info)), "")
-    return f"{reason}: {status.message}" if reason else str(status.message)
+    return printable(f"{reason}: {status.message}" if reason else str(status.message))
+
+
+def cause_lines(status: status_pb2.Status) -> list[str]:
+    """Return the traceback of a graph's own code, which only an orchestrator in development adds to an error."""
+    info = error_details_pb2.DebugInfo()
+    found = any(detail.Unpack(info) for detail in status.details)
+    return [*info.stack_entries, info.detail] if found else []
 
 
 def outcome(run: Run) -> Text:
@@ -117,7 +129,7 @@ def open_questions(run: Run, command: Callable[..., str]) -> Iterator[Text]:
     is_single = sum(not one.approval_id for one in run.interrupts) == 1
     for one in run.interrupts:
         words = ["resume", run.run_id, *(["ANSWER"] if is_single else ["--answer", f"{one.interrupt_id}=ANSWER"])]
-        yield Text.assemble((f"  {one.node:<12}", "bold"), (_question(one), "yellow"))
+        yield Text.assemble((f"  {one.node:<12}", "bold"), (printable(_question(one)), "yellow"))
         yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
 
 

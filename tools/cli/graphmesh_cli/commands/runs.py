@@ -26,7 +26,7 @@ from graphmesh_cli.commands.connection import (
     parse_seconds,
 )
 from graphmesh_cli.commands.json_arguments import json_argument
-from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_note
+from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_note, print_values
 from graphmesh_cli.commands.run_view import JsonView, RunView, local_time, open_questions, outcome
 from graphmesh_cli.failures import ExitCode
 
@@ -236,7 +236,7 @@ def _show_end(connection: Connection, run: Run) -> None:
     target = console()
     target.print(outcome(run))
     if run.HasField("output"):
-        target.print_json(json.dumps(struct_value(run.output)))
+        print_values(target, struct_value(run.output))
     for line in open_questions(run, connection.command):
         target.print(line, soft_wrap=True)
 

@@ -18,7 +18,7 @@ from graphmesh_cli.commands.connection import (
     parse_seconds,
 )
 from graphmesh_cli.commands.json_arguments import json_argument
-from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
+from graphmesh_cli.commands.output import AsJson, console, print_json_line, print_values, show_list
 from graphmesh_cli.commands.run_view import local_time
 
 SEPARATOR = "."
@@ -73,7 +73,7 @@ def get(
     if item.HasField("time_to_live"):
         seconds = item.time_to_live.ToTimedelta()
         console().print(f"expires {seconds} after its last use by a graph", style="dim", soft_wrap=True)
-    console().print_json(json.dumps(struct_value(item.value)))
+    print_values(console(), struct_value(item.value))
     return None
 
 

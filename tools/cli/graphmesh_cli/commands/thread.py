@@ -1,6 +1,5 @@
 """`graphmesh thread`: list, read, fork and delete threads."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 
 from graphmesh_cli.commands import short_ids
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
-from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, show_list
+from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_values, show_list
 from graphmesh_cli.commands.run_view import local_time
 
 BASIC = ThreadStateView.THREAD_STATE_VIEW_BASIC
@@ -72,7 +71,7 @@ def show(
     if thread.HasField("expire_time"):
         target.print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim", soft_wrap=True)
     target.print(f"  {_position(found)}", style="dim", soft_wrap=True)
-    return target.print_json(json.dumps(struct_value(found.values)))
+    return print_values(target, struct_value(found.values))
 
 
 @commands.command()

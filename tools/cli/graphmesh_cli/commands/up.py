@@ -1,6 +1,7 @@
 """`graphmesh up`: run the whole mesh on this machine until Ctrl-C."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
@@ -21,6 +23,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from graphmesh_cli.commands.failed_runs import show_failed_runs
+
+ENVIRONMENT_SETTING = "GRAPHMESH_ORCHESTRATOR_ENVIRONMENT"
 STYLES = {
     State.NEW: "dim",
     State.STARTING: "yellow",
@@ -59,9 +64,17 @@ def up(
         on_death=on_death,
         on_change=display.show_change,
         notify=display.notify,
-        settings={} if graphs is None else {GRAPHS_SETTING: str(graphs.resolve())},
+        settings=_settings(graphs, environment),
     )
     raise typer.Exit(asyncio.run(_up(starting, display, sample)))
+
+
+def _settings(graphs: Path | None, environment: str) -> dict[str, str]:
+    """Return the settings of the servers. Without an environment it is development: clients see causes of failures."""
+    settings = {} if graphs is None else {GRAPHS_SETTING: str(graphs.resolve())}
+    if not environment and ENVIRONMENT_SETTING not in os.environ:
+        settings[ENVIRONMENT_SETTING] = DEVELOPMENT
+    return settings
 
 
 async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> int:
@@ -84,6 +97,8 @@ async def _serve_until_failure(
         with display.starting():
             running = await stack.enter_async_context(starting)
         display.show_endpoints(running)
+        failures = asyncio.create_task(show_failed_runs(running, display.notify), name="failed runs")
+        stack.callback(failures.cancel)
         if sample:
             await _load_sample(running, display)
         await running.supervisor.wait_failure()
