@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from graphmesh_local.log_files import LogFile, UnknownProcess, log_files, merged
-from graphmesh_local.running_mesh import ORCHESTRATOR, RunningMesh
+from graphmesh_local.running_mesh import RunningMesh
+from graphmesh_local.server_programs import ORCHESTRATOR
 
 POLL_SECONDS = 0.5
 MAX_SHOWN = 5
