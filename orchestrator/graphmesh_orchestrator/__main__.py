@@ -74,7 +74,11 @@ async def _contained() -> AsyncIterator[NodeThreads]:
 
 
 def _worker(settings: Settings) -> Worker:
-    return Worker(capacity=0 if settings.role == "api" else settings.capacity, graphs=settings.executes)
+    return Worker(
+        capacity=0 if settings.role == "api" else settings.capacity,
+        graphs=settings.executes,
+        max_takeovers=settings.max_takeovers,
+    )
 
 
 def _limit_memory(settings: Settings) -> None:

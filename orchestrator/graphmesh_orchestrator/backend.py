@@ -76,7 +76,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
     ):
         saver = LogSaver(database, commits, StateLimits(settings.artifact_bytes, settings.max_state_bytes))
         threads, clock = SqlThreads(database, settings.thread_ttl_seconds), DatabaseClock(database)
-        leases = SqlLeases(database, worker, clock)
+        leases = SqlLeases(database, worker, clock, settings.max_takeovers)
         await clock.poll()
         await leases.release_all()
         yield Backend(

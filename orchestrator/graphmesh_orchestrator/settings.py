@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
 
+from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS
 from graphmesh_orchestrator.webhooks.delivery import secret_bytes
 
 
@@ -44,7 +45,7 @@ class Settings(ServerSettings):
         default=0, ge=0, description="the address space of the process; an allocation beyond it fails; 0: no limit"
     )
     max_takeovers: int = Field(
-        default=3,
+        default=MAX_TAKEOVERS,
         ge=1,
         description="takeovers of a run in a row without a new checkpoint; the next one ends it: RUN_POISONED",
     )

@@ -14,7 +14,7 @@ from langgraph.runtime import RunControl
 
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS
-from graphmesh_orchestrator.leases.leases import SUSPECT_TAKEOVERS
+from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS
 from graphmesh_orchestrator.runs.run import Run
 
 log = structlog.get_logger("graphmesh.leases")
@@ -34,6 +34,8 @@ class Worker:
     """The number of runs that it executes at the same time."""
     graphs: frozenset[str] = frozenset()
     """The graphs whose runs it executes; empty: all."""
+    max_takeovers: int = MAX_TAKEOVERS
+    """Takeovers of a run in a row, without a new checkpoint, after which it is executed alone. The next one ends it."""
 
     def executes(self, graph: str) -> bool:
         return not self.graphs or graph in self.graphs
@@ -134,7 +136,7 @@ class InFlight:
         """Register a run in place of an execution of an earlier epoch, which is cancelled."""
         self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
         self._active[active.run.run_id] = active
-        if active.run.state.takeovers > SUSPECT_TAKEOVERS and not active.cancel_reason:  # with that of its claim
+        if active.run.state.takeovers >= self.worker.max_takeovers and not active.cancel_reason:
             self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
     def graph_of(self, run_id: str) -> str:

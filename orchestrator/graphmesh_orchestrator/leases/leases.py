@@ -20,6 +20,10 @@ from graphmesh_orchestrator.runs.run import Run
 
 SUSPECT_TAKEOVERS = 2
 """A single takeover follows any death of a worker, and is no reason to delay a run; two without progress are."""
+MAX_TAKEOVERS = 3
+"""Takeovers of a run in a row, without a new checkpoint, after which it is executed. The next one ends it."""
+SUSPECT_GROUP = 8
+"""Suspect runs that a worker claims together. Where one of them ends its process again, the next execution tells."""
 SUSPECT_WAIT_SECONDS = 3.0
 """How long a suspect run waits for a worker that executes nothing; after that it has to be executed, and ended, too."""
 
@@ -38,8 +42,9 @@ class Leases(Protocol):
 
         A run whose execution was cut off, not released, is counted as taken over. One that was taken over
         `SUSPECT_TAKEOVERS` times in a row without a checkpoint may end its processes: a worker claims it after all
-        others, and while it holds no run, so that no neighbours are cut off. After `SUSPECT_WAIT_SECONDS` a worker
-        claims it that holds no other such run. One that is cancelled is ended without being executed, hence no suspect.
+        others, with `SUSPECT_GROUP` such runs at most, and while it holds no run, so that no neighbours are cut off.
+        The last execution that the worker's `max_takeovers` permits is claimed alone. After `SUSPECT_WAIT_SECONDS` a
+        worker claims suspects if it holds no other suspect. A cancelled run is none: it is only ended.
         """
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
@@ -59,8 +64,8 @@ class Leases(Protocol):
 class MemoryLeases:
     """Leases in memory."""
 
-    def __init__(self, tables: MemoryTables, worker: str) -> None:
-        self._tables, self._worker = tables, worker
+    def __init__(self, tables: MemoryTables, worker: str, max_takeovers: int = MAX_TAKEOVERS) -> None:
+        self._tables, self._worker, self._max_takeovers = tables, worker, max_takeovers
 
     async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
         turns: Counter[str] = Counter()
@@ -73,9 +78,7 @@ class MemoryLeases:
         free.sort(key=lambda turn: (turn[0], turn[1]["created"]))
         claimed = [row for _, row in free if not _is_suspect(row)][:limit]
         if len(claimed) < limit:
-            held = claimed + self._held()
-            suspects = [row for _, row in free if _is_suspect(row) and (not held or self._has_waited(row))]
-            claimed += [] if any(map(_is_suspect, held)) else suspects[:1]
+            claimed += self._suspects([row for _, row in free if _is_suspect(row)], claimed)[: limit - len(claimed)]
         for row in claimed:
             row["takeovers"] += row["status"] == RunStatus.RUNNING and row["lease_expires"] != 0
             row["status"], row["epoch"] = RunStatus.RUNNING, row["epoch"] + 1
@@ -100,6 +103,15 @@ class MemoryLeases:
         for row in self._tables.runs.values():
             if RunStatus(row["status"]).is_active and row["lease_owner"] and row["lease_expires"] != 0:
                 row["lease_expires"] = self._tables.clock() - JUST_EXPIRED_SECONDS
+
+    def _suspects(self, free: Sequence[RunRow], claimed: Sequence[RunRow]) -> list[RunRow]:
+        """Return the suspects to claim: one that is executed for the last time, or some others."""
+        held = [*claimed, *self._held()]
+        if any(map(_is_suspect, held)):
+            return []
+        suspects = [row for row in free if not held or self._has_waited(row)]
+        last = [row for row in suspects if row["takeovers"] >= self._max_takeovers - 1]
+        return last[:1] or suspects[:SUSPECT_GROUP]
 
     def _held(self) -> list[RunRow]:
         return [

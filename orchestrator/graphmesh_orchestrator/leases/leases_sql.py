@@ -11,7 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.database_clock import DatabaseClock
 from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, EMPTY, HELD, runs
-from graphmesh_orchestrator.leases.leases import JUST_EXPIRED_SECONDS, SUSPECT_TAKEOVERS, SUSPECT_WAIT_SECONDS
+from graphmesh_orchestrator.leases.leases import (
+    JUST_EXPIRED_SECONDS,
+    MAX_TAKEOVERS,
+    SUSPECT_GROUP,
+    SUSPECT_TAKEOVERS,
+    SUSPECT_WAIT_SECONDS,
+)
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.rows import run_of
 from graphmesh_orchestrator.runs.run import Run
@@ -27,16 +33,25 @@ NEVER = sa.literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)
 class SqlLeases:
     """Leases in SQL. Every method also raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database, worker: str, clock: DatabaseClock | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        worker: str,
+        clock: DatabaseClock | None = None,
+        max_takeovers: int = MAX_TAKEOVERS,
+    ) -> None:
         self._database, self._worker, self._clock = database, worker, clock or DatabaseClock(database)
+        self._is_last = runs.c.takeovers >= max_takeovers - 1
 
     async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
         async with self._database.transaction() as connection:
             unheld = _is_unheld(dead, await self._clock.read(connection), self._clock.is_steady)
             claimed = await self._claim(connection, served, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
-            if len(claimed) < limit:
-                claimed += await self._claim(connection, served, 1, sa.and_(unheld, self._is_next_suspect()))
+            if room := min(SUSPECT_GROUP, limit - len(claimed)):
+                suspect = sa.and_(unheld, self._is_next_suspect())
+                last = await self._claim(connection, served, 1, sa.and_(suspect, self._is_last))
+                claimed += last or await self._claim(connection, served, room, suspect)
         return claimed
 
     async def _claim(

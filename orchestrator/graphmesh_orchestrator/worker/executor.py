@@ -29,7 +29,7 @@ from graphmesh_orchestrator.checkpoints import Commits, NewThread
 from graphmesh_orchestrator.db.database_clock import Now, system_time
 from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled, RunPoisoned
 from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Work
-from graphmesh_orchestrator.leases.leases import Leases
+from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_status import RunStatus
@@ -54,7 +54,7 @@ class Bounds:
     """How long a graph that is cancelled may take to stop."""
     store_seconds: float = 5.0
     """How long runs that are cut off at shutdown may take to store their last events."""
-    max_takeovers: int = 3
+    max_takeovers: int = MAX_TAKEOVERS
     """Takeovers of a run in a row, without a new checkpoint, that are executed."""
 
 

@@ -26,7 +26,7 @@ from graphmesh_orchestrator.interrupts.approvals import Approvals, MemoryApprova
 from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
 from graphmesh_orchestrator.interrupts.interrupts import PENDING, Interrupts, MemoryInterrupts
 from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
-from graphmesh_orchestrator.leases.leases import Leases, MemoryLeases
+from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases, MemoryLeases
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns, PendingRuns
@@ -89,7 +89,7 @@ class Stores(ABC):
     def deletion_with(self, *, default_ttl: float) -> Deletion: ...
 
     @abstractmethod
-    def leases(self, worker: str) -> Leases: ...
+    def leases(self, worker: str, max_takeovers: int = MAX_TAKEOVERS) -> Leases: ...
 
     @abstractmethod
     def open_leases(self, worker: str) -> AbstractAsyncContextManager[Leases]:
@@ -179,8 +179,8 @@ class MemoryStores(Stores):
     def deletion_with(self, *, default_ttl: float) -> Deletion:
         return MemoryDeletion(self._tables, self.saver, default_ttl)
 
-    def leases(self, worker: str) -> Leases:
-        return MemoryLeases(self._tables, worker)
+    def leases(self, worker: str, max_takeovers: int = MAX_TAKEOVERS) -> Leases:
+        return MemoryLeases(self._tables, worker, max_takeovers)
 
     @asynccontextmanager
     async def open_leases(self, worker: str) -> AsyncIterator[Leases]:
@@ -241,8 +241,8 @@ class SqlStores(Stores):
     def deletion_with(self, *, default_ttl: float) -> Deletion:
         return SqlDeletion(self.database, self.saver.serde, default_ttl)
 
-    def leases(self, worker: str) -> Leases:
-        return SqlLeases(self.database, worker)
+    def leases(self, worker: str, max_takeovers: int = MAX_TAKEOVERS) -> Leases:
+        return SqlLeases(self.database, worker, max_takeovers=max_takeovers)
 
     @asynccontextmanager
     async def open_leases(self, worker: str) -> AsyncIterator[Leases]:

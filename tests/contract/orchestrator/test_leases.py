@@ -6,7 +6,7 @@ from typing import Any
 
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
-from graphmesh_orchestrator.leases.leases import SUSPECT_WAIT_SECONDS
+from graphmesh_orchestrator.leases.leases import SUSPECT_GROUP, SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.journal import progress_entry
@@ -195,6 +195,18 @@ async def test_suspect_run_is_claimed_last_and_alone(stores: Stores) -> None:
     await stores.end("run_4")
     assert [run.run_id for run in await one.claim(SERVED, 10)] == ["run_2"]
     assert await three.claim(SERVED, 10) == []
+
+
+async def test_suspect_runs_are_claimed_together_but_for_the_last_time(stores: Stores) -> None:
+    """So that many of them, as after deaths that no run causes, do not wait for each other."""
+    await suspects(stores, *(a_run(number) for number in range(1, SUSPECT_GROUP + 2)))
+    leases = stores.leases("one", max_takeovers=4)
+    claimed = await leases.claim(SERVED, 20)
+    assert (len(claimed), {run.state.takeovers for run in claimed}) == (SUSPECT_GROUP, {3})
+    assert await leases.claim(SERVED, 20) == []
+    await stores.advance(LEASE_SECONDS + 0.1)
+    last = await stores.leases("two", max_takeovers=4).claim(SERVED, 20)
+    assert [run.state.takeovers for run in last] == [4]
 
 
 async def test_cancelled_run_is_no_suspect(stores: Stores) -> None:

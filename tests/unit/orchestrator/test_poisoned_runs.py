@@ -12,7 +12,7 @@ from graphmesh.common.v1 import Money
 from graphmesh_nodes import call
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.leases.in_flight import ALONE_SECONDS, ActiveRun, InFlight, Worker
-from graphmesh_orchestrator.leases.leases import SUSPECT_TAKEOVERS
+from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.executor import Bounds
@@ -124,13 +124,13 @@ async def test_worker_admits_no_run_beside_one_that_may_end_its_process() -> Non
     async with open_orchestrator(graph_of(deadly.__call__)) as here:
         worker = here.worker()
         run = await worker.submission.create(a_run(run_id="run_1", input={"way": "nothing"}))
-        for number in range(SUSPECT_TAKEOVERS + 1):
+        for number in range(MAX_TAKEOVERS):
             await deadly.entered.acquire()
             await die(here, worker, run)
             worker = here.worker(f"worker_{number}")
             run = await worker.claim()
         await deadly.entered.acquire()
-        assert (run.state.takeovers, worker.in_flight.free_capacity) == (SUSPECT_TAKEOVERS + 1, 0)
+        assert (run.state.takeovers, worker.in_flight.free_capacity) == (MAX_TAKEOVERS, 0)
         other = await worker.submission.create(a_run(run_id="run_2", tenant="quiet", input={}))
         assert other.status is RunStatus.PENDING
         two = here.worker("two")
@@ -145,7 +145,7 @@ def test_worker_admits_runs_again_after_some_time() -> None:
     """A run that hangs keeps no worker from others."""
     now = 0.0
     in_flight = InFlight(Worker(capacity=2), clock=lambda: now)
-    run = a_run(takeovers=SUSPECT_TAKEOVERS + 1)
+    run = a_run(takeovers=MAX_TAKEOVERS)
     in_flight.add(ActiveRun(run, "", in_flight.lease(0.0)))
     assert in_flight.free_capacity == 0
     now = ALONE_SECONDS
@@ -154,7 +154,7 @@ def test_worker_admits_runs_again_after_some_time() -> None:
 
 def test_worker_admits_runs_beside_one_with_progress() -> None:
     in_flight = InFlight(Worker(capacity=2), clock=lambda: 0.0)
-    active = ActiveRun(a_run(takeovers=SUSPECT_TAKEOVERS + 1), "", in_flight.lease(0.0))
+    active = ActiveRun(a_run(takeovers=MAX_TAKEOVERS), "", in_flight.lease(0.0))
     in_flight.add(active)
     active.takeovers = lambda: 0
     assert in_flight.free_capacity == 1
