@@ -10,7 +10,6 @@ Ordinary LangChain code works with it: `bind_tools`, `with_structured_output`, L
 It takes identity, deadline, budget and channel from the run of the node that uses it.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -21,15 +20,15 @@ from graphmesh_contracts import Rpc, StreamingRpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel, Field
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field
 
 from graphmesh_nodes import chat_convert as convert
 from graphmesh_nodes.calls import call, stream
+from graphmesh_nodes.chat_options import Method, prompt_fields, structured_output
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -57,10 +56,14 @@ class RunModelClient:
 class GraphmeshChatModel(BaseChatModel):
     """A model of the mesh, asynchronous only, for nodes of graphs."""
 
+    model_config = ConfigDict(extra="forbid")
+
     model: str = ""
     """The alias of the model; empty for the default model."""
     temperature: float | None = None
+    top_p: float | None = None
     max_tokens: int | None = None
+    stop: list[str] | None = None
     client: ModelClient = Field(default_factory=RunModelClient, exclude=True, repr=False)
     """The connection to the service; by default that of the node's run."""
 
@@ -70,25 +73,40 @@ class GraphmeshChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {name: getattr(self, name) for name in ("model", "temperature", "top_p", "max_tokens", "stop")}
 
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | bool | None = None,
+        tool_choice: str | bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model call `tools`: all that LangChain takes for a tool, also `ToolSchema.openai`."""
-        functions = [convert_to_openai_tool(tool)["function"] for tool in tools]
-        return self.bind(tools=functions, tool_choice=tool_choice, **kwargs)
+        """Let the model call `tools`: all that LangChain takes for a tool, also `ToolSchema.openai`.
+
+        Further arguments are those of a call: `strict`, `parallel_tool_calls`, `response_format`, `temperature`, …
+        """
+        bound = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=bound, tool_choice=tool_choice, **kwargs)
 
     def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """Answer with a value of `schema`: a Pydantic class, a TypedDict or a JSON Schema. The service enforces it."""
-        bound = self.bind(response_schema=_json_schema(schema), **kwargs)
-        parser = _parser(schema)
+        """Answer with a value of `schema`: a Pydantic class, a TypedDict or a JSON Schema. The service enforces it.
+
+        Args:
+            method: `json_schema`; `function_calling`, as the call of a tool; or `json_mode`, as a JSON object whose
+                fields the prompt describes.
+            strict: whether the vendor itself enforces the schema.
+        """
+        options = {**kwargs, "strict": strict}
+        bound, parser = structured_output(self, schema, method, options)
         if not include_raw:
             return bound | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
@@ -115,13 +133,7 @@ class GraphmeshChatModel(BaseChatModel):
     ) -> ChatResult:
         request = pb.GenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
         response = await self.client.unary(pb.ModelService.Generate, request)
-        message = AIMessage(
-            content=response.message.text,
-            tool_calls=[convert.tool_call(call) for call in response.message.tool_calls],
-            usage_metadata=convert.usage(response.usage),
-            response_metadata=convert.metadata(response),
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return ChatResult(generations=[ChatGeneration(message=convert.answer(response))])
 
     async def _astream(
         self,
@@ -131,44 +143,14 @@ class GraphmeshChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
+        streamed = convert.StreamedAnswer()
         async for event in self.client.stream(pb.ModelService.StreamGenerate, request):
-            chunk = ChatGenerationChunk(message=convert.chunk(event))
-            if run_manager and event.text_delta:
+            chunk = ChatGenerationChunk(message=streamed.chunk(event))
+            if run_manager:
                 await run_manager.on_llm_new_token(event.text_delta, chunk=chunk)
             yield chunk
 
-    def _prompt(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        *,
-        tools: Sequence[Mapping[str, Any]] = (),
-        tool_choice: str | bool | None = None,
-        response_schema: Mapping[str, Any] | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-    ) -> pb.Prompt:
-        return pb.Prompt(
-            model=self.model,
-            messages=[convert.message(message) for message in messages],
-            tools=[convert.tool(tool) for tool in tools],
-            tool_choice=convert.tool_choice(tool_choice),
-            response_schema_json="" if response_schema is None else json.dumps(response_schema),
-            temperature=self.temperature if temperature is None else temperature,
-            max_output_tokens=max_tokens or self.max_tokens or 0,
-            stop=stop or (),
-        )
-
-
-def _json_schema(schema: dict[str, Any] | type) -> dict[str, Any]:
-    """Return the schema of Pydantic itself where there is one: LangChain's conversion loses references and the
-    descriptions of choices."""
-    if isinstance(schema, dict):
-        return schema
-    return schema.model_json_schema() if issubclass(schema, BaseModel) else convert_to_json_schema(schema)
-
-
-def _parser(schema: dict[str, Any] | type) -> BaseOutputParser[Any]:
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return PydanticOutputParser(pydantic_object=schema)
-    return JsonOutputParser()
+    def _prompt(self, messages: list[BaseMessage], stop: list[str] | None, **options: Any) -> pb.Prompt:
+        own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens, "stop": self.stop}
+        given = {name: value for name, value in {**options, "stop": stop}.items() if value is not None}
+        return pb.Prompt(model=self.model, messages=convert.messages(messages), **prompt_fields({**own, **given}))

@@ -1,5 +1,6 @@
 """The mesh's model as a LangChain chat model: its requests to the service, and its conversion of responses."""
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -12,9 +13,10 @@ from graphmesh_model import answering, convert
 from graphmesh_model.catalogue import Catalogue, Entry
 from graphmesh_model.offline_provider import OfflineProvider
 from graphmesh_nodes import GraphmeshChatModel, tool_schema
+from graphmesh_nodes.errors import InvalidRequest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 CATALOGUE = Catalogue([Entry("default", OfflineProvider())])
 DOCUMENT = "<document>Returns are free for 30 days.</document> "
@@ -46,6 +48,57 @@ def client() -> LocalModelClient:
 @pytest.fixture
 def model(client: LocalModelClient) -> GraphmeshChatModel:
     return GraphmeshChatModel(client=client)
+
+
+REASONED = pb.GenerateResponse(
+    message=pb.AssistantMessage(
+        blocks=[
+            pb.ContentBlock(reasoning=pb.Reasoning(id="r1", text="Hm. So.", extras_json='{"signature": "s"}')),
+            pb.ContentBlock(
+                vendor_json='{"type": "non_standard", "value": {"type": "redacted_thinking", "data": "x"}}'
+            ),
+            pb.ContentBlock(text=pb.TextBlock(text="A cat.")),
+        ],
+        tool_calls=[pb.ToolCall(id="c1", name="see", arguments_json='{"a": 1}')],
+        provider="anthropic",
+    ),
+    finish_reason=pb.FinishReason.FINISH_REASON_TOOL_CALLS,
+    usage=pb.Usage(input_tokens=9, output_tokens=7, reasoning_output_tokens=3),
+    model="large",
+    provider="anthropic",
+)
+REASONED_EVENTS = [
+    pb.StreamGenerateResponse(reasoning_delta=pb.ReasoningDelta(id="r1", text="Hm.")),
+    pb.StreamGenerateResponse(reasoning_delta=pb.ReasoningDelta(text=" So.")),
+    pb.StreamGenerateResponse(reasoning_delta=pb.ReasoningDelta(extras_json='{"signature": "s"}')),
+    pb.StreamGenerateResponse(block=REASONED.message.blocks[1]),
+    pb.StreamGenerateResponse(text_delta="A "),
+    pb.StreamGenerateResponse(text_delta="cat."),
+    pb.StreamGenerateResponse(tool_call_delta=pb.ToolCallDelta(id="c1", name="see", arguments_json='{"a"')),
+    pb.StreamGenerateResponse(tool_call_delta=pb.ToolCallDelta(arguments_json=": 1}")),
+    pb.StreamGenerateResponse(completed=REASONED),
+]
+
+
+class Recorder:
+    """Keeps the prompt, and answers with reasoning, text and a tool call."""
+
+    def __init__(self) -> None:
+        self.prompt = pb.Prompt()
+
+    async def unary(self, rpc: Any, request: Any) -> Any:
+        self.prompt = request.prompt
+        return REASONED
+
+    async def stream(self, rpc: Any, request: Any) -> AsyncIterator[Any]:
+        self.prompt = request.prompt
+        for event in REASONED_EVENTS:
+            yield event
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
 
 
 class Intent(BaseModel):
@@ -92,7 +145,9 @@ async def test_answer_has_model_and_usage(model: GraphmeshChatModel) -> None:
     assert answer.usage_metadata["total_tokens"] == 25
     assert answer.response_metadata == {
         "model_name": "offline-extractive-1",
-        "model_provider": "offline",
+        "model_provider": "graphmesh",
+        "provider": "offline",
+        "id": "",
         "finish_reason": "stop",
         "offline": True,
         "cost_micro_usd": None,
@@ -170,11 +225,145 @@ def test_synchronous_methods_name_the_asynchronous_ones(model: GraphmeshChatMode
         list(model.stream("Hello"))
 
 
-async def test_images_are_refused_before_the_call(model: GraphmeshChatModel, client: LocalModelClient) -> None:
-    image = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
-    with pytest.raises(ValueError, match="takes text only, not image_url"):
-        await model.ainvoke([HumanMessage([image])])
-    assert not client.prompt.messages
+PNG = base64.b64encode(b"png").decode()
+IMAGE = pb.ContentBlock(image=pb.Media(data=b"png", mime_type="image/png"))
+LINK = pb.ContentBlock(image=pb.Media(url="https://example.org/cat.png"))
+PDF = pb.ContentBlock(file=pb.Media(data=b"png", mime_type="application/pdf", name="a.pdf"))
+
+
+@pytest.mark.parametrize(
+    ("block", "sent"),
+    [
+        ({"type": "image", "base64": PNG, "mime_type": "image/png"}, IMAGE),
+        ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}, IMAGE),
+        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}, IMAGE),
+        ({"type": "image", "source_type": "base64", "mime_type": "image/png", "data": PNG}, IMAGE),
+        ({"type": "image", "url": "https://example.org/cat.png"}, LINK),
+        ({"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}, LINK),
+        ({"type": "file", "base64": PNG, "mime_type": "application/pdf", "filename": "a.pdf"}, PDF),
+        ({"type": "file", "file_id": "file_1"}, pb.ContentBlock(file=pb.Media(file_id="file_1"))),
+        (
+            {"type": "audio", "base64": PNG, "mime_type": "audio/wav"},
+            pb.ContentBlock(audio=pb.Media(data=b"png", mime_type="audio/wav")),
+        ),
+        (
+            {"type": "text-plain", "text": "notes", "mime_type": "text/plain", "title": "n.txt"},
+            pb.ContentBlock(file=pb.Media(data=b"notes", mime_type="text/plain", name="n.txt")),
+        ),
+    ],
+)
+async def test_media_of_users_and_tools_are_sent(
+    recorder: Recorder, block: dict[str, Any], sent: pb.ContentBlock
+) -> None:
+    """In LangChain's form, and in those of vendors that LangChain knows."""
+    text: dict[str, Any] = {"type": "text", "text": "Look."}
+    messages: list[BaseMessage] = [
+        HumanMessage([text, block]),
+        AIMessage("", tool_calls=[{"id": "c1", "name": "see", "args": {}}]),
+        ToolMessage([block], tool_call_id="c1"),
+    ]
+    await GraphmeshChatModel(client=recorder).ainvoke(messages)
+    user, _, result = recorder.prompt.messages
+    assert list(user.user.blocks) == [pb.ContentBlock(text=pb.TextBlock(text="Look.")), sent]
+    assert list(result.tool_result.blocks) == [sent]
+
+
+@pytest.mark.parametrize(
+    ("message", "rule"),
+    [
+        (HumanMessage([{"type": "image", "base64": "?", "mime_type": "image/png"}]), "base64 is invalid"),
+        (HumanMessage([{"type": "hologram", "data": "x"}]), "does not take: hologram"),
+        (HumanMessage([{"type": "image", "url": "https://a.org", "detail": "low"}]), "image with detail"),
+        (
+            HumanMessage([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]),
+            "text with cache_control",
+        ),
+        (SystemMessage([{"type": "image", "url": "https://a.org"}]), "system message"),
+    ],
+)
+async def test_contents_that_the_service_does_not_take_are_refused_by_name(
+    recorder: Recorder, message: BaseMessage, rule: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=rule) as refused:
+        await GraphmeshChatModel(client=recorder).ainvoke([HumanMessage("a"), message])
+    assert [violation.field for violation in refused.value.violations] == ["messages[1]"]
+    assert not recorder.prompt.messages
+
+
+async def test_reasoning_is_streamed_in_blocks_and_sent_back(recorder: Recorder) -> None:
+    """The streamed message has the content of the unary one, and both are sent back unchanged."""
+    model = GraphmeshChatModel(client=recorder)
+    answer = await model.ainvoke("What is it?")
+    chunks = [chunk async for chunk in model.astream("What is it?")]
+    streamed = sum(chunks[1:], chunks[0])
+    types = ["reasoning", "non_standard", "text", "tool_call"]
+    assert [block["type"] for block in answer.content_blocks] == types
+    assert [block["type"] for block in streamed.content_blocks] == types
+    assert [chunk.content_blocks[0]["type"] for chunk in chunks[:3]] == ["reasoning"] * 3
+    assert (answer.text, streamed.text) == ("A cat.", "A cat.")
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata.get("output_token_details", {}).get("reasoning") == 3
+    for message in (answer, streamed):
+        assert isinstance(message, AIMessage)
+        await model.ainvoke([HumanMessage("What is it?"), message, ToolMessage("seen", tool_call_id="c1")])
+        assert recorder.prompt.messages[1].assistant == REASONED.message
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"top_p": 0.5}, "top_p", 0.5),
+        ({"strict": True}, "strict", True),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls", False),
+        ({"max_completion_tokens": 7}, "max_output_tokens", 7),
+        ({"response_format": {"type": "json_object"}}, "response_schema_json", '{"type": "object"}'),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"title": "A"}}}},
+            "response_schema_json",
+            '{"title": "A"}',
+        ),
+    ],
+)
+async def test_options_are_sent(recorder: Recorder, options: dict[str, Any], field: str, value: Any) -> None:
+    bound = GraphmeshChatModel(client=recorder).bind_tools([Intent], **options)
+    await bound.ainvoke("Hello")
+    assert getattr(recorder.prompt, field) == value
+    assert recorder.prompt.tools[0].name == "Intent"
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": "xml"}, "response_format"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+    ],
+)
+async def test_unknown_options_are_refused_by_name(recorder: Recorder, options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await GraphmeshChatModel(client=recorder).bind(**options).ainvoke("Hello")
+    assert [violation.field for violation in refused.value.violations] == [field]
+    with pytest.raises(ValidationError, match="nonsense"):
+        GraphmeshChatModel(nonsense=1)  # type: ignore[call-arg]
+
+
+async def test_tools_that_a_vendor_executes_are_refused_by_name(recorder: Recorder) -> None:
+    with pytest.raises(InvalidRequest, match="web_search"):
+        await GraphmeshChatModel(client=recorder).bind_tools([{"type": "web_search"}]).ainvoke("Hello")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+async def test_methods_of_structured_output(model: GraphmeshChatModel, client: LocalModelClient, method: Any) -> None:
+    answering = model.with_structured_output(Topic, method=method, strict=method == "json_schema" or None)
+    assert await answering.ainvoke("Where is my parcel?") == Topic(topic="parcel")
+    assert client.prompt.strict == (method == "json_schema")
+    assert len(client.prompt.tools) == (method == "function_calling")
+
+
+class Topic(BaseModel):
+    """The topic of a message."""
+
+    topic: Literal["parcel"] = "parcel"
 
 
 def test_client_is_not_serialized(model: GraphmeshChatModel) -> None:

@@ -10,10 +10,11 @@ from graphmesh.model import v1 as pb
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel
 
+from graphmesh_nodes.chat_convert import messages
 from graphmesh_nodes.testing.errors import HarnessError
 
 Reply = str | Mapping[str, Any] | BaseModel | AIMessage
-"""Text, or a value of the requested schema, or a message with tool calls."""
+"""Text, or a value of the requested schema, or a message with tool calls, reasoning or media."""
 
 
 class ModelTwin:
@@ -34,8 +35,9 @@ class ModelTwin:
     def stream_generate(self, request: pb.StreamGenerateRequest) -> Iterator[pb.StreamGenerateResponse]:
         """Stream the reply word by word."""
         response = self._response(request.prompt)
-        for word in re.findall(r"\s*\S+|\s+$", response.message.text):
-            yield pb.StreamGenerateResponse(text_delta=word)
+        yield from _words(response.message.text)
+        for block in response.message.blocks:
+            yield from _events(block)
         for index, call in enumerate(response.message.tool_calls):
             delta = pb.ToolCallDelta(index=index, id=call.id, name=call.name, arguments_json=call.arguments_json)
             yield pb.StreamGenerateResponse(tool_call_delta=delta)
@@ -64,14 +66,28 @@ class ModelTwin:
         return reply
 
 
+def _events(block: pb.ContentBlock) -> Iterator[pb.StreamGenerateResponse]:
+    match block.WhichOneof("block"):
+        case "text":
+            yield from _words(block.text.text)
+        case "reasoning":
+            part = block.reasoning
+            delta = pb.ReasoningDelta(id=part.id, text=part.text, extras_json=part.extras_json)
+            yield pb.StreamGenerateResponse(reasoning_delta=delta)
+        case _:
+            yield pb.StreamGenerateResponse(block=block)
+
+
+def _words(text: str) -> Iterator[pb.StreamGenerateResponse]:
+    for word in re.findall(r"\s*\S+|\s+$", text):
+        yield pb.StreamGenerateResponse(text_delta=word)
+
+
 def _message(reply: Reply) -> pb.AssistantMessage:
     match reply:
         case AIMessage():
-            calls = [
-                pb.ToolCall(id=call["id"] or "", name=call["name"], arguments_json=json.dumps(call["args"]))
-                for call in reply.tool_calls
-            ]
-            return pb.AssistantMessage(text=str(reply.text), tool_calls=calls)
+            [message] = messages([reply])
+            return message.assistant
         case BaseModel():
             return pb.AssistantMessage(text=reply.model_dump_json())
         case Mapping():
