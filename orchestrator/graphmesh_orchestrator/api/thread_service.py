@@ -1,6 +1,6 @@
 """ThreadService: decode, use case, encode."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -60,14 +60,17 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
     async def GetThreadState(self, request: pb.GetThreadStateRequest, context: Any) -> pb.GetThreadStateResponse:
         async with read_places("states"):
-            state = await self._states.get(await self._get(request.thread_id), request.checkpoint_id)
+            thread = await self._get(request.thread_id)
+            state = await self._states.get(
+                thread, request.checkpoint_id, request.namespace, subgraphs=request.subgraphs
+            )
             return pb.GetThreadStateResponse(state=await _message_of(state))
 
     async def ListThreadStates(self, request: pb.ListThreadStatesRequest, context: Any) -> pb.ListThreadStatesResponse:
         page: Page[pb.ThreadState] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, str) or ("", "")
         is_basic = request.view == pb.ThreadStateView.THREAD_STATE_VIEW_BASIC
-        history = self._states.history(await self._get(request.thread_id), before, is_basic=is_basic)
+        history = self._states.history(await self._get(request.thread_id), before, request.namespace, is_basic=is_basic)
         async with read_places("states"), aclosing(history) as states:
             async for state in states:
                 message = await _message_of(state)
@@ -80,7 +83,7 @@ class ThreadServicer(pb.ThreadServiceServicer):
     ) -> pb.UpdateThreadStateResponse:
         thread = await self._get(request.thread_id)
         values = await convert_aside(request.ByteSize() > INLINE_BYTES, json_object, request.values, "values")
-        state = await self._states.update(thread, values, request.as_node, request.checkpoint_id)
+        state = await self._states.update(thread, values, request.as_node, request.checkpoint_id, request.namespace)
         return pb.UpdateThreadStateResponse(state=await _message_of(state))
 
     async def ForkThread(self, request: pb.ForkThreadRequest, context: Any) -> pb.ForkThreadResponse:
@@ -106,7 +109,14 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
 
 async def _message_of(state: State) -> pb.ThreadState:
-    return await convert_aside(is_large(state.values), convert.state_message, state)
+    return await convert_aside(is_large(*_values_of(state)), convert.state_message, state)
+
+
+def _values_of(state: State) -> Iterator[Any]:
+    yield state.values
+    for task in state.tasks:
+        if task.state:
+            yield from _values_of(task.state)
 
 
 def _tenant() -> str:

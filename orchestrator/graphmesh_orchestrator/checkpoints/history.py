@@ -41,7 +41,7 @@ class ListedCheckpoint:
 
 
 class History:
-    """The checkpoints of threads, without those of subgraphs. Reads wait while the database is unavailable."""
+    """The checkpoints of threads, of one graph or subgraph. Reads wait while the database is unavailable."""
 
     retry_seconds = RETRY_SECONDS
 
@@ -50,7 +50,7 @@ class History:
         self._database, self._serde, self._load = database, serde, load
 
     async def read(
-        self, thread_id: str, before: str, deciding: Collection[str], *, is_basic: bool
+        self, thread_id: str, ns: str, before: str, deciding: Collection[str], *, is_basic: bool
     ) -> AsyncIterator[ListedCheckpoint]:
         """Yield the checkpoints before one, the newest first, some megabytes at a time. `before` may be empty.
 
@@ -64,15 +64,15 @@ class History:
             return await _load_summaries(connection, self._serde, head_rows, deciding)
 
         loads = [load_summaries] if is_basic else [self._load, load_summaries]
-        async for rows in self._pages(thread_id, before):
+        async for rows in self._pages(thread_id, ns, before):
             heads = [self._read_head(row) for row in rows]
             for batch in [heads] if is_basic else _batches(heads):
                 for listed in await self._read_batch(batch, loads):
                     yield listed
 
-    async def _pages(self, thread_id: str, before: str) -> AsyncIterator[Sequence[sa.Row[Any]]]:
+    async def _pages(self, thread_id: str, ns: str, before: str) -> AsyncIterator[Sequence[sa.Row[Any]]]:
         """Yield the rows without their data."""
-        query = select_before(thread_id, before)
+        query = select_before(thread_id, ns, before)
         while rows := await self._rows(query):
             yield rows
             if len(rows) < PAGE:

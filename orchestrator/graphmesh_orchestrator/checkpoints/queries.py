@@ -44,11 +44,11 @@ def select_older(row: sa.Row[Any]) -> sa.Select[Any]:
     return query.order_by(*NEWEST_FIRST).limit(PAGE)
 
 
-def select_before(thread_id: str, before: str) -> sa.Select[Any]:
-    """Select a page of a graph's own checkpoints on a thread, or of those before one, the newest first."""
-    query = _in_namespace(thread_id, "")
+def select_before(thread_id: str, ns: str, before: str) -> sa.Select[Any]:
+    """Select a page of the checkpoints of a namespace, or of those before one, the newest first."""
+    query = _in_namespace(thread_id, ns)
     if before:
-        query = query.where(_is_before(CheckpointRef(thread_id, "", before)))
+        query = query.where(_is_before(CheckpointRef(thread_id, ns, before)))
     return query.order_by(*NEWEST_FIRST).limit(PAGE)
 
 

@@ -7,7 +7,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.timestamps import to_timestamp
 
 from graphmesh_orchestrator.runs.convert import duration, fill, interrupt_message
-from graphmesh_orchestrator.threads.thread import Deleted, State, Thread, ThreadStatus
+from graphmesh_orchestrator.threads.thread import Deleted, State, Task, Thread, ThreadStatus
 from graphmesh_orchestrator.threads.threads import NEVER_EXPIRES
 
 STATUSES = {status: pb.ThreadStatus.Value(f"THREAD_STATUS_{status.name}") for status in ThreadStatus}
@@ -42,6 +42,16 @@ def thread_message(thread: Thread) -> pb.Thread:
     return message
 
 
+def _task_message(task: Task) -> pb.ThreadTask:
+    return pb.ThreadTask(
+        task_id=task.task_id,
+        node=task.node,
+        interrupts=[interrupt_message(interrupt) for interrupt in task.interrupts],
+        namespace=task.namespace,
+        state=state_message(task.state) if task.state else None,
+    )
+
+
 def state_message(state: State) -> pb.ThreadState:
     """Return the message of a state. What cannot be shown is absent, and named in `not_shown`."""
     message = pb.ThreadState(
@@ -50,6 +60,7 @@ def state_message(state: State) -> pb.ThreadState:
         next=state.next,
         interrupts=[interrupt_message(interrupt) for interrupt in state.interrupts],
         not_shown=state.not_shown,
+        tasks=[_task_message(task) for task in state.tasks],
     )
     reasons = (fill(message.values, state.values, "values"), fill(message.metadata, state.metadata, "metadata"))
     message.not_shown.extend(filter(None, reasons))

@@ -10,20 +10,19 @@ from graphmesh_chassis.errors import DependencyError
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_nodes.json_values import JsonEncoder, showable
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, NS_SEP
 from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, DeltaChannelHistory
-from langgraph.pregel import Pregel
-from langgraph.types import StateSnapshot
+from langgraph.types import PregelTask, StateSnapshot
 
 from graphmesh_orchestrator.checkpoints.history import ListedCheckpoint
-from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.runs.run import Interrupt
-from graphmesh_orchestrator.threads.thread import State
+from graphmesh_orchestrator.threads.subgraphs import Compiled, ThreadGraph
+from graphmesh_orchestrator.threads.thread import State, Task
 
 log = structlog.get_logger("graphmesh.threads")
 
-Compiled = Pregel[Any, Any, Any, Any]
 AVAILABLE_WITH_ANY_VALUE = (
     AnyValue,
     BinaryOperatorAggregate,
@@ -38,12 +37,12 @@ NO_INPUTS = {"mapper": None, "cache_policy": None}
 """Attributes of a node that compute with its input."""
 
 
-def deciding_channels(graph: Graph) -> set[str]:
+def deciding_channels(compiled: Compiled) -> set[str]:
     """Return the channels whose values decide on the next nodes."""
-    return {name for name, channel in graph.compiled.channels.items() if type(channel) not in AVAILABLE_WITH_ANY_VALUE}
+    return {name for name, channel in compiled.channels.items() if type(channel) not in AVAILABLE_WITH_ANY_VALUE}
 
 
-async def listed_state(graph: Graph, listed: ListedCheckpoint, *, is_basic: bool) -> State:
+async def listed_state(of: ThreadGraph, listed: ListedCheckpoint, *, is_basic: bool) -> State:
     """Return the state of a checkpoint, without values where it `is_basic` or has a failure, which `not_shown` names.
 
     Raises:
@@ -54,31 +53,40 @@ async def listed_state(graph: Graph, listed: ListedCheckpoint, *, is_basic: bool
         return replace(state, not_shown=[f"checkpoint: {listed.failure}"])
     try:
         if is_basic or listed.failure:
-            summary = await _summary(graph.compiled, listed.found)
+            summary = await _summary(of.compiled, listed.found)
             return replace(summary, not_shown=[f"values: {listed.failure}"]) if listed.failure else summary
-        snapshot = await _snapshot(graph.compiled, _ReadCheckpoint(listed.found, graph.saver))
+        snapshot = await _snapshot(of.compiled, _ReadCheckpoint(listed.found, of.root.saver))
         return await convert_aside(is_large(snapshot.values), state_of, snapshot)
     except DependencyError:
         raise
     except Exception as error:
         reason = type(error).__name__
-        log.warning("a state cannot be shown", graph=graph.name, checkpoint=state.checkpoint_id, reason=reason)
+        log.warning("a state cannot be shown", graph=of.root.name, checkpoint=state.checkpoint_id, reason=reason)
         return replace(state, not_shown=[f"checkpoint: cannot be shown: {reason}"])
 
 
-def state_of(snapshot: StateSnapshot) -> State:
-    values, not_shown = _showable(snapshot.values)
+def state_of(snapshot: StateSnapshot, encoder: JsonEncoder | None = None) -> State:
+    """Return the state of a snapshot. `encoder` bounds the states that are shown together."""
+    values, not_shown = _showable(snapshot.values, encoder or JsonEncoder())
     metadata, reason = showable(snapshot.metadata or {})
+    tasks = [_task_of(task) for task in snapshot.tasks]
     return State(
         checkpoint_id_of(snapshot),
         str((snapshot.parent_config or {}).get("configurable", {}).get("checkpoint_id", "")),
         values,
         snapshot.next,
-        _interrupts(snapshot),
+        [interrupt for task in tasks for interrupt in task.interrupts],
         datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
         metadata or {},
         [*not_shown, f"metadata{reason}"] if reason else not_shown,
+        tasks,
     )
+
+
+def _task_of(task: PregelTask) -> Task:
+    interrupts = [Interrupt(one.id, task.name, showable(one.value)[0]) for one in task.interrupts]
+    subgraph = task.state["configurable"].get("checkpoint_ns", "") if isinstance(task.state, dict) else ""
+    return Task(task.id, task.name, interrupts, subgraph.split(NS_SEP) if subgraph else ())
 
 
 def checkpoint_id_of(snapshot: StateSnapshot | None) -> str:
@@ -110,18 +118,23 @@ async def _summary(compiled: Compiled, found: CheckpointTuple) -> State:
     without_inputs = compiled.copy({"nodes": nodes, "cache_policy": None})
     snapshot = await _snapshot(without_inputs, _ReadCheckpoint(found))
     state = state_of(snapshot._replace(values={}))
-    return replace(state, interrupts=[replace(interrupt, value=None) for interrupt in state.interrupts])
+    tasks = [replace(task, interrupts=_without_values(task.interrupts)) for task in state.tasks]
+    return replace(state, interrupts=_without_values(state.interrupts), tasks=tasks)
+
+
+def _without_values(interrupts: Sequence[Interrupt]) -> Sequence[Interrupt]:
+    return [replace(interrupt, value=None) for interrupt in interrupts]
 
 
 async def _snapshot(compiled: Compiled, read: _ReadCheckpoint) -> StateSnapshot:
-    return await compiled.copy({"checkpointer": read}).aget_state(read.found.config)
+    config: RunnableConfig = {"configurable": {**read.found.config["configurable"], CONFIG_KEY_CHECKPOINTER: read}}
+    return await compiled.aget_state(config)
 
 
-def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
+def _showable(values: Any, encoder: JsonEncoder) -> tuple[dict[str, Any], list[str]]:
     """Return the channels that can be shown, and the others with their reasons. A workflow has a result only."""
     found: dict[str, Any] = {}
     not_shown: list[str] = []
-    encoder = JsonEncoder()  # a message has them all
     for name, value in (values if isinstance(values, dict) else {"value": values}).items():
         shown, reason = encoder.showable({name: value})
         if reason:
@@ -129,11 +142,3 @@ def _showable(values: Any) -> tuple[dict[str, Any], list[str]]:
         else:
             found |= shown
     return found, not_shown
-
-
-def _interrupts(snapshot: StateSnapshot) -> Sequence[Interrupt]:
-    return [
-        Interrupt(interrupt.id, task.name, showable(interrupt.value)[0])
-        for task in snapshot.tasks
-        for interrupt in task.interrupts
-    ]

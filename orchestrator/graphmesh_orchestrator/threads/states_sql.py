@@ -16,9 +16,10 @@ from graphmesh_orchestrator.threads.threads_sql import is_thread, lock_idle
 
 
 async def store_update(
-    database: Database, thread: Thread, deferred: DeferredCommit, parent_id: str, *, is_newest: bool
+    database: Database, thread: Thread, deferred: DeferredCommit, ns: str, parent_id: str, *, is_newest: bool
 ) -> None:
-    """Store deferred writes in one transaction, if the parent exists, and is the newest checkpoint where it was that.
+    """Store deferred writes in one transaction, if the parent exists, and is the newest checkpoint of its
+    namespace where it was that.
 
     Raises:
         NotFound: the thread was deleted.
@@ -27,15 +28,17 @@ async def store_update(
     """
     async with database.transaction() as connection:
         await lock_idle(connection, thread.tenant, thread.thread_id)
-        await _require_parent(connection, thread, parent_id, is_newest=is_newest)
+        await _require_parent(connection, thread, ns, parent_id, is_newest=is_newest)
         await deferred.write(connection)
         used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
         await connection.execute(used.values(used=datetime.now(UTC)))
 
 
-async def _require_parent(connection: AsyncConnection, thread: Thread, parent_id: str, *, is_newest: bool) -> None:
+async def _require_parent(
+    connection: AsyncConnection, thread: Thread, ns: str, parent_id: str, *, is_newest: bool
+) -> None:
     """Raises CheckpointConflict."""
-    in_graph = (checkpoints.c.thread_id == checkpoint_thread(thread.tenant, thread.thread_id), checkpoints.c.ns == "")
+    in_graph = (checkpoints.c.thread_id == checkpoint_thread(thread.tenant, thread.thread_id), checkpoints.c.ns == ns)
     query = sa.select(checkpoints.c.checkpoint_id).where(*in_graph, checkpoints.c.head.is_not(None))
     if not is_newest:
         query = query.where(checkpoints.c.checkpoint_id == parent_id)

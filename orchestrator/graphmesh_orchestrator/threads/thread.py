@@ -1,7 +1,7 @@
 """Threads and their states as values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -39,6 +39,19 @@ class Thread:
 
 
 @dataclass(frozen=True)
+class Task:
+    """An execution of a node that follows a state."""
+
+    task_id: str
+    node: str
+    interrupts: Sequence[Interrupt] = ()
+    namespace: Sequence[str] = ()
+    """Of the subgraph that the node is; empty for another node."""
+    state: "State | None" = None
+    """Of that subgraph, where it was to be read and there is one."""
+
+
+@dataclass(frozen=True)
 class State:
     """The state of a thread at a checkpoint; before the first checkpoint, everything is empty."""
 
@@ -53,6 +66,27 @@ class State:
     """JSON."""
     not_shown: Sequence[str] = ()
     """The values that JSON cannot express, each with the reason; they are not in `values` and `metadata`."""
+    tasks: Sequence[Task] = ()
+
+    @property
+    def has_interrupts(self) -> bool:
+        """Whether it, or a state of a subgraph, has open interrupts."""
+        return bool(self.interrupts) or any(task.state and task.state.has_interrupts for task in self.tasks)
+
+    def with_interrupts(self, stored: Mapping[str, Interrupt]) -> "State":
+        """Return it with the interrupts that are stored, by their ids, in place of those of the checkpoint."""
+        return replace(
+            self,
+            interrupts=[stored.get(interrupt.interrupt_id, interrupt) for interrupt in self.interrupts],
+            tasks=[
+                replace(
+                    task,
+                    interrupts=[stored.get(interrupt.interrupt_id, interrupt) for interrupt in task.interrupts],
+                    state=task.state and task.state.with_interrupts(stored),
+                )
+                for task in self.tasks
+            ],
+        )
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ async def listed(here: ThreadKit, thread: Thread, *, is_basic: bool = False) -> 
 
 def without_values(state: State) -> State:
     interrupts = [replace(interrupt, value=None) for interrupt in state.interrupts]
-    return replace(state, values={}, interrupts=interrupts)
+    tasks = [replace(task, interrupts=[replace(one, value=None) for one in task.interrupts]) for task in state.tasks]
+    return replace(state, values={}, interrupts=interrupts, tasks=tasks)
 
 
 async def overwrite(here: ThreadKit, table: sa.Table, *conditions: sa.ColumnElement[bool], **values: Any) -> None:
@@ -149,7 +150,7 @@ async def test_large_states_are_read_a_few_at_a_time(here: ThreadKit, monkeypatc
         loaded.append(len(head_rows))
         return await saver.load(connection, head_rows)
 
-    found = history.History(here.stores.database, saver.serde, load).read(THREAD, "", (), is_basic=False)
+    found = history.History(here.stores.database, saver.serde, load).read(THREAD, "", "", (), is_basic=False)
     assert len([one async for one in found]) == sum(loaded) == 7
     assert max(loaded) == 2
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from graphmesh_chassis.errors import InvalidInput, InvalidRequest, NotFound
+from graphmesh_chassis.errors import InvalidInput, NotFound
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, ThreadBusy
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.threads.thread import State, Thread, ThreadStatus
@@ -152,7 +152,7 @@ async def test_invalid_fields_of_an_update_are_named(
     """Unknown fields, other types, values that a reducer cannot take, unknown nodes: nothing is stored."""
     thread = await here.create()
     before = await here.stores.counts()
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidInput) as refused:
         await here.states.update(thread, values, as_node, "")
     assert [violation.field for violation in refused.value.violations] == fields
     assert await here.stores.counts() == before

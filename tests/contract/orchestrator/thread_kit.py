@@ -36,7 +36,36 @@ def parallel(saver: BaseCheckpointSaver[Any]) -> Compiled:
     return builder.compile(checkpointer=saver)
 
 
-GRAPHS = {"chain": kit.chain, "sub": kit.interrupting, "delta": delta, "parallel": parallel, "asking": asking}
+def failing_within(saver: BaseCheckpointSaver[Any]) -> Compiled:
+    """Build a graph in a graph in a graph. The innermost has two nodes, of which the second fails at first."""
+
+    def fails(state: kit.State) -> dict[str, Any]:
+        if "repaired" not in state["log"]:
+            raise ValueError("not yet")
+        return {"log": ["second"]}
+
+    def around(name: str, inner: Any, **options: Any) -> Compiled:
+        builder = StateGraph(kit.State)
+        builder.add_node(name, inner)
+        builder.add_edge(START, name)
+        return builder.compile(**options)
+
+    innermost = StateGraph(kit.State)
+    innermost.add_node("first", lambda state: {"log": ["first"]})
+    innermost.add_node("second", fails)
+    innermost.add_edge(START, "first")
+    innermost.add_edge("first", "second")
+    return around("outer", around("inner", innermost.compile()), checkpointer=saver)
+
+
+GRAPHS = {
+    "failing": failing_within,
+    "chain": kit.chain,
+    "sub": kit.interrupting,
+    "delta": delta,
+    "parallel": parallel,
+    "asking": asking,
+}
 
 
 @dataclass

@@ -11,7 +11,7 @@ from graphmesh_client import RemoteGraph
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel.protocol import PregelProtocol
-from langgraph.types import Command, GraphOutput, StateUpdate
+from langgraph.types import Command, GraphOutput, StateSnapshot, StateUpdate
 
 from tests.integration.orchestrator import interrupt_graphs
 from tests.integration.orchestrator.gates import GATES
@@ -120,6 +120,24 @@ async def test_state_and_history(mesh: Mesh, side: Side) -> None:
     assert (await graph.aget_state(changed)).next == ("end",)
     await graph.abulk_update_state(config, [[StateUpdate({"notes": ["again"]}, "gate")]])
     assert (await graph.ainvoke(None, config))["notes"] == ["open", "done", "by hand", "again", "done"]
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_state_of_a_subgraph(mesh: Mesh, side: Side) -> None:
+    graph, config = graph_on(side, mesh, "ask_nested"), new_thread()
+    await graph.ainvoke({"name": "x"}, config)
+    [task] = (await graph.aget_state(config)).tasks
+    assert (task.name, [one.value for one in task.interrupts]) == ("inner", ["deep"])
+    assert isinstance(task.state, dict)
+    inner = await graph.aget_state(task.state)
+    assert (inner.values["name"], inner.next) == ("x", ("ask",))
+    history = [one async for one in graph.aget_state_history(task.state)]
+    assert [one.next for one in history] == [("ask",), ("__start__",)]
+    older = await graph.aget_state(history[1].config)
+    assert older.next == ("__start__",)
+    [task] = (await graph.aget_state(config, subgraphs=True)).tasks
+    assert isinstance(task.state, StateSnapshot)
+    assert (task.state.values["name"], task.state.next) == ("x", ("ask",))
 
 
 async def test_text_of_models_is_streamed(mesh: Mesh) -> None:

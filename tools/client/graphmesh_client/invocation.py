@@ -8,12 +8,10 @@ from typing import Any, Protocol
 
 from graphmesh_contracts import WRITE_BEHIND_KEY
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONFIG_KEY_STREAM  # it has no public name; LangGraph's RemoteGraph reads it
+from langgraph._internal._constants import CONFIG_KEY_STREAM, CONFIG_KEY_TASK_ID  # they have no public names
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 
-from graphmesh_client.langgraph_convert import StreamPart
-
-CHECKPOINT_NS = "checkpoint_ns"
+from graphmesh_client.langgraph_convert import CHECKPOINT_NS, LEVELS, StreamPart
 
 
 class WriteBehind(Protocol):
@@ -21,6 +19,17 @@ class WriteBehind(Protocol):
 
     async def flush(self) -> None:
         """Wait until all that is buffered is stored."""
+
+
+def subgraph_of(config: RunnableConfig) -> tuple[str, ...]:
+    """Return the namespace of the subgraph that a config addresses; empty for the graph itself.
+
+    That is the namespace of a state's config, not that of a task which reads the state.
+    """
+    configurable: dict[str, Any] = config.get("configurable", {})
+    if CONFIG_KEY_TASK_ID in configurable or not configurable.get(CHECKPOINT_NS):
+        return ()
+    return tuple(configurable[CHECKPOINT_NS].split(LEVELS))
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Invocation:
         return cls(
             thread_id=thread_id or f"task_{digest}",
             request_id=f"task_{digest}",
-            namespace=tuple(configurable[CHECKPOINT_NS].split("|")),
+            namespace=tuple(configurable[CHECKPOINT_NS].split(LEVELS)),
             program_stream=configurable.get(CONFIG_KEY_STREAM),
             write_behind=configurable.get(WRITE_BEHIND_KEY),
         )

@@ -1,9 +1,9 @@
 """Conversion of a run's events, interrupts and states to LangGraph's types."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from graphmesh.orchestrator.v1 import Interrupt, RunEvent, ThreadState
+from graphmesh.orchestrator.v1 import Interrupt, RunEvent, ThreadState, ThreadTask
 from graphmesh_contracts import struct_value
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +15,9 @@ from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of
 
 INTERRUPT = "__interrupt__"
+CHECKPOINT_NS = "checkpoint_ns"
+LEVELS = "|"
+"""Between the levels of a namespace, as LangGraph's configs have it."""
 StreamPart = tuple[tuple[str, ...], StreamMode, Any]
 """The namespace of the subgraph, empty for the graph itself; the mode; the data."""
 
@@ -42,27 +45,31 @@ def langgraph_interrupt(interrupt: Interrupt) -> LangGraphInterrupt:
     return LangGraphInterrupt(interrupt_value(interrupt), id=interrupt.interrupt_id)
 
 
-def state_snapshot(thread_id: str, state: ThreadState) -> StateSnapshot:
-    """Convert a state of a thread. Its tasks have names and interrupts, but no ids and no results."""
-    interrupts = [(one.node, langgraph_interrupt(one)) for one in state.interrupts]
-    tasks = [
-        PregelTask("", name, (), interrupts=tuple(interrupt for node, interrupt in interrupts if node == name))
-        for name in state.next
-    ]
-    parent = _config(thread_id, state.parent_checkpoint_id) if state.parent_checkpoint_id else None
+def state_snapshot(thread_id: str, state: ThreadState, namespace: Sequence[str] = ()) -> StateSnapshot:
+    """Convert a state of a thread, or of a subgraph. Its tasks have no results."""
+    parent = _config(thread_id, namespace, state.parent_checkpoint_id) if state.parent_checkpoint_id else None
     metadata: Mapping[str, Any] = struct_value(state.metadata)
     return StateSnapshot(
         values=struct_value(state.values),
         next=tuple(state.next),
-        config=_config(thread_id, state.checkpoint_id),
+        config=_config(thread_id, namespace, state.checkpoint_id),
         metadata=cast(CheckpointMetadata, metadata),
         created_at=state.create_time.ToJsonString() if state.HasField("create_time") else None,
         parent_config=parent,
-        tasks=tuple(tasks),
-        interrupts=tuple(interrupt for _, interrupt in interrupts),
+        tasks=tuple(_task(thread_id, task) for task in state.tasks),
+        interrupts=tuple(map(langgraph_interrupt, state.interrupts)),
     )
 
 
-def _config(thread_id: str, checkpoint_id: str) -> RunnableConfig:
-    configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
+def _task(thread_id: str, task: ThreadTask) -> PregelTask:
+    state: StateSnapshot | RunnableConfig | None = None
+    if task.HasField("state"):
+        state = state_snapshot(thread_id, task.state, task.namespace)
+    elif task.namespace:
+        state = _config(thread_id, task.namespace, "")
+    return PregelTask(task.task_id, task.node, (), None, tuple(map(langgraph_interrupt, task.interrupts)), state)
+
+
+def _config(thread_id: str, namespace: Sequence[str], checkpoint_id: str) -> RunnableConfig:
+    configurable = {"thread_id": thread_id, CHECKPOINT_NS: LEVELS.join(namespace)}
     return {"configurable": configurable | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Literal, NoReturn, Self, Unpack, cast
 
 from graphmesh_contracts import struct_value
@@ -14,8 +15,8 @@ from pydantic_core import to_jsonable_python
 
 from graphmesh_client.calls import NO_LIMIT
 from graphmesh_client.client import Client, RunOptions
-from graphmesh_client.invocation import Invocation
-from graphmesh_client.langgraph_convert import INTERRUPT, state_snapshot
+from graphmesh_client.invocation import Invocation, subgraph_of
+from graphmesh_client.langgraph_convert import CHECKPOINT_NS, INTERRUPT, state_snapshot
 from graphmesh_client.remote_runs import RemoteRuns, reject_unsupported
 
 MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "custom"})
@@ -132,9 +133,12 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
                     yield part if len(part) > 1 else data
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
-        invocation = self._invocation(config)
-        state = await self._client.threads.state(invocation.thread_id, invocation.checkpoint_id)
-        return state_snapshot(invocation.thread_id, state)
+        address = self._state_address(config)
+        namespace = address.namespace
+        state = await self._client.threads.state(
+            address.thread_id, address.checkpoint_id, namespace=namespace, subgraphs=subgraphs
+        )
+        return state_snapshot(address.thread_id, state, namespace)
 
     async def aget_state_history(
         self,
@@ -145,31 +149,33 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
         """Yield the states whose metadata contains `filter`, the newest first."""
-        thread_id = self._invocation(config).thread_id
+        address = self._state_address(config)
+        thread_id, namespace = address.thread_id, address.namespace
         skip_until = str((before or {}).get("configurable", {}).get("checkpoint_id", ""))
         remaining = limit
         needed = NO_LIMIT if limit is None or filter or skip_until else limit
-        async with aclosing(self._client.threads.history(thread_id, needed)) as states:
+        async with aclosing(self._client.threads.history(thread_id, needed, namespace=namespace)) as states:
             async for state in states:
                 if remaining == 0:
                     return
                 if not skip_until and _contains(struct_value(state.metadata), filter or {}):
                     remaining = remaining and remaining - 1
-                    yield state_snapshot(thread_id, state)
+                    yield state_snapshot(thread_id, state, namespace)
                 if state.checkpoint_id == skip_until:
                     skip_until = ""
 
     async def aupdate_state(
         self, config: RunnableConfig, values: dict[str, Any] | Any | None, as_node: str | None = None
     ) -> RunnableConfig:
-        invocation = self._invocation(config)
+        address = self._state_address(config)
         state = await self._client.threads.update_state(
-            invocation.thread_id,
+            address.thread_id,
             to_jsonable_python(values),
             as_node=as_node or "",
-            checkpoint_id=invocation.checkpoint_id,
+            checkpoint_id=address.checkpoint_id,
+            namespace=address.namespace,
         )
-        return state_snapshot(invocation.thread_id, state).config
+        return state_snapshot(address.thread_id, state, address.namespace).config
 
     async def abulk_update_state(
         self, config: RunnableConfig, updates: Sequence[Sequence[StateUpdate]]
@@ -196,6 +202,13 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     get_state_history = _async_only("aget_state_history")
     update_state = _async_only("aupdate_state")
     bulk_update_state = _async_only("abulk_update_state")
+
+    def _state_address(self, config: RunnableConfig) -> Invocation:
+        """Return the thread, the checkpoint and the subgraph that the config of a state names."""
+        if not (namespace := subgraph_of(config)):
+            return replace(self._invocation(config), namespace=())
+        own = {key: value for key, value in config["configurable"].items() if key != CHECKPOINT_NS}
+        return replace(self._invocation({**config, "configurable": own}), namespace=namespace)
 
     def _invocation(self, config: RunnableConfig | None) -> Invocation:
         merged = ensure_config(merge_configs(self.config, config))

@@ -1,6 +1,6 @@
 """Threads: the state that runs read and write."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -78,9 +78,18 @@ class Threads:
         """Delete a thread with its history, runs and artifacts."""
         await self._calls.call_once(ThreadService.DeleteThread, DeleteThreadRequest(thread_id=thread_id))
 
-    async def state(self, thread_id: str, checkpoint_id: str = "") -> ThreadState:
-        """Return the state at a checkpoint, by default the newest."""
-        request = GetThreadStateRequest(thread_id=thread_id, checkpoint_id=checkpoint_id)
+    async def state(
+        self, thread_id: str, checkpoint_id: str = "", *, namespace: Sequence[str] = (), subgraphs: bool = False
+    ) -> ThreadState:
+        """Return the state at a checkpoint, by default the newest.
+
+        Args:
+            namespace: the subgraph to read, as its events and `tasks` have it; by default the thread's graph.
+            subgraphs: whether its `tasks` have the states of subgraphs.
+        """
+        request = GetThreadStateRequest(
+            thread_id=thread_id, checkpoint_id=checkpoint_id, namespace=namespace, subgraphs=subgraphs
+        )
         return (await self._calls.call(ThreadService.GetThreadState, request)).state
 
     def history(
@@ -88,23 +97,34 @@ class Threads:
         thread_id: str,
         limit: int = NO_LIMIT,
         *,
+        namespace: Sequence[str] = (),
         view: ThreadStateView.ValueType = ThreadStateView.THREAD_STATE_VIEW_FULL,
     ) -> AsyncGenerator[ThreadState, None]:
-        """Return the states of a thread, the newest first. `THREAD_STATE_VIEW_BASIC` leaves their values out."""
-        request = ListThreadStatesRequest(thread_id=thread_id, view=view)
+        """Return the states of a thread, or of a subgraph, the newest first; THREAD_STATE_VIEW_BASIC without values."""
+        request = ListThreadStatesRequest(thread_id=thread_id, view=view, namespace=namespace)
         return self._calls.iterate(ThreadService.ListThreadStates, request, lambda page: page.states, limit)
 
     async def update_state(
-        self, thread_id: str, values: Mapping[str, Any] | None, *, as_node: str = "", checkpoint_id: str = ""
+        self,
+        thread_id: str,
+        values: Mapping[str, Any] | None,
+        *,
+        as_node: str = "",
+        checkpoint_id: str = "",
+        namespace: Sequence[str] = (),
     ) -> ThreadState:
         """Write to the state as the node would, and return the new state. An older checkpoint forks the history.
+
+        With a `namespace` to that of a subgraph: node and checkpoint are then its own.
 
         Raises:
             TypeError: the values are not a mapping.
         """
         if values is not None and not isinstance(values, Mapping):
             raise TypeError(f"an update of a state must be a mapping, not {type(values).__name__}")
-        request = UpdateThreadStateRequest(thread_id=thread_id, as_node=as_node, checkpoint_id=checkpoint_id)
+        request = UpdateThreadStateRequest(
+            thread_id=thread_id, as_node=as_node, checkpoint_id=checkpoint_id, namespace=namespace
+        )
         request.values.CopyFrom(json_format.ParseDict(dict(values or {}), Struct()))
         return (await self._calls.call_once(ThreadService.UpdateThreadState, request)).state
 

@@ -51,7 +51,7 @@ async def measure_log(url: str, turns: int) -> Conversation:
         commits = await stack.enter_async_context(GroupCommit(SqlBatchWriter(database)).running())
         saver = LogSaver(database, commits)
         history = History(database, saver.serde, saver.load)
-        return await _measure(saver, url, turns, lambda: _count(history.read(THREAD, "", (), is_basic=True)))
+        return await _measure(saver, url, turns, lambda: _count(history.read(THREAD, "", "", (), is_basic=True)))
 
 
 async def measure_official(url: str, turns: int) -> Conversation:

@@ -7,6 +7,7 @@ from graphmesh.orchestrator.v1 import Thread, ThreadState, ThreadStateView, Thre
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
+from rich.console import Console
 
 from graphmesh_cli.commands import short_ids
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
@@ -51,17 +52,25 @@ def list_threads(
 def show(
     thread_id: ThreadId,
     checkpoint: Checkpoint = "",
+    namespace: Annotated[
+        str, typer.Option(help="The subgraph whose state to show, as --subgraphs shows it: NODE:TASK|NODE:TASK.")
+    ] = "",
+    subgraphs: Annotated[
+        bool, typer.Option("--subgraphs", help="Show the states of unfinished subgraphs too.")
+    ] = False,
     as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show a thread and its state, the newest or at a checkpoint."""
+    levels = namespace.split("|") if namespace else []
 
     async def read(client: Client) -> tuple[Thread, ThreadState]:
         whole_id = await short_ids.thread_id(client, thread_id)
         checkpoint_id = await short_ids.checkpoint_id(client, whole_id, checkpoint)
-        return await client.threads.get(whole_id), await client.threads.state(whole_id, checkpoint_id)
+        found = client.threads.state(whole_id, checkpoint_id, namespace=levels, subgraphs=subgraphs)
+        return await client.threads.get(whole_id), await found
 
     thread, found = Connection(address, state, tenant).run(read)
     if as_json:
@@ -71,7 +80,17 @@ def show(
     if thread.HasField("expire_time"):
         target.print(f"  deleted at {local_time(thread.expire_time)} unless it is used", style="dim", soft_wrap=True)
     target.print(f"  {_position(found)}", style="dim", soft_wrap=True)
-    return print_values(target, struct_value(found.values))
+    print_values(target, struct_value(found.values))
+    return _show_subgraphs(target, found)
+
+
+def _show_subgraphs(target: Console, state: ThreadState) -> None:
+    for task in state.tasks:
+        if task.HasField("state"):
+            target.print("|".join(task.namespace), style="bold", markup=False, soft_wrap=True)
+            target.print(f"  {_position(task.state)}", style="dim", soft_wrap=True)
+            print_values(target, struct_value(task.state.values))
+            _show_subgraphs(target, task.state)
 
 
 @commands.command()

@@ -104,6 +104,7 @@ from .threads_pb2 import Thread as Thread
 from .threads_pb2 import ThreadState as ThreadState
 from .threads_pb2 import ThreadStateView as ThreadStateView
 from .threads_pb2 import ThreadStatus as ThreadStatus
+from .threads_pb2 import ThreadTask as ThreadTask
 from .threads_pb2 import UpdateThreadRequest as UpdateThreadRequest
 from .threads_pb2 import UpdateThreadResponse as UpdateThreadResponse
 from .threads_pb2 import UpdateThreadStateRequest as UpdateThreadStateRequest

@@ -60,7 +60,7 @@ class _ThreadStateViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Threa
     THREAD_STATE_VIEW_UNSPECIFIED: _ThreadStateView.ValueType  # 0
     """Not stated: the same as THREAD_STATE_VIEW_FULL."""
     THREAD_STATE_VIEW_BASIC: _ThreadStateView.ValueType  # 1
-    """All but `values` and the values of `interrupts`, which may be big and are then not even read."""
+    """All but `values` and the values of interrupts, which may be big and are then not even read."""
     THREAD_STATE_VIEW_FULL: _ThreadStateView.ValueType  # 2
     """All."""
 
@@ -70,7 +70,7 @@ class ThreadStateView(_ThreadStateView, metaclass=_ThreadStateViewEnumTypeWrappe
 THREAD_STATE_VIEW_UNSPECIFIED: ThreadStateView.ValueType  # 0
 """Not stated: the same as THREAD_STATE_VIEW_FULL."""
 THREAD_STATE_VIEW_BASIC: ThreadStateView.ValueType  # 1
-"""All but `values` and the values of `interrupts`, which may be big and are then not even read."""
+"""All but `values` and the values of interrupts, which may be big and are then not even read."""
 THREAD_STATE_VIEW_FULL: ThreadStateView.ValueType  # 2
 """All."""
 Global___ThreadStateView: _TypeAlias = ThreadStateView  # noqa: Y015
@@ -169,6 +169,7 @@ class ThreadState(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
     checkpoint_id: _builtins.str
     """The checkpoint; empty where the thread has none."""
     parent_checkpoint_id: _builtins.str
@@ -200,6 +201,10 @@ class ThreadState(_message.Message):
         can: then there are the ids alone.
         """
 
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThreadTask]:
+        """The executions of nodes that follow: those of `next`, and those that have finished in an unfinished superstep."""
+
     def __init__(
         self,
         *,
@@ -211,14 +216,59 @@ class ThreadState(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
         not_shown: _abc.Iterable[_builtins.str] | None = ...,
+        tasks: _abc.Iterable[Global___ThreadTask] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "interrupts", b"interrupts", "metadata", b"metadata", "next", b"next", "not_shown", b"not_shown", "parent_checkpoint_id", b"parent_checkpoint_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "interrupts", b"interrupts", "metadata", b"metadata", "next", b"next", "not_shown", b"not_shown", "parent_checkpoint_id", b"parent_checkpoint_id", "tasks", b"tasks", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ThreadState: _TypeAlias = ThreadState  # noqa: Y015
+
+@_typing.final
+class ThreadTask(_message.Message):
+    """An execution of a node that follows a checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    INTERRUPTS_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The id."""
+    node: _builtins.str
+    """The node."""
+    @_builtins.property
+    def interrupts(self) -> _containers.RepeatedCompositeFieldContainer[_orchestrator_pb2.Interrupt]:
+        """Its open interrupts."""
+
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where the node is a graph: the namespace of that subgraph, with which its states are read and updated. Else empty."""
+
+    @_builtins.property
+    def state(self) -> Global___ThreadState:
+        """The state of the subgraph; only where GetThreadState was called with `subgraphs`."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        interrupts: _abc.Iterable[_orchestrator_pb2.Interrupt] | None = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        state: Global___ThreadState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interrupts", b"interrupts", "namespace", b"namespace", "node", b"node", "state", b"state", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadTask: _TypeAlias = ThreadTask  # noqa: Y015
 
 @_typing.final
 class CreateThreadRequest(_message.Message):
@@ -539,19 +589,29 @@ class GetThreadStateRequest(_message.Message):
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    SUBGRAPHS_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread."""
     checkpoint_id: _builtins.str
     """The checkpoint; the newest where empty."""
+    subgraphs: _builtins.bool
+    """Whether to read the states of the subgraphs of `tasks` too, and of those within them."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subgraph to read, as events of it have it in their `namespace`; empty for the thread's graph."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
+        subgraphs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "namespace", b"namespace", "subgraphs", b"subgraphs", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,6 +651,7 @@ class ListThreadStatesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread."""
     page_size: _builtins.int
@@ -601,6 +662,10 @@ class ListThreadStatesRequest(_message.Message):
     """The next_page_token of the previous page; empty for the first page."""
     view: Global___ThreadStateView.ValueType
     """The parts of each state to list."""
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subgraph whose states to list, as events of it have it; empty for the thread's graph."""
+
     def __init__(
         self,
         *,
@@ -608,10 +673,11 @@ class ListThreadStatesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         view: Global___ThreadStateView.ValueType = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -655,6 +721,7 @@ class UpdateThreadStateRequest(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     AS_NODE_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread."""
     as_node: _builtins.str
@@ -667,6 +734,12 @@ class UpdateThreadStateRequest(_message.Message):
     def values(self) -> _struct_pb2.Struct:
         """The update, as a node would return it."""
 
+    @_builtins.property
+    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subgraph whose state to update, as events of it have it; empty for the thread's graph. `as_node` is one of its
+        nodes, `checkpoint_id` one of its checkpoints.
+        """
+
     def __init__(
         self,
         *,
@@ -674,10 +747,11 @@ class UpdateThreadStateRequest(_message.Message):
         values: _struct_pb2.Struct | None = ...,
         as_node: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
+        namespace: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_node", b"as_node", "checkpoint_id", b"checkpoint_id", "thread_id", b"thread_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_node", b"as_node", "checkpoint_id", b"checkpoint_id", "namespace", b"namespace", "thread_id", b"thread_id", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -158,8 +158,8 @@ class ThreadServiceServicer:
         """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
         empty. A run in progress may be some supersteps ahead of it.
 
-        Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND (it is not registered any more),
-        VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
+        more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,7 +170,8 @@ class ThreadServiceServicer:
         that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
         `not_shown`.
 
-        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
+        Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this
+        list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,10 +181,10 @@ class ThreadServiceServicer:
         """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
         thread's history there. A repeat writes another checkpoint.
 
-        Reasons: RESOURCE_NOT_FOUND (the thread or the checkpoint), GRAPH_NOT_FOUND, INVALID_INPUT (the values do not fit,
-        there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a number that
-        JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has become the
-        newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
+        do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
+        number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
+        become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
