@@ -1,9 +1,10 @@
 """The adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -17,7 +18,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.errors import MalformedMessage, UnknownMethod
 from graphmesh_chassis.handlers import Handler, implementation_of, with_reading
-from graphmesh_chassis.hooks import Hook, decode
+from graphmesh_chassis.hooks import Hook, Proceed, decode, inside
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_response
 
@@ -32,7 +33,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class HookInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method in the hooks of its service. Services without hooks (health, reflection) stay unchanged."""
 
-    def __init__(self, hooks: Mapping[str, tuple[Hook, ...]], overrides: Overrides, tracing: "Tracing | None") -> None:
+    def __init__(self, hooks: Mapping[str, Sequence[Hook]], overrides: Overrides, tracing: "Tracing | None") -> None:
         self._hooks = hooks
         self._overrides = overrides
         self._tracing = tracing
@@ -59,9 +60,9 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         method = _Method(path, descriptor, method_policy(descriptor, self._overrides))
         traced = await self._tracing.instrument(path, handler) if self._tracing else handler
         implementations = _Implementations(implementation_of(handler), implementation_of(traced), self._tracing)
-        wrap = _streaming if handler.response_streaming else _unary
         # Requests arrive as bytes, so that a hook decodes them and a malformed one is the caller's error.
-        respond = wrap(method, hooks, implementations)
+        answer = partial(_stream if handler.response_streaming else _answer, implementations)
+        respond = _responding(method, inside(hooks, answer))
         if not handler.request_streaming:
             respond = _after_reading(respond)
         return with_reading(handler, _freeing_frames(respond), None, serialized)
@@ -96,38 +97,34 @@ class _Method:
             policy=self.policy,
             context=context,
             headers=metadata.as_mapping(context.invocation_metadata()),
-            payload=incoming if isinstance(incoming, bytes) else None,
+            incoming=incoming,
         )
 
 
-def _unary(method: _Method, hooks: tuple[Hook, ...], implementations: _Implementations) -> Any:
+def _responding(method: _Method, proceed: Proceed) -> Any:
     async def respond(incoming: Any, context: Context) -> Message | None:
         call = method.new_call(incoming, context)
-        async with AsyncExitStack() as stack:
-            for hook in hooks:
-                await stack.enter_async_context(hook(call))
-            call.response = await implementations.select(call)(_requests(call, incoming), context)
+        await proceed(call)
         return call.response
 
     return respond
 
 
-def _streaming(method: _Method, hooks: tuple[Hook, ...], implementations: _Implementations) -> Any:
-    """Not an async generator: one abandoned between two yields would hold its slot until it is garbage collected."""
+async def _answer(implementations: _Implementations, call: Call) -> None:
+    """Set the response of a call."""
+    call.response = await implementations.select(call)(_requests(call), call.context)
 
-    async def respond(incoming: Any, context: Context) -> None:
-        call = method.new_call(incoming, context)
-        async with AsyncExitStack() as stack:
-            for hook in hooks:
-                await stack.enter_async_context(hook(call))
-            responses = await stack.enter_async_context(
-                aclosing(implementations.select(call)(_requests(call, incoming), context))
-            )
-            async for response in responses:
+
+async def _stream(implementations: _Implementations, call: Call) -> None:
+    """Write the responses of a call.
+
+    Not an async generator: one abandoned between two yields would hold its slot until it is garbage collected.
+    """
+    async with aclosing(implementations.select(call)(_requests(call), call.context)) as responses:
+        async for response in responses:
+            if call.validates_responses:
                 check_response(response, call.path)
-                await context.write(response)
-
-    return respond
+            await call.context.write(response)
 
 
 def _reading_one(handler: Handler) -> Handler:
@@ -171,13 +168,14 @@ def _freeing_frames(respond: Any) -> Any:
     return freeing_frames
 
 
-def _requests(call: Call, incoming: Any) -> Message | AsyncIterator[Message]:
-    return call.request if call.request is not None else _decoded(incoming, call)
+def _requests(call: Call) -> Message | AsyncIterator[Message]:
+    return _decoded(call) if call.request is None else call.request
 
 
-async def _decoded(incoming: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
-    async for payload in incoming:
-        yield decode(payload, call)
+async def _decoded(call: Call) -> AsyncIterator[Message]:
+    if not isinstance(call.incoming, bytes):
+        async for payload in call.incoming:
+            yield decode(payload, call)
 
 
 def _unknown_method(path: str) -> Any:

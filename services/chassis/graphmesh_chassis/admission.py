@@ -10,8 +10,8 @@ parts of their work.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit
@@ -59,52 +59,35 @@ class Admission:
         """Seconds until a call that arrives now would get a slot, estimated by past calls."""
         return self._mean_seconds * (self.queued + 1) / self.max_concurrency
 
-    @asynccontextmanager
-    async def slot(self, deadline: Deadline, tenant: str = DEFAULT_TENANT) -> AsyncIterator[None]:
-        """Hold a slot while the body runs.
+    def slot(self, deadline: Deadline, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[None]:
+        """A context manager that holds a slot while the body runs.
 
-        Raises:
-            ConcurrencyLimit: the queue is full, or no slot became free in time before `deadline`.
+        It raises ConcurrencyLimit: the queue is full, or no slot became free in time before `deadline`.
         """
-        if not self._has_slot_for(tenant) and self.queued >= self.max_queue:
-            self._make_room(tenant)
-        async with self._held_slot(tenant, self._max_wait(deadline)):
-            yield
+        return _HeldSlot(self, tenant, deadline)
 
-    @asynccontextmanager
-    async def part(self, tenant: str) -> AsyncIterator[None]:
-        """Hold a slot for a part of a call that waits. The queue has room for it: the number of such calls is limited.
+    def part(self, tenant: str) -> AbstractAsyncContextManager[None]:
+        """As `slot`, for a part of a call that waits. The queue has room for it: the number of such calls is limited.
 
-        Raises:
-            ConcurrencyLimit: its place in the queue was given to another tenant.
+        It raises ConcurrencyLimit: its place in the queue was given to another tenant.
         """
-        async with self._held_slot(tenant, None):
-            yield
+        return _HeldSlot(self, tenant, None)
 
-    @asynccontextmanager
-    async def wait(self, tenant: str) -> AsyncIterator[None]:
-        """Hold a place among the calls that wait while the body runs.
-
-        Raises:
-            ConcurrencyLimit: the tenant holds as many as are free.
-        """
-        with self.waits.place(tenant):
-            yield
-
-    @asynccontextmanager
-    async def _held_slot(self, tenant: str, max_wait: float | None) -> AsyncIterator[None]:
-        await self._acquire(tenant, max_wait)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
-            self._release(tenant)
-
-    async def _acquire(self, tenant: str, max_wait: float | None) -> None:
+    async def acquire(self, tenant: str, deadline: Deadline | None) -> None:
+        """Take a slot, as `slot` does; as `part` without a deadline. `release` gives it back."""
         if self._has_slot_for(tenant):
             self._grant(tenant)
             return
+        if deadline is not None and self.queued >= self.max_queue:
+            self._make_room(tenant)
+        await self._queue(tenant, None if deadline is None else self._max_wait(deadline))
+
+    def release(self, tenant: str, began: float) -> None:
+        """Give back a slot that was taken at `began`, by the monotonic clock."""
+        self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
+        self._release(tenant)
+
+    async def _queue(self, tenant: str, max_wait: float | None) -> None:
         granted = asyncio.get_running_loop().create_future()
         self._enqueue(tenant, granted)
         try:
@@ -204,6 +187,22 @@ class Admission:
             max_concurrency=self.max_concurrency,
             max_queue=self.max_queue,
         )
+
+
+class _HeldSlot(AbstractAsyncContextManager[None]):
+    """A slot that is held while the body runs. A class, since a generator costs a call ten times as much."""
+
+    __slots__ = ("_admission", "_began", "_deadline", "_tenant")
+
+    def __init__(self, admission: Admission, tenant: str, deadline: Deadline | None) -> None:
+        self._admission, self._tenant, self._deadline = admission, tenant, deadline
+
+    async def __aenter__(self) -> None:
+        await self._admission.acquire(self._tenant, self._deadline)
+        self._began = time.monotonic()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._admission.release(self._tenant, self._began)
 
 
 class Waits:

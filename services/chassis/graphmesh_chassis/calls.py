@@ -32,14 +32,14 @@ class Call:
     policy: MethodPolicy
     context: "grpc.aio.ServicerContext[Message, Message]"
     headers: metadata.Metadata
-    payload: bytes | None = None
-    """The serialized request; None where requests are streamed."""
+    incoming: bytes | AsyncIterator[bytes] = b""
+    """The serialized request, or the stream of them."""
     request: Message | None = None
     """None where requests are streamed."""
     response: Message | None = None
     """None where responses are streamed."""
-    response_checked: bool = False
-    """Whether the response has been validated already."""
+    validates_responses: bool = False
+    """Whether responses are still to be validated."""
     caller: Caller = field(default_factory=lambda: Caller("default", "local", None))
     deadline: Deadline = field(default_factory=lambda: Deadline.after(0))
     effect_key: EffectKey = field(default_factory=EffectKey)

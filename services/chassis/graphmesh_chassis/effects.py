@@ -141,7 +141,7 @@ class Effect(Generic[PortT]):
             InvalidResponse: it violates its contract; the change is rolled back.
         """
         check_response(message, self._call.path)
-        self._call.response_checked = True
+        self._call.validates_responses = False
         self.response = message
         return message
 

@@ -1,11 +1,13 @@
 """Hooks around every call, and their order.
 
-A hook is an async context manager over a `Call`. `hooks_of` has the order, with the reason of each position.
+A hook is a coroutine function that is called with what is inside of it and the call, and awaits `proceed(call)` at most
+once. `hooks_of` has the order, with the reason of each position.
 """
 
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 from google.protobuf.message import DecodeError, Message
@@ -33,7 +35,9 @@ from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
 
-Hook = Callable[[Call], AbstractAsyncContextManager[None]]
+Proceed = Callable[[Call], Awaitable[None]]
+"""Executes the rest of a call: the hooks that are further inside, and the servicer's method."""
+Hook = Callable[[Proceed, Call], Awaitable[None]]
 
 log = structlog.get_logger("graphmesh.calls")
 
@@ -41,7 +45,7 @@ INLINE_BYTES = 16 * 1024
 """Bytes of JSON that are decoded on the event loop: at most 8,000 elements, which take some milliseconds."""
 
 
-def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
+def hooks_of(mode: IdentityMode, admission: Admission, *, validate_responses: bool = False) -> Sequence[Hook]:
     """The hooks of a service, outermost first."""
     return (
         telemetry,  # first: it records the outcome of everything else
@@ -49,42 +53,48 @@ def hooks_of(mode: IdentityMode, admission: Admission) -> tuple[Hook, ...]:
         identity(mode),  # before any work is done for the caller
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
-        contract,  # before a slot is taken: a bad request delays no other call
+        contract(validate_responses),  # before a slot is taken: a bad request delays no other call
         admitted(admission),  # the last check: only calls that may run hold a slot
         effects,  # innermost: a stored response passes all checks like a new one
     )
 
 
-@asynccontextmanager
-async def telemetry(call: Call) -> AsyncIterator[None]:
+def inside(hooks: Sequence[Hook], respond: Proceed) -> Proceed:
+    """`respond` with the hooks around it."""
+    for hook in reversed(hooks):
+        respond = partial(hook, respond)
+    return respond
+
+
+async def telemetry(proceed: Proceed, call: Call) -> None:
     """Log one line a call, without the contents of messages."""
     began = time.monotonic()
     code, reason = "OK", ""
     try:
-        yield
+        await proceed(call)
     except BaseException:
         code, reason = call.refusal or ("CANCELLED", "CANCELLED")
         raise
     finally:
-        fields = {
-            names.METHOD: call.path,
-            names.CODE: code,
-            names.REASON: reason,
-            names.DURATION_MS: round((time.monotonic() - began) * 1000, 2),
-            names.TENANT: call.caller.tenant,
-            names.RUN: call.header(metadata.RUN),
-            names.THREAD: call.header(metadata.THREAD),
-            names.NODE: call.header(metadata.NODE),
-            names.APPROVAL: call.header(metadata.APPROVAL),
-        }
-        log.info("call", **{name: value for name, value in fields.items() if value != ""})
+        if log.is_enabled_for(logging.INFO):
+            fields = {
+                names.METHOD: call.path,
+                names.CODE: code,
+                names.REASON: reason,
+                names.DURATION_MS: round((time.monotonic() - began) * 1000, 2),
+                names.TENANT: call.caller.tenant,
+                names.RUN: call.header(metadata.RUN),
+                names.THREAD: call.header(metadata.THREAD),
+                names.NODE: call.header(metadata.NODE),
+                names.APPROVAL: call.header(metadata.APPROVAL),
+            }
+            log.info("call", **{name: value for name, value in fields.items() if value != ""})
 
 
-@asynccontextmanager
-async def errors(call: Call) -> AsyncIterator[None]:
+async def errors(proceed: Proceed, call: Call) -> None:
     """Abort the call with the status of an exception. Causes are logged and never sent."""
     try:
-        yield
+        await proceed(call)
     except GraphmeshError as error:
         if isinstance(error, Defect):
             log.error("defect", method=call.path, exc_info=error)
@@ -104,18 +114,16 @@ async def _abort(call: Call, error: GraphmeshError) -> None:
 def identity(mode: IdentityMode) -> Hook:
     """A hook that reads the caller's identity and checks that it has the scopes of the method's policy."""
 
-    @asynccontextmanager
-    async def identity(call: Call) -> AsyncIterator[None]:
+    async def identity(proceed: Proceed, call: Call) -> None:
         call.caller = Caller.of(call.headers, mode)
         CURRENT_TENANT.set(call.caller.tenant)
         call.caller.require(call.policy.scopes)
-        yield
+        await proceed(call)
 
     return identity
 
 
-@asynccontextmanager
-async def approval(call: Call) -> AsyncIterator[None]:
+async def approval(proceed: Proceed, call: Call) -> None:
     """Require the header of an approval where the policy does.
 
     The orchestrator has checked that the approval is one of this call. Clients cannot send the header: Envoy's edge
@@ -123,11 +131,10 @@ async def approval(call: Call) -> AsyncIterator[None]:
     """
     if call.policy.needs_approval and not call.header(metadata.APPROVAL):
         raise ApprovalRequired(method=call.path)
-    yield
+    await proceed(call)
 
 
-@asynccontextmanager
-async def deadline(call: Call) -> AsyncIterator[None]:
+async def deadline(proceed: Proceed, call: Call) -> None:
     """End the call at the earlier of the caller's deadline and the policy's timeout; the lease counts from here too."""
     remaining: float | None = call.context.time_remaining()
     call.deadline = Deadline.after(call.policy.timeout if remaining is None else min(remaining, call.policy.timeout))
@@ -136,27 +143,35 @@ async def deadline(call: Call) -> AsyncIterator[None]:
     timeout = call.deadline.timeout()
     try:
         async with timeout:
-            yield
+            await proceed(call)
     except TimeoutError as error:
         if timeout.expired():
             raise DeadlineExceeded(method=call.path) from error
         raise
 
 
-@asynccontextmanager
-async def contract(call: Call) -> AsyncIterator[None]:
-    """Decode and validate the request, and validate the response. Streamed messages are validated one by one."""
-    if call.payload is not None:
-        call.request = await _decode_aside(call.payload, call)
-    yield
-    if call.response is not None and not call.response_checked:
-        check_response(call.response, call.path)
+def contract(validate_responses: bool) -> Hook:
+    """A hook that decodes and validates the request, and validates the response if that is wanted.
+
+    Streamed messages are validated one by one. The response of an effect is always validated, before it is stored.
+    """
+
+    async def contract(proceed: Proceed, call: Call) -> None:
+        call.validates_responses = validate_responses
+        if isinstance(call.incoming, bytes):
+            call.request = await _decode_aside(call.incoming, call)
+        await proceed(call)
+        if call.response is not None and call.validates_responses:
+            check_response(call.response, call.path)
+
+    return contract
 
 
 async def _decode_aside(payload: bytes, call: Call) -> Message:
     """As `decode`; large JSON is decoded in a thread, so that no other call waits for it."""
-    is_large = len(payload) > INLINE_BYTES and has_json(call.method.input_type)
-    return await convert_aside(is_large, decode, payload, call)
+    if len(payload) > INLINE_BYTES and has_json(call.method.input_type):
+        return await convert_aside(True, decode, payload, call)
+    return decode(payload, call)
 
 
 def decode(payload: bytes, call: Call) -> Message:
@@ -178,24 +193,26 @@ def decode(payload: bytes, call: Call) -> Message:
 def admitted(admission: Admission) -> Hook:
     """A hook that holds one of the service's slots, after a bounded wait for it, or a place of the calls that wait."""
 
-    def admitted(call: Call) -> AbstractAsyncContextManager[None]:
+    async def admitted(proceed: Proceed, call: Call) -> None:
         if call.policy.waits and admission.waits.max_waits:
             call.parts = admission
-            return admission.wait(call.caller.tenant)
-        return admission.slot(call.deadline, call.caller.tenant)
+            with admission.waits.place(call.caller.tenant):
+                await proceed(call)
+            return
+        async with admission.slot(call.deadline, call.caller.tenant):
+            await proceed(call)
 
     return admitted
 
 
-@asynccontextmanager
-async def effects(call: Call) -> AsyncIterator[None]:
+async def effects(proceed: Proceed, call: Call) -> None:
     """Require an idempotency key of every effect, and respond to a repeat with the stored response."""
     if call.policy.idempotency is not Idempotency.EFFECT:
-        yield
+        await proceed(call)
         return
     call.effect_key, call.epoch = EffectKey.of(call.headers), Epoch.of(call.headers)
     try:
-        yield
+        await proceed(call)
     except Replay as replay:
         call.context.set_trailing_metadata(((metadata.REPLAYED, "true"),))
-        call.response, call.response_checked = call.response_type.FromString(replay.response), True
+        call.response, call.validates_responses = call.response_type.FromString(replay.response), False

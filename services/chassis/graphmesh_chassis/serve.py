@@ -110,7 +110,8 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
     try:
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)
-        asyncio.run(_serve_until_signal(name, build, settings))
+        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+            runner.run(_serve_until_signal(name, build, settings))
     except (ValidationError, PolicyError, BadSetting) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except SharedSessions as error:
@@ -118,6 +119,17 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
         _exit(2, f"{name}: bad settings: {setting}: {error}")
     except (OSError, DatabaseUnavailable) as error:
         _exit(1, f"{name}: {error}" + (f" ({error.__cause__})" if error.__cause__ else ""))
+
+
+def _loop_factory(settings: ServerSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where the settings allow it and the platform has it; None: asyncio's own."""
+    if settings.event_loop == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _exit(code: int, message: str) -> NoReturn:
@@ -227,7 +239,10 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     """
     tracing = servable.tracing or tracing_of(name, settings)
     admissions = _admissions(servable.services, settings)
-    hooks = {service: hooks_of(settings.identity, admission) for service, admission in admissions.items()}
+    hooks = {
+        service: hooks_of(settings.identity, admission, validate_responses=settings.validate_responses)
+        for service, admission in admissions.items()
+    }
     server = grpc.aio.server(
         interceptors=[HookInterceptor(hooks, settings.policy, tracing)],
         options=SERVER_OPTIONS,

@@ -77,6 +77,13 @@ class ServerSettings(BaseSettings):
         le=3600,
         description="seconds that calls are still accepted after the first signal, until proxies notice the shutdown",
     )
+    event_loop: Literal["auto", "asyncio"] = Field(
+        default="auto", description="auto: uvloop where the platform has it; asyncio: for code that patches asyncio's"
+    )
+    validate_responses: bool = Field(
+        default=False,
+        description="validate all responses by the rules of their protos, for tests; those of effects always are",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
     otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
     GraphmeshError,
@@ -14,10 +15,13 @@ from graphmesh_chassis.errors import (
     NotFound,
     UnknownMethod,
 )
+from graphmesh_chassis.serve import serving
+from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.status import from_rpc_error
 from graphmesh_chassis.testing import Served
 from graphmesh_contracts import Method, Rpc
 
+from tests.integration.chassis import probe
 from tests.integration.chassis.probe import Answer, Bodies, Probe, Question, arity, echo, probing
 
 TOO_LONG = "x" * 101
@@ -142,6 +146,18 @@ async def test_bad_responses_are_not_sent(rpc: Method[Any, Any]) -> None:
         with pytest.raises(InvalidResponse) as raised:
             await call_with(served, rpc, Question())
         assert TOO_LONG not in str(raised.value)
+
+
+async def test_responses_are_not_validated_in_production() -> None:
+    """With the defaults of the settings; the test kit of the chassis turns it on."""
+
+    async def answer(incoming: Any, context: Any) -> Any:
+        return Answer(text=TOO_LONG)
+
+    servable, settings = probe.servable({"Ask": answer}), ServerSettings()
+    async with serving("probe", servable, settings) as server, Channel(server.address) as channel:
+        response = await channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
+    assert response.text == TOO_LONG
 
 
 async def test_unknown_method_is_named() -> None:

@@ -132,6 +132,7 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
         (["--listen", "nowhere"], "", 2, "listen"),
         (["--policy", '{"service": {"max_concurrency": 0}}'], "", 2, "max_concurrency"),
         (["--policy", "{"], "", 2, "policy"),
+        (["--event-loop", "trio"], "", 2, "event_loop"),
         ([], "mysql://u:hunter2@h/d", 2, "database_url"),
         ([], "postgresql+psycopg://u:hunter2@127.0.0.1:1/d", 1, "database"),
         ([], "sqlite+aiosqlite:////proc/no/billing.db", 1, "/proc/no"),

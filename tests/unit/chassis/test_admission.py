@@ -256,10 +256,10 @@ async def test_a_call_costs_the_same_whatever_waits() -> None:
 
     async def seconds(tenants: int) -> float:
         async with working(limit=1, queue=tenants * 4) as work:
-            holder = asyncio.create_task(work.admission._acquire("holder", LONG))
+            holder = asyncio.create_task(work.admission.acquire("holder", Deadline.after(LONG)))
             await holder
             queued = [
-                asyncio.create_task(work.admission._acquire(f"tenant-{number % tenants}", LONG))
+                asyncio.create_task(work.admission.acquire(f"tenant-{number % tenants}", Deadline.after(LONG)))
                 for number in range(tenants * 4)
             ]
             await run_tasks()

@@ -167,7 +167,7 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
     data = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder.databases / name}.db"}
     data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
     settings = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
-    settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump()}
+    settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump(), "VALIDATE_RESPONSES": "true"}
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
     if name != ORCHESTRATOR:

@@ -53,13 +53,14 @@ class Served:
 
 @asynccontextmanager
 async def running(servable: "Servable", settings: "ServerSettings | None" = None) -> AsyncIterator[Served]:
-    """Serve `servable` with every hook while the body runs."""
+    """Serve `servable` with every hook while the body runs. Responses are validated."""
     from graphmesh_chassis.channel import Channel
     from graphmesh_chassis.serve import serving
     from graphmesh_chassis.settings import ServerSettings
 
+    settings = (settings or ServerSettings()).model_copy(update={"validate_responses": True})
     async with (
-        serving("test", servable, settings or ServerSettings()) as server,
+        serving("test", servable, settings) as server,
         Channel(server.address) as channel,
     ):
         yield Served(server, channel)

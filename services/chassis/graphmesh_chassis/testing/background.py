@@ -31,6 +31,7 @@ def serving_in_thread(servable: AbstractAsyncContextManager[Servable], settings:
 
 
 async def _serve(servable: AbstractAsyncContextManager[Servable], settings: ServerSettings, started: Started) -> None:
+    settings = settings.model_copy(update={"validate_responses": True})
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     try:
         async with servable as opened, serving("test", opened, settings) as server:
