@@ -48,7 +48,7 @@ async def build(
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         tools = Tools(channel, Policies(settings.tool_policies))
         worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)
-        api = services(backend, registry, receivers, in_flight, notifier, worker.executor.begin)
+        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
             yield Servable(

@@ -26,6 +26,8 @@ from graphmesh_orchestrator.runs.pending_runs import PendingRuns
 from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.schedules.schedules import Schedules
+from graphmesh_orchestrator.schedules.schedules_sql import SqlSchedules
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.store.items import Store
 from graphmesh_orchestrator.store.items_sql import SqlStore
@@ -62,6 +64,7 @@ class Backend:
     deliveries: Deliveries
     store: Store
     assistants: Assistants
+    schedules: Schedules
     commits: Commits
     saver: BaseCheckpointSaver[Any]
 
@@ -76,13 +79,14 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
     ):
         saver = LogSaver(database, commits, StateLimits(settings.artifact_bytes, settings.max_state_bytes))
         threads, clock = SqlThreads(database, settings.thread_ttl_seconds), DatabaseClock(database)
+        runs = SqlRuns(database, settings.max_waiting)
         leases = SqlLeases(database, worker, clock, settings.max_takeovers)
         await clock.poll()
         await leases.release_all()
         yield Backend(
             database=database,
             clock=clock,
-            runs=SqlRuns(database, settings.max_waiting),
+            runs=runs,
             pending=SqlPendingRuns(database),
             leases=leases,
             open_leases=partial(_open_leases, settings.database_url, worker),
@@ -95,6 +99,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
             deliveries=SqlDeliveries(database),
             store=SqlStore(database),
             assistants=SqlAssistants(database, settings.max_assistants),
+            schedules=SqlSchedules(database, runs, settings.max_schedules),
             commits=commits,
             saver=saver,
         )

@@ -60,6 +60,12 @@ class Settings(ServerSettings):
     max_assistants: int = Field(
         default=1000, ge=1, description="assistants of one tenant; a further one is refused with RESOURCE_LIMIT"
     )
+    max_schedules: int = Field(
+        default=1000, ge=1, description="schedules of one tenant; a further one is refused with RESOURCE_LIMIT"
+    )
+    schedule_interval_seconds: int = Field(
+        default=60, ge=1, description="the least time between two ticks of a schedule with an interval"
+    )
     graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
     thread_ttl_seconds: float = Field(
         default=0,

@@ -19,11 +19,15 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from graphmesh.orchestrator.v1 import (
     CreateRunRequest,
+    CreateScheduleRequest,
     ExecuteRunRequest,
     PutItemRequest,
     RunService,
+    ScheduleService,
+    ScheduleSpec,
     StoreService,
     ThreadService,
+    UpdateScheduleRequest,
     UpdateThreadStateRequest,
 )
 from graphmesh_chassis.errors import GraphmeshError, MalformedMessage
@@ -78,9 +82,12 @@ def bad_requests(rpc: Method[Any, Any], graph: str = "", thread_id: str = "") ->
             for that. So would be the value of an item without a key.
         thread_id: an existing thread, for the same reason.
     """
+    spec = ScheduleSpec(run=CreateRunRequest(graph=graph), cron="0 0 * * *")
     valid_fields = {
         RunService.CreateRun.path: CreateRunRequest(graph=graph),
         RunService.ExecuteRun.path: ExecuteRunRequest(run=CreateRunRequest(graph=graph)),
+        ScheduleService.CreateSchedule.path: CreateScheduleRequest(spec=spec),
+        ScheduleService.UpdateSchedule.path: UpdateScheduleRequest(schedule_id="s", spec=spec),
         ThreadService.UpdateThreadState.path: UpdateThreadStateRequest(thread_id=thread_id),
         StoreService.PutItem.path: PutItemRequest(namespace=["n"], key="k"),
     }

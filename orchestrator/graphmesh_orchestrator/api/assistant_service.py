@@ -78,8 +78,9 @@ class AssistantServicer(pb.AssistantServiceServicer):
         return pb.SetLatestAssistantVersionResponse(assistant=await _message_of(latest))
 
     async def _found(self, request: pb.SearchAssistantsRequest) -> AsyncGenerator[Assistant]:
-        before = decode_position(request.page_token, datetime, str)
-        while found := await self._assistants.find(_tenant(), request.graph, before, BATCH_ASSISTANTS):
+        before, own = decode_position(request.page_token, datetime, str), (_tenant(), request.graph)
+        prefix = request.assistant_id_prefix
+        while found := await self._assistants.find(*own, before, BATCH_ASSISTANTS, prefix):
             for assistant in found:
                 yield assistant
             before = (found[-1].created, found[-1].assistant_id)

@@ -6,12 +6,14 @@ from graphmesh.orchestrator.v1 import (
     ApprovalService,
     AssistantService,
     RunService,
+    ScheduleService,
     StoreService,
     ThreadService,
     WebhookService,
     add_ApprovalServiceServicer_to_server,
     add_AssistantServiceServicer_to_server,
     add_RunServiceServicer_to_server,
+    add_ScheduleServiceServicer_to_server,
     add_StoreServiceServicer_to_server,
     add_ThreadServiceServicer_to_server,
     add_WebhookServiceServicer_to_server,
@@ -22,6 +24,7 @@ from graphmesh_orchestrator.api.approval_service import ApprovalServicer
 from graphmesh_orchestrator.api.assistant_service import AssistantServicer
 from graphmesh_orchestrator.api.run_service import RunServicer
 from graphmesh_orchestrator.api.run_watcher import RunWatcher
+from graphmesh_orchestrator.api.schedule_service import ScheduleServicer
 from graphmesh_orchestrator.api.store_service import StoreServicer
 from graphmesh_orchestrator.api.submission import Begin, Submission
 from graphmesh_orchestrator.api.thread_service import ThreadServicer
@@ -31,12 +34,19 @@ from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_requests import RunRequests
+from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 
 
 def services(
-    backend: Backend, registry: Registry, receivers: Receivers, in_flight: InFlight, notifier: Notifier, begin: Begin
+    settings: Settings,
+    backend: Backend,
+    registry: Registry,
+    receivers: Receivers,
+    in_flight: InFlight,
+    notifier: Notifier,
+    begin: Begin,
 ) -> Sequence[Service]:
     """Assemble the services. `begin` executes a run that this process holds from its creation on."""
     requests = RunRequests(registry, backend.assistants, receivers)
@@ -48,6 +58,15 @@ def services(
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
     store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
     assistants = AssistantServicer(backend.assistants, registry, backend.clock.now)
+    schedules = ScheduleServicer(
+        backend.schedules,
+        backend.threads,
+        requests,
+        submission,
+        notifier.schedules_changed,
+        backend.clock.now,
+        settings.schedule_interval_seconds,
+    )
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)
     return [
@@ -55,6 +74,7 @@ def services(
         Service(ThreadService, add_ThreadServiceServicer_to_server, threads),
         Service(StoreService, add_StoreServiceServicer_to_server, store),
         Service(AssistantService, add_AssistantServiceServicer_to_server, assistants),
+        Service(ScheduleService, add_ScheduleServiceServicer_to_server, schedules),
         Service(ApprovalService, add_ApprovalServiceServicer_to_server, approvals),
         Service(WebhookService, add_WebhookServiceServicer_to_server, webhooks),
     ]

@@ -32,11 +32,16 @@ class Assistants(Protocol):
         """Return the latest version of the assistant with this id, else of the one with this name. Raises NotFound."""
 
     async def find(
-        self, tenant: str, graph: str, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Assistant]:
         """Return the latest versions of a graph's assistants, the newest assistant first, from behind `before`.
 
-        `before` is the (created, assistant_id) of one. An empty graph matches all.
+        `before` is the (created, assistant_id) of one. An empty graph and an empty `id_prefix` match all.
         """
 
     async def versions(self, tenant: str, assistant_id: str, before: int, limit: int) -> Sequence[Assistant]:
@@ -95,12 +100,18 @@ class MemoryAssistants:
         raise NotFound(resource="assistant", id=name)
 
     async def find(
-        self, tenant: str, graph: str, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Assistant]:
         found = [
             assistant
             for assistant in self._all_latest(tenant)
             if graph in ("", assistant.configuration.graph)
+            and assistant.assistant_id.startswith(id_prefix)
             and (before is None or (assistant.created, assistant.assistant_id) < before)
         ]
         found.sort(key=lambda assistant: (assistant.created, assistant.assistant_id), reverse=True)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.assistants.assistant import MAX_VERSIONS, Assistant, Configuration
 from graphmesh_orchestrator.assistants.assistants import MAX_ASSISTANTS, mismatch
 from graphmesh_orchestrator.assistants.tables import assistants, versions
+from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.errors import ResourceLimit
 
 _OF_ASSISTANT = sa.and_(versions.c.tenant == assistants.c.tenant, versions.c.assistant_id == assistants.c.assistant_id)
@@ -56,9 +57,15 @@ class SqlAssistants:
         raise NotFound(resource="assistant", id=name)
 
     async def find(
-        self, tenant: str, graph: str, before: tuple[datetime, str] | None, limit: int
+        self,
+        tenant: str,
+        graph: str,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        id_prefix: str = "",
     ) -> Sequence[Assistant]:
         query = _LATEST.where(assistants.c.tenant == tenant)
+        query = query.where(*begins_with(assistants.c.assistant_id, id_prefix))
         if graph:
             query = query.where(assistants.c.graph == graph)
         query = keyset_page(query, (assistants.c.created, assistants.c.assistant_id), before, limit, descending=True)

@@ -28,6 +28,7 @@ class RunColumns(TypedDict):
     breakpoints: dict[str, list[str]] | None
     assistant_id: str
     assistant_version: int
+    schedule_id: str
     status: str
     output: dict[str, Any] | None
     error: bytes | None

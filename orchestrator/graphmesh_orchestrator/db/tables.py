@@ -28,6 +28,7 @@ runs = sa.Table(
     sa.Column("breakpoints", sa.JSON(none_as_null=True)),
     sa.Column("assistant_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("assistant_version", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("schedule_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("recursion_limit", sa.Integer, nullable=False),
     sa.Column("ceilings", sa.JSON, nullable=False),
     sa.Column("usage", sa.JSON, nullable=False),

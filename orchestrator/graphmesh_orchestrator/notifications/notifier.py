@@ -24,6 +24,8 @@ class Topic(StrEnum):
     """The run can be claimed."""
     CANCEL = "cancel"
     """The run is to be ended."""
+    SCHEDULES = "schedules"
+    """A schedule has changed; of no run."""
     MISSED = "missed"
     """Notifications about any run may have been lost."""
 
@@ -95,6 +97,10 @@ class Notifier:
     def to_cancel(self, run_id: str) -> None:
         """A run is to be ended; the database has the reason."""
         self._notify(Topic.CANCEL, run_id)
+
+    def schedules_changed(self) -> None:
+        """A schedule may have an earlier tick than those before."""
+        self._notify(Topic.SCHEDULES, "")
 
     def receive(self, topic: str, run_id: str) -> None:
         """Deliver a notification within this process. Unknown topics are of newer processes, and are ignored."""

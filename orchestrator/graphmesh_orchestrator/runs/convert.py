@@ -181,6 +181,7 @@ def filter_columns(request: pb.ListRunsRequest) -> dict[str, str]:
         "graph": request.graph,
         "thread_id": request.thread_id,
         "assistant_id": request.assistant_id,
+        "schedule_id": request.schedule_id,
     }
     return {name: value for name, value in columns.items() if value}
 
@@ -226,6 +227,7 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
         epoch=state.epoch,
         assistant_id=request.assistant_id,
         assistant_version=request.assistant_version,
+        schedule_id=request.schedule_id,
     )
     if request.input is not None:
         _set_struct(message.input, request.input, "input", message.not_shown)

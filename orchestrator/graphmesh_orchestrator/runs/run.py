@@ -128,6 +128,8 @@ class RunRequest:
     assistant_id: str = ""
     """The assistant that has configured the run; empty for none."""
     assistant_version: int = 0
+    schedule_id: str = ""
+    """The schedule that has created the run; empty for none."""
 
     @property
     def is_delayed(self) -> bool:

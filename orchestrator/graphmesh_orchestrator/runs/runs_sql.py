@@ -47,9 +47,27 @@ class SqlRuns:
                 return begun
         try:
             async with self._database.transaction() as connection:
-                return await self._add(connection, run, worker)
+                return await self.insert(connection, run, worker)
         except IntegrityError as error:
             return await self._resolve_conflict(run, worker, error)
+
+    async def insert(self, connection: AsyncConnection, run: Run, worker: str) -> Run:
+        """Store a run within a transaction.
+
+        Raises as `add`, and IntegrityError where another run is added to the thread, or by the request, meanwhile.
+        """
+        if earlier := await self._by_request(connection, run):
+            return earlier
+        await self._bind_thread(connection, run)
+        if earlier := await self._by_request(connection, run):  # stored while another run had the thread locked
+            return earlier
+        stored = admitted(run, await self._before(connection, run), worker)
+        if stored.status is RunStatus.PENDING:
+            await self._require_capacity(connection, run.identity.tenant)
+        await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))
+        if not stored.state.holds_thread:
+            await preempt(connection, sa.and_(runs.c.run_id == stored.run_id, READY))
+        return stored
 
     async def get(self, tenant: str, run_id: str) -> Run:
         query = sa.select(runs).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
@@ -102,20 +120,6 @@ class SqlRuns:
         within = sa.or_(sized.c.end <= EVENT_BYTES, sized.c.end == sized.c.size)
         rows = await self._database.rows(sa.select(sized).where(within).order_by(sized.c.seq))
         return [event_of(row._mapping) for row in rows]
-
-    async def _add(self, connection: AsyncConnection, run: Run, worker: str) -> Run:
-        if earlier := await self._by_request(connection, run):
-            return earlier
-        await self._bind_thread(connection, run)
-        if earlier := await self._by_request(connection, run):  # stored while another run had the thread locked
-            return earlier
-        stored = admitted(run, await self._before(connection, run), worker)
-        if stored.status is RunStatus.PENDING:
-            await self._require_capacity(connection, run.identity.tenant)
-        await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))
-        if not stored.state.holds_thread:
-            await preempt(connection, sa.and_(runs.c.run_id == stored.run_id, READY))
-        return stored
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
         """Raises RequestIdReused."""

@@ -16,6 +16,8 @@ from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.run_requests import RunRequests
+from graphmesh_orchestrator.schedules.ticker import Ticker
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.threads.retention import Retention
@@ -50,7 +52,7 @@ def run_worker(
     intervals: Intervals,
 ) -> RunWorker:
     """Assemble the worker."""
-    queue_timer, expiry_timer, delivery_timer = (PollTimer(notifier, intervals.idle) for _ in range(3))
+    queue_timer, expiry_timer, delivery_timer, tick_timer = (PollTimer(notifier, intervals.idle) for _ in range(4))
     queue = RunQueue(backend.pending, notifier.to_claim, queue_timer)
     suspension = Suspension(backend.interrupts, backend.runs, backend.saver)
     executor = Executor(
@@ -74,7 +76,9 @@ def run_worker(
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
     dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
-    _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer)
+    requests = RunRequests(registry, backend.assistants, receivers)
+    ticker = Ticker(backend.schedules, requests, registry.names, notifier.to_claim, tick_timer)
+    _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer, tick_timer)
     tasks: Mapping[str, Task] = {
         "lease guard": in_flight.guard,
         "event loop watcher": LoopWatcher(in_flight).run,
@@ -83,6 +87,7 @@ def run_worker(
         "run queue": queue.run,
         "approval expiry": expiry.run,
         "webhooks": dispatcher.run,
+        "schedules": ticker.run,
         "retention": Retention(backend.deletion, backend.store, settings.run_retention_seconds, backend.clock.now).run,
     }
     return RunWorker(executor, heartbeat, tasks)
@@ -95,6 +100,7 @@ def _listen(
     heartbeat: Heartbeat,
     expiry_timer: PollTimer,
     delivery_timer: PollTimer,
+    tick_timer: PollTimer,
 ) -> None:
     """Subscribe the background tasks to the notifications that make them poll."""
     for topic, listener in (
@@ -106,5 +112,7 @@ def _listen(
         (Topic.STOPPED, delivery_timer.soon),
         (Topic.MISSED, expiry_timer.soon),
         (Topic.MISSED, delivery_timer.soon),
+        (Topic.SCHEDULES, tick_timer.soon),
+        (Topic.MISSED, tick_timer.soon),
     ):
         notifier.on(topic, listener)

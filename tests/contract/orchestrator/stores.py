@@ -34,6 +34,9 @@ from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns, Runs
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.schedules.schedules import MemorySchedules, Schedules
+from graphmesh_orchestrator.schedules.schedules_sql import SqlSchedules
+from graphmesh_orchestrator.schedules.tables import schedules
 from graphmesh_orchestrator.store.items import MemoryStore, Store
 from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.store.tables import store_items
@@ -68,6 +71,7 @@ class Stores(ABC):
     deliveries: Deliveries
     store: Store
     assistants: Assistants
+    schedules: Schedules
     saver: BaseCheckpointSaver[Any]
     is_shared = False
     """Whether other processes may use the database."""
@@ -81,6 +85,9 @@ class Stores(ABC):
 
     @abstractmethod
     def assistants_with(self, *, max_assistants: int) -> Assistants: ...
+
+    @abstractmethod
+    def schedules_with(self, *, max_schedules: int) -> Schedules: ...
 
     @abstractmethod
     def threads_with(self, *, default_ttl: float) -> Threads: ...
@@ -165,13 +172,16 @@ class MemoryStores(Stores):
         self.interrupts, self.approvals = MemoryInterrupts(tables), MemoryApprovals(tables)
         self.threads, self.deletion = MemoryThreads(tables), MemoryDeletion(tables, self.saver)
         self.deliveries, self.store = MemoryDeliveries(tables), MemoryStore(tables)
-        self.assistants = MemoryAssistants()
+        self.assistants, self.schedules = MemoryAssistants(), MemorySchedules(tables, self.runs)
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return MemoryRuns(self._tables, max_pending)
 
     def assistants_with(self, *, max_assistants: int) -> Assistants:
         return MemoryAssistants(max_assistants)
+
+    def schedules_with(self, *, max_schedules: int) -> Schedules:
+        return MemorySchedules(self._tables, self.runs, max_schedules)
 
     def threads_with(self, *, default_ttl: float) -> Threads:
         return MemoryThreads(self._tables, default_ttl)
@@ -227,13 +237,16 @@ class SqlStores(Stores):
         self.interrupts, self.approvals = SqlInterrupts(database), SqlApprovals(database)
         self.threads, self.deletion = SqlThreads(database), SqlDeletion(database, self.saver.serde)
         self.deliveries, self.store = SqlDeliveries(database), SqlStore(database)
-        self.assistants = SqlAssistants(database)
+        self.assistants, self.schedules = SqlAssistants(database), SqlSchedules(database, SqlRuns(database))
 
     def runs_with(self, *, max_pending: int) -> Runs:
         return SqlRuns(self.database, max_pending)
 
     def assistants_with(self, *, max_assistants: int) -> Assistants:
         return SqlAssistants(self.database, max_assistants)
+
+    def schedules_with(self, *, max_schedules: int) -> Schedules:
+        return SqlSchedules(self.database, SqlRuns(self.database), max_schedules)
 
     def threads_with(self, *, default_ttl: float) -> Threads:
         return SqlThreads(self.database, default_ttl)
@@ -258,6 +271,9 @@ class SqlStores(Stores):
                 interrupts.c.expires,
                 deliveries.c.next_attempt,
                 store_items.c.expires,
+                schedules.c.next_tick,
+                schedules.c.moved,
+                schedules.c.claimed_until,
             ):
                 moved = sa.update(column.table).where(column > 0)
                 await connection.execute(moved.values({column: column - seconds}))

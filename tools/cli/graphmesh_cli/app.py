@@ -45,6 +45,7 @@ COMMANDS = {
     "assistants": Entry(
         "graphmesh_cli.commands.assistants:commands", "Manage named configurations of graphs, with versions."
     ),
+    "schedules": Entry("graphmesh_cli.commands.schedules:commands", "Manage runs that begin again and again."),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
     "logs": Entry("graphmesh_cli.commands.logs:logs", "Show the logs of the processes of a mesh on this machine."),
     "delivery": Entry("graphmesh_cli.commands.delivery:commands", "List webhook calls, and retry one that failed."),

@@ -33,7 +33,7 @@ from graphmesh_chassis.errors import (
     Unimplemented,
 )
 
-from graphmesh_client.client import Client, RunOptions
+from graphmesh_client.client import Client, RunOptions, run_request
 from graphmesh_client.outcome import RunFailed, output_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "output_of",
+    "run_request",
 ]
 
 

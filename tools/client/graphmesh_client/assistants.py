@@ -56,10 +56,20 @@ class Assistants:
         return (await self._calls.call(AssistantService.GetAssistant, request)).assistant
 
     def search(
-        self, *, graph: str = "", metadata: Mapping[str, Any] = NO_FILTER, limit: int = NO_LIMIT
+        self,
+        *,
+        graph: str = "",
+        metadata: Mapping[str, Any] = NO_FILTER,
+        assistant_id_prefix: str = "",
+        limit: int = NO_LIMIT,
     ) -> AsyncGenerator[Assistant, None]:
-        """Yield assistants of a graph whose metadata has these members, the newest first."""
-        request = SearchAssistantsRequest(graph=graph, metadata=to_struct(metadata))
+        """Yield assistants of a graph whose metadata has these members, the newest first.
+
+        `assistant_id_prefix` is the beginning of a generated id.
+        """
+        request = SearchAssistantsRequest(
+            graph=graph, metadata=to_struct(metadata), assistant_id_prefix=assistant_id_prefix
+        )
         return self._calls.iterate(AssistantService.SearchAssistants, request, lambda page: page.assistants, limit)
 
     async def update(

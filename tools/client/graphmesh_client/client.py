@@ -37,6 +37,7 @@ from graphmesh_client.assistants import Assistants
 from graphmesh_client.calls import RETRY_SECONDS, Calls, duration_of
 from graphmesh_client.deliveries import Deliveries
 from graphmesh_client.run_status import RunPhase, phase_of
+from graphmesh_client.schedules import Schedules
 from graphmesh_client.store import Store
 from graphmesh_client.threads import Threads
 
@@ -90,6 +91,7 @@ class Client:
         self.threads = Threads(self._calls)
         self.store = Store(self._calls)
         self.assistants = Assistants(self._calls)
+        self.schedules = Schedules(self._calls)
         self.approvals = Approvals(self._calls)
         self.deliveries = Deliveries(self._calls)
 
@@ -227,6 +229,15 @@ class Client:
 def _set_struct(field: Struct, value: Mapping[str, Any]) -> None:
     json_format.ParseDict(dict(value), field)
     field.SetInParent()
+
+
+def run_request(
+    graph: str, input: Mapping[str, Any] | None, *, thread_id: str = "", **options: Unpack[RunOptions]
+) -> CreateRunRequest:
+    """Return the request for a run that a schedule creates again and again. Raises as `create_run`."""
+    request = _run_request(options, graph, input, thread_id, "", "")
+    request.ClearField("request_id")
+    return request
 
 
 def _run_request(

@@ -11,6 +11,7 @@ from graphmesh_client.assistants import Configuration
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
 
+from graphmesh_cli.commands import short_ids
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
     Address,
@@ -24,7 +25,10 @@ from graphmesh_cli.commands.output import AsJson, console, print_json_line, show
 
 MAX_RECURSION = max_value(CreateAssistantRequest, "recursion_limit")
 
-Name = Annotated[str, typer.Argument(metavar="ASSISTANT", help="The id or the name of the assistant.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="ASSISTANT", help="Its name, its id, or the beginning of a generated id."),
+]
 Called = Annotated[str | None, typer.Option("--name", help="The name, which no other assistant has.")]
 Description = Annotated[str | None, typer.Option(help="What it is for.")]
 Context = Annotated[str, typer.Option(help="The context of the graph's nodes, a JSON object or @FILE.")]
@@ -97,7 +101,7 @@ def show(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show the latest version of an assistant."""
-    found = Connection(address, state, tenant).run(lambda client: client.assistants.get(assistant))
+    found = Connection(address, state, tenant).run(lambda client: _get(client, assistant))
     _print_version(found, as_json)
     if as_json:
         return
@@ -126,7 +130,7 @@ def update(
     content = _content(name, description, context, configurable, metadata, recursion_limit)
 
     async def make(client: Client) -> Assistant:
-        found = await client.assistants.get(assistant)
+        found = await _get(client, assistant)
         return await client.assistants.update(found.assistant_id, graph=graph, **content)
 
     _print_version(Connection(address, state, tenant).run(make), as_json)
@@ -144,7 +148,7 @@ def versions(
     """List the versions of an assistant, the newest first."""
 
     async def read(client: Client) -> list[Assistant]:
-        found = await client.assistants.get(assistant)
+        found = await _get(client, assistant)
         return await client.assistants.versions(found.assistant_id, limit)
 
     show_list(Connection(address, state, tenant).run(read), COLUMNS, ids=IDS, empty="no versions", as_json=as_json)
@@ -162,7 +166,7 @@ def set_latest(
     """Make a version the latest, which new runs have."""
 
     async def change(client: Client) -> Assistant:
-        found = await client.assistants.get(assistant)
+        found = await _get(client, assistant)
         return await client.assistants.set_latest(found.assistant_id, version)
 
     _print_version(Connection(address, state, tenant).run(change), as_json)
@@ -179,7 +183,7 @@ def delete(
     """Delete an assistant with its versions. Runs keep what they got."""
 
     async def remove(client: Client) -> str:
-        found = await client.assistants.get(assistant)
+        found = await _get(client, assistant)
         await client.assistants.delete(found.assistant_id)
         return found.assistant_id
 
@@ -188,6 +192,10 @@ def delete(
         print_json_line({"deleted": {"assistant_id": deleted}})
     else:
         console().print(f"{deleted} is deleted", soft_wrap=True)
+
+
+async def _get(client: Client, assistant: str) -> Assistant:
+    return await client.assistants.get(await short_ids.assistant_id(client, assistant))
 
 
 def _content(

@@ -112,20 +112,27 @@ def run(
         options["context"] = given
     if (given := json_argument(configurable, "--configurable")) is not None:
         options["configurable"] = given
-    if assistant:
-        options["assistant"], graph = graph, ""
     if after:
         options["schedule_time"] = datetime.now(UTC) + timedelta(seconds=after)
 
+    own = () if assistant else ("--graph", graph)
+
     async def begin(client: Client) -> Run:
+        if assistant:
+            options["assistant"] = await short_ids.assistant_id(client, graph)
         thread_id = await short_ids.thread_id(client, thread)
         checkpoint_id = await short_ids.checkpoint_id(client, thread_id, checkpoint)
         try:
             begun = await client.create_run(
-                graph, value, thread_id=thread_id, checkpoint_id=checkpoint_id, request_id=request_id, **options
+                "" if assistant else graph,
+                value,
+                thread_id=thread_id,
+                checkpoint_id=checkpoint_id,
+                request_id=request_id,
+                **options,
             )
         except asyncio.CancelledError:
-            print_note(f"the run may have begun: {connection.command('runs', '--graph', graph)}")
+            print_note(f"the run may have begun: {connection.command('runs', *own)}")
             raise
         _show_begun(begun, as_json)
         return begun if detach else await _watch(connection, client, begun.run_id, 0, as_json)

@@ -70,6 +70,26 @@ async def delivery_id(client: Client, given: str) -> str:
     return await _whole_id("whk_", given, find)
 
 
+async def assistant_id(client: Client, given: str) -> str:
+    """Return the id of the assistant that `given` names, or its name; `asst_` may not be omitted. See `run_id`."""
+
+    async def find(prefix: str) -> Sequence[str]:
+        found = client.assistants.search(assistant_id_prefix=prefix, limit=MAX_CANDIDATES + 1)
+        return [one.assistant_id async for one in found]
+
+    return await _whole_id("asst_", given, find) if given.startswith("asst_") else given
+
+
+async def schedule_id(client: Client, given: str) -> str:
+    """Return the id of the schedule that `given` names; `sch_` may not be omitted. See `run_id`."""
+
+    async def find(prefix: str) -> Sequence[str]:
+        found = client.schedules.find(schedule_id_prefix=prefix, limit=MAX_CANDIDATES + 1)
+        return [one.schedule_id async for one in found]
+
+    return await _whole_id("sch_", given, find) if given.startswith("sch_") else given
+
+
 async def checkpoint_id(client: Client, thread: str, given: str) -> str:
     """Return the id of the checkpoint of a thread that `given` names; an empty one stays empty. See `run_id`."""
     if len(given) == CHECKPOINT_LENGTH or not CHECKPOINT.fullmatch(given):

@@ -68,6 +68,28 @@ from .orchestrator_pb2 import WaitRunRequest as WaitRunRequest
 from .orchestrator_pb2 import WaitRunResponse as WaitRunResponse
 from .orchestrator_pb2_grpc import RunServiceServicer as RunServiceServicer
 from .orchestrator_pb2_grpc import add_RunServiceServicer_to_server as add_RunServiceServicer_to_server
+from .schedules_pb2 import CatchUp as CatchUp
+from .schedules_pb2 import CreateScheduleRequest as CreateScheduleRequest
+from .schedules_pb2 import CreateScheduleResponse as CreateScheduleResponse
+from .schedules_pb2 import DeleteScheduleRequest as DeleteScheduleRequest
+from .schedules_pb2 import DeleteScheduleResponse as DeleteScheduleResponse
+from .schedules_pb2 import GetScheduleRequest as GetScheduleRequest
+from .schedules_pb2 import GetScheduleResponse as GetScheduleResponse
+from .schedules_pb2 import ListSchedulesRequest as ListSchedulesRequest
+from .schedules_pb2 import ListSchedulesResponse as ListSchedulesResponse
+from .schedules_pb2 import PauseScheduleRequest as PauseScheduleRequest
+from .schedules_pb2 import PauseScheduleResponse as PauseScheduleResponse
+from .schedules_pb2 import ResumeScheduleRequest as ResumeScheduleRequest
+from .schedules_pb2 import ResumeScheduleResponse as ResumeScheduleResponse
+from .schedules_pb2 import Schedule as Schedule
+from .schedules_pb2 import ScheduleSpec as ScheduleSpec
+from .schedules_pb2 import ScheduleStatus as ScheduleStatus
+from .schedules_pb2 import TriggerScheduleRequest as TriggerScheduleRequest
+from .schedules_pb2 import TriggerScheduleResponse as TriggerScheduleResponse
+from .schedules_pb2 import UpdateScheduleRequest as UpdateScheduleRequest
+from .schedules_pb2 import UpdateScheduleResponse as UpdateScheduleResponse
+from .schedules_pb2_grpc import ScheduleServiceServicer as ScheduleServiceServicer
+from .schedules_pb2_grpc import add_ScheduleServiceServicer_to_server as add_ScheduleServiceServicer_to_server
 from .store_pb2 import DeleteItemRequest as DeleteItemRequest
 from .store_pb2 import DeleteItemResponse as DeleteItemResponse
 from .store_pb2 import GetItemRequest as GetItemRequest
@@ -193,6 +215,36 @@ class RunService:
     )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse
+    )
+
+
+class ScheduleService:
+    """The RPCs of `graphmesh.orchestrator.v1.ScheduleService`."""
+
+    NAME: Final = "graphmesh.orchestrator.v1.ScheduleService"
+    CreateSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/CreateSchedule", CreateScheduleRequest, CreateScheduleResponse
+    )
+    GetSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/GetSchedule", GetScheduleRequest, GetScheduleResponse
+    )
+    ListSchedules: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/ListSchedules", ListSchedulesRequest, ListSchedulesResponse
+    )
+    UpdateSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/UpdateSchedule", UpdateScheduleRequest, UpdateScheduleResponse
+    )
+    PauseSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/PauseSchedule", PauseScheduleRequest, PauseScheduleResponse
+    )
+    ResumeSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/ResumeSchedule", ResumeScheduleRequest, ResumeScheduleResponse
+    )
+    TriggerSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/TriggerSchedule", TriggerScheduleRequest, TriggerScheduleResponse
+    )
+    DeleteSchedule: Final = Rpc(
+        "/graphmesh.orchestrator.v1.ScheduleService/DeleteSchedule", DeleteScheduleRequest, DeleteScheduleResponse
     )
 
 

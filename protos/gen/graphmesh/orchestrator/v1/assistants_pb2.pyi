@@ -232,12 +232,15 @@ class SearchAssistantsRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ASSISTANT_ID_PREFIX_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """Only assistants of this graph."""
     page_size: _builtins.int
     """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    assistant_id_prefix: _builtins.str
+    """Only assistants whose ids begin so: a prefix of a generated id."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Only assistants whose metadata has these members: an object matches if it has the members of the filter, every
@@ -251,10 +254,11 @@ class SearchAssistantsRequest(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        assistant_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "metadata", b"metadata", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id_prefix", b"assistant_id_prefix", "graph", b"graph", "metadata", b"metadata", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -336,6 +336,7 @@ class Run(_message.Message):
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The id."""
     thread_id: _builtins.str
@@ -362,6 +363,10 @@ class Run(_message.Message):
     """The assistant that it was created with; empty for none. It may be deleted by now."""
     assistant_version: _builtins.int
     """The version of the assistant that it has."""
+    schedule_id: _builtins.str
+    """The schedule that has created it; empty for none. It may be deleted by now. `schedule_time` is then its tick, except
+    for TriggerSchedule.
+    """
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """The input; absent where the run continues from the thread's state."""
@@ -453,10 +458,11 @@ class Run(_message.Message):
         not_shown: _abc.Iterable[_builtins.str] | None = ...,
         assistant_id: _builtins.str = ...,
         assistant_version: _builtins.int = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1164,6 +1170,7 @@ class ListRunsRequest(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     RUN_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     status: Global___RunStatus.ValueType
     """Only runs with this status."""
     graph: _builtins.str
@@ -1182,6 +1189,8 @@ class ListRunsRequest(_message.Message):
     """Only runs of this assistant, by its id."""
     run_id_prefix: _builtins.str
     """Only runs whose ids begin so: a prefix of a generated id."""
+    schedule_id: _builtins.str
+    """Only runs of this schedule."""
     def __init__(
         self,
         *,
@@ -1193,10 +1202,11 @@ class ListRunsRequest(_message.Message):
         view: Global___RunView.ValueType = ...,
         assistant_id: _builtins.str = ...,
         run_id_prefix: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "run_id_prefix", b"run_id_prefix", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "graph", b"graph", "page_size", b"page_size", "page_token", b"page_token", "run_id_prefix", b"run_id_prefix", "schedule_id", b"schedule_id", "status", b"status", "thread_id", b"thread_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
