@@ -1,5 +1,6 @@
 """Loads the graphs of a project, in every form that LangGraph has."""
 
+import asyncio
 import importlib
 import importlib.util
 import inspect
@@ -39,7 +40,7 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
     project.enter()
     if project.image:
         log.info("keys of an image do not apply to a process", file=str(path), keys=sorted(project.image))
-    modules = _modules(project)
+    modules = await asyncio.to_thread(_modules, project)  # where modules may call asyncio.run
     tools = tools_digest()  # of all imported modules, so that the order of the graphs does not matter
     async with AsyncExitStack() as stack:
         graphs, indexes = {}, {}
@@ -133,13 +134,14 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
     if isinstance(given, (StateGraph, Pregel)) or not callable(given):
         return given
     try:
-        made = given({"configurable": {}}) if inspect.signature(given).parameters else given()
+        configs = [{"configurable": {}}] if inspect.signature(given).parameters else []
+        made = given(*configs) if inspect.iscoroutinefunction(given) else await asyncio.to_thread(given, *configs)
         if inspect.isawaitable(made):
             made = await made
         if hasattr(made, "__aenter__"):
             made = await stack.enter_async_context(made)
         elif hasattr(made, "__enter__"):
-            made = stack.enter_context(made)
+            made = await asyncio.to_thread(stack.enter_context, made)
     except (Exception, SystemExit) as error:
         raise ProjectError(f"its factory {given.__qualname__} failed: {error!r}") from error
     return made

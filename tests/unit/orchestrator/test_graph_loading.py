@@ -90,6 +90,14 @@ async def test_every_form_of_a_graph_runs(tmp_path: Path, form: str) -> None:
     assert graphs["agent"].description == "Greets."
 
 
+async def test_modules_and_synchronous_factories_run_event_loops_of_their_own(tmp_path: Path) -> None:
+    """As a module that reads the tools of a server when it is imported."""
+    run = "import asyncio\nasyncio.run(asyncio.sleep(0))\n"
+    factory = f"def factory():\n    {run.splitlines()[1]}\n    return builder\n"
+    write(tmp_path / "agent.py", MODULE.replace("def factory():\n    return builder\n", factory) + run)
+    assert await greeting((await load(tmp_path, graphs={"agent": "./agent.py:factory"}))["agent"]) == "hello ada"
+
+
 async def test_factories_are_closed(tmp_path: Path) -> None:
     write(tmp_path / "agent.py", MODULE)
     await load(tmp_path, graphs={name: f"./agent.py:{name}" for name in ("managed", "managed_asynchronously")})
