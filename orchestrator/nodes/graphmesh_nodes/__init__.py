@@ -4,6 +4,8 @@
 for the orchestrator. docs/graphmesh_nodes.md describes all of it.
 """
 
+from graphmesh_contracts import service
+
 from graphmesh_nodes.approval import ApprovalRequest, ApprovalRule
 from graphmesh_nodes.artifacts import Artifacts
 from graphmesh_nodes.budget import Budget, Limits, Usage
@@ -40,6 +42,7 @@ __all__ = [
     "instead",
     "remote",
     "run_context",
+    "service",
     "stream",
     "tool_schema",
     "tool_schemas",

@@ -115,7 +115,8 @@ class JsonEncoder:
                 return self._array(value, levels)
             case Message():
                 self._require_room(Size(0, value.ByteSize()))
-                return self._json(MessageToDict(value, preserving_proto_field_name=True), levels)
+                pool = value.DESCRIPTOR.file.pool  # of the messages in an Any
+                return self._json(MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=pool), levels)
             case BaseModel():
                 self._require_room(size_of(value))
                 return self._json(_fields(value), levels)

@@ -82,7 +82,8 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None) -> BaseTool:
             if (is_effect and error.may_have_happened) or isinstance(error, NOT_FOR_MODELS):
                 raise
             raise ToolException(_text(error)) from error
-        return json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None)
+        pool = response.DESCRIPTOR.file.pool  # of the messages in an Any
+        return json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None, descriptor_pool=pool)
 
     return StructuredTool(
         name=schema.name,

@@ -1,0 +1,1 @@
+"""The shipping service of another team, on the chassis."""
