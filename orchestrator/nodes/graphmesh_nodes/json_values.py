@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
@@ -115,7 +116,7 @@ class JsonEncoder:
                 return self._array(value, levels)
             case Message():
                 self._require_room(Size(0, value.ByteSize()))
-                pool = value.DESCRIPTOR.file.pool  # of the messages in an Any
+                pool = cast(DescriptorPool, value.DESCRIPTOR.file.pool)  # of the messages in an Any
                 return self._json(MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=pool), levels)
             case BaseModel():
                 self._require_room(size_of(value))
