@@ -134,7 +134,7 @@ def list_schedules(
         Connection(address, state, tenant).run(read),
         {
             "schedule": lambda one: one.schedule_id,
-            "graph": lambda one: one.spec.run.graph or one.spec.run.assistant,
+            "runs": lambda one: one.spec.run.graph or one.spec.run.assistant,
             "ticks": _ticks,
             "next": lambda one: local_time(one.next_tick_time) if one.HasField("next_tick_time") else "",
             "status": _status,
