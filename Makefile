@@ -13,6 +13,13 @@ BOOTSTRAP := .bootstrap/uv-$(UV_VERSION)
 UV := $(BOOTSTRAP)/bin/uv
 ENV := .venv/.synced
 
+# The extras of members that are installed: those of the last `make env EXTRAS=...`, until another one names others.
+INSTALLED_EXTRAS := $(shell cat .venv/.extras 2>/dev/null)
+EXTRAS ?= $(INSTALLED_EXTRAS)
+ifneq ($(strip $(EXTRAS)),$(strip $(INSTALLED_EXTRAS)))
+.PHONY: $(ENV)
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -33,7 +40,7 @@ chaos: $(ENV) ## Kill processes of a mesh by a seed while runs charge money, and
 	@$(BIN)/graphmesh chaos $(ARGS)
 
 .PHONY: env
-env: $(ENV) ## Make or update .venv
+env: $(ENV) ## Make or update .venv; EXTRAS="openai anthropic" adds the packages of model vendors
 
 .PHONY: test
 test: $(ENV) ## Run all tests, one process for each core; ARGS="tests/unit -k name" for some
@@ -108,6 +115,7 @@ $(UV):
 
 $(ENV): uv.lock pyproject.toml $(wildcard $(MEMBERS:%=%/pyproject.toml)) | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(BOOTSTRAP)/bin/python .venv
-	@$(UV) sync --all-packages --frozen --quiet
+	@$(UV) sync --all-packages --frozen --quiet $(EXTRAS:%=--extra %)
+	@echo "$(EXTRAS)" > .venv/.extras
 	@$(BIN)/python -m compileall -q $(MEMBERS)
 	@touch $(ENV)

@@ -169,10 +169,15 @@ class LocalMesh(MeshClient):
 
 
 @asynccontextmanager
-async def start_mesh(folder: Path, spawn: Spawner, mesh_file: Path = MESH_FILE) -> AsyncIterator[LocalMesh]:
+async def start_mesh(
+    folder: Path, spawn: Spawner, mesh_file: Path = MESH_FILE, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[LocalMesh]:
     """Run a mesh with empty databases; the death of one process does not stop the others."""
+    state = folder / "state"
     async with (
-        running_mesh(mesh_file, folder / "state", free_ports=True, on_death=OnDeath.CONTINUE, spawn=spawn) as running,
+        running_mesh(
+            mesh_file, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=spawn
+        ) as running,
         Channel(local_address(running.mesh.mesh)) as channel,
     ):
         yield LocalMesh(edge=running.edge, channel=channel, running=running)

@@ -17,7 +17,7 @@ from langgraph.runtime import ExecutionInfo, get_runtime
 
 from graphmesh_nodes.approval import ApprovalRequest, require_approval
 from graphmesh_nodes.context import RunContext, run_context, run_context_of
-from graphmesh_nodes.effects import effect_key, require_lease, require_write_ahead
+from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
 from graphmesh_nodes.tool_calls import ToolCalled
 
@@ -83,23 +83,23 @@ async def call(
 async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
     """Call a tool that streams its responses, from inside of a node of your own, and yield them.
 
-    The call is sent once: responses that the node has used cannot be revoked. It ends within the timeout of its policy,
-    and when the node stops reading, if the stream is closed: `async with aclosing(stream(...)) as responses`.
+    The call is retried as long as no response has arrived: those that the node has used cannot be revoked. It ends
+    within the timeout of its policy, and when the node stops reading, if the stream is closed:
+    `async with aclosing(stream(...)) as responses`.
 
     Raises:
         GraphmeshError: as `call`.
         RuntimeError: the program is not inside of a node.
     """
     node, context = node_name(get_config()), run_context()
-    began, error = context.clock.monotonic(), cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
+    error = cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
     require_budget(context, rpc)
-    require_lease(context)
     policy = context.policies.of(rpc)
     task = current_task()
     headers = call_headers(context, policy, task, node, EffectKey())
-    deadline = context.deadline.capped(policy.timeout)
+    retrying = RetryingCall(rpc, policy, context)
     try:
-        async with aclosing(context.channel.stream(rpc, request, deadline=deadline, headers=headers)) as responses:
+        async with aclosing(retrying.responses(request, headers)) as responses:
             async for response in responses:
                 record_usage(context, getattr(response, "completed", response))
                 yield response
@@ -108,8 +108,8 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
         error = failure
         raise
     finally:
-        seconds, namespace = context.clock.monotonic() - began, namespace_of(task)
-        record_call(context, ToolCalled(node, rpc.tool, EffectKey(), 1, seconds, error, namespace))
+        attempts, seconds = retrying.attempts, retrying.seconds
+        record_call(context, ToolCalled(node, rpc.tool, EffectKey(), attempts, seconds, error, namespace_of(task)))
 
 
 def record_call(context: RunContext, called: ToolCalled) -> None:

@@ -14,7 +14,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk
 
 from graphmesh_nodes import chat_content
@@ -140,17 +140,23 @@ def _tool_call_chunk(delta: pb.ToolCallDelta) -> ToolCallChunk:
 
 
 def usage(used: pb.Usage) -> UsageMetadata:
-    return UsageMetadata(
+    """Return the counts of tokens; details that are 0 are left out."""
+    read = {"cache_read": used.cached_input_tokens, "cache_creation": used.cache_written_input_tokens}
+    written = {"reasoning": used.reasoning_output_tokens, "audio": used.audio_output_tokens}
+    metadata = UsageMetadata(
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         total_tokens=used.input_tokens + used.output_tokens,
-        input_token_details=InputTokenDetails(
-            cache_read=used.cached_input_tokens,
-            cache_creation=used.cache_written_input_tokens,
-            audio=used.audio_input_tokens,
-        ),
-        output_token_details=OutputTokenDetails(reasoning=used.reasoning_output_tokens, audio=used.audio_output_tokens),
     )
+    if details := _counted({**read, "audio": used.audio_input_tokens}):
+        metadata["input_token_details"] = details
+    if details := _counted(written):
+        metadata["output_token_details"] = details
+    return metadata
+
+
+def _counted(tokens: Mapping[str, int]) -> Any:
+    return {name: count for name, count in tokens.items() if count}
 
 
 def metadata(response: pb.GenerateResponse) -> dict[str, Any]:
@@ -160,11 +166,12 @@ def metadata(response: pb.GenerateResponse) -> dict[str, Any]:
     """
     reason = pb.FinishReason.Name(response.finish_reason).removeprefix("FINISH_REASON_").lower()
     cost = response.usage.cost_micro_usd if response.usage.HasField("cost_micro_usd") else None
+    vendor_id = {"id": response.vendor_answer_id} if response.vendor_answer_id else {}
     return {
+        **vendor_id,
         "model_name": response.model,
         "model_provider": "graphmesh",
         "provider": response.provider,
-        "id": response.vendor_answer_id,
         "finish_reason": reason,
         "offline": response.offline,
         "cost_micro_usd": cost,

@@ -1,14 +1,16 @@
 """Retries of one call: which errors are retried, how often, and after how long."""
 
 import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_contracts import Idempotency, MethodPolicy, Rpc
+from graphmesh_contracts import Idempotency, Method, MethodPolicy
 
 from graphmesh_nodes.context import RunContext
-from graphmesh_nodes.effects import lease_header
+from graphmesh_nodes.effects import lease_header, require_lease
 
 BACKOFF_SECONDS = 0.1
 """The backoff before the first retry; it doubles with each, and a half of it is random."""
@@ -31,8 +33,11 @@ class RetryingCall:
     retried until the service answers, for `RESOLVE_SECONDS`.
     """
 
-    def __init__(self, rpc: Rpc[Any, Any], policy: MethodPolicy, context: RunContext, *, resolve_outcome: bool) -> None:
-        self._rpc, self._policy, self._context = rpc, policy, context
+    def __init__(
+        self, rpc: Method[Any, Any], policy: MethodPolicy, context: RunContext, *, resolve_outcome: bool = False
+    ) -> None:
+        self._policy, self._context = policy, context
+        self._rpc: Any = rpc
         self._resolve_outcome = self._may_have_happened = resolve_outcome
         self._deadline = context.deadline.capped(RESOLVE_SECONDS if resolve_outcome else policy.timeout)
         self._is_effect = policy.idempotency is Idempotency.EFFECT
@@ -61,6 +66,29 @@ class RetryingCall:
                 backoff = self._backoff_after(error)
                 if backoff is None:
                     error.may_have_happened = self._may_have_happened and not error.is_refusal
+                    raise
+            await self._context.clock.sleep(backoff)
+
+    async def responses(self, request: Any, headers: Headers) -> AsyncGenerator[Any, None]:
+        """Yield the responses of a streaming RPC. It is called again only as long as none has arrived: those that the
+        node has used cannot be revoked.
+
+        Raises: as `send`.
+        """
+        while True:
+            self.attempts += 1
+            require_lease(self._context)
+            has_begun, channel = False, self._context.channel
+            try:
+                stream = channel.stream(self._rpc, request, deadline=self._deadline, headers=headers)
+                async with aclosing(stream) as responses:
+                    async for response in responses:
+                        has_begun = True
+                        yield response
+                return
+            except GraphmeshError as error:
+                backoff = None if has_begun else self._backoff_after(error)
+                if backoff is None:
                     raise
             await self._context.clock.sleep(backoff)
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from graphmesh_chassis.settings import ServerSettings, settings_config
+from graphmesh_chassis.settings import BadSetting, ServerSettings, settings_config
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from graphmesh_model.catalogue import DEFAULT
 
 MODELS = "GRAPHMESH_MODEL_MODELS"
 API_KEYS = "GRAPHMESH_MODEL_API_KEYS"
+API_KEY_FILES = "GRAPHMESH_MODEL_API_KEY_FILES"
 SECRETS = re.compile(r"(^|_)(key|secret|password|token)$")
 """Names of parameters that hold a secret."""
 OFFLINE = "offline"
@@ -69,6 +70,14 @@ class ModelSettings(BaseModel):
         return self.model.partition(":")[0]
 
 
+def _key_in(path: Path) -> SecretStr:
+    try:
+        return SecretStr(path.read_text().strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise BadSetting(f"{API_KEY_FILES}: {path}: {reason}") from None
+
+
 class Settings(ServerSettings):
     """Read from `GRAPHMESH_MODEL_…`. Objects are JSON.
 
@@ -100,9 +109,8 @@ class Settings(ServerSettings):
     )
 
     def keys(self) -> Mapping[str, SecretStr]:
-        """Return the keys of both settings. Raises OSError where a file cannot be read."""
-        files = {name: SecretStr(path.read_text().strip()) for name, path in self.api_key_files.items()}
-        return {**files, **self.api_keys}
+        """Return the keys of both settings. Raises BadSetting where a file cannot be read."""
+        return {**{name: _key_in(path) for name, path in self.api_key_files.items()}, **self.api_keys}
 
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:

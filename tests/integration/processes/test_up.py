@@ -20,9 +20,11 @@ from graphmesh_chassis.errors import InvalidMetadata, NotFound, ScopeMissing, Un
 from graphmesh_local.child_process import ProcessDied, State
 from graphmesh_local.probes import http_get
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
+from graphmesh_local.server_programs import mesh_programs
 from graphmesh_local.state_folder import MeshBusy, NoMesh, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.topology import load
 
 from tests.integration.envoy.http_client import fetch
 from tests.integration.processes.mesh_process import graphmesh_up, processes_of
@@ -220,6 +222,15 @@ async def test_a_server_that_fails_to_start_fails_the_mesh(mesh_file: Path, stat
     with pytest.raises(ProcessDied, match=r"(?s)model \(pid \d+\) exited with code 2.*log_level"):
         async with running_mesh(mesh_file, state, free_ports=True, settings=settings):
             pass
+
+
+def test_a_process_gets_no_settings_of_others(mesh_file: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys to vendors are in the model service alone."""
+    monkeypatch.setenv("GRAPHMESH_MODEL_API_KEYS", "{}")
+    groups = mesh_programs(load(mesh_file), "", StateFolder(state), {}, {})
+    having = [one.name for group in groups for one in group if "GRAPHMESH_MODEL_API_KEYS" in one.spec.env]
+    assert having == ["model"]
+    assert len([one for group in groups for one in group]) == 4
 
 
 async def test_signal_stops_everything(mesh_file: Path, state: Path) -> None:

@@ -1,8 +1,10 @@
 """The settings of the model service."""
 
 import json
+from pathlib import Path
 
 import pytest
+from graphmesh_chassis.settings import BadSetting
 from graphmesh_model.settings import Settings
 from pydantic import ValidationError
 
@@ -39,6 +41,15 @@ def test_validation_errors_do_not_contain_api_keys(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"models": {"fast": {"model": "offline"}}, "api_keys": {"openai": "sk-secret"}})
     assert "secret" not in str(refused.value)
+
+
+def test_keys_are_read_from_files(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-file\n")
+    settings = Settings.model_validate({"api_key_files": {"openai": tmp_path / "key"}})
+    assert settings.keys()["openai"].get_secret_value() == "sk-file"
+    missing = Settings.model_validate({"api_key_files": {"openai": tmp_path / "missing"}})
+    with pytest.raises(BadSetting, match="GRAPHMESH_MODEL_API_KEY_FILES: .*missing: No such file"):
+        missing.keys()
 
 
 @pytest.mark.parametrize(

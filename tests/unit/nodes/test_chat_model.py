@@ -147,7 +147,6 @@ async def test_answer_has_model_and_usage(model: GraphmeshChatModel) -> None:
         "model_name": "offline-extractive-1",
         "model_provider": "graphmesh",
         "provider": "offline",
-        "id": "",
         "finish_reason": "stop",
         "offline": True,
         "cost_micro_usd": None,

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from graphmesh.sql.v1 import ResultRows, RunQueryRequest, RunQueryResponse, SqlService
 from graphmesh_nodes import remote, stream
-from graphmesh_nodes.errors import Unreachable
+from graphmesh_nodes.errors import RateLimited, Unreachable
 from graphmesh_nodes.testing import GraphHarness
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
@@ -49,10 +49,24 @@ async def test_node_reads_a_stream(node: Any, parts: int) -> None:
     assert [(call.tool, call.attempts) for call in result.tool_calls] == [("sql.RunQuery", 1)]
 
 
-async def test_failed_stream_is_not_repeated() -> None:
+async def test_stream_is_repeated_as_long_as_no_response_has_arrived() -> None:
     harness = GraphHarness(graph_of(all_parts))
     harness.serve(SqlService.RunQuery, rows)
-    harness.fail(SqlService.RunQuery, Unreachable())
+    harness.fail(SqlService.RunQuery, RateLimited(retry_after=3), times=1)
+    began = harness.clock.monotonic()
+    result = await harness.run({})
+    assert result.values == {"parts": 3}
+    assert [call.attempts for call in result.tool_calls] == [2]
+    assert harness.clock.monotonic() - began >= 3
+
+
+async def test_stream_that_has_begun_is_not_repeated() -> None:
+    async def broken(request: RunQueryRequest) -> AsyncIterator[RunQueryResponse]:
+        yield RunQueryResponse(rows=ResultRows())
+        raise Unreachable
+
+    harness = GraphHarness(graph_of(all_parts))
+    harness.serve(SqlService.RunQuery, broken)
     result = await harness.run({})
     assert result.error is not None
     assert result.error.reason == "UNREACHABLE"

@@ -45,6 +45,8 @@ class Program:
     """The address that it listens on; only displayed."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to this process' own environment."""
+    withheld: tuple[str, ...] = ()
+    """Prefixes of the variables of this process' environment that it does not get."""
     folder: Path | None = None
     """Its working directory."""
     user: str = ""
@@ -66,7 +68,8 @@ class Program:
     @property
     def spec(self) -> ProcessSpec:
         """The process to start for it."""
-        env = {**os.environ, **self.env}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(self.withheld)}
+        env = {**inherited, **self.env}
         return ProcessSpec(self.argv, self.log, env, self.folder, self.user, self.death_signal)
 
 

@@ -145,9 +145,20 @@ def _server(
         probe=grpc_health_probe(local_address(listener), service.service),
         address=listener.target,
         env={**own, **settings, **service.env},
+        withheld=_settings_of_others(mesh, name),
         folder=service.folder,
         stop_timeout=STOP_TIMEOUT,
     )
+
+
+def _settings_of_others(mesh: Mesh, name: str = "") -> tuple[str, ...]:
+    """Return the prefixes of the other servers' settings: only the service that needs a secret gets it."""
+    own, prefixes = _prefix(name), map(_prefix, mesh.services)
+    return tuple(prefix for prefix in prefixes if not name or not own.startswith(prefix))
+
+
+def _prefix(name: str) -> str:
+    return f"GRAPHMESH_{name.upper()}_"
 
 
 def _argv(service: Service, listener: Listener) -> list[str]:
@@ -163,7 +174,7 @@ def _own_environment(service: Service) -> dict[str, str]:
 
 def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, folder: StateFolder) -> dict[str, str]:
     """Return a server's settings. The locations of its data are only set where the user's environment does not."""
-    prefix = f"GRAPHMESH_{name.upper()}_"
+    prefix = _prefix(name)
     data = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder.databases / name}.db"}
     data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
     settings = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
@@ -182,6 +193,7 @@ def _envoy(mesh: Mesh, folder: StateFolder) -> Program:
         name="envoy",
         argv=serve_command(),
         log=folder.logs / "envoy.log",
+        withheld=_settings_of_others(mesh),
         probe=http_probe(f"http://{local_address(mesh.admin)}/ready"),
         address=mesh.edge.target,
         folder=folder.envoy,
