@@ -39,7 +39,8 @@ IMPORTED_LATE: Mapping[str, Sequence[str]] = {"openai": ("openai.resources.beta.
 NO_KEY = SecretStr("none")
 """For an address of its own without a key: the vendor's key is not sent there."""
 PACKAGE = re.compile(r"langchain[\w-]*")
-UNKNOWN_PARAMETER = re.compile(r"(\w+) is not default parameter")
+UNKNOWN_PARAMETER = " is not default parameter"
+"""LangChain's warning begins with a shout and the parameter's name."""
 
 
 def open_model(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretStr]) -> LangchainProvider:
@@ -110,7 +111,8 @@ def _known_parameters(where: str) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    unknown = [found[1] for warning in caught if (found := UNKNOWN_PARAMETER.search(str(warning.message)))]
+    texts = [str(warning.message) for warning in caught]
+    unknown = [text.partition(UNKNOWN_PARAMETER)[0].split()[-1] for text in texts if UNKNOWN_PARAMETER in text]
     if unknown:
         raise BadSetting(
             f"{where}, whose class has no parameter {', '.join(unknown)}: what only the vendor's API "

@@ -48,7 +48,7 @@ def test_keys_are_read_from_files(tmp_path: Path) -> None:
     settings = Settings.model_validate({"api_key_files": {"openai": tmp_path / "key"}})
     assert settings.keys()["openai"].get_secret_value() == "sk-file"
     missing = Settings.model_validate({"api_key_files": {"openai": tmp_path / "missing"}})
-    with pytest.raises(BadSetting, match="GRAPHMESH_MODEL_API_KEY_FILES: .*missing: No such file"):
+    with pytest.raises(BadSetting, match=r"GRAPHMESH_MODEL_API_KEY_FILES: .*missing: No such file"):
         missing.keys()
 
 
