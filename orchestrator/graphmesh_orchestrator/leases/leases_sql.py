@@ -47,6 +47,9 @@ class SqlLeases:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
         async with self._database.transaction() as connection:
             unheld = _is_unheld(dead, await self._clock.read(connection), self._clock.is_steady)
+            any_run = sa.select(sa.exists().where(_are_ours(served), unheld))
+            if not (await connection.execute(any_run)).scalar_one():
+                return []  # mostly; the statements below cost several times as much
             claimed = await self._claim(connection, served, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
             if room := min(SUSPECT_GROUP, limit - len(claimed)):
                 suspect = sa.and_(unheld, self._is_next_suspect())
@@ -61,7 +64,7 @@ class SqlLeases:
         limit: int,
         where: sa.ColumnElement[bool],
     ) -> list[Run]:
-        ours = sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
+        ours = _are_ours(served)
         free = sa.and_(ours, where)
         turns = _turns(ours, free, 3 * limit + SPARE)
         chosen = (
@@ -125,6 +128,10 @@ class SqlLeases:
         async with self._database.transaction() as connection:
             mine = runs.c.run_id.in_(sa.select(ids.c.run_id))
             await connection.execute(sa.update(runs).where(ACTIVE, mine).values(lease_expires=end))
+
+
+def _are_ours(served: Sequence[tuple[str, int]]) -> sa.ColumnElement[bool]:
+    return sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
 
 
 def _has_epoch(held: Mapping[str, Epoch]) -> sa.ColumnElement[bool]:

@@ -55,7 +55,10 @@ class SqlItems:
 
     def __init__(self, database: Database, tenant: str) -> None:
         self._database, self._tenant = database, tenant
-        self._is_own = store_items.c.tenant == tenant
+
+    @property
+    def _is_own(self) -> sa.ColumnElement[bool]:
+        return store_items.c.tenant == self._tenant
 
     async def get(self, addresses: Collection[Address]) -> dict[Address, StoredItem]:
         found = {}

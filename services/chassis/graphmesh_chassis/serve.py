@@ -110,7 +110,7 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
     try:
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)
-        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
             runner.run(_serve_until_signal(name, build, settings))
     except (ValidationError, PolicyError, BadSetting) as error:
         _exit(2, f"{name}: bad settings: {error}")
@@ -121,7 +121,7 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
         _exit(1, f"{name}: {error}" + (f" ({error.__cause__})" if error.__cause__ else ""))
 
 
-def _loop_factory(settings: ServerSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(settings: ServerSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, where the settings allow it and the platform has it; None: asyncio's own."""
     if settings.event_loop == "asyncio":
         return None

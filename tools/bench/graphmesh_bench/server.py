@@ -15,7 +15,7 @@ from graphmesh.common.v1 import Money
 from graphmesh.crm.v1 import CrmService
 from graphmesh_chassis.channel import SERVER_OPTIONS
 from graphmesh_chassis.logs import configure_logs
-from graphmesh_chassis.serve import Servable, Service, serving
+from graphmesh_chassis.serve import Servable, Service, loop_factory, serving
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_contracts import Rpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -93,4 +93,5 @@ async def main(log_level: str, chassis: str, *further: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=loop_factory(ServerSettings())) as runner:
+        runner.run(main(*sys.argv[1:]))
