@@ -23,6 +23,7 @@ from langgraph.store.memory import InMemoryStore
 
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+from graphmesh_orchestrator.import_errors import describe
 from graphmesh_orchestrator.project import GraphEntry, Project, ProjectError
 from graphmesh_orchestrator.registry import Graph, Registry
 
@@ -60,6 +61,8 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (GraphRuleViolated, ProjectError) as error:
         raise ProjectError(f"graph {name}: {error}") from error
+    except Exception as error:
+        raise ProjectError(f"graph {name}: {describe(error)}") from error
 
 
 def _modules(project: Project) -> dict[str, ModuleType]:
@@ -78,7 +81,7 @@ def _module(entry: GraphEntry, folder: Path) -> ModuleType:
             _module_of_file(folder / entry.source, folder) if entry.is_file else importlib.import_module(entry.source)
         )
     except (Exception, SystemExit) as error:
-        raise ProjectError(f"{entry.source} cannot be imported: {error!r}") from error
+        raise ProjectError(f"{entry.source} cannot be imported: {describe(error)}") from error
 
 
 def _module_of_file(file: Path, folder: Path) -> ModuleType:
@@ -143,7 +146,7 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
         elif hasattr(made, "__enter__"):
             made = await asyncio.to_thread(stack.enter_context, made)
     except (Exception, SystemExit) as error:
-        raise ProjectError(f"its factory {given.__qualname__} failed: {error!r}") from error
+        raise ProjectError(f"its factory {given.__qualname__} failed: {describe(error)}") from error
     return made
 
 

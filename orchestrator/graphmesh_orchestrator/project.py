@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
+from graphmesh_chassis.settings import BadSetting
 from langgraph.store.base import TTLConfig
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
@@ -47,7 +48,7 @@ IMAGE_KEYS = frozenset(
 OWN_SETTINGS = "GRAPHMESH_"
 
 
-class ProjectError(ValueError):
+class ProjectError(BadSetting):
     """A langgraph.json, or what it names, cannot be used. The message has the file, the key and the rule."""
 
 
@@ -174,9 +175,12 @@ class Project(BaseModel):
             ProjectError: it is missing, is no JSON, or has a key or value that is not honoured.
         """
         try:
-            given = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ProjectError(f"{path}: cannot be read: {error}") from error
+            text = path.read_text()
+            given = json.loads(text)
+        except OSError as error:
+            raise ProjectError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ProjectError(f"{path}: is no JSON: {error}") from error
         if not isinstance(given, dict):
             raise ProjectError(f"{path}: is not a JSON object")
         for key in NOT_HONOURED.keys() & given.keys():
@@ -186,7 +190,7 @@ class Project(BaseModel):
         try:
             return cls.model_validate({"file": path.resolve(), "image": image, **given})
         except ValidationError as error:
-            raise ProjectError(f"{path}: {_first(error)}") from error
+            raise ProjectError(f"{path}: {_first(error, text)}") from error
 
     def enter(self) -> None:
         """Let the process import the project's modules, with its variables; those of the process itself win.
@@ -227,7 +231,10 @@ def _requirements(folder: Path) -> tuple[list[str], Path]:
     """Return the requirements that a project's folder states, and the file that has them."""
     project, lines = folder / "pyproject.toml", folder / "requirements.txt"
     if project.is_file():
-        stated = tomllib.loads(project.read_text()).get("project", {}).get("dependencies", [])
+        try:
+            stated = tomllib.loads(project.read_text()).get("project", {}).get("dependencies", [])
+        except (OSError, ValueError) as error:
+            raise ProjectError(f"{project}: cannot be read: {error}") from error
         return [str(one) for one in stated], project
     if lines.is_file():
         stripped = (line.partition(" #")[0].strip() for line in lines.read_text().splitlines())
@@ -253,11 +260,20 @@ def _unmet(requirements: Iterable[str], file: Path) -> Iterator[str]:
             yield stated
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, text: str) -> str:
+    """Return the first problem of a file's text, with the line of its key."""
     [found, *_] = error.errors(include_url=False)
-    path = ".".join(str(part) for part in found["loc"])
+    path = _line_of(found["loc"], text) + ".".join(str(part) for part in found["loc"])
     if found["type"] == "extra_forbidden":
         return f"{path} is not a known key"
     if found["type"] == "missing":
         return f"{path} is required"
     return f"{path}: {found['msg'].removeprefix('Value error, ')}"
+
+
+def _line_of(location: tuple[int | str, ...], text: str) -> str:
+    """Return the line of a key, behind those of the keys around it; empty where the text does not have it."""
+    position = 0
+    for key in location:
+        position = max(position, text.find(json.dumps(key), position) if isinstance(key, str) else position)
+    return f"line {text.count(chr(10), 0, position) + 1}: " if position else ""

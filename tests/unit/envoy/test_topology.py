@@ -62,6 +62,46 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
             load(path)
 
 
+WRONG = """
+edge: {port: 1}
+mesh: {port: 2}
+admin: {port: 3}
+services:
+  billing:
+    service: graphmesh.billing.v1.BillingService
+    module: graphmesh_billing
+    port: 100
+environments:
+  big:
+    services:
+      billing:
+        replicas: 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "environment", "message"),
+    [
+        (("port: 100", "port: ten"), "", "line 9: services.billing.port: "),
+        (("port: 100", "prot: 100"), "", "line 9: services.billing.prot: Extra inputs are not permitted"),
+        (("replicas: 3", "replicas: 0"), "big", "line 14: services.billing.replicas: "),
+        (("port: 100", "port: 100: 2"), "", "line 9, column 14: is no YAML: mapping values are not allowed here"),
+        (("mesh: {", "edge: {"), "", "line 2, column 1: is no YAML: the key edge is there twice"),
+    ],
+)
+def test_an_error_has_the_line_of_the_file(
+    tmp_path: Path, edit: tuple[str, str], environment: str, message: str
+) -> None:
+    """That of the environment, where it has the value. The message is one line."""
+    path = tmp_path / "mesh.yaml"
+    path.write_text(WRONG.replace(*edit))
+    with pytest.raises(MeshError) as refusal:
+        load(path, environment)
+    first = str(refusal.value).partition("; ")[0]
+    assert first.startswith(f"{path}: {message}")
+    assert "\n" not in str(refusal.value)
+
+
 def test_an_environment_overrides_single_fields() -> None:
     """All other fields are those of the base."""
     environments = {"big": {"services": {"billing": {"replicas": 3, "policy": {"maxConcurrency": 64}}}}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from graphmesh_orchestrator.graph_loading import loaded_graphs
-from graphmesh_orchestrator.project import ProjectError
+from graphmesh_orchestrator.project import Project, ProjectError
 from graphmesh_orchestrator.registry import Graph
 from langgraph.checkpoint.memory import InMemorySaver
 from structlog.testing import capture_logs
@@ -203,6 +203,34 @@ async def test_a_file_that_is_no_project_is_refused(tmp_path: Path, text: str) -
     with pytest.raises(ProjectError, match=r"langgraph\.json: "):
         async with loaded_graphs(tmp_path / "langgraph.json", InMemorySaver()):
             pass
+
+
+BROKEN = {
+    "syntax": ("x = 1\ndef (", r"cannot be imported: SyntaxError: .* \(.*agent\.py, line 2, column \d+\)"),
+    "import": ("import os\nimport nothing_here", r"ModuleNotFoundError: No module named 'nothing_here' \(.*, line 2\)"),
+    "raises": ("def f():\n    raise ValueError('a\\nb')\nf()", r"ValueError: a b \(.*agent\.py, line 2\)"),
+    "uncompilable": (
+        "from langgraph.graph import StateGraph\nbuilder = StateGraph(dict)",
+        r"graph agent: ValueError: Graph must have an entrypoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_a_broken_module_is_reported_with_its_line(tmp_path: Path, kind: str) -> None:
+    """In one line."""
+    source, message = BROKEN[kind]
+    write(tmp_path / "agent.py", source)
+    with pytest.raises(ProjectError, match=message) as refusal:
+        await load(tmp_path, graphs={"agent": "./agent.py:builder"})
+    assert "\n" not in str(refusal.value)
+
+
+async def test_a_wrong_key_is_reported_with_its_line(tmp_path: Path) -> None:
+    text = '{\n  "graphs": {\n    "agent": {\n      "path": "./agent.py:g",\n      "pathe": 1\n    }\n  }\n}'
+    write(tmp_path / "langgraph.json", text)
+    with pytest.raises(ProjectError, match=r"json: line 5: graphs\.agent\.pathe is not a known key"):
+        Project.read(tmp_path / "langgraph.json")
 
 
 async def test_unused_keys_may_be_empty(tmp_path: Path) -> None:

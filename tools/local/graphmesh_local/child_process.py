@@ -17,6 +17,8 @@ from graphmesh_local.probes import NOT_READY_ERRORS, PROBE_PERIOD, PROBE_TIMEOUT
 from graphmesh_local.spawning import Process, ProcessSpec, Spawner, spawn_process
 
 LAST_LINES = 20
+REFUSED_SETTINGS = 2
+"""The exit code of a server that cannot use its settings; its last line is the reason, in one sentence."""
 
 
 def reserve_port(host: str = "127.0.0.1") -> int:
@@ -105,6 +107,8 @@ class Death:
         return f"was killed by signal {-self.returncode}"
 
     def __str__(self) -> str:
+        if self.returncode == REFUSED_SETTINGS and self.last_lines:
+            return self.last_lines[-1]
         head = f"{self.name} (pid {self.pid}) {self.cause} after {self.after:.1f} s"
         return with_last_lines(head, self.log, self.last_lines)
 

@@ -18,8 +18,8 @@ MAX_LINE_BYTES = 32 * 1024
 """The rest of a longer line is left out."""
 BLOCK_BYTES = 64 * 1024
 REPLICA = re.compile(r"(.+)-\d+")
-ENVOY_TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\]")
-ISO_TIME = re.compile(rb'"timestamp": ?"([0-9T:.+Z-]{19,35})"|^\[?(\d{4}-\d\d-\d\dT[0-9:.+Z-]{8,29})')
+ENVOY_TIME = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\]")
+ISO_TIME = re.compile(r'"timestamp": ?"([0-9T:.+Z-]{19,35})"|^\[?(\d{4}-\d\d-\d\dT[0-9:.+Z-]{8,29})')
 CUT = b"\xe2\x80\xa6"
 BEGINNING = datetime.fromtimestamp(0, UTC)
 
@@ -96,13 +96,13 @@ class LogFile:
 
     def lines(self, containing: str = "") -> Iterator[LogLine]:
         """Yield the complete lines up to the present end; those that contain a text, where one is given."""
-        wanted = containing.encode()
         with suppress(OSError), self._opened() as file:
             while raw := self._line(file):
                 self._position = file.tell()
-                self._time = _time_of(raw) or self._time
-                if wanted in raw:
-                    yield LogLine(self.process, self._time, raw.rstrip(b"\r\n").decode(errors="replace"))
+                text = raw.decode(errors="replace")
+                self._time = _time_of(text) or self._time
+                if containing in text:
+                    yield LogLine(self.process, self._time, text.rstrip("\r\n"))
 
     def seek_last_lines(self, count: int) -> None:
         """Continue at the last `count` lines, which are searched from the end."""
@@ -150,13 +150,12 @@ def _end_of_line(block: bytes, number: int) -> int:
     return position + 1
 
 
-def _time_of(raw: bytes) -> datetime | None:
+def _time_of(text: str) -> datetime | None:
     """Return the time of a line of a server or of Envoy; None where it has none."""
-    if match := ISO_TIME.search(raw):
-        return _parsed((match[1] or match[2]).decode())
-    if match := ENVOY_TIME.match(raw):
-        return _parsed(match[1].decode())
-    return None
+    if match := ISO_TIME.search(text):
+        return _parsed(match[1] or match[2])
+    match = ENVOY_TIME.match(text)
+    return _parsed(match[1]) if match else None
 
 
 def _parsed(text: str) -> datetime | None:

@@ -1,11 +1,12 @@
 """mesh.yaml and the files that it includes, read as one mapping."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml import MarkedYAMLError
 
 from graphmesh_mesh.errors import MeshError
 
@@ -135,11 +136,45 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise MeshError(error.strerror or str(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise MeshError(f"is no YAML: {error}") from error
+        raise MeshError(_yaml_problem(error)) from error
     if not isinstance(raw, Mapping):
         raise MeshError("not a mapping of edge, mesh, admin and services")
     _check_nodes(raw)
     return raw
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Return one line, with the place where the error has one."""
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    problem = error.problem if isinstance(error, MarkedYAMLError) and error.problem else str(error)
+    return f"{place}is no YAML: {' '.join(problem.split())}"
+
+
+def line_of(path: Path, location: Sequence[int | str]) -> int:
+    """Return the line of the innermost key or element of a location that a file has; 0 where it has none of them."""
+    node, line = yaml.compose(path.read_text(), yaml.SafeLoader), 0
+    for key in location:
+        children: dict[Any, tuple[Any, Any]] = (
+            {name.value: (name, value) for name, value in node.value}
+            if isinstance(node, yaml.MappingNode)
+            else {at: (value, value) for at, value in enumerate(getattr(node, "value", ()))}
+        )
+        if key not in children:
+            break
+        marked, node = children[key]
+        line = marked.start_mark.line + 1
+    return line
+
+
+def has_key(path: Path, location: Sequence[int | str]) -> bool:
+    """Report whether a file has the key or the element at a location."""
+    found: Any = read_yaml(path)
+    for key in location:
+        if not (isinstance(found, Mapping) and key in found):
+            return False
+        found = found[key]
+    return True
 
 
 class _Loader(yaml.SafeLoader):
@@ -149,9 +184,9 @@ class _Loader(yaml.SafeLoader):
         seen = set[str]()
         for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key == "<<":
-                raise yaml.YAMLError(f"merge keys are not supported{node.start_mark}")
+                raise MarkedYAMLError(problem="merge keys are not supported", problem_mark=node.start_mark)
             if key in seen:
-                raise yaml.YAMLError(f"the key {key} is there twice{node.start_mark}")
+                raise MarkedYAMLError(problem=f"the key {key} is there twice", problem_mark=node.start_mark)
             seen.add(key)
         return dict(super().construct_mapping(node, deep))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from graphmesh_mesh.errors import MeshError
-from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, merged
+from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
 RESERVED = ("envoy",)
@@ -161,17 +161,28 @@ def _parsed(files: MeshFiles, environment: str) -> Mesh:
     try:
         return Mesh.model_validate(merged(files.content, overrides or {}))
     except ValidationError as error:
-        raise MeshError(_description(error, files.origins)) from error
+        raise MeshError(_description(error, files, environment)) from error
 
 
-def _description(error: ValidationError, origins: Mapping[str, Path]) -> str:
-    """Return each problem with its key, and the file where that is an included one."""
-    return "; ".join(_problem(one["loc"], one["msg"].removeprefix("Value error, "), origins) for one in error.errors())
+def _description(error: ValidationError, files: MeshFiles, environment: str) -> str:
+    """Return each problem with its key and line, and the file where that is an included one."""
+    return "; ".join(
+        _problem(one["loc"], one["msg"].removeprefix("Value error, "), files, environment) for one in error.errors()
+    )
 
 
-def _problem(loc: tuple[int | str, ...], rule: str, origins: Mapping[str, Path]) -> str:
+def _problem(loc: tuple[int | str, ...], rule: str, files: MeshFiles, environment: str) -> str:
     """Return one problem. Rules of the whole mesh have no location, and begin with the key themselves."""
     text = f"{'.'.join(map(str, loc))}: {rule}" if loc else rule
     section, _, rest = text.partition(".")
-    origin = origins.get(re.split(r"[.:]", rest)[0]) if section == SERVICES else None
-    return f"{origin}: {text}" if origin else text
+    origin = files.origins.get(re.split(r"[.:]", rest)[0]) if section == SERVICES else None
+    line = _line(origin or next(iter(files.paths), None), loc or tuple(text.partition(": ")[0].split(".")), environment)
+    return f"{f'{origin}: ' if origin else ''}{f'line {line}: ' if line else ''}{text}"
+
+
+def _line(path: Path | None, loc: tuple[int | str, ...], environment: str) -> int:
+    """Return the line of a location, in the environment where that overrides it; 0 where it is not known."""
+    if path is None:
+        return 0
+    overridden = (ENVIRONMENTS, environment, *loc)
+    return line_of(path, overridden) if environment and has_key(path, overridden) else line_of(path, loc)
