@@ -14,7 +14,7 @@ from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_contracts import to_struct
 
-from graphmesh_orchestrator.api.run_watcher import RunWatcher
+from graphmesh_orchestrator.api.run_watcher import HEARTBEAT_SECONDS, Heartbeat, RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
 from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
@@ -69,8 +69,14 @@ class RunServicer(pb.RunServiceServicer):
         return pb.ExecuteRunResponse(run=await self._message(run))
 
     async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
-        async for event in self._watcher.events(_tenant(), request.run_id, request.after_seq):
-            yield pb.StreamRunResponse(event=await convert_aside(is_large(event.data), convert.event_message, event))
+        modes = convert.stream_modes(request.stream_modes)
+        seconds = request.heartbeat_interval.ToNanoseconds() / 1e9 or HEARTBEAT_SECONDS
+        async for found in self._watcher.events(_tenant(), request.run_id, request.after_seq, modes, seconds):
+            if isinstance(found, Heartbeat):
+                yield pb.StreamRunResponse(heartbeat=pb.Heartbeat(after_seq=found.seq))
+            else:
+                message = await convert_aside(is_large(found.data), convert.event_message, found)
+                yield pb.StreamRunResponse(event=message)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         page: Page[pb.Run] = Page(page_size(request.page_size), PAGE_BYTES)

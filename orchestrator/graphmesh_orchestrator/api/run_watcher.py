@@ -1,20 +1,35 @@
 """Follows runs: their events, and their ends."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 
 from graphmesh_chassis.calls import working
-from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.errors import FieldViolation, InvalidInput, NotFound
 from graphmesh_chassis.large_values import read_places
 
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
-from graphmesh_orchestrator.runs.run import Event, Run
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run, StreamMode
 from graphmesh_orchestrator.runs.runs import Runs
 
 PAGE = 200
 """The most events that are read at a time."""
 FIRST_PAGE = 32
 """Events that are read first: of big ones, the sizes of all are read for the few that fit into a page."""
+
+
+HEARTBEAT_SECONDS = 15.0
+"""The default for the most time without a message of a stream."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A sign that a stream is alive, which is no event."""
+
+    seq: int
+    """All events up to it have been yielded, or are not of the modes."""
 
 
 class RunWatcher:
@@ -35,10 +50,26 @@ class RunWatcher:
                 return run
             await self._notifier.wait(notification)
 
-    async def events(self, tenant: str, run_id: str, after_seq: int) -> AsyncIterator[Event]:
-        """Yield the events after `after_seq`, until the run ends or parks. The run itself is read once."""
+    async def events(
+        self,
+        tenant: str,
+        run_id: str,
+        after_seq: int,
+        modes: Collection[StreamMode] = (),
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> AsyncIterator[Event | Heartbeat]:
+        """Yield the events after `after_seq`, until the run ends or parks, and heartbeats while there are none.
+
+        Args:
+            modes: only events of these modes, and those of the status; empty: all. The run itself is read once.
+            heartbeat: the most seconds between two of what is yielded.
+
+        Raises:
+            InvalidInput: the run was created without one of the modes.
+        """
         async with working():
-            await self._runs.get(tenant, run_id)
+            kinds = _kinds(modes, await self._runs.get(tenant, run_id))
+        last = time.monotonic()
         while True:
             notification = self._notifier.subscribe(Topic.EVENTS, run_id)
             async with working():
@@ -46,12 +77,24 @@ class RunWatcher:
             if progress is None:
                 raise NotFound(resource="run", id=run_id)
             async for event in self._stored(run_id, after_seq, progress.last_seq):
-                yield event
                 after_seq = event.seq
+                if not kinds or event.kind in kinds:
+                    yield event
+                    last = time.monotonic()
             if not progress.status.is_active and after_seq >= progress.last_seq:
                 return
-            if progress.status.is_active:
+            while progress.status.is_active and not await self._is_notified(notification, last + heartbeat):
+                yield Heartbeat(after_seq)
+                last = time.monotonic()
+
+    async def _is_notified(self, notification: asyncio.Event, until: float) -> bool:
+        """Wait for a notification. Returns False if there is none `until` that time. Raises ShuttingDown."""
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
                 await self._notifier.wait(notification)
+        except TimeoutError:
+            return False
+        return True
 
     async def _stored(self, run_id: str, after_seq: int, last_seq: int) -> AsyncIterator[Event]:
         """Yield the events after `after_seq` that are stored by now, at least up to `last_seq`."""
@@ -67,3 +110,15 @@ class RunWatcher:
     async def _page(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
         async with working():
             return await self._runs.events(run_id, after_seq, limit)
+
+
+def _kinds(modes: Collection[StreamMode], run: Run) -> frozenset[EventKind]:
+    """Return the kinds of events of the modes; none for all. Raises InvalidInput for modes that the run lacks."""
+    lacking = [
+        FieldViolation(f"stream_modes[{number}]", f"the run was not created with {mode}")
+        for number, mode in enumerate(modes)
+        if mode not in run.request.modes
+    ]
+    if lacking:
+        raise InvalidInput(violations=lacking, run=run.run_id)
+    return frozenset({EventKind.STATUS}.union(*(mode.kinds for mode in modes))) if modes else frozenset()

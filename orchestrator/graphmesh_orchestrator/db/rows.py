@@ -26,6 +26,7 @@ class RunColumns(TypedDict):
     context: dict[str, Any] | None
     configurable: dict[str, Any] | None
     breakpoints: dict[str, list[str]] | None
+    stream_modes: list[str] | None
     assistant_id: str
     assistant_version: int
     schedule_id: str

@@ -26,6 +26,7 @@ runs = sa.Table(
     sa.Column("context", sa.JSON(none_as_null=True)),
     sa.Column("configurable", sa.JSON(none_as_null=True)),
     sa.Column("breakpoints", sa.JSON(none_as_null=True)),
+    sa.Column("stream_modes", sa.JSON(none_as_null=True)),
     sa.Column("assistant_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("assistant_version", sa.Integer, nullable=False, server_default="0"),
     sa.Column("schedule_id", sa.String(64), nullable=False, server_default=""),

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, cast
@@ -35,6 +35,7 @@ from graphmesh_orchestrator.runs.run import (
     RunIdentity,
     RunRequest,
     RunState,
+    StreamMode,
     own_thread,
 )
 
@@ -53,6 +54,7 @@ UNREADABLE = "is stored as JSON that cannot be parsed"
 NOT_SHOWN = "the stored row has another form than it is read with"
 
 STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
+MODES = {mode: pb.StreamMode.Value(f"STREAM_MODE_{mode.name}") for mode in StreamMode}
 STATUSES = {status: pb.RunStatus.Value(f"RUN_STATUS_{status.name}") for status in RunStatus}
 
 
@@ -77,6 +79,7 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             context=_object(request, "context"),
             configurable=_object(request, "configurable"),
             breakpoints=_breakpoints(request),
+            stream_modes=[*stream_modes(request.stream_modes)] or None,
             created=now,
             recursion_limit=request.recursion_limit or (0 if request.assistant else DEFAULT_RECURSION_LIMIT),
             limits=_limits(request.ceilings),
@@ -115,6 +118,11 @@ def _object(request: pb.CreateRunRequest, field: Literal["context", "configurabl
 def _breakpoints(request: pb.CreateRunRequest) -> dict[str, list[str]] | None:
     named = {"before": list(request.interrupt_before), "after": list(request.interrupt_after)}
     return named if any(named.values()) else None
+
+
+def stream_modes(numbers: Iterable[pb.StreamMode.ValueType]) -> Sequence[StreamMode]:
+    named = {number: mode for mode, number in MODES.items()}
+    return [named[number] for number in numbers]
 
 
 def _limits(ceilings: pb.Ceilings) -> Limits:
@@ -228,6 +236,7 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
         assistant_id=request.assistant_id,
         assistant_version=request.assistant_version,
         schedule_id=request.schedule_id,
+        stream_modes=[MODES[mode] for mode in request.modes],
     )
     if request.input is not None:
         _set_struct(message.input, request.input, "input", message.not_shown)
@@ -272,14 +281,31 @@ def _event_message(event: Event) -> pb.RunEvent:
             message.node_started.triggers.extend(data["triggers"])
         case EventKind.NODE_FINISHED:
             message.node_finished.duration.CopyFrom(duration(data["seconds"]))
-            message.not_shown = fill(message.node_finished.update, data["update"], "node_finished.update")
+            if "update" in data:
+                message.not_shown = fill(message.node_finished.update, data["update"], "node_finished.update")
         case EventKind.TOOL_CALLED:
             message.tool_called.CopyFrom(_tool_called(data))
         case EventKind.TEXT:
             message.text_delta.text = data["text"]
         case EventKind.CUSTOM:
             message.not_shown = fill(message.custom, data, "custom")
+        case EventKind.MESSAGE:
+            message.message.SetInParent()
+            message.not_shown = _fill_message(message.message, data)
+        case kind:
+            field = str(kind)
+            getattr(message, field).SetInParent()
+            message.not_shown = f"{field}{data['not_shown']}" if data["not_shown"] else ""
+            if data["value"] is not None:
+                message.not_shown = fill(getattr(message, field), data["value"], field)
     return message
+
+
+def _fill_message(target: pb.MessageStreamed, data: Mapping[str, Any]) -> str:
+    if data["value"] is None:
+        return f"message{data['not_shown']}"
+    reason = fill(target.message, data["value"]["message"], "message.message")
+    return reason or fill(target.metadata, data["value"]["metadata"], "message.metadata")
 
 
 def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:

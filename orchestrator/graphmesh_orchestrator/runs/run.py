@@ -1,5 +1,6 @@
 """Runs and their events as values."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -43,6 +44,47 @@ class EventKind(StrEnum):
     """`text`."""
     CUSTOM = "custom"
     """Keys of the graph."""
+    MESSAGE = "message"
+    """`value`, with `message` and `metadata`, or None; `not_shown`, with the reason."""
+    VALUES = "values"
+    """`value`, the channels, or None; `not_shown`."""
+    TASK = "task"
+    """`value`, of LangGraph, or None; `not_shown`."""
+    CHECKPOINT = "checkpoint"
+    """The same."""
+    DEBUG = "debug"
+    """The same."""
+
+
+class StreamMode(StrEnum):
+    """The contents of events; LangGraph's modes, and `text`."""
+
+    UPDATES = "updates"
+    CUSTOM = "custom"
+    TEXT = "text"
+    MESSAGES = "messages"
+    VALUES = "values"
+    TASKS = "tasks"
+    CHECKPOINTS = "checkpoints"
+    DEBUG = "debug"
+
+    @property
+    def kinds(self) -> frozenset[EventKind]:
+        """The kinds of events that have them."""
+        return _KINDS[self]
+
+
+DEFAULT_MODES = (StreamMode.UPDATES, StreamMode.CUSTOM, StreamMode.TEXT)
+_KINDS = {
+    StreamMode.UPDATES: frozenset({EventKind.NODE_STARTED, EventKind.NODE_FINISHED, EventKind.TOOL_CALLED}),
+    StreamMode.CUSTOM: frozenset({EventKind.CUSTOM}),
+    StreamMode.TEXT: frozenset({EventKind.TEXT}),
+    StreamMode.MESSAGES: frozenset({EventKind.MESSAGE}),
+    StreamMode.VALUES: frozenset({EventKind.VALUES}),
+    StreamMode.TASKS: frozenset({EventKind.TASK}),
+    StreamMode.CHECKPOINTS: frozenset({EventKind.CHECKPOINT}),
+    StreamMode.DEBUG: frozenset({EventKind.DEBUG}),
+}
 
 
 @dataclass(frozen=True)
@@ -125,6 +167,14 @@ class RunRequest:
     """Keys for the `configurable` of the nodes' config."""
     breakpoints: dict[str, list[str]] | None = None
     """The nodes `before` and `after` which the run parks, besides the graph's own; "*": all."""
+    stream_modes: list[str] | None = None
+    """The values of `StreamMode` that its events have; None: `DEFAULT_MODES`."""
+
+    @property
+    def modes(self) -> Collection[StreamMode]:
+        """The contents of its events."""
+        return DEFAULT_MODES if self.stream_modes is None else [StreamMode(mode) for mode in self.stream_modes]
+
     assistant_id: str = ""
     """The assistant that has configured the run; empty for none."""
     assistant_version: int = 0

@@ -38,6 +38,7 @@ OF_SCHEDULES = frozenset(
         "configurable",
         "interrupt_before",
         "interrupt_after",
+        "stream_modes",
     )
 )
 """The fields of CreateRunRequest that the run of a schedule may have."""

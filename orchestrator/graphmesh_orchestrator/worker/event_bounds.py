@@ -32,9 +32,12 @@ class EventBytes:
         """Whether so many times as much is pending as may."""
         return self.pending > factor * MAX_PENDING_BYTES
 
+    def has_room(self, size: Size) -> bool:
+        return self._all + _bytes_of(size) <= MAX_BYTES
+
     def add(self, size: Size) -> None:
         """Count an event, or what is added to one. Raises ValueNotStorable."""
-        if size is not NO_VALUE and self._all + _bytes_of(size) > MAX_BYTES:
+        if size is not NO_VALUE and not self.has_room(size):
             rule = f"have more than {MAX_BYTES} bytes together: keep large values as artifacts"
             raise ValueNotStorable(key="the events of the run", rule=rule)
         self.add_end(size)

@@ -19,21 +19,32 @@ from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CACHE, CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM
+from langgraph.pregel._messages import StreamMessagesHandler
+from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 from langgraph.types import Command, StateSnapshot
 
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, thread_config
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
-from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.runs.run import EventKind, Run, StreamMode
 from graphmesh_orchestrator.store.memory import RunMemory
+from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.langgraph_stream import ModelMessages
+from graphmesh_orchestrator.worker.mode_events import ModeEvents
 from graphmesh_orchestrator.worker.node_updates import update_of
 from graphmesh_orchestrator.worker.suspension import Suspension
 
-MODES = {"tasks", "custom", "messages"}
-"""The modes of LangGraph's stream that events are made of."""
+STREAMED = {
+    StreamMode.CUSTOM: "custom",
+    StreamMode.TEXT: "messages",  # of graphs elsewhere, which a node runs
+    StreamMode.MESSAGES: "messages",
+    StreamMode.VALUES: "values",
+    StreamMode.CHECKPOINTS: "checkpoints",
+    StreamMode.DEBUG: "debug",
+}
+"""The modes of LangGraph's stream that events are made of; besides `tasks`, of which each run has some."""
 RUN_METADATA = "graphmesh_run"
 """The key in a checkpoint's metadata of the run that wrote it."""
 
@@ -58,6 +69,7 @@ class Execution:
         self.last_node = ""
         self._graph_stream = GraphStream(self._record, journal.is_full)
         journal.on_room = self._graph_stream.wake
+        self._modes, self._mode_events = frozenset(run.request.modes), ModeEvents(journal)
         requested = run.request.breakpoints or {}
         self._breakpoints = Breakpoints.of(graph.compiled, **requested)
 
@@ -118,18 +130,49 @@ class Execution:
             config["configurable"] |= {
                 CONFIG_KEY_RUNTIME: stream.runtime.override(store=memory.store),
                 CONFIG_KEY_CACHE: memory.cache,
-                CONFIG_KEY_STREAM: stream.protocol(MODES),
+                CONFIG_KEY_STREAM: self._protocol(),
             }
-            config["callbacks"] = [ModelMessages(stream.put, subgraphs=True)]
+            config["callbacks"] = self._message_handlers(stream)
             await self._run(with_run_context(config, context), graph_input)
         if self._breakpoints and not self.is_interrupted:
             self.is_interrupted = bool((await self.graph.compiled.aget_state(self.config)).next)
 
+    def _protocol(self) -> StreamProtocol:
+        """Return the stream of the graph and of those within it, which is asked for no mode that has no event."""
+        streamed: set[Any] = {STREAMED[mode] for mode in self._modes if mode in STREAMED}
+        put = self._put_twice if StreamMode.TASKS in self._modes else self._graph_stream.put
+        return StreamProtocol(put, {"tasks", *streamed})
+
+    def _put_twice(self, chunk: StreamChunk) -> None:
+        """Two events are made of each task: that of the node, and that of the mode."""
+        namespace, mode, value = chunk
+        if mode == "tasks":
+            self._graph_stream.put((namespace, "task", value))
+        self._graph_stream.put(chunk)
+
+    def _message_handlers(self, stream: GraphStream) -> list[Any]:
+        handlers: list[Any] = [ModelMessages(stream.put)] if StreamMode.TEXT in self._modes else []
+        if StreamMode.MESSAGES in self._modes:
+            handlers.append(StreamMessagesHandler(stream.put, subgraphs=True))
+        return handlers
+
     async def output(self) -> tuple[dict[str, Any], Size]:
         """Return the graph's output as JSON, and its size. Raises as `stream`."""
-        output = self._values if isinstance(self._values, dict) else {"value": self._values}
+        output, channels = self._values, self.graph.compiled.output_channels
+        if not isinstance(output, dict):
+            output = {"value": output}
+        elif self._output_keys != channels:
+            output = {channel: output[channel] for channel in channels if channel in output}
         with self._located():
             return await convert_aside(is_large(output), _json_of, output)
+
+    @property
+    def _output_keys(self) -> str | Sequence[str]:
+        """The channels whose values are streamed: with the mode `values` the whole state, as LangGraph streams it."""
+        compiled = self.graph.compiled
+        has_fields = not isinstance(compiled.output_channels, str)
+        with_state = StreamMode.VALUES in self._modes and has_fields
+        return compiled.stream_channels_asis if with_state else compiled.output_channels
 
     async def _run(self, config: RunnableConfig, graph_input: Any) -> None:
         compiled = self.graph.compiled
@@ -138,7 +181,7 @@ class Execution:
             config,
             context=self.graph.context.of_run(self.run.request.context),
             stream_mode="values",
-            output_keys=compiled.output_channels,
+            output_keys=self._output_keys,
             interrupt_before=self._breakpoints.before,
             interrupt_after=self._breakpoints.after,
             control=self.active.control,
@@ -195,12 +238,16 @@ class Execution:
                 self._start_node(part)
             case "tasks":
                 return self._end_node(part)
-            case "messages":
+            case "text":
+                self._add_text(part)
+            case "messages" if StreamMode.MESSAGES not in self._modes:
                 self._add_text(part)
             case "custom" if isinstance(part.value, ToolCalled):
                 self.journal.add_call(part.value)
             case "custom":
-                return self._add_custom(part)
+                return self._add_custom(part) if StreamMode.CUSTOM in self._modes else None
+            case _:
+                return self._mode_events.add(part)
         return None
 
     def _start_node(self, part: Part) -> None:
@@ -226,12 +273,15 @@ class Execution:
         if not part.namespace:
             self._last_writers |= dict.fromkeys(result, task["name"])
 
-        def add(update: Any, size: Size) -> None:
-            data = {"update": update, "seconds": seconds}
+        def add(data: dict[str, Any], size: Size) -> None:
             self.journal.add_recorded_calls()
-            self.journal.add_event(EventKind.NODE_FINISHED, task["name"], data, size, part.namespace)
+            finished = {**data, "seconds": seconds}
+            self.journal.add_event(EventKind.NODE_FINISHED, task["name"], finished, size, part.namespace)
 
-        return _encode(update_of(result), task["name"], add)
+        if StreamMode.UPDATES in self._modes:
+            return _encode(update_of(result), task["name"], lambda update, size: add({"update": update}, size))
+        add({}, NO_VALUE)
+        return None
 
     def _park_on(self, task: Mapping[str, Any]) -> Awaitable[None] | None:
         """The questions are stored as JSON when the run parks, from a checkpoint that may have changed their texts."""

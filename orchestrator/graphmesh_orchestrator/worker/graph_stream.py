@@ -20,7 +20,7 @@ from graphmesh_nodes.json_values import MAX_BYTES
 from graphmesh_nodes.tool_calls import ToolCalled
 from langgraph._internal._constants import NS_SEP
 from langgraph.config import get_config
-from langgraph.pregel.protocol import StreamChunk, StreamProtocol
+from langgraph.pregel.protocol import StreamChunk
 from langgraph.runtime import Runtime
 
 from graphmesh_orchestrator.worker.event_bounds import EVENT_BYTES, MAX_PENDING_BYTES, NO_VALUE
@@ -94,10 +94,6 @@ class GraphStream:
                 self._owner.uncancel()
             if self._error:
                 raise self._error
-
-    def protocol(self, modes: set[Any]) -> StreamProtocol:
-        """Return the stream to set in the config of a graph, which has these modes."""
-        return StreamProtocol(self.put, modes)
 
     @property
     def runtime(self) -> Runtime[Any]:

@@ -94,6 +94,10 @@ class Journal(WriteBehind):
         """Whether the graph is too far ahead of its database, or so many times as far."""
         return self._event_bytes.is_full(factor) or len(self._events) > factor * MAX_PENDING_EVENTS
 
+    def has_room(self, size: Size) -> bool:
+        """Whether the execution may have an event with a value of that size."""
+        return self._event_bytes.has_room(size)
+
     @property
     def takeovers(self) -> int:
         """Takeovers of the run since its last checkpoint."""

@@ -4,17 +4,22 @@ LangGraph 1.2 searches what nodes take and return for messages, texts character 
 interrupt deeply: a second for megabytes that pass all bounds, in which no other run or call is served.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langgraph.pregel import _messages, debug
 from langgraph.pregel._messages import StreamMessagesHandler
+from langgraph.pregel.protocol import StreamChunk
 
 _state_values = _messages._state_values
 
 
 class ModelMessages(StreamMessagesHandler):
-    """Streams the messages of models, and none that nodes return: they are no text of a model."""
+    """Streams the messages of models in the mode `text`, and none that nodes return: they are no text of a model."""
+
+    def __init__(self, put: Callable[[StreamChunk], None]) -> None:
+        super().__init__(lambda chunk: put((chunk[0], "text", chunk[2])), subgraphs=True)
 
     def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **options: Any) -> Any:
         """Nothing that a node takes or returns is streamed."""

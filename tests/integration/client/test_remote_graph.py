@@ -140,6 +140,30 @@ async def test_state_of_a_subgraph(mesh: Mesh, side: Side) -> None:
     assert (task.state.values["name"], task.state.next) == ("x", ("ask",))
 
 
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_every_mode_is_streamed(mesh: Mesh, side: Side) -> None:
+    """In the order of LangGraph, with the keys and the values of its parts."""
+    graph = graph_on(side, mesh, "nested")
+    modes: Any = ["values", "updates", "tasks", "checkpoints", "custom", "debug", "messages"]
+    parts = [part async for part in graph.astream({"name": "x"}, new_thread(), stream_mode=modes)]
+    by_mode: dict[str, list[Any]] = {mode: [data for other, data in parts if other == mode] for mode in modes}
+    assert [one.get("notes", []) for one in by_mode["values"]] == [[], ["inner"], ["inner", "done"]]
+    assert [one["name"] for one in by_mode["tasks"]] == ["inner", "inner", "end", "end"]
+    assert by_mode["tasks"][1]["result"]["notes"] == ["inner"]
+    assert [one["next"] for one in by_mode["checkpoints"]] == [["__start__"], ["inner"], ["end"], []]
+    assert [one["type"] for one in by_mode["debug"]][:3] == ["checkpoint", "checkpoint", "task"]
+    assert len(by_mode["updates"]) == 2
+    alone = [part async for part in graph.astream({"name": "x"}, new_thread(), stream_mode="values")]
+    assert [one.get("notes", []) for one in alone] == [[], ["inner"], ["inner", "done"]]
+
+
+async def test_mode_of_a_run_that_is_resumed_was_chosen_when_it_began(mesh: Mesh) -> None:
+    graph, config = RemoteGraph(mesh.client, "ask_twice"), new_thread()
+    assert [part async for part in graph.astream({"name": "x"}, config, stream_mode="tasks")]
+    tasks = [part async for part in graph.astream(Command(resume=1), config, stream_mode="tasks")]
+    assert [task["name"] for task in tasks] == ["ask", "ask"]
+
+
 async def test_text_of_models_is_streamed(mesh: Mesh) -> None:
     talking = RemoteGraph(mesh.client, "talking")
     chunks = [part async for part in talking.astream({"invoice_id": "x", "amount": 1}, stream_mode="messages")]
@@ -173,8 +197,8 @@ async def test_unsupported_features_are_refused(mesh: Mesh) -> None:
         graph.get_state_history({})
     with pytest.raises(NotImplementedError, match="interrupt_before"):
         await graph.ainvoke({"name": "x"}, interrupt_before=["ask"])
-    with pytest.raises(NotImplementedError, match="stream modes but custom, messages, updates, values"):
-        await anext(graph.astream({"name": "x"}, stream_mode="debug"))
+    with pytest.raises(NotImplementedError, match="stream modes but checkpoints, custom, debug, messages"):
+        await anext(graph.astream({"name": "x"}, stream_mode="tools"))
     with pytest.raises(ValueError, match="no run of ask_twice waits for an answer on the thread idle"):
         await graph.ainvoke(Command(resume=1), {"configurable": {"thread_id": "idle"}})
     with pytest.raises(NotImplementedError, match="use astream"):

@@ -79,6 +79,45 @@ async def test_text_of_a_model_is_streamed(mesh: Mesh) -> None:
     assert "".join(event.text_delta.text for event in deltas) == "ink dries in the feed"
 
 
+async def test_run_has_the_modes_that_it_was_created_with(mesh: Mesh) -> None:
+    """A stream has all of them or some, and resumes after any event; others are refused by name."""
+    modes = [pb.StreamMode.STREAM_MODE_VALUES, pb.StreamMode.STREAM_MODE_TASKS]
+    begun = await mesh.create("pay", {"invoice_id": await mesh.create_invoice(), "amount": 5}, stream_modes=modes)
+    assert list(begun.stream_modes) == modes
+    run = await mesh.wait(begun)
+    events = await mesh.events(run)
+    assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
+    values = [event async for event in mesh.client.stream_run(run.run_id, stream_modes=modes[:1])]
+    assert [event.WhichOneof("event") for event in values] == ["status_changed", *["values"] * 3, "status_changed"]
+    for event in values:
+        left = [one async for one in mesh.client.stream_run(run.run_id, event.seq, stream_modes=modes[:1])]
+        assert left == [one for one in values if one.seq > event.seq]
+    with pytest.raises(InvalidInput, match=r"stream_modes\[1\]: the run was not created with updates"):
+        await anext(mesh.client.stream_run(run.run_id, stream_modes=[modes[0], pb.StreamMode.STREAM_MODE_UPDATES]))
+    default = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
+    assert list(default.stream_modes) == [1, 2, 3]
+
+
+async def test_heartbeats_are_sent_while_nothing_happens(mesh: Mesh) -> None:
+    """They are no events: they have no number, and are not stored."""
+    begun = await mesh.create("hanging", {"invoice_id": "in", "amount": 1})
+    request = pb.StreamRunRequest(run_id=begun.run_id)
+    request.heartbeat_interval.FromMilliseconds(100)
+    heartbeats, seqs = [], []
+    async with asyncio.timeout(20):
+        async for response in mesh.client._calls.stream(pb.RunService.StreamRun, request):
+            if response.HasField("heartbeat"):
+                heartbeats.append(response.heartbeat.after_seq)
+            else:
+                seqs.append(response.event.seq)
+            if len(heartbeats) == 3:
+                await mesh.client.cancel_run(begun.run_id, "enough")
+    assert len(heartbeats) >= 3
+    assert set(heartbeats) <= {0, *seqs}
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert [event.seq for event in await mesh.events(begun)] == seqs
+
+
 async def test_same_request_id_returns_the_same_run(mesh: Mesh) -> None:
     """A hundred concurrent submissions create one run."""
     invoice_id = await mesh.create_invoice()

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from graphmesh_chassis.errors import NotFound, ShuttingDown
+from graphmesh_chassis.errors import InvalidInput, NotFound, ShuttingDown
 from graphmesh_nodes.budget import Budget
-from graphmesh_orchestrator.api.run_watcher import PAGE, RunWatcher
+from graphmesh_orchestrator.api.run_watcher import PAGE, Heartbeat, RunWatcher
 from graphmesh_orchestrator.checkpoints import GroupCommit
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run
+from graphmesh_orchestrator.runs.run import Event, EventKind, Run, StreamMode
 from graphmesh_orchestrator.runs.runs import EVENT_BYTES, MemoryRuns
 from graphmesh_orchestrator.worker.journal import Journal
 
@@ -30,7 +30,8 @@ class WatchedRun:
         self.journal = Journal(commits, self.notifier, run, Budget())
 
     async def events(self, after_seq: int = 0) -> list[Event]:
-        return [event async for event in self.watcher.events("acme", self.run.run_id, after_seq)]
+        found = self.watcher.events("acme", self.run.run_id, after_seq)
+        return [event async for event in found if isinstance(event, Event)]
 
 
 @pytest_asyncio.fixture
@@ -43,7 +44,7 @@ async def watched() -> AsyncIterator[WatchedRun]:
 
 async def test_events_are_followed_until_the_run_ends(watched: WatchedRun) -> None:
     """Each once, whether it was stored before or while the run is followed."""
-    received = asyncio.Queue[Event]()
+    received = asyncio.Queue[Event | Heartbeat]()
 
     async def follow() -> None:
         async for event in watched.watcher.events("acme", watched.run.run_id, 0):
@@ -80,6 +81,28 @@ async def test_big_events_are_all_read(watched: WatchedRun) -> None:
             assert [(await anext(events)).seq for _ in range(7)] == list(range(1, 8))
         journal.end(RunStatus.SUCCESS)
     assert [event.seq async for event in events] == [8]
+
+
+async def test_heartbeats_are_sent_while_nothing_happens(watched: WatchedRun) -> None:
+    """Also while all events are of other modes; they state from where a new stream continues."""
+    async with watched.journal as journal, asyncio.timeout(20):
+        events = watched.watcher.events("acme", "run_1", 0, [StreamMode.CUSTOM], heartbeat=0.01)
+        assert await anext(events) == Heartbeat(0)
+        journal.add_event(EventKind.NODE_STARTED, "a")
+        await journal.flush()
+        while (found := await anext(events)) == Heartbeat(0):
+            pass
+        assert found == Heartbeat(1)
+        journal.add_event(EventKind.CUSTOM, "a", {"n": 1})
+        journal.end(RunStatus.SUCCESS)
+        left = [event async for event in events if isinstance(event, Event)]
+        assert [event.kind for event in left] == [EventKind.CUSTOM, EventKind.STATUS]
+
+
+async def test_mode_that_the_run_was_not_created_with_is_refused_by_name(watched: WatchedRun) -> None:
+    events = watched.watcher.events("acme", "run_1", 0, [StreamMode.UPDATES, StreamMode.VALUES])
+    with pytest.raises(InvalidInput, match=r"stream_modes\[1\]: the run was not created with values"):
+        await anext(events)
 
 
 async def test_run_is_followed_until_it_parks(watched: WatchedRun) -> None:

@@ -26,7 +26,9 @@ from graphmesh.orchestrator.v1 import (
     RunService,
     RunStatus,
     RunView,
+    StreamMode,
     StreamRunRequest,
+    StreamRunResponse,
     WaitRunRequest,
 )
 from graphmesh_chassis.deadline import Deadline
@@ -69,6 +71,8 @@ class RunOptions(TypedDict, total=False):
     """Nodes before which the run parks; `*` for all."""
     interrupt_after: Sequence[str]
     """Nodes after which the run parks."""
+    stream_modes: Sequence[StreamMode.ValueType]
+    """The contents of its events; by default updates, custom events and text."""
 
 
 class Client:
@@ -163,20 +167,26 @@ class Client:
             if phase_of(run.status) is not RunPhase.ACTIVE or deadline.remaining == 0:
                 return run
 
-    async def stream_run(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
+    async def stream_run(
+        self, run_id: str, after_seq: int = 0, *, stream_modes: Sequence[StreamMode.ValueType] = ()
+    ) -> AsyncGenerator[RunEvent, None]:
         """Yield the events of a run after `after_seq`, until it ends or parks.
 
         Each event is yielded once, in order, even if connections break. A run that resumes continues the numbers: pass
-        the last `seq` to stream on.
+        the last `seq` to stream on. With `stream_modes` only events of these modes, which the run was created with,
+        and of its status.
         """
         deadline = Deadline.after(self._calls.retry_timeout)
         while True:
             began, first_seq = time.monotonic(), after_seq
             try:
-                async with aclosing(self._stream(run_id, after_seq)) as events:
-                    async for event in events:
-                        after_seq = event.seq
-                        yield event
+                async with aclosing(self._stream(run_id, after_seq, stream_modes)) as responses:
+                    async for response in responses:
+                        if response.HasField("heartbeat"):
+                            after_seq = response.heartbeat.after_seq
+                        else:
+                            after_seq = response.event.seq
+                            yield response.event
                 return
             except DependencyError:
                 if after_seq > first_seq or time.monotonic() - began > STABLE_SECONDS:
@@ -219,11 +229,11 @@ class Client:
     async def list_graphs(self) -> list[Graph]:
         return list((await self._calls.call(RunService.ListGraphs, ListGraphsRequest())).graphs)
 
-    async def _stream(self, run_id: str, after_seq: int) -> AsyncGenerator[RunEvent, None]:
-        request = StreamRunRequest(run_id=run_id, after_seq=after_seq)
-        async with aclosing(self._calls.stream(RunService.StreamRun, request)) as responses:
-            async for response in responses:
-                yield response.event
+    def _stream(
+        self, run_id: str, after_seq: int, stream_modes: Sequence[StreamMode.ValueType]
+    ) -> AsyncGenerator[StreamRunResponse, None]:
+        request = StreamRunRequest(run_id=run_id, after_seq=after_seq, stream_modes=stream_modes)
+        return self._calls.stream(RunService.StreamRun, request)
 
 
 def _set_struct(field: Struct, value: Mapping[str, Any]) -> None:

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from graphmesh.orchestrator.v1 import Interrupt, RunEvent, ThreadState, ThreadTask
 from graphmesh_contracts import struct_value
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata
 from langgraph.types import Interrupt as LangGraphInterrupt
-from langgraph.types import PregelTask, StateSnapshot, StreamMode
+from langgraph.types import PregelTask, StateSnapshot
 
 from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of
@@ -18,7 +18,7 @@ INTERRUPT = "__interrupt__"
 CHECKPOINT_NS = "checkpoint_ns"
 LEVELS = "|"
 """Between the levels of a namespace, as LangGraph's configs have it."""
-StreamPart = tuple[tuple[str, ...], StreamMode, Any]
+StreamPart = tuple[tuple[str, ...], str, Any]
 """The namespace of the subgraph, empty for the graph itself; the mode; the data."""
 
 
@@ -28,7 +28,7 @@ def stream_parts(event: RunEvent) -> Iterator[StreamPart]:
         yield tuple(event.namespace), mode, data
 
 
-def _parts(event: RunEvent) -> Iterator[tuple[StreamMode, Any]]:
+def _parts(event: RunEvent) -> Iterator[tuple[str, Any]]:
     match event.WhichOneof("event"):
         case "node_finished":
             yield "updates", {event.node: struct_value(event.node_finished.update)}
@@ -37,8 +37,31 @@ def _parts(event: RunEvent) -> Iterator[tuple[StreamMode, Any]]:
             yield "messages", (AIMessageChunk(content=event.text_delta.text), metadata)
         case "custom":
             yield "custom", struct_value(event.custom)
+        case "message" if event.message.HasField("message"):
+            yield "messages", (_message(struct_value(event.message.message)), struct_value(event.message.metadata))
+        case "values":
+            values = struct_value(event.values)
+            yield "values", {**values, **_interrupts_in(values)}
+        case "task" | "checkpoint" as kind:
+            yield f"{kind}s", struct_value(getattr(event, kind))
+        case "debug":
+            yield "debug", struct_value(event.debug)
         case "status_changed" if phase_of(event.status_changed.status) is RunPhase.PARKED:
             yield "updates", {INTERRUPT: tuple(map(langgraph_interrupt, event.status_changed.interrupts))}
+
+
+def _message(fields: dict[str, Any]) -> BaseMessage:
+    if fields.get("type") == "AIMessageChunk":
+        return AIMessageChunk(**fields)
+    [message] = convert_to_messages([fields])
+    return message
+
+
+def _interrupts_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the interrupts of a state as LangGraph's; nothing where it has none."""
+    if INTERRUPT not in values:
+        return {}
+    return {INTERRUPT: tuple(LangGraphInterrupt(one["value"], id=one["id"]) for one in values[INTERRUPT])}
 
 
 def langgraph_interrupt(interrupt: Interrupt) -> LangGraphInterrupt:

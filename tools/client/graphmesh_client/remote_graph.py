@@ -17,9 +17,9 @@ from graphmesh_client.calls import NO_LIMIT
 from graphmesh_client.client import Client, RunOptions
 from graphmesh_client.invocation import Invocation, subgraph_of
 from graphmesh_client.langgraph_convert import CHECKPOINT_NS, INTERRUPT, state_snapshot
-from graphmesh_client.remote_runs import RemoteRuns, reject_unsupported
+from graphmesh_client.remote_runs import OUTPUT, RemoteRuns, reject_unsupported
 
-MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "custom"})
+MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "tasks", "checkpoints", "custom", "debug"})
 
 
 def _unsupported(reason: str) -> Callable[..., Any]:
@@ -99,7 +99,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         reject_unsupported(", ".join(others), others.values())
         output: dict[str, Any] = {}
         async for _, mode, data in self._runs.follow(input, self._invocation(config)):
-            output = data if mode == "values" else output
+            output = data if mode == OUTPUT else output
         interrupts = output.pop(INTERRUPT, ())
         if version == "v2":
             return GraphOutput(output, interrupts)
@@ -115,14 +115,21 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         version: Literal["v1", "v2"] = "v1",
         **others: Any,
     ) -> AsyncIterator[Any]:
-        """Yield `updates` of the graph's nodes, `messages` (text of models), `custom` events, and `values` once, at
-        the end; with `subgraphs`, also what the graphs within it stream, and the namespace of each part."""
+        """Yield what the graph streams in LangGraph's modes; with `subgraphs`, also what the graphs within it stream,
+        and the namespace of each part.
+
+        A run that is resumed has the modes with which it was begun; without `values`, that mode has its output. As a
+        task, a graph streams updates, custom events and the text of models.
+        """
         reject_unsupported(", ".join(others), others.values())
         requested = stream_mode or "updates"
         modes = {requested} if isinstance(requested, str) else set(requested)
         reject_unsupported(f"stream modes but {', '.join(sorted(MODES))}", modes - MODES)
-        async with aclosing(self._runs.follow(input, self._invocation(config))) as parts:
-            async for namespace, mode, data in parts:
+        has_values = False
+        async with aclosing(self._runs.follow(input, self._invocation(config), modes)) as parts:
+            async for namespace, kind, data in parts:
+                has_values = has_values or kind == "values"
+                mode = cast(StreamMode, "values" if kind == OUTPUT and not has_values else kind)
                 if mode not in modes or (namespace and not subgraphs):
                     continue
                 if version == "v2":

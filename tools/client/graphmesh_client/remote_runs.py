@@ -1,6 +1,6 @@
 """Runs of one graph for calls of LangGraph: one run is begun or found again, answered, and followed to its end."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +15,12 @@ from graphmesh_client.invocation import Invocation
 from graphmesh_client.langgraph_convert import INTERRUPT, StreamPart, langgraph_interrupt, stream_parts
 from graphmesh_client.outcome import output_of
 from graphmesh_client.run_status import RunPhase, phase_of
+from graphmesh_client.stream_modes import STREAM_MODES
+
+OUTPUT = "output"
+"""The mode of the last part, which is the output of the run."""
+BY_DEFAULT = frozenset({"updates", "custom"})
+"""The modes that every run has, unless its options state others."""
 
 
 class RemoteRuns:
@@ -24,15 +30,19 @@ class RemoteRuns:
         self._client, self._graph, self._options = client, graph, options
         self._input_fields: set[str] = set()
 
-    async def follow(self, input: Any, invocation: Invocation) -> AsyncGenerator[StreamPart, None]:
-        """Begin a run, or find it again, and follow it until it ends or parks.
+    async def follow(
+        self, input: Any, invocation: Invocation, modes: Collection[str] = ()
+    ) -> AsyncGenerator[StreamPart, None]:
+        """Begin a run, or find it again, and follow it until it ends or parks. The last part has the mode `OUTPUT`.
+
+        The run of a task has the same modes in each execution of it, since it is found again by its request.
 
         Raises:
             RunFailed: the run failed.
             GraphmeshError: a call of the mesh failed.
             GraphInterrupt: the invocation is a task, and its run waits for an answer.
         """
-        run, seq = await self._begin(input, invocation)
+        run, seq = await self._begin(input, invocation, self._options_with(modes, invocation))
         while phase_of(run.status) is RunPhase.ACTIVE or seq < run.last_seq:
             async with aclosing(self._client.stream_run(run.run_id, seq)) as events:
                 async for event in events:
@@ -43,9 +53,18 @@ class RemoteRuns:
                     for part in stream_parts(event):
                         yield invocation.forward(part)
             run = await self._client.get_run(run.run_id)
-        yield invocation.forward(((), "values", await self._output(run, invocation)))
+        output = await self._output(run, invocation)
+        invocation.forward(((), "values", output))
+        yield (), OUTPUT, output
 
-    async def _begin(self, input: Any, invocation: Invocation) -> tuple[Run, int]:
+    def _options_with(self, modes: Collection[str], invocation: Invocation) -> RunOptions:
+        """Return the options of the run, with its modes where the default has not all of them."""
+        if invocation.is_task or BY_DEFAULT.issuperset(modes):
+            return self._options
+        numbers = {STREAM_MODES[mode] for mode in modes} | {*self._options.get("stream_modes", ())}
+        return {**self._options, "stream_modes": sorted(numbers)}
+
+    async def _begin(self, input: Any, invocation: Invocation, options: RunOptions) -> tuple[Run, int]:
         """Return the run, and the number of its last event before this call."""
         if isinstance(input, Command):
             return await self._resume(input, invocation.thread_id)
@@ -57,7 +76,7 @@ class RemoteRuns:
             thread_id=invocation.thread_id,
             checkpoint_id=invocation.checkpoint_id,
             request_id=invocation.request_id,
-            **self._options,
+            **options,
         )
         return run, 0
 

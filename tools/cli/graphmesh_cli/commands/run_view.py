@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, ToolCalled
 from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of, status_name
+from graphmesh_contracts import struct_value
 from rich.console import Console
 from rich.text import Text
 
@@ -36,8 +37,8 @@ class RunView:
 
     def show(self, event: RunEvent) -> None:
         kind, node = event.WhichOneof("event"), _path(event)
-        if kind == "text_delta":
-            self._print_text(node, event.text_delta.text)
+        if text := _text_of(event):
+            self._print_text(node, text)
             return
         self.end_text()
         if kind == "tool_called":
@@ -47,6 +48,9 @@ class RunView:
             self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
         elif kind == "custom":
             self._line(node, Text(json_format.MessageToJson(event.custom, indent=None), style="dim"))
+        elif kind in ("message", "values", "task", "checkpoint", "debug"):
+            content = event.not_shown or json_format.MessageToJson(getattr(event, kind), indent=None)
+            self._line(node, Text(f"{kind} {printable(content)}", style="dim"))
         elif kind == "status_changed" and event.status_changed.HasField("error"):
             self._show_error(event.status_changed.error)
 
@@ -81,6 +85,18 @@ class JsonView:
 
     def end_text(self) -> None:
         """Every event has a line of its own."""
+
+
+def _text_of(event: RunEvent) -> str:
+    """Return the text of a model in an event."""
+    match event.WhichOneof("event"):
+        case "text_delta":
+            return event.text_delta.text
+        case "message":
+            message = struct_value(event.message.message)
+            content = message.get("content")
+            return content if message.get("type") == "AIMessageChunk" and isinstance(content, str) else ""
+    return ""
 
 
 def _path(event: RunEvent) -> str:

@@ -28,6 +28,7 @@ from graphmesh_cli.commands.connection import (
 from graphmesh_cli.commands.json_arguments import json_argument
 from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_note, print_values
 from graphmesh_cli.commands.run_view import JsonView, RunView, local_time, open_questions, outcome
+from graphmesh_cli.commands.stream_modes import Modes, numbers_of
 from graphmesh_cli.failures import ExitCode
 
 RunId = Annotated[str, typer.Argument(help="The run: its id, or the beginning of it.")]
@@ -90,6 +91,7 @@ def run(
     interrupt_after: Annotated[
         list[str] | None, typer.Option(metavar="NODE", help="Park after this node; * for all nodes.")
     ] = None,
+    stream_mode: Modes = None,
     webhook: Annotated[str, typer.Option(help="The URL to notify when it ends.")] = "",
     request_id: Annotated[str, typer.Option(help="Your own id of this request; the same id gets the same run.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and do not watch it.")] = False,
@@ -107,6 +109,7 @@ def run(
         webhook_url=webhook,
         interrupt_before=interrupt_before or [],
         interrupt_after=interrupt_after or [],
+        stream_modes=numbers_of(stream_mode),
     )
     if (given := json_argument(context, "--context")) is not None:
         options["context"] = given
@@ -145,6 +148,7 @@ def run(
 def watch(
     run_id: RunId,
     after: Annotated[int, typer.Option(min=0, max=MAX_SEQ, help="The number of the last event that was shown.")] = 0,
+    stream_mode: Modes = None,
     as_json: AsJson = False,
     address: Address = "",
     state: State = DEFAULT_STATE,
@@ -154,14 +158,19 @@ def watch(
 
     Reconnects where the connection breaks. Exits as `run` does. Ctrl-C leaves the run running.
     """
-    watch_run(Connection(address, state, tenant), run_id, after, as_json)
+    watch_run(Connection(address, state, tenant), run_id, after, as_json, stream_mode)
 
 
-def watch_run(connection: Connection, run_id: str, after_seq: int, as_json: bool = False) -> None:
-    """Show the events of a run after `after_seq`. Raises typer.Exit with the exit code of the run's phase."""
+def watch_run(connection: Connection, run_id: str, after_seq: int, as_json: bool = False, modes: Modes = None) -> None:
+    """Show the events of a run after `after_seq`, of all its modes or of these.
+
+    Raises:
+        typer.Exit: with the exit code of the run's phase.
+    """
 
     async def follow(client: Client) -> Run:
-        return await _watch(connection, client, await short_ids.run_id(client, run_id), after_seq, as_json)
+        whole_id = await short_ids.run_id(client, run_id)
+        return await _watch(connection, client, whole_id, after_seq, as_json, modes)
 
     _show_and_exit(connection, connection.run(follow), as_json)
 
@@ -188,7 +197,9 @@ def resume(
     _show_and_exit(connection, connection.run(answer_and_watch), as_json)
 
 
-async def _watch(connection: Connection, client: Client, run_id: str, after_seq: int, as_json: bool) -> Run:
+async def _watch(
+    connection: Connection, client: Client, run_id: str, after_seq: int, as_json: bool, modes: Modes = None
+) -> Run:
     """Show a run's events until it ends or parks, and return the run.
 
     Where the user cancels or the connection is lost, the command that continues is shown.
@@ -196,7 +207,7 @@ async def _watch(connection: Connection, client: Client, run_id: str, after_seq:
     view = JsonView() if as_json else RunView(console())
     waiting = asyncio.create_task(_note_wait(client, run_id), name="note on a silent run")
     try:
-        async for event in client.stream_run(run_id, after_seq):
+        async for event in client.stream_run(run_id, after_seq, stream_modes=numbers_of(modes)):
             waiting.cancel()
             view.show(event)
             after_seq = event.seq

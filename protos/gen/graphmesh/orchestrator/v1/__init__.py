@@ -42,11 +42,13 @@ from .orchestrator_pb2 import ExecuteRunResponse as ExecuteRunResponse
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
 from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
+from .orchestrator_pb2 import Heartbeat as Heartbeat
 from .orchestrator_pb2 import Interrupt as Interrupt
 from .orchestrator_pb2 import ListGraphsRequest as ListGraphsRequest
 from .orchestrator_pb2 import ListGraphsResponse as ListGraphsResponse
 from .orchestrator_pb2 import ListRunsRequest as ListRunsRequest
 from .orchestrator_pb2 import ListRunsResponse as ListRunsResponse
+from .orchestrator_pb2 import MessageStreamed as MessageStreamed
 from .orchestrator_pb2 import MultitaskStrategy as MultitaskStrategy
 from .orchestrator_pb2 import NodeFinished as NodeFinished
 from .orchestrator_pb2 import NodeStarted as NodeStarted
@@ -59,6 +61,7 @@ from .orchestrator_pb2 import RunStatus as RunStatus
 from .orchestrator_pb2 import RunUsage as RunUsage
 from .orchestrator_pb2 import RunView as RunView
 from .orchestrator_pb2 import StatusChanged as StatusChanged
+from .orchestrator_pb2 import StreamMode as StreamMode
 from .orchestrator_pb2 import StreamRunRequest as StreamRunRequest
 from .orchestrator_pb2 import StreamRunResponse as StreamRunResponse
 from .orchestrator_pb2 import TextDelta as TextDelta

@@ -71,6 +71,58 @@ RUN_STATUS_CANCELLED: RunStatus.ValueType  # 7
 """Ended by a cancellation."""
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
+class _StreamMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StreamModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STREAM_MODE_UNSPECIFIED: _StreamMode.ValueType  # 0
+    """Not stated; refused."""
+    STREAM_MODE_UPDATES: _StreamMode.ValueType  # 1
+    """NodeFinished has the update of the node. With StreamRun, the events of nodes and of calls of tools."""
+    STREAM_MODE_CUSTOM: _StreamMode.ValueType  # 2
+    """What nodes write to the stream."""
+    STREAM_MODE_TEXT: _StreamMode.ValueType  # 3
+    """The text of models as TextDelta, without anything else of their messages: not a mode of LangGraph."""
+    STREAM_MODE_MESSAGES: _StreamMode.ValueType  # 4
+    """Messages of models, token by token, with tool calls, content blocks and metadata, and those that nodes return."""
+    STREAM_MODE_VALUES: _StreamMode.ValueType  # 5
+    """The whole state, after the input and after each superstep."""
+    STREAM_MODE_TASKS: _StreamMode.ValueType  # 6
+    """Executions of nodes with their inputs and results."""
+    STREAM_MODE_CHECKPOINTS: _StreamMode.ValueType  # 7
+    """Checkpoints as they are made."""
+    STREAM_MODE_DEBUG: _StreamMode.ValueType  # 8
+    """Tasks and checkpoints with their supersteps."""
+
+class StreamMode(_StreamMode, metaclass=_StreamModeEnumTypeWrapper):
+    """The contents of a run's events, as LangGraph's stream modes.
+
+    Events of the run's status, of nodes that start and end, and of calls of tools are always stored. What else is, the
+    modes of CreateRun decide; a mode that was not chosen costs nothing.
+    """
+
+STREAM_MODE_UNSPECIFIED: StreamMode.ValueType  # 0
+"""Not stated; refused."""
+STREAM_MODE_UPDATES: StreamMode.ValueType  # 1
+"""NodeFinished has the update of the node. With StreamRun, the events of nodes and of calls of tools."""
+STREAM_MODE_CUSTOM: StreamMode.ValueType  # 2
+"""What nodes write to the stream."""
+STREAM_MODE_TEXT: StreamMode.ValueType  # 3
+"""The text of models as TextDelta, without anything else of their messages: not a mode of LangGraph."""
+STREAM_MODE_MESSAGES: StreamMode.ValueType  # 4
+"""Messages of models, token by token, with tool calls, content blocks and metadata, and those that nodes return."""
+STREAM_MODE_VALUES: StreamMode.ValueType  # 5
+"""The whole state, after the input and after each superstep."""
+STREAM_MODE_TASKS: StreamMode.ValueType  # 6
+"""Executions of nodes with their inputs and results."""
+STREAM_MODE_CHECKPOINTS: StreamMode.ValueType  # 7
+"""Checkpoints as they are made."""
+STREAM_MODE_DEBUG: StreamMode.ValueType  # 8
+"""Tasks and checkpoints with their supersteps."""
+Global___StreamMode: _TypeAlias = StreamMode  # noqa: Y015
+
 class _RunView:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -337,6 +389,7 @@ class Run(_message.Message):
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    STREAM_MODES_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The id."""
     thread_id: _builtins.str
@@ -429,6 +482,10 @@ class Run(_message.Message):
         number`. They are absent.
         """
 
+    @_builtins.property
+    def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___StreamMode.ValueType]:
+        """The contents of its events."""
+
     def __init__(
         self,
         *,
@@ -459,10 +516,11 @@ class Run(_message.Message):
         assistant_id: _builtins.str = ...,
         assistant_version: _builtins.int = ...,
         schedule_id: _builtins.str = ...,
+        stream_modes: _abc.Iterable[Global___StreamMode.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -483,6 +541,11 @@ class RunEvent(_message.Message):
     TOOL_CALLED_FIELD_NUMBER: _builtins.int
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    DEBUG_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
@@ -520,6 +583,28 @@ class RunEvent(_message.Message):
         """An event that the graph defines."""
 
     @_builtins.property
+    def message(self) -> Global___MessageStreamed:
+        """A message, or a part of one, with STREAM_MODE_MESSAGES."""
+
+    @_builtins.property
+    def values(self) -> _struct_pb2.Struct:
+        """The state, with STREAM_MODE_VALUES: its channels, and `__interrupt__` where it is interrupted."""
+
+    @_builtins.property
+    def task(self) -> _struct_pb2.Struct:
+        """With STREAM_MODE_TASKS: `id`, `name`, `input` and `triggers` of a task that starts; `id`, `name`, `result`,
+        `error` (the type of the exception) and `interrupts` of one that has ended.
+        """
+
+    @_builtins.property
+    def checkpoint(self) -> _struct_pb2.Struct:
+        """With STREAM_MODE_CHECKPOINTS: `config`, `parent_config`, `values`, `metadata`, `next` and `tasks`."""
+
+    @_builtins.property
+    def debug(self) -> _struct_pb2.Struct:
+        """With STREAM_MODE_DEBUG: `step`, `timestamp`, `type`, and as `payload` a task or a checkpoint."""
+
+    @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The subgraph that it belongs to: the nodes around it, from the outermost to the innermost, each as `node:task_id`.
         Empty for the run's graph. Graphs that a node calls have it too.
@@ -537,14 +622,19 @@ class RunEvent(_message.Message):
         tool_called: Global___ToolCalled | None = ...,
         text_delta: Global___TextDelta | None = ...,
         custom: _struct_pb2.Struct | None = ...,
+        message: Global___MessageStreamed | None = ...,
+        values: _struct_pb2.Struct | None = ...,
+        task: _struct_pb2.Struct | None = ...,
+        checkpoint: _struct_pb2.Struct | None = ...,
+        debug: _struct_pb2.Struct | None = ...,
         not_shown: _builtins.str = ...,
         namespace: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "node_finished", b"node_finished", "node_started", b"node_started", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "event", b"event", "message", b"message", "node_finished", b"node_finished", "node_started", b"node_started", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "event", b"event", "namespace", b"namespace", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "event", b"event", "message", b"message", "namespace", b"namespace", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom", "message", "values", "task", "checkpoint", "debug"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -662,7 +752,7 @@ class NodeFinished(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
-        """The state update that it returned."""
+        """The state update that it returned; absent without STREAM_MODE_UPDATES."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -751,6 +841,36 @@ class TextDelta(_message.Message):
 Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
 
 @_typing.final
+class MessageStreamed(_message.Message):
+    """A message of a model or of a node, or a part of one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def message(self) -> _struct_pb2.Struct:
+        """The message as LangChain has it; a part of one has the type `AIMessageChunk`."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Its metadata, such as `langgraph_node` and `ls_model_name`."""
+
+    def __init__(
+        self,
+        *,
+        message: _struct_pb2.Struct | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageStreamed: _TypeAlias = MessageStreamed  # noqa: Y015
+
+@_typing.final
 class Graph(_message.Message):
     """A graph that can be run."""
 
@@ -837,6 +957,7 @@ class CreateRunRequest(_message.Message):
     INTERRUPT_BEFORE_FIELD_NUMBER: _builtins.int
     INTERRUPT_AFTER_FIELD_NUMBER: _builtins.int
     ASSISTANT_FIELD_NUMBER: _builtins.int
+    STREAM_MODES_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph, by its name in langgraph.json; empty with an assistant."""
     thread_id: _builtins.str
@@ -901,6 +1022,10 @@ class CreateRunRequest(_message.Message):
     def interrupt_after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nodes after which the run parks, likewise."""
 
+    @_builtins.property
+    def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___StreamMode.ValueType]:
+        """The contents of the run's events. Where empty: STREAM_MODE_UPDATES, STREAM_MODE_CUSTOM and STREAM_MODE_TEXT."""
+
     def __init__(
         self,
         *,
@@ -921,10 +1046,11 @@ class CreateRunRequest(_message.Message):
         interrupt_before: _abc.Iterable[_builtins.str] | None = ...,
         interrupt_after: _abc.Iterable[_builtins.str] | None = ...,
         assistant: _builtins.str = ...,
+        stream_modes: _abc.Iterable[Global___StreamMode.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "configurable", b"configurable", "context", b"context", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1114,19 +1240,33 @@ class StreamRunRequest(_message.Message):
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    STREAM_MODES_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
     after_seq: _builtins.int
     """The last sequence number that the client has received; 0 for none."""
+    @_builtins.property
+    def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___StreamMode.ValueType]:
+        """Only events of these modes, and those of the run's status; the run must have been created with them. Where empty,
+        all events. The numbers of the other events are left out.
+        """
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """The most time without a message, after which a heartbeat is sent; where absent, 15 seconds."""
+
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         after_seq: _builtins.int = ...,
+        stream_modes: _abc.Iterable[Global___StreamMode.ValueType] | None = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "heartbeat_interval", b"heartbeat_interval", "run_id", b"run_id", "stream_modes", b"stream_modes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1134,27 +1274,55 @@ Global___StreamRunRequest: _TypeAlias = StreamRunRequest  # noqa: Y015
 
 @_typing.final
 class StreamRunResponse(_message.Message):
-    """A message of StreamRun."""
+    """A message of StreamRun: an event, or a heartbeat."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> Global___RunEvent:
         """The event."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """Sent while there is no event to send: the stream is alive. It is no event, and is not stored."""
 
     def __init__(
         self,
         *,
         event: Global___RunEvent | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamRunResponse: _TypeAlias = StreamRunResponse  # noqa: Y015
+
+@_typing.final
+class Heartbeat(_message.Message):
+    """A sign of life of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    after_seq: _builtins.int
+    """The after_seq with which a new stream continues: all events up to it have been sent, or are not of the modes."""
+    def __init__(
+        self,
+        *,
+        after_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class ListRunsRequest(_message.Message):

@@ -176,7 +176,10 @@ class RunServiceServicer:
         stream. After a resumption, a new stream with the last `after_seq` continues. The stream ends with an error when
         the process stops or the deadline passes; reconnect. Cancelling it does not affect the run.
 
-        Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        While nothing happens, a heartbeat is sent in each `heartbeat_interval`.
+
+        Reasons: RESOURCE_NOT_FOUND, INVALID_INPUT (a mode that the run was not created with), SHUTTING_DOWN (the process
+        stops; a repeat reaches another one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

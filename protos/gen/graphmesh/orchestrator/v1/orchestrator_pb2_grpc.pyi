@@ -101,7 +101,10 @@ class RunServiceStub:
     stream. After a resumption, a new stream with the last `after_seq` continues. The stream ends with an error when
     the process stops or the deadline passes; reconnect. Cancelling it does not affect the run.
 
-    Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+    While nothing happens, a heartbeat is sent in each `heartbeat_interval`.
+
+    Reasons: RESOURCE_NOT_FOUND, INVALID_INPUT (a mode that the run was not created with), SHUTTING_DOWN (the process
+    stops; a repeat reaches another one).
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]
     """Lists the tenant's runs, newest first. An empty filter matches everything. Pages are not a snapshot: each has the
@@ -209,7 +212,10 @@ class RunServiceAsyncStub(RunServiceStub):
     stream. After a resumption, a new stream with the last `after_seq` continues. The stream ends with an error when
     the process stops or the deadline passes; reconnect. Cancelling it does not affect the run.
 
-    Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+    While nothing happens, a heartbeat is sent in each `heartbeat_interval`.
+
+    Reasons: RESOURCE_NOT_FOUND, INVALID_INPUT (a mode that the run was not created with), SHUTTING_DOWN (the process
+    stops; a repeat reaches another one).
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists the tenant's runs, newest first. An empty filter matches everything. Pages are not a snapshot: each has the
@@ -344,7 +350,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         stream. After a resumption, a new stream with the last `after_seq` continues. The stream ends with an error when
         the process stops or the deadline passes; reconnect. Cancelling it does not affect the run.
 
-        Reasons: RESOURCE_NOT_FOUND, SHUTTING_DOWN (the process stops; a repeat reaches another one).
+        While nothing happens, a heartbeat is sent in each `heartbeat_interval`.
+
+        Reasons: RESOURCE_NOT_FOUND, INVALID_INPUT (a mode that the run was not created with), SHUTTING_DOWN (the process
+        stops; a repeat reaches another one).
         """
 
     @_abc_1.abstractmethod

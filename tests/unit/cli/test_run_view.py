@@ -1,0 +1,55 @@
+"""A line for each event of a run, whatever its mode."""
+
+from io import StringIO
+
+import pytest
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_cli.commands.run_view import RunView
+from graphmesh_contracts import to_struct
+from rich.console import Console
+
+LEVELS = ["outer:1", "inner:2"]
+
+
+def shown(*events: pb.RunEvent) -> list[str]:
+    """Return the lines of a view of events."""
+    written = StringIO()
+    view = RunView(Console(file=written, width=200))
+    for event in events:
+        view.show(event)
+    view.end_text()
+    return written.getvalue().splitlines()
+
+
+def chunk(content: str, kind: str = "AIMessageChunk") -> pb.RunEvent:
+    message = pb.MessageStreamed(message=to_struct({"type": kind, "content": content}))
+    return pb.RunEvent(node="talk", message=message)
+
+
+def test_nodes_of_subgraphs_have_the_nodes_around_them() -> None:
+    event = pb.RunEvent(node="step", namespace=LEVELS, node_finished=pb.NodeFinished())
+    assert shown(event)[0].split() == ["outer/inner/step", "0.0", "ms"]
+
+
+@pytest.mark.parametrize("kind", ["custom", "values", "task", "checkpoint", "debug"])
+def test_values_are_shown(kind: str) -> None:
+    event = pb.RunEvent(namespace=LEVELS, **{kind: to_struct({"step": "one"})})  # type: ignore[arg-type]
+    label = [] if kind == "custom" else [kind]
+    assert shown(event)[0].split() == ["outer/inner", *label, '{"step":', '"one"}']
+
+
+def test_values_that_are_not_shown_have_the_reason() -> None:
+    event = pb.RunEvent(values=to_struct({}), not_shown="values.ratio: has to be a finite number")
+    assert shown(event)[0].strip() == "values values.ratio: has to be a finite number"
+
+
+def test_parts_of_messages_are_text() -> None:
+    lines = shown(chunk("good "), chunk("day"), chunk("by hand", "ai"))
+    assert lines[0].split() == ["talk", "“good", "day”"]
+    assert "message" in lines[1]
+
+
+def test_error_of_a_run_is_shown() -> None:
+    changed = pb.StatusChanged(status=pb.RunStatus.RUN_STATUS_ERROR)
+    changed.error.message = "no"
+    assert shown(pb.RunEvent(status_changed=changed))[0].strip() == "no"
