@@ -137,7 +137,7 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
     if isinstance(given, (StateGraph, Pregel)) or not callable(given):
         return given
     try:
-        configs = [{"configurable": {}}] if inspect.signature(given).parameters else []
+        configs: list[Any] = [{"configurable": {}}] if inspect.signature(given).parameters else []
         made = given(*configs) if inspect.iscoroutinefunction(given) else await asyncio.to_thread(given, *configs)
         if inspect.isawaitable(made):
             made = await made

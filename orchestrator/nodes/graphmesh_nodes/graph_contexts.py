@@ -9,7 +9,7 @@ from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from graphmesh_nodes.graph_inputs import REQUIRED, is_model, model_violations, required_fields
+from graphmesh_nodes.graph_inputs import REQUIRED, is_constructed, is_model, model_violations, required_fields
 from graphmesh_nodes.json_schemas import portable_type, violations_of
 
 FIELD = "context"
@@ -29,6 +29,8 @@ class GraphContext:
     def violations(self, context: Mapping[str, Any] | None, *, is_partial: bool = False) -> tuple[FieldViolation, ...]:
         """Return what the graph's own type would refuse; a run without a context has an empty one.
 
+        Without one the members of a TypedDict are not required, as in LangGraph, which constructs none.
+
         A partial context, which runs complete, may lack members at its first level.
         """
         found = self._violations(context)
@@ -37,6 +39,8 @@ class GraphContext:
     def _violations(self, context: Mapping[str, Any] | None) -> tuple[FieldViolation, ...]:
         if self._type is None:
             return (FieldViolation(FIELD, "is given, and the graph has no context_schema"),) if context else ()
+        if context is None and not is_constructed(self._type):  # LangGraph takes none for a TypedDict
+            return ()
         if self._model is None:
             return violations_of(self.schema, context or {}, FIELD)
         try:

@@ -52,7 +52,7 @@ class GraphInput:
         self._messages = [name for name, channel in self._channels.items() if adds_messages(channel)]
         self._names = aliases_of(state)
         is_declared = state is not builder.state_schema and not _is_generated(state)
-        is_complete = not is_update and (is_declared or _is_constructed(state))
+        is_complete = not is_update and (is_declared or is_constructed(state))
         self._required = [name for name in required_fields(state) if is_complete and name in self._channels]
         self.schema = state_schema(builder, state, self._required)
         """The JSON schema that is published. A field that the graph does not have is refused, not ignored."""
@@ -196,7 +196,7 @@ def is_model(state: Any) -> bool:
     return isinstance(state, type) and issubclass(state, BaseModel)
 
 
-def _is_constructed(state: Any) -> bool:
+def is_constructed(state: Any) -> bool:
     """Report whether LangGraph constructs the state from its channels for each node."""
     return is_model(state) or dataclasses.is_dataclass(state)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_chassis.errors import InvalidInput
 from graphmesh_contracts import struct_value
 
 from tests.integration.orchestrator.mesh import serve_billing, serve_orchestrator
@@ -55,17 +55,17 @@ async def test_other_contexts_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "greeting.py").write_text(GRAPH)
     async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
         for options, fields in (
-            ({}, ["context.tone"]),
+            ({"context": {}}, ["context.tone"]),
             ({"context": {"tone": 1, "colour": "red"}}, ["context.tone", "context.colour"]),
             ({"context": {"tone": "dear"}, "configurable": {"thread_id": "x"}}, ["configurable.thread_id"]),
         ):
             request = json_format.ParseDict(
                 {"graph": "greeting", "input": {"name": "x"}, **options}, pb.CreateRunRequest()
             )
-            with pytest.raises(InvalidRequest) as refused:
+            with pytest.raises(InvalidInput) as refused:
                 await mesh.call(pb.RunService.CreateRun, request)
             assert sorted(violation.field for violation in refused.value.violations) == sorted(fields)
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidInput):
             await mesh.client.create_run("pay", {"invoice_id": "in_1", "amount": 1}, context={"tone": "dear"})
         [graph] = [graph for graph in await mesh.client.list_graphs() if graph.name == "greeting"]
         assert struct_value(graph.context_schema)["required"] == ["tone"]

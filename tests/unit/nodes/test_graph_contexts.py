@@ -45,7 +45,7 @@ class Model(BaseModel):
 def graph_of(context_schema: Any) -> StateGraph[Any, Any, Any, Any]:
     def greet(state: Who, runtime: Runtime[Any]) -> dict[str, Any]:
         context = runtime.context
-        tone = context["tone"] if isinstance(context, dict) else context.tone if context else "no"
+        tone = context.get("tone", "no") if isinstance(context, dict) else context.tone if context else "no"
         return {"name": f"{tone} {state['name']}"}
 
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(Who, context_schema=context_schema)
@@ -60,6 +60,7 @@ def graph_of(context_schema: Any) -> StateGraph[Any, Any, Any, Any]:
         (Words, {"tone": "dear"}, "dear x"),
         (Words, None, "hello x"),
         (Model, {"tone": "dear"}, "dear x"),
+        (Tone, None, "no x"),
         (None, None, "no x"),
     ],
 )
@@ -71,7 +72,7 @@ async def test_nodes_have_the_context(schema: Any, context: Mapping[str, Any] | 
 @pytest.mark.parametrize(
     ("schema", "context", "field", "rule"),
     [
-        (Tone, None, "context.tone", "is required"),
+        (Tone, {}, "context.tone", "is required"),
         (Tone, {"tone": 1}, "context.tone", "is not of type 'string'"),
         (Tone, {"tone": "dear", "colour": "red"}, "context.colour", "is not a known field"),
         (Words, {"colour": "red"}, "context.colour", "is not a known field"),
