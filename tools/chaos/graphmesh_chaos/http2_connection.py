@@ -92,7 +92,9 @@ class Http2Connection:
             self._granted.set()
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        """Send any frame."""
+        """Send any frame, unless the server has closed the connection."""
+        if self._writer.is_closing():
+            return
         self._writer.write(len(payload).to_bytes(3, "big") + bytes((kind, flags)) + struct.pack(">I", stream) + payload)
 
     @classmethod
