@@ -10,7 +10,7 @@ Ordinary LangChain code works with it: `bind_tools`, `with_structured_output`, L
 It takes identity, deadline, budget and channel from the run of the node that uses it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -20,6 +20,7 @@ from graphmesh_contracts import Rpc, StreamingRpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
@@ -29,6 +30,7 @@ from pydantic import ConfigDict, Field
 from graphmesh_nodes import chat_convert as convert
 from graphmesh_nodes.calls import call, stream
 from graphmesh_nodes.chat_options import Method, prompt_fields, structured_output
+from graphmesh_nodes.context import wait_on_loop
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -54,7 +56,7 @@ class RunModelClient:
 
 
 class GraphmeshChatModel(BaseChatModel):
-    """A model of the mesh, asynchronous only, for nodes of graphs."""
+    """A model of the mesh, for nodes of graphs. In synchronous nodes `invoke` waits for the run's event loop."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -120,9 +122,25 @@ class GraphmeshChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError(
-            "GraphmeshChatModel is asynchronous: use ainvoke, astream and abatch, not invoke, stream and batch"
-        )
+        return wait_on_loop(lambda: self._agenerate(messages, stop, None, **kwargs))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        chunks = self._astream(messages, stop, None, **kwargs)
+
+        async def following() -> ChatGenerationChunk | None:
+            return await anext(chunks, None)
+
+        try:
+            while (chunk := wait_on_loop(following)) is not None:
+                yield chunk
+        finally:
+            wait_on_loop(chunks.aclose)
 
     async def _agenerate(
         self,
@@ -141,7 +159,7 @@ class GraphmeshChatModel(BaseChatModel):
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
         request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
         streamed = convert.StreamedAnswer()
         async for event in self.client.stream(pb.ModelService.StreamGenerate, request):
@@ -149,6 +167,14 @@ class GraphmeshChatModel(BaseChatModel):
             if run_manager:
                 await run_manager.on_llm_new_token(event.text_delta, chunk=chunk)
             yield chunk
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return an approximation, by the number of characters: only the vendor knows the tokens of its model."""
+        return count_tokens_approximately([text])
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Return an approximation, by the number of characters, for messages and tools."""
+        return count_tokens_approximately(messages, tools=[convert_to_openai_tool(tool) for tool in tools or ()])
 
     def _prompt(self, messages: list[BaseMessage], stop: list[str] | None, **options: Any) -> pb.Prompt:
         own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens, "stop": self.stop}

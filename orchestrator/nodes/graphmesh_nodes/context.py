@@ -1,12 +1,13 @@
 """The context of a run: its identity, its deadline, and its access to the mesh."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.own_loop import OwnLoop
 from graphmesh_contracts import Method, MethodPolicy, Overrides, method_policy
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
@@ -16,6 +17,8 @@ from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.clock import Clock, SystemClock
 from graphmesh_nodes.tool_calls import CallRecorder, NoRecorder
+
+T = TypeVar("T")
 
 
 class Lease(Protocol):
@@ -54,6 +57,15 @@ class Policies:
         return self._policies[rpc.path]
 
 
+def _own_loop() -> OwnLoop | None:
+    try:
+        return OwnLoop(
+            "a model or a tool of the mesh is called synchronously on the event loop: use ainvoke, astream and abatch"
+        )
+    except RuntimeError:
+        return None
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The run that a node is executed for; nodes get it from `run_context()`."""
@@ -84,6 +96,8 @@ class RunContext:
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
     """The lease of the worker. No call is sent after it: by then the run has ended, or another worker may have it."""
+    loop: OwnLoop | None = field(default_factory=_own_loop)
+    """The event loop of the channel, on which synchronous nodes wait for calls; None where it was not running."""
 
 
 CONTEXT_KEY = "__graphmesh_run"
@@ -106,3 +120,19 @@ def run_context_of(config: RunnableConfig) -> RunContext:
     if context is None:
         raise RuntimeError("tools and models of the mesh are called only inside of a run: use GraphHarness in tests")
     return context
+
+
+def wait_on_loop(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return the result of a coroutine that is executed on the run's event loop, for a synchronous node.
+
+    Raises:
+        InvalidStateError: the caller is on the loop, which would wait for itself.
+        RuntimeError: the caller is outside of a run.
+    """
+    try:
+        loop = run_context().loop
+    except RuntimeError as error:
+        raise RuntimeError("models and tools of the mesh are called synchronously only by nodes of a run") from error
+    if loop is None:
+        raise RuntimeError("the context of the run was not made on an event loop, on which a call could be executed")
+    return loop.wait(call())

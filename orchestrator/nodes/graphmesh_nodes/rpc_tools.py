@@ -19,6 +19,7 @@ from langgraph.prebuilt import ToolRuntime
 
 from graphmesh_nodes.approval import ApprovalRule
 from graphmesh_nodes.calls import call
+from graphmesh_nodes.context import wait_on_loop
 from graphmesh_nodes.errors import (
     ApprovalMismatch,
     BudgetExceeded,
@@ -85,10 +86,14 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None) -> BaseTool:
         pool = response.DESCRIPTOR.file.pool  # of the messages in an Any
         return json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None, descriptor_pool=pool)
 
+    def run_synchronously(runtime: ToolRuntime, **arguments: Any) -> str:
+        return wait_on_loop(lambda: run(runtime, **arguments))
+
     return StructuredTool(
         name=schema.name,
         description=schema.description,
         args_schema=dict(schema.parameters),
+        func=run_synchronously,
         coroutine=run,
         handle_tool_error=True,
     )

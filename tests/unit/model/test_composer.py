@@ -37,6 +37,15 @@ def test_quotes_documents_and_names_itself() -> None:
     assert (answer.model, answer.provider, answer.offline) == ("offline-extractive-1", "offline", True)
 
 
+def test_required_tools_are_called_in_turn() -> None:
+    """An agent that requires a tool in each turn ends with the one that is its answer."""
+    first = compose(Prompt((User("Where is my parcel?"),), TOOLS, ToolChoice(ToolUse.REQUIRED))).message
+    [call] = first.tool_calls
+    messages = (User("Refund ch_7. Where is my parcel?"), first, ToolResult(call.id, "gone"))
+    [next_call] = compose(Prompt(messages, TOOLS, ToolChoice(ToolUse.REQUIRED))).message.tool_calls
+    assert {call.name, next_call.name} == {"shop_TrackParcel", "billing_Refund"}
+
+
 def test_without_documents_answers_that_it_is_offline() -> None:
     assert compose(Prompt((User("How are you?"),))).message.text == NO_DOCUMENTS
 

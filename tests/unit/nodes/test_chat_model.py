@@ -15,6 +15,7 @@ from graphmesh_model.offline_provider import OfflineProvider
 from graphmesh_nodes import GraphmeshChatModel, tool_schema
 from graphmesh_nodes.errors import InvalidRequest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.utils import trim_messages
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field, ValidationError
 
@@ -217,11 +218,19 @@ async def test_structured_output_of_a_schema_with_the_raw_message(model: Graphme
     assert answer["raw"].response_metadata["offline"]
 
 
-def test_synchronous_methods_name_the_asynchronous_ones(model: GraphmeshChatModel) -> None:
-    with pytest.raises(NotImplementedError, match="use ainvoke, astream and abatch"):
+def test_synchronous_methods_are_for_nodes_of_a_run(model: GraphmeshChatModel) -> None:
+    with pytest.raises(RuntimeError, match="only by nodes of a run"):
         model.invoke("Hello")
-    with pytest.raises(NotImplementedError, match="use ainvoke, astream and abatch"):
+    with pytest.raises(RuntimeError, match="only by nodes of a run"):
         list(model.stream("Hello"))
+
+
+async def test_tokens_are_counted_approximately(model: GraphmeshChatModel) -> None:
+    """`trim_messages` counts with the model that it is given."""
+    messages = [HumanMessage(f"message {number}") for number in range(9)]
+    kept = trim_messages(messages, max_tokens=20, token_counter=model)
+    assert 0 < len(kept) < 9
+    assert kept[-1] == messages[-1]
 
 
 PNG = base64.b64encode(b"png").decode()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from graphmesh_model import json_text
 from graphmesh_model.domain import (
@@ -77,8 +78,19 @@ def _required_tool(prompt: Prompt, conversation: Conversation) -> Tool | None:
     if prompt.tool_choice.use is not ToolUse.REQUIRED:
         return None
     named = [tool for tool in prompt.tools if prompt.tool_choice.tool_name in (None, tool.name)]
-    chosen: Tool = select(_as_choices(named), conversation.question_stems).choice.value
+    called = _called(prompt)
+    uncalled = [tool for tool in named if tool.name not in called]
+    chosen: Tool = select(_as_choices(uncalled or named), conversation.question_stems).choice.value
     return chosen
+
+
+def _called(prompt: Prompt) -> set[str]:
+    """Return the tools that were called since the user's last message.
+
+    An agent that requires a tool in each turn, until one of them is the answer, would not end otherwise.
+    """
+    since = takewhile(lambda message: not isinstance(message, User), reversed(prompt.messages))
+    return {call.name for message in since if isinstance(message, Assistant) for call in message.tool_calls}
 
 
 def _best_matching_tool(prompt: Prompt, conversation: Conversation) -> Tool | None:
