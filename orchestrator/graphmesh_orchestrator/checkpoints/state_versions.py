@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from google.protobuf.descriptor import FileDescriptor
+from graphmesh_contracts.service_handles import used_contracts
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
 
 from graphmesh_orchestrator.errors import MigrationFailed, VersionUnavailable
@@ -141,7 +142,7 @@ def tools_digest() -> str:
     ]
     files: list[FileDescriptor] = [module.DESCRIPTOR for module in modules]
     tools = [file for file in files if file.services_by_name and not file.package.startswith(ORCHESTRATOR_PACKAGE)]
-    return _digest({file.name: file.serialized_pb for file in tools})
+    return _digest({file.name: file.serialized_pb for file in tools} | used_contracts())
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:

@@ -46,6 +46,8 @@ WELL_KNOWN: Mapping[str, Schema] = {
 }
 """The JSON forms of protobuf's own messages; but field masks are lists of names, which models write better."""
 
+MAX_FIELDS = 2_000
+"""The most fields of a tool, its messages expanded. Messages that use each other twice multiply."""
 INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 INT64: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
@@ -139,6 +141,8 @@ def _tool_schema(rpc: Rpc[Any, Any]) -> ToolSchema[Any]:
     if not method_policy(rpc.descriptor).visible_to_models:
         raise ValueError(f"{rpc.tool} is not for models: its policy does not declare LLM_VISIBILITY_VISIBLE")
     description = REASONS.sub("", _comment(rpc.full_name, rpc.descriptor.containing_service.file)).strip()
+    if (fields := _expanded_fields(rpc.descriptor.input_type, {})) > MAX_FIELDS:
+        raise ValueError(f"{rpc.tool} has {fields:,} fields, its messages expanded; a tool has at most {MAX_FIELDS:,}")
     return ToolSchema(rpc, description, _message_schema(rpc.descriptor.input_type, ()))
 
 
@@ -146,6 +150,15 @@ def tool_schemas(handles: type[Any]) -> list[ToolSchema[Any]]:
     """Return the tools of a service, `graphmesh.billing.v1.BillingService`: of its RPCs that are visible to models."""
     rpcs = [member for member in vars(handles).values() if isinstance(member, Rpc)]
     return [tool_schema(rpc) for rpc in rpcs if method_policy(rpc.descriptor).visible_to_models]
+
+
+def _expanded_fields(message: Descriptor, known: dict[str, int]) -> int:
+    """Count the fields of a schema, in which a message is repeated wherever it is used. `known` are counts by name."""
+    if message.full_name not in known:
+        known[message.full_name] = 0  # while it is counted: a message inside itself has no schema anyway
+        inner = [field.message_type for field in message.fields if field.message_type is not None]
+        known[message.full_name] = len(message.fields) + sum(_expanded_fields(one, known) for one in inner)
+    return known[message.full_name]
 
 
 def _message_schema(message: Descriptor, parents: tuple[str, ...]) -> Schema:

@@ -7,6 +7,7 @@ The handles are those of generated packages in everything but their static types
 """
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,9 @@ from graphmesh_contracts.rpc import Method, Rpc, StreamingRpc
 FOLDER_SETTING = "GRAPHMESH_DESCRIPTOR_SETS"
 """The environment variable with the folder of the mesh's descriptor sets, one `<full name of the service>.binpb` each.
 `graphmesh up` and `graphmesh render contracts` write it."""
+
+_used: dict[str, bytes] = {}
+"""The serialized file of each service with handles, by the service's full name."""
 
 
 class _Handles(type):
@@ -63,7 +67,13 @@ def _handles_of(name: str, path: Path) -> type[Any]:
     except ContractError as error:
         raise ContractError(f"{path} {error}") from None
     keep_comments(contract.pool, contract.files.file)
+    _used[name] = descriptor.file.serialized_pb
     return handles(descriptor)
+
+
+def used_contracts() -> Mapping[str, bytes]:
+    """Return the serialized file of each service that this process has handles on, by the service's full name."""
+    return dict(_used)
 
 
 def handles(descriptor: ServiceDescriptor) -> type[Any]:

@@ -133,7 +133,7 @@ async def test_a_service_runs_from_its_own_interpreter(
         edited = contract().replace(b"\x0a\x04city", b"\x0a\x04town")
         (team.folder / DESCRIPTOR_SET).write_bytes(edited)
         await eventually(lambda: len(notes) == 1)
-        assert "shipping.binpb changed, but the change is not applied: it breaks the contract" in notes[0]
+        assert "team/shipping.binpb changed, but the change is not applied: it breaks the contract" in notes[0]
         assert "acme.shipping.v1.Address.city is renamed to town" in notes[0]
         in_use = running.folder.contracts / f"{NAME}.binpb"
         assert in_use.read_bytes() == contract()
@@ -145,7 +145,7 @@ async def test_a_service_runs_from_its_own_interpreter(
         (team.folder / DESCRIPTOR_SET).write_bytes(slower)
         await eventually(lambda: len(notes) == 3)
         assert notes[2] == (
-            "shipping.binpb changed: Envoy reloads rds-mesh.yaml; restart the mesh to apply it to servers"
+            "team/shipping.binpb changed: Envoy reloads rds-mesh.yaml; restart the mesh to apply it to servers"
         )
         assert in_use.read_bytes() == slower
 

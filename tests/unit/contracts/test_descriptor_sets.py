@@ -104,6 +104,26 @@ def test_tools_for_models_have_the_rules_and_comments_of_the_set(folder: Path) -
     )
 
 
+def test_a_tool_has_a_bounded_number_of_fields(folder: Path) -> None:
+    """A small contract whose messages use each other twice would be a schema of a billion fields."""
+
+    def doubling(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
+        service.name = "DoublingService"
+        field = FieldDescriptorProto(label=1, type=FieldDescriptorProto.TYPE_MESSAGE)
+        for level in range(30):
+            inner = f".acme.shipping.v1.Level{level + 1}" if level < 29 else ".acme.shipping.v1.Address"
+            one, two = (FieldDescriptorProto(name=f"f{number}", number=number, type_name=inner) for number in (1, 2))
+            one.MergeFrom(field)
+            two.MergeFrom(field)
+            file.message_type.add(name=f"Level{level}", field=[one, two])
+        method(service, "ListParcels").input_type = ".acme.shipping.v1.Level0"
+
+    name = "acme.shipping.v1.DoublingService"
+    (folder / f"{name}.binpb").write_bytes(changed(doubling).SerializeToString())
+    with pytest.raises(ValueError, match=r"shipping.ListParcels has 3,221,225,470 fields"):
+        tool_schema(service(name).ListParcels)
+
+
 def test_two_sets_with_messages_of_the_same_name_do_not_meet(folder: Path) -> None:
     """Neither their fields nor their rules; nor do they replace messages of installed contracts."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import graphmesh.billing.v1  # noqa: F401
 import pytest
+from graphmesh_contracts import service
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions, recorded_version, tools_digest
 from graphmesh_orchestrator.errors import VersionUnavailable
 from graphmesh_orchestrator.graph_loading import loaded_graphs
@@ -14,6 +15,8 @@ from graphmesh_orchestrator.project import ProjectError
 from graphmesh_orchestrator.registry import Registry
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
+
+from tests.shipping.contract import NAME, contract
 
 SOURCE = """
 from langgraph.graph import START, StateGraph
@@ -103,6 +106,14 @@ def test_tools_are_versioned_by_their_contracts(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delitem(sys.modules, name)
     assert tools_digest() == before
     monkeypatch.delitem(sys.modules, "graphmesh.billing.v1.billing_pb2")
+    assert tools_digest() != before
+
+
+def test_contracts_of_descriptor_sets_are_versioned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, name = tools_digest(), NAME.replace("acme", "acne")
+    (tmp_path / f"{name}.binpb").write_bytes(contract().replace(b"acme", b"acne"))
+    monkeypatch.setenv("GRAPHMESH_DESCRIPTOR_SETS", str(tmp_path))
+    service(name)
     assert tools_digest() != before
 
 

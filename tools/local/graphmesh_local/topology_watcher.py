@@ -1,6 +1,7 @@
 """mesh.yaml of a running mesh, with all files that it names: loaded with the same ports each time, polled for edits."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,10 @@ class MeshSource:
         """Return the stamps of all files and folders that the last load has read."""
         return {path: _stamp(path) for path in self._read}
 
+    def name_of(self, path: Path) -> str:
+        """Return the path of a file relative to the folder of mesh.yaml."""
+        return os.path.relpath(path, self.path.parent)
+
     def _ports(self) -> Iterator[int]:
         yield from list(self._reserved)
         while True:
@@ -112,7 +117,7 @@ async def _poll_edits(source: MeshSource, folder: StateFolder, notify: Notify) -
         await asyncio.sleep(POLL_SECONDS)
         if (stamps := source.stamps()) == seen:
             continue
-        changed = ", ".join(path.name for path in stamps if stamps[path] != seen.get(path))
+        changed = ", ".join(source.name_of(path) for path in stamps if stamps[path] != seen.get(path))
         try:
             applied = await asyncio.to_thread(_apply, source, folder)
             notify(f"{changed} changed{applied}")

@@ -1,9 +1,11 @@
-"""`graphmesh render envoy`: render Envoy's configuration files."""
+"""`graphmesh render`: Envoy's configuration files, and the contracts that graphs take from descriptor sets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from graphmesh_mesh.contracts import contract_files
 from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import validate
@@ -34,8 +36,27 @@ def render_envoy(
     """
     files = render(load(mesh, environment))
     validate(files)
+    _write("envoy", out, files, check, as_json)
+
+
+@commands.command("contracts")
+def render_contracts(
+    out: Annotated[Path, typer.Argument(help="The folder to write to.")],
+    mesh: Annotated[Path, typer.Option(help="The mesh whose services to render.")] = Path("deploy/mesh.yaml"),
+    environment: Annotated[str, typer.Option(help="The environment of the mesh to apply.")] = "",
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is stale.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the descriptor set of each service that has one, by the service's full name.
+
+    Orchestrators and tests of graphs find them by GRAPHMESH_DESCRIPTOR_SETS=FOLDER. graphmesh up does this itself.
+    """
+    _write("contracts", out, contract_files(load(mesh, environment)), check, as_json)
+
+
+def _write(command: str, out: Path, files: Mapping[str, bytes], check: bool, as_json: bool) -> None:
     if check and (stale := stale_files(out, files)):
-        raise Failure(f"{out} is not fresh: {', '.join(stale)}; run graphmesh render envoy")
+        raise Failure(f"{out} is not fresh: {', '.join(stale)}; run graphmesh render {command}")
     changed = [] if check else write(out, files)
     if as_json:
         return print_json_line({"folder": str(out), "changed": sorted(changed), "valid": len(files)})
