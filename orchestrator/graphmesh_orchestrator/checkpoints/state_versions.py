@@ -142,7 +142,7 @@ def tools_digest() -> str:
     ]
     files: list[FileDescriptor] = [module.DESCRIPTOR for module in modules]
     tools = [file for file in files if file.services_by_name and not file.package.startswith(ORCHESTRATOR_PACKAGE)]
-    return _digest({file.name: file.serialized_pb for file in tools} | used_contracts())
+    return _digest({**{file.name: file.serialized_pb for file in tools}, **used_contracts()})
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:

@@ -109,7 +109,7 @@ def test_a_tool_has_a_bounded_number_of_fields(folder: Path) -> None:
 
     def doubling(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
         service.name = "DoublingService"
-        field = FieldDescriptorProto(label=1, type=FieldDescriptorProto.TYPE_MESSAGE)
+        field = FieldDescriptorProto(label=FieldDescriptorProto.LABEL_OPTIONAL, type=FieldDescriptorProto.TYPE_MESSAGE)
         for level in range(30):
             inner = f".acme.shipping.v1.Level{level + 1}" if level < 29 else ".acme.shipping.v1.Address"
             one, two = (FieldDescriptorProto(name=f"f{number}", number=number, type_name=inner) for number in (1, 2))

@@ -129,9 +129,9 @@ OWN = {"external": False, "addresses": [], "port": 9}
         ({**base("a.yaml", "b.yaml"), "a.yaml": {"services": {"x": SHIPPING}}, "b.yaml": {"services": {"x": SHIPPING}}},
          "b.yaml: services.x: is in a.yaml too"),
         (included({"edge": {"port": 5}}), "a.yaml: edge: an included file has only include, services, environments"),
-        (included("services: {a: 1}\nservices: {b: 2}\n"), "a.yaml: is no YAML: the key services is there twice"),
-        (included("a: &a {b: 1}\nc: {<<: *a}\n"), "a.yaml: is no YAML: merge keys are not supported"),
-        (included("services: ["), "a.yaml: is no YAML"),
+        (included("services: {a: 1}\nservices: {b: 2}\n"), "a.yaml: line 1, column 1: is no YAML: the key services"),
+        (included("a: &a {b: 1}\nc: {<<: *a}\n"), "a.yaml: line 2, column 4: is no YAML: merge keys are not supported"),
+        (included("services: ["), "is no YAML"),
         (included("- a list"), "a.yaml: not a mapping"),
         (included({"services": []}), "a.yaml: services: is not a mapping"),
         (included({"environments": "test"}), "a.yaml: environments: is not a mapping"),
@@ -146,8 +146,8 @@ OWN = {"external": False, "addresses": [], "port": 9}
             included({"environments": {"test": {"edge": {"port": 7}}}}),
             "a.yaml: environments.test.edge: an included file has only services",
         ),
-        (service(prot=1), "a.yaml: services.shipping.prot: Extra inputs are not permitted"),
-        (service(descriptor_set=None), f"a.yaml: services.shipping: no installed package has the contract {NAME}"),
+        (service(prot=1), "a.yaml: line 8: services.shipping.prot: Extra inputs are not permitted"),
+        (service(descriptor_set=None), "a.yaml: line 2: services.shipping: no installed package has"),
         (service(descriptor_set="none.binpb"), "services.shipping: descriptor_set: none.binpb does not exist"),
         (service(descriptor_set="a.yaml"), "services.shipping: descriptor_set: a.yaml is not a descriptor set"),
         (service(service="acme.shipping.v1.Ships"), f"has no service acme.shipping.v1.Ships; it has {NAME}"),
@@ -161,10 +161,10 @@ OWN = {"external": False, "addresses": [], "port": 9}
         (service(**OWN, command=["b"], python="c"), "services.shipping: python: it is the interpreter of a module"),
         (service(external=False, module="a"), "services.shipping: addresses: only of an external service"),
         (service(methods={"Steal": {}}), f"services.shipping: {NAME} has no method Steal"),
-        (included({"services": {"envoy": SHIPPING}}), "a.yaml: services.envoy: the name is reserved"),
+        (included({"services": {"envoy": SHIPPING}}), "a.yaml: line 2: services.envoy: the name is reserved"),
         (
             included({"services": {"a": SHIPPING, "b": {**SHIPPING, "addresses": ["10.0.0.9:1"]}}}),
-            f"a.yaml: services.b: {NAME} belongs to services.a",
+            f"a.yaml: line 9: services.b: {NAME} belongs to services.a",
         ),
         (
             included({"services": {"cash": {**BILLING, "port": 7}}}),
@@ -189,9 +189,8 @@ def test_tools_of_two_teams_have_different_names(tmp_path: Path) -> None:
     other = {**SHIPPING, "service": NAME.replace("acme", "acne"), "descriptor_set": "acne.binpb"}
     (tmp_path / "acne.binpb").write_bytes(contract().replace(b"acme", b"acne"))
     files = base(parcels=SHIPPING, shipping={**other, "addresses": ["10.0.0.9:1"]})
-    assert (
-        refusal(tmp_path, files) == "services.shipping: its tools are called shipping.*, as those of services.parcels"
-    )
+    rule = "services.shipping: its tools are called shipping.*, as those of services.parcels"
+    assert refusal(tmp_path, files).endswith(rule)
 
 
 def test_an_external_service_keeps_its_address_on_loopback(tmp_path: Path) -> None:
