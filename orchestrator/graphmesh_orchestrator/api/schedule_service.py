@@ -73,7 +73,8 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
     async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, context: Any) -> pb.UpdateScheduleResponse:
         now = self._now()
         spec = await self._checked(request.spec, now)
-        changed = await self._change(request.schedule_id, lambda schedule: schedule.respecified(spec, now.timestamp()))
+        own = spec, current_call().caller.subject, now.timestamp()
+        changed = await self._change(request.schedule_id, lambda schedule: schedule.respecified(*own))
         return pb.UpdateScheduleResponse(schedule=changed)
 
     async def PauseSchedule(self, request: pb.PauseScheduleRequest, context: Any) -> pb.PauseScheduleResponse:

@@ -104,6 +104,13 @@ waiting = sa.Index(
     sqlite_where=sa.text(f"status = '{RunStatus.PENDING}' AND holds_thread = 0"),
     postgresql_where=sa.text(f"status = '{RunStatus.PENDING}' AND NOT holds_thread"),
 )
+waiting_by_tenant = sa.Index(
+    "runs_waiting_by_tenant",
+    runs.c.tenant,
+    sqlite_where=sa.text(f"status = '{RunStatus.PENDING}' AND holds_thread = 0"),
+    postgresql_where=sa.text(f"status = '{RunStatus.PENDING}' AND NOT holds_thread"),
+)
+"""Counts the waiting runs of a tenant, however many of its runs have ended."""
 _ENDED_ROWS = sa.text("ended IS NOT NULL")
 by_end = sa.Index("runs_by_end", runs.c.ended, sqlite_where=_ENDED_ROWS, postgresql_where=_ENDED_ROWS)
 by_thread = sa.Index("runs_by_thread", runs.c.tenant, runs.c.thread_id, runs.c.created)

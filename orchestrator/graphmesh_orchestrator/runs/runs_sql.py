@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.id_prefixes import begins_with
-from graphmesh_orchestrator.db.tables import ACTIVE, WAITING, events, runs, threads
+from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, PENDING, WAITING, events, runs, threads
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
@@ -158,9 +158,13 @@ class SqlRuns:
         return [run_of(row._mapping) for row in await connection.execute(query)]
 
     async def _require_capacity(self, connection: AsyncConnection, tenant: str) -> None:
-        """Raises QueueFull. Runs that are added at the same instant may exceed the bound by their number."""
-        pending = sa.select(runs.c.run_id).where(runs.c.tenant == tenant, runs.c.status == RunStatus.PENDING)
-        counted = pending.limit(self._max_pending).subquery()
+        """Raises QueueFull. Runs that are added at the same instant may exceed the bound by their number.
+
+        Partial indexes have the pending runs, however many have ended: those that wait, and those to be claimed.
+        """
+        own = sa.select(runs.c.run_id).where(runs.c.tenant == tenant)
+        to_claim = own.where(CLAIMABLE, runs.c.status == PENDING, runs.c.holds_thread)
+        counted = sa.union_all(own.where(WAITING), to_claim).limit(self._max_pending).subquery()
         count = (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
         if count >= self._max_pending:
             raise QueueFull(limit=self._max_pending, retry_after=RETRY_SECONDS)

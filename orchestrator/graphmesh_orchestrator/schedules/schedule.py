@@ -87,7 +87,7 @@ class Schedule:
     uid: str
     """Unique for ever: the request ids of its runs begin with it, and the id may be used again."""
     subject: str
-    """The caller that has created it, whose runs its runs are."""
+    """The caller that has specified it last, whose runs its runs are."""
     spec: Spec
     created: datetime
     updated: datetime
@@ -112,9 +112,11 @@ class Schedule:
             return Due(None, tick, missed)
         return Due(tick, timing.after(tick), missed)
 
-    def ran(self, due: Due) -> Self:
-        """Return the schedule after the run of a tick is stored, but for the id of the run."""
-        return self._moved(due, last_tick=due.tick, last_error=None, failures=0, run_count=self.progress.run_count + 1)
+    def ran(self, due: Due, run_id: str) -> Self:
+        """Return the schedule after the run of a tick is stored."""
+        count = self.progress.run_count + 1
+        run = {"last_run_id": run_id, "run_count": count, "last_error": None, "failures": 0}
+        return self._moved(due, last_tick=due.tick, **run)
 
     def left_out(self, due: Due) -> Self:
         """Return the schedule after ticks that create no run, since they are too late."""
@@ -133,9 +135,14 @@ class Schedule:
         """Return the schedule with the first tick after `now`."""
         return self if self.status in (ScheduleStatus.ACTIVE, ScheduleStatus.ENDED) else self.begun(now)
 
-    def respecified(self, spec: Spec, now: float) -> Self:
+    def broken(self, error: bytes) -> Self:
+        """Return the schedule after its ticks could not be computed, as its time zone is no longer known."""
+        changed = replace(self, progress=replace(self.progress, last_error=error))
+        return changed._without_ticks(ScheduleStatus.FAILED)
+
+    def respecified(self, spec: Spec, subject: str, now: float) -> Self:
         """Return the schedule with another specification, and its first tick after `now` unless it is paused."""
-        changed = replace(self, spec=spec)
+        changed = replace(self, spec=spec, subject=subject)
         return changed if self.status is ScheduleStatus.PAUSED else changed.begun(now)
 
     def begun(self, now: float) -> Self:

@@ -12,12 +12,16 @@ from graphmesh_orchestrator.errors import ResourceLimit
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.schedules.rows import columns_of
-from graphmesh_orchestrator.schedules.schedule import GRACE_SECONDS, JUMP_SECONDS, Schedule, ScheduleStatus
+from graphmesh_orchestrator.schedules.schedule import JUMP_SECONDS, Schedule, ScheduleStatus
 
 MAX_SCHEDULES = 1000
 """The default for the schedules of a tenant."""
 CLAIM_SECONDS = 10.0
 """How long a worker may take for the ticks that it has claimed; then another one creates their runs."""
+
+UNKNOWN_GRAPH_SECONDS = 30.0
+"""How late the ticks of a graph are left to the workers that have it: less than `GRACE_SECONDS`, so that a tick of a
+graph that no worker has fails, and is not left out."""
 
 Change = Callable[[Schedule], Schedule]
 
@@ -74,7 +78,7 @@ class Schedules(Protocol):
         """Claim schedules that are due, in turn of the tenants.
 
         Other workers claim others, and these too if they are not moved within `CLAIM_SECONDS`. A schedule of none of
-        `graphs` is left to the workers that have its graph, until it is `GRACE_SECONDS` late.
+        `graphs` is left to the workers that have its graph, until it is `UNKNOWN_GRAPH_SECONDS` late.
         """
 
     async def fire(self, read: Schedule, moved: Schedule, run: Run) -> Run | None:
@@ -192,7 +196,7 @@ class MemorySchedules:
         schedule, tick = stored.schedule, stored.schedule.progress.next_tick
         is_due = tick <= now or stored.moved > now + JUMP_SECONDS
         is_free = not now < stored.claimed_until <= now + CLAIM_SECONDS
-        is_known = schedule.spec.graph in graphs or tick <= now - GRACE_SECONDS
+        is_known = schedule.spec.graph in graphs or tick <= now - UNKNOWN_GRAPH_SECONDS
         return schedule.status is ScheduleStatus.ACTIVE and is_due and is_free and is_known
 
 

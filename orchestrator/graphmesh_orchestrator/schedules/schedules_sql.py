@@ -18,8 +18,14 @@ from graphmesh_orchestrator.db.tables import literal
 from graphmesh_orchestrator.errors import ResourceLimit
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.schedules.rows import columns_of, progress_columns, schedule_of
-from graphmesh_orchestrator.schedules.schedule import GRACE_SECONDS, JUMP_SECONDS, Schedule, ScheduleStatus
-from graphmesh_orchestrator.schedules.schedules import CLAIM_SECONDS, MAX_SCHEDULES, Change, Claimed
+from graphmesh_orchestrator.schedules.schedule import JUMP_SECONDS, Schedule, ScheduleStatus
+from graphmesh_orchestrator.schedules.schedules import (
+    CLAIM_SECONDS,
+    MAX_SCHEDULES,
+    UNKNOWN_GRAPH_SECONDS,
+    Change,
+    Claimed,
+)
 from graphmesh_orchestrator.schedules.tables import schedules
 
 MAX_CONFLICTS = 3
@@ -97,7 +103,7 @@ class SqlSchedules:
         return cast(float | None, due)
 
     async def claim(self, graphs: Collection[str], limit: int) -> Claimed:
-        is_known = sa.or_(schedules.c.graph.in_(list(graphs)), schedules.c.next_tick <= NOW - GRACE_SECONDS)
+        is_known = sa.or_(schedules.c.graph.in_(list(graphs)), schedules.c.next_tick <= NOW - UNKNOWN_GRAPH_SECONDS)
         turn = sa.func.row_number().over(partition_by=schedules.c.tenant, order_by=schedules.c.next_tick)
         ranked = sa.select(schedules.c.uid, schedules.c.next_tick, turn.label("turn")).where(_DUE, is_known).subquery()
         first = sa.select(ranked.c.uid).order_by(ranked.c.turn, ranked.c.next_tick).limit(limit)
@@ -127,8 +133,9 @@ class SqlSchedules:
             if not await _move(connection, read, moved):
                 return None
             stored = await self._runs.insert(connection, run, "")
-            named = sa.update(schedules).where(*_is(read.tenant, read.schedule_id))
-            await connection.execute(named.values(last_run_id=stored.run_id))
+            if stored.run_id != moved.progress.last_run_id:  # the tick had its run before
+                renamed = sa.update(schedules).where(*_is(read.tenant, read.schedule_id))
+                await connection.execute(renamed.values(last_run_id=stored.run_id))
             return stored
 
     async def _require_capacity(self, connection: AsyncConnection, tenant: str) -> None:

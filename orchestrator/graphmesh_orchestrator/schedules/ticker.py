@@ -69,22 +69,27 @@ class Ticker:
 
     async def _tick(self, schedule: Schedule, now: float) -> None:
         CURRENT_TENANT.set(schedule.tenant)
-        due = schedule.due(now)
         async with self._places:
             try:
-                await self._fire(schedule, due, now)
+                await self._fire(schedule, now)
             except DatabaseUnavailable as error:  # the schedule is due again when its claim expires
                 log.warning("tick not run", schedule=schedule.schedule_id, reason=error.reason)
 
-    async def _fire(self, schedule: Schedule, due: Due, now: float) -> None:
+    async def _fire(self, schedule: Schedule, now: float) -> None:
         """Raises DatabaseUnavailable."""
+        try:
+            due = schedule.due(now)
+        except Exception as error:  # a row of an earlier version of the rules, or of the time zones
+            log.error("schedule without ticks", schedule=schedule.schedule_id, exc_info=error)
+            await self._schedules.move(schedule, schedule.broken(to_status(Internal()).SerializeToString()))
+            return
         if due.tick is None:
             await self._schedules.move(schedule, schedule.left_out(due))
             return
         try:
             run = convert.run_of_tick(schedule, due.tick, datetime.fromtimestamp(now, UTC))
             checked = await self._requests.checked(run, convert.template_of(schedule).assistant)
-            await self._schedules.fire(schedule, schedule.ran(due), checked)
+            await self._schedules.fire(schedule, schedule.ran(due, checked.run_id), checked)
         except DatabaseUnavailable:
             raise
         except GraphmeshError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from importlib.resources import files
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -16,8 +16,8 @@ MAX_TIME = 253_402_300_799
 """The end of the year 9999."""
 MAX_WINDOW_TICKS = 100
 """The most ticks that a schedule may catch up with."""
-CHECKED_TICKS = 1000
-"""The ticks among which `MAX_WINDOW_TICKS` is checked."""
+CHECKED_TICKS, CHECKED_SECONDS = 1000, 32 * 86400
+"""The ticks, and their time, among which `MAX_WINDOW_TICKS` is checked: a pattern repeats each month, or is rare."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Timing:
 
     def has_more_ticks(self, window: int, moment: float) -> bool:
         """Whether more than `MAX_WINDOW_TICKS` of the next ticks are within `window` seconds."""
-        ticks = list(islice(self.ticks(moment), CHECKED_TICKS))
+        first = self.after(moment) or 0
+        ticks = list(islice(takewhile(lambda tick: tick < first + CHECKED_SECONDS, self.ticks(moment)), CHECKED_TICKS))
         spans = zip(ticks, ticks[MAX_WINDOW_TICKS:], strict=False)
         return any(last - first <= window for first, last in spans)
 

@@ -10,8 +10,8 @@ import pytest
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_orchestrator.errors import ResourceLimit, ThreadBusy
 from graphmesh_orchestrator.runs.run import Multitask, Run
-from graphmesh_orchestrator.schedules.schedule import GRACE_SECONDS, Progress, Schedule, ScheduleStatus, Spec
-from graphmesh_orchestrator.schedules.schedules import CLAIM_SECONDS
+from graphmesh_orchestrator.schedules.schedule import Progress, Schedule, ScheduleStatus, Spec
+from graphmesh_orchestrator.schedules.schedules import CLAIM_SECONDS, UNKNOWN_GRAPH_SECONDS
 from graphmesh_orchestrator.schedules.timing import Timing
 
 from tests.contract.orchestrator.stores import TENANT, Stores
@@ -162,7 +162,7 @@ async def test_tenants_take_turns(stores: Stores) -> None:
 
 
 async def test_schedule_of_another_graph_is_left_to_workers_that_have_it(stores: Stores) -> None:
-    await added(stores, graph="new", late=GRACE_SECONDS - 20)
+    await added(stores, graph="new", late=UNKNOWN_GRAPH_SECONDS - 20)
     assert await claimed(stores) == []
     await stores.advance(30)
     assert len(await claimed(stores)) == 1

@@ -142,7 +142,7 @@ def test_all_late_ticks_within_the_window_are_run_in_order() -> None:
     while schedule.progress.next_tick <= now:
         due = schedule.due(now)
         run.append((due.tick or 0) - T0)
-        schedule = schedule.ran(due)
+        schedule = schedule.ran(due, "run_1")
     assert run == [HOUR - minute * MINUTE for minute in (4, 3, 2, 1, 0)]
     assert (schedule.progress.missed, schedule.progress.run_count) == (T0, 5)
 
@@ -160,7 +160,7 @@ def test_failures_in_a_row_end_the_ticks_until_the_schedule_is_resumed() -> None
         schedule = schedule.refused(schedule.due(schedule.progress.next_tick), b"e", is_failure=True)
         schedule = schedule.refused(schedule.due(schedule.progress.next_tick), b"busy", is_failure=False)
     assert (schedule.status, schedule.progress.failures) == (ScheduleStatus.ACTIVE, MAX_FAILURES - 1)
-    succeeded = schedule.ran(schedule.due(schedule.progress.next_tick))
+    succeeded = schedule.ran(schedule.due(schedule.progress.next_tick), "run_1")
     assert (succeeded.progress.failures, succeeded.progress.last_error) == (0, None)
     failed = schedule.refused(schedule.due(schedule.progress.next_tick), b"e", is_failure=True)
     assert (failed.status, failed.progress.next_tick) == (ScheduleStatus.FAILED, 0)
@@ -171,13 +171,13 @@ def test_failures_in_a_row_end_the_ticks_until_the_schedule_is_resumed() -> None
 def test_paused_schedule_has_no_ticks_and_catches_up_with_none() -> None:
     paused = a_schedule(CatchUp.ALL, HOUR).paused()
     assert (paused.status, paused.progress.next_tick) == (ScheduleStatus.PAUSED, 0)
-    assert paused.respecified(paused.spec, T0).status is ScheduleStatus.PAUSED
+    assert paused.respecified(paused.spec, "bob", T0).status is ScheduleStatus.PAUSED
     assert paused.resumed(T0 + DAY).progress.next_tick == T0 + DAY + MINUTE
 
 
 def test_schedule_ends_with_its_last_tick() -> None:
     schedule = a_schedule(timing=replace(EVERY_MINUTE, end=T0 + 30))
-    ended = schedule.ran(schedule.due(T0))
+    ended = schedule.ran(schedule.due(T0), "run_1")
     assert (ended.status, ended.progress.next_tick) == (ScheduleStatus.ENDED, 0)
     assert ended.resumed(T0 + 1).status is ended.paused().status is ScheduleStatus.ENDED
 
@@ -186,3 +186,6 @@ def test_window_with_too_many_ticks_is_known() -> None:
     assert EVERY_MINUTE.has_more_ticks(int(timedelta(hours=2).total_seconds()), T0)
     assert not EVERY_MINUTE.has_more_ticks(HOUR, T0)
     assert not cron("0 * * * *").has_more_ticks(DAY, T0)
+    assert cron("* 3 1 1 *").has_more_ticks(3 * HOUR, T0) is False
+    assert cron("* 3-4 1 1 *").has_more_ticks(3 * HOUR, T0)
+    assert not cron("0 0 29 2 */7").has_more_ticks(7 * DAY, T0)
