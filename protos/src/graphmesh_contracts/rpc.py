@@ -1,11 +1,14 @@
 """Typed handles on the RPCs of the contracts."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar, cast
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+
+_VERSION = re.compile(r"v\d+\w*")
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -40,8 +43,10 @@ class Method(Generic[RequestT, ResponseT]):
 
     @property
     def tool(self) -> str:
-        """The name shown to people and models: `billing.Charge`."""
-        return f"{self.service.split('.')[-3]}.{self.method}"
+        """The name shown to people and models, by the package without its version: `billing.Charge`."""
+        *package, service = self.service.split(".")
+        named = [part for part in package if not _VERSION.fullmatch(part)]
+        return f"{named[-1] if named else service}.{self.method}"
 
     @cached_property
     def descriptor(self) -> MethodDescriptor:

@@ -1,0 +1,118 @@
+"""Checks of contracts: style by buf, bounds of requests, policies, and changes that break clients."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from graphmesh_contracts import PolicyError, method_policy, service_policies
+
+from graphmesh_protos.bounds import unbounded_fields
+from graphmesh_protos.compiler import ProtoError, compile_image, proto_files, with_folder
+from graphmesh_protos.python_package import line_numbers
+
+INSTALLED = ["buf", "google", "graphmesh"]
+CONFIG: Mapping[str, Any] = {
+    "version": "v2",
+    "lint": {"use": ["STANDARD", "COMMENTS"], "disallow_comment_ignores": True, "ignore": INSTALLED},
+    "breaking": {"use": ["FILE"], "ignore": INSTALLED},
+}
+"""The rules of buf for a repository that has no buf.yaml."""
+
+
+def lint(protos: Path, config: Path | None = None) -> None:
+    """Check the style, the bounds of requests and the policies.
+
+    Args:
+        config: the file buf.yaml, instead of CONFIG.
+
+    Raises:
+        ProtoError: with a line for each finding: file, line, and what it lacks.
+    """
+    image, names = compile_image(protos), proto_files(protos)
+    findings = [*_buf(protos, "lint", image, config), *_bounds(protos, image, names), *_policies(protos, image, names)]
+    if findings:
+        raise ProtoError("\n".join(findings))
+
+
+def breaking(protos: Path, against: FileDescriptorSet, config: Path | None = None) -> None:
+    """Check that no change since `against` breaks clients or stored messages. Raises ProtoError with each change."""
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as before:
+        before.write(against.SerializeToString())
+        before.flush()
+        if findings := _buf(protos, "breaking", compile_image(protos), config, "--against", before.name):
+            raise ProtoError("\n".join(findings))
+
+
+def image_at(protos: Path, ref: str) -> FileDescriptorSet | None:
+    """Compile the protos as they are at a ref of git; None where it has none of them.
+
+    Raises:
+        ProtoError: there is no such ref, or the folder is in no repository.
+    """
+    git = ("git", "-C", str(protos))
+    known = subprocess.run([*git, "rev-parse", "-q", "--verify", f"{ref}^{{commit}}"], capture_output=True, check=False)
+    if known.returncode:
+        raise ProtoError(f"{ref} is neither a file nor a ref of git in {protos}")
+    archive = subprocess.run([*git, "archive", ref, "."], capture_output=True, check=False)
+    if archive.returncode:  # the folder is newer than the ref
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
+            files.extractall(folder, filter="data")
+        return compile_image(Path(folder)) if any(Path(folder).rglob("*.proto")) else None
+
+
+def _buf(protos: Path, command: str, image: FileDescriptorSet, config: Path | None, *options: str) -> list[str]:
+    beside = Path(sys.executable).with_name("buf")
+    program = str(beside) if beside.exists() else shutil.which("buf")
+    if program is None:
+        raise ProtoError("buf is not installed: install graphmesh-protos[generate]")
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as target:
+        target.write(image.SerializeToString())
+        target.flush()
+        rules = str(config) if config else json.dumps(CONFIG)
+        arguments = [program, command, target.name, "--config", rules, *options]
+        ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if not ended.returncode:
+        return []
+    return with_folder(protos, ended.stdout + ended.stderr, proto_files(protos)).splitlines()
+
+
+def _bounds(protos: Path, image: FileDescriptorSet, names: list[str]) -> Iterator[str]:
+    places = {name: f"{file.name}:{line}" for file in image.file for name, line in line_numbers(file).items()}
+    for unbounded in unbounded_fields(image.file, names):
+        place = places.get(unbounded.field, unbounded.field)
+        folder = f"{protos}/" if place.partition(":")[0] in names else ""
+        yield f"{folder}{place}: {unbounded.field} has no bound in a request: it needs {unbounded.needed}"
+
+
+def _policies(protos: Path, image: FileDescriptorSet, names: list[str]) -> Iterator[str]:
+    pool = DescriptorPool()
+    for file in image.file:
+        pool.Add(file)
+    for file in image.file:
+        if file.name in names:
+            yield from _policies_of(protos, file, pool)
+
+
+def _policies_of(protos: Path, file: FileDescriptorProto, pool: DescriptorPool) -> Iterator[str]:
+    lines = line_numbers(file)
+    for service in file.service:
+        found = pool.FindServiceByName(f"{file.package}.{service.name}")
+        checks: dict[str, Callable[[], object]] = {found.full_name: partial(service_policies, [found])}
+        checks |= {method.full_name: partial(method_policy, method) for method in found.methods}
+        for name, check in checks.items():
+            try:
+                check()
+            except PolicyError as error:
+                yield f"{protos / file.name}:{lines[name]}: {error}"
