@@ -50,3 +50,12 @@ def test_wheel_needs_its_siblings_in_its_own_version(member: Path) -> None:
     if any(dependency.startswith("graphmesh-") for group in groups for dependency in group):
         assert file["tool"]["hatch"]["metadata"]["hooks"]["cada"] == {"strategy": "pin"}
         assert any(requirement.startswith("hatch-cada") for requirement in file["build-system"]["requires"])
+
+
+def test_lock_takes_every_sibling_from_the_workspace() -> None:
+    """A sibling by its version would need a new lock after each commit."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    required = [one for package in packages for one in package.get("metadata", {}).get("requires-dist", [])]
+    siblings = [one for one in required if one["name"].startswith("graphmesh-")]
+    assert siblings
+    assert all("editable" in one for one in siblings)
