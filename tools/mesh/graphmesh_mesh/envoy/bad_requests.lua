@@ -23,8 +23,12 @@ end
 
 function envoy_on_response(response)
   local headers = response:headers()
+  local status = headers:get(":status")
+  if status ~= "400" and status ~= "415" and status ~= "504" then
+    return
+  end
   if string.find(headers:get("content-type") or "", "application/grpc", 1, true) then
-    headers:replace("grpc-status", headers:get(":status") == "504" and "4" or "3")
+    headers:replace("grpc-status", status == "504" and "4" or "3")
     return
   end
   local body = response:body()

@@ -12,6 +12,8 @@ LDS = "lds.yaml"
 CORS = "envoy.filters.http.cors"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 BUFFER = "envoy.filters.http.buffer"
+LUA = "envoy.filters.http.lua"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 """The filters that routes configure, by name."""
 
 RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
@@ -71,8 +73,8 @@ def headers(values: Mapping[str, str]) -> list[Document]:
     ]
 
 
-def when_response_has(header: str, prefixes: Sequence[str], applied: Document) -> Document:
-    """A filter that is skipped unless a header of the response begins with one of several prefixes."""
+def response_mutations(header: str, prefixes: Sequence[str], mutations: list[Document]) -> Document:
+    """Mutations of the headers of those responses in which a header begins with one of several prefixes."""
     header_input = typed("envoy.type.matcher.v3.HttpResponseHeaderMatchInput", header_name=header)
     lacks = [
         {"not_matcher": {"single_predicate": {"input": {"name": "header", "typed_config": header_input}, **value}}}
@@ -83,22 +85,17 @@ def when_response_has(header: str, prefixes: Sequence[str], applied: Document) -
         "predicate": {"and_matcher": {"predicate": lacks}} if len(lacks) > 1 else lacks[0],
         "on_match": {"action": {"name": "skip", "typed_config": skip}},
     }
+    applied = extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"response_mutations": mutations},
+    )
     return extension(
         "envoy.filters.http.match_delegate",
         "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
         extension_config=applied,
         xds_matcher={"matcher_list": {"matchers": [otherwise]}},
     )
-
-
-def response_mutations(header: str, prefixes: Sequence[str], mutations: list[Document]) -> Document:
-    """Mutations of the headers of those responses in which a header begins with one of several prefixes."""
-    applied = extension(
-        "envoy.filters.http.header_mutation",
-        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"response_mutations": mutations},
-    )
-    return when_response_has(header, prefixes, applied)
 
 
 def config_source(path: str) -> Document:

@@ -11,8 +11,10 @@ from graphmesh_mesh.envoy.documents import (
     BUFFER,
     CALLER_HEADERS,
     CORS,
+    LUA,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
+    TRANSCODER,
     Document,
     config_source,
     extension,
@@ -20,7 +22,6 @@ from graphmesh_mesh.envoy.documents import (
     rds_file,
     socket,
     typed,
-    when_response_has,
 )
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Edge, Mesh
@@ -186,19 +187,19 @@ def grpc_web() -> Document:
 
 
 def bad_requests() -> Document:
-    """Complete Envoy's own replies to invalid requests, after all other filters; see bad_requests.lua."""
-    script = extension(
-        "envoy.filters.http.lua",
-        "envoy.extensions.filters.http.lua.v3.Lua",
-        default_source_code={"inline_string": BAD_REQUESTS.read_text()},
-    )
-    return when_response_has(":status", ("400", "415", "504"), script)
+    """Complete Envoy's own replies to invalid requests, after all other filters; see bad_requests.lua.
+
+    Only routes of requests that are not plain gRPC enable it.
+    """
+    source = {"inline_string": BAD_REQUESTS.read_text()}
+    script = extension(LUA, "envoy.extensions.filters.http.lua.v3.Lua", default_source_code=source)
+    return {**script, "disabled": True}
 
 
 def transcoder(mesh: Mesh) -> Document:
-    """Transcode the API to JSON; a server stream to newline-delimited JSON."""
-    return extension(
-        "envoy.filters.http.grpc_json_transcoder",
+    """Transcode the API to JSON; a server stream to newline-delimited JSON. Routes enable it, as `bad_requests`."""
+    filter = extension(
+        TRANSCODER,
         "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         proto_descriptor=DESCRIPTORS,
         services=[each.full_name for name in mesh.edge.services for each in mesh.services[name].descriptors],
@@ -209,6 +210,7 @@ def transcoder(mesh: Mesh) -> Document:
         max_request_body_size=2 * MAX_MESSAGE_BYTES,
         max_response_body_size=2 * MAX_MESSAGE_BYTES,
     )
+    return {**filter, "disabled": True}
 
 
 def rate_limits() -> Document:

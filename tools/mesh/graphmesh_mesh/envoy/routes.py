@@ -11,9 +11,11 @@ from graphmesh_mesh.envoy.documents import (
     CALLER_HEADERS,
     CORS,
     HIDDEN_STATUS,
+    LUA,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
     TENANT_HEADER,
+    TRANSCODER,
     Document,
     edge_cluster,
     headers,
@@ -47,6 +49,7 @@ IS_KNOWN_ENCODING: Document = {
 }
 """Of another encoding, gRPC's server library keeps in the header table of the connection that it is not readable."""
 IS_GRPC = [IS_POST, IS_GRPC_TYPE, IS_KNOWN_ENCODING]
+IS_WEB: Document = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
 DEFAULT_TENANT = "default"
 """The tenant of a call without the header."""
@@ -88,8 +91,10 @@ def edge_routes(mesh: Mesh) -> Document:
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
+    web = [not_plain_grpc({**call, "match": {**call["match"], "headers": [IS_WEB]}}) for call in calls]
     unidentified = missing_identity(services) if mesh.edge.identity == "forwarded" else []
-    known = [preflight(first), *unidentified, *not_grpc(services), *calls, *infrastructure]
+    refused = [not_plain_grpc(one) for one in (*unidentified, *not_grpc(services))]
+    known = [preflight(first), *refused, *web, *calls, *infrastructure, not_plain_grpc(unknown_method())]
     return routes("edge", known, cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate))
 
 
@@ -100,7 +105,7 @@ def mesh_routes(mesh: Mesh) -> Document:
         for method, policy in service.method_policies.items()
     ]
     restored = headers({"grpc-status": f"%RESP({HIDDEN_STATUS})%"})
-    known = [*not_grpc(mesh.services), *calls]
+    known = [*not_grpc(mesh.services), *calls, unknown_method()]
     table = routes("mesh", known, rate_limits(mesh.services), response_headers_to_add=restored)
     return {
         **table,
@@ -112,7 +117,7 @@ def routes(name: str, known: list[Document], filters: Document, **options: Any) 
     host = {
         "name": name,
         "domains": ["*"],
-        "routes": [*known, unknown_method()],
+        "routes": known,
         "typed_per_filter_config": filters,
         **options,
     }
@@ -228,6 +233,15 @@ def infrastructure_route(service: str, cluster: str) -> Document:
         "route": {"cluster": cluster, **deadline(3600)},
         "typed_per_filter_config": unbuffered(),
     }
+
+
+def not_plain_grpc(route: Document) -> Document:
+    """A route whose requests may be JSON, or gRPC-Web: with the filters for these, which cost each call a part.
+
+    The filters of a request are those of its first route. JSON has no other route before it is transcoded.
+    """
+    enabled = typed("envoy.config.route.v3.FilterConfig", config={})
+    return {**route, "typed_per_filter_config": {LUA: enabled, TRANSCODER: enabled}}
 
 
 def unbuffered() -> Document:
