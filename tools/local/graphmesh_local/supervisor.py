@@ -41,7 +41,7 @@ class Supervisor:
         self._spawn = spawn
         self._groups: list[list[Child]] = []
         self._observers: list[Callable[[Child], None]] = []
-        self._watchers: set[asyncio.Task[None]] = set()
+        self._watchers: dict[Child, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
@@ -82,9 +82,9 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the groups in the reverse order of their start."""
-        for watcher in self._watchers:
+        for watcher in self._watchers.values():
             watcher.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
         for group in reversed(self._groups):
             await asyncio.gather(*(child.stop() for child in group))
 
@@ -98,9 +98,20 @@ class Supervisor:
         self._notify(child)
         await self._wait_and_watch(child)
 
+    async def replace(self, child: Child) -> None:
+        """Stop a process, which drains and is not taken for dead, and start its program again.
+
+        Raises:
+            ProcessError: it did not become ready.
+        """
+        if watcher := self._watchers.pop(child, None):
+            watcher.cancel()
+        await child.stop()
+        await self.restart(child)
+
     async def _wait_and_watch(self, child: Child) -> None:
         await self._wait_ready(child)
-        self._watchers.add(asyncio.create_task(self._watch(child), name=f"watch {child.program.name}"))
+        self._watchers[child] = asyncio.create_task(self._watch(child), name=f"watch {child.program.name}")
 
     async def _wait_ready(self, child: Child) -> None:
         await child.wait_ready()

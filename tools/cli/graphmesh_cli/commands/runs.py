@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from graphmesh.orchestrator.v1 import Ceilings, MultitaskStrategy, Run, RunStatus, StreamRunRequest
-from graphmesh_chassis.errors import DependencyError
+from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_client import Client, RunOptions
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
@@ -39,6 +40,8 @@ MAX_COST = max_value(Ceilings, "max_cost_micro_usd") // 10**6
 MAX_SEQ = max_value(StreamRunRequest, "after_seq")
 EXIT_CODES = {RunPhase.SUCCEEDED: ExitCode.SUCCESS, RunPhase.PARKED: ExitCode.PARKED}
 """The exit codes of `run`, `watch` and `resume`; 1 for every other phase."""
+RECONNECT_SECONDS = 60.0
+"""Seconds after its last event in which a run is watched again, while orchestrators are replaced."""
 SILENT_SECONDS = 2.0
 """Seconds without an event after which `watch` shows what the run waits for."""
 
@@ -206,12 +209,20 @@ async def _watch(
     """
     view = JsonView() if as_json else RunView(console())
     waiting = asyncio.create_task(_note_wait(client, run_id), name="note on a silent run")
+    first_seq, last_event = after_seq, time.monotonic()
     try:
-        async for event in client.stream_run(run_id, after_seq, stream_modes=numbers_of(modes)):
-            waiting.cancel()
-            view.show(event)
-            after_seq = event.seq
-        return await client.get_run(run_id)
+        while True:
+            try:
+                async for event in client.stream_run(run_id, after_seq, stream_modes=numbers_of(modes)):
+                    waiting.cancel()
+                    view.show(event)
+                    after_seq, last_event = event.seq, time.monotonic()
+                return await client.get_run(run_id)
+            except DependencyError:
+                if after_seq == first_seq or time.monotonic() - last_event > RECONNECT_SECONDS:
+                    raise
+                view.end_text()
+                print_note("the mesh does not respond; the run continues there, trying again")
     except (asyncio.CancelledError, DependencyError) as error:
         view.end_text()
         hint = "watch it again" if isinstance(error, DependencyError) else "the run continues; watch it again"
@@ -225,7 +236,10 @@ async def _watch(
 async def _note_wait(client: Client, run_id: str) -> None:
     """Show what a run that has no event yet waits for."""
     await asyncio.sleep(SILENT_SECONDS)
-    run = await client.get_run(run_id)
+    try:
+        run = await client.get_run(run_id)
+    except GraphmeshError:  # the stream reports it
+        return
     if run.status == RunStatus.RUN_STATUS_RUNNING:
         print_note("running; no node has ended yet")
     elif run.HasField("schedule_time") and run.schedule_time.ToDatetime(UTC) > datetime.now(UTC):

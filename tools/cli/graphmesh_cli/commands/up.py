@@ -12,6 +12,7 @@ import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
+from graphmesh_local.graph_reloader import reload_graphs
 from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
@@ -46,13 +47,17 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Use free ports instead of the file's.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="When a process dies, start it again.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="When a process dies, stop the others.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="When files of the graphs' project change, reload the graphs.")
+    ] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
     All data is stored in the state folder. Ctrl-C waits for active calls to end; a second one does not. When a process
     dies, its last lines are shown; without --restart or --fail-fast the others keep running. Edits of the mesh file
-    are applied to Envoy at once.
+    are applied to Envoy at once. With --reload the orchestrators are replaced when the graphs change: their runs
+    continue, and an edit that cannot be loaded is reported and changes nothing.
     """
     on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.CONTINUE
     display = Display(Console(), on_death)
@@ -66,7 +71,8 @@ def up(
         notify=display.notify,
         settings=_settings(graphs, environment),
     )
-    raise typer.Exit(asyncio.run(_up(starting, display, sample)))
+    project = _project(graphs) if reload else None
+    raise typer.Exit(asyncio.run(_up(starting, display, sample, project)))
 
 
 def _settings(graphs: Path | None, environment: str) -> dict[str, str]:
@@ -77,9 +83,15 @@ def _settings(graphs: Path | None, environment: str) -> dict[str, str]:
     return settings
 
 
-async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool) -> int:
-    """Run the mesh to its end, and return the exit code."""
-    serving = asyncio.create_task(_serve_until_failure(starting, display, sample), name="mesh")
+def _project(graphs: Path | None) -> Path:
+    return graphs or Path(os.environ.get(GRAPHS_SETTING, "langgraph.json"))
+
+
+async def _up(
+    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, project: Path | None
+) -> int:
+    """Run the mesh to its end, and return the exit code. The graphs of `project` are reloaded, unless it is None."""
+    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, project), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -91,7 +103,7 @@ async def _up(starting: AbstractAsyncContextManager[RunningMesh], display: "Disp
 
 
 async def _serve_until_failure(
-    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool
+    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, project: Path | None
 ) -> None:
     async with AsyncExitStack() as stack:
         with display.starting():
@@ -99,6 +111,9 @@ async def _serve_until_failure(
         display.show_endpoints(running)
         failures = asyncio.create_task(show_failed_runs(running, display.notify), name="failed runs")
         stack.callback(failures.cancel)
+        if project:
+            reloading = reload_graphs(running.supervisor, project, display.notify)
+            stack.callback(asyncio.create_task(reloading, name="reload graphs").cancel)
         if sample:
             await _load_sample(running, display)
         await running.supervisor.wait_failure()
