@@ -118,6 +118,21 @@ def _media(kind: MediaKind, block: Mapping[str, Any]) -> Media:
     return Media(kind, data, url, file_id, mime_type or ("application/octet-stream" if data else ""))
 
 
+class CallIds:
+    """Ids of the tool calls of one message: some servers give none, or the same to several."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def unique(self, id: str | None) -> str:
+        """Return the id of the next call."""
+        number = len(self._given) + 1
+        made = id or f"call_{number}"
+        made = f"{made}_{number}" if made in self._given else made
+        self._given.add(made)
+        return made
+
+
 class StreamEvents:
     """Converts the chunks of one stream. Vendors number all blocks together, name them, or do neither; events number
     reasoning from 0, and tool calls from 0."""
@@ -125,8 +140,10 @@ class StreamEvents:
     def __init__(self) -> None:
         self._reasoning: dict[Any, int] = {}
         self._calls: dict[Any, int] = {}
+        self._ids = CallIds()
 
     def of(self, chunk: AIMessageChunk) -> Iterator[StreamEvent]:
+        """Yield the events of a chunk, and number its tool calls, without which LangChain cannot join their parts."""
         if isinstance(chunk.content, str) and not chunk.additional_kwargs:
             if chunk.content:
                 yield TextDelta(chunk.content)
@@ -134,8 +151,10 @@ class StreamEvents:
             yield from self._of_blocks(chunk)
         for call in chunk.tool_call_chunks:
             key = call["index"] if call["index"] is not None else call["id"] or next(reversed(self._calls), 0)
+            id = self._ids.unique(call["id"]) if key not in self._calls else ""
             index = self._calls.setdefault(key, len(self._calls))
-            yield ToolCallDelta(index, call["id"] or "", call["name"] or "", call["args"] or "")
+            call["index"] = index
+            yield ToolCallDelta(index, id, call["name"] or "", call["args"] or "")
 
     def _of_blocks(self, chunk: AIMessageChunk) -> Iterator[StreamEvent]:
         for raw in chunk.content_blocks:

@@ -25,7 +25,7 @@ from graphmesh_model.domain import (
     Usage,
 )
 from graphmesh_model.errors import OutputInvalid
-from graphmesh_model.langchain_content import StreamEvents, blocks_of, langchain_message
+from graphmesh_model.langchain_content import CallIds, StreamEvents, blocks_of, langchain_message
 from graphmesh_model.schemas import parse_object
 from graphmesh_model.vendor_errors import translated, unavailable
 
@@ -37,6 +37,8 @@ FINISH_REASONS = {
     "safety": FinishReason.CONTENT_FILTER,
 }
 """Vendors' finish reasons in lower case, without those that mean STOP or TOOL_CALLS."""
+CALLS_TOOLS = frozenset({"tool_calls", "tool_use"})
+"""The finish reasons that mean TOOL_CALLS."""
 STATES_ITS_END = frozenset({"openai", "azure_openai", "anthropic"})
 """Vendors whose streams are cut off where they end without a finish reason."""
 MAX_TEXT = 1_000_000
@@ -156,15 +158,15 @@ class LangchainProvider:
             raise self._invalid(f"tool {message.invalid_tool_calls[0]['name'] or ''}", "no JSON")
         if isinstance(message, AIMessageChunk):
             self._require_complete_calls(message)
-        calls = (
-            ToolCall(call["id"] or f"call_{number}", call["name"], call["args"])
-            for number, call in enumerate(message.tool_calls, start=1)
-        )
+        ids = CallIds()
+        calls = tuple(ToolCall(ids.unique(call["id"]), call["name"], call["args"]) for call in message.tool_calls)
+        if not calls and _finish_text(message.response_metadata) in CALLS_TOOLS:
+            raise self._invalid("tools", "it states tool calls and has none")
         refusal = message.additional_kwargs.get("refusal")
         text = str(message.text) or str(refusal or "")
         blocks = () if in_json else blocks_of(message)
         provider = self.vendor if blocks else ""
-        return Assistant(_without_fence(text) if in_json else text, tuple(calls), blocks, provider)
+        return Assistant(_without_fence(text) if in_json else text, calls, blocks, provider)
 
     def _require_complete_calls(self, message: AIMessageChunk) -> None:
         """Check the arguments of streamed calls: LangChain completes those that are cut off, `{"amount": 10`.

@@ -112,6 +112,32 @@ async def test_parallel_tool_calls_are_calls_of_their_own() -> None:
         assert [delta.tool_call_delta.index for delta in deltas] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("id", ["", "call_0"])
+async def test_tool_calls_without_ids_of_their_own_get_some(id: str) -> None:
+    """In answers and in streams the same; the results refer to them."""
+    calls = [(id, "shop_Track", '{"parcel": 7}'), (id, "shop_Track", '{"parcel": 8}')]
+    async with vendor(openai(calls=calls)) as model:
+        answer = await model.generate(tools=[TOOL])
+        ids = [call.id for call in answer.message.tool_calls]
+        assert len(set(ids)) == 2
+        *deltas, last = await model.stream(tools=[TOOL])
+        assert [delta.tool_call_delta.id for delta in deltas if delta.tool_call_delta.id] == ids
+        assert last.completed.message == answer.message
+
+
+async def test_streamed_tool_calls_without_a_number_are_told_apart() -> None:
+    parts = [
+        {"id": "c1", "function": {"name": "shop_Track", "arguments": '{"parcel"'}},
+        {"function": {"arguments": ": 7}"}},
+    ]
+    parts.append({"id": "c2", "function": {"name": "shop_Track", "arguments": "{}"}})
+    chunks = [openai_chunk({"tool_calls": [part]}) for part in parts]
+    async with vendor(always(sse(*chunks, openai_chunk({}, finish_reason="tool_calls"), "[DONE]"))) as model:
+        answer = await model.completed(tools=[TOOL])
+        calls = [(call.id, json.loads(call.arguments_json)) for call in answer.message.tool_calls]
+        assert calls == [("c1", {"parcel": 7}), ("c2", {})]
+
+
 async def test_options_reach_the_vendor() -> None:
     schema = '{"title": "Topic", "type": "object", "properties": {"topic": {"type": "string"}}}'
     required = pb.ToolChoice(mode=pb.ToolChoiceMode.TOOL_CHOICE_MODE_REQUIRED, tool_name="shop_Track")
@@ -265,6 +291,7 @@ LIES: dict[str, Answer] = {
     "too long an id": openai(calls=[("c" * 1000, "shop_Track", "{}")]),
     "arguments of another type": openai(calls=[("c", "shop_Track", "[1]")]),
     "cut arguments": openai(calls=[("c", "shop_Track", '{"parcel": 10')], finish="length"),
+    "no tool calls": openai(finish="tool_calls"),
     "an unknown tool": openai(calls=[("c", "shop_Pay", "{}")]),
 }
 
