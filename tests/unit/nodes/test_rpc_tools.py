@@ -16,7 +16,7 @@ from graphmesh.common.v1 import Money
 from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_nodes import ApprovalRule, GraphmeshChatModel, tools
 from graphmesh_nodes.errors import ConnectionLost, NotFound, Unreachable
-from graphmesh_nodes.testing import GraphHarness
+from graphmesh_nodes.testing import GraphHarness, HarnessError
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.graph import START, MessagesState, StateGraph
@@ -110,6 +110,25 @@ async def test_crash_repeats_no_effect(make: Any) -> None:
     assert (result.status, result.epoch) == ("success", 2)
     assert len(harness.calls(BillingService.Refund)) > 2
     assert len(harness.executed(BillingService.Refund)) == 2
+
+
+@pytest.mark.parametrize("make", AGENTS)
+@pytest.mark.parametrize("number", [1, 2])
+async def test_crash_between_two_effects_of_a_turn_repeats_none(make: Any, number: int) -> None:
+    """The first was made, and the second was not, or was not answered."""
+    harness = harness_of(make(), refunds("a", "b"))
+    harness.crash_in_call(BillingService.Refund, number=number)
+    result = await harness.run(QUESTION)
+    assert (result.status, result.epoch) == ("success", 2)
+    assert len({text for text, _ in answers(result)}) == 2
+    assert len(harness.executed(BillingService.Refund)) == 2
+
+
+async def test_crash_that_does_not_happen_is_an_error_of_the_test() -> None:
+    harness = harness_of(agent(), refunds("a"))
+    harness.crash_in_call(BillingService.Refund, number=2)
+    with pytest.raises(HarnessError, match="nothing has crashed"):
+        await harness.run(QUESTION)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class CrashingSaver(InMemorySaver):
     ) -> None:
         is_result = any(channel not in WRITES_IDX_MAP for channel, _ in writes)
         if is_result and self.crash_after and self.task_nodes.get(task_id) == self.crash_after:
-            self.crash_after, self.is_dead = "", True
+            self.crash_after = ""
             self._on_crash()
         if not self.is_dead:
             await super().aput_writes(config, writes, task_id, task_path)

@@ -196,6 +196,14 @@ class GraphHarness:
             raise ValueError(f"the graph has no node {node}; it has {', '.join(nodes)}")
         self._worker.saver.crash_after = node
 
+    def crash_in_call(self, rpc: Method[Any, Any], *, number: int = 1) -> None:
+        """Let the worker die once, in the `number`-th call of an RPC from now on: after the twin has executed it, and
+        before its response arrives.
+
+        The run resumes as after `crash_after`.
+        """
+        self._mesh.calls_until_crash[rpc.path] = number
+
     # Execution
 
     async def _respond(self, approval: PendingApproval, status: ApprovalStatus, by: str, comment: str) -> RunResult:
@@ -223,6 +231,8 @@ class GraphHarness:
         result = self._result()
         if result.status == "success" and (node := self._worker.saver.crash_after):
             raise HarnessError(f"the run has ended before the node {node} was executed: nothing has crashed")
+        if result.status == "success" and self._mesh.calls_until_crash:
+            raise HarnessError("the run has ended before the call in which it was to crash: nothing has crashed")
         return result
 
     def _park(self, state: StateSnapshot) -> None:

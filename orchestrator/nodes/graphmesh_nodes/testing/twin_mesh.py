@@ -94,6 +94,9 @@ class TwinMesh:
         """Raised again by the harness, in case that a node has caught them."""
         self.is_cut_off = False
         """Whether the calling process is dead, so that none of its calls arrives."""
+        self.calls_until_crash: dict[str, int] = {}
+        """By path, the number of the call after whose execution the calling process dies."""
+        self.on_crash: Callable[[], None] = lambda: None
 
     def serve(self, rpc: Method[Any, Any], handler: Handler[Any, Any]) -> None:
         self._handlers[rpc.path] = handler
@@ -134,6 +137,7 @@ class TwinMesh:
             _require_time(rpc, deadline, sent=False)
             self._raise_fault(rpc, after_execution=False)
             async for response in self._answer(call):
+                self._crash_if_due(rpc)
                 await self._require_alive()
                 _require_time(rpc, deadline, sent=True)
                 self._raise_fault(rpc, after_execution=True)
@@ -191,6 +195,13 @@ class TwinMesh:
             if fault.after_execution is after_execution and fault.remaining != 0:
                 fault.use()
                 raise fault.error
+
+    def _crash_if_due(self, rpc: Method[Any, Any]) -> None:
+        remaining = self.calls_until_crash.pop(rpc.path, 0) - 1
+        if remaining > 0:
+            self.calls_until_crash[rpc.path] = remaining
+        elif remaining == 0:
+            self.on_crash()
 
     async def _require_alive(self) -> None:
         """Never return in a dead process; the harness cancels it."""

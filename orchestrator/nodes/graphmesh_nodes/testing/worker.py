@@ -55,7 +55,7 @@ class Worker:
         self._mesh, self._identity, self._policies = mesh, identity, policies
         self._limits, self._clock, self._artifacts = limits, clock, artifacts
         self._death = asyncio.Event()
-        self.saver = CrashingSaver(self._die)
+        self.saver, mesh.on_crash = CrashingSaver(self._die), self._die
         self.graph = _compiled(graph, self.saver)
 
     async def execute(self, run: RunRecorder) -> StateSnapshot:
@@ -80,7 +80,7 @@ class Worker:
             await asyncio.gather(execution, death, return_exceptions=True)
 
     def _die(self) -> None:
-        self._mesh.is_cut_off = True
+        self._mesh.is_cut_off = self.saver.is_dead = True
         self._death.set()
 
     async def _stream(self, run: RunRecorder) -> None:
