@@ -98,7 +98,7 @@ def _tick_violations(spec: Spec, now: float) -> Iterator[FieldViolation]:
 
 def _timing(message: pb.ScheduleSpec, now: datetime) -> Timing:
     start = math.ceil(from_timestamp(message.start_time).timestamp()) if message.HasField("start_time") else 0
-    if message.HasField("interval") and not start:
+    if message.HasField("interval") and not message.HasField("start_time"):
         start = math.ceil(now.timestamp()) + message.interval.seconds
     return Timing(
         cron=message.cron,
@@ -183,13 +183,14 @@ def _spec_message(schedule: Schedule) -> pb.ScheduleSpec:
         run=template_of(schedule),
         cron=timing.cron,
         time_zone=timing.time_zone,
-        start_time=_moment(timing.start),
         end_time=_moment(timing.end),
         catch_up=CATCH_UPS[spec.catch_up],
         labels=spec.labels,
     )
     if timing.interval:
         message.interval.seconds = timing.interval
+    if timing.start or timing.interval:
+        message.start_time.FromSeconds(timing.start)
     if spec.catch_up is CatchUp.ALL:
         message.catch_up_window.seconds = spec.window
     return message

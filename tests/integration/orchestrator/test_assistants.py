@@ -167,6 +167,7 @@ async def test_commands_manage_assistants(mesh: Mesh) -> None:
     made = id_in(created, "asst")
     assert created == f"{made} [dear], version 1, of greeting\n"
     assert '"dear x from nobody"' in await graphmesh(mesh, "run", "[dear]", '{"name": "x"}', "--assistant")
+    assert await graphmesh(mesh, "runs", "--assistant", "[dear]") == await graphmesh(mesh, "runs")
     await graphmesh(mesh, "assistants", "update", "[dear]", "--description", "formal", "--context", '{"tone": "sir"}')
     shown = await graphmesh(mesh, "assistants", "show", "[dear]")
     assert "version 2" in shown

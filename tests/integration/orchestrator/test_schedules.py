@@ -98,13 +98,17 @@ async def test_ticks_create_runs_until_the_schedule_is_paused(mesh: Mesh) -> Non
     assert len({run.thread_id for run in runs}) == len(runs)
     assert struct_value((await mesh.wait(runs[0])).output) == {"name": "dear x"}
     assert (paused.run_count, paused.last_run_id) == (len(runs), runs[-1].run_id)
-    await asyncio.sleep(1.5)
-    assert len(await runs_of(mesh, schedule)) == len(runs)
     assert (await mesh.client.schedules.resume(schedule.schedule_id)).status == ACTIVE
     await mesh.client.schedules.delete(schedule.schedule_id)
     with pytest.raises(NotFound):
         await get(mesh, schedule)
     assert len(await runs_of(mesh, schedule)) >= len(runs)
+
+
+async def test_ticks_of_an_interval_are_whole_intervals_from_its_start(mesh: Mesh) -> None:
+    schedule = await mesh.client.schedules.create(GREET, interval=3600, start_time=datetime.fromtimestamp(0, UTC))
+    assert schedule.next_tick_time.seconds % 3600 == 0
+    assert all(tick.seconds % 3600 == 0 for tick in (await get(mesh, schedule)).upcoming)
 
 
 async def test_triggered_run_is_created_once_for_a_request(mesh: Mesh) -> None:
@@ -307,6 +311,7 @@ async def test_commands_manage_schedules(mesh: Mesh) -> None:
     assert f"{made} of greeting: 0 9 * * * Europe/Berlin, active, next " in created
     run_id = id_in(await graphmesh(mesh, "schedules", "trigger", made[:12]), "run")
     assert '"dear x"' in await graphmesh(mesh, "watch", run_id)
+    assert run_id[:12] in await graphmesh(mesh, "runs", "--schedule", made[:12])
     assert "paused" in await graphmesh(mesh, "schedules", "pause", made)
     assert "active" in await graphmesh(mesh, "schedules", "resume", made)
     assert (await graphmesh(mesh, "schedules", "show", made)).count("next") == 6

@@ -23,6 +23,8 @@ SERVICES: list[Any] = [
     pb.ApprovalService,
     pb.WebhookService,
     pb.StoreService,
+    pb.AssistantService,
+    pb.ScheduleService,
 ]
 
 
@@ -53,6 +55,12 @@ def test_elements_are_bounded(value: Any) -> None:
     check(created([value] * (MAX_ELEMENTS - 1)))
 
     assert violation(created([value] * MAX_ELEMENTS)) == ("input", "has more than 50000 members and elements")
+
+
+def test_bounds_hold_for_the_run_of_a_schedule() -> None:
+    run = pb.CreateRunRequest(input=to_struct({"a": [None] * MAX_ELEMENTS}))
+    request = pb.CreateScheduleRequest(spec=pb.ScheduleSpec(run=run)).SerializeToString()
+    assert violation(request, pb.CreateScheduleRequest)[0] == "spec.run.input"
 
 
 def test_members_are_elements() -> None:
@@ -182,17 +190,26 @@ def test_every_request_with_json_declares_its_bounds() -> None:
     for message in requests:
         for field in message.fields:
             inner = field.message_type
-            if inner is not None and inner not in requests and (inner.full_name in JSON_TYPES or has_json(inner)):
+            if inner in (*requests, pb.ScheduleSpec.DESCRIPTOR):  # the latter has JSON in its CreateRunRequest alone
+                continue
+            if inner is not None and (inner.full_name in JSON_TYPES or has_json(inner)):
                 bounds = field.GetOptions().Extensions[policy_pb2.json]
                 found[f"{message.name}.{field.name}"] = (bounds.max_elements, bounds.max_depth)
 
     assert found == {
+        "CreateAssistantRequest.configurable": (5_000, 16),
+        "CreateAssistantRequest.context": (5_000, 16),
+        "CreateAssistantRequest.metadata": (1_000, 8),
         "CreateRunRequest.input": (MAX_ELEMENTS, MAX_DEPTH),
         "CreateRunRequest.context": (5_000, 16),
         "CreateRunRequest.configurable": (5_000, 16),
         "PutItemRequest.value": (10_000, MAX_DEPTH),
         "ResumeRunRequest.answers": (MAX_ELEMENTS, MAX_DEPTH),
+        "SearchAssistantsRequest.metadata": (100, 8),
         "SearchItemsRequest.filter": (100, 16),
+        "UpdateAssistantRequest.configurable": (5_000, 16),
+        "UpdateAssistantRequest.context": (5_000, 16),
+        "UpdateAssistantRequest.metadata": (1_000, 8),
         "UpdateThreadStateRequest.values": (MAX_ELEMENTS, MAX_DEPTH),
     }
 

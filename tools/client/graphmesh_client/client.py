@@ -215,6 +215,8 @@ class Client:
         *,
         graph: str = "",
         thread_id: str = "",
+        assistant_id: str = "",
+        schedule_id: str = "",
         status: RunStatus.ValueType = RunStatus.RUN_STATUS_UNSPECIFIED,
         run_id_prefix: str = "",
         limit: int = 50,
@@ -222,7 +224,13 @@ class Client:
     ) -> list[Run]:
         """Return the newest runs; with RUN_VIEW_FULL also their inputs, outputs and the values of interrupts."""
         request = ListRunsRequest(
-            graph=graph, thread_id=thread_id, status=status, run_id_prefix=run_id_prefix, view=view
+            graph=graph,
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            schedule_id=schedule_id,
+            status=status,
+            run_id_prefix=run_id_prefix,
+            view=view,
         )
         return await self._calls.collect(RunService.ListRuns, request, lambda page: page.runs, limit)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 from graphmesh.orchestrator.v1 import Run, RunStatus
-from graphmesh_client import Client
+from graphmesh_client import Client, NotFound
 from graphmesh_client.run_status import RUN_STATUS_NAMES
 from graphmesh_local.state_folder import DEFAULT_STATE
 
@@ -19,6 +19,8 @@ Status = Annotated[str, typer.Option(help=f"Only runs of this status: {', '.join
 def runs(
     graph: Annotated[str, typer.Option(help="Only runs of this graph.")] = "",
     thread: Annotated[str, typer.Option(help="Only runs on this thread.")] = "",
+    assistant: Annotated[str, typer.Option(help="Only runs of this assistant, by its id or its name.")] = "",
+    schedule: Annotated[str, typer.Option(help="Only runs of this schedule.")] = "",
     status: Status = "",
     limit: Annotated[int, typer.Option(min=1, help="The most runs to list.")] = 20,
     as_json: AsJson = False,
@@ -32,8 +34,14 @@ def runs(
     number = RUN_STATUS_NAMES.get(status, RunStatus.RUN_STATUS_UNSPECIFIED)
 
     async def find(client: Client) -> list[Run]:
-        thread_id = await short_ids.thread_id(client, thread)
-        return await client.list_runs(graph=graph, thread_id=thread_id, status=number, limit=limit)
+        return await client.list_runs(
+            graph=graph,
+            thread_id=await short_ids.thread_id(client, thread),
+            assistant_id=await _assistant_id(client, assistant),
+            schedule_id=await short_ids.schedule_id(client, schedule),
+            status=number,
+            limit=limit,
+        )
 
     show_list(
         Connection(address, state, tenant).run(find),
@@ -47,6 +55,17 @@ def runs(
         empty="no runs",
         as_json=as_json,
     )
+
+
+async def _assistant_id(client: Client, given: str) -> str:
+    """Return the id of the assistant that `given` names; a deleted one is named by its whole id."""
+    if not given:
+        return ""
+    whole_id = await short_ids.assistant_id(client, given)
+    try:
+        return (await client.assistants.get(whole_id)).assistant_id
+    except NotFound:
+        return whole_id
 
 
 def cancel(
