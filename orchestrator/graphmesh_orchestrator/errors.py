@@ -105,6 +105,12 @@ class VersionUnavailable(FailedPrecondition):
     reason = "VERSION_UNAVAILABLE"
 
 
+class StateUnreadable(FailedPrecondition):
+    """The state cannot be read: in {channel}, {cause}. Nothing was changed"""
+
+    reason = "STATE_UNREADABLE"
+
+
 class NodeFailed(Defect):
     """The node {node} raised {type}; the orchestrator's log has the cause"""
 

@@ -1,11 +1,7 @@
 """Loads the graphs of a project, in every form that LangGraph has."""
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
-import re
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,6 +19,7 @@ from langgraph.store.memory import InMemoryStore
 
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+from graphmesh_orchestrator.graph_modules import GraphModules
 from graphmesh_orchestrator.import_errors import describe
 from graphmesh_orchestrator.project import GraphEntry, Project, ProjectError
 from graphmesh_orchestrator.registry import Graph, Registry
@@ -47,12 +44,12 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
         graphs, indexes = {}, {}
         for name, entry in project.graphs.items():
             with _named(name):
-                module = modules[entry.source]
+                module = modules.get(entry)
                 lineage = _lineage(name, module, tools)
                 made = await _made(_variable(module, entry), stack)
                 indexes[name] = _index_of(made)
                 graphs[name] = _compiled(made, lineage, checkpointer, entry.description or _summary(module))
-        yield Registry(graphs, project.store.ttl_config, _store_index(project, indexes))
+        yield Registry(graphs, project.store.ttl_config, _store_index(project, indexes, modules))
 
 
 @contextmanager
@@ -65,52 +62,13 @@ def _named(name: str) -> Iterator[None]:
         raise ProjectError(f"graph {name}: {describe(error)}") from error
 
 
-def _modules(project: Project) -> dict[str, ModuleType]:
-    """Import the module of each source once."""
-    modules: dict[str, ModuleType] = {}
+def _modules(project: Project) -> GraphModules:
+    """Import the module of each source."""
+    modules = GraphModules(project)
     for name, entry in project.graphs.items():
         with _named(name):
-            if entry.source not in modules:
-                modules[entry.source] = _module(entry, project.file.parent)
+            modules.get(entry)
     return modules
-
-
-def _module(entry: GraphEntry, folder: Path) -> ModuleType:
-    try:
-        return (
-            _module_of_file(folder / entry.source, folder) if entry.is_file else importlib.import_module(entry.source)
-        )
-    except (Exception, SystemExit) as error:
-        raise ProjectError(f"{entry.source} cannot be imported: {describe(error)}") from error
-
-
-def _module_of_file(file: Path, folder: Path) -> ModuleType:
-    """Import a module from its file, as a member of its package where its folder is one."""
-    file = file.resolve()
-    package, top = "", file.parent
-    while (top / "__init__.py").exists():
-        package, top = f"{top.name}.{package}", top.parent
-    if not package:
-        return _execute(file, folder)
-    if str(top) not in sys.path:
-        sys.path.insert(0, str(top))
-    module = importlib.import_module(package + file.stem)
-    if Path(module.__file__ or "").resolve() != file:
-        raise ImportError(f"{package + file.stem} is already imported from {module.__file__}: rename the package")
-    return module
-
-
-def _execute(file: Path, folder: Path) -> ModuleType:
-    """Execute a file as a module, whose name stored values refer to: it is the same wherever the project is."""
-    relative = file.relative_to(folder.resolve()) if file.is_relative_to(folder.resolve()) else Path(file.name)
-    name = f"graphmesh_graph_{re.sub(r'[^0-9A-Za-z]', '_', str(relative.with_suffix('')))}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _lineage(name: str, module: ModuleType, tools: str) -> Lineage:
@@ -174,7 +132,9 @@ def _index_of(made: Any) -> IndexConfig | None:
     return {"embed": config["embed"], "dims": config["dims"], "fields": config.get("fields")}
 
 
-def _store_index(project: Project, indexes: Mapping[str, IndexConfig | None]) -> IndexConfig | None:
+def _store_index(
+    project: Project, indexes: Mapping[str, IndexConfig | None], modules: GraphModules
+) -> IndexConfig | None:
     """Return the index of the project, else that of its graphs: all of them have one store.
 
     Raises:
@@ -182,7 +142,7 @@ def _store_index(project: Project, indexes: Mapping[str, IndexConfig | None]) ->
     """
     if options := project.store.index:
         try:
-            return {"embed": _embeddings(options.embed, project), "dims": options.dims, "fields": options.fields}
+            return {"embed": _embeddings(options.embed, modules), "dims": options.dims, "fields": options.fields}
         except Exception as error:
             raise ProjectError(
                 f"{project.file}: store.index.embed: {options.embed} cannot be loaded: {error}"
@@ -196,10 +156,10 @@ def _store_index(project: Project, indexes: Mapping[str, IndexConfig | None]) ->
     return stated.get(first)
 
 
-def _embeddings(embed: str, project: Project) -> Embeddings:
+def _embeddings(embed: str, modules: GraphModules) -> Embeddings:
     """Load `provider:model` or `./file.py:variable`."""
     entry = GraphEntry(path=embed)
-    return ensure_embeddings(_variable(_module(entry, project.file.parent), entry) if entry.is_file else embed)
+    return ensure_embeddings(_variable(modules.get(entry), entry) if entry.is_file else embed)
 
 
 def _summary(module: ModuleType) -> str:

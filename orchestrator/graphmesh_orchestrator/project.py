@@ -204,13 +204,18 @@ class Project(BaseModel):
                 f"{self.file}: dependencies: not installed where the orchestrator runs: {', '.join(missing)}; "
                 f"install them with: uv pip install --python {sys.executable} {packages}"
             )
-        for folder in reversed([self.file.parent, *self._folders()]):
-            sources = folder / "src"
-            for entry in (str(folder), str(sources)) if sources.is_dir() else (str(folder),):
-                if entry not in sys.path:
-                    sys.path.insert(0, entry)
+        for root in map(str, self.roots):
+            if root not in sys.path:
+                sys.path.insert(0, root)
         for name, value in self.env.items():
             os.environ.setdefault(name, value)
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders of its modules, the last one to be searched first. Raises ProjectError as `enter`."""
+        folders = reversed([self.file.parent, *self._folders()])
+        roots = [root for folder in folders for root in (folder.resolve(), folder.resolve() / "src")]
+        return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
     def _folders(self) -> list[Path]:
         """Return the dependencies that are folders. Raises ProjectError where there is none."""

@@ -14,9 +14,17 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import ERROR, RESUME
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS
 
 from graphmesh_orchestrator.checkpoints.bodies import Body, Part
+
+NAMES = {
+    **dict.fromkeys(("__end__", "__return__", "__previous__"), "result"),
+    INTERRUPT: "interrupt",
+    ERROR: "error",
+    TASKS: "sends",
+}
+"""The names by which errors name the channels of LangGraph's own."""
 
 
 def pack(serde: SerializerProtocol, value: Any) -> bytes:

@@ -18,6 +18,7 @@ from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.queries import PAGE, select_before, select_older
 from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, read_writes, ref_of, tuple_of
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
+from graphmesh_orchestrator.errors import StateUnreadable
 
 BATCH_BYTES = 2 * 1024 * 1024
 """The most values that are read at once; one checkpoint may have more."""
@@ -166,5 +167,7 @@ def _listed(row: sa.Row[Any], found: CheckpointTuple | None, failure: str = "") 
 
 def _failure(row: sa.Row[Any], error: Exception) -> str:
     reason = error.reason if isinstance(error, GraphmeshError) else type(error).__name__
+    if isinstance(error, StateUnreadable):
+        reason = f"{reason}: in {error.data['channel']}, {error.data['cause']}"
     log.warning("a checkpoint cannot be read", thread=row.thread_id, checkpoint=row.checkpoint_id, reason=reason)
     return f"cannot be read: {reason}"

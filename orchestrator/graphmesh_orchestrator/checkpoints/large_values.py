@@ -15,10 +15,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.bodies import Body, Split, join
-from graphmesh_orchestrator.checkpoints.encoding import unpack
+from graphmesh_orchestrator.checkpoints.encoding import NAMES, unpack
 from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
+from graphmesh_orchestrator.checkpoints.stored_objects import UnreadableObject
 from graphmesh_orchestrator.checkpoints.tables import artifacts
-from graphmesh_orchestrator.errors import StateTooLarge
+from graphmesh_orchestrator.errors import StateTooLarge, StateUnreadable
 
 StoredValue = bytes | str
 """A value as the data of a row hold it: packed, or the name of its artifact."""
@@ -133,8 +134,12 @@ class ValueReader:
         in_rows = sum(len(value) for value in values if isinstance(value, bytes))
         return in_rows + sum(len(data) for _, data in self._parts.values())
 
-    def unpack(self, value: StoredValue) -> Any:
-        return unpack(self._serde, self._joined(value) if isinstance(value, str) else value)
+    def unpack(self, channel: str, value: StoredValue) -> Any:
+        """Raises StateUnreadable."""
+        try:
+            return unpack(self._serde, self._joined(value) if isinstance(value, str) else value)
+        except UnreadableObject as error:
+            raise StateUnreadable(channel=NAMES.get(channel, channel), cause=error) from error
 
     def _joined(self, name: str) -> bytes:
         base, data = self._parts[name]

@@ -7,9 +7,9 @@ from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, convert_aside, si
 from graphmesh_nodes.errors import ValueNotStorable
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from graphmesh_orchestrator.checkpoints.encoding import pack
+from graphmesh_orchestrator.checkpoints.encoding import NAMES, pack
 from graphmesh_orchestrator.checkpoints.large_values import StateLimits, StoredValue, ValueReader
-from graphmesh_orchestrator.checkpoints.unserializable import NAMES, refusal
+from graphmesh_orchestrator.checkpoints.unserializable import refusal
 
 INLINE_BYTES = 64 * 1024
 """Packed values up to which the event loop unpacks them: some hundred messages, which take milliseconds."""

@@ -60,7 +60,10 @@ async def _read_value_rows(
 
 
 def _unpacked(reader: ValueReader, rows: Mapping[str, Mapping[str, StoredValue]]) -> Values:
-    return {row: {channel: reader.unpack(value) for channel, value in values.items()} for row, values in rows.items()}
+    return {
+        row: {channel: reader.unpack(channel, value) for channel, value in values.items()}
+        for row, values in rows.items()
+    }
 
 
 def _values_in(rows: Iterable[Mapping[str, StoredValue]]) -> list[StoredValue]:
@@ -117,7 +120,7 @@ def _unpacked_writes(
     reader: ValueReader, merged: Mapping[CheckpointRef, list[PendingWrite]]
 ) -> dict[CheckpointRef, list[PendingWrite]]:
     return {
-        ref: [(task_id, channel, reader.unpack(value)) for task_id, channel, value in writes]
+        ref: [(task_id, channel, reader.unpack(channel, value)) for task_id, channel, value in writes]
         for ref, writes in merged.items()
     }
 

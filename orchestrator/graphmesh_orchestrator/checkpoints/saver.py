@@ -50,6 +50,7 @@ from graphmesh_orchestrator.checkpoints.reading import HeadRow, read_values, rea
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
 from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
 from graphmesh_orchestrator.checkpoints.stamps import STAMPS
+from graphmesh_orchestrator.checkpoints.state_serializer import StateSerializer
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage
 from graphmesh_orchestrator.checkpoints.sync_saver import SyncSaver
 from graphmesh_orchestrator.checkpoints.write_behind import WriteBehind, write_behind_of
@@ -73,7 +74,7 @@ class LogSaver(SyncSaver):
         cached_parents: int = MAX_PARENTS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or StateSerializer())
         self._database, self._commits = database, commits
         self._limits = limits or StateLimits()
         self._parents = ParentCache(cached_parents)

@@ -6,19 +6,11 @@ from typing import Any
 
 from graphmesh_contracts.structs import NotJsonError, printable
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, TASKS
 from langgraph.types import Interrupt, Send
 
 MAX_PARTS = 1_000
 """Parts that are serialized by themselves before the search ends at the value that has them."""
 MAX_LEVELS = 64
-NAMES = {
-    **dict.fromkeys(("__end__", "__return__", "__previous__"), "result"),
-    INTERRUPT: "interrupt",
-    ERROR: "error",
-    TASKS: "sends",
-}
-"""The names by which errors name the channels of LangGraph's own."""
 
 
 def refusal(serde: SerializerProtocol, value: Any, error: Exception) -> NotJsonError:

@@ -42,6 +42,7 @@ NEVER_RAISED = {
     ("orchestrator.CreateThread", "RESOURCE_NOT_FOUND"): "it reads the thread in the transaction that has inserted it",
     ("orchestrator.ListThreadStates", "VERSION_UNAVAILABLE"): "it lists the state without its values",
     ("orchestrator.ListThreadStates", "MIGRATION_FAILED"): "it lists the state without its values",
+    ("orchestrator.ListThreadStates", "STATE_UNREADABLE"): "it lists the state without its values",
     ("orchestrator.PutItem", "FENCED"): "it writes under no epoch",
     ("orchestrator.DeleteItem", "FENCED"): "it writes under no epoch",
     (

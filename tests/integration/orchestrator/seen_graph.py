@@ -1,5 +1,6 @@
 """A graph whose nodes show what LangGraph tells them of their thread, and write values that cannot be serialized."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -13,6 +14,13 @@ from typing_extensions import TypedDict
 
 class Opaque:
     """A value that no serializer knows."""
+
+
+@dataclass
+class Order:
+    """A value of a class of the graph."""
+
+    number: int
 
 
 def keep(before: Any, written: Any) -> Any:
@@ -91,6 +99,15 @@ def cyclic(state: State) -> Any:
     return {"value": value}
 
 
+def orders(state: State) -> Any:
+    return {"value": [Order(7)]}
+
+
+def waits(state: State) -> Any:
+    interrupt("ready?")
+    return {"value": type(state["value"][0]).__name__}
+
+
 CALLS: list[str] = []
 
 
@@ -120,8 +137,11 @@ graph = _graph(
     calls_task,
     integer,
     cyclic,
+    orders,
+    waits,
 )
 graph.add_node("counted", counted, cache_policy=CachePolicy(key_func=lambda state: b"same"))
 graph.add_node("subgraph", subgraph.compile())
 graph.add_conditional_edges(START, choose)
 graph.add_edge("threads", "subgraph")
+graph.add_edge("orders", "waits")

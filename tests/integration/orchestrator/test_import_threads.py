@@ -1,6 +1,9 @@
 """Import of threads from LangGraph's own savers: state, history and pending writes."""
 
 import asyncio
+import importlib
+import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +26,18 @@ from typer.testing import CliRunner
 
 from tests.contract.checkpoints import kit
 
+MODELS = """
+from dataclasses import dataclass
+from enum import Enum
+
+class Size(Enum):
+    LARGE = "large"
+
+@dataclass
+class Order:
+    number: int
+    size: Size
+"""
 Saver = BaseCheckpointSaver[Any]
 
 
@@ -170,6 +185,35 @@ async def test_command_reports_the_results(theirs: Saver, source: str, ours: str
     missing = await run_command(["import-threads", "nowhere.db"])
     assert missing.exit_code == 2
     assert "there is no file nowhere.db" in missing.output
+
+
+async def test_classes_of_states_are_kept_or_named(
+    theirs: Saver, source: str, ours: str, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those of the project; without it the thread is refused, and not stored with their fields alone."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "shop_models.py").write_text(MODELS)
+    (project / "langgraph.json").write_text(json.dumps({"dependencies": ["."], "graphs": {"shop": "./shop.py:graph"}}))
+    with monkeypatch.context() as old_program:
+        old_program.syspath_prepend(project)
+        models = importlib.import_module("shop_models")
+        written = {"document": [models.Order(7, models.Size.LARGE)], "log": []}
+        await kit.interrupting(theirs).ainvoke(written, kit.at("t"), durability="sync")
+    monkeypatch.delitem(sys.modules, "shop_models")
+    command = ["import-threads", source.removeprefix("sqlite:///").replace("+psycopg", ""), "--database", ours]
+    refused = await run_command([*command, "--tenant", "acme"])
+    assert refused.exit_code == 1
+    assert "thread t: the class shop_models.Size cannot be read: there is no module shop_models" in refused.output
+    assert (await count_rows(target.database))[0] == 0
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    done = await run_command([*command, "--tenant", "acme", "--graphs", str(project / "langgraph.json")])
+    assert done.exit_code == 0, done.output
+    found = await target.saver.aget_tuple(kit.at("acme/t"))
+    models = sys.modules["shop_models"]
+    assert found
+    assert found.checkpoint["channel_values"]["document"] == [models.Order(7, models.Size.LARGE)]
 
 
 async def run_command(arguments: list[str]) -> Any:

@@ -1,6 +1,7 @@
 """Nodes know their thread by its client's id; values that cannot be serialized are named with channel and node."""
 
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_contracts import struct_value
+from graphmesh_orchestrator.errors import StateUnreadable
 
 from tests.integration.orchestrator.mesh import Mesh, reason, serve_billing, serve_orchestrator
 
@@ -61,3 +63,26 @@ async def test_value_that_cannot_be_serialized_is_named(seen_mesh: Mesh, place: 
     named = run.error.message.replace("sends.arg", "sends[0].arg").replace("interrupt.v", "interrupt[0].v")
     assert named.startswith(f"A value of the run cannot be stored: {key}"), run.error.message
     assert run.error.message.endswith(f"; the node {node} wrote it" if node else "Opaque"), run.error.message
+
+
+async def test_state_with_a_class_that_no_longer_exists_is_named(
+    seen_mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At resume, where the state is read, and in the history. The state is unchanged: the class reads it again."""
+    parked = [await seen_mesh.run("seen_graph", place="orders") for _ in range(2)]
+    with monkeypatch.context() as changed:
+        changed.delattr(sys.modules["seen_graph"], "Order")
+        run = await resumed(seen_mesh, parked[0])
+        assert reason(run) == "STATE_UNREADABLE"
+        cause = "the class seen_graph.Order cannot be read: the module has no Order at its top level"
+        assert run.error.message == f"The state cannot be read: in value, {cause}. Nothing was changed"
+        with pytest.raises(StateUnreadable, match=r"seen_graph\.Order"):
+            await seen_mesh.client.threads.state(run.thread_id)
+        listed = [state async for state in seen_mesh.client.threads.history(run.thread_id, 100)]
+        assert [*listed[0].not_shown] == [f"values: cannot be read: STATE_UNREADABLE: in value, {cause}"]
+    assert struct_value((await resumed(seen_mesh, parked[1])).output)["value"] == "Order"
+
+
+async def resumed(mesh: Mesh, run: pb.Run) -> pb.Run:
+    [interrupt] = run.interrupts
+    return await mesh.wait(await mesh.resume(run, {interrupt.interrupt_id: "yes"}))

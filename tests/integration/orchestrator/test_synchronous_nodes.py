@@ -44,7 +44,7 @@ async def test_slow_nodes_do_not_delay_another_tenant(tmp_path: Path) -> None:
         serve_orchestrator(tmp_path, served) as mesh,
         mesh.as_new_tenant() as other,
     ):
-        module = sys.modules["graphmesh_graph_slow"]
+        module = sys.modules["slow"]
         try:
             slow = [await mesh.client.create_run("slow", {}) for _ in range(SLOW_RUNS)]
             async with asyncio.timeout(30):

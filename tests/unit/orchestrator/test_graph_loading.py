@@ -101,7 +101,7 @@ async def test_modules_and_synchronous_factories_run_event_loops_of_their_own(tm
 async def test_factories_are_closed(tmp_path: Path) -> None:
     write(tmp_path / "agent.py", MODULE)
     await load(tmp_path, graphs={name: f"./agent.py:{name}" for name in ("managed", "managed_asynchronously")})
-    assert sys.modules["graphmesh_graph_agent"].closed == ["managed_asynchronously", "managed"]
+    assert sys.modules["agent"].closed == ["managed_asynchronously", "managed"]
 
 
 async def test_object_form_has_a_description(tmp_path: Path) -> None:
@@ -129,6 +129,36 @@ async def test_modules_import_their_siblings(tmp_path: Path, entry: str, file: s
     source = "from ..words import HELLO" if "shop" in entry else "from greetings import HELLO"
     write(tmp_path / file, MODULE.replace('"hello "', "HELLO") + f"{source}\ngraph = builder")
     assert await greeting((await load(tmp_path, graphs={"agent": entry}))["agent"]) == "hi ada"
+
+
+async def test_a_file_has_the_name_by_which_it_is_imported(tmp_path: Path) -> None:
+    """So its classes are one, for the module itself, for its siblings, and for states that a program has stored."""
+    write(tmp_path / "src/team/agent.py", MODULE + "from .tools import State as Same\nassert Same is State\n")
+    write(tmp_path / "src/team/tools.py", "from team.agent import State")
+    await load(tmp_path, graphs={"agent": "./src/team/agent.py:builder"})
+    assert sys.modules["team.agent"].State.__module__ == "team.agent"
+
+
+async def test_a_file_whose_name_is_taken_has_another(tmp_path: Path) -> None:
+    write(tmp_path / "json.py", MODULE)
+    await load(tmp_path, graphs={"agent": "./json.py:builder"})
+    assert sys.modules["json"] is json
+    assert sys.modules["graphmesh_graph_json"].State.__module__ == "graphmesh_graph_json"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\ndef f(:\n", r"agent\.py:2: SyntaxError: invalid syntax"),
+        ("import helper\n", r"helper\.py:2: ZeroDivisionError: division by zero"),
+        ("import no_such_module\n", r"agent\.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+async def test_a_module_that_fails_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path / "agent.py", text)
+    write(tmp_path / "helper.py", "\n1 / 0\n")
+    with pytest.raises(ProjectError, match=message):
+        await load(tmp_path, graphs={"agent": "./agent.py:builder"})
 
 
 async def test_a_file_is_executed_once_for_all_its_graphs(tmp_path: Path) -> None:
@@ -174,7 +204,10 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
         ({"graphs": {"agent": "./agent.py:closed"}}, "graph agent: is a list, and neither a StateGraph nor a workflow"),
         ({"graphs": {"agent": "./agent.py:fails"}}, "graph agent: its factory fails failed: ZeroDivisionError"),
         ({"graphs": {"agent": "./missing.py:graph"}}, "graph agent: ./missing.py cannot be imported"),
-        ({"graphs": {"agent": "./exits.py:graph"}}, "graph agent: ./exits.py cannot be imported: SystemExit"),
+        (
+            {"graphs": {"agent": "./exits.py:graph"}},
+            r"./exits.py cannot be imported: \S*/exits.py:1: SystemExit: 3",
+        ),
         ({"graphs": {"agent": "nowhere.agent:graph"}}, "cannot be imported: ModuleNotFoundError"),
         ({"env": "./none.env"}, "env: there is no file"),
         ({"env": {"GRAPHMESH_MESH": "x"}}, "env: GRAPHMESH_MESH is a setting of graphmesh"),

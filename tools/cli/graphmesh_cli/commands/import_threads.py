@@ -8,8 +8,8 @@ import contextlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,9 @@ from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter, StateLimits
+from graphmesh_orchestrator.checkpoints.state_serializer import StateSerializer
+from graphmesh_orchestrator.checkpoints.stored_objects import UnreadableObject
+from graphmesh_orchestrator.project import Project, ProjectError
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.threads.threads_sql import insert_thread
 from langchain_core.runnables import RunnableConfig
@@ -98,6 +101,7 @@ async def import_thread(source: BaseCheckpointSaver[Any], thread_id: str, target
 
     Raises:
         NotImportable: its id breaks the rule for threads, or both databases have new checkpoints.
+        UnreadableObject: it has an object of a class that does not exist here.
     """
     if not THREAD_RULE.fullmatch(thread_id):
         raise NotImportable(f"its id is not of the form {THREAD_RULE.pattern}")
@@ -165,12 +169,19 @@ async def _register(target: Target, thread_id: str) -> None:
             await insert_thread(connection, target.database, target.tenant, thread_id, **row)
 
 
-def langgraph_saver(source: str) -> AbstractAsyncContextManager[BaseCheckpointSaver[Any]]:
-    """Open LangGraph's saver of a database."""
+@asynccontextmanager
+async def langgraph_saver(source: str) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    """Open LangGraph's saver of a database. It raises UnreadableObject where LangGraph's serializer only logs."""
     url = sa.make_url(source)
+    opened: AbstractAsyncContextManager[BaseCheckpointSaver[Any]]
     if url.get_backend_name() == "sqlite":
-        return AsyncSqliteSaver.from_conn_string(str(url.database))
-    return AsyncPostgresSaver.from_conn_string(url.set(drivername="postgresql").render_as_string(hide_password=False))
+        opened = AsyncSqliteSaver.from_conn_string(str(url.database))
+    else:
+        libpq = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        opened = AsyncPostgresSaver.from_conn_string(libpq)
+    async with opened as saver:
+        saver.serde = StateSerializer()
+        yield saver
 
 
 def thread_ids(source: str) -> list[str]:
@@ -191,6 +202,10 @@ def import_threads_command(
     source: Annotated[str, typer.Argument(help="postgresql://… or an SQLite file that LangGraph wrote.")],
     tenant: Annotated[str, typer.Option(help="The tenant of the imported threads.")] = "default",
     graph: Annotated[str, typer.Option(help="The graph of the threads; by default that of their first run.")] = "",
+    graphs: Annotated[
+        Path | None,
+        typer.Option(envvar="GRAPHMESH_GRAPHS", help="The langgraph.json of the project that has the states' classes."),
+    ] = None,
     database: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the orchestrator's database; else of its settings, or of --state.")
     ] = "",
@@ -200,7 +215,8 @@ def import_threads_command(
     """Copy the threads of LangGraph's AsyncPostgresSaver or AsyncSqliteSaver, with history and pending writes.
 
     A repeated import copies only what is new. No run may be active on the threads in either database. Their states
-    have version 1 of the graph. Exits with 1 when a thread was refused, and names the thread and the reason.
+    have version 1 of the graph. A state with objects of classes that cannot be imported here is refused; --graphs names
+    the project that has them. Exits with 1 when a thread was refused, and names the thread and the reason.
     """
     check_tenant(tenant)
     scheme, separator, _ = source.partition("://")
@@ -209,7 +225,11 @@ def import_threads_command(
     if not separator and not Path(source).is_file():
         raise typer.BadParameter(f"there is no file {source}", param_hint="source")
     try:
+        if graphs is not None:
+            Project.read(graphs).enter()
         counts = asyncio.run(_import_all(source_url(source), tenant, graph, database or _database_in(state), as_json))
+    except ProjectError as error:
+        raise typer.BadParameter(str(error), param_hint="--graphs") from None
     except (GraphmeshError, SQLAlchemyError, psycopg.Error) as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
         raise usage_error(f"the threads cannot be read or stored: {cause}") from None
@@ -230,10 +250,11 @@ async def _import_all(source: str, tenant: str, graph: str, database_url: str, a
     """Import, with a line for each thread that is refused."""
 
     def on_refusal(thread_id: str, error: Exception) -> None:
+        hint = "; --graphs names the project that has its classes" if isinstance(error, UnreadableObject) else ""
         if as_json:
-            print_json_line({"refused": {"thread_id": thread_id, "reason": str(error)}})
+            print_json_line({"refused": {"thread_id": thread_id, "reason": f"{error}{hint}"}})
         else:
-            console().print(f"thread {thread_id}: {error}", style="red", soft_wrap=True)
+            console().print(f"thread {thread_id}: {error}{hint}", style="red", soft_wrap=True)
 
     settings = Settings()
     async with (

@@ -347,6 +347,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "PROVIDER_MISCONFIGURED", "domain": "graphmesh", "metadata": { "provider": "openai", "rejected": "key" } }
     """
+    ERROR_REASON_STATE_UNREADABLE: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION. A value of the state cannot be read: it has an object of a class that does not exist in the
+    code of the graph, or has other fields there. `cause` names the class. The state is unchanged: code that has the
+    class reads it.
+
+        { "reason": "STATE_UNREADABLE", "domain": "graphmesh", "metadata": { "channel": "order", "cause": "the class shop.models.Order cannot be read: there is no module shop" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -369,8 +376,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Reasons of runs: RECURSION_LIMIT, NODE_FAILED, RUN_POISONED, VALUE_NOT_STORABLE, WRITE_AHEAD_REQUIRED, STEP_LIMIT,
     TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE,
-    ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has
-    ended, as is any reason of a tool that its graph called.
+    ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a
+    run that has ended, as is any reason of a tool that its graph called.
 
     A service of another team may answer with reasons of its own under a domain of its own.
     """
@@ -699,5 +706,12 @@ ERROR_REASON_PROVIDER_MISCONFIGURED: ErrorReason.ValueType  # 63
 operator has to correct the settings, and a repeat fails until then. `rejected` is key, account or model.
 
     { "reason": "PROVIDER_MISCONFIGURED", "domain": "graphmesh", "metadata": { "provider": "openai", "rejected": "key" } }
+"""
+ERROR_REASON_STATE_UNREADABLE: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION. A value of the state cannot be read: it has an object of a class that does not exist in the
+code of the graph, or has other fields there. `cause` names the class. The state is unchanged: code that has the
+class reads it.
+
+    { "reason": "STATE_UNREADABLE", "domain": "graphmesh", "metadata": { "channel": "order", "cause": "the class shop.models.Order cannot be read: there is no module shop" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -114,9 +114,8 @@ class RunServiceServicer:
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
         run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
-        assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED (both
-        of the state to begin from, with a checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the
-        tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
+        assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
+        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -159,7 +159,7 @@ class ThreadServiceServicer:
         empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-        more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +184,8 @@ class ThreadServiceServicer:
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
-        become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
+        STATE_UNREADABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,7 +73,7 @@ class ThreadServiceStub:
     empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-    more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
     """
     ListThreadStates: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
     """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
@@ -90,7 +90,8 @@ class ThreadServiceStub:
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
-    become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
+    STATE_UNREADABLE.
     """
     ForkThread: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -164,7 +165,7 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-    more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]  # type: ignore[assignment]
     """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
@@ -181,7 +182,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
-    become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+    become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
+    STATE_UNREADABLE.
     """
     ForkThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]  # type: ignore[assignment]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -288,7 +290,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-        more), VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
         """
 
     @_abc_1.abstractmethod
@@ -317,7 +319,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
-        become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED.
+        become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
+        STATE_UNREADABLE.
         """
 
     @_abc_1.abstractmethod
