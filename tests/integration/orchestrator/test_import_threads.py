@@ -76,8 +76,8 @@ async def commits(database: Database) -> AsyncIterator[GroupCommit]:
         yield commits
 
 
-@pytest.fixture
-def target(database: Database, commits: GroupCommit) -> Target:
+@pytest_asyncio.fixture
+async def target(database: Database, commits: GroupCommit) -> Target:
     return Target(database, LogSaver(database, commits), "acme", "asking")
 
 

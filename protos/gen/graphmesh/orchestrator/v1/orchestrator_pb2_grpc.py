@@ -154,10 +154,10 @@ class RunServiceServicer:
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
         thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
-        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state to begin from),
-        QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used
-        with another request), SHUTTING_DOWN (the process stops, and the run continues; a repeat with the request_id reaches
-        another one).
+        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
+        (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
+        REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
+        continues; a repeat with the request_id reaches another one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
