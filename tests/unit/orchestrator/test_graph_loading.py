@@ -146,21 +146,6 @@ async def test_a_file_whose_name_is_taken_has_another(tmp_path: Path) -> None:
     assert sys.modules["graphmesh_graph_json"].State.__module__ == "graphmesh_graph_json"
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x = 1\ndef f(:\n", r"agent\.py:2: SyntaxError: invalid syntax"),
-        ("import helper\n", r"helper\.py:2: ZeroDivisionError: division by zero"),
-        ("import no_such_module\n", r"agent\.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
-    ],
-)
-async def test_a_module_that_fails_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    write(tmp_path / "agent.py", text)
-    write(tmp_path / "helper.py", "\n1 / 0\n")
-    with pytest.raises(ProjectError, match=message):
-        await load(tmp_path, graphs={"agent": "./agent.py:builder"})
-
-
 async def test_a_file_is_executed_once_for_all_its_graphs(tmp_path: Path) -> None:
     write(tmp_path / "agent.py", MODULE)
     graphs = await load(tmp_path, graphs={"a": "./agent.py:builder", "b": "./agent.py:compiled"})
@@ -206,7 +191,7 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
         ({"graphs": {"agent": "./missing.py:graph"}}, "graph agent: ./missing.py cannot be imported"),
         (
             {"graphs": {"agent": "./exits.py:graph"}},
-            r"./exits.py cannot be imported: \S*/exits.py:1: SystemExit: 3",
+            "graph agent: ./exits.py cannot be imported: SystemExit",
         ),
         ({"graphs": {"agent": "nowhere.agent:graph"}}, "cannot be imported: ModuleNotFoundError"),
         ({"env": "./none.env"}, "env: there is no file"),

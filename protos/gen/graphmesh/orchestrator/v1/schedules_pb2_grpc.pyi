@@ -49,8 +49,9 @@ class ScheduleServiceStub:
 
     Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
     what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
-    thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state of the thread),
-    WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may have).
+    thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
+    of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
+    have).
     """
     GetSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.GetScheduleRequest, _schedules_pb2.GetScheduleResponse]
     """Reads a schedule, with its next ticks.
@@ -68,7 +69,7 @@ class ScheduleServiceStub:
     failed or ended one is active again, a paused one stays paused.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
     """
     PauseSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.PauseScheduleRequest, _schedules_pb2.PauseScheduleResponse]
     """Pauses a schedule: it has no ticks until it is resumed. Its runs continue.
@@ -85,8 +86,8 @@ class ScheduleServiceStub:
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, QUEUE_FULL, WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED
-    (all as CreateRun).
+    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+    REQUEST_ID_REUSED (all as CreateRun).
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]
     """Deletes a schedule. Its runs stay, and continue.
@@ -115,8 +116,9 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
 
     Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
     what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
-    thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state of the thread),
-    WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may have).
+    thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
+    of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
+    have).
     """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.GetScheduleRequest, _schedules_pb2.GetScheduleResponse]  # type: ignore[assignment]
     """Reads a schedule, with its next ticks.
@@ -134,7 +136,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     failed or ended one is active again, a paused one stays paused.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
     """
     PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.PauseScheduleRequest, _schedules_pb2.PauseScheduleResponse]  # type: ignore[assignment]
     """Pauses a schedule: it has no ticks until it is resumed. Its runs continue.
@@ -151,8 +153,8 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, QUEUE_FULL, WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED
-    (all as CreateRun).
+    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+    REQUEST_ID_REUSED (all as CreateRun).
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Deletes a schedule. Its runs stay, and continue.
@@ -184,8 +186,9 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
         what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
-        thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED (both of the state of the thread),
-        WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may have).
+        thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
+        of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
+        have).
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +224,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         failed or ended one is active again, a paused one stays paused.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+        WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
         """
 
     @_abc_1.abstractmethod
@@ -256,8 +259,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, QUEUE_FULL, WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED
-        (all as CreateRun).
+        THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+        REQUEST_ID_REUSED (all as CreateRun).
         """
 
     @_abc_1.abstractmethod
