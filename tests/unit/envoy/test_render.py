@@ -10,7 +10,7 @@ from graphmesh_contracts import Idempotency, MethodPolicy
 from graphmesh_mesh.envoy.documents import LUA, TRANSCODER
 from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import documents, render
-from graphmesh_mesh.envoy.routes import IS_WEB, RETRY_ON, retries
+from graphmesh_mesh.envoy.routes import RETRY_ON, retries
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
 from graphmesh_mesh.topology import Mesh, load, parse
 
@@ -104,16 +104,15 @@ def test_the_edge_has_routes_to_its_services_only() -> None:
 
 
 def test_plain_grpc_passes_no_filters_of_json_and_grpc_web() -> None:
-    """They are disabled but for routes that gRPC-Web takes, and those that a request has before it is transcoded."""
+    """They are disabled, and enabled by routes that plain gRPC does not have."""
     mesh = documents(billing_mesh())
     [edge, _] = mesh["lds.yaml"]["resources"]
     filters = edge["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
     assert [one["name"] for one in filters if one.get("disabled")] == [LUA, TRANSCODER]
     [table] = mesh["rds-edge.yaml"]["resources"]
-    for one in table["virtual_hosts"][0]["routes"]:
-        if one["match"].get("path") == CHARGE:
-            is_web = one["match"].get("headers") == [IS_WEB]
-            assert ({LUA, TRANSCODER} <= one.get("typed_per_filter_config", {}).keys()) is is_web
+    [charge] = [one for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == CHARGE]
+    assert "headers" not in charge["match"]
+    assert "typed_per_filter_config" not in charge
 
 
 def test_the_mesh_listener_has_a_route_for_every_method() -> None:

@@ -21,6 +21,15 @@ local function field_of(message)
   end
 end
 
+-- Gives a request in gRPC-Web the route of its method: see `grpc_web` in routes.py.
+function envoy_on_request(request)
+  local headers = request:headers()
+  if string.find(headers:get("content-type") or "", "application/grpc-web", 1, true) then
+    headers:replace("x-graphmesh-web", "1")
+    request:clearRouteCache()
+  end
+end
+
 function envoy_on_response(response)
   local headers = response:headers()
   local status = headers:get(":status")

@@ -49,6 +49,9 @@ IS_KNOWN_ENCODING: Document = {
 }
 """Of another encoding, gRPC's server library keeps in the header table of the connection that it is not readable."""
 IS_GRPC = [IS_POST, IS_GRPC_TYPE, IS_KNOWN_ENCODING]
+ENABLED = typed("envoy.config.route.v3.FilterConfig", config={})
+WEB_MARK = "x-graphmesh-web"
+"""In a request in gRPC-Web, the mark of bad_requests.lua. A client that sets it gets the replies of Envoy's filter."""
 IS_WEB: Document = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
 UNLIMITED = RateLimit(calls=2**31, period=0.05)
 DEFAULT_TENANT = "default"
@@ -91,11 +94,11 @@ def edge_routes(mesh: Mesh) -> Document:
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
-    web = [not_plain_grpc({**call, "match": {**call["match"], "headers": [IS_WEB]}}) for call in calls]
     unidentified = missing_identity(services) if mesh.edge.identity == "forwarded" else []
-    refused = [not_plain_grpc(one) for one in (*unidentified, *not_grpc(services))]
-    known = [preflight(first), *refused, *web, *calls, *infrastructure, not_plain_grpc(unknown_method())]
-    return routes("edge", known, cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate))
+    not_transcoded = [transcoded(one) for one in (*unidentified, *not_grpc(services))]
+    known = [preflight(first), grpc_web(), *not_transcoded, *calls, *infrastructure, transcoded(unknown_method())]
+    filters = cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate)
+    return routes("edge", known, filters, request_headers_to_remove=[WEB_MARK])
 
 
 def mesh_routes(mesh: Mesh) -> Document:
@@ -235,13 +238,19 @@ def infrastructure_route(service: str, cluster: str) -> Document:
     }
 
 
-def not_plain_grpc(route: Document) -> Document:
-    """A route whose requests may be JSON, or gRPC-Web: with the filters for these, which cost each call a part.
+def transcoded(route: Document) -> Document:
+    """One of the routes that a JSON request has before it is transcoded, with the filters for it.
 
-    The filters of a request are those of its first route. JSON has no other route before it is transcoded.
+    The filters of a request are those of its first route: calls in plain gRPC pass none of these.
     """
-    enabled = typed("envoy.config.route.v3.FilterConfig", config={})
-    return {**route, "typed_per_filter_config": {LUA: enabled, TRANSCODER: enabled}}
+    return {**route, "typed_per_filter_config": {LUA: ENABLED, TRANSCODER: ENABLED}}
+
+
+def grpc_web() -> Document:
+    """The first route of a request in gRPC-Web: bad_requests.lua marks the request, and it gets its own route."""
+    is_unmarked = {"name": WEB_MARK, "present_match": True, "invert_match": True}
+    match = {"prefix": "/", "headers": [IS_WEB, is_unmarked]}
+    return {**unknown_method(), "match": match, "typed_per_filter_config": {LUA: ENABLED}}
 
 
 def unbuffered() -> Document:
