@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from graphmesh_chassis.calls import working
@@ -11,7 +12,7 @@ from graphmesh_chassis.large_values import read_places
 
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run, StreamMode
+from graphmesh_orchestrator.runs.run import Event, EventKind, EventPage, Run, StreamMode
 from graphmesh_orchestrator.runs.runs import Runs
 
 PAGE = 200
@@ -58,7 +59,16 @@ class RunWatcher:
         modes: Collection[StreamMode] = (),
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> AsyncIterator[Event | Heartbeat]:
-        """Yield the events after `after_seq`, until the run ends or parks, and heartbeats while there are none.
+        """Yield what `batches` yields, one by one."""
+        async with aclosing(self.batches(tenant, run_id, after_seq, modes, heartbeat)) as batches:
+            async for batch in batches:
+                for found in batch:
+                    yield found
+
+    async def batches(
+        self, tenant: str, run_id: str, after_seq: int, modes: Collection[StreamMode], heartbeat: float
+    ) -> AsyncGenerator[Sequence[Event | Heartbeat]]:
+        """Yield the events after `after_seq`, as they are read, until the run ends or parks, and heartbeats meanwhile.
 
         Args:
             modes: only events of these modes, and those of the status; empty: all. The run itself is read once.
@@ -68,23 +78,25 @@ class RunWatcher:
             InvalidInput: the run was created without one of the modes.
         """
         async with working():
-            kinds = _kinds(modes, await self._runs.get(tenant, run_id))
-        last = time.monotonic()
+            run = await self._runs.get(tenant, run_id)
+        kinds, last = _kinds(modes, run), time.monotonic()
         while True:
-            notification = self._notifier.subscribe(Topic.EVENTS, run_id)
-            async with working():
-                progress = (await self._runs.progress([run_id])).get(run_id)
-            if progress is None:
-                raise NotFound(resource="run", id=run_id)
-            async for event in self._stored(run_id, after_seq, progress.last_seq):
-                after_seq = event.seq
-                if not kinds or event.kind in kinds:
-                    yield event
+            notification, limit = self._notifier.subscribe(Topic.EVENTS, run_id), FIRST_PAGE
+            while True:
+                page = await self._page(run_id, after_seq, limit)
+                if page.progress is None:
+                    raise NotFound(resource="run", id=run_id)
+                if chosen := [event for event in page if not kinds or event.kind in kinds]:
+                    yield chosen
                     last = time.monotonic()
-            if not progress.status.is_active and after_seq >= progress.last_seq:
+                if page:
+                    after_seq, limit = page[-1].seq, min(PAGE, 2 * len(page))
+                if not page or after_seq >= page.progress.last_seq:
+                    break
+            if not page.progress.status.is_active:
                 return
-            while progress.status.is_active and not await self._is_notified(notification, last + heartbeat):
-                yield Heartbeat(after_seq)
+            while not await self._is_notified(notification, last + heartbeat):
+                yield [Heartbeat(after_seq)]
                 last = time.monotonic()
 
     async def _is_notified(self, notification: asyncio.Event, until: float) -> bool:
@@ -96,18 +108,7 @@ class RunWatcher:
             return False
         return True
 
-    async def _stored(self, run_id: str, after_seq: int, last_seq: int) -> AsyncIterator[Event]:
-        """Yield the events after `after_seq` that are stored by now, at least up to `last_seq`."""
-        limit = FIRST_PAGE
-        while page := await self._page(run_id, after_seq, limit):
-            for event in page:
-                yield event
-            after_seq = page[-1].seq
-            if len(page) < limit and after_seq >= last_seq:
-                return
-            limit = min(PAGE, 2 * len(page))
-
-    async def _page(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
+    async def _page(self, run_id: str, after_seq: int, limit: int) -> EventPage:
         async with working():
             return await self._runs.events(run_id, after_seq, limit)
 

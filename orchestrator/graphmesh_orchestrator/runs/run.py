@@ -1,6 +1,6 @@
 """Runs and their events as values."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -257,6 +257,15 @@ class RunProgress:
 
     status: RunStatus
     last_seq: int
+
+
+class EventPage(list[Event]):
+    """Events of a run in order, and how far the run had come when they were read."""
+
+    def __init__(self, events: Iterable[Event], progress: RunProgress | None) -> None:
+        """`progress` is None where there is no such run."""
+        super().__init__(events)
+        self.progress = progress
 
 
 def own_thread(run_id: str) -> str:

@@ -15,7 +15,7 @@ from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
-from graphmesh_orchestrator.runs.run import Event, Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
 
 MAX_PENDING = 10_000
 """The default for the pending runs of a tenant."""
@@ -70,8 +70,11 @@ class Runs(Protocol):
     async def mark_reverted(self, run_ids: Collection[str]) -> None:
         """Record that the writes of rolled back runs are deleted."""
 
-    async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
-        """Return the first `limit` events of a run after `after_seq`, or fewer, with `EVENT_BYTES` or one event."""
+    async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
+        """Return the progress of a run, and its first `limit` events after `after_seq`.
+
+        Fewer where they would have more than `EVENT_BYTES`; one event may have more.
+        """
 
 
 EVENT_BYTES = 2 * 1024 * 1024
@@ -145,11 +148,12 @@ class MemoryRuns:
         for run_id in self._tables.runs.keys() & set(run_ids):
             self._tables.runs[run_id]["rolled_back"] = False
 
-    async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
+    async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
         stored = self._tables.events.get(run_id, {})
         rows = [stored[seq] for seq in sorted(stored) if seq > after_seq][:limit]
         ends = accumulate(len(json.dumps(row["data"])) for row in rows)
-        return [event_of(row) for row, end in zip(rows, ends, strict=True) if row is rows[0] or end <= EVENT_BYTES]
+        fitting = [row for row, end in zip(rows, ends, strict=True) if row is rows[0] or end <= EVENT_BYTES]
+        return EventPage(map(event_of, fitting), (await self.progress([run_id])).get(run_id))
 
     def _by_request(self, run: Run) -> Run | None:
         """Raises RequestIdReused."""

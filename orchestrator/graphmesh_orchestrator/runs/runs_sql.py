@@ -19,7 +19,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
 from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
-from graphmesh_orchestrator.runs.run import Event, Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
 from graphmesh_orchestrator.runs.runs import EVENT_BYTES, MAX_PENDING, RETRY_SECONDS
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
@@ -39,6 +39,7 @@ class SqlRuns:
         """`max_pending` bounds the pending runs of a tenant."""
         self._database, self._max_pending = database, max_pending
         self._batcher = None if database.is_sqlite else RunInsertBatcher(database)
+        self._select_events = _select_events(is_sqlite=database.is_sqlite)
 
     async def add(self, run: Run, worker: str) -> Run:
         if worker and self._batcher and not run.request.is_delayed:
@@ -110,16 +111,11 @@ class SqlRuns:
         async with self._database.transaction() as connection:
             await connection.execute(sa.update(runs).where(runs.c.run_id.in_(run_ids)).values(rolled_back=False))
 
-    async def events(self, run_id: str, after_seq: int, limit: int) -> Sequence[Event]:
-        data = sa.cast(events.c.data, sa.LargeBinary if self._database.is_sqlite else sa.Text)
-        size = (sa.func.length if self._database.is_sqlite else sa.func.octet_length)(data).label("size")
-        query = sa.select(events, size).where(events.c.run_id == run_id, events.c.seq > after_seq)
-        first = query.order_by(events.c.seq).limit(limit).subquery("first")
-        end = sa.func.sum(first.c.size).over(order_by=first.c.seq).label("end")
-        sized = sa.select(first, end).subquery("sized")
-        within = sa.or_(sized.c.end <= EVENT_BYTES, sized.c.end == sized.c.size)
-        rows = await self._database.rows(sa.select(sized).where(within).order_by(sized.c.seq))
-        return [event_of(row._mapping) for row in rows]
+    async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
+        given = {"given_run": run_id, "after_seq": after_seq, "given_limit": limit}
+        rows = [row._mapping for row in await self._database.rows(self._select_events.params(given))]
+        progress = RunProgress(RunStatus(rows[0]["status"]), rows[0]["last_seq"]) if rows else None
+        return EventPage([event_of(row) for row in rows if row["seq"] is not None], progress)
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
         """Raises RequestIdReused."""
@@ -208,6 +204,25 @@ async def preempt(connection: AsyncConnection, where: sa.ColumnElement[bool]) ->
             held = sa.and_(others, runs.c.holds_thread)
             await connection.execute(sa.update(runs).where(held).values(rolled_back=True))
         await cancel(connection, earlier, preemption_reason(row.run_id))
+
+
+def _select_events(*, is_sqlite: bool) -> sa.Select[Any]:
+    """Select the progress of a run with events in order, up to a number and a size; a row without where there are none.
+
+    It is made once: that takes longer than to execute it.
+    """
+    given_run = sa.bindparam("given_run", type_=sa.String)
+    data = sa.cast(events.c.data, sa.LargeBinary if is_sqlite else sa.Text)
+    size = (sa.func.length if is_sqlite else sa.func.octet_length)(data).label("size")
+    after = events.c.seq > sa.bindparam("after_seq", type_=sa.BigInteger)
+    query = sa.select(events, size).where(events.c.run_id == given_run, after).order_by(events.c.seq)
+    first = query.limit(sa.bindparam("given_limit", type_=sa.Integer)).subquery("first")
+    end = sa.func.sum(first.c.size).over(order_by=first.c.seq).label("end")
+    sized = sa.select(first, end).subquery("sized")
+    within = sa.or_(sized.c.end <= EVENT_BYTES, sized.c.end == sized.c.size)
+    progress = sa.select(runs.c.status, runs.c.last_seq, *(sized.c[column.name] for column in events.c))
+    joined = runs.outerjoin(sized, sa.and_(sized.c.run_id == runs.c.run_id, within))
+    return progress.select_from(joined).where(runs.c.run_id == given_run).order_by(sized.c.seq)
 
 
 def _still_waits(run_id: str) -> sa.ColumnElement[bool]:

@@ -88,6 +88,7 @@ async def test_events_are_read_in_order_after_a_seq(stores: Stores) -> None:
 @pytest.mark.parametrize("size", [EVENT_BYTES // 3, EVENT_BYTES, 2 * EVENT_BYTES])
 async def test_big_events_are_read_a_few_at_a_time(stores: Stores, size: int) -> None:
     """So that a client that follows a run needs little memory."""
+    await add(stores, a_run(1))
     data = {"text": "\u20ac" * (size // 3)}
     written = [Event(seq, NOW, EventKind.CUSTOM, "node", data) for seq in range(1, 6)]
     await stores.commits.store(Entry(events=[event_row("run_1", event) for event in written]))
@@ -96,6 +97,16 @@ async def test_big_events_are_read_a_few_at_a_time(stores: Stores, size: int) ->
         pages.append(await stores.runs.events("run_1", pages[-1][-1].seq, 10))
     assert [event for page in pages for event in page] == written
     assert {len(page) for page in pages[:-2]} <= {1, 2}
+
+
+async def test_events_are_read_with_the_progress_of_their_run(stores: Stores) -> None:
+    """In one query, also where there are none; so a reader knows whether there are more, or will be."""
+    [run] = await add(stores, a_run(1))
+    assert (await stores.runs.events("run_1", 0, 10)).progress == RunProgress(run.status, 0)
+    await stores.commits.store(Entry(events=[event_row("run_1", Event(1, NOW, EventKind.CUSTOM, "node", {}))]))
+    page = await stores.runs.events("run_1", 0, 10)
+    assert (len(page), page.progress) == (1, RunProgress(run.status, 0))
+    assert (await stores.runs.events("run_9", 0, 10)).progress is None
 
 
 async def test_first_reason_of_a_cancellation_is_kept(stores: Stores) -> None:

@@ -98,6 +98,16 @@ async def test_run_has_the_modes_that_it_was_created_with(mesh: Mesh) -> None:
     assert list(default.stream_modes) == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("size", "messages"), [(1000, 1), (3, 3), (1, 8), (0, 8)])
+async def test_events_are_sent_several_in_a_message(mesh: Mesh, size: int, messages: int) -> None:
+    run = await mesh.run("pay", invoice_id=await mesh.create_invoice(), amount=5)
+    request = pb.StreamRunRequest(run_id=run.run_id, batch_size=size)
+    found = [response async for response in mesh.stream(pb.RunService.StreamRun, request)]
+    assert len(found) == messages
+    events = [event for response in found for event in ([response.event] if size <= 1 else response.events)]
+    assert events == await mesh.events(run)
+
+
 async def test_heartbeats_are_sent_while_nothing_happens(mesh: Mesh) -> None:
     """They are no events: they have no number, and are not stored."""
     begun = await mesh.create("hanging", {"invoice_id": "in", "amount": 1})
@@ -105,7 +115,7 @@ async def test_heartbeats_are_sent_while_nothing_happens(mesh: Mesh) -> None:
     request.heartbeat_interval.FromMilliseconds(100)
     heartbeats, seqs = [], []
     async with asyncio.timeout(20):
-        async for response in mesh.client._calls.stream(pb.RunService.StreamRun, request):
+        async for response in mesh.stream(pb.RunService.StreamRun, request):
             if response.HasField("heartbeat"):
                 heartbeats.append(response.heartbeat.after_seq)
             else:

@@ -45,6 +45,8 @@ from graphmesh_client.threads import Threads
 
 MAX_WAIT = 60.0
 """Seconds of one call of WaitRun."""
+BATCH_SIZE = 200
+"""The most events in a message of StreamRun."""
 STABLE_SECONDS = 2.0
 """Seconds after which an open stream has reached the orchestrator, even without an event."""
 
@@ -182,11 +184,11 @@ class Client:
             try:
                 async with aclosing(self._stream(run_id, after_seq, stream_modes)) as responses:
                     async for response in responses:
+                        for event in response.events:
+                            after_seq = event.seq
+                            yield event
                         if response.HasField("heartbeat"):
                             after_seq = response.heartbeat.after_seq
-                        else:
-                            after_seq = response.event.seq
-                            yield response.event
                 return
             except DependencyError:
                 if after_seq > first_seq or time.monotonic() - began > STABLE_SECONDS:
@@ -240,7 +242,7 @@ class Client:
     def _stream(
         self, run_id: str, after_seq: int, stream_modes: Sequence[StreamMode.ValueType]
     ) -> AsyncGenerator[StreamRunResponse, None]:
-        request = StreamRunRequest(run_id=run_id, after_seq=after_seq, stream_modes=stream_modes)
+        request = StreamRunRequest(run_id=run_id, after_seq=after_seq, stream_modes=stream_modes, batch_size=BATCH_SIZE)
         return self._calls.stream(RunService.StreamRun, request)
 
 
