@@ -26,6 +26,8 @@ from graphmesh_chaos.links import POSTGRES, Links
 from graphmesh_chaos.schedule import CUTTING_OFF, NETWORK, Fault, FaultKind
 
 POLL_SECONDS = 0.02
+START_SECONDS = 0.5
+"""The start of a process that is forked on an idle machine takes no longer."""
 WORK_WITHIN_SECONDS = 1.0
 """Longest wait of a fault for work that it can interrupt."""
 TERMINATE_WITHIN_SECONDS = 30.0
@@ -96,10 +98,15 @@ class Injector:
             await asyncio.sleep(began + fault.at - asyncio.get_running_loop().time())
             if fault.delay_at_work is not None:
                 await self._wait_for_work(fault)
-                await asyncio.sleep(fault.delay_at_work)
+                await asyncio.sleep(fault.delay_at_work * self._slowness(fault.target))
             self.injected.append(await self._observe(fault))
             self._on_fault(self.injected[-1])
             await self._inject(fault)
+
+    def _slowness(self, target: str) -> float:
+        """How many times longer than on an idle machine the process took to start, and takes for its work."""
+        child, _ = self._process(target)
+        return max(1.0, child.seconds / START_SECONDS)
 
     async def _wait_for_work(self, fault: Fault) -> None:
         """Wait until the target has work, for at most `WORK_WITHIN_SECONDS`."""

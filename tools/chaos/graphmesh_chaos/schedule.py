@@ -126,7 +126,8 @@ class Fault:
     seconds: float
     """Time until the process is restarted or continued, or the link is as before."""
     delay_at_work: float | None = None
-    """Seconds between the first work that the process is seen to do and the fault; None: it may be idle."""
+    """Seconds between the first work that the process is seen to do and the fault, more on a machine on which the
+    process starts slowly; None: it may be idle."""
 
 
 @dataclass(frozen=True, order=True)
