@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from graphmesh_cli.commands.sample_shop import load_sample_shop
 from graphmesh_local.fork_client import fork_spawner
-from graphmesh_local.running_mesh import MESH_FILE
 from graphmesh_local.spawning import Spawner
+from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
 from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh

@@ -34,10 +34,11 @@ from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
-from graphmesh_local.running_mesh import MESH_FILE, RunningMesh, running_mesh
+from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
 from graphmesh_local.spawning import Spawner
 from graphmesh_local.supervisor import OnDeath
+from graphmesh_mesh.sample import MESH_FILE
 
 from tests.contract.fields import rpcs
 

@@ -8,8 +8,8 @@ from graphmesh.orchestrator.v1 import CreateThreadRequest, ThreadService
 from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
-from graphmesh_local.running_mesh import MESH_FILE
 from graphmesh_local.server_programs import local_address
+from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
 from tests.acceptance.local_mesh import LocalMesh

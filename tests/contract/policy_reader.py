@@ -9,9 +9,9 @@ from typing import Any
 from graphmesh.billing.v1 import BillingService
 from graphmesh_chassis.serve import Servable, Service, serving
 from graphmesh_chassis.settings import ServerSettings
-from graphmesh_local.running_mesh import MESH_FILE
 from graphmesh_mesh.envoy.clusters import cds
 from graphmesh_mesh.envoy.routes import mesh_routes
+from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import Mesh, load
 from graphmesh_nodes import tool_schemas
 from graphmesh_nodes.context import Policies

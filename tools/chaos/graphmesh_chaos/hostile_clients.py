@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 from graphmesh_local.fork_client import fork_spawner
-from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.spawning import Spawner
+from graphmesh_mesh.sample import default_mesh_file
 from rich.console import Console
 
 from graphmesh_chaos.attacks import ATTACKS
@@ -23,7 +24,7 @@ PROGRAMS = ("graphmesh_orchestrator",)
 async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[RunningMesh]:
     """A mesh with the limits of deploy/mesh.yaml, of Envoy and one orchestrator, with its files in a new folder."""
     state.mkdir(mode=0o700, parents=True)
-    topology = yaml.safe_load(MESH_FILE.read_text())
+    topology = yaml.safe_load(default_mesh_file().read_text())
     topology |= {"services": {ORCHESTRATOR: topology["services"][ORCHESTRATOR]}, "environments": {}}
     mesh_file = state / "mesh.yaml"
     mesh_file.write_text(yaml.safe_dump(topology))

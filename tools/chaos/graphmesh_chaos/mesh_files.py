@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.databases import SERVICES
-from graphmesh_local.running_mesh import MESH_FILE
 from graphmesh_local.server_programs import ORCHESTRATOR
+from graphmesh_mesh.sample import default_mesh_file
 from graphmesh_mesh.topology import Mesh, load
 
 PAYMENTS = "payments"
@@ -33,7 +33,7 @@ def write_registry(folder: Path, graphs: Mapping[str, tuple[Path, str]]) -> Path
 
 def write_topology(folder: Path, orchestrators: int, policy: Mapping[str, Any] | None = None) -> Path:
     """A mesh.yaml in `folder`: that many orchestrators, billing and ticketing, with `policy` where it is given."""
-    topology = yaml.safe_load(MESH_FILE.read_text())
+    topology = yaml.safe_load(default_mesh_file().read_text())
     overrides = {"policy": policy} if policy else {}
     services = {name: {**topology["services"][name], **overrides} for name in SERVICES}
     services[ORCHESTRATOR] = {**topology["services"][ORCHESTRATOR], "replicas": orchestrators}

@@ -10,6 +10,7 @@ from pathlib import Path
 from graphmesh_mesh.contracts import contract_files
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.sample import default_mesh_file
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
@@ -21,7 +22,6 @@ from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, ProcessState,
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_local.topology_watcher import MeshSource, applying_edits, own_listeners
 
-MESH_FILE = Path("deploy/mesh.yaml")
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The environment variable of an orchestrator with the path of its langgraph.json."""
 
@@ -55,7 +55,7 @@ class RunningMesh:
 
 @asynccontextmanager
 async def running_mesh(
-    mesh_file: Path = MESH_FILE,
+    mesh_file: Path | None = None,
     state: Path = DEFAULT_STATE,
     *,
     environment: str = "",
@@ -71,6 +71,7 @@ async def running_mesh(
     """Start a mesh, yield it when all of it is ready, stop it in order.
 
     Args:
+        mesh_file: by default that of the current folder, else that of the sample.
         settings: environment variables of the servers, added to those of this process.
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
         reroute: returns the mesh as Envoy is to connect to it, where proxies are between it and the servers.
@@ -83,7 +84,7 @@ async def running_mesh(
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
-    source = MeshSource(mesh_file, environment, free_ports, reroute)
+    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, reroute)
     mesh, folder = source.start(), StateFolder(state)
     with folder.locked():
         _check_identity(mesh, settings or {})

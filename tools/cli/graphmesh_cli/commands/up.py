@@ -13,7 +13,7 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.graph_reloader import reload_graphs
-from graphmesh_local.running_mesh import GRAPHS_SETTING, MESH_FILE, RunningMesh, running_mesh
+from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
@@ -37,7 +37,10 @@ STYLES = {
 
 
 def up(
-    mesh: Annotated[Path, typer.Option(help="Addresses, replicas and overrides of the mesh.")] = MESH_FILE,
+    mesh: Annotated[
+        Path | None,
+        typer.Option(help="Addresses, replicas and overrides; default: deploy/mesh.yaml, else the sample's."),
+    ] = None,
     state: Annotated[Path, typer.Option(help="Folder for databases, logs and Envoy's files.")] = DEFAULT_STATE,
     graphs: Annotated[
         Path | None,
