@@ -12,7 +12,7 @@ from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 RUNS = 32
 KILLS, KILL_RUNS = 200, 100
