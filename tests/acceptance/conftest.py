@@ -13,7 +13,9 @@ from graphmesh_local.spawning import Spawner
 from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
+from tests.acceptance import wheel_environment as wheel_environments
 from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
+from tests.acceptance.wheel_environment import WheelEnvironment
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -47,3 +49,9 @@ async def killable_mesh(session_mesh: LocalMesh) -> AsyncIterator[LocalMesh]:
     await session_mesh.restore()
     yield session_mesh
     await session_mesh.restore()
+
+
+@pytest.fixture(scope="session")
+def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> WheelEnvironment:
+    """An environment in which only wheels of this repository are installed."""
+    return wheel_environments.make(tmp_path_factory.mktemp("wheels"))

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from graphmesh.orchestrator.v1 import CreateThreadRequest, ThreadService
 from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_chassis.testing.bad_fields import CALLER_ERRORS
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
 from graphmesh_local.server_programs import local_address
@@ -13,7 +14,7 @@ from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
 from tests.acceptance.local_mesh import LocalMesh
-from tests.contract.fields import CALLER_ERRORS, bad_requests, rpcs, send
+from tests.contract.fields import bad_requests, rpcs, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import CreateThreadRequest, ThreadService
 from graphmesh_chassis.testing import running
+from graphmesh_chassis.testing.bad_fields import CALLER_ERRORS
 from graphmesh_contracts import Rpc
 from graphmesh_mesh.topology import load
 
-from tests.contract.fields import CALLER_ERRORS, bad_requests, rpcs, send
+from tests.contract.fields import bad_requests, rpcs, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,8 +15,7 @@ from graphmesh_billing.__main__ import build
 from graphmesh_billing.settings import Settings
 from graphmesh_chassis.errors import IdempotencyKeyRequired, InvalidRequest, NotFound, RuleViolated
 from graphmesh_chassis.serve import Servable
-
-from tests.integration.plain_client import TIMEOUT, fails_with, key
+from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")

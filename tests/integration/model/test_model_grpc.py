@@ -8,11 +8,10 @@ from graphmesh.model import v1 as pb
 from graphmesh.model.v1.model_pb2_grpc import ModelServiceStub
 from graphmesh_chassis.errors import InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with
 from graphmesh_model.__main__ import build
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
-
-from tests.integration.plain_client import TIMEOUT, fails_with
 
 QUESTION = pb.ChatMessage(
     user=pb.UserMessage(text="<document>Returns are free for 30 days.</document> Are returns free?")

@@ -28,6 +28,10 @@ REFUSED = {
     "orders --resource class": "it is reserved by Python",
     "orders --resource page": "choose another --resource",
     "orders --port 20100": "port 20100 is taken by 'billing'",
+    "orders --team acme": "name its folder with --out",
+    "orders --out deploy": "deploy exists and is not an empty folder",
+    "orders --out made --port 20100": "--port is for deploy/mesh.yaml",
+    "email --out made": "name a --team",
 }
 
 

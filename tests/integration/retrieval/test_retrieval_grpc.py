@@ -11,10 +11,9 @@ from graphmesh.retrieval import v1 as pb
 from graphmesh.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from graphmesh_chassis.errors import IdempotencyKeyRequired, IdempotencyKeyReused, InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
-
-from tests.integration.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")

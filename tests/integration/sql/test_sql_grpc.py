@@ -7,11 +7,10 @@ from graphmesh.sql import v1 as pb
 from graphmesh.sql.v1.sql_pb2_grpc import SqlServiceStub
 from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with
 from graphmesh_sql.__main__ import build
 from graphmesh_sql.errors import QueryFailed, QueryRefused
 from graphmesh_sql.settings import Settings
-
-from tests.integration.plain_client import TIMEOUT, fails_with
 
 
 @pytest.fixture(scope="module")

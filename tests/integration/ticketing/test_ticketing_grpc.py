@@ -15,10 +15,9 @@ from graphmesh_chassis.errors import (
     RuleViolated,
 )
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 from graphmesh_ticketing.__main__ import build
 from graphmesh_ticketing.settings import Settings
-
-from tests.integration.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")

@@ -43,3 +43,25 @@ def test_refuses_identifiers_of_the_templates(resource: str) -> None:
 @pytest.mark.parametrize("resource", ["order", "customer", "entry", "note", "type_of_pen", "ticket"])
 def test_accepts_ordinary_words(resource: str) -> None:
     assert render(Names.of("shop", resource))
+
+
+def test_a_team_has_contracts_of_its_own_name() -> None:
+    names = Names.of("gift_cards", team="acme")
+    assert (names.package, names.module) == ("acme.gift_cards", "gift_cards_service")
+    assert (names.distribution, names.contracts) == ("gift-cards-service", "acme-gift-cards-contracts")
+    assert Names.of("orders", team="").package == "orders"
+    assert Names.of("orders").package == "graphmesh.orders"
+
+
+@pytest.mark.parametrize(
+    ("service", "team"), [("email", ""), ("orders", "email"), ("orders", "google"), ("orders", "A")]
+)
+def test_refuses_contracts_that_would_hide_other_packages(service: str, team: str) -> None:
+    """`email` is a module of Python, `google` has protobuf."""
+    with pytest.raises(InvalidName):
+        Names.of(service, team=team)
+
+
+def test_refuses_identifiers_of_the_templates_of_a_repository() -> None:
+    with pytest.raises(InvalidName, match="choose another --resource"):
+        render(Names.of("shop", "page", "acme"))

@@ -3,6 +3,7 @@
 import io
 import keyword
 import re
+import sys
 import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,18 +24,34 @@ class Names:
 
     service: str
     resource: str
+    team: str | None = None
+    """The team whose repository it gets; empty for one without a name. None: the service is one of this repository."""
 
     @classmethod
-    def of(cls, service: str, resource: str = "") -> "Names":
-        """Check both names; the resource defaults to the singular of the service.
+    def of(cls, service: str, resource: str = "", team: str | None = None) -> "Names":
+        """Check the names; the resource defaults to the singular of the service.
 
         Raises:
-            InvalidName: a name is malformed, a keyword of Python, or reserved by the contracts.
+            InvalidName: a name is malformed, a keyword or a module of Python, or reserved by the contracts.
         """
-        names = cls(service, resource or singular(service))
-        for kind, name in (("service", names.service), ("resource", names.resource)):
+        names = cls(service, resource or singular(service), team)
+        checked = {"service": names.service, "resource": names.resource} | ({"team": team} if team else {})
+        for kind, name in checked.items():
             _check(kind, name)
+        if team is not None and (owner := team or service) in sys.stdlib_module_names:
+            raise InvalidName(f"{owner!r} is a module of Python, which its contracts would hide: name a --team")
         return names
+
+    @property
+    def package(self) -> str:
+        """The package of the contracts, without its version."""
+        team = "graphmesh" if self.team is None else self.team
+        return f"{team}.{self.service}" if team else self.service
+
+    @property
+    def module(self) -> str:
+        """The Python package of the server."""
+        return f"graphmesh_{self.service}" if self.team is None else f"{self.service}_service"
 
     @property
     def resources(self) -> str:
@@ -42,7 +59,12 @@ class Names:
 
     @property
     def distribution(self) -> str:
-        return f"graphmesh-{_dashed(self.service)}"
+        return _dashed(self.module)
+
+    @property
+    def contracts(self) -> str:
+        """The distribution of the contracts of a team."""
+        return f"{_dashed(self.package.replace('.', '_'))}-contracts"
 
     @property
     def substitutions(self) -> dict[str, str]:
@@ -51,7 +73,12 @@ class Names:
             "service": self.service,
             "Service": _camel(self.service),
             "SERVICE": self.service.upper(),
-            "dist": _dashed(self.service),
+            "package": self.package,
+            "folder": self.package.replace(".", "/"),
+            "root": self.package.partition(".")[0],
+            "module": self.module,
+            "distribution": self.distribution,
+            "contracts": self.contracts,
             "resource": self.resource,
             "Resource": _camel(self.resource),
             "RESOURCE": self.resource.upper(),

@@ -9,8 +9,9 @@ from uuid import uuid4
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from graphmesh_chassis.errors import GraphmeshError
 from grpc_status import rpc_status
+
+from graphmesh_chassis.errors import GraphmeshError
 
 TIMEOUT: Final = 5
 """Seconds for each call."""
