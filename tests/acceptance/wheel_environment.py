@@ -26,13 +26,12 @@ class WheelEnvironment:
 
     def run(self, *command: str | Path, cwd: Path) -> str:
         """Run a program of the environment in `cwd`, and return its output."""
-        program, *arguments = command
-        return checked([self.program(str(program)), *arguments], cwd, self.variables)
+        return checked([self.program(str(command[0])), *command[1:]], cwd, self.variables)
 
     def install(self, *projects: Path) -> None:
         """Build and install projects, whose dependencies are installed already."""
-        command = ("pip", "install", "--quiet", "--offline", "--no-deps", "--python", self.program("python"), *projects)
-        checked([uv(), *command], self.folder, self.variables)
+        options = ("--quiet", "--offline", "--no-deps", "--python", self.program("python"))
+        checked([uv(), "pip", "install", *options, *projects], self.folder, self.variables)
 
     @property
     def variables(self) -> dict[str, str]:
