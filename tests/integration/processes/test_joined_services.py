@@ -1,7 +1,6 @@
 """Services of other teams: run by them, or from an interpreter of their own, and joined by a descriptor set."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +8,16 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_contracts.service_handles import FOLDER_SETTING, service
 from graphmesh_local.child_process import State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address
+from graphmesh_local.server_programs import local_address, mesh_programs
+from graphmesh_local.state_folder import StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.topology import load
 
 from tests.shipping.contract import NAME, contract
 from tests.shipping.team import DESCRIPTOR_SET, Team, external_service, found_team, parcels, ship
@@ -174,13 +174,11 @@ async def test_a_missing_program_is_one_sentence(
     assert not (tmp_path / "state/mesh.json").exists()
 
 
-async def test_a_command_gets_its_address(team: Team, mesh_file: Path, tmp_path: Path) -> None:
-    """A program in any language; a command that cannot be executed is shown by its own error."""
-    command = [os.fspath(team.python), "-m", "acme_shipping", "--listen", "{listen}"]
-    team.join(command=command, folder=".", port=18200)
-    raw = yaml.safe_load(mesh_file.read_text())
-    only = tmp_path / "mesh.yaml"
-    only.write_text(yaml.safe_dump({**raw, "include": [str(team.mesh_file)]}))
-    async with running_mesh(only, tmp_path / "state", free_ports=True) as running:
-        child = running.child("shipping")
-        assert child.program.argv[-1] == child.program.address
+def test_a_command_gets_its_address(team: Team, mesh_file: Path, tmp_path: Path) -> None:
+    """A program in any language, with the settings and none of the packages of this process."""
+    team.join(command=["./server", "--listen={listen}"], folder=".", port=18200, env={"PYTHONPATH": "lib"})
+    [servers, *_] = mesh_programs(load(mesh_file), "", StateFolder(tmp_path), {}, {})
+    [program] = [one for one in servers if one.name == "shipping"]
+    assert (program.argv, program.folder) == (["./server", "--listen=127.0.0.1:18200"], team.folder)
+    assert (program.env["PYTHONPATH"], program.env["VIRTUAL_ENV"]) == ("lib", "")
+    assert program.env["GRAPHMESH_SHIPPING_LISTEN"] == program.address

@@ -118,10 +118,12 @@ class MeshFiles:
         return {**overrides, SERVICES: services}
 
     def _resolved(self, service: Any, folder: Path) -> Any:
-        """Return a service with its paths relative to `folder`. Links are kept: the Python of an environment is one."""
+        """Return a service with absolute paths, which are relative to `folder` in its file. Links are kept: the Python
+        of an environment is one."""
         if not isinstance(service, Mapping):
             return service
-        paths = {key: folder / service[key] for key in PATHS if isinstance(service.get(key), str) and service[key]}
+        named = {key: service[key] for key in PATHS if isinstance(service.get(key), str) and service[key]}
+        paths = {key: (folder / path).absolute() for key, path in named.items()}
         if DESCRIPTOR_SET in paths:
             self.paths.append(paths[DESCRIPTOR_SET])
         return {**service, **paths}
