@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from graphmesh_contracts.structs import NotJsonError, printable
@@ -23,13 +24,19 @@ class _Search:
         self._serde, self._left = serde, MAX_PARTS
 
     def refusal(self, value: Any, error: Exception, levels: int) -> NotJsonError:
-        for key, part in _parts(value) if levels else ():
-            if not self._left:
-                break
-            self._left -= 1
+        for key, part in self._parts(value) if levels else ():
             if failure := self._failure(part):
                 return self.refusal(part, failure, levels - 1).within(key)
         return NotJsonError(_rule(value, error))
+
+    def _parts(self, value: Any) -> list[tuple[Any, Any]]:
+        """Return as many parts as are left to be serialized; none of an object whose own code raises errors."""
+        try:
+            parts = list(islice(_parts(value), self._left))
+        except Exception:
+            return []
+        self._left -= len(parts)
+        return parts
 
     def _failure(self, part: Any) -> Exception | None:
         try:

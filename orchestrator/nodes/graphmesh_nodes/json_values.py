@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from enum import Enum
 from itertools import islice
 from typing import Any, cast
@@ -33,7 +33,8 @@ def to_json(value: Any) -> Any:
 
     Raises:
         ValueNotStorable: it has a number that JSON lacks (NaN, infinite, an integer that no double holds), text with a
-            lone surrogate or NUL, or too many levels, elements or bytes; `key` is the path to it.
+            lone surrogate or NUL, two members whose names are equal as texts, or too many levels, elements or bytes;
+            `key` is the path to it.
     """
     return JsonEncoder().to_json(value)
 
@@ -96,7 +97,7 @@ class JsonEncoder:
             return self._other(value, levels)
         except NotJsonError:
             raise
-        except Exception as error:  # of the value's own code
+        except BaseException as error:  # of the value's own code, which may exit
             raise NotJsonError(f"is a {_type_name(value)}, of which no JSON can be made") from error
 
     def _other(self, value: Any, levels: int) -> Any:
@@ -105,14 +106,18 @@ class JsonEncoder:
                 return self._json(value.value, levels)
             case str():
                 return self._text(str.__str__(value))
-            case int() | float():
-                return _number(value)
+            case int():
+                return _number(int.__pos__(value))
+            case float():
+                return _number(float.__pos__(value))
             case bytes() | bytearray() | memoryview():
-                self._require_room(Size(0, len(value)))
-                return self._text(base64.b64encode(value).decode())
+                self._require_room(Size(0, memoryview(value).nbytes))
+                return self._text(base64.b64encode(bytes(value)).decode())
             case Mapping():
                 return self._object(value, levels)
-            case tuple() | set() | frozenset() | deque() | Iterator():
+            case (
+                tuple() | set() | frozenset() | deque() | range() | KeysView() | ValuesView() | ItemsView() | Iterator()
+            ):
                 return self._array(value, levels)
             case Message():
                 self._require_room(Size(0, value.ByteSize()))
@@ -121,6 +126,8 @@ class JsonEncoder:
             case BaseModel():
                 self._require_room(size_of(value))
                 return self._json(_fields(value), levels)
+            case BaseException():
+                return self._text(_made_text(repr, value))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._object(fields, levels)
@@ -136,6 +143,8 @@ class JsonEncoder:
         try:
             for key, element in members:
                 name = self._text(key if type(key) is str else _str(key.value if isinstance(key, Enum) else key))
+                if name in found:
+                    raise NotJsonError("is the name of two members")
                 found[name] = self._json(element, levels - 1)
         except NotJsonError as error:
             raise error.within(name) from None
@@ -187,18 +196,22 @@ def _type_name(value: Any) -> str:
 
 
 def _str(value: Any) -> str:
+    return _made_text(str, value)
+
+
+def _made_text(make: Callable[[Any], str], value: Any) -> str:
     try:
-        return str(value)
-    except Exception as error:
+        return make(value)
+    except BaseException as error:  # of the value's own code, which may exit
         raise NotJsonError(f"is a {_type_name(value)}, whose text cannot be made") from error
 
 
 def _fields(model: BaseModel) -> dict[str, Any]:
-    """Return the fields of a model in its own JSON form; where that fails, as for bytes, the fields as they are."""
+    """Return the fields of a model in its own JSON form; where that fails, as for bytes, its own Python form."""
     try:
         return model.model_dump(mode="json")
     except (PydanticSerializationError, UnicodeError, ValueError):
-        return dict(model)
+        return model.model_dump()
 
 
 def _number(number: float) -> float:

@@ -69,7 +69,7 @@ def size_of(*values: Any, max_elements: int = MAX_ELEMENTS) -> Size:
             if elements <= max_elements:
                 unvisited.extend(value)
         elif kind not in _SCALARS:
-            count, length, parts = _parts(value)
+            count, length, parts = _parts_of(value)
             elements, size = elements + count, size + length
             if elements <= max_elements:
                 unvisited.extend(parts)
@@ -77,6 +77,14 @@ def size_of(*values: Any, max_elements: int = MAX_ELEMENTS) -> Size:
 
 
 _SCALARS = frozenset({int, float, bool, type(None)})
+
+
+def _parts_of(value: Any) -> tuple[int, int, Any]:
+    """As `_parts`; nothing of an object whose own attributes raise errors."""
+    try:
+        return _parts(value)
+    except Exception:
+        return 0, 0, ()
 
 
 def _parts(value: Any) -> tuple[int, int, Any]:

@@ -51,6 +51,13 @@ class Unprintable:
         raise ValueError("no text")
 
 
+class Exiting:
+    """A value whose text ends the process."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
 VALUES: dict[str, Callable[[], Any]] = {
     "time": lambda: datetime(2026, 3, 1, tzinfo=UTC),
     "decimal": lambda: Decimal("1.5"),
@@ -68,6 +75,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     "very nested": lambda: nested(3000),
     "object": object,
     "unprintable": Unprintable,
+    "exiting": Exiting,
+    "key that exits": lambda: {Exiting(): 1},
+    "equal names": lambda: {1: 1, "1": 2},
     "key without a text": lambda: {Unprintable(): 1},
     "keys of numbers": lambda: {1: 1, 2.5: 1, None: 1, (1, 2): 1},
     "in itself": in_itself,

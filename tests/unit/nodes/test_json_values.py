@@ -18,7 +18,7 @@ from graphmesh_nodes.json_values import MAX_BYTES, MAX_LEVELS, showable, to_json
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 
 
 class Colour(Enum):
@@ -47,6 +47,31 @@ class Picture(BaseModel):
 class Point(NamedTuple):
     x: int
     y: float
+
+
+class Hidden(BaseModel):
+    """It has bytes that its own JSON form cannot show."""
+
+    data: bytes
+    secret: SecretStr
+    hidden: str = Field(default="of no client", exclude=True)
+
+
+class Number(float):
+    def __repr__(self) -> str:
+        return "not a number"
+
+    __str__ = __repr__
+
+    def __float__(self) -> float:
+        raise RuntimeError("no float")
+
+
+class Exiting:
+    """A value whose text ends the process."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
 
 
 class Unprintable:
@@ -84,6 +109,12 @@ def nested(levels: int, value: Any = "x") -> Any:
         (Item(AT, b"\xff"), {"at": "2026-03-01T00:00:00Z", "data": "/w=="}),
         (Picture(data=b"\xff"), {"data": "/w==", "colour": "red"}),
         (10**300, 10**300),
+        (range(2), [0, 1]),
+        ({"a": 1}.keys(), ["a"]),
+        (memoryview(b"a-b-")[::2], "YWI="),
+        (memoryview(b"abcd").cast("I"), "YWJjZA=="),
+        (ValueError("x"), "ValueError('x')"),
+        (Hidden(data=b"\xff", secret=SecretStr("s")), {"data": "/w==", "secret": "**********"}),
     ],
 )
 def test_values_have_a_json_form(value: Any, json: Any) -> None:
@@ -120,6 +151,22 @@ def test_values_without_a_storable_form_are_refused_with_their_path(value: Any, 
 def test_an_object_without_a_text_is_refused() -> None:
     with pytest.raises(ValueNotStorable, match="text cannot be made"):
         to_json({"at": Unprintable()})
+
+
+def test_an_object_that_exits_is_refused() -> None:
+    for value in (Exiting(), {Exiting(): 1}):
+        assert showable({"at": value})[1].endswith("is a Exiting, whose text cannot be made")
+
+
+def test_a_number_of_a_class_of_its_own_is_a_number() -> None:
+    assert [type(number) for number in to_json([Number(1.5), Size.SMALL])] == [float, int]
+
+
+@pytest.mark.parametrize("value", [{1: "a", "1": "b"}, {True: 1, "True": 2}, {Colour.RED: 1, "red": 2}], ids=str)
+def test_names_that_are_equal_as_texts_are_refused(value: Any) -> None:
+    """One of the members would be missing."""
+    with pytest.raises(ValueNotStorable, match=r"items\.\w+ is the name of two members"):
+        to_json({"items": value})
 
 
 def test_an_object_that_contains_itself_is_refused() -> None:
