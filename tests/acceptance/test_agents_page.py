@@ -66,7 +66,7 @@ async def mesh(
                 "demo": {"model": "offline"},
             }
         ),
-        "GRAPHMESH_MODEL_API_KEYS": json.dumps({"default": KEY}),
+        "GRAPHMESH_MODEL_API_KEYS": json.dumps({"default": KEY, "unknown": KEY}),
     }
     needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "ticketing")
     async with start_mesh(folder, spawn, needed, settings) as mesh:
@@ -87,7 +87,7 @@ async def graphmesh(mesh: LocalMesh, *words: str) -> str:
 
 
 async def test_stranger_runs_the_agent_of_the_page(mesh: LocalMesh, server: VendorServer) -> None:
-    """Two tools that are RPCs, one of them after an approval; each effect once, and the key in no file of the mesh."""
+    """Two tools that are RPCs, one of them after an approval; each effect once."""
     shown = await graphmesh(mesh, "run", "helper", COMMAND)
     assert "ticketing.CreateTicket" in shown
     assert await refunded(mesh) == 0
@@ -99,8 +99,16 @@ async def test_stranger_runs_the_agent_of_the_page(mesh: LocalMesh, server: Vend
     tickets = await mesh.call(TicketingService.SearchTickets, SearchTicketsRequest())
     assert [ticket.subject for ticket in tickets.tickets] == ["Send a bottle again"]
     assert {request.key for request in server.requests} == {KEY}
+
+
+async def test_key_of_a_vendor_is_in_no_file_of_the_mesh(mesh: LocalMesh) -> None:
+    """State, logs and configuration, also after an error in which the vendor quotes it."""
+    await graphmesh(mesh, "run", "helper", COMMAND)
+    with pytest.raises(ProviderMisconfigured):
+        await generate(mesh, "unknown")
     files = [path for path in mesh.running.folder.path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".db" for path in files)
+    assert any(path.name == "model.log" for path in files)
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 

@@ -98,8 +98,8 @@ def _media(block: Mapping[str, Any]) -> pb.Media:
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, TypeError) as error:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (ValueError, TypeError) as error:
         raise ValueError("has a block whose base64 is invalid") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from google.protobuf.message import Message
 from graphmesh.model import v1 as pb
+from graphmesh_chassis.large_values import convert_aside, size_of
 from graphmesh_contracts import Rpc, StreamingRpc
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -149,7 +150,7 @@ class GraphmeshChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request = pb.GenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
+        request = pb.GenerateRequest(prompt=await self._prompt(messages, stop, **kwargs))
         response = await self.client.unary(pb.ModelService.Generate, request)
         return ChatResult(generations=[ChatGeneration(message=convert.answer(response))])
 
@@ -160,7 +161,7 @@ class GraphmeshChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        request = pb.StreamGenerateRequest(prompt=self._prompt(messages, stop, **kwargs))
+        request = pb.StreamGenerateRequest(prompt=await self._prompt(messages, stop, **kwargs))
         streamed = convert.StreamedAnswer()
         async for event in self.client.stream(pb.ModelService.StreamGenerate, request):
             chunk = ChatGenerationChunk(message=streamed.chunk(event))
@@ -176,7 +177,12 @@ class GraphmeshChatModel(BaseChatModel):
         """Return an approximation, by the number of characters, for messages and tools."""
         return count_tokens_approximately(messages, tools=[convert_to_openai_tool(tool) for tool in tools or ()])
 
-    def _prompt(self, messages: list[BaseMessage], stop: list[str] | None, **options: Any) -> pb.Prompt:
+    async def _prompt(self, messages: list[BaseMessage], stop: list[str] | None, **options: Any) -> pb.Prompt:
+        """Convert the prompt: one with large images in a thread."""
+        is_large = size_of(*(message.content for message in messages)).is_large
+        return await convert_aside(is_large, self._converted, messages, stop, **options)
+
+    def _converted(self, messages: list[BaseMessage], stop: list[str] | None, **options: Any) -> pb.Prompt:
         own = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens, "stop": self.stop}
         given = {name: value for name, value in {**options, "stop": stop}.items() if value is not None}
         return pb.Prompt(model=self.model, messages=convert.messages(messages), **prompt_fields({**own, **given}))

@@ -110,7 +110,7 @@ def _block(block: Mapping[str, Any]) -> Block:
 
 def _media(kind: MediaKind, block: Mapping[str, Any]) -> Media:
     try:
-        data = base64.b64decode(block.get("base64") or "", validate=True)
+        data = binascii.a2b_base64(block.get("base64") or "", strict_mode=True)
     except binascii.Error as error:
         raise ValueError("a medium is not base64") from error
     names = ("url", "file_id", "mime_type")

@@ -2,10 +2,11 @@
 
 import inspect
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
+from graphmesh_chassis.errors import ProviderUnavailable
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
 from langchain_core.messages.ai import add_ai_message_chunks
@@ -61,7 +62,7 @@ class LangchainProvider:
 
     async def answer(self, prompt: Prompt) -> Answer:
         bound, messages = self._call(prompt)
-        with translated(self.vendor, self.model):
+        with self._translated(messages, prompt):
             message = await bound.ainvoke(messages)
         return self._answer(message, prompt)
 
@@ -69,7 +70,7 @@ class LangchainProvider:
         bound, messages = self._call(prompt)
         chunks: list[AIMessageChunk] = []
         events, characters = StreamEvents(), 0
-        with translated(self.vendor, self.model):
+        with self._translated(messages, prompt):
             async with aclosing(_astream(bound, messages)) as stream:
                 async for chunk in stream:
                     chunks.append(chunk)
@@ -92,13 +93,21 @@ class LangchainProvider:
             RuleViolated: the vendor does not take a part of the prompt.
         """
         require_supported(prompt, self._chat.profile or {}, self.vendor, self.model)
-        messages = _messages(prompt, self.vendor)
-        if kinds := media_kinds(prompt):
-            self._require_convertible(messages, kinds)
-        return self._bound(prompt), messages
+        return self._bound(prompt), _messages(prompt, self.vendor)
+
+    @contextmanager
+    def _translated(self, messages: Sequence[BaseMessage], prompt: Prompt) -> Iterator[None]:
+        """Translate the exceptions of a call. Raises RuleViolated where the vendor does not take the prompt's media."""
+        try:
+            with translated(self.vendor, self.model):
+                yield
+        except ProviderUnavailable:
+            if kinds := media_kinds(prompt):
+                self._require_convertible(messages, kinds)
+            raise
 
     def _require_convertible(self, messages: Sequence[BaseMessage], kinds: Sequence[str]) -> None:
-        """Convert messages to the vendor's form once before the call, in which a refusal would look like a bad answer.
+        """Convert messages to the vendor's form once more: in the call, a refusal has looked like a bad answer.
 
         Raises:
             RuleViolated: the vendor does not take them.
