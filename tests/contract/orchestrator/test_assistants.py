@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.errors import AlreadyExists, NotFound, VersionMismatch
-from graphmesh_orchestrator.assistants.assistant import MAX_VERSIONS, Assistant, Configuration, configured, contains
+from graphmesh_orchestrator.assistants.assistant import Assistant, Configuration, configured, contains
 from graphmesh_orchestrator.errors import ResourceLimit
 
 from tests.contract.orchestrator.stores import TENANT, Stores
@@ -104,12 +104,14 @@ async def test_updates_at_the_same_time_make_one_version(stores: Stores) -> None
     assert (await stores.assistants.get(TENANT, "a")).version == 2
 
 
-async def test_versions_are_bounded(stores: Stores) -> None:
+async def test_versions_are_bounded(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("assistants", "assistants_sql"):
+        monkeypatch.setattr(f"graphmesh_orchestrator.assistants.{module}.MAX_VERSIONS", 5)
     await stores.assistants.create(an_assistant())
-    for number in range(MAX_VERSIONS + 1):
+    for number in range(7):
         await updated(stores, description=str(number))
     kept = await stores.assistants.versions(TENANT, "a", 0, 1000)
-    assert [version.version for version in kept] == list(range(MAX_VERSIONS + 2, 2, -1))
+    assert [version.version for version in kept] == [8, 7, 6, 5, 4]
 
 
 async def test_assistants_of_a_tenant_are_bounded(stores: Stores) -> None:

@@ -13,7 +13,7 @@ from tests.contract.orchestrator.stores import SqlStores, open_sql_stores
 from tests.contract.orchestrator.ticking_process import TENANT, a_schedule, end_claims, ticker_over
 
 ROOT = Path(__file__).parents[3]
-SCHEDULES, LATE_TICKS = 10, 30
+SCHEDULES, LATE_TICKS = 5, 20
 
 
 async def let_workers_die(mode: str, url: str) -> None:
