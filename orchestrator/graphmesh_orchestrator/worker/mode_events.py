@@ -53,9 +53,12 @@ class ModeEvents:
             data = {"value": shown, "not_shown": reason}
             self._journal.add_event(kind, node, data, size, part.namespace)
 
-        if is_large(value):
+        if reason := self._refusal(NO_VALUE):  # not worth encoding
+            add(None, reason, NO_VALUE)
+        elif is_large(value):
             return _encode_aside(value, add)
-        add(*_showable(value))
+        else:
+            add(*_showable(value))
         return None
 
     def _refusal(self, size: Size) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_chassis.errors import InvalidInput
 from graphmesh_contracts import struct_value
 
 from tests.integration.orchestrator.mesh import Mesh, serve_billing, serve_orchestrator
@@ -54,7 +54,7 @@ async def test_workflow_parks_resumes_and_remembers(tmp_path: Path) -> None:
             assert struct_value((await answered(mesh, again)).output) == {"value": "CATS!DOGS!"}
             state = await mesh.client.threads.state("th")
             assert struct_value(state.values) == {"value": "CATS!DOGS!"}
-            with pytest.raises(InvalidRequest, match="whose state has no fields"):
+            with pytest.raises(InvalidInput, match="whose state has no fields"):
                 await mesh.client.threads.update_state("th", {"value": "x"})
 
 
@@ -63,7 +63,7 @@ async def test_workflow_takes_an_object(tmp_path: Path) -> None:
     async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
         ended = await mesh.run("order", amount=4)
         assert struct_value(ended.output) == {"twice": 8}
-        with pytest.raises(InvalidRequest) as refused:
+        with pytest.raises(InvalidInput) as refused:
             await mesh.client.create_run("order", {"amount": "four"})
         assert [violation.field for violation in refused.value.violations] == ["input.amount"]
 
@@ -71,7 +71,7 @@ async def test_workflow_takes_an_object(tmp_path: Path) -> None:
 async def test_other_inputs_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "text.py").write_text(TEXT)
     async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
-        with pytest.raises(InvalidRequest) as refused:
+        with pytest.raises(InvalidInput) as refused:
             await mesh.client.create_run("text", {"theme": "cats"})
         assert {violation.field for violation in refused.value.violations} == {"input.theme", "input.topic"}
 
