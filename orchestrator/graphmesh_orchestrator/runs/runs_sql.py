@@ -26,6 +26,10 @@ READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == ""
 """The run waits for nothing but its turn."""
 PREEMPTING = [strategy for strategy in Multitask if strategy.preempts]
 
+_ONE = sa.select(runs).where(runs.c.run_id == sa.bindparam("run"), runs.c.tenant == sa.bindparam("of_tenant"))
+_PROGRESS = sa.select(runs.c.run_id, runs.c.status, runs.c.last_seq).where(
+    runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True))
+)
 _WITHOUT_CONTENTS = sa.select(
     *(column for column in runs.c if column.name not in CONTENTS), *(sa.null().label(name) for name in CONTENTS)
 )
@@ -71,15 +75,13 @@ class SqlRuns:
         return stored
 
     async def get(self, tenant: str, run_id: str) -> Run:
-        query = sa.select(runs).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
-        found = await self._database.rows(query)
+        found = await self._database.rows(_ONE, {"run": run_id, "of_tenant": tenant})
         if not found:
             raise NotFound(resource="run", id=run_id)
         return run_of(found[0]._mapping)
 
     async def progress(self, run_ids: Collection[str]) -> Mapping[str, RunProgress]:
-        query = sa.select(runs.c.run_id, runs.c.status, runs.c.last_seq).where(runs.c.run_id.in_(list(run_ids)))
-        rows = await self._database.rows(query)
+        rows = await self._database.rows(_PROGRESS, {"run_ids": list(run_ids)})
         return {row.run_id: RunProgress(RunStatus(row.status), row.last_seq) for row in rows}
 
     async def find(

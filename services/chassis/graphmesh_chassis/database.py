@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -131,8 +131,8 @@ class Database:
                 async with connection.begin():
                     yield connection
 
-    async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """The rows of one query, in one round trip.
+    async def rows(self, query: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """The rows of one query, in one round trip. A query that is made once, with `parameters`, costs less.
 
         The deadline of the current call sets no statement timeout. It cancels the waiting task, and so the query.
 
@@ -142,7 +142,7 @@ class Database:
         with mesh_errors():
             async with self._engine.connect() as connection:
                 await connection.execution_options(**AUTOCOMMIT)
-                rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                rows: Sequence[Row[Any]] = (await connection.execute(query, parameters)).all()
                 return rows
 
     def single_statement_connection(self) -> "SingleStatementConnection":
