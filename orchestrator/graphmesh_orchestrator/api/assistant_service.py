@@ -8,7 +8,7 @@ from typing import Any
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.hooks import INLINE_BYTES
-from graphmesh_chassis.large_values import convert_aside, is_large
+from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 
 from graphmesh_orchestrator.assistants import convert
@@ -40,7 +40,7 @@ class AssistantServicer(pb.AssistantServiceServicer):
     async def SearchAssistants(self, request: pb.SearchAssistantsRequest, context: Any) -> pb.SearchAssistantsResponse:
         page: Page[pb.Assistant] = Page(page_size(request.page_size), PAGE_BYTES)
         wanted = json_object(request.metadata, "metadata")
-        async with aclosing(self._found(request)) as found:
+        async with read_places("assistants"), aclosing(self._found(request)) as found:
             async for assistant in found:
                 if not contains(assistant.configuration.metadata or {}, wanted):
                     continue
@@ -66,9 +66,10 @@ class AssistantServicer(pb.AssistantServiceServicer):
         page: Page[pb.Assistant] = Page(page_size(request.page_size), PAGE_BYTES)
         _, before = decode_position(request.page_token, str, int) or ("", 0)
         key = (_tenant(), request.assistant_id)
-        for version in await self._assistants.versions(*key, before, page.size + 1):
-            if not page.add(await _message_of(version), (request.assistant_id, version.version)):
-                break
+        async with read_places("assistants"):
+            for version in await self._assistants.versions(*key, before, page.size + 1):
+                if not page.add(await _message_of(version), (request.assistant_id, version.version)):
+                    break
         return pb.ListAssistantVersionsResponse(versions=page.messages, next_page_token=page.next_token)
 
     async def SetLatestAssistantVersion(
