@@ -26,6 +26,8 @@ from graphmesh_model.domain import (
     VendorBlock,
 )
 
+REASONING = "reasoning_content"
+"""The key of reasoning that is beside the content, in messages of servers that add it to OpenAI's protocol."""
 MEDIA = frozenset(kind.value for kind in MediaKind)
 TOOL_CALLS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call"})
 """Blocks that repeat the tool calls of their message."""
@@ -90,8 +92,11 @@ def blocks_of(message: AIMessage) -> tuple[Block, ...]:
     Raises:
         ValueError: a medium has no valid base64.
     """
-    if isinstance(message.content, str) and not message.additional_kwargs:
+    thought = str(message.additional_kwargs.get(REASONING, ""))
+    if isinstance(message.content, str) and not thought:
         return ()
+    if isinstance(message.content, str):
+        return (Reasoning(thought), *((Text(message.content),) if message.content else ()))
     found = tuple(_block(block) for block in message.content_blocks if block["type"] not in TOOL_CALLS)
     is_text = all(isinstance(block, Text) and not block.annotations for block in found)
     return () if is_text else found
@@ -144,7 +149,9 @@ class StreamEvents:
 
     def of(self, chunk: AIMessageChunk) -> Iterator[StreamEvent]:
         """Yield the events of a chunk, and number its tool calls, without which LangChain cannot join their parts."""
-        if isinstance(chunk.content, str) and not chunk.additional_kwargs:
+        if thought := chunk.additional_kwargs.get(REASONING):
+            yield ReasoningDelta(self._reasoning.setdefault(None, len(self._reasoning)), Reasoning(thought))
+        if isinstance(chunk.content, str):
             if chunk.content:
                 yield TextDelta(chunk.content)
         else:

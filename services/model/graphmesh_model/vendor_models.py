@@ -72,7 +72,12 @@ def open_model(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretSt
 def _chat_model(vendor: str, name: str, arguments: Mapping[str, Any]) -> BaseChatModel:
     """Raises ImportError where LangChain, or its package for the vendor, is not installed."""
     init_chat_model = import_module("langchain.chat_models").init_chat_model
-    chat: BaseChatModel = init_chat_model(name, model_provider=vendor, max_retries=0, **arguments)
+    chat: BaseChatModel
+    if vendor == "openai" and "base_url" in arguments:
+        compatible = import_module("graphmesh_model.openai_compatible").OpenAICompatible
+        chat = compatible(model=name, max_retries=0, **arguments)
+    else:
+        chat = init_chat_model(name, model_provider=vendor, max_retries=0, **arguments)
     for module in IMPORTED_LATE.get(vendor, ()):
         import_module(module)
     return chat

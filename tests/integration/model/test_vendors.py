@@ -239,6 +239,30 @@ async def test_reasoning_is_streamed_and_returns_to_its_vendor() -> None:
         assert other.server.bodies[0]["messages"][1]["content"] in ("Wait.", [{"type": "text", "text": "Wait."}])
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_reasoning_beside_the_content_is_a_block(field: str) -> None:
+    """Of servers that add it to OpenAI's protocol; it is not sent back, for which the protocol has no place."""
+    whole = {"role": "assistant", "content": "A cat.", field: "Hm. So."}
+    body = openai_body([{"index": 0, "message": whole, "finish_reason": "stop"}])
+    parts: list[dict[str, Any]] = [
+        {"role": "assistant", field: "Hm."},
+        {"content": None, field: " So."},
+        {"content": "A cat."},
+    ]
+    stream = sse(*map(openai_chunk, parts), openai_chunk({}, finish_reason="stop"), "[DONE]")
+    async with vendor(always(body), always(stream), openai("Yes.")) as model:
+        answer = await model.generate()
+        *deltas, last = await model.stream()
+        assert [delta.reasoning_delta.text for delta in deltas if delta.reasoning_delta.text] == ["Hm.", " So."]
+        assert last.completed.message == answer.message
+        assert [block.WhichOneof("block") for block in answer.message.blocks] == ["reasoning", "text"]
+        question = pb.ChatMessage(user=pb.UserMessage(text="What is it?"))
+        await model.generate(messages=[question, pb.ChatMessage(assistant=answer.message), question])
+        sent = model.server.bodies[-1]["messages"][1]
+    assert "Hm." not in json.dumps(sent)
+    assert "A cat." in json.dumps(sent)
+
+
 FAULTS: list[tuple[str, Answer, type[GraphmeshError]]] = [
     ("rate limit", failing(429, **{"retry-after": "7"}), RateLimited),
     ("no credit", failing(429, code="insufficient_quota"), ProviderMisconfigured),
