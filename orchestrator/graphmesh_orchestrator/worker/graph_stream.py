@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +27,8 @@ from graphmesh_orchestrator.worker.event_bounds import EVENT_BYTES, MAX_PENDING_
 
 ASYNC_FACTOR = 8
 """An asynchronous node cannot wait in its writer: it may be ahead by so many times as much, then its write fails."""
+OPTIONAL = frozenset({"messages", "values", "task", "checkpoints", "debug"})
+"""The modes whose values may be left out."""
 Namespace = tuple[str, ...]
 """The subgraph that a part is of: the nodes around it, each with the id of its task; empty for the run's graph."""
 
@@ -39,7 +41,9 @@ class Part:
     mode: str
     value: Any
     size: Size = NO_VALUE
-    """The size of what a node has written; that of what LangGraph makes is not known."""
+    """The size of what a node has written, or of what waits; that of what is recorded at once is not known."""
+    is_left_out: bool = False
+    """Whether too much waited to be recorded, so that it has no value."""
 
     @property
     def bytes(self) -> int:
@@ -165,9 +169,7 @@ class GraphStream:
         if self._is_closed or self._error:
             return
         if self._recording:
-            with self._changed:
-                self._waiting += part.bytes
-            self._parts.append(part)
+            self._keep(part)
             return
         try:
             pending = self._record(part)
@@ -176,6 +178,16 @@ class GraphStream:
         else:
             if pending is not None:
                 self._recording = self._loop.create_task(self._record_all(pending), name="record large values")
+
+    def _keep(self, part: Part) -> None:
+        """Let a part wait for those that are being recorded. What may be left out is, if too much waits."""
+        if part.mode in OPTIONAL and self._is_full(ASYNC_FACTOR):
+            part = replace(part, value=None, is_left_out=True)
+        elif part.size is NO_VALUE:
+            part = replace(part, size=size_of(part.value))
+        with self._changed:
+            self._waiting += part.bytes
+        self._parts.append(part)
 
     async def _record_all(self, pending: Awaitable[None] | None) -> None:
         try:

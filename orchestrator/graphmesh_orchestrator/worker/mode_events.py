@@ -21,6 +21,17 @@ CONFIG_KEYS = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """The keys of a config that are shown; others are objects of this process."""
 
 
+KINDS = {
+    "messages": EventKind.MESSAGE,
+    "values": EventKind.VALUES,
+    "task": EventKind.TASK,
+    "checkpoints": EventKind.CHECKPOINT,
+    "debug": EventKind.DEBUG,
+}
+TOO_MANY, TOO_LARGE = ": too many events wait to be stored", ": the events of the run have too many bytes together"
+"""Reasons for which a value is left out."""
+
+
 class ModeEvents:
     """Adds the events of stream modes to a journal."""
 
@@ -30,6 +41,9 @@ class ModeEvents:
     def add(self, part: Part) -> Awaitable[None] | None:
         """Add the event of a part; of a large one when the result, which encodes it, is awaited."""
         value = part.value
+        if part.is_left_out:
+            self._journal.add_event(KINDS[part.mode], "", _left_out(TOO_MANY), NO_VALUE, part.namespace)
+            return None
         match part.mode:
             case "messages":
                 message, metadata = value
@@ -64,8 +78,8 @@ class ModeEvents:
     def _refusal(self, size: Size) -> str:
         """Return the reason for which there is no room for a value of that size; empty where there is."""
         if not self._journal.has_room(size):
-            return ": the events of the run have too many bytes together"
-        return ": too many events wait to be stored" if self._journal.is_full(ASYNC_FACTOR) else ""
+            return TOO_LARGE
+        return TOO_MANY if self._journal.is_full(ASYNC_FACTOR) else ""
 
 
 async def _encode_aside(value: Any, add: Callable[[Any, str, Size], None]) -> None:
@@ -76,6 +90,10 @@ def _showable(value: Any) -> tuple[Any, str, Size]:
     encoder = JsonEncoder()
     shown, reason = encoder.showable(value)
     return shown, reason, encoder.size
+
+
+def _left_out(reason: str) -> dict[str, Any]:
+    return {"value": None, "not_shown": reason}
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

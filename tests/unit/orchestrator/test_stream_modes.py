@@ -1,21 +1,25 @@
 """The modes that a run is created with decide what its events have; a mode that was not chosen costs nothing."""
 
+import asyncio
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.convert import event_message
+from graphmesh_orchestrator.runs.rows import event_of
 from graphmesh_orchestrator.runs.run import EventKind, StreamMode
 from graphmesh_orchestrator.worker import event_bounds
+from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
 from tests.unit.orchestrator.memory_orchestrator import open_orchestrator
@@ -186,3 +190,37 @@ async def test_values_have_the_state_and_the_output_its_own_channels() -> None:
     assert run.state.output == {"answer": 7}
     values = [event.data["value"] for event in events if event.kind is EventKind.VALUES]
     assert values[-1] == {"log": ["a"], "answer": 7}
+
+
+async def test_values_of_a_subgraph_are_left_out_while_too_many_events_wait() -> None:
+    """It stores no checkpoints for which it would wait, so that nothing else bounds what it is ahead."""
+    allow_unsaved_graphs()
+    steps, size, ended = 40, 1_000_000, asyncio.Event()
+
+    async def grows(state: State) -> Any:
+        return {"log": ["x"], "answer": str(len(state["log"])) * size}
+
+    inner: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    inner.add_node("grows", grows)
+    inner.add_edge(START, "grows")
+    inner.add_conditional_edges("grows", lambda state: "grows" if len(state["log"]) < steps else END)
+
+    async def outer(state: State) -> Any:
+        await inner.compile(checkpointer=False).ainvoke({"log": []}, {"recursion_limit": 2 * steps})
+        ended.set()
+        return {}
+
+    async with open_orchestrator(sequence(outer=outer)) as here:
+        worker = here.worker()
+        with here.writer.held():
+            run = await worker.submission.create(a_run(stream_modes=["values"]))
+            async with asyncio.timeout(20):
+                await ended.wait()
+        run = await worker.stopped(run)
+        stored = map(event_of, here.tables.events[run.run_id].values())
+        shown = [event_message(event) for event in stored if event.kind is EventKind.VALUES]
+
+    reasons = [event.not_shown for event in shown if event.not_shown]
+    assert run.status is RunStatus.SUCCESS
+    assert {*reasons} == {"values: too many events wait to be stored"}
+    assert sum(event.ByteSize() for event in shown) < (2 * ASYNC_FACTOR) * size
