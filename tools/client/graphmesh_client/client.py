@@ -184,7 +184,7 @@ class Client:
             try:
                 async with aclosing(self._stream(run_id, after_seq, stream_modes)) as responses:
                     async for response in responses:
-                        for event in response.events:
+                        for event in [response.event] if response.HasField("event") else response.events:
                             after_seq = event.seq
                             yield event
                         if response.HasField("heartbeat"):

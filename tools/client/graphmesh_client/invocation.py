@@ -8,7 +8,11 @@ from typing import Any, Protocol
 
 from graphmesh_contracts import WRITE_BEHIND_KEY
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONFIG_KEY_STREAM, CONFIG_KEY_TASK_ID  # they have no public names
+from langgraph._internal._constants import (  # they have no public names
+    CONFIG_KEY_CHECKPOINTER,
+    CONFIG_KEY_STREAM,
+    CONFIG_KEY_TASK_ID,
+)
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 
 from graphmesh_client.langgraph_convert import CHECKPOINT_NS, LEVELS, StreamPart
@@ -24,10 +28,12 @@ class WriteBehind(Protocol):
 def subgraph_of(config: RunnableConfig) -> tuple[str, ...]:
     """Return the namespace of the subgraph that a config addresses; empty for the graph itself.
 
-    That is the namespace of a state's config, not that of a task which reads the state.
+    That is the namespace of a state's config, not that of a task of a program. The config of a task has keys of
+    LangGraph, where the task reads the state and where the program reads that of its nodes.
     """
     configurable: dict[str, Any] = config.get("configurable", {})
-    if CONFIG_KEY_TASK_ID in configurable or not configurable.get(CHECKPOINT_NS):
+    is_task = CONFIG_KEY_TASK_ID in configurable or CONFIG_KEY_CHECKPOINTER in configurable
+    if is_task or not configurable.get(CHECKPOINT_NS):
         return ()
     return tuple(configurable[CHECKPOINT_NS].split(LEVELS))
 
