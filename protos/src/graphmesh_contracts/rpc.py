@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, cast
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-_VERSION = re.compile(r"v\d+\w*")
+_VERSION = re.compile(r"v\d\w*")
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
