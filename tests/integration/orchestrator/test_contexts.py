@@ -69,3 +69,17 @@ async def test_other_contexts_are_refused_by_name(tmp_path: Path) -> None:
             await mesh.client.create_run("pay", {"invoice_id": "in_1", "amount": 1}, context={"tone": "dear"})
         [graph] = [graph for graph in await mesh.client.list_graphs() if graph.name == "greeting"]
         assert struct_value(graph.context_schema)["required"] == ["tone"]
+
+
+async def test_remote_graph_passes_context_configurable_and_breakpoints(tmp_path: Path) -> None:
+    (tmp_path / "greeting.py").write_text(GRAPH)
+    config: RunnableConfig = {"configurable": {"thread_id": "t", "user": "ada", "connection": object()}}
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        graph = RemoteGraph(mesh.client, "greeting")
+        options: dict[str, Any] = {"context": {"tone": "dear"}, "interrupt_after": "greet"}
+        [question] = (await graph.ainvoke({"name": "x"}, config, **options))["__interrupt__"]
+        assert question.value == "which mark?"
+        parked = await graph.ainvoke(Command(resume="!"), config)
+        assert (parked["name"], "__interrupt__" in parked) == ("dear x from ada", True)
+        with pytest.raises(NotImplementedError, match="durability"):
+            await graph.ainvoke({"name": "x"}, config, durability="async")

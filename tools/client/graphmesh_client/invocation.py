@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graphmesh_contracts import WRITE_BEHIND_KEY
@@ -16,6 +16,10 @@ from langgraph._internal._constants import (  # they have no public names
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 
 from graphmesh_client.langgraph_convert import CHECKPOINT_NS, LEVELS, StreamPart
+
+
+OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"))
+"""Keys of `configurable` with a meaning of their own."""
 
 
 class WriteBehind(Protocol):
@@ -50,6 +54,8 @@ class Invocation:
     """The same for each execution of the same task; empty for a call on its own."""
     namespace: tuple[str, ...] = ()
     """The checkpoint namespace of the task."""
+    configurable: Mapping[str, Any] = field(default_factory=dict)
+    """Keys for the `configurable` of the run's nodes."""
     program_stream: StreamProtocol | None = None
     """The stream of the program."""
     write_behind: WriteBehind | None = None
@@ -62,15 +68,17 @@ class Invocation:
         The namespace of a task contains its id, which LangGraph keeps when it executes the task again.
         """
         configurable: dict[str, Any] = config.get("configurable", {})
+        passed = {key: value for key, value in configurable.items() if _is_passed(key, value)}
         if not configurable.get(CHECKPOINT_NS):
             thread_id = thread_id or str(configurable.get("thread_id") or "")
-            return cls(thread_id, str(configurable.get("checkpoint_id") or ""))
+            return cls(thread_id, str(configurable.get("checkpoint_id") or ""), configurable=passed)
         task = json.dumps([configurable.get("thread_id"), configurable[CHECKPOINT_NS], name])
         digest = hashlib.sha256(task.encode()).hexdigest()[:32]
         return cls(
             thread_id=thread_id or f"task_{digest}",
             request_id=f"task_{digest}",
             namespace=tuple(configurable[CHECKPOINT_NS].split(LEVELS)),
+            configurable=passed,
             program_stream=configurable.get(CONFIG_KEY_STREAM),
             write_behind=configurable.get(WRITE_BEHIND_KEY),
         )
@@ -94,3 +102,16 @@ class Invocation:
             write: Callable[[StreamChunk], None] = self.program_stream.__call__
             write((self.namespace + namespace, mode, data))
         return part
+
+
+def _is_passed(key: str, value: object) -> bool:
+    """Report whether a key of a config is passed on: LangGraph's own are not, nor are objects of the program."""
+    return key not in OF_LANGGRAPH and not key.startswith("__") and _is_json(value)
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int | float | bool)

@@ -21,6 +21,9 @@ from graphmesh_client.remote_runs import OUTPUT, RemoteRuns, reject_unsupported
 
 MODES: frozenset[StreamMode] = frozenset({"values", "updates", "messages", "tasks", "checkpoints", "custom", "debug"})
 
+OWN_OPTIONS = frozenset({"context", "interrupt_before", "interrupt_after"})
+"""Options that a compiled graph takes with each call."""
+
 
 def _unsupported(reason: str) -> Callable[..., Any]:
     def raise_error(*_: Any, **__: Any) -> NoReturn:
@@ -95,10 +98,13 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         version: Literal["v1", "v2"] = "v1",
         **others: Any,
     ) -> Any:
-        """Return the output; for a run that parked, its state and `__interrupt__`."""
-        reject_unsupported(", ".join(others), others.values())
-        output: dict[str, Any] = {}
-        async for _, mode, data in self._runs.follow(input, self._invocation(config)):
+        """Return the output; for a run that parked, its state and `__interrupt__`.
+
+        `others` are a `context`, `interrupt_before` and `interrupt_after`, as a compiled graph has them; a run that is
+        resumed keeps its own.
+        """
+        own, output = _own_options(others), dict[str, Any]()
+        async for _, mode, data in self._runs.follow(input, self._invocation(config), own=own):
             output = data if mode == OUTPUT else output
         interrupts = output.pop(INTERRUPT, ())
         if version == "v2":
@@ -121,12 +127,12 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         A run that is resumed has the modes with which it was begun; without `values`, that mode has its output. As a
         task, a graph streams updates, custom events and the text of models.
         """
-        reject_unsupported(", ".join(others), others.values())
+        own = _own_options(others)
         requested = stream_mode or "updates"
         modes = {requested} if isinstance(requested, str) else set(requested)
         reject_unsupported(f"stream modes but {', '.join(sorted(MODES))}", modes - MODES)
         has_values = False
-        async with aclosing(self._runs.follow(input, self._invocation(config), modes)) as parts:
+        async with aclosing(self._runs.follow(input, self._invocation(config), modes, own)) as parts:
             async for namespace, kind, data in parts:
                 has_values = has_values or kind == "values"
                 mode = cast(StreamMode, "values" if kind == OUTPUT and not has_values else kind)
@@ -220,6 +226,17 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     def _invocation(self, config: RunnableConfig | None) -> Invocation:
         merged = ensure_config(merge_configs(self.config, config))
         return Invocation.from_config(merged, self.name or "", self._thread_id)
+
+
+def _own_options(others: Mapping[str, Any]) -> RunOptions:
+    """Return the options of a run that a compiled graph takes with each call. Raises NotImplementedError for others."""
+    unknown = {name: value for name, value in others.items() if name not in OWN_OPTIONS}
+    reject_unsupported(", ".join(unknown), unknown.values())
+    given = {name: value for name, value in others.items() if name in OWN_OPTIONS and value is not None}
+    if "context" in given:
+        given["context"] = to_jsonable_python(given["context"])
+    nodes = {name: [value] if isinstance(value, str) else value for name, value in given.items() if name != "context"}
+    return cast(RunOptions, {**given, **nodes})
 
 
 def _version_2_part(namespace: tuple[str, ...], mode: StreamMode, data: Any) -> dict[str, Any]:

@@ -31,18 +31,18 @@ class RemoteRuns:
         self._input_fields: set[str] = set()
 
     async def follow(
-        self, input: Any, invocation: Invocation, modes: Collection[str] = ()
+        self, input: Any, invocation: Invocation, modes: Collection[str] = (), own: RunOptions | None = None
     ) -> AsyncGenerator[StreamPart, None]:
         """Begin a run, or find it again, and follow it until it ends or parks. The last part has the mode `OUTPUT`.
 
-        The run of a task has the same modes in each execution of it, since it is found again by its request.
+        `own` are options of this run alone. The run of a task has the same modes in each execution of it, since it is found again by its request.
 
         Raises:
             RunFailed: the run failed.
             GraphmeshError: a call of the mesh failed.
             GraphInterrupt: the invocation is a task, and its run waits for an answer.
         """
-        run, seq = await self._begin(input, invocation, self._options_with(modes, invocation))
+        run, seq = await self._begin(input, invocation, self._options_with(modes, own or {}, invocation))
         while phase_of(run.status) is RunPhase.ACTIVE or seq < run.last_seq:
             async with aclosing(self._client.stream_run(run.run_id, seq)) as events:
                 async for event in events:
@@ -57,12 +57,15 @@ class RemoteRuns:
         invocation.forward(((), "values", output))
         yield (), OUTPUT, output
 
-    def _options_with(self, modes: Collection[str], invocation: Invocation) -> RunOptions:
+    def _options_with(self, modes: Collection[str], own: RunOptions, invocation: Invocation) -> RunOptions:
         """Return the options of the run, with its modes where the default has not all of them."""
-        if invocation.is_task or BY_DEFAULT.issuperset(modes):
-            return self._options
-        numbers = {STREAM_MODES[mode] for mode in modes} | {*self._options.get("stream_modes", ())}
-        return {**self._options, "stream_modes": sorted(numbers)}
+        options: RunOptions = {**self._options, **own}
+        if invocation.configurable:
+            options["configurable"] = {**options.get("configurable", {}), **invocation.configurable}
+        if not invocation.is_task and not BY_DEFAULT.issuperset(modes):
+            numbers = {STREAM_MODES[mode] for mode in modes} | {*options.get("stream_modes", ())}
+            options["stream_modes"] = sorted(numbers)
+        return options
 
     async def _begin(self, input: Any, invocation: Invocation, options: RunOptions) -> tuple[Run, int]:
         """Return the run, and the number of its last event before this call."""
