@@ -112,11 +112,12 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
         configure_logs(name, settings.log_level)
         with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
             runner.run(_serve_until_signal(name, build, settings))
-    except (ValidationError, PolicyError, BadSetting) as error:
+    except ValidationError as error:
+        _exit(2, f"{name}: bad settings: {_violations(error, settings_type)}")
+    except (PolicyError, BadSetting) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except SharedSessions as error:
-        setting = f"{settings_type.model_config.get('env_prefix', '')}DATABASE_URL"
-        _exit(2, f"{name}: bad settings: {setting}: {error}")
+        _exit(2, f"{name}: bad settings: {_variable(settings_type, 'database_url')}: {error}")
     except (OSError, DatabaseUnavailable) as error:
         _exit(1, f"{name}: {error}" + (f" ({error.__cause__})" if error.__cause__ else ""))
 
@@ -130,6 +131,17 @@ def loop_factory(settings: ServerSettings) -> Callable[[], asyncio.AbstractEvent
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _violations(error: ValidationError, settings_type: type[ServerSettings]) -> str:
+    """Return the violations of settings in one line, each with its environment variable."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    rules = [(one["loc"], one["msg"].removeprefix("Value error, ")) for one in found]
+    return "; ".join(f"{_variable(settings_type, str(loc[0]))}: {rule}" if loc else rule for loc, rule in rules)
+
+
+def _variable(settings_type: type[ServerSettings], setting: str) -> str:
+    return f"{settings_type.model_config.get('env_prefix', '')}{setting}".upper()
 
 
 def _exit(code: int, message: str) -> NoReturn:

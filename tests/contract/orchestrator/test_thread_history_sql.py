@@ -66,7 +66,7 @@ def validating(saver: BaseCheckpointSaver[Any]) -> Compiled:
 
 
 MORE_GRAPHS: Mapping[str, Callable[[BaseCheckpointSaver[Any]], Compiled]] = {
-    **GRAPHS,
+    **{name: graph for name, graph in GRAPHS.items() if name != "failing"},
     "joining": joining,
     "sending": sending,
     "validating": validating,

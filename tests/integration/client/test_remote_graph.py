@@ -195,8 +195,8 @@ async def test_unsupported_features_are_refused(mesh: Mesh) -> None:
         graph.invoke({"name": "x"})
     with pytest.raises(NotImplementedError, match="aget_state_history"):
         graph.get_state_history({})
-    with pytest.raises(NotImplementedError, match="interrupt_before"):
-        await graph.ainvoke({"name": "x"}, interrupt_before=["ask"])
+    with pytest.raises(NotImplementedError, match="durability"):
+        await graph.ainvoke({"name": "x"}, durability="async")
     with pytest.raises(NotImplementedError, match="stream modes but checkpoints, custom, debug, messages"):
         await anext(graph.astream({"name": "x"}, stream_mode="tools"))
     with pytest.raises(ValueError, match="no run of ask_twice waits for an answer on the thread idle"):

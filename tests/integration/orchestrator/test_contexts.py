@@ -7,7 +7,10 @@ import pytest
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import InvalidInput
+from graphmesh_client import RemoteGraph
 from graphmesh_contracts import struct_value
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
 
 from tests.integration.orchestrator.mesh import serve_billing, serve_orchestrator
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import InvalidRequest
+from graphmesh_chassis.errors import InvalidInput, InvalidRequest
 from graphmesh_chassis.large_values import MAX_ELEMENTS as MAX_WRITTEN
 from graphmesh_chassis.wire_bounds import MAX_ELEMENTS
 from graphmesh_contracts import struct_value, to_struct
@@ -188,7 +188,7 @@ async def test_update_beyond_the_bound_of_a_state_is_refused_by_name(counting_me
         for _ in range(2):
             await mesh.call(pb.ThreadService.UpdateThreadState, update)
 
-        with pytest.raises(InvalidRequest, match="would give a superstep more than 100000") as refused:
+        with pytest.raises(InvalidInput, match="would give a superstep more than 100000") as refused:
             await mesh.call(pb.ThreadService.UpdateThreadState, update)
 
         assert refused.value.reason == "INVALID_INPUT"

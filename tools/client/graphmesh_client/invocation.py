@@ -17,7 +17,6 @@ from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 
 from graphmesh_client.langgraph_convert import CHECKPOINT_NS, LEVELS, StreamPart
 
-
 OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"))
 """Keys of `configurable` with a meaning of their own."""
 

@@ -35,7 +35,10 @@ class RemoteRuns:
     ) -> AsyncGenerator[StreamPart, None]:
         """Begin a run, or find it again, and follow it until it ends or parks. The last part has the mode `OUTPUT`.
 
-        `own` are options of this run alone. The run of a task has the same modes in each execution of it, since it is found again by its request.
+        The run of a task has the same modes in each execution of it, since it is found again by its request.
+
+        Args:
+            own: options of this run alone.
 
         Raises:
             RunFailed: the run failed.

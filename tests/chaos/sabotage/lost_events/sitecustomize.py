@@ -10,7 +10,8 @@ LOST_SEQ = 3
 
 def without_one(original: Any) -> Any:
     async def events(*arguments: Any) -> Any:
-        return [event for event in await original(*arguments) if event.seq != LOST_SEQ]
+        page = await original(*arguments)
+        return type(page)([event for event in page if event.seq != LOST_SEQ], page.progress)
 
     return events
 
