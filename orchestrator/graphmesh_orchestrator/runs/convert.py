@@ -281,6 +281,7 @@ def _event_message(event: Event) -> pb.RunEvent:
             message.node_started.triggers.extend(data["triggers"])
         case EventKind.NODE_FINISHED:
             message.node_finished.duration.CopyFrom(duration(data["seconds"]))
+            message.node_finished.cached = data.get("cached", False)
             if "update" in data:
                 message.not_shown = fill(message.node_finished.update, data["update"], "node_finished.update")
         case EventKind.TOOL_CALLED:

@@ -37,7 +37,7 @@ class EventKind(StrEnum):
     NODE_STARTED = "node_started"
     """`triggers`."""
     NODE_FINISHED = "node_finished"
-    """`update`, `seconds`."""
+    """`update`, `seconds`, `cached`."""
     TOOL_CALLED = "tool_called"
     """`tool`, `effect_key`, `attempts`, `seconds`, `error`, `may_have_happened`."""
     TEXT = "text"

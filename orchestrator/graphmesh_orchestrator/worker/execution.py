@@ -275,7 +275,7 @@ class Execution:
 
         def add(data: dict[str, Any], size: Size) -> None:
             self.journal.add_recorded_calls()
-            finished = {**data, "seconds": seconds}
+            finished = {**data, "seconds": seconds, "cached": task.get("cached", False)}
             self.journal.add_event(EventKind.NODE_FINISHED, task["name"], finished, size, part.namespace)
 
         if StreamMode.UPDATES in self._modes:

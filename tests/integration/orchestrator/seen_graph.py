@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
+from langgraph.errors import NodeError
 from langgraph.func import task
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime, get_runtime
@@ -116,6 +117,14 @@ def counted(state: State) -> Any:
     return {"value": "counted"}
 
 
+def failing(state: State) -> Any:
+    raise ValueError("always")
+
+
+def handler(state: State, error: NodeError) -> Any:
+    return {"value": f"{type(error.error).__name__} of {error.node}"}
+
+
 def _graph(*nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     for node in nodes:
@@ -141,6 +150,7 @@ graph = _graph(
     waits,
 )
 graph.add_node("counted", counted, cache_policy=CachePolicy(key_func=lambda state: b"same"))
+graph.add_node("failing", failing, error_handler=handler)
 graph.add_node("subgraph", subgraph.compile())
 graph.add_conditional_edges(START, choose)
 graph.add_edge("threads", "subgraph")

@@ -86,3 +86,29 @@ async def test_state_with_a_class_that_no_longer_exists_is_named(
 async def resumed(mesh: Mesh, run: pb.Run) -> pb.Run:
     [interrupt] = run.interrupts
     return await mesh.wait(await mesh.resume(run, {interrupt.interrupt_id: "yes"}))
+
+
+async def nodes_of(mesh: Mesh, run: pb.Run) -> list[tuple[str, str, bool]]:
+    """The node events of a run: kind, node, and whether its result was cached."""
+    events = [(event.WhichOneof("event"), event) for event in await mesh.events(run)]
+    return [(kind, event.node, event.node_finished.cached) for kind, event in events if kind and "node" in kind]
+
+
+async def test_cached_nodes_have_events(seen_mesh: Mesh) -> None:
+    async with seen_mesh.as_new_tenant() as mesh:
+        for is_cached in (False, True):
+            run = await mesh.run("seen_graph", place="counted")
+            assert struct_value(run.output)["value"] == "counted"
+            assert await nodes_of(mesh, run) == [
+                ("node_started", "counted", False),
+                ("node_finished", "counted", is_cached),
+            ]
+    assert sys.modules["seen_graph"].CALLS == ["counted"]
+
+
+async def test_error_handlers_have_events(seen_mesh: Mesh) -> None:
+    run = await seen_mesh.run("seen_graph", place="failing")
+    assert struct_value(run.output)["value"] == "ValueError of failing"
+    [started, *handled] = await nodes_of(seen_mesh, run)
+    assert started == ("node_started", "failing", False)
+    assert [kind for kind, _, _ in handled] == ["node_started", "node_finished"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
-from graphmesh_orchestrator.worker.langgraph_stream import bound_stream
+from graphmesh_orchestrator.worker.langgraph_stream import replace_stream
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -36,7 +36,7 @@ class Uncopied(dict[str, Any]):
 
 @pytest.fixture(autouse=True)
 def bounded() -> None:
-    bound_stream()
+    replace_stream()
 
 
 async def parts(node: Any) -> list[tuple[str, Any]]:

@@ -750,6 +750,9 @@ class NodeFinished(_message.Message):
 
     UPDATE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
+    cached: _builtins.bool
+    """Whether it was not executed, since its result was there: in the cache of the node, or from before the run resumed."""
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
         """The state update that it returned; absent without STREAM_MODE_UPDATES."""
@@ -763,10 +766,11 @@ class NodeFinished(_message.Message):
         *,
         update: _struct_pb2.Struct | None = ...,
         duration: _duration_pb2.Duration | None = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "duration", b"duration", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
