@@ -140,7 +140,10 @@ def chaos(
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Time over which the faults of a round are spread.")] = 60,
     faults: Annotated[int | None, typer.Option(min=0, help="Faults of a round; default: 1 in 2 seconds.")] = None,
-    only: Annotated[list[FaultKind] | None, typer.Option(help="Inject only faults of this kind; repeatable.")] = None,
+    only: Annotated[
+        list[FaultKind] | None,
+        typer.Option(metavar="KIND", help=f"Inject only faults of this kind; repeatable: {', '.join(FaultKind)}."),
+    ] = None,
     environment: Annotated[
         EnvironmentFault | None,
         typer.Option(help="Let clocks jump, the disk be full or slow, or a standby be promoted."),

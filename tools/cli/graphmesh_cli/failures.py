@@ -86,6 +86,10 @@ def exit_code_of(command: Callable[[], Any], words: Sequence[str]) -> int:
         return _show_usage_error(error, as_json)
     except typer.Abort:
         return int(ExitCode.INTERRUPTED)
+    except SystemExit as exit_:  # Typer's own, for a closed pipe
+        if not isinstance(exit_.__context__, BrokenPipeError):
+            raise
+        return int(ExitCode.PIPE_CLOSED)
     except BrokenPipeError:
         _discard_output()
         return int(ExitCode.PIPE_CLOSED)

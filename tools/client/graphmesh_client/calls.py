@@ -26,17 +26,21 @@ MAX_PAGE_SIZE = 500
 NO_LIMIT = sys.maxsize
 
 
+OnRetry = Callable[[DependencyError], None]
+"""Called before each retry with the error of the attempt."""
+
+
 class Calls:
     """Calls of one tenant over one connection, which belongs to the event loop of the first call.
 
     Timeouts are those of the contracts. Failed attempts are retried for `retry_timeout` seconds.
     """
 
-    def __init__(self, address: str, tenant: str, retry_timeout: float) -> None:
+    def __init__(self, address: str, tenant: str, retry_timeout: float, on_retry: OnRetry = lambda error: None) -> None:
         self._endpoint = Endpoint.parse(address)
         self._opened: tuple[Channel, asyncio.AbstractEventLoop] | None = None
         self._headers = [(metadata.TENANT, tenant)]
-        self.retry_timeout = retry_timeout
+        self.retry_timeout, self.on_retry = retry_timeout, on_retry
 
     async def close(self) -> None:
         if self._opened:
@@ -85,6 +89,7 @@ class Calls:
                 backoff = error.retry_after or RETRY_SECONDS
                 if not is_retryable(error) or backoff > deadline.remaining:
                     raise
+                self.on_retry(error)
             await asyncio.sleep(backoff)
 
     async def iterate(

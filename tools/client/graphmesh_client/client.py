@@ -36,7 +36,7 @@ from graphmesh_chassis.errors import DependencyError
 
 from graphmesh_client.approvals import Approvals
 from graphmesh_client.assistants import Assistants
-from graphmesh_client.calls import RETRY_SECONDS, Calls, duration_of
+from graphmesh_client.calls import RETRY_SECONDS, Calls, OnRetry, duration_of
 from graphmesh_client.deliveries import Deliveries
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_client.schedules import Schedules
@@ -84,7 +84,14 @@ class Client:
     until `retry_timeout` seconds have passed without a response.
     """
 
-    def __init__(self, address: str, *, tenant: str = "default", retry_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        tenant: str = "default",
+        retry_timeout: float = 10.0,
+        on_retry: OnRetry = lambda error: None,
+    ) -> None:
         """
         Args:
             address: `http://host:port` or `host:port`, without TLS, or `https://host`. TLS trusts the certificates in
@@ -93,7 +100,7 @@ class Client:
         Raises:
             ValueError: the address has another form.
         """
-        self._calls = Calls(address, tenant, retry_timeout)
+        self._calls = Calls(address, tenant, retry_timeout, on_retry)
         self.threads = Threads(self._calls)
         self.store = Store(self._calls)
         self.assistants = Assistants(self._calls)
@@ -190,12 +197,13 @@ class Client:
                         if response.HasField("heartbeat"):
                             after_seq = response.heartbeat.after_seq
                 return
-            except DependencyError:
+            except DependencyError as error:
                 if after_seq > first_seq or time.monotonic() - began > STABLE_SECONDS:
                     deadline = Deadline.after(self._calls.retry_timeout)
                 elif deadline.remaining == 0:
                     raise
                 else:
+                    self._calls.on_retry(error)
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def resume_run(self, run_id: str, answers: Mapping[str, Any]) -> Run:

@@ -17,6 +17,7 @@ from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
 
+from graphmesh_cli.commands.output import print_note
 from graphmesh_cli.failures import ExitCode, Failure, of_mesh
 
 ResultT = TypeVar("ResultT")
@@ -87,7 +88,15 @@ class Connection:
 
     async def _run(self, action: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         address = self.address or running_mesh_of(self.state).edge
-        async with Client(address, tenant=self.tenant, retry_timeout=self.retry_timeout) as client:
+        noted = False
+
+        def note_once(error: DependencyError) -> None:
+            nonlocal noted
+            if not noted:
+                print_note(f"{address}: {error.reason}; trying again for {self.retry_timeout:g} s")
+            noted = True
+
+        async with Client(address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once) as client:
             return await action(client)
 
 

@@ -69,8 +69,9 @@ def show(
     async def read(client: Client) -> tuple[Thread, ThreadState]:
         whole_id = await short_ids.thread_id(client, thread_id)
         checkpoint_id = await short_ids.checkpoint_id(client, whole_id, checkpoint)
-        found = client.threads.state(whole_id, checkpoint_id, namespace=levels, subgraphs=subgraphs)
-        return await client.threads.get(whole_id), await found
+        found = await client.threads.get(whole_id)
+        state = await client.threads.state(whole_id, checkpoint_id, namespace=levels, subgraphs=subgraphs)
+        return found, state
 
     thread, found = Connection(address, state, tenant).run(read)
     if as_json:

@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graphmesh_cli.commands.failed_runs import show_failed_runs
+from graphmesh_cli.failures import ExitCode
 
 ENVIRONMENT_SETTING = "GRAPHMESH_ORCHESTRATOR_ENVIRONMENT"
 STYLES = {
@@ -100,9 +101,12 @@ async def _up(
         await serving
     except asyncio.CancelledError:
         return 0
-    except (MeshError, MeshBusy, ProcessError) as error:
+    except MeshError as error:
         display.error(str(error))
-    return 1
+        return ExitCode.USAGE
+    except (MeshBusy, ProcessError) as error:
+        display.error(str(error))
+    return ExitCode.FAILED
 
 
 async def _serve_until_failure(
