@@ -128,12 +128,12 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "url", "code", "text"),
     [
-        (["--drain-seconds", "-1"], "", 2, "drain_seconds"),
-        (["--listen", "nowhere"], "", 2, "listen"),
+        (["--drain-seconds", "-1"], "", 2, "GRAPHMESH_BILLING_DRAIN_SECONDS: "),
+        (["--listen", "nowhere"], "", 2, "GRAPHMESH_BILLING_LISTEN: "),
         (["--policy", '{"service": {"max_concurrency": 0}}'], "", 2, "max_concurrency"),
         (["--policy", "{"], "", 2, "policy"),
-        (["--event-loop", "trio"], "", 2, "event_loop"),
-        ([], "mysql://u:hunter2@h/d", 2, "database_url"),
+        (["--event-loop", "trio"], "", 2, "GRAPHMESH_BILLING_EVENT_LOOP: "),
+        ([], "mysql://u:hunter2@h/d", 2, "GRAPHMESH_BILLING_DATABASE_URL: "),
         ([], "postgresql+psycopg://u:hunter2@127.0.0.1:1/d", 1, "database"),
         ([], "sqlite+aiosqlite:////proc/no/billing.db", 1, "/proc/no"),
     ],

@@ -16,12 +16,15 @@ from psycopg import AsyncConnection
 from redis.asyncio import from_url
 
 PARENT = """
-import asyncio, json, os, psutil
+import asyncio, contextlib, json, os, psutil
 from graphmesh_local import backends
 
 async def main():
     async with backends.postgres(durable=False) as postgres, backends.redis() as redis, postgres.database():
-        tree = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
+        tree = {}
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL also starts processes that soon end
+                tree[process.pid] = process.name()
         print(json.dumps({"pids": tree, "folders": [str(postgres.folder), str(redis.folder)]}), flush=True)
         await asyncio.sleep(60)
 
