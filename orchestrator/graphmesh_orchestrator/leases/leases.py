@@ -23,7 +23,7 @@ SUSPECT_TAKEOVERS = 2
 MAX_TAKEOVERS = 3
 """Takeovers of a run in a row, without a new checkpoint, after which it is executed. The next one ends it."""
 SUSPECT_GROUP = 8
-"""Suspect runs that a worker claims together. Where one of them ends its process again, the next execution tells."""
+"""Suspect runs that a worker claims together. Their last execution, which each has alone, identifies the cause."""
 SUSPECT_WAIT_SECONDS = 3.0
 """How long a suspect run waits for a worker that executes nothing; after that it has to be executed, and ended, too."""
 

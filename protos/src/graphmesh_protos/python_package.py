@@ -124,7 +124,11 @@ def _inside(element: Message, path: tuple[int, ...], name: str) -> Iterator[tupl
 
 
 def comments(files: Sequence[FileDescriptorProto]) -> dict[str, str]:
-    """Return the comments of one package by full name. Generated descriptors have none, and tool schemas need them."""
+    """Return the comments of one package by full name. Generated descriptors have none, and tool schemas need them.
+
+    `graphmesh_contracts.comments` reads those of descriptor sets likewise. It cannot be imported here: it needs the
+    generated packages that this makes.
+    """
     found = {}
     for file in files:
         written = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}

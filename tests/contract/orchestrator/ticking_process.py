@@ -126,9 +126,9 @@ def die_at_statements(url: str) -> None:
 
 
 def die_by_signals(url: str) -> None:
-    workers = [child(tick(url)) for _ in range(2)]
+    workers, moments = [child(tick(url)) for _ in range(2)], random.Random(1)
     for _ in range(KILLS):
-        time.sleep(random.uniform(0.1, 0.5))
+        time.sleep(moments.uniform(0.1, 0.5))
         killed = workers.pop(0)
         os.kill(killed, signal.SIGKILL)
         os.waitpid(killed, 0)

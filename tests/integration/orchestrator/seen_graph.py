@@ -1,4 +1,4 @@
-"""A graph whose nodes show what LangGraph tells them of their thread, and write values that cannot be serialized."""
+"""A graph whose nodes show their thread as LangGraph passes it, and write values that cannot be serialized."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -33,7 +33,7 @@ class Context:
     loud: bool = False
 
 def greet(state: State, config: RunnableConfig, runtime: Runtime[Context]):
-    context, user = runtime.context, config["configurable"].get("user", "nobody")
+    context, user = runtime.context, config["configurable"].get("user", "no user")
     return {"name": f"{context.tone} {state['name']} from {user}{context.mark if context.loud else ''}"}
 
 graph = StateGraph(State, context_schema=Context)
@@ -77,9 +77,9 @@ async def test_runs_follow_the_latest_version_and_keep_their_own(mesh: Mesh) -> 
     first = await mesh.client.create_run("", {"name": "x"}, assistant=made.assistant_id)
     second = await mesh.client.assistants.update(made.assistant_id, context={"tone": "hey", "mark": "?"})
     assert second.version == 2
-    assert await greeting(mesh, made.assistant_id) == "hey x from nobody"
+    assert await greeting(mesh, made.assistant_id) == "hey x from no user"
     await mesh.client.assistants.set_latest(made.assistant_id, 1)
-    assert await greeting(mesh, made.assistant_id) == "dear x from nobody"
+    assert await greeting(mesh, made.assistant_id) == "dear x from no user"
     await mesh.client.assistants.delete(made.assistant_id)
     assert (await mesh.client.get_run(first.run_id)).assistant_version == 1
     with pytest.raises(NotFound, match=made.assistant_id):
@@ -166,7 +166,7 @@ async def test_commands_manage_assistants(mesh: Mesh) -> None:
     created = await graphmesh(mesh, "assistants", "create", "greeting", *words)
     made = id_in(created, "asst")
     assert created == f"{made} [dear], version 1, of greeting\n"
-    assert '"dear x from nobody"' in await graphmesh(mesh, "run", "[dear]", '{"name": "x"}', "--assistant")
+    assert '"dear x from no user"' in await graphmesh(mesh, "run", "[dear]", '{"name": "x"}', "--assistant")
     assert await graphmesh(mesh, "runs", "--assistant", "[dear]") == await graphmesh(mesh, "runs")
     await graphmesh(mesh, "assistants", "update", "[dear]", "--description", "formal", "--context", '{"tone": "sir"}')
     shown = await graphmesh(mesh, "assistants", "show", "[dear]")

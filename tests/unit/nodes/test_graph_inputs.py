@@ -141,7 +141,7 @@ class Numbers(BaseModel):
 
 @pytest.mark.parametrize(
     ("state", "value"),
-    [(MessagesState, {"messages": [{"role": "nobody"}] * 1_000}), (Numbers, {"numbers": ["one"] * 1_000})],
+    [(MessagesState, {"messages": [{"role": "unknown"}] * 1_000}), (Numbers, {"numbers": ["one"] * 1_000})],
 )
 def test_violations_are_bounded(state: Any, value: Mapping[str, Any]) -> None:
     """In number, and each in its length, whatever the value is."""
