@@ -1,6 +1,8 @@
 """LangGraph's serializer, but what cannot be read is an error: LangGraph returns the fields of such an object, or None.
 
-It reads what LangGraph's savers have written: MessagePack of present versions, JSON of older ones.
+It reads what LangGraph's savers have written: MessagePack of present versions, JSON of older ones. JSON makes objects
+of LangGraph's list of harmless types only, and calls no method that it names: in a state of those versions a client's
+own text may name any class or function (LangGraph's advisory GHSA-fjqc-hq36-qh5p).
 """
 
 import importlib
@@ -8,12 +10,13 @@ import json
 from typing import Any
 
 import ormsgpack
+from graphmesh_contracts.structs import printable
 from langchain_core.load.load import Reviver
 from langgraph.checkpoint.serde import _msgpack, jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from graphmesh_orchestrator.checkpoints.stored_objects import UnreadableObject, made, model
+from graphmesh_orchestrator.checkpoints.stored_objects import FROM_TEXT, UnreadableObject, made, model
 
 PLAIN = frozenset(("null", "bytes", "bytearray"))
 CORE = Reviver(allowed_objects="core")
@@ -105,7 +108,8 @@ def _of_json(value: dict[str, Any]) -> Any:
 
 
 def _constructed(module: str, name: str, value: dict[str, Any]) -> Any:
-    args, kwargs, method = value.get("args") or [], value.get("kwargs") or {}, value.get("method")
-    if isinstance(method, list) and "construct" in method and not args:
-        return model(module, name, kwargs)
-    return made(module, name, args, kwargs, method if isinstance(method, str) else None)
+    if (module, name) not in _msgpack.SAFE_MSGPACK_TYPES:
+        rule = "cannot be read: in JSON only objects of LangGraph, LangChain and Python's own values are"
+        raise UnreadableObject(f"the class {printable(f'{module}.{name}')} {rule}")
+    method = FROM_TEXT if value.get("method") == FROM_TEXT else None
+    return made(module, name, value.get("args") or [], value.get("kwargs") or {}, method)

@@ -10,6 +10,9 @@ from typing import Any
 from graphmesh_contracts.structs import printable
 from langgraph.types import Send
 
+FROM_TEXT = "fromisoformat"
+"""The method that LangGraph stores with dates and times; no other is called."""
+
 
 class UnreadableObject(ValueError):
     """An object of a class that does not exist, or that refuses what is stored. The message has the class."""
@@ -23,7 +26,7 @@ def made(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any],
     """
     cls = _found(module, name)
     try:
-        if method == "fromisoformat" and issubclass(cls, (date, time)):
+        if method == FROM_TEXT and issubclass(cls, (date, time)):
             return cls.fromisoformat(*args)
         if cls is Send:
             return Send(args[0], args[1], **({"timeout": args[2]} if len(args) > 2 else {}), **kwargs)
