@@ -1,4 +1,4 @@
-"""Schedules as values, and what becomes of their ticks."""
+"""Schedules as values, and the transitions at their ticks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from typing import Self
 from graphmesh_orchestrator.schedules.timing import Timing
 
 GRACE_SECONDS = 60
-"""How late a tick may be without being late: workers poll, are busy, and are replaced by releases."""
+"""The delay up to which a tick is on time: workers poll, are busy, and are replaced by releases."""
 MAX_FAILURES = 10
 """The failures in a row after which a schedule has no more ticks."""
 JUMP_SECONDS = 1.0
@@ -35,7 +35,7 @@ class CatchUp(StrEnum):
 
 @dataclass(frozen=True)
 class Spec:
-    """What runs, and when."""
+    """The run of each tick, and its times."""
 
     run: bytes
     """A serialized CreateRunRequest."""
@@ -52,7 +52,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the ticks of a schedule have come to."""
+    """The results of the ticks of a schedule."""
 
     next_tick: float = 0
     """0: there is none."""
@@ -85,7 +85,7 @@ class Schedule:
     tenant: str
     schedule_id: str
     uid: str
-    """Unique for ever: the request ids of its runs begin with it, and the id may be used again."""
+    """Unique also after a deletion: the request ids of its runs begin with it, and the id may be used again."""
     subject: str
     """The caller that has specified it last, whose runs its runs are."""
     spec: Spec

@@ -17,11 +17,11 @@ from graphmesh_orchestrator.schedules.schedule import JUMP_SECONDS, Schedule, Sc
 MAX_SCHEDULES = 1000
 """The default for the schedules of a tenant."""
 CLAIM_SECONDS = 10.0
-"""How long a worker may take for the ticks that it has claimed; then another one creates their runs."""
+"""The time that a worker has for the ticks that it has claimed; then another one creates their runs."""
 
 UNKNOWN_GRAPH_SECONDS = 30.0
-"""How late the ticks of a graph are left to the workers that have it: less than `GRACE_SECONDS`, so that a tick of a
-graph that no worker has fails, and is not left out."""
+"""The delay up to which the ticks of a graph are left to the workers that have it: less than `GRACE_SECONDS`, so that a
+tick of a graph that no worker has fails, and is not left out."""
 
 Change = Callable[[Schedule], Schedule]
 
@@ -205,7 +205,7 @@ def _key(schedule: Schedule) -> tuple[str, str]:
 
 
 def _version(schedule: Schedule) -> tuple[str, int, float]:
-    """What is the same as long as neither a client nor a worker has changed a schedule."""
+    """Return a value that is the same as long as neither a client nor a worker has changed a schedule."""
     return schedule.uid, schedule.revision, schedule.progress.next_tick
 
 

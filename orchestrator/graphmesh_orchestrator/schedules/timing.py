@@ -1,4 +1,4 @@
-"""When a schedule has ticks: moments in whole seconds since 1970."""
+"""The times of a schedule's ticks: moments in whole seconds since 1970."""
 
 import math
 from collections.abc import Iterator

@@ -46,9 +46,9 @@ class Task:
     node: str
     interrupts: Sequence[Interrupt] = ()
     namespace: Sequence[str] = ()
-    """Of the subgraph that the node is; empty for another node."""
+    """The namespace of the subgraph that the node is; empty for another node."""
     state: "State | None" = None
-    """Of that subgraph, where it was to be read and there is one."""
+    """The state of that subgraph, where it was to be read and there is one."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ KNOWN_KEYS: Mapping[str, frozenset[str]] = {
     "text-plain": frozenset({"text", "base64", "url", "file_id", "mime_type", "title", "extras", "filename"}),
     **dict.fromkeys(MEDIA, frozenset({"base64", "url", "file_id", "mime_type", "extras", "filename"})),
 }
-"""What blocks may have besides `type`, `id` and `index`."""
+"""The fields of blocks besides `type`, `id` and `index`."""
 NAMES = ("filename", "name", "title")
 """The keys of a file's name, in a block or its extras."""
 PLAIN_TEXT = "text/plain"

@@ -50,7 +50,7 @@ class Method(Generic[RequestT, ResponseT]):
 
     @cached_property
     def descriptor(self) -> MethodDescriptor:
-        """Of the pool of its messages: a descriptor set has one of its own."""
+        """The types in the pool of its messages: a descriptor set has one of its own."""
         return cast(MethodDescriptor, self.request.DESCRIPTOR.file.pool.FindMethodByName(self.full_name))
 
 

@@ -21,9 +21,9 @@ class TypeName:
 
     package: str
     module: str
-    """Of the file: `acme.orders.v1.orders_pb2`."""
+    """The module of its file: `acme.orders.v1.orders_pb2`."""
     name: str
-    """Of the message in its module: `Order`, or `Order.Line` for a nested one."""
+    """Its name in the module: `Order`, or `Order.Line` for a nested one."""
 
 
 def type_names(files: Sequence[FileDescriptorProto]) -> Mapping[str, TypeName]:

@@ -17,7 +17,7 @@ Piece = TypeVar("Piece")
 MessageT = TypeVar("MessageT", bound=Message)
 
 MAX_ANSWER_BYTES = 15 * 1024 * 1024
-"""What clients receive in one message, less a margin."""
+"""The bytes that clients receive in one message, less a margin."""
 
 NO_ARGUMENTS: domain.Schema = {"type": "object", "properties": {}}
 

@@ -241,7 +241,7 @@ async def test_reasoning_is_streamed_and_returns_to_its_vendor() -> None:
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 async def test_reasoning_beside_the_content_is_a_block(field: str) -> None:
-    """Of servers that add it to OpenAI's protocol; it is not sent back, for which the protocol has no place."""
+    """Reasoning of servers that add it to OpenAI's protocol, which has no place to send it back."""
     whole = {"role": "assistant", "content": "A cat.", field: "Hm. So."}
     body = openai_body([{"index": 0, "message": whole, "finish_reason": "stop"}])
     parts: list[dict[str, Any]] = [

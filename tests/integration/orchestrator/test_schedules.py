@@ -204,7 +204,7 @@ async def test_schedule_whose_ticks_fail_says_so_and_stops(mesh: Mesh) -> None:
 
 
 async def test_late_ticks_follow_the_policy(mesh: Mesh) -> None:
-    """Of an hour without workers: none is caught up with, or the last one, or those within the window."""
+    """After an hour without workers none is caught up with, or the last one, or those within the window."""
     late: dict[str, Any] = {
         "skip": {},
         "last": {"catch_up": pb.CatchUp.CATCH_UP_LAST},

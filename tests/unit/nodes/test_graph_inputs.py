@@ -173,7 +173,7 @@ def test_declared_input_requires_its_fields() -> None:
 
 
 def test_prebuilt_agent_requires_no_field() -> None:
-    """Of the input type that create_agent makes from the state, all fields are required."""
+    """All fields are required of the input type that create_agent makes from the state."""
 
     class Counted(AgentState[Any]):
         count: int

@@ -104,7 +104,7 @@ class Injector:
             await self._inject(fault)
 
     def _slowness(self, target: str) -> float:
-        """How many times longer than on an idle machine the process took to start, and takes for its work."""
+        """Return the factor by which the process started slower than on an idle machine, and so does its work."""
         child, _ = self._process(target)
         return max(1.0, child.seconds / START_SECONDS)
 

@@ -33,7 +33,7 @@ class Timing(TypedDict, total=False):
     cron: str
     """Five fields: minute, hour, day of month, month, day of week."""
     time_zone: str
-    """Of `cron`, as `Europe/Berlin`; UTC by default."""
+    """The time zone of `cron`, as `Europe/Berlin`; UTC by default."""
     interval: int
     """Seconds."""
     start_time: datetime

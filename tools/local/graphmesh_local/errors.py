@@ -2,4 +2,4 @@
 
 
 class LocalError(Exception):
-    """What runs on this machine does not work; the message is one sentence, or a log's last lines, for its operator."""
+    """A failure of a mesh on this machine; the message is one sentence, or a log's last lines, for its operator."""

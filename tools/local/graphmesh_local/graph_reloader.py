@@ -21,7 +21,7 @@ from graphmesh_local.supervisor import Supervisor
 POLL_SECONDS = 0.5
 """Seconds between two polls of the project."""
 IDLE_FACTOR = 20
-"""How many times longer than a poll the pause after it is at least: a large project costs at most 5 % of a core."""
+"""The least pause after a poll, in durations of that poll: a large project costs at most 5 % of a core."""
 QUIET_SECONDS = 0.3
 """Seconds without a further change after which an edit is complete: editors and git write several files."""
 CHECK = ("-m", "graphmesh_orchestrator.check_graphs")

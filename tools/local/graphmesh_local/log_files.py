@@ -34,7 +34,7 @@ class LogLine:
 
     process: str
     time: datetime
-    """Of the line, or of the last one before it that has a time."""
+    """The time of the line, or of the last one before it that has a time."""
     text: str
 
     @property

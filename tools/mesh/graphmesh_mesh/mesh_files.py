@@ -29,7 +29,7 @@ class MeshFiles:
     content: dict[str, Any] = field(default_factory=dict)
     """The keys of mesh.yaml, with the services of all files."""
     environments: dict[str, Any] = field(default_factory=dict)
-    """What each environment overrides: that of mesh.yaml over those of included files."""
+    """The overrides of each environment: those of mesh.yaml over those of included files."""
     origins: dict[str, Path] = field(default_factory=dict)
     """The included file of each service that is not in mesh.yaml itself."""
     paths: list[Path] = field(default_factory=list)

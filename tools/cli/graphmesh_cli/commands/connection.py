@@ -49,7 +49,7 @@ class Connection:
     """The mesh and the tenant of a command's calls."""
 
     address: str
-    """Of the edge, as a client takes it; empty: that of the mesh that runs from `state`."""
+    """The address of the edge, as a client takes it; empty: that of the mesh that runs from `state`."""
     state: Path
     tenant: str
     retry_timeout: float = 10.0
