@@ -49,7 +49,11 @@ class PostgresqlConnection(psycopg.AsyncConnection[Any]):
         """Connect. Raises psycopg.OperationalError where the server does not answer in time."""
         connection = await super().connect(conninfo, **{**OPTIONS, **options, "autocommit": True})
         connection.response_seconds = response_seconds or cls.response_seconds
-        await connection.execute(SESSION)
+        try:
+            await connection.execute(SESSION)
+        except BaseException:  # no caller has it to close it
+            connection.pgconn.finish()
+            raise
         return connection
 
     async def wait(self, gen: PQGen[T], interval: float = POLL_SECONDS, timeout: float | None = None) -> T:

@@ -104,3 +104,5 @@ def test_an_unreadable_database_is_reported(tmp_path: Path) -> None:
     code, output = audit("--database", f"sqlite:///{tmp_path}/none.db")
     assert (code, "cannot be read" in output) == (1, True)
     assert not (tmp_path / "none.db").exists()
+    code, output = audit("--database", "mysql://localhost/shop")
+    assert (code, "has a driver that is not installed" in output) == (2, True)

@@ -1,6 +1,7 @@
 """A PostgreSQL that accepts bytes and answers none delays its clients for a bounded time."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -77,6 +78,20 @@ async def test_a_cancelled_query_ends_at_the_server(postgres_url: str) -> None:
                 await connection.execute("SELECT pg_sleep(600)")
         cursor = await connection.execute("SELECT 1")
         assert await cursor.fetchall() == [(1,)]
+
+
+class Interrupted(PostgresqlConnection):
+    """Its task is cancelled when the connection is made, before it is returned."""
+
+    async def execute(self, *_: Any, **__: Any) -> Any:
+        raise asyncio.CancelledError
+
+
+async def test_a_connection_that_is_not_returned_is_closed(postgres_url: str) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await Interrupted.connect(_driver_url(postgres_url))
+    assert [one.closed for one in gc.get_objects() if type(one) is Interrupted] in ([], [True])
+    gc.collect()  # one that is open would warn
 
 
 async def test_connecting_to_a_half_dead_server_fails(postgres_url: str) -> None:

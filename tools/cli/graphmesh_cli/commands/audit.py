@@ -17,7 +17,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphmesh_cli.commands.output import AsJson, show_list
-from graphmesh_cli.failures import ExitCode, Failure, usage_error
+from graphmesh_cli.failures import Failure, usage_error
 
 DATABASE_SETTING = re.compile(r"GRAPHMESH_([A-Z0-9_]+)_DATABASE_URL")
 SHORT_RUN = re.compile(r"run_[0-9a-f]{4,31}")
@@ -115,9 +115,11 @@ def _read(service: str, url: str, conditions: Sequence[sa.ColumnElement[bool]], 
     """Read the newest effects. Raises Failure, in one line, where the database cannot be read."""
     try:
         return list(_entries(url, conditions, limit))
-    except (SQLAlchemyError, ImportError) as error:  # a driver that is not installed
+    except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
-        raise Failure(f"{service or 'the database'} cannot be read: {cause}", exit_code=ExitCode.USAGE) from None
+        raise Failure(f"{service or 'the database'} cannot be read: {cause}") from None
+    except ImportError as error:
+        raise usage_error(f"{service or 'the database'} has a driver that is not installed: {error}") from None
 
 
 def _entries(url: str, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> Iterator[Entry]:
