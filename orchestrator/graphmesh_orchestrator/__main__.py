@@ -1,17 +1,20 @@
 """Settings, build, serve."""
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.serve import Servable, run, tracing_of
 from graphmesh_nodes.context import Policies
+from langgraph.checkpoint.memory import InMemorySaver
 
 from graphmesh_orchestrator.api.services import services
 from graphmesh_orchestrator.backend import Backend, open_backend
-from graphmesh_orchestrator.graph_loading import loaded_graphs
+from graphmesh_orchestrator.graph_loading import MadeGraphs, made_graphs
 from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.redis_bus import connected
@@ -27,6 +30,8 @@ from graphmesh_orchestrator.worker.node_threads import NodeThreads, node_threads
 from graphmesh_orchestrator.worker.worker import run_worker
 
 OpenBackend = Callable[[Settings, str], AbstractAsyncContextManager[Backend]]
+STANDBY_SECONDS = 0.02
+"""Seconds between two queries of the file of a standby."""
 DEFAULT_INTERVALS = Intervals()
 
 
@@ -40,11 +45,13 @@ async def build(
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
         _contained() as threads,
+        made_graphs(settings.graphs) as graphs,
+        _taken_over(settings.standby, graphs),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
         Channel(settings.mesh, tracing) as channel,
-        loaded_graphs(settings.graphs, backend.saver) as registry,
     ):
+        registry = graphs.registry(backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         tools = Tools(channel, Policies(settings.tool_policies))
         worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)
@@ -71,6 +78,21 @@ async def _contained() -> AsyncIterator[NodeThreads]:
     replace_stream()
     with exits_contained(), node_threads() as threads:
         yield threads
+
+
+@asynccontextmanager
+async def _taken_over(standby: Path | None, graphs: MadeGraphs) -> AsyncIterator[None]:
+    """Wait until the process that this one replaces has ended: a SQLite file and a port belong to one.
+
+    Raises:
+        ProjectError: a graph cannot be compiled.
+    """
+    if standby:
+        graphs.registry(InMemorySaver())
+        standby.touch()
+        while standby.exists():
+            await asyncio.sleep(STANDBY_SECONDS)
+    yield
 
 
 def _worker(settings: Settings) -> Worker:

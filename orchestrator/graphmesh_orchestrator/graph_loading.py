@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,9 +28,44 @@ from graphmesh_orchestrator.registry import Graph, Registry
 log = structlog.get_logger("graphmesh.orchestrator.graphs")
 
 
+@dataclass(frozen=True)
+class MadeGraph:
+    """A graph as its module or factory makes it."""
+
+    made: Any
+    lineage: Lineage
+    description: str
+
+
+@dataclass(frozen=True)
+class MadeGraphs:
+    """The graphs of a project."""
+
+    project: Project
+    modules: GraphModules
+    graphs: Mapping[str, MadeGraph]
+
+    def registry(self, checkpointer: BaseCheckpointSaver[Any]) -> Registry:
+        """Compile the graphs. Raises ProjectError."""
+        compiled, indexes = {}, {}
+        for name, graph in self.graphs.items():
+            with _named(name):
+                indexes[name] = _index_of(graph.made)
+                compiled[name] = _compiled(graph, checkpointer)
+        index = _store_index(self.project, indexes, self.modules)
+        return Registry(compiled, self.project.store.ttl_config, index, self.project.packages)
+
+
 @asynccontextmanager
 async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> AsyncIterator[Registry]:
-    """Load every graph of the langgraph.json at `path`, and close what their factories opened at the end.
+    """Load every graph of the langgraph.json at `path`. See `made_graphs`."""
+    async with made_graphs(path) as graphs:
+        yield graphs.registry(checkpointer)
+
+
+@asynccontextmanager
+async def made_graphs(path: Path) -> AsyncIterator[MadeGraphs]:
+    """Import every graph of the langgraph.json at `path`, and close what their factories opened at the end.
 
     Raises:
         ProjectError: the file is missing or wrong, or a graph in it is.
@@ -41,15 +77,14 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
     modules = await asyncio.to_thread(_modules, project)  # where modules may call asyncio.run
     tools = tools_digest()  # of all imported modules, so that the order of the graphs does not matter
     async with AsyncExitStack() as stack:
-        graphs, indexes = {}, {}
+        graphs = {}
         for name, entry in project.graphs.items():
             with _named(name):
                 module = modules.get(entry)
                 lineage = _lineage(name, module, tools)
                 made = await _made(_variable(module, entry), stack)
-                indexes[name] = _index_of(made)
-                graphs[name] = _compiled(made, lineage, checkpointer, entry.description or _summary(module))
-        yield Registry(graphs, project.store.ttl_config, _store_index(project, indexes, modules))
+                graphs[name] = MadeGraph(made, lineage, entry.description or _summary(module))
+        yield MadeGraphs(project, modules, graphs)
 
 
 @contextmanager
@@ -108,7 +143,8 @@ async def _made(given: Any, stack: AsyncExitStack) -> Any:
     return made
 
 
-def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any], description: str) -> Graph:
+def _compiled(graph: MadeGraph, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    made, lineage = graph.made, graph.lineage
     if isinstance(checkpointer, LogSaver):
         checkpointer = checkpointer.with_lineage(lineage)
     compiled: Pregel[Any, Any, Any, Any]
@@ -120,7 +156,7 @@ def _compiled(made: Any, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any
         raise ProjectError(f"is a {type(made).__name__}, and neither a StateGraph nor a workflow, nor a factory of one")
     check_graph(compiled)
     compiled.store = None  # each run has that of its tenant
-    return Graph.of(lineage.name, compiled, description, lineage)
+    return Graph.of(lineage.name, compiled, graph.description, lineage)
 
 
 def _index_of(made: Any) -> IndexConfig | None:

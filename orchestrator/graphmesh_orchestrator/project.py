@@ -217,6 +217,11 @@ class Project(BaseModel):
         roots = [root for folder in folders for root in (folder.resolve(), folder.resolve() / "src")]
         return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
+    @property
+    def packages(self) -> set[str]:
+        """The packages of the graphs that are named by a module, and not by a file."""
+        return {entry.source.partition(".")[0] for entry in self.graphs.values() if not entry.is_file}
+
     def _folders(self) -> list[Path]:
         """Return the dependencies that are folders. Raises ProjectError where there is none."""
         folders = [self.file.parent / one.partition("[")[0] for one in self.dependencies if one.startswith(".")]

@@ -1,6 +1,6 @@
 """The graphs that can be run, by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -112,13 +112,16 @@ class Registry:
         graphs: Mapping[str, Graph],
         store_ttl: TTLConfig | None = None,
         store_index: IndexConfig | None = None,
+        packages: Collection[str] = (),
     ) -> None:
         """
         Args:
             store_ttl: the times to live of items of the store that state none.
             store_index: the vectors by which searches of the store with a query order items; None: there are none.
+            packages: the installed packages in which graphs are, not in files of the project.
         """
         self._graphs, self.store_ttl, self.store_index = dict(sorted(graphs.items())), store_ttl, store_index
+        self.packages = frozenset(packages)
 
     def get(self, name: str) -> Graph:
         """Raises GraphNotFound."""

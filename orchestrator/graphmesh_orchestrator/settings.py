@@ -67,6 +67,9 @@ class Settings(ServerSettings):
         default=60, ge=1, description="the least time between two ticks of a schedule with an interval"
     )
     graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
+    standby: Path | None = Field(
+        default=None, description="a file to create when the graphs are loaded; the process serves when it is deleted"
+    )
     thread_ttl_seconds: float = Field(
         default=0,
         ge=0,

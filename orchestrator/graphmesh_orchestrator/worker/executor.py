@@ -236,7 +236,7 @@ class Executor:
         )
 
     def _end_with(self, error: GraphmeshError, execution: Execution) -> None:
-        cause, run = cause_of(error) if self._shows_causes else None, execution.run
+        cause, run = cause_of(error, self._registry.packages) if self._shows_causes else None, execution.run
         fields: dict[str, Any] = {"cause": [*cause.stack_entries, cause.detail]} if cause else {}
         if isinstance(error, Defect):
             fields["exc_info"] = error

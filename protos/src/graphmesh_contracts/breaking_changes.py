@@ -1,8 +1,10 @@
-"""Changes of a contract that break the callers of its present version, on the wire or in JSON."""
+"""Changes of a contract that break the callers of its present version: on the wire, in JSON, or by narrower rules."""
 
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+
+from graphmesh_contracts.narrowed_rules import narrowed_requests
 
 TYPES = {
     number: name.removeprefix("TYPE_").lower()
@@ -15,12 +17,13 @@ TYPES = {
 def breaking_changes(before: ServiceDescriptor, after: ServiceDescriptor) -> list[str]:
     """Return a sentence for each change of a service that breaks callers that know only `before`.
 
-    Methods, fields and values of enums may be added; none may be removed, or change its number, type or cardinality.
+    Methods, fields and values of enums may be added; none may be removed, or change its number, type or cardinality. A
+    request that is valid stays valid.
     """
     found, seen = list[str](), set[str]()
     for method in before.methods:
         found += _of_method(method, after.methods_by_name.get(method.name), seen)
-    return found
+    return [*found, *map(str, narrowed_requests(before, after))]
 
 
 def _of_method(before: MethodDescriptor, after: MethodDescriptor | None, seen: set[str]) -> Iterator[str]:

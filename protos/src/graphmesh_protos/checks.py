@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from graphmesh_contracts import PolicyError, method_policy, service_policies
+from graphmesh_contracts.narrowed_rules import narrowed_requests
 
 from graphmesh_protos.bounds import unbounded_fields
 from graphmesh_protos.compiler import ProtoError, compile_image, proto_files, with_folder
@@ -46,11 +48,13 @@ def lint(protos: Path, config: Path | None = None) -> None:
 
 def breaking(protos: Path, against: FileDescriptorSet, config: Path | None = None) -> None:
     """Check that no change since `against` breaks clients or stored messages. Raises ProtoError with each change."""
+    image = compile_image(protos)
     with tempfile.NamedTemporaryFile(suffix=".binpb") as before:
         before.write(against.SerializeToString())
         before.flush()
-        if findings := _buf(protos, "breaking", compile_image(protos), config, "--against", before.name):
-            raise ProtoError("\n".join(findings))
+        findings = _buf(protos, "breaking", image, config, "--against", before.name)
+    if findings := [*findings, *_narrowed(protos, against, image)]:
+        raise ProtoError("\n".join(findings))
 
 
 def image_at(protos: Path, ref: str) -> FileDescriptorSet | None:
@@ -89,20 +93,42 @@ def _buf(protos: Path, command: str, image: FileDescriptorSet, config: Path | No
 
 
 def _bounds(protos: Path, image: FileDescriptorSet, names: list[str]) -> Iterator[str]:
-    places = {name: f"{file.name}:{line}" for file in image.file for name, line in line_numbers(file).items()}
+    places = _places(protos, image, names)
     for unbounded in unbounded_fields(image.file, names):
-        place = places.get(unbounded.field, unbounded.field)
-        folder = f"{protos}/" if place.partition(":")[0] in names else ""
-        yield f"{folder}{place}: {unbounded.field} has no bound in a request: it needs {unbounded.needed}"
+        field = unbounded.field
+        yield f"{places.get(field, field)}: {field} has no bound in a request: it needs {unbounded.needed}"
+
+
+def _places(protos: Path, image: FileDescriptorSet, names: list[str]) -> Mapping[str, str]:
+    """Return `file:line` of each named element; the files of the repository are below their folder."""
+    files = {file.name: f"{protos / file.name}" if file.name in names else file.name for file in image.file}
+    return {name: f"{files[file.name]}:{line}" for file in image.file for name, line in line_numbers(file).items()}
+
+
+def _narrowed(protos: Path, before: FileDescriptorSet, image: FileDescriptorSet) -> Iterator[str]:
+    """Yield the rules by which requests that were valid are not any more."""
+    names = proto_files(protos)
+    old, new, places = _pool(before), _pool(image), _places(protos, image, names)
+    for file in image.file:
+        for service in file.service if file.name in names else ():
+            full_name = f"{file.package}.{service.name}"
+            with suppress(KeyError):  # the service is new
+                for one in narrowed_requests(old.FindServiceByName(full_name), new.FindServiceByName(full_name)):
+                    yield f"{places.get(one.element, one.element)}: {one}"
 
 
 def _policies(protos: Path, image: FileDescriptorSet, names: list[str]) -> Iterator[str]:
-    pool = DescriptorPool()
-    for file in image.file:
-        pool.Add(file)
+    pool = _pool(image)
     for file in image.file:
         if file.name in names:
             yield from _policies_of(protos, file, pool)
+
+
+def _pool(image: FileDescriptorSet) -> DescriptorPool:
+    pool = DescriptorPool()
+    for file in image.file:
+        pool.Add(file)
+    return pool
 
 
 def _policies_of(protos: Path, file: FileDescriptorProto, pool: DescriptorPool) -> Iterator[str]:

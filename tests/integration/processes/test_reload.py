@@ -3,6 +3,8 @@
 import asyncio
 import json
 from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from google.rpc.error_details_pb2 import DebugInfo
@@ -62,8 +64,38 @@ def cause(run: Run) -> DebugInfo:
     return info
 
 
+@asynccontextmanager
+async def calling(edge: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Call the orchestrator without retries until the body ends; the function waits for a further response."""
+    responses = 0
+
+    async def call() -> None:
+        nonlocal responses
+        async with Client(edge, retry_timeout=0) as client:
+            while True:
+                assert await client.list_graphs()
+                responses += 1
+
+    async def answered() -> None:
+        before = responses
+        async with asyncio.timeout(60):
+            while responses == before and not task.done():
+                await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(call())
+    try:
+        yield answered
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 async def test_graphs_are_reloaded_while_a_run_is_active(tmp_path: Path) -> None:
-    """The run resumes with the new code; a failure shows its line to the client and in the output of `up`."""
+    """The run resumes with the new code; a failure shows its line to the client and in the output of `up`.
+
+    A client that does not retry notices no edit: neither one that is loaded nor a broken one.
+    """
     mesh, agent, project = tmp_path / "mesh.yaml", tmp_path / "app/agent.py", tmp_path / "app/langgraph.json"
     agent.parent.mkdir()
     mesh.write_text(MESH)
@@ -71,7 +103,8 @@ async def test_graphs_are_reloaded_while_a_run_is_active(tmp_path: Path) -> None
     project.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}}))
     gate, state = tmp_path / "gate", tmp_path / "state"
     async with graphmesh_up(mesh, state, "--graphs", str(project), "--reload") as process:
-        async with Client(StateFolder(state).read().edge, retry_timeout=60) as client:
+        edge = StateFolder(state).read().edge
+        async with Client(edge, retry_timeout=60) as client, calling(edge) as answered:
             begun = await client.create_run("agent", {"gate": str(gate)})
             agent.write_text(GRAPH + "def broken(:\n")
             line = await printed(process, "not reloaded")
@@ -79,6 +112,7 @@ async def test_graphs_are_reloaded_while_a_run_is_active(tmp_path: Path) -> None
             assert f"SyntaxError: invalid syntax ({agent}, line 22, column 12)" in line
             agent.write_text(GRAPH.replace("old", "new"))
             await printed(process, "agent.py changed: the graphs are reloaded")
+            await answered()
             gate.touch()
             ended = await client.wait_run(begun.run_id, timeout=60)
             assert struct_value(ended.output)["text"] == "new"

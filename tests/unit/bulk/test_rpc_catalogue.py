@@ -14,14 +14,14 @@ from graphmesh_cli.commands.rpc_catalogue import UnknownRpc, all_rpcs, find_rpc
     ],
 )
 def test_an_rpc_has_three_names(name: str) -> None:
-    assert find_rpc(name) == CrmService.CreateCustomer
+    assert find_rpc(name, {}) == CrmService.CreateCustomer
 
 
 def test_an_unknown_name_is_refused_with_similar_names() -> None:
     with pytest.raises(UnknownRpc, match=r"there are: crm\.CreateCustomer"):
-        find_rpc("crm.createCustomers")
+        find_rpc("crm.createCustomers", {})
     with pytest.raises(UnknownRpc, match=r"billing\.Charge, .*ticketing\."):
-        find_rpc("zzz")
+        find_rpc("zzz", {})
 
 
 def test_the_catalogue_has_every_service_of_the_contracts() -> None:

@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_cli.commands.run_view import RunView
+from graphmesh_cli.commands.run_view import RunView, open_questions
 from graphmesh_contracts import to_struct
 from rich.console import Console
 
@@ -41,6 +41,24 @@ def test_values_are_shown(kind: str) -> None:
 def test_values_that_are_not_shown_have_the_reason() -> None:
     event = pb.RunEvent(values=to_struct({}), not_shown="values.ratio: has to be a finite number")
     assert shown(event)[0].strip() == "values values.ratio: has to be a finite number"
+
+
+def test_long_names_are_apart_from_what_follows() -> None:
+    node, tool = "a_node_with_a_long_name", "a_service.WithAMethodOfALongName"
+    parked = pb.Run(run_id="run_1", interrupts=[pb.Interrupt(node=node, interrupt_id="i")])
+    parked.interrupts[0].value.string_value = "How old?"
+    lines = shown(
+        pb.RunEvent(node=node, text_delta=pb.TextDelta(text="good day")),
+        pb.RunEvent(node=node, tool_called=pb.ToolCalled(tool=tool)),
+        pb.RunEvent(node=node, custom=to_struct({"a": 1})),
+    )
+    question, _ = open_questions(parked, lambda *words: "")
+    assert [line.split()[:2] for line in (*lines, question.plain)] == [
+        [node, "“good"],
+        [node, tool],
+        [node, '{"a":'],
+        [node, "How"],
+    ]
 
 
 def test_parts_of_messages_are_text() -> None:

@@ -322,6 +322,106 @@ def test_breaking_changes_are_found(tmp_path: Path, change: Change, sentence: st
     assert found.endswith(sentence)
 
 
+def rules_of(file: FileDescriptorProto, name: str, number: int) -> Any:
+    return field(file, name, number).options.Extensions[validate_pb2.field]
+
+
+def narrower(change: Callable[[Any], None], name: str = "ShipRequest", number: int = 1) -> Change:
+    """Change the rules of a field."""
+    return lambda file, service: change(rules_of(file, name, number))
+
+
+def new_field(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
+    message(file, "Address").field.add(name="street", number=2, type=FieldDescriptorProto.TYPE_STRING, label=1)
+    rules_of(file, "Address", 2).string.min_len = 1
+
+
+def new_expression(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
+    rules = message(file, "ShipRequest").options.Extensions[validate_pb2.message]
+    rules.cel.add(id="fast.abroad", message="no", expression="this.speed == 0")
+
+
+def odd(rules: Any) -> None:
+    rules.cel.add(id="odd", message="no", expression="this != 1")
+
+
+def by_id(rules: Any) -> None:
+    getattr(rules.string, "in").extend(["o_1", "o_2"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (narrower(lambda rules: setattr(rules.string, "max_len", 20)), "ShipRequest.order_id: string.max_len is 20 in"),
+        (narrower(lambda rules: setattr(rules.string, "min_len", 2)), "ShipRequest.order_id: string.min_len is 2 in"),
+        (narrower(lambda rules: setattr(rules.string, "pattern", "^o_")), "order_id: string.pattern is new: '^o_'"),
+        (narrower(lambda rules: setattr(rules.string, "uuid", True)), "order_id: string.uuid is new: True"),
+        (narrower(by_id), "order_id: string.in is new"),
+        (narrower(lambda rules: rules.string.not_in.append("x"), "Address"), "Address.city: string.not_in has 'x'"),
+        (narrower(lambda rules: setattr(rules, "required", True), number=3), "ShipRequest.speed: required is new"),
+        (
+            narrower(odd, number=3),
+            "ShipRequest.speed: has the new rule odd",
+        ),
+        (new_expression, "ShipRequest: has the new rule fast.abroad"),
+        (new_field, "Address.street: is new, and not optional: must be at least 1 character"),
+    ],
+)
+def test_narrower_rules_of_requests_break_callers(tmp_path: Path, change: Change, sentence: str) -> None:
+    [found] = breaking(tmp_path, change)
+    assert found.removeprefix("acme.shipping.v1.").endswith(sentence) or sentence in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        narrower(lambda rules: setattr(rules.string, "max_len", 80)),
+        narrower(lambda rules: rules.string.ClearField("min_len")),
+        narrower(lambda rules: setattr(rules, "ignore", validate_pb2.IGNORE_ALWAYS)),
+        narrower(lambda rules: rules.ClearField("enum"), number=3),
+    ],
+)
+def test_wider_rules_of_requests_break_nothing(tmp_path: Path, change: Change) -> None:
+    assert breaking(tmp_path, change) == []
+
+
+def test_rules_of_responses_may_be_narrower(tmp_path: Path) -> None:
+    def longer(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
+        rules_of(file, "Parcel", 1).string.min_len = 10
+
+    assert breaking(tmp_path, longer) == []
+
+
+NUMBERS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({}, {"lte": 5}, True),
+    ({"lte": 5}, {"lte": 6}, False),
+    ({"lte": 5}, {"lt": 6}, False),
+    ({"lte": 5}, {"lt": 5}, True),
+    ({"lt": 5}, {"lte": 5}, False),
+    ({"gte": 1}, {"gt": 0}, False),
+    ({"gte": 1}, {"gt": 1}, True),
+    ({"gte": 1}, {}, False),
+    ({"gt": 1}, {"gte": 0}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "breaks"), NUMBERS)
+def test_bounds_of_numbers_are_compared(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], breaks: bool
+) -> None:
+    def with_bounds(bounds: dict[str, Any]) -> bytes:
+        files = contract_files()
+        number = message(shipping(files), "ListParcelsRequest").field.add(
+            name="limit", number=2, type=FieldDescriptorProto.TYPE_INT32, label=1
+        )
+        number.options.Extensions[validate_pb2.field].int32.MergeFrom(validate_pb2.Int32Rules(**bounds))
+        rules = number.options.Extensions[validate_pb2.field]
+        rules.ignore = validate_pb2.IGNORE_IF_ZERO_VALUE
+        return files.SerializeToString()
+
+    assert bool(breaking_of(tmp_path, with_bounds(before), with_bounds(after))) == breaks
+
+
 def added(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
     message(file, "Parcel").field.add(name="weight", number=5, type=FieldDescriptorProto.TYPE_INT32, label=1)
     file.enum_type[0].value.add(name="SPEED_SLOW", number=3)
@@ -336,7 +436,11 @@ def test_additions_break_nothing(tmp_path: Path) -> None:
 
 
 def breaking(folder: Path, change: Change) -> list[str]:
+    return breaking_of(folder, contract(), changed(change).SerializeToString())
+
+
+def breaking_of(folder: Path, old: bytes, new: bytes) -> list[str]:
     before, after = folder / "before.binpb", folder / "after.binpb"
-    before.write_bytes(contract())
-    after.write_bytes(changed(change).SerializeToString())
+    before.write_bytes(old)
+    after.write_bytes(new)
     return breaking_changes(read_descriptor_set(before).service(NAME), read_descriptor_set(after).service(NAME))

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
 from typing import Any, TypedDict
 
+import grpc
 import pytest
 from google.rpc.error_details_pb2 import DebugInfo
 from google.rpc.status_pb2 import Status
+from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.errors import NodeFailed
 from graphmesh_orchestrator.worker.causes import MAX_LINE, MAX_LINES, cause_of, masked
 from langgraph.graph import START, StateGraph
@@ -62,8 +66,8 @@ def fail(error: BaseException) -> BaseException:
         return failed
 
 
-def text_of(error: BaseException) -> str:
-    cause = cause_of(error)
+def text_of(error: BaseException, *packages: str) -> str:
+    cause = cause_of(error, packages)
     assert cause is not None
     return "\n".join([*cause.stack_entries, cause.detail])
 
@@ -80,6 +84,77 @@ def test_the_causes_of_an_exception_precede_it() -> None:
     text = text_of(raised.value)
     assert text.index("JSONDecodeError") < text.index("direct cause") < text.index("RuntimeError: no settings")
     assert "json/decoder.py" not in text
+
+
+def library(folder: Path, source: str) -> Any:
+    """Execute a module of a library that is installed in a folder of its own, and return its namespace."""
+    file = folder / "site-packages/acme/agents.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source)
+    namespace: dict[str, Any] = {"__name__": "acme.agents"}
+    exec(compile(source, str(file), "exec"), namespace)
+    return SimpleNamespace(**namespace)
+
+
+LIBRARY = """
+def inner(value):
+    raise ValueError(value)
+
+def outer(call):
+    return call()
+
+def raising(value):
+    return inner(value)
+"""
+
+
+def test_of_libraries_only_the_line_that_raised_is_shown(tmp_path: Path) -> None:
+    """Not those between the author's functions."""
+    acme = library(tmp_path, LIBRARY)
+
+    def node() -> None:
+        acme.outer(tool)
+
+    def tool() -> None:
+        acme.raising("odd")
+
+    with pytest.raises(ValueError, match="odd") as raised:
+        node()
+    lines = [line.strip() for line in text_of(raised.value).splitlines() if line.startswith("  File")]
+    assert [line.rpartition(" in ")[2] for line in lines] == [
+        "test_of_libraries_only_the_line_that_raised_is_shown",
+        "node",
+        "tool",
+        "inner",
+    ]
+
+
+def test_failure_outside_of_the_authors_code_names_the_library(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="odd") as raised:
+        library(tmp_path, LIBRARY + "raising('odd')\n")
+    error = NodeFailed(node="x", type="y")
+    error.__cause__ = raised.value.with_traceback(innermost(raised.value))
+    text = text_of(error)
+    assert text.splitlines()[0] == "Raised by a library:"
+    assert "in inner" in text
+    assert text.endswith("ValueError: odd")
+    assert text_of(error, "acme").startswith("Traceback (of the graph's own code")
+
+
+def innermost(error: BaseException) -> TracebackType:
+    """Return the traceback below the frames of this module."""
+    trace = error.__traceback__
+    while trace and "site-packages/acme" not in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    assert trace
+    return trace
+
+
+def test_a_refusal_of_a_service_has_no_frames_of_grpc() -> None:
+    """Its reason and message are the error of the run."""
+    error = NotFound()
+    error.__cause__ = grpc.RpcError()
+    assert cause_of(error) is None
 
 
 def test_members_of_a_group_are_shown() -> None:

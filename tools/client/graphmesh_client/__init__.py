@@ -5,8 +5,9 @@ async with Client("http://127.0.0.1:8080") as client:
     async for event in client.stream_run(run.run_id):
         ...
 
-Its errors are `GraphmeshError`: a class for each gRPC status, and `RunFailed` for a run that ended with an error. Each
-has `reason`, which is one of `graphmesh.common.v1.ErrorReason`, `data`, `violations` and `retry_after`.
+`SyncClient` has the same methods for programs without an event loop. Errors are `GraphmeshError`: a class for each
+gRPC status, and `RunFailed` for a run that ended with an error. Each has `reason`, which is one of
+`graphmesh.common.v1.ErrorReason`, `data`, `violations` and `retry_after`.
 
 `RemoteGraph` is a graph of the mesh as a LangGraph graph; LangGraph is imported when it is first accessed, and
 installed with `graphmesh-client[langgraph]`.
@@ -35,6 +36,7 @@ from graphmesh_chassis.errors import (
 
 from graphmesh_client.client import Client, RunOptions, run_request
 from graphmesh_client.outcome import RunFailed, output_of
+from graphmesh_client.sync_client import SyncClient
 
 if TYPE_CHECKING:
     from graphmesh_client.remote_graph import RemoteGraph
@@ -57,6 +59,7 @@ __all__ = [
     "ResourceExhausted",
     "RunFailed",
     "RunOptions",
+    "SyncClient",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -1,15 +1,29 @@
 """A supervisor: starts processes in groups, observes them, restarts them, and stops them group by group."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from graphmesh_local.child_process import Child, Death, ProcessError, Program, abort_on_death, gather_or_cancel
+from graphmesh_local.child_process import (
+    LAST_LINES,
+    Child,
+    Death,
+    ProcessDied,
+    ProcessError,
+    Program,
+    State,
+    abort_on_death,
+    gather_or_cancel,
+)
 from graphmesh_local.spawning import Spawner, spawn_process
 
+STANDBY = "GRAPHMESH_ORCHESTRATOR_STANDBY"
 STABLE_SECONDS = 30.0
 """Seconds that a process must run for the backoff of its restarts to begin anew."""
 
@@ -98,16 +112,37 @@ class Supervisor:
         self._notify(child)
         await self._wait_and_watch(child)
 
-    async def replace(self, child: Child) -> None:
-        """Stop a process, which drains and is not taken for dead, and start its program again.
+    async def replace(self, child: Child, standby: Path) -> None:
+        """Start a program again, in a new process that takes over from the present one when it has loaded all.
+
+        The new process creates the file `standby`, which the variable STANDBY names to it, and waits until that is
+        deleted: when the present process, which drains and is not taken for dead, has ended.
 
         Raises:
-            ProcessError: it did not become ready.
+            ProcessError: the new process did not become ready. The present one continues, unless it had ended already.
         """
-        if watcher := self._watchers.pop(child, None):
-            watcher.cancel()
-        await child.stop()
-        await self.restart(child)
+        program = child.program
+        standby.unlink(missing_ok=True)
+        waiting = dataclasses.replace(
+            program, env={**program.env, STANDBY: str(standby)}, probe=partial(_exists, standby)
+        )
+        successor = Child(waiting, self._spawn)
+        try:
+            await successor.start()
+            await successor.wait_ready()
+            if watcher := self._watchers.pop(child, None):
+                watcher.cancel()
+            await child.stop()
+        except ProcessDied as error:
+            raise ProcessDied(dataclasses.replace(error.death, last_lines=_own_lines(successor))) from None
+        except BaseException:
+            successor.kill()
+            raise
+        self._groups = [[successor if one is child else one for one in group] for group in self._groups]
+        standby.unlink()
+        successor.program, successor.state, successor.starts = program, State.STARTING, child.starts + 1
+        self._notify(successor)
+        await self._wait_and_watch(successor)
 
     async def _wait_and_watch(self, child: Child) -> None:
         await self._wait_ready(child)
@@ -141,3 +176,12 @@ class Supervisor:
     def _notify(self, child: Child) -> None:
         for observer in self._observers:
             observer(child)
+
+
+def _own_lines(successor: Child) -> list[str]:
+    """Return what a process wrote last to a log that it shares with a server: the server's lines are JSON."""
+    return [line for line in successor.output().splitlines() if not line.startswith("{")][-LAST_LINES:]
+
+
+async def _exists(path: Path) -> bool:
+    return path.exists()

@@ -9,11 +9,13 @@ import yaml
 from yaml import MarkedYAMLError
 
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.tls import FILES
 
 INCLUDE, SERVICES, ENVIRONMENTS = "include", "services", "environments"
 INCLUDED_KEYS = (INCLUDE, SERVICES, ENVIRONMENTS)
 """The keys of an included file: it lists services, and nothing of the mesh itself."""
 DESCRIPTOR_SET = "descriptor_set"
+TLS = "tls"
 PATHS = (DESCRIPTOR_SET, "python", "folder")
 """The fields of a service that are paths, relative to the file that they are in."""
 SUFFIXES = (".yaml", ".yml")
@@ -122,11 +124,18 @@ class MeshFiles:
         of an environment is one."""
         if not isinstance(service, Mapping):
             return service
-        named = {key: service[key] for key in PATHS if isinstance(service.get(key), str) and service[key]}
-        paths = {key: (folder / path).absolute() for key, path in named.items()}
+        paths, tls = _absolute(service, PATHS, folder), service.get(TLS)
         if DESCRIPTOR_SET in paths:
             self.paths.append(paths[DESCRIPTOR_SET])
+        if isinstance(tls, Mapping):
+            files = _absolute(tls, FILES, folder)
+            self.paths += files.values()
+            return {**service, **paths, TLS: {**tls, **files}}
         return {**service, **paths}
+
+
+def _absolute(raw: Mapping[str, Any], keys: Sequence[str], folder: Path) -> dict[str, Path]:
+    return {key: (folder / raw[key]).absolute() for key in keys if isinstance(raw.get(key), str) and raw[key]}
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

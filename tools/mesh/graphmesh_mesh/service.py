@@ -1,7 +1,6 @@
 """A service of a mesh as a value: what it serves, where it listens, and how it is started."""
 
 import importlib
-import ipaddress
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -21,6 +20,8 @@ from graphmesh_contracts import (
     service_policies,
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from graphmesh_mesh.tls import Tls, is_ip_address
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 FullName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$")]
@@ -51,11 +52,7 @@ class Listener(Model):
     @property
     def is_dns_name(self) -> bool:
         """Whether the address is a DNS name."""
-        try:
-            ipaddress.ip_address(self.address)
-        except ValueError:
-            return True
-        return False
+        return not is_ip_address(self.address)
 
 
 def _is_target(text: str) -> str:
@@ -80,6 +77,10 @@ class Service(Model):
     port: Port | None = None
     addresses: tuple[Annotated[str, AfterValidator(_is_target)], ...] = ()
     """`host:port` of each replica of an external service, in place of `address` and `port`."""
+    tls: Tls | None = None
+    """TLS of the connections to an external service; by default they are plain."""
+    health_check: bool = True
+    """Whether Envoy checks the health of an external service, by the standard gRPC service for it."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     ports: tuple[Port, ...] = ()
     """The port of each replica, where they are not consecutive from `port` on."""
@@ -122,6 +123,14 @@ class Service(Model):
         return self
 
     @model_validator(mode="after")
+    def _is_reached_as_others_run_it(self) -> Self:
+        if not self.external and (self.tls or not self.health_check):
+            raise ValueError(f"{'tls' if self.tls else 'health_check'}: only of an external service")
+        if self.tls:
+            _ = self.server_name
+        return self
+
+    @model_validator(mode="after")
     def _contract_holds(self) -> Self:
         _ = (self.service_policies, self.method_policies)
         return self
@@ -144,6 +153,16 @@ class Service(Model):
         first = Listener(address=self.address, port=self.port or 0)
         ports = self.ports or range(first.port, first.port + (1 if first.is_dns_name else self.replicas))
         return tuple(Listener(address=self.address, port=port) for port in ports)
+
+    @property
+    def server_name(self) -> str:
+        """The name in the certificate of a service with TLS. Raises ValueError where its addresses have several."""
+        hosts = {listener.address for listener in self.replica_listeners}
+        if self.tls and self.tls.server_name:
+            return self.tls.server_name
+        if len(hosts) > 1:
+            raise ValueError(f"tls.server_name: is required, since the addresses have {len(hosts)} hosts")
+        return hosts.pop()
 
     @property
     def overrides(self) -> Overrides:

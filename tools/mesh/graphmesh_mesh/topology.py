@@ -36,6 +36,8 @@ class Edge(Listener):
     an authenticating proxy can reach, which sets them and the tenant's."""
     tenant_rate: TenantRate | None = None
     """The rate of calls of each tenant; calls above it end at Envoy. None: unlimited."""
+    wait: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Seconds that calls wait for a service of which no replica is healthy; 0: they are refused at once."""
 
 
 class Mesh(Model):

@@ -14,7 +14,7 @@ from graphmesh_chassis import effects
 from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.text import Text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from graphmesh_cli.commands.output import AsJson, show_list
 from graphmesh_cli.failures import Failure, usage_error
@@ -115,6 +115,8 @@ def _read(service: str, url: str, conditions: Sequence[sa.ColumnElement[bool]], 
     """Read the newest effects. Raises Failure, in one line, where the database cannot be read."""
     try:
         return list(_entries(url, conditions, limit))
+    except ArgumentError as error:
+        raise usage_error(f"{url} is no URL of a database: {error}") from None
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).partition("\n")[0]
         raise Failure(f"{service or 'the database'} cannot be read: {cause}") from None

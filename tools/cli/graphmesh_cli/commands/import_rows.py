@@ -30,13 +30,13 @@ from graphmesh_chassis.errors import (
     UnknownMethod,
 )
 from graphmesh_contracts import Idempotency, Method, Rpc, method_policy
-from graphmesh_local.state_folder import DEFAULT_STATE
+from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from graphmesh_cli.commands.connection import State, check_tenant, mesh_address
 from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.row_sources import Row, jsonl, sqlite
-from graphmesh_cli.commands.rpc_catalogue import find_rpc
+from graphmesh_cli.commands.rpc_catalogue import find_rpc, joined_rpcs, rpcs_of_file
 from graphmesh_cli.failures import ExitCode, Failure
 
 MAX_ATTEMPTS = 6
@@ -209,6 +209,10 @@ def import_rows_command(
     query: Annotated[str, typer.Option(help="A SELECT whose columns are fields: `lines:json`, `price.units`.")] = "",
     address: Annotated[str, typer.Option(help="host:port of a service or a mesh; by default the running mesh.")] = "",
     tenant: Annotated[str, typer.Option(help="The tenant of the data.")] = "default",
+    contract: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The descriptor set of the RPC; by default those that the mesh has."),
+    ] = None,
     key_prefix: Annotated[str, typer.Option(help="Prefix of the keys; a new one repeats the calls.")] = "import",
     concurrency: Annotated[int, typer.Option(help="Concurrent calls.", min=1, max=256)] = 8,
     as_json: AsJson = False,
@@ -224,7 +228,8 @@ def import_rows_command(
     if not KEY_PREFIX.fullmatch(key_prefix):
         rule = "must consist of letters, digits, _, . and -, at most 64"
         raise typer.BadParameter(rule, param_hint="--key-prefix")
-    method, target = find_rpc(rpc), mesh_address(address, state)
+    joined = rpcs_of_file(contract) if contract else joined_rpcs(StateFolder(state).contracts)
+    method, target = find_rpc(rpc, joined), mesh_address(address, state)
     calls = partial(import_rows, rows=rows, rpc=method, tenant=tenant, key_prefix=key_prefix, concurrency=concurrency)
     counts = asyncio.run(_import_with_progress(target, method.tool, calls, as_json))
     if as_json:

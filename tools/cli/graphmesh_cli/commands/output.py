@@ -79,7 +79,7 @@ def show_list(
     else:
         target = console()
         rows = [[_text(cell(one)) for cell in columns.values()] for one in found]
-        target.print(_table(list(columns), rows, ids, target.width))
+        _print_table(target, _table(list(columns), rows, ids, target.width))
 
 
 def print_json_line(value: Any) -> None:
@@ -122,6 +122,17 @@ def print_note(text: str) -> None:
 def printable(text: str) -> str:
     """Return a text without the control characters that would change a terminal; tabs and line ends are kept."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _print_table(target: Console, table: Table) -> None:
+    """Print a table, to a pipe or a file without the spaces at the ends of its lines."""
+    if target.is_terminal:
+        return target.print(table)
+    with target.capture() as captured:
+        target.print(table)
+    for line in captured.get().splitlines():
+        target.print(line.rstrip(), soft_wrap=True)
+    return None
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Text]], ids: Collection[str], width: int) -> Table:

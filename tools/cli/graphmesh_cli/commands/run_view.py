@@ -62,7 +62,7 @@ class RunView:
     def _print_text(self, node: str, text: str) -> None:
         if node != self._text_node:
             self.end_text()
-            self._console.print(Text(f"  {node:<12}", style="bold"), Text("“", style="green"), end="", sep="")
+            self._console.print(Text(_column(node), style="bold"), Text("“", style="green"), end="", sep="")
             self._text_node = node
         self.text += text
         self._console.print(Text(printable(text), style="green"), end="", soft_wrap=True)
@@ -74,7 +74,7 @@ class RunView:
             self._text_node = ""
 
     def _line(self, node: str, rest: Text) -> None:
-        self._console.print(Text.assemble((f"  {node:<12}", "bold"), rest), soft_wrap=True)
+        self._console.print(Text.assemble((_column(node), "bold"), rest), soft_wrap=True)
 
 
 class JsonView:
@@ -106,7 +106,7 @@ def _path(event: RunEvent) -> str:
 
 def _tool_line(node: str, called: ToolCalled) -> Text:
     line = Text.assemble(
-        (f"  {node:<12}", "bold"), (f"{called.tool:<28}", "blue"), (_milliseconds(called.duration), "dim")
+        (_column(node), "bold"), (_padded(called.tool, 28), "blue"), (_milliseconds(called.duration), "dim")
     )
     if called.effect_key:
         line.append(f"  effect key {called.effect_key[:12]}…", style="magenta")
@@ -145,7 +145,7 @@ def open_questions(run: Run, command: Callable[..., str]) -> Iterator[Text]:
     is_single = sum(not one.approval_id for one in run.interrupts) == 1
     for one in run.interrupts:
         words = ["resume", run.run_id, *(["ANSWER"] if is_single else ["--answer", f"{one.interrupt_id}=ANSWER"])]
-        yield Text.assemble((f"  {one.node:<12}", "bold"), (printable(_question(one)), "yellow"))
+        yield Text.assemble((_column(one.node), "bold"), (printable(_question(one)), "yellow"))
         yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
 
 
@@ -160,6 +160,15 @@ def _question(interrupt: Interrupt) -> str:
 def local_time(timestamp: Timestamp) -> str:
     """Format a time in the local time zone, to the second."""
     return timestamp.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _column(node: str) -> str:
+    return f"  {_padded(node, 12)}"
+
+
+def _padded(text: str, width: int) -> str:
+    """Return a text of at least `width`; two spaces separate a longer one from what follows."""
+    return f"{printable(text):<{width}}" if len(text) < width else f"{printable(text)}  "
 
 
 def _milliseconds(duration: object) -> str:

@@ -24,7 +24,10 @@ class StreamMode(StrEnum):
 
 Modes = Annotated[
     list[StreamMode] | None,
-    typer.Option(help="The content of its events, also several times. By default updates, custom and text."),
+    typer.Option(
+        metavar="MODE",
+        help=f"The content of its events; repeatable: {', '.join(StreamMode)}. By default updates, custom and text.",
+    ),
 ]
 
 

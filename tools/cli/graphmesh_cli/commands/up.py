@@ -18,6 +18,7 @@ from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.topology import Mesh
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -28,6 +29,11 @@ from graphmesh_cli.commands.failed_runs import show_failed_runs
 from graphmesh_cli.failures import ExitCode
 
 ENVIRONMENT_SETTING = "GRAPHMESH_ORCHESTRATOR_ENVIRONMENT"
+DRAIN_SETTING = "GRAPHMESH_ORCHESTRATOR_DRAIN_SECONDS"
+RELOAD_DRAIN_SECONDS = 2.0
+"""Seconds that an orchestrator drains with --reload, while calls wait. Nodes that take longer are executed again."""
+RELOAD_SECONDS = 20.0
+"""Seconds that calls wait for an orchestrator with --reload."""
 STYLES = {
     State.NEW: "dim",
     State.STARTING: "yellow",
@@ -73,18 +79,27 @@ def up(
         on_death=on_death,
         on_change=display.show_change,
         notify=display.notify,
-        settings=_settings(graphs, environment),
+        settings=_settings(graphs, environment, reload=reload),
+        reroute=_with_wait if reload else lambda mesh: mesh,
     )
     project = _project(graphs) if reload else None
     raise typer.Exit(asyncio.run(_up(starting, display, sample, project)))
 
 
-def _settings(graphs: Path | None, environment: str) -> dict[str, str]:
+def _settings(graphs: Path | None, environment: str, *, reload: bool) -> dict[str, str]:
     """Return the settings of the servers. Without an environment it is development: clients see causes of failures."""
     settings = {} if graphs is None else {GRAPHS_SETTING: str(graphs.resolve())}
     if not environment and ENVIRONMENT_SETTING not in os.environ:
         settings[ENVIRONMENT_SETTING] = DEVELOPMENT
+    if reload and DRAIN_SETTING not in os.environ:
+        settings[DRAIN_SETTING] = str(RELOAD_DRAIN_SECONDS)
     return settings
+
+
+def _with_wait(mesh: Mesh) -> Mesh:
+    """Let calls wait at the edge while the only orchestrator is replaced."""
+    edge = mesh.edge.model_copy(update={"wait": mesh.edge.wait or RELOAD_SECONDS})
+    return mesh.model_copy(update={"edge": edge})
 
 
 def _project(graphs: Path | None) -> Path:
@@ -115,14 +130,14 @@ async def _serve_until_failure(
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
+        if sample:
+            await _load_sample(running, display)
         display.show_endpoints(running)
         failures = asyncio.create_task(show_failed_runs(running, display.notify), name="failed runs")
         stack.callback(failures.cancel)
         if project:
-            reloading = reload_graphs(running.supervisor, project, display.notify)
+            reloading = reload_graphs(running.supervisor, running.folder.path, project, display.notify)
             stack.callback(asyncio.create_task(reloading, name="reload graphs").cancel)
-        if sample:
-            await _load_sample(running, display)
         await running.supervisor.wait_failure()
         display.notify("stopping the others")
 
@@ -130,6 +145,7 @@ async def _serve_until_failure(
 async def _load_sample(running: RunningMesh, display: "Display") -> None:
     from graphmesh_cli.commands.sample_shop import load_sample_shop
 
+    display.notify("loading the sample shop")
     async with Channel(local_address(running.mesh.mesh)) as channel:
         display.notify(f"sample shop: {await load_sample_shop(channel)}")
 

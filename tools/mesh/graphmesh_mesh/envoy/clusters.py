@@ -17,6 +17,7 @@ from graphmesh_mesh.envoy.documents import (
     typed,
 )
 from graphmesh_mesh.service import Service
+from graphmesh_mesh.tls import Tls, is_ip_address
 from graphmesh_mesh.topology import Mesh
 
 MAX_CONNECTIONS_A_REPLICA = 64
@@ -38,6 +39,8 @@ class ClusterSettings:
     """Seconds between two health checks of a healthy replica."""
     unhealthy_interval: float = 0.25
     """Seconds between two health checks of an unhealthy replica."""
+    external_timeout: float = 5.0
+    """Seconds of a connection attempt, and of a health check, of services that others run, as far as they may be."""
     max_heap_bytes: int = 1024**3
     """Near this limit Envoy first resets the largest requests, and then refuses new ones."""
 
@@ -53,6 +56,7 @@ def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
     ]
     at_edge = [
         cluster(edge_cluster(name), mesh.services[name], settings, no_outlier_detection(), correct_status())
+        | (waiting(mesh.services[name], settings) if mesh.edge.wait else {})
         for name in mesh.edge.services
     ]
     return {"resources": [*at_mesh, *at_edge]}
@@ -66,19 +70,50 @@ def cluster(
         "envoy.config.cluster.v3.Cluster",
         name=name,
         type="STRICT_DNS" if service.is_dns_name else "STATIC",
-        connect_timeout="1s",
+        connect_timeout=seconds(settings.external_timeout) if service.external else "1s",
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
         circuit_breakers={"thresholds": [thresholds(service, settings.headroom)]},
         outlier_detection=outliers,
-        health_checks=[health_check(service.service, settings)],
+        health_checks=[health_check(service, settings)] if service.health_check else [],
         ignore_health_on_host_removal=True,
         typed_extension_protocol_options=http2(response_filter),
         upstream_connection_options={
             "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
         },
+        **(tls(service, service.tls) if service.tls else {}),
     )
+
+
+def waiting(service: Service, settings: ClusterSettings) -> Document:
+    """Let calls try replicas even where none is healthy, so that the retries of their routes wait for one."""
+    limits = thresholds(service, settings.headroom)
+    retries = {"budget_percent": {"value": 100}, "min_retry_concurrency": limits["max_requests"]}
+    return {
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
+        "circuit_breakers": {"thresholds": [limits | {"retry_budget": retries}]},
+    }
+
+
+def tls(service: Service, settings: Tls) -> Document:
+    """Encrypt connections, and verify that the server has the name of the service.
+
+    Envoy reads the files when it reads the cluster, which the digest changes when they change.
+    """
+    name, by_ip = service.server_name, is_ip_address(service.server_name)
+    subject = {"san_type": "IP_ADDRESS" if by_ip else "DNS", "matcher": {"exact": name}}
+    trust = {"trusted_ca": {"filename": str(settings.trusted)}, "match_typed_subject_alt_names": [subject]}
+    context: Document = {"alpn_protocols": ["h2"], "validation_context": trust}
+    if settings.certificate:
+        pair = {"certificate_chain": settings.certificate, "private_key": settings.key}
+        context["tls_certificates"] = [{part: {"filename": str(path)} for part, path in pair.items()}]
+    upstream = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    sni = {} if by_ip else {"sni": name}
+    return {
+        "transport_socket": extension("envoy.transport_sockets.tls", upstream, common_tls_context=context, **sni),
+        "metadata": {"filter_metadata": {"graphmesh.tls": {"digest": settings.digest}}},
+    }
 
 
 def endpoints(name: str, service: Service) -> Document:
@@ -128,16 +163,17 @@ def no_outlier_detection() -> Document:
     return {"max_ejection_percent": 0}
 
 
-def health_check(service: str, settings: ClusterSettings) -> Document:
+def health_check(service: Service, settings: ClusterSettings) -> Document:
     """The default of `no_traffic_interval` is a minute, in which the recovery of an unused service is not detected."""
+    authority = {"authority": service.server_name} if service.tls else {}
     return {
-        "timeout": "1s",
+        "timeout": seconds(settings.external_timeout) if service.external else "1s",
         "interval": seconds(settings.health_check_interval),
         "no_traffic_interval": seconds(settings.health_check_interval),
         "unhealthy_interval": seconds(settings.unhealthy_interval),
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
-        "grpc_health_check": {"service_name": service},
+        "grpc_health_check": {"service_name": service.service, **authority},
     }
 
 

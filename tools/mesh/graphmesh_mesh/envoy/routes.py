@@ -1,5 +1,6 @@
 """RDS: a route for each method, with its deadline and its retry policy."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from graphmesh_mesh.topology import Edge, Mesh, TenantRate
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """The only failures that Envoy retries: those in which the call was never sent."""
+WAIT_STEP = 0.25
+"""The longest pause of a retry, in seconds, of calls that wait for a replica."""
 INFRASTRUCTURE = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -90,7 +93,7 @@ def edge_routes(mesh: Mesh) -> Document:
     infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
     limits = TENANT_ACTIONS if mesh.edge.tenant_rate else ()
     calls = [
-        method_route(name, edge_cluster(name), method, policy, retries(policy) or connection_retries(), limits)
+        method_route(name, edge_cluster(name), method, policy, edge_retries(policy, mesh.edge.wait), limits)
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
@@ -103,7 +106,7 @@ def edge_routes(mesh: Mesh) -> Document:
 
 def mesh_routes(mesh: Mesh) -> Document:
     calls = [
-        method_route(name, name, method, policy, retries(policy))
+        method_route(name, name, method, policy, {**retries(policy), **authority(service)})
         for name, service in mesh.services.items()
         for method, policy in service.method_policies.items()
     ]
@@ -147,6 +150,11 @@ def method_route(
     path = f"/{method.containing_service.full_name}/{method.name}"
     streams = {"typed_per_filter_config": unbuffered()} if method.client_streaming else {}
     return {"match": {"path": path}, "route": action, **streams}
+
+
+def authority(service: Service) -> Document:
+    """Name the host to a service with TLS, which may be behind a proxy that selects it by that."""
+    return {"host_rewrite_literal": service.server_name} if service.tls else {}
 
 
 def package_prefixes(services: Mapping[str, Service]) -> list[str]:
@@ -207,17 +215,27 @@ def retries(policy: MethodPolicy) -> Document:
     return retry_policy(RETRY_ON, policy.max_attempts - 1)
 
 
-def connection_retries() -> Document:
-    """The edge's retries of other methods: a dead replica gets calls until its health check fails."""
-    return retry_policy("connect-failure", 2)
+def edge_retries(policy: MethodPolicy, wait: float) -> Document:
+    """The edge's retries, of every method: a dead replica gets calls until its health check fails.
+
+    With a `wait` calls are retried for about so many seconds, since the pause of a retry is half of `WAIT_STEP` on
+    average. A server that ends cancels calls that it has not begun, with the status of one that it has.
+    """
+    repeatable = retries(policy)
+    if wait:
+        retry_on = f"{RETRY_ON},cancelled" if repeatable else RETRY_ON
+        return retry_policy(retry_on, math.ceil(2 * wait / WAIT_STEP), (WAIT_STEP, WAIT_STEP))
+    return repeatable or retry_policy("connect-failure", 2)
 
 
-def retry_policy(retry_on: str, retries: int) -> Document:
+def retry_policy(retry_on: str, retries: int, back_off: tuple[float, float] = (0.025, 0.25)) -> Document:
+    """`back_off` is the interval of the first retry and the longest one, in seconds."""
+    base, longest = map(seconds, back_off)
     return {
         "retry_policy": {
             "retry_on": retry_on,
             "num_retries": retries,
-            "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+            "retry_back_off": {"base_interval": base, "max_interval": longest},
             "retry_host_predicate": [
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",
