@@ -23,7 +23,8 @@ from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
-from graphmesh_orchestrator.runs.run import Event, Interrupt, Run
+from graphmesh_orchestrator.runs.events import stream_responses
+from graphmesh_orchestrator.runs.run import Interrupt, Run
 from graphmesh_orchestrator.runs.runs import Runs
 
 MESSAGE_BYTES = 1024 * 1024
@@ -70,13 +71,16 @@ class RunServicer(pb.RunServiceServicer):
             run = await self._wait(run.run_id, request)
         return pb.ExecuteRunResponse(run=await self._message(run))
 
-    async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[pb.StreamRunResponse]:
+    async def StreamRun(self, request: pb.StreamRunRequest, context: Any) -> AsyncIterator[Any]:
         modes = convert.stream_modes(request.stream_modes)
         seconds = request.heartbeat_interval.ToNanoseconds() / 1e9 or HEARTBEAT_SECONDS
-        batches = self._watcher.batches(_tenant(), request.run_id, request.after_seq, modes, seconds)
-        async with aclosing(batches) as found:
-            async for batch in found:
-                async for response in _responses(batch, request.batch_size):
+        events = self._watcher.events(_tenant(), request.run_id, request.after_seq, modes, seconds)
+        async with aclosing(events) as found:
+            async for one in found:
+                if isinstance(one, Heartbeat):
+                    yield pb.StreamRunResponse(heartbeat=pb.Heartbeat(after_seq=one.seq))
+                    continue
+                for response in stream_responses(one, request.batch_size, MESSAGE_BYTES):
                     yield response
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
@@ -148,26 +152,6 @@ class RunServicer(pb.RunServiceServicer):
 async def _message_of(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
     has_large = is_large(run.request.input, run.state.output, *(interrupt.value for interrupt in interrupts))
     return await convert_aside(has_large, convert.run_message, run, interrupts)
-
-
-async def _responses(batch: Sequence[Event | Heartbeat], size: int) -> AsyncIterator[pb.StreamRunResponse]:
-    """Yield the messages of events, with at most so many in each, or of a heartbeat."""
-    response, free = pb.StreamRunResponse(), MESSAGE_BYTES
-    for found in batch:
-        if isinstance(found, Heartbeat):
-            yield pb.StreamRunResponse(heartbeat=pb.Heartbeat(after_seq=found.seq))
-            continue
-        message = await convert_aside(is_large(found.data), convert.event_message, found)
-        if size <= 1:
-            yield pb.StreamRunResponse(event=message)
-            continue
-        free -= message.ByteSize()
-        if response.events and (free < 0 or len(response.events) == size):
-            yield response
-            response, free = pb.StreamRunResponse(), MESSAGE_BYTES - message.ByteSize()
-        response.events.append(message)
-    if response.events:
-        yield response
 
 
 def graph_message(graph: Graph) -> pb.Graph:

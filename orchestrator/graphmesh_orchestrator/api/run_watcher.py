@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 
 from graphmesh_chassis.calls import working
@@ -12,13 +11,14 @@ from graphmesh_chassis.large_values import read_places
 
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
-from graphmesh_orchestrator.runs.run import Event, EventKind, EventPage, Run, StreamMode
+from graphmesh_orchestrator.runs.events import EventKind
+from graphmesh_orchestrator.runs.run import EventPage, Run, StreamMode
 from graphmesh_orchestrator.runs.runs import Runs
 
 PAGE = 200
-"""The most events that are read at a time."""
+"""The most batches of events that are read at a time."""
 FIRST_PAGE = 32
-"""Events that are read first: of big ones, the sizes of all are read for the few that fit into a page."""
+"""Batches that are read first: of big ones, the sizes of all are read for the few that fit into a page."""
 
 
 HEARTBEAT_SECONDS = 15.0
@@ -31,6 +31,10 @@ class Heartbeat:
 
     seq: int
     """All events up to it have been yielded, or are not of the modes."""
+
+
+Elements = Sequence[bytes]
+"""Events, each as an element of `StreamRunResponse.events`."""
 
 
 class RunWatcher:
@@ -58,16 +62,7 @@ class RunWatcher:
         after_seq: int,
         modes: Collection[StreamMode] = (),
         heartbeat: float = HEARTBEAT_SECONDS,
-    ) -> AsyncIterator[Event | Heartbeat]:
-        """Yield what `batches` yields, one by one."""
-        async with aclosing(self.batches(tenant, run_id, after_seq, modes, heartbeat)) as batches:
-            async for batch in batches:
-                for found in batch:
-                    yield found
-
-    async def batches(
-        self, tenant: str, run_id: str, after_seq: int, modes: Collection[StreamMode], heartbeat: float
-    ) -> AsyncGenerator[Sequence[Event | Heartbeat]]:
+    ) -> AsyncGenerator[Elements | Heartbeat]:
         """Yield the events after `after_seq`, as they are read, until the run ends or parks, and heartbeats meanwhile.
 
         Args:
@@ -86,17 +81,17 @@ class RunWatcher:
                 page = await self._page(run_id, after_seq, limit)
                 if page.progress is None:
                     raise NotFound(resource="run", id=run_id)
-                if chosen := [event for event in page if not kinds or event.kind in kinds]:
+                if chosen := [element for batch in page.batches for element in batch.of_kinds(kinds)]:
                     yield chosen
                     last = time.monotonic()
-                if page:
-                    after_seq, limit = page[-1].seq, min(PAGE, 2 * len(page))
-                if not page or after_seq >= page.progress.last_seq:
+                if page.batches:
+                    after_seq, limit = page.batches[-1].last_seq, min(PAGE, 2 * len(page.batches))
+                if not page.batches or after_seq >= page.progress.last_seq:
                     break
             if not page.progress.status.is_active:
                 return
             while not await self._is_notified(notification, last + heartbeat):
-                yield [Heartbeat(after_seq)]
+                yield Heartbeat(after_seq)
                 last = time.monotonic()
 
     async def _is_notified(self, notification: asyncio.Event, until: float) -> bool:

@@ -46,7 +46,7 @@ class MemoryBatchWriter:
 
     def _apply(self, entry: Entry) -> None:
         for event in entry.events:
-            self._tables.events[event["run_id"]].setdefault(event["seq"], event)
+            self._tables.events[event["run_id"]].setdefault(event["last_seq"], event)
         for interrupt in entry.interrupts:
             expires = self._tables.clock() + interrupt["ttl"] if interrupt["ttl"] > 0 else 0.0
             key = (interrupt["run_id"], interrupt["interrupt_id"])

@@ -24,7 +24,7 @@ class MemoryTables:
         self._by_thread: defaultdict[tuple[str, str], dict[str, RunRow]] = defaultdict(dict)
         self._by_request: dict[tuple[str, str], RunRow] = {}
         self.events: defaultdict[str, dict[int, EventRow]] = defaultdict(dict)
-        """By run and seq."""
+        """By run and last seq."""
         self.threads: dict[tuple[str, str], ThreadRow] = {}
         self.interrupts: dict[tuple[str, str], StoredInterrupt] = {}
         """By run and interrupt."""

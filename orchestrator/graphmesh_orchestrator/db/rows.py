@@ -78,12 +78,9 @@ class EventRow(TypedDict):
     """A row of `run_events`."""
 
     run_id: str
-    seq: int
-    time: datetime
-    kind: str
-    node: str
-    namespace: list[str]
-    data: dict[str, Any]
+    last_seq: int
+    kinds: bytes
+    data: bytes
 
 
 class ThreadRow(TypedDict):

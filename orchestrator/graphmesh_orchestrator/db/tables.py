@@ -129,13 +129,13 @@ events = sa.Table(
     "run_events",
     metadata,
     sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("seq", sa.BigInteger, primary_key=True),
-    sa.Column("time", UtcDateTime, nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("node", sa.String(255), nullable=False),
-    sa.Column("namespace", sa.JSON, nullable=False),
-    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, primary_key=True),
+    sa.Column("kinds", sa.LargeBinary, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
 )
+"""One row for the events that are stored at once, up to the number `last_seq`: `data` is a serialized
+`StreamRunResponse` with these events, `kinds` has the number of the field of `RunEvent` that each of them has, in a
+byte."""
 
 threads = sa.Table(
     "threads",

@@ -7,7 +7,8 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
 from graphmesh_orchestrator.interrupts.approval import Approval
-from graphmesh_orchestrator.runs.convert import NOT_SHOWN, UNSHOWABLE, fill
+from graphmesh_orchestrator.runs.convert import UNSHOWABLE, fill
+from graphmesh_orchestrator.runs.events import NOT_SHOWN
 
 log = structlog.get_logger("graphmesh.interrupts")
 

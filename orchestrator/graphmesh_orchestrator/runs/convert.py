@@ -1,6 +1,5 @@
 """Conversion between messages and values of runs."""
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct, Value
-from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import UnreadableJson
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
@@ -25,10 +23,9 @@ from graphmesh_nodes.json_schemas import MAX_ERRORS
 from graphmesh_nodes.json_values import require_json
 
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.events import NOT_SHOWN
 from graphmesh_orchestrator.runs.run import (
     DEFAULT_RECURSION_LIMIT,
-    Event,
-    EventKind,
     Interrupt,
     Multitask,
     Run,
@@ -51,7 +48,6 @@ MAX_RUN_BYTES = 15 * 1024 * 1024
 UNSHOWABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, DecodeError)
 """What a conversion raises for a row that no version of this code has written."""
 UNREADABLE = "is stored as JSON that cannot be parsed"
-NOT_SHOWN = "the stored row has another form than it is read with"
 
 STRATEGIES = {strategy: pb.MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{strategy.name}") for strategy in Multitask}
 MODES = {mode: pb.StreamMode.Value(f"STREAM_MODE_{mode.name}") for mode in StreamMode}
@@ -262,53 +258,6 @@ def _set_result(message: pb.Run, state: RunState) -> None:
         message.end_time.CopyFrom(to_timestamp(state.ended))
 
 
-def event_message(event: Event) -> pb.RunEvent:
-    """Return the message of an event. It never fails: what cannot be shown is absent, and named in `not_shown`."""
-    try:
-        return _event_message(event)
-    except UNSHOWABLE as error:
-        log.warning("event not shown", seq=event.seq, kind=event.kind, exc_info=error)
-        return pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), not_shown=NOT_SHOWN)
-
-
-def _event_message(event: Event) -> pb.RunEvent:
-    message = pb.RunEvent(seq=event.seq, time=to_timestamp(event.time), node=event.node, namespace=event.namespace)
-    data = event.data
-    match event.kind:
-        case EventKind.STATUS:
-            message.status_changed.CopyFrom(_status_changed(data))
-        case EventKind.NODE_STARTED:
-            message.node_started.triggers.extend(data["triggers"])
-        case EventKind.NODE_FINISHED:
-            message.node_finished.duration.CopyFrom(duration(data["seconds"]))
-            message.node_finished.cached = data.get("cached", False)
-            if "update" in data:
-                message.not_shown = fill(message.node_finished.update, data["update"], "node_finished.update")
-        case EventKind.TOOL_CALLED:
-            message.tool_called.CopyFrom(_tool_called(data))
-        case EventKind.TEXT:
-            message.text_delta.text = data["text"]
-        case EventKind.CUSTOM:
-            message.not_shown = fill(message.custom, data, "custom")
-        case EventKind.MESSAGE:
-            message.message.SetInParent()
-            message.not_shown = _fill_message(message.message, data)
-        case kind:
-            field = str(kind)
-            getattr(message, field).SetInParent()
-            message.not_shown = f"{field}{data['not_shown']}" if data["not_shown"] else ""
-            if data["value"] is not None:
-                message.not_shown = fill(getattr(message, field), data["value"], field)
-    return message
-
-
-def _fill_message(target: pb.MessageStreamed, data: Mapping[str, Any]) -> str:
-    if data["value"] is None:
-        return f"message{data['not_shown']}"
-    reason = fill(target.message, data["value"]["message"], "message.message")
-    return reason or fill(target.metadata, data["value"]["metadata"], "message.metadata")
-
-
 def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
     message = pb.Interrupt(interrupt_id=interrupt.interrupt_id, node=interrupt.node, approval_id=interrupt.approval_id)
     if isinstance(interrupt.value, UnreadableJson):
@@ -321,38 +270,12 @@ def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
     return message
 
 
-def _status_changed(data: Mapping[str, Any]) -> pb.StatusChanged:
-    return pb.StatusChanged(
-        status=STATUSES[RunStatus(data["status"])],
-        error=_error(data),
-        interrupts=[interrupt_message(Interrupt(**interrupt)) for interrupt in data.get("interrupts", ())],
-        epoch=data.get("epoch", 0),
-        open_effects=[pb.OpenEffect(**effect) for effect in data.get("open_effects", ())],
-    )
-
-
 def _ceilings_message(limits: Limits) -> pb.Ceilings:
     return pb.Ceilings(
         max_steps=limits.max_steps,
         max_tokens=limits.max_tokens,
         max_cost_micro_usd=limits.max_cost,
     )
-
-
-def _tool_called(data: Mapping[str, Any]) -> pb.ToolCalled:
-    return pb.ToolCalled(
-        tool=data["tool"],
-        effect_key=data["effect_key"],
-        attempts=data["attempts"],
-        duration=duration(data["seconds"]),
-        status=_error(data) or status_pb2.Status(),
-        may_have_happened=data["may_have_happened"],
-    )
-
-
-def _error(data: Mapping[str, Any]) -> status_pb2.Status | None:
-    packed = data.get("error")
-    return status_pb2.Status.FromString(base64.b64decode(packed)) if packed else None
 
 
 def _set_struct(target: Struct, value: Mapping[str, Any], field: str, not_shown: Any) -> None:

@@ -1,4 +1,4 @@
-"""Conversion between runs and rows of `runs` and `run_events`."""
+"""Conversion between runs and rows of `runs`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -7,12 +7,10 @@ from typing import Any, cast
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_nodes.budget import Limits, Usage
 
-from graphmesh_orchestrator.db.rows import EventRow, RunColumns
+from graphmesh_orchestrator.db.rows import RunColumns
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import (
     Accounting,
-    Event,
-    EventKind,
     Multitask,
     Run,
     RunIdentity,
@@ -50,20 +48,3 @@ def run_of(row: Mapping[Any, Any]) -> Run:
         RunState(**{**state, "status": RunStatus(row["status"]), "epoch": Epoch(row["epoch"])}),
         Accounting(row["last_seq"], Usage(**row["usage"])),
     )
-
-
-def event_row(run_id: str, event: Event) -> EventRow:
-    return {
-        "run_id": run_id,
-        "seq": event.seq,
-        "time": event.time,
-        "kind": event.kind,
-        "node": event.node,
-        "namespace": [*event.namespace],
-        "data": event.data,
-    }
-
-
-def event_of(row: Mapping[Any, Any]) -> Event:
-    """Return the event of a row of `run_events`."""
-    return Event(row["seq"], row["time"], EventKind(row["kind"]), row["node"], row["data"], tuple(row["namespace"]))

@@ -1,6 +1,6 @@
-"""Runs and their events as values."""
+"""Runs as values."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from graphmesh_chassis.epoch import Epoch
 from graphmesh_nodes.budget import Limits, Usage
 
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.events import EventBatch, EventKind
 
 DEFAULT_RECURSION_LIMIT = 25
 """The supersteps of an execution, where neither the client nor the assistant states a limit."""
@@ -27,33 +28,6 @@ class Multitask(StrEnum):
     def preempts(self) -> bool:
         """Whether the run cancels the runs before it."""
         return self in (Multitask.INTERRUPT, Multitask.ROLLBACK)
-
-
-class EventKind(StrEnum):
-    """The kind of an event, which determines the keys of its data."""
-
-    STATUS = "status"
-    """`status`; also `error` (base64 of a serialized google.rpc.Status), `epoch` or `interrupts` where there are."""
-    NODE_STARTED = "node_started"
-    """`triggers`."""
-    NODE_FINISHED = "node_finished"
-    """`update`, `seconds`, `cached`."""
-    TOOL_CALLED = "tool_called"
-    """`tool`, `effect_key`, `attempts`, `seconds`, `error`, `may_have_happened`."""
-    TEXT = "text"
-    """`text`."""
-    CUSTOM = "custom"
-    """Keys of the graph."""
-    MESSAGE = "message"
-    """`value`, with `message` and `metadata`, or None; `not_shown`, with the reason."""
-    VALUES = "values"
-    """`value`, the channels, or None; `not_shown`."""
-    TASK = "task"
-    """`value`, of LangGraph, or None; `not_shown`."""
-    CHECKPOINT = "checkpoint"
-    """The same."""
-    DEBUG = "debug"
-    """The same."""
 
 
 class StreamMode(StrEnum):
@@ -85,21 +59,6 @@ _KINDS = {
     StreamMode.CHECKPOINTS: frozenset({EventKind.CHECKPOINT}),
     StreamMode.DEBUG: frozenset({EventKind.DEBUG}),
 }
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event of a run."""
-
-    seq: int
-    """1, 2, 3, … without gaps."""
-    time: datetime
-    kind: EventKind
-    node: str
-    """Empty for the run as a whole."""
-    data: dict[str, Any]
-    namespace: tuple[str, ...] = ()
-    """The subgraph of the node: the nodes around it, each with the id of its task."""
 
 
 class OpenEffect(TypedDict):
@@ -259,13 +218,13 @@ class RunProgress:
     last_seq: int
 
 
-class EventPage(list[Event]):
+@dataclass(frozen=True)
+class EventPage:
     """Events of a run in order, and how far the run had come when they were read."""
 
-    def __init__(self, events: Iterable[Event], progress: RunProgress | None) -> None:
-        """`progress` is None where there is no such run."""
-        super().__init__(events)
-        self.progress = progress
+    batches: Sequence[EventBatch]
+    progress: RunProgress | None
+    """None where there is no such run."""
 
 
 def own_thread(run_id: str) -> str:

@@ -1,6 +1,5 @@
 """The port of runs and their events, and its memory twin."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
@@ -14,7 +13,8 @@ from graphmesh_orchestrator.db.rows import RunRow
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
-from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
+from graphmesh_orchestrator.runs.events import EventBatch
+from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, run_of
 from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
 
 MAX_PENDING = 10_000
@@ -71,14 +71,14 @@ class Runs(Protocol):
         """Record that the writes of rolled back runs are deleted."""
 
     async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
-        """Return the progress of a run, and its first `limit` events after `after_seq`.
+        """Return the progress of a run, and its first `limit` batches of events after `after_seq`.
 
-        Fewer where they would have more than `EVENT_BYTES`; one event may have more.
+        Fewer where they would have more than `PAGE_BYTES`; one batch may have more.
         """
 
 
-EVENT_BYTES = 2 * 1024 * 1024
-"""The most data that is read at once; one event may have more."""
+PAGE_BYTES = 2 * 1024 * 1024
+"""The most bytes of events that are read at once; one batch may have more."""
 
 
 class MemoryRuns:
@@ -151,9 +151,10 @@ class MemoryRuns:
     async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
         stored = self._tables.events.get(run_id, {})
         rows = [stored[seq] for seq in sorted(stored) if seq > after_seq][:limit]
-        ends = accumulate(len(json.dumps(row["data"])) for row in rows)
-        fitting = [row for row, end in zip(rows, ends, strict=True) if row is rows[0] or end <= EVENT_BYTES]
-        return EventPage(map(event_of, fitting), (await self.progress([run_id])).get(run_id))
+        ends = accumulate(len(row["data"]) for row in rows)
+        fitting = [row for row, end in zip(rows, ends, strict=True) if row is rows[0] or end <= PAGE_BYTES]
+        batches = [EventBatch.of(row).after(after_seq) for row in fitting]
+        return EventPage(batches, (await self.progress([run_id])).get(run_id))
 
     def _by_request(self, run: Run) -> Run | None:
         """Raises RequestIdReused."""

@@ -17,10 +17,11 @@ from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, PENDING, WAITING
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
+from graphmesh_orchestrator.runs.events import EventBatch
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
-from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, event_of, run_of
+from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, run_of
 from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
-from graphmesh_orchestrator.runs.runs import EVENT_BYTES, MAX_PENDING, RETRY_SECONDS
+from graphmesh_orchestrator.runs.runs import MAX_PENDING, PAGE_BYTES, RETRY_SECONDS
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
 """The run waits for nothing but its turn."""
@@ -116,8 +117,8 @@ class SqlRuns:
     async def events(self, run_id: str, after_seq: int, limit: int) -> EventPage:
         given = {"given_run": run_id, "after_seq": after_seq, "given_limit": limit}
         rows = [row._mapping for row in await self._database.rows(self._select_events.params(given))]
-        progress = RunProgress(RunStatus(rows[0]["status"]), rows[0]["last_seq"]) if rows else None
-        return EventPage([event_of(row) for row in rows if row["seq"] is not None], progress)
+        progress = RunProgress(RunStatus(rows[0]["status"]), rows[0]["stored_seq"]) if rows else None
+        return EventPage([EventBatch.of(row).after(after_seq) for row in rows if row["data"] is not None], progress)
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
         """Raises RequestIdReused."""
@@ -209,22 +210,21 @@ async def preempt(connection: AsyncConnection, where: sa.ColumnElement[bool]) ->
 
 
 def _select_events(*, is_sqlite: bool) -> sa.Select[Any]:
-    """Select the progress of a run with events in order, up to a number and a size; a row without where there are none.
+    """Select the progress of a run beside its batches of events, up to a number and a size; alone where there are none.
 
     It is made once: that takes longer than to execute it.
     """
     given_run = sa.bindparam("given_run", type_=sa.String)
-    data = sa.cast(events.c.data, sa.LargeBinary if is_sqlite else sa.Text)
-    size = (sa.func.length if is_sqlite else sa.func.octet_length)(data).label("size")
-    after = events.c.seq > sa.bindparam("after_seq", type_=sa.BigInteger)
-    query = sa.select(events, size).where(events.c.run_id == given_run, after).order_by(events.c.seq)
+    size = (sa.func.length if is_sqlite else sa.func.octet_length)(events.c.data).label("size")
+    after = events.c.last_seq > sa.bindparam("after_seq", type_=sa.BigInteger)
+    query = sa.select(events, size).where(events.c.run_id == given_run, after).order_by(events.c.last_seq)
     first = query.limit(sa.bindparam("given_limit", type_=sa.Integer)).subquery("first")
-    end = sa.func.sum(first.c.size).over(order_by=first.c.seq).label("end")
+    end = sa.func.sum(first.c.size).over(order_by=first.c.last_seq).label("end")
     sized = sa.select(first, end).subquery("sized")
-    within = sa.or_(sized.c.end <= EVENT_BYTES, sized.c.end == sized.c.size)
-    progress = sa.select(runs.c.status, runs.c.last_seq, *(sized.c[column.name] for column in events.c))
+    within = sa.or_(sized.c.end <= PAGE_BYTES, sized.c.end == sized.c.size)
+    progress = sa.select(runs.c.status, runs.c.last_seq.label("stored_seq"), *(sized.c[one.name] for one in events.c))
     joined = runs.outerjoin(sized, sa.and_(sized.c.run_id == runs.c.run_id, within))
-    return progress.select_from(joined).where(runs.c.run_id == given_run).order_by(sized.c.seq)
+    return progress.select_from(joined).where(runs.c.run_id == given_run).order_by(sized.c.last_seq)
 
 
 def _still_waits(run_id: str) -> sa.ColumnElement[bool]:

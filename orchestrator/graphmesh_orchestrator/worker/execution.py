@@ -10,6 +10,7 @@ from typing import Any
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY
+from graphmesh_contracts.structs import struct_bytes
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
@@ -26,9 +27,12 @@ from langgraph.types import Command, StateSnapshot
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, thread_config
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
-from graphmesh_orchestrator.runs.run import EventKind, Run, StreamMode
+from graphmesh_orchestrator.runs.event_contents import node_finished, node_started, one_struct
+from graphmesh_orchestrator.runs.events import EventKind
+from graphmesh_orchestrator.runs.run import Run, StreamMode
 from graphmesh_orchestrator.store.memory import RunMemory
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
+from graphmesh_orchestrator.worker.failures import node_error, serialized
 from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.langgraph_stream import ModelMessages
@@ -258,39 +262,40 @@ class Execution:
         self._started[task_id] = (name, time.monotonic())
         self.budget.begin_step()
         self.last_node = name
-        data = {"triggers": to_json(list(part.value["triggers"]))}
-        self.journal.add_event(EventKind.NODE_STARTED, name, data, namespace=part.namespace)
+        content = node_started(to_json(list(part.value["triggers"])))
+        self.journal.add_event(content, name, namespace=part.namespace)
 
     def _end_node(self, part: Part) -> Awaitable[None] | None:
         task = part.value
         _, begun = self._started.pop(task["id"], ("", time.monotonic()))
-        if task.get("error"):
-            self.last_node = task["name"]
-            return None
         if task.get("interrupts"):
             return None if part.namespace else self._park_on(task)
-        seconds, result = time.monotonic() - begun, task.get("result") or {}
-        if not part.namespace:
+        seconds, result, error = time.monotonic() - begun, task.get("result") or {}, None
+        if task.get("error"):
+            self.last_node = task["name"]
+            error = serialized(node_error(task["name"], task["error"]))
+        elif not part.namespace:
             self._last_writers |= dict.fromkeys(result, task["name"])
 
-        def add(data: dict[str, Any], size: Size) -> None:
+        def add(update: bytes | None, size: Size) -> None:
             self.journal.add_recorded_calls()
-            finished = {**data, "seconds": seconds, "cached": task.get("cached", False)}
-            self.journal.add_event(EventKind.NODE_FINISHED, task["name"], finished, size, part.namespace)
+            content = node_finished(seconds, cached=task.get("cached", False), update=update, error=error)
+            self.journal.add_event(content, task["name"], size, part.namespace)
 
-        if StreamMode.UPDATES in self._modes:
-            return _encode(update_of(result), task["name"], lambda update, size: add({"update": update}, size))
-        add({}, NO_VALUE)
+        if StreamMode.UPDATES in self._modes and error is None:
+            return _encode(update_of(result), task["name"], add)
+        add(None, NO_VALUE)
         return None
 
     def _park_on(self, task: Mapping[str, Any]) -> Awaitable[None] | None:
         """The questions are stored as JSON when the run parks, from a checkpoint that may have changed their texts."""
         self.is_interrupted = True
-        return _encode([interrupt["value"] for interrupt in task["interrupts"]], task["name"], lambda *_: None)
+        values = {"interrupts": [interrupt["value"] for interrupt in task["interrupts"]]}
+        return _encode(values, task["name"], lambda *_: None)
 
     def _add_custom(self, part: Part) -> Awaitable[None] | None:
-        def add(data: Any, size: Size) -> None:
-            self.journal.add_event(EventKind.CUSTOM, data=data, size=size, namespace=part.namespace)
+        def add(struct: bytes, size: Size) -> None:
+            self.journal.add_event(one_struct(EventKind.CUSTOM, struct), size=size, namespace=part.namespace)
 
         value = part.value if isinstance(part.value, dict) else {"value": part.value}
         return _encode(value, self.last_node, add)
@@ -309,20 +314,28 @@ def _resume_value(answers: Mapping[str, Any], open_interrupts: int) -> Any:
     return dict(answers) if is_ambiguous else answer
 
 
-def _encode(value: Any, node: str, add: Callable[[Any, Size], None]) -> Awaitable[None] | None:
-    """Pass a value of the graph to `add` as JSON, with its size: at once, or a large one when the result is awaited.
+def _encode(value: Mapping[str, Any], node: str, add: Callable[[bytes, Size], None]) -> Awaitable[None] | None:
+    """Pass a value of the graph to `add` as a serialized Struct, with its size.
+
+    At once, or a large one when the result is awaited.
 
     Raises:
         ValueNotStorable: with the node that wrote it; at once, or when the result is awaited.
     """
     if is_large(value):
         return _encode_aside(value, node, add)
-    add(*_json_of(value, node))
+    add(*_struct_of(value, node))
     return None
 
 
-async def _encode_aside(value: Any, node: str, add: Callable[[Any, Size], None]) -> None:
-    add(*await convert_aside(True, _json_of, value, node))
+async def _encode_aside(value: Mapping[str, Any], node: str, add: Callable[[bytes, Size], None]) -> None:
+    add(*await convert_aside(True, _struct_of, value, node))
+
+
+def _struct_of(value: Mapping[str, Any], node: str) -> tuple[bytes, Size]:
+    """Return a value of the graph as a serialized Struct, and its size. Raises as `_json_of`."""
+    encoded, size = _json_of(value, node)
+    return struct_bytes(encoded), size
 
 
 def _json_of(value: Any, node: str = "") -> tuple[Any, Size]:

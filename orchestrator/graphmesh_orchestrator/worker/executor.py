@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from google.rpc.error_details_pb2 import DebugInfo
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
@@ -19,7 +18,6 @@ from graphmesh_chassis.errors import (
     ShuttingDown,
 )
 from graphmesh_chassis.large_values import CURRENT_TENANT
-from graphmesh_chassis.status import to_status
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
@@ -27,18 +25,19 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
 from graphmesh_orchestrator.db.database_clock import Now, system_time
-from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled, RunPoisoned
+from graphmesh_orchestrator.errors import RecursionLimit, RunCancelled, RunPoisoned
 from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Work
 from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.runs.event_contents import status_changed
+from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.abandoned import run_stoppable
 from graphmesh_orchestrator.worker.causes import cause_of
 from graphmesh_orchestrator.worker.execution import Execution
-from graphmesh_orchestrator.worker.graph_exits import exception_name
+from graphmesh_orchestrator.worker.failures import node_failure, serialized
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads
 from graphmesh_orchestrator.worker.suspension import Suspension
@@ -164,7 +163,7 @@ class Executor:
         try:
             async with Journal(self._commits, self._notifier, run, budget, self._now) as journal:
                 active.takeovers = lambda: journal.takeovers
-                journal.add_event(EventKind.STATUS, data={"status": RunStatus.RUNNING, "epoch": run.state.epoch})
+                journal.add_event(status_changed(RunStatus.RUNNING, epoch=run.state.epoch))
                 await self._run_to_end(Execution(run, active, graph, journal, budget))
             active.ended = journal.ended
         except Fenced:
@@ -193,7 +192,7 @@ class Executor:
                 raise
             self._end_with(RunCancelled(cause=active.cancel_reason), execution)
         except Exception as error:
-            self._end_with(_failure(execution, error), execution)
+            self._end_with(node_failure(execution.last_node, error), execution)
 
     async def _stream(self, execution: Execution) -> None:
         """Run the graph until it stops.
@@ -210,7 +209,7 @@ class Executor:
         except TimeoutError as error:
             if timeout.expired():
                 raise RunDeadlineExceeded(run=run.run_id) from error
-            raise _failure(execution, error) from error
+            raise node_failure(execution.last_node, error) from error
         except GraphRecursionError as error:
             raise RecursionLimit(limit=run.request.recursion_limit) from error
         except GraphDrained:
@@ -220,7 +219,7 @@ class Executor:
         except BaseException as error:  # exits as well, which code of a reducer raises in this task
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            raise _failure(execution, error) from error
+            raise node_failure(execution.last_node, error) from error
         finally:
             execution.stop()
             if calls := self._threads.end_run(_execution_id(execution.active)):
@@ -242,7 +241,7 @@ class Executor:
             fields["exc_info"] = error
         log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, **fields)
         status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
-        execution.journal.end(status, error=_serialized(error, cause))
+        execution.journal.end(status, error=serialized(error, cause))
 
     def _abandon(self, execution: Execution, work: Sequence[Work]) -> None:
         self._in_flight.abandon(work)
@@ -260,13 +259,13 @@ class Executor:
         Raises:
             GraphmeshError: the exhausted budget, or the reason for which an entry cannot be stored.
         """
-        interrupts, rows = (
+        parked = (
             await self._suspension.interrupts_of(execution.run, execution.graph, execution.config)
             if execution.is_interrupted
-            else ((), ())
+            else None
         )
-        if interrupts:
-            execution.journal.park(interrupts, rows)
+        if parked:
+            execution.journal.park(*parked)
         elif not execution.is_drained:
             output, size = await execution.output()
             execution.journal.end(RunStatus.SUCCESS, output=output, size=size)
@@ -284,7 +283,7 @@ async def _flush(execution: Execution) -> None:
     except GraphmeshError:
         raise
     except Exception as error:
-        raise _failure(execution, error) from error
+        raise node_failure(execution.last_node, error) from error
 
 
 def _execution_id(active: ActiveRun) -> str:
@@ -296,25 +295,6 @@ def _is_cancelled() -> bool:
     """Whether this task is cancelled, and its code has not raised CancelledError of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _failure(execution: Execution, error: BaseException) -> NodeFailed:
-    failure = NodeFailed(node=execution.last_node, type=exception_name(error))
-    failure.__cause__ = error
-    return failure
-
-
-def _serialized(error: GraphmeshError, cause: DebugInfo | None) -> bytes:
-    """Return the status of an error. One whose class is broken, as graphs may make it, is a failure of its node."""
-    try:
-        status = to_status(error)
-        if cause:
-            status.details.add().Pack(cause)
-        serialized: bytes = status.SerializeToString()
-    except Exception as broken:
-        log.error("error not serialized", type=exception_name(error), exc_info=broken)
-        serialized = to_status(NodeFailed(node="", type=exception_name(error))).SerializeToString()
-    return serialized
 
 
 class RunDeadlineExceeded(DeadlineExceeded):

@@ -1,12 +1,12 @@
 """The journal of an execution: stores the run's events in order, with its checkpoints, and then announces them."""
 
-import base64
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import structlog
+from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled
 from graphmesh_chassis.large_values import Size
@@ -17,19 +17,19 @@ from graphmesh_nodes.tool_calls import ToolCalled
 
 from graphmesh_orchestrator.checkpoints import Commits, Entry, RunEpoch, WriteBehind
 from graphmesh_orchestrator.db.database_clock import Now, system_time
-from graphmesh_orchestrator.db.rows import DeliveryRow, InterruptRow, RunUpdate
+from graphmesh_orchestrator.db.rows import DeliveryRow, InterruptRow
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.rows import event_row
-from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Interrupt, OpenEffect, Run
+from graphmesh_orchestrator.runs.event_contents import Content, origin, status_changed, tool_called
+from graphmesh_orchestrator.runs.events import EncodedEvent, Event
+from graphmesh_orchestrator.runs.run import Accounting, OpenEffect, Run
 from graphmesh_orchestrator.webhooks.deliveries import delivery_row
 from graphmesh_orchestrator.webhooks.receivers import announcement
 from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_EVENTS, NO_VALUE, EventBytes, require_names
+from graphmesh_orchestrator.worker.joined_text import JoinedText
+from graphmesh_orchestrator.worker.progress import progress_entry
 
 log = structlog.get_logger("graphmesh.runs")
-
-MAX_TEXT = 16 * 1024
-"""Characters up to which texts of a model are joined in one event."""
 
 
 class Journal(WriteBehind):
@@ -50,6 +50,7 @@ class Journal(WriteBehind):
         self._notifier, self._run, self._budget, self._now = notifier, run, budget, now
         self._last_seq = run.accounting.last_seq
         self._events: list[Event] = []
+        """The events that are not stored yet; the last one has the number `_last_seq`."""
         self._being_stored = 0
         """The number of events that are being stored."""
         self._event_bytes = EventBytes()
@@ -175,9 +176,9 @@ class Journal(WriteBehind):
         """Drop the oldest events that are not stored, and give their numbers to those after them."""
         if not count:
             return False
-        kinds = [str(event.kind) for event in self._events[:count]]
+        kinds = [event.kind.name.lower() for event in self._events[:count]]
         log.error("events not stored", run=self._run.run_id, kinds=kinds)
-        self._events = [replace(event, seq=event.seq - count) for event in self._events[count:]]
+        del self._events[:count]
         self._last_seq -= count
         return True
 
@@ -189,8 +190,7 @@ class Journal(WriteBehind):
         error = to_status(ValueNotStorable(key="end", rule="is refused by the database")).SerializeToString()
         self._run = self._run.with_state(output=None, error=error, open_effects={})
         self._deliveries = ()
-        data = {"status": self._run.status, "error": base64.b64encode(error).decode()}
-        self._events[-1] = replace(self._events[-1], data=data)
+        self._events[-1] = self._event(status_changed(self._run.status, error))
         return True
 
     async def effect_sending(self, node: str, namespace: tuple[str, ...], tool: str, key: EffectKey) -> None:
@@ -231,23 +231,14 @@ class Journal(WriteBehind):
         self._add_call(call)
 
     def _add_call(self, call: ToolCalled) -> None:
-        error = base64.b64encode(to_status(call.error).SerializeToString()).decode() if call.error else None
-        data = {
-            "tool": call.tool,
-            "effect_key": call.effect_key,
-            "attempts": call.attempts,
-            "seconds": call.seconds,
-            "error": error,
-            "may_have_happened": call.may_have_happened,
-        }
-        self.add_event(EventKind.TOOL_CALLED, call.node, data, namespace=call.namespace)
+        self.add_event(tool_called(call), call.node, namespace=call.namespace)
         if call.effect_key and call.error is not None and call.may_have_happened:
             effect = OpenEffect(node=call.node, namespace=[*call.namespace], tool=call.tool, is_reported=True)
             self._set_open_effects({**self._run.state.open_effects, call.effect_key: effect})
         elif call.effect_key in self._run.state.open_effects:
             self._close_effect(call.effect_key)
 
-    def _add_open_effects(self) -> list[dict[str, str]]:
+    def _add_open_effects(self) -> list[pb.OpenEffect]:
         """Add the events of effects whose calls have not ended, and return all whose outcome is open."""
         self.add_recorded_calls()
         for key, effect in self._run.state.open_effects.items():
@@ -256,7 +247,7 @@ class Journal(WriteBehind):
                 namespace = tuple(effect["namespace"])
                 self._add_call(ToolCalled(effect["node"], effect["tool"], EffectKey(key), 1, 0.0, cut_off, namespace))
         effects = self._run.state.open_effects.items()
-        return [{"node": effect["node"], "tool": effect["tool"], "effect_key": key} for key, effect in effects]
+        return [pb.OpenEffect(node=effect["node"], tool=effect["tool"], effect_key=key) for key, effect in effects]
 
     def _close_effect(self, key: EffectKey) -> None:
         self._new_effects.discard(key)
@@ -266,28 +257,33 @@ class Journal(WriteBehind):
         self._run = self._run.with_state(open_effects=effects)
 
     def add_event(
-        self,
-        kind: EventKind,
-        node: str = "",
-        data: dict[str, Any] | None = None,
-        size: Size = NO_VALUE,
-        namespace: tuple[str, ...] = (),
+        self, content: Content, node: str = "", size: Size = NO_VALUE, namespace: tuple[str, ...] = ()
     ) -> None:
         """Add an event with a value of a graph, which has that size, or with none. Raises ValueNotStorable."""
         require_names(node, namespace)
         self._event_bytes.add(size)
-        self._last_seq += 1
-        self._events.append(Event(self._last_seq, self._now(), kind, node, data or {}, namespace))
-        self._woken.set()
+        self._append(self._event(content, node, namespace))
 
     def add_text(self, node: str, namespace: tuple[str, ...], text: str) -> None:
-        """Add text of a model to the last event, if that is text of the same node and not being stored yet."""
-        last, size = self._events[-1] if len(self._events) > self._being_stored else None, Size(0, len(text))
-        if last is None or not _continues(last, node, namespace):
-            self.add_event(EventKind.TEXT, node, {"text": text}, size, namespace)
-            return
-        self._event_bytes.add(size)
-        self._events[-1] = replace(last, data={"text": last.data["text"] + text})
+        """Add text of a model to the last event, if that is text of the same node and not being stored yet.
+
+        Raises ValueNotStorable.
+        """
+        require_names(node, namespace)
+        self._event_bytes.add(Size(0, len(text)))
+        last = self._events[-1] if len(self._events) > self._being_stored else None
+        if isinstance(last, JoinedText) and last.is_continued_by(node, namespace):
+            last.add(text)
+        else:
+            self._append(JoinedText(self._now(), node, namespace, text))
+
+    def _event(self, content: Content, node: str = "", namespace: tuple[str, ...] = ()) -> EncodedEvent:
+        return EncodedEvent(content.kind, origin(self._now(), node, namespace) + content.encoded)
+
+    def _append(self, event: Event) -> None:
+        self._last_seq += 1
+        self._events.append(event)
+        self._woken.set()
 
     def end(
         self,
@@ -302,25 +298,22 @@ class Journal(WriteBehind):
         """
         if self._before_stop:
             return
-        data: dict[str, Any] = {"status": status, "error": base64.b64encode(error).decode() if error else None}
-        if effects := self._add_open_effects():
-            data["open_effects"] = effects
+        last = status_changed(status, error, open_effects=self._add_open_effects())
         ended = self._run.with_state(status=status, output=output, error=error, ended=self._now(), holds_thread=False)
         deliveries = [delivery_row(announcement(ended))] if ended.request.webhook_url else []
         self._event_bytes.add_end(size)
-        self._stop(ended, data, deliveries=deliveries)
+        self._stop(ended, last, deliveries=deliveries)
 
-    def park(self, interrupts: Sequence[Interrupt], rows: Sequence[InterruptRow]) -> None:
+    def park(self, content: Content, rows: Sequence[InterruptRow]) -> None:
         """Add the event of the interrupts and their rows: a parked run consists of rows and nothing else."""
-        data = {"status": RunStatus.INTERRUPTED, "interrupts": [dict(vars(interrupt)) for interrupt in interrupts]}
         self.add_recorded_calls()
         parked = self._run.with_state(status=RunStatus.INTERRUPTED, parked=self._now(), takeovers=0)
-        self._stop(parked, data, interrupts=rows)
+        self._stop(parked, content, interrupts=rows)
 
     def _stop(
         self,
         run: Run,
-        data: dict[str, Any],
+        last: Content,
         interrupts: Sequence[InterruptRow] = (),
         deliveries: Sequence[DeliveryRow] = (),
     ) -> None:
@@ -328,15 +321,9 @@ class Journal(WriteBehind):
         if self._before_stop is None:
             self._before_stop, self._run = self._run, run
             self._interrupts, self._deliveries = interrupts, deliveries
-            self.add_event(EventKind.STATUS, data=data)
+            self.add_event(last)
             self._request_store()
             self._commits.wake()
-
-
-def _continues(text: Event, node: str, namespace: tuple[str, ...]) -> bool:
-    """Whether further text of a node may be joined to an event."""
-    is_its_text = text.kind is EventKind.TEXT and (text.node, text.namespace) == (node, namespace)
-    return is_its_text and len(text.data["text"]) <= MAX_TEXT
 
 
 def _remove(calls: list[ToolCalled], call: ToolCalled) -> bool:
@@ -345,28 +332,3 @@ def _remove(calls: list[ToolCalled], call: ToolCalled) -> bool:
     if position is not None:
         del calls[position]
     return position is not None
-
-
-def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
-    """Return the entry of events, and of the run as it is after them."""
-    state, accounting = run.state, run.accounting
-    update: RunUpdate = {
-        "status": state.status,
-        "output": state.output,
-        "error": state.error,
-        "started": state.started,
-        "ended": state.ended,
-        "parked": state.parked,
-        "holds_thread": state.holds_thread,
-        "takeovers": state.takeovers,
-        "open_effects": state.open_effects,
-        "graph_version": state.graph_version,
-        "versions": state.versions,
-        "last_seq": accounting.last_seq,
-        "usage": asdict(accounting.usage),
-    }
-    return Entry(
-        RunEpoch(run.run_id, state.epoch),
-        events=[event_row(run.run_id, event) for event in events],
-        run=update,
-    )

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
+from graphmesh_contracts.structs import struct_bytes
 from graphmesh_nodes.json_values import JsonEncoder
 
-from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.event_contents import Content, message, not_shown, one_struct
+from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.graph_exits import exception_name
 from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR, Part
@@ -42,7 +44,7 @@ class ModeEvents:
         """Add the event of a part; of a large one when the result, which encodes it, is awaited."""
         value = part.value
         if part.is_left_out:
-            self._journal.add_event(KINDS[part.mode], "", _left_out(TOO_MANY), NO_VALUE, part.namespace)
+            self._journal.add_event(not_shown(KINDS[part.mode], TOO_MANY), namespace=part.namespace)
             return None
         match part.mode:
             case "messages":
@@ -61,18 +63,17 @@ class ModeEvents:
                 return self._encode(EventKind.DEBUG, part, {**value, "payload": payload})
 
     def _encode(self, kind: EventKind, part: Part, value: Any, node: str = "") -> Awaitable[None] | None:
-        def add(shown: Any, reason: str, size: Size) -> None:
-            if not reason and (reason := self._refusal(size)):
-                shown, size = None, NO_VALUE
-            data = {"value": shown, "not_shown": reason}
-            self._journal.add_event(kind, node, data, size, part.namespace)
+        def add(content: Content, size: Size) -> None:
+            if reason := self._refusal(size):
+                content, size = not_shown(kind, reason), NO_VALUE
+            self._journal.add_event(content, node, size, part.namespace)
 
-        if reason := self._refusal(NO_VALUE):  # not worth encoding
-            add(None, reason, NO_VALUE)
+        if self._refusal(NO_VALUE):  # not worth encoding
+            add(not_shown(kind, ""), NO_VALUE)
         elif is_large(value):
-            return _encode_aside(value, add)
+            return _encode_aside(kind, value, add)
         else:
-            add(*_showable(value))
+            add(*_encoded(kind, value))
         return None
 
     def _refusal(self, size: Size) -> str:
@@ -82,18 +83,18 @@ class ModeEvents:
         return TOO_MANY if self._journal.is_full(ASYNC_FACTOR) else ""
 
 
-async def _encode_aside(value: Any, add: Callable[[Any, str, Size], None]) -> None:
-    add(*await convert_aside(True, _showable, value))
+async def _encode_aside(kind: EventKind, value: Any, add: Callable[[Content, Size], None]) -> None:
+    add(*await convert_aside(True, _encoded, kind, value))
 
 
-def _showable(value: Any) -> tuple[Any, str, Size]:
+def _encoded(kind: EventKind, value: Any) -> tuple[Content, Size]:
     encoder = JsonEncoder()
     shown, reason = encoder.showable(value)
-    return shown, reason, encoder.size
-
-
-def _left_out(reason: str) -> dict[str, Any]:
-    return {"value": None, "not_shown": reason}
+    if reason:
+        return not_shown(kind, reason), encoder.size
+    if kind is EventKind.MESSAGE:
+        return message(struct_bytes(shown["message"]), struct_bytes(shown["metadata"])), encoder.size
+    return one_struct(kind, struct_bytes(shown)), encoder.size
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from graphmesh_orchestrator.checkpoints import RETRY_SECONDS, retry_while_unavai
 from graphmesh_orchestrator.db.rows import InterruptRow
 from graphmesh_orchestrator.interrupts.interrupts import PENDING, Interrupts
 from graphmesh_orchestrator.registry import Graph
+from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.event_contents import Content, status_changed
 from graphmesh_orchestrator.runs.run import Interrupt, Run
 from graphmesh_orchestrator.runs.runs import Runs
 
@@ -37,8 +39,10 @@ class Suspension:
 
     async def interrupts_of(
         self, run: Run, graph: Graph, config: RunnableConfig
-    ) -> tuple[Sequence[Interrupt], Sequence[InterruptRow]]:
-        """Return the interrupts at the newest checkpoint of the run's thread, and the rows to store of them.
+    ) -> tuple[Content, Sequence[InterruptRow]] | None:
+        """Return the event with the interrupts at the newest checkpoint of the run's thread, and the rows of them.
+
+        None where there are none.
 
         Raises:
             ValueNotStorable: as `to_json`, with the node; the bounds are for all of them together.
@@ -47,15 +51,12 @@ class Suspension:
         open_ones = [(task.name, interrupt) for task in state.tasks for interrupt in task.interrupts]
         if question := breakpoint_of(state):
             open_ones.append((state.next[0], question))
-        encoder = JsonEncoder()  # one event has them all
+        if not open_ones:
+            return None
         has_large = is_large([interrupt.value for _, interrupt in open_ones])
-        values = await convert_aside(has_large, _encoded, encoder, open_ones)
-        interrupts = [
-            _interrupt(run, interrupt.id, node, value)
-            for (node, interrupt), value in zip(open_ones, values, strict=True)
-        ]
+        interrupts, content = await convert_aside(has_large, _encoded, run, open_ones)
         checkpoint_id = state.config["configurable"]["checkpoint_id"]
-        return interrupts, [_row(run, interrupt, checkpoint_id) for interrupt in interrupts]
+        return content, [_row(run, interrupt, checkpoint_id) for interrupt in interrupts]
 
     @retry_while_unavailable
     async def revert_rolled_back(self, run: Run) -> None:
@@ -68,15 +69,16 @@ class Suspension:
             await self._runs.mark_reverted(others)
 
 
-def _encoded(encoder: JsonEncoder, interrupts: Sequence[tuple[str, LangGraphInterrupt]]) -> list[Any]:
-    values = []
-    for node, interrupt in interrupts:
+def _encoded(run: Run, open_ones: Sequence[tuple[str, LangGraphInterrupt]]) -> tuple[Sequence[Interrupt], Content]:
+    """Return interrupts with JSON values, and the event that has them all."""
+    encoder, interrupts = JsonEncoder(), []
+    for node, interrupt in open_ones:
         try:
-            values.append(encoder.to_json(interrupt.value))
+            interrupts.append(_interrupt(run, interrupt.id, node, encoder.to_json(interrupt.value)))
         except ValueNotStorable as error:
             error.locate(node=node)
             raise
-    return values
+    return interrupts, status_changed(RunStatus.INTERRUPTED, interrupts=interrupts)
 
 
 def _interrupt(run: Run, interrupt_id: str, node: str, value: Any) -> Interrupt:

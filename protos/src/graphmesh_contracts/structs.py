@@ -7,6 +7,8 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 
+from graphmesh_contracts.wire import delimited
+
 EXACT = 2**53
 """A double represents every integer below this exactly."""
 MAX_LEVELS = 31
@@ -22,7 +24,6 @@ _NUMBER, _STRING, _STRUCT, _LIST = b"\x11", b"\x1a", b"\x2a", b"\x32"
 """The tags of the fields of a Value."""
 _ELEMENT, _NAME, _MEMBER = b"\x0a", b"\x0a", b"\x12"
 """The tags of an element of a list or a Struct, and of the name and the value of the latter."""
-_LENGTHS = [bytes([length]) for length in range(128)]
 
 
 class NotJsonError(ValueError):
@@ -104,7 +105,12 @@ def to_struct(value: Mapping[str, Any]) -> Struct:
     Raises:
         NotJsonError: a Struct cannot express it, or it has more than `MAX_LEVELS` levels.
     """
-    return Struct.FromString(_members(value, MAX_LEVELS))
+    return Struct.FromString(struct_bytes(value))
+
+
+def struct_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return a serialized Struct. Raises as `to_struct`."""
+    return _members(value, MAX_LEVELS)
 
 
 def to_value(value: Any) -> Value:
@@ -115,8 +121,7 @@ def to_value(value: Any) -> Value:
 def _encoded(value: Any, levels: int) -> bytes:
     match value:
         case str():
-            text = _text(value)
-            return _STRING + _length(text) + text
+            return delimited(_STRING, _text(value))
         case None:
             return _NULL
         case bool():
@@ -124,11 +129,9 @@ def _encoded(value: Any, levels: int) -> bytes:
         case int() | float():
             return _NUMBER + _double(value)
         case Mapping():
-            members = _members(value, levels)
-            return _STRUCT + _length(members) + members
+            return delimited(_STRUCT, _members(value, levels))
         case list() | tuple():
-            elements = _elements(value, levels)
-            return _LIST + _length(elements) + elements
+            return delimited(_LIST, _elements(value, levels))
     raise NotJsonError(f"is of the type {type(value).__name__}, which JSON lacks")
 
 
@@ -137,9 +140,8 @@ def _members(value: Mapping[str, Any], levels: int) -> bytes:
     parts, key = [], ""
     try:
         for key, member in value.items():
-            name, content = _text(key), _encoded(member, levels - 1)
-            entry = _NAME + _length(name) + name + _MEMBER + _length(content) + content
-            parts.append(_ELEMENT + _length(entry) + entry)
+            name, content = delimited(_NAME, _text(key)), delimited(_MEMBER, _encoded(member, levels - 1))
+            parts.append(delimited(_ELEMENT, name + content))
     except NotJsonError as error:
         raise error.within(key) from None
     return b"".join(parts)
@@ -150,8 +152,7 @@ def _elements(value: Sequence[Any], levels: int) -> bytes:
     parts: list[bytes] = []
     try:
         for element in value:
-            content = _encoded(element, levels - 1)
-            parts.append(_ELEMENT + _length(content) + content)
+            parts.append(delimited(_ELEMENT, _encoded(element, levels - 1)))
     except NotJsonError as error:
         raise error.within(len(parts)) from None
     return b"".join(parts)
@@ -180,15 +181,3 @@ def _double(number: float) -> bytes:
     if not math.isfinite(value):
         raise NotJsonError("has to be a finite number")
     return _DOUBLE.pack(value)
-
-
-def _length(data: bytes) -> bytes:
-    length = len(data)
-    if length < 128:
-        return _LENGTHS[length]
-    parts = bytearray()
-    while length >= 128:
-        parts.append(length & 127 | 128)
-        length >>= 7
-    parts.append(length)
-    return bytes(parts)

@@ -116,15 +116,19 @@ async def _answer(implementations: _Implementations, call: Call) -> None:
 
 
 async def _stream(implementations: _Implementations, call: Call) -> None:
-    """Write the responses of a call.
+    """Write the responses of a call: messages, or serialized ones.
 
     Not an async generator: one abandoned between two yields would hold its slot until it is garbage collected.
     """
     async with aclosing(implementations.select(call)(_requests(call), call.context)) as responses:
         async for response in responses:
             if call.validates_responses:
-                check_response(response, call.path)
+                check_response(_parsed(response, call), call.path)
             await call.context.write(response)
+
+
+def _parsed(response: Message | bytes, call: Call) -> Message:
+    return call.response_type.FromString(response) if isinstance(response, bytes) else response
 
 
 def _reading_one(handler: Handler) -> Handler:

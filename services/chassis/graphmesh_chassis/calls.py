@@ -62,9 +62,9 @@ class Call:
         return metadata.text(self.headers, name)
 
 
-def serialized(message: Message) -> bytes:
-    """The bytes of `message`: equal for equal messages, also where they hold maps."""
-    return message.SerializeToString(deterministic=True)
+def serialized(message: Message | bytes) -> bytes:
+    """The bytes of `message`: equal for equal messages, also where they hold maps. One that is serialized is kept."""
+    return message if isinstance(message, bytes) else message.SerializeToString(deterministic=True)
 
 
 _current: ContextVar[ref[Call] | None] = ContextVar("graphmesh_call", default=None)

@@ -11,7 +11,7 @@ from graphmesh_orchestrator.checkpoints import Entry, LogSaver, RunEpoch, SqlBat
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.webhooks.deliveries import delivery_row
 from graphmesh_orchestrator.webhooks.receivers import announcement
-from graphmesh_orchestrator.worker.journal import progress_entry
+from graphmesh_orchestrator.worker.progress import progress_entry
 
 from tests.contract.checkpoints import kit
 from tests.contract.orchestrator.stores import WORKER, Stores, open_stores, stop_entry

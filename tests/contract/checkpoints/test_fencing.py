@@ -11,18 +11,18 @@ from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, Run
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.rows import EventRow
 from graphmesh_orchestrator.db.tables import events, runs
-from graphmesh_orchestrator.runs.rows import event_row
-from graphmesh_orchestrator.runs.run import Event, EventKind
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 
 from tests.contract.checkpoints import kit
+from tests.contract.stored_events import custom, events_in, rows_of
 
 T = kit.at("t")
 FIRST_EPOCH = kit.with_epoch(T, "r")
 
 
 def event(run_id: str, seq: int) -> EventRow:
-    return event_row(run_id, Event(seq, kit.NOW, EventKind.CUSTOM, "", {}))
+    [row] = rows_of(run_id, seq, kit.NOW, custom({}))
+    return row
 
 
 async def count(database: Database) -> tuple[int, ...]:
@@ -127,8 +127,8 @@ async def test_events_and_the_run_are_fenced(commits: GroupCommit, database: Dat
     ]
     outcomes = await asyncio.gather(*map(commits.store, entries), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), Fenced]
-    assert [found.seq for found in await SqlRuns(database).events("r", 0, 10)] == [1, 2]
-    assert await SqlRuns(database).events("s", 0, 10) == []
+    assert [found.seq for found in events_in(await SqlRuns(database).events("r", 0, 10))] == [1, 2]
+    assert (await SqlRuns(database).events("s", 0, 10)).batches == []
     async with database.read() as connection:
         last = await connection.execute(sa.select(runs.c.run_id, runs.c.last_seq).order_by(runs.c.run_id))
         assert [tuple(row) for row in last] == [("r", 2), ("s", 0)]

@@ -24,15 +24,17 @@ from graphmesh_orchestrator.checkpoints import (
 from graphmesh_orchestrator.checkpoints.rows import CheckpointRow
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Run
+from graphmesh_orchestrator.runs.events import EncodedEvent
+from graphmesh_orchestrator.runs.run import Accounting, Run
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
-from graphmesh_orchestrator.worker.journal import progress_entry
+from graphmesh_orchestrator.worker.progress import progress_entry
 from langchain_core.runnables import RunnableConfig
 
 from tests.contract.batch_writers import ControlledWriter
 from tests.contract.checkpoints import kit
 from tests.contract.databases import ControlledDatabase, engine_events
 from tests.contract.runs import a_run
+from tests.contract.stored_events import custom, encoded, events_in
 
 ERROR = b"\x00\xff status"
 
@@ -43,8 +45,9 @@ async def run(database: Database) -> Run:
     return await SqlRuns(database).get("acme", "r")
 
 
-def an_event(run: Run, **data: Any) -> Event:
-    return Event(run.accounting.last_seq + 1, kit.NOW, EventKind.CUSTOM, "node", data)
+def an_event(**data: Any) -> EncodedEvent:
+    [event] = encoded(kit.NOW, custom(data), node="node")
+    return event
 
 
 def counted(run: Run, steps: int) -> Run:
@@ -59,10 +62,11 @@ async def test_values_are_read_as_they_were_written(
     """A null character, which PostgreSQL's JSON functions refuse, is stored by one statement a table."""
     ended = run.with_state(status=RunStatus.ERROR, error=ERROR, ended=kit.NOW, holds_thread=False)
     ended = counted(ended, steps=3)
-    event = an_event(run, text=text, none=None, deep={"list": [1, 2.5, True, {}]})
-    await commits.store(progress_entry(ended, [event]))
+    data = {"text": text, "none": None, "deep": {"list": [1, 2.5, True, {}]}}
+    await commits.store(progress_entry(ended, [an_event(**data)]))
     assert await SqlRuns(database).get("acme", "r") == ended
-    assert await SqlRuns(database).events("r", 0, 10) == [event]
+    [event] = events_in(await SqlRuns(database).events("r", 0, 10))
+    assert (event.node, event.time, event.data) == ("node", kit.NOW, data)
 
 
 async def test_supersteps_of_many_runs_are_one_round_trip(postgres_url: str) -> None:
@@ -75,7 +79,7 @@ async def test_supersteps_of_many_runs_are_one_round_trip(postgres_url: str) -> 
         statements: list[str] = []
         observed = ControlledDatabase(database, before=statements.append).as_database
         with engine_events(statements.append):
-            await SqlBatchWriter(observed).write([progress_entry(run, [an_event(run)]) for run in running])
+            await SqlBatchWriter(observed).write([progress_entry(run, [an_event()]) for run in running])
             assert len(statements) == 1
             runs = SqlRuns(observed)
             new = [a_run(name, thread_id=name, created=kit.NOW) for name in ("n", "m")]
@@ -91,11 +95,11 @@ async def test_a_past_epoch_does_not_affect_the_current_one(
     await kit.take_over(database, "r")
     newer, older = counted(run.with_state(epoch=Epoch(2)), steps=7), counted(run, steps=1)
     outcomes = await writer.write(
-        [progress_entry(newer, [an_event(run, by="newer")]), progress_entry(older, [an_event(run, by="older")])]
+        [progress_entry(newer, [an_event(by="newer")]), progress_entry(older, [an_event(by="older")])]
     )
     assert [type(outcome) for outcome in outcomes] == [type(None), Fenced]
     assert (await SqlRuns(database).get("acme", "r")).accounting.usage.steps == 7
-    [only] = await SqlRuns(database).events("r", 0, 10)
+    [only] = events_in(await SqlRuns(database).events("r", 0, 10))
     assert only.data == {"by": "newer"}
 
 
@@ -115,9 +119,9 @@ async def test_a_conflict_does_not_affect_the_batch(database: Database, writer: 
     }
     epoch = RunEpoch("r", Epoch(1))
     entries = [Entry(epoch, checkpoints=[row]), Entry(epoch, checkpoints=[{**row, "checkpoint_id": "2", "stamp": 2}])]
-    outcomes = await writer.write([*entries, progress_entry(counted(run, steps=0), [an_event(run)])])
+    outcomes = await writer.write([*entries, progress_entry(counted(run, steps=0), [an_event()])])
     assert [type(outcome) for outcome in outcomes] == [type(None), CheckpointConflict, type(None)]
-    assert len(await SqlRuns(database).events("r", 0, 10)) == 1
+    assert len((await SqlRuns(database).events("r", 0, 10)).batches) == 1
 
 
 async def test_the_first_read_of_a_new_thread_executes_no_statement(database: Database, saver: LogSaver) -> None:

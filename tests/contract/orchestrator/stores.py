@@ -29,9 +29,10 @@ from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases, MemoryLeases
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.event_contents import status_changed
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns, PendingRuns
 from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
-from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Run
+from graphmesh_orchestrator.runs.run import Accounting, Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns, Runs
 from graphmesh_orchestrator.runs.runs_sql import SqlRuns
 from graphmesh_orchestrator.schedules.schedules import MemorySchedules, Schedules
@@ -47,10 +48,11 @@ from graphmesh_orchestrator.threads.threads_sql import SqlThreads
 from graphmesh_orchestrator.webhooks.deliveries import Deliveries, MemoryDeliveries, delivery_row
 from graphmesh_orchestrator.webhooks.deliveries_sql import SqlDeliveries
 from graphmesh_orchestrator.webhooks.delivery import Delivery
-from graphmesh_orchestrator.worker.journal import progress_entry
+from graphmesh_orchestrator.worker.progress import progress_entry
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from tests.contract.batch_writers import ControlledWriter
+from tests.contract.stored_events import encoded
 
 TENANT = "acme"
 WORKER = "worker"
@@ -338,7 +340,7 @@ async def open_sql_stores(url: str, defer_seconds: float = DEFER_SECONDS) -> Asy
 def stop_entry(run: Run, rows: Sequence[InterruptRow] = ()) -> Entry:
     """Return the entry with which a run ends or parks: the row, its last event, and its interrupts."""
     seq = run.accounting.last_seq + 1
-    event = Event(seq, NOW, EventKind.STATUS, "", {"status": run.status})
+    [event] = encoded(NOW, status_changed(run.status))
     entry = progress_entry(replace(run, accounting=Accounting(seq, run.accounting.usage)), [event])
     return replace(entry, interrupts=rows)
 

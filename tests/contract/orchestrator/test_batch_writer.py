@@ -13,24 +13,22 @@ from graphmesh_chassis.errors import Fenced
 from graphmesh_orchestrator.checkpoints import Entry
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Accounting, Event, EventKind, Multitask, Run
-from graphmesh_orchestrator.worker.journal import progress_entry
+from graphmesh_orchestrator.runs.run import Accounting, Multitask, Run
+from graphmesh_orchestrator.worker.progress import progress_entry
 
 from tests.contract import runs
 from tests.contract.orchestrator.stores import NOW, SERVED, WORKER, Stores, a_question, stop_entry
+from tests.contract.stored_events import custom, encoded, events_in
 
 
 def a_run(number: int = 1, **fields: Any) -> Run:
     return runs.a_run(f"run_{number}", thread_id="th", created=NOW + timedelta(seconds=number), **fields)
 
 
-def an_event(seq: int) -> Event:
-    return Event(seq, NOW, EventKind.CUSTOM, "", {"seq": seq})
-
-
 def progress(run: Run, seq: int, **state: Any) -> Entry:
     """Return the entry of the event `seq`, after which the run has this state."""
-    return progress_entry(replace(run.with_state(**state), accounting=Accounting(seq)), [an_event(seq)])
+    changed = replace(run.with_state(**state), accounting=Accounting(seq))
+    return progress_entry(changed, encoded(NOW, custom({"seq": seq})))
 
 
 async def test_fenced_worker_stores_nothing(stores: Stores) -> None:
@@ -41,10 +39,10 @@ async def test_fenced_worker_stores_nothing(stores: Stores) -> None:
     [new] = await stores.leases("two").claim(SERVED, 1)
     with pytest.raises(Fenced):
         await stores.commits.store(progress(old, 2, status=RunStatus.SUCCESS))
-    assert await stores.runs.events("run_1", 0, 10) == [an_event(1)]
+    assert [event.data for event in events_in(await stores.runs.events("run_1", 0, 10))] == [{"seq": 1}]
     assert (await stores.runs.get("acme", "run_1")).status is RunStatus.RUNNING
     await stores.commits.store(progress(new, 2))
-    assert [event.seq for event in await stores.runs.events("run_1", 0, 10)] == [1, 2]
+    assert [event.seq for event in events_in(await stores.runs.events("run_1", 0, 10))] == [1, 2]
 
 
 async def test_entry_of_a_run_that_does_not_exist_is_fenced(stores: Stores) -> None:
@@ -56,7 +54,7 @@ async def test_fenced_entry_does_not_affect_others(stores: Stores) -> None:
     run = await stores.begun(a_run())
     fenced, stored = await stores.writer.write([progress(a_run(2, epoch=1), 1), progress(run, 1)])
     assert (type(fenced), stored) == (Fenced, None)
-    assert await stores.runs.events("run_1", 0, 10) == [an_event(1)]
+    assert [event.data for event in events_in(await stores.runs.events("run_1", 0, 10))] == [{"seq": 1}]
 
 
 async def test_batch_can_be_written_again(stores: Stores) -> None:
@@ -65,7 +63,7 @@ async def test_batch_can_be_written_again(stores: Stores) -> None:
     stores.writer.lose_outcomes(1)
     await stores.commits.store(progress(run, 1))
     assert len(stores.writer.batches) == 2
-    assert await stores.runs.events("run_1", 0, 10) == [an_event(1)]
+    assert [event.data for event in events_in(await stores.runs.events("run_1", 0, 10))] == [{"seq": 1}]
 
 
 async def test_progress_renews_the_lease(stores: Stores) -> None:
@@ -151,4 +149,4 @@ async def test_entry_without_a_run_is_stored_unfenced(stores: Stores) -> None:
     entry = stop_entry(run.with_state(status=RunStatus.SUCCESS, ended=datetime.now(UTC), holds_thread=False))
     await stores.commits.store(Entry(events=entry.events))
     assert (await stores.runs.get("acme", "run_1")).status is RunStatus.RUNNING
-    assert len(await stores.runs.events("run_1", 0, 10)) == 1
+    assert len(events_in(await stores.runs.events("run_1", 0, 10))) == 1

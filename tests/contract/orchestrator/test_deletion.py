@@ -10,8 +10,7 @@ from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints import Entry
 from graphmesh_orchestrator.errors import ThreadBusy
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.rows import event_row
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run
+from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.threads.retention import Retention
 from graphmesh_orchestrator.threads.thread import Deleted, ThreadStatus
 from graphmesh_orchestrator.threads.threads import NEVER_EXPIRES
@@ -25,6 +24,7 @@ from langgraph.types import interrupt
 from tests.contract import runs
 from tests.contract.checkpoints import kit
 from tests.contract.orchestrator.stores import WORKER, Stores, a_question
+from tests.contract.stored_events import custom, rows_of
 
 LETTERS = ["a", "b", "c", "d", "e"]
 DAY = timedelta(days=1)
@@ -69,8 +69,7 @@ async def add_run(
     moment = datetime.now(UTC) - ago
     given: dict[str, Any] = {"run_id": f"run_{thread_id}_{status}", "graph": "chain", **fields}
     run = await stores.runs.add(runs.a_run(thread_id=thread_id, created=moment, **given), WORKER)
-    event = Event(9, moment, EventKind.CUSTOM, "", {})
-    await stores.commits.store(Entry(events=[event_row(run.run_id, event)]))
+    await stores.commits.store(Entry(events=rows_of(run.run_id, 9, moment, custom({}))))
     if status == "interrupted":
         await stores.park(run, a_question(run.run_id))
     elif status not in ("running", "pending"):

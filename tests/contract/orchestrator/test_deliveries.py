@@ -9,6 +9,7 @@ import pytest
 from graphmesh_chassis.errors import Fenced, NotFound
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.event_contents import status_changed
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.deliveries import CLAIM_SECONDS
 from graphmesh_orchestrator.webhooks.delivery import Delivery, DeliveryStatus
@@ -56,7 +57,7 @@ async def test_nothing_but_an_end_is_announced(stores: Stores) -> None:
     """A run that parks has not ended; one without a webhook is announced to no receiver."""
     await end(stores, await begun(stores, webhook_url=""))
     async with journal_of(stores, await begun(stores, 2)) as journal:
-        journal.park([], [])
+        journal.park(status_changed(RunStatus.INTERRUPTED), [])
     assert await found(stores) == []
 
 

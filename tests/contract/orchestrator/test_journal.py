@@ -13,11 +13,14 @@ from graphmesh_orchestrator.checkpoints import Entry
 from graphmesh_orchestrator.checkpoints.rows import TaskWriteRow
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run
+from graphmesh_orchestrator.runs.event_contents import node_started
+from graphmesh_orchestrator.runs.events import EventKind
+from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.worker.journal import Journal
 
 from tests.contract.orchestrator.stores import NOW, WORKER, Stores
 from tests.contract.runs import a_run
+from tests.contract.stored_events import Event, events_in
 
 OpenJournal = Callable[[], Journal]
 
@@ -35,7 +38,7 @@ def journal_of(stores: Stores, run: Run) -> Journal:
 async def stored(stores: Stores) -> tuple[RunStatus, list[Event]]:
     """Return the status of the run and its events, whose numbers have no gaps."""
     run = await stores.runs.get("acme", "run_1")
-    events = list(await stores.runs.events("run_1", 0, 100))
+    events = events_in(await stores.runs.events("run_1", 0, 100))
     assert [event.seq for event in events] == list(range(1, run.accounting.last_seq + 1))
     return run.status, events
 
@@ -49,7 +52,7 @@ async def journal(stores: Stores) -> Journal:
 async def test_end_is_stored_with_the_events_before_it(stores: Stores, journal: Journal) -> None:
     """In one transaction, before which none of them is stored."""
     async with journal:
-        journal.add_event(EventKind.NODE_STARTED, "a")
+        journal.add_event(node_started([]), "a")
         await asyncio.sleep(0.01)
         assert await stored(stores) == (RunStatus.RUNNING, [])
         journal.end(RunStatus.SUCCESS, output={"paid": True})
@@ -76,7 +79,7 @@ async def test_events_are_stored_when_the_execution_is_cancelled(stores: Stores,
 
     async def execute() -> None:
         async with journal:
-            journal.add_event(EventKind.NODE_STARTED, "a")
+            journal.add_event(node_started([]), "a")
             journal.end(RunStatus.ERROR, error=b"")
             await asyncio.Event().wait()
 
@@ -115,9 +118,9 @@ async def test_text_of_another_node_is_another_event(stores: Stores, journal: Jo
 
 async def test_next_execution_continues_the_numbers(stores: Stores, journal: Journal) -> None:
     async with journal:
-        journal.add_event(EventKind.NODE_STARTED, "a")
+        journal.add_event(node_started([]), "a")
     async with journal_of(stores, await stores.runs.get("acme", "run_1")) as second:
-        second.add_event(EventKind.NODE_STARTED, "a")
+        second.add_event(node_started([]), "a")
         second.end(RunStatus.SUCCESS)
     assert len((await stored(stores))[1]) == 3
 

@@ -7,7 +7,8 @@ import pytest_asyncio
 from graphmesh_orchestrator.checkpoints import NEWEST, LogSaver
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.event_contents import node_started
+from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.worker.journal import Journal
 from langchain_core.runnables import RunnableConfig
 
@@ -51,7 +52,7 @@ async def test_end_is_stored_with_the_checkpoints_before_it(
 ) -> None:
     """Events, checkpoints and the end: one transaction, before which none of them is stored."""
     async with journal:
-        journal.add_event(EventKind.NODE_STARTED, "a")
+        journal.add_event(node_started([]), "a")
         await kit.put(saver, written_by(journal), value=1)
         assert await stored(sql_stores) == (RunStatus.RUNNING, [])
         journal.end(RunStatus.SUCCESS, output={})
@@ -67,7 +68,7 @@ async def test_run_does_not_succeed_without_its_checkpoint(
 ) -> None:
     """The events before are stored all the same, and then the error that ends the run instead."""
     async with journal:
-        journal.add_event(EventKind.NODE_STARTED, "a")
+        journal.add_event(node_started([]), "a")
         await write_conflicting(saver, journal)
         journal.end(RunStatus.SUCCESS, output={"paid": True})
         with pytest.raises(CheckpointConflict):
@@ -84,7 +85,7 @@ async def test_run_whose_end_cannot_be_stored_does_not_end(
 ) -> None:
     """It has no other end, for the process stops just then: the run is left to another worker."""
     async with journal:
-        journal.add_event(EventKind.NODE_STARTED, "a")
+        journal.add_event(node_started([]), "a")
         await write_conflicting(saver, journal)
         journal.end(RunStatus.SUCCESS)
     status, events = await stored(sql_stores)
@@ -100,7 +101,7 @@ async def test_end_is_stored_though_the_execution_is_cancelled(
 
     async def execute() -> None:
         async with journal:
-            journal.add_event(EventKind.NODE_STARTED, "a")
+            journal.add_event(node_started([]), "a")
             first = await kit.put(saver, written_by(journal), value=1)
             flushing = asyncio.create_task(journal.flush())
             while not sql_stores.writer.batches:

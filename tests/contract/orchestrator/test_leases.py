@@ -9,7 +9,7 @@ from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.leases.leases import SUSPECT_GROUP, SUSPECT_WAIT_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
-from graphmesh_orchestrator.worker.journal import progress_entry
+from graphmesh_orchestrator.worker.progress import progress_entry
 
 from tests.contract import runs
 from tests.contract.orchestrator.stores import NOW, SERVED, Stores

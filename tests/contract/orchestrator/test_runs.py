@@ -10,12 +10,12 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_orchestrator.checkpoints import Entry
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.rows import event_row
-from graphmesh_orchestrator.runs.run import Event, EventKind, Multitask, Run, RunProgress
-from graphmesh_orchestrator.runs.runs import EVENT_BYTES
+from graphmesh_orchestrator.runs.run import Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.runs import PAGE_BYTES
 
 from tests.contract import runs
 from tests.contract.orchestrator.stores import NOW, WORKER, Stores
+from tests.contract.stored_events import custom, events_in, parsed, rows_of
 
 PREEMPTING = [Multitask.INTERRUPT, Multitask.ROLLBACK]
 
@@ -76,26 +76,34 @@ async def test_find_returns_pages_of_matching_runs_the_newest_first(stores: Stor
     assert await stores.runs.find("acme", {"status": "error"}, None, 10) == []
 
 
+async def numbers(stores: Stores, after_seq: int, limit: int, run_id: str = "run_1") -> list[int]:
+    return [event.seq for event in events_in(await stores.runs.events(run_id, after_seq, limit))]
+
+
 async def test_events_are_read_in_order_after_a_seq(stores: Stores) -> None:
-    await add(stores, a_run(1))
-    written = [Event(seq, NOW, EventKind.CUSTOM, "", {"seq": seq}) for seq in range(1, 6)]
-    await stores.commits.store(Entry(events=[event_row("run_1", event) for event in reversed(written)]))
-    assert await stores.runs.events("run_1", 0, 10) == written
-    assert await stores.runs.events("run_1", 2, 2) == written[2:4]
-    assert await stores.runs.events("run_2", 0, 10) == []
+    """In batches, as they were stored; also from the middle of one on."""
+    await add(stores, a_run(1), a_run(3, "else"))
+    rows = [*rows_of("run_1", 1, NOW, *[custom({})] * 3), *rows_of("run_1", 4, NOW, *[custom({})] * 4)]
+    rows += [*rows_of("run_1", 8, NOW, custom({})), *rows_of("run_3", 1, NOW, custom({}))]
+    await stores.commits.store(Entry(events=rows[::-1]))
+    for after_seq in range(9):
+        found = (await stores.runs.events("run_1", after_seq, 10)).batches
+        assert [event.seq for batch in found for event in parsed(batch.elements)] == list(range(after_seq + 1, 9))
+    assert await numbers(stores, 1, 1) == [2, 3]
+    assert await numbers(stores, 1, 2) == [2, 3, 4, 5, 6, 7]
+    assert await numbers(stores, 0, 10, "run_2") == []
 
 
-@pytest.mark.parametrize("size", [EVENT_BYTES // 3, EVENT_BYTES, 2 * EVENT_BYTES])
+@pytest.mark.parametrize("size", [PAGE_BYTES // 3, PAGE_BYTES, 2 * PAGE_BYTES])
 async def test_big_events_are_read_a_few_at_a_time(stores: Stores, size: int) -> None:
-    """So that a client that follows a run needs little memory."""
+    """So that a client that follows a run needs little memory, even where they are stored at once."""
     await add(stores, a_run(1))
     data = {"text": "\u20ac" * (size // 3)}
-    written = [Event(seq, NOW, EventKind.CUSTOM, "node", data) for seq in range(1, 6)]
-    await stores.commits.store(Entry(events=[event_row("run_1", event) for event in written]))
-    pages = [await stores.runs.events("run_1", 0, 10)]
+    await stores.commits.store(Entry(events=rows_of("run_1", 1, NOW, *[custom(data)] * 5)))
+    pages = [events_in(await stores.runs.events("run_1", 0, 10))]
     while pages[-1]:
-        pages.append(await stores.runs.events("run_1", pages[-1][-1].seq, 10))
-    assert [event for page in pages for event in page] == written
+        pages.append(events_in(await stores.runs.events("run_1", pages[-1][-1].seq, 10)))
+    assert [(event.seq, event.data) for page in pages for event in page] == [(seq, data) for seq in range(1, 6)]
     assert {len(page) for page in pages[:-2]} <= {1, 2}
 
 
@@ -103,9 +111,9 @@ async def test_events_are_read_with_the_progress_of_their_run(stores: Stores) ->
     """In one query, also where there are none; so a reader knows whether there are more, or will be."""
     [run] = await add(stores, a_run(1))
     assert (await stores.runs.events("run_1", 0, 10)).progress == RunProgress(run.status, 0)
-    await stores.commits.store(Entry(events=[event_row("run_1", Event(1, NOW, EventKind.CUSTOM, "node", {}))]))
+    await stores.commits.store(Entry(events=rows_of("run_1", 1, NOW, custom({}))))
     page = await stores.runs.events("run_1", 0, 10)
-    assert (len(page), page.progress) == (1, RunProgress(run.status, 0))
+    assert (len(page.batches), page.progress) == (1, RunProgress(run.status, 0))
     assert (await stores.runs.events("run_9", 0, 10)).progress is None
 
 

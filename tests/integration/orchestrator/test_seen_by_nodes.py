@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_chassis.status import from_status
 from graphmesh_contracts import struct_value
 from graphmesh_orchestrator.errors import StateUnreadable
 
@@ -109,6 +110,10 @@ async def test_cached_nodes_have_events(seen_mesh: Mesh) -> None:
 async def test_error_handlers_have_events(seen_mesh: Mesh) -> None:
     run = await seen_mesh.run("seen_graph", place="failing")
     assert struct_value(run.output)["value"] == "ValueError of failing"
-    [started, *handled] = await nodes_of(seen_mesh, run)
-    assert started == ("node_started", "failing", False)
+    [started, failed, *handled] = await nodes_of(seen_mesh, run)
+    assert (started, failed) == (("node_started", "failing", False), ("node_finished", "failing", False))
     assert [kind for kind, _, _ in handled] == ["node_started", "node_finished"]
+    errors = [event for event in await seen_mesh.events(run) if event.node_finished.HasField("error")]
+    assert [(event.node, from_status(event.node_finished.error).data["type"]) for event in errors] == [
+        ("failing", "ValueError")
+    ]

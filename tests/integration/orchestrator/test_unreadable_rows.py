@@ -1,12 +1,14 @@
 """Whatever the rows of a run have, calls that read them answer: what cannot be shown is absent, and named."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import open_database
 from graphmesh_contracts import struct_value
+from graphmesh_orchestrator.db.tables import events
 
 from tests.integration.orchestrator.mesh import Mesh
 
@@ -30,8 +32,6 @@ PLACES = {
     "labels": "UPDATE runs SET labels = :data WHERE run_id = :run",
     "versions": "UPDATE runs SET versions = :data WHERE run_id = :run",
     "interrupt": "UPDATE interrupts SET value = :data WHERE run_id = :run",
-    "events": "UPDATE run_events SET data = :data WHERE run_id = :run AND kind != 'status'",
-    "event of a status": "UPDATE run_events SET data = :data WHERE run_id = :run AND kind = 'status' AND seq > 1",
 }
 
 
@@ -56,15 +56,40 @@ async def test_calls_answer_with_what_can_be_shown(mesh: Mesh, place: str, kind:
     listed = (await mesh.call(pb.RunService.ListRuns, pb.ListRunsRequest())).runs
     assert [waited, shown] == [shown, listed[0]]
     assert listed[1] == before.run
-    events = await mesh.events(run)
-    assert [event.seq for event in events] == list(range(1, run.last_seq + 1))
+    assert [event.seq for event in await mesh.events(run)] == list(range(1, run.last_seq + 1))
     if place in ("input", "output"):
         assert [field.partition(":")[0].partition(".")[0] for field in shown.not_shown] == [place]
         assert not shown.HasField("input" if place == "input" else "output")
     elif place == "interrupt":
         assert shown.interrupts[0].not_shown.startswith("value")
-    elif place.startswith("event"):
-        assert any(event.not_shown for event in events)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"{}",
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data + data[:2],
+        lambda data: data + b"\x1a\x00",
+        lambda data: b"\x12" + data[1:],
+        lambda data: b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ],
+    ids=["other bytes", "empty", "cut off", "too long", "one too many", "another field", "endless number"],
+)
+async def test_events_of_a_damaged_row_are_named(mesh: Mesh, damage: Callable[[bytes], bytes]) -> None:
+    """Each has its number, and those in other rows are shown."""
+    run = await mesh.run("ask_twice", name="x")
+    url = f"sqlite+aiosqlite:///{mesh.folder}/orchestrator.db"
+    row = sa.sql.and_(events.c.run_id == run.run_id, events.c.last_seq == run.last_seq)
+    async with open_database(url) as database, database.transaction() as connection:
+        data, kinds = (await connection.execute(sa.select(events.c.data, events.c.kinds).where(row))).one()
+        await connection.execute(sa.update(events).where(row).values(data=damage(data)))
+
+    found = await mesh.events(run)
+
+    assert [event.seq for event in found] == list(range(1, run.last_seq + 1))
+    assert [bool(event.not_shown) for event in found][-len(kinds) :] == [True] * len(kinds)
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)

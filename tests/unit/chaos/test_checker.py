@@ -239,6 +239,10 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
     ),
     "a gap in the events": ("events_are_gapless", changed(events=[EVENTS[0], *EVENTS[2:]])),
     "missing first events": ("events_are_gapless", changed(events=EVENTS[1:])),
+    "a row with another number": (
+        "events_are_gapless",
+        changed(events=[*EVENTS[:3], replace(EVENTS[3], is_indexed=False)]),
+    ),
     "an event after last_seq": ("events_are_gapless", added(events=Event("run-1", 5, NOW, None))),
     "an event after the final status": (
         "ends_once",

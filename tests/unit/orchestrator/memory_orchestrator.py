@@ -26,8 +26,9 @@ from graphmesh_orchestrator.leases.leases import MemoryLeases
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.run_requests import RunRequests
+from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns
-from graphmesh_orchestrator.runs.run import Event, EventKind, Run
+from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import MemoryRuns
 from graphmesh_orchestrator.store.items import MemoryStore
 from graphmesh_orchestrator.store.memory import Memory
@@ -40,6 +41,7 @@ from graphmesh_orchestrator.worker.suspension import Suspension
 from langgraph.graph import StateGraph
 
 from tests.contract.batch_writers import ControlledWriter
+from tests.contract.stored_events import Event, events_in
 
 GRAPH = "pay"
 TIMEOUT = 10.0
@@ -124,7 +126,7 @@ class MemoryOrchestrator:
 
     async def events(self, run: Run) -> Sequence[Event]:
         """Return all events of a run, whose numbers have no gaps."""
-        events = await self.runs.events(run.run_id, 0, 1000)
+        events = events_in(await self.runs.events(run.run_id, 0, 1000))
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         return events
 
@@ -159,4 +161,4 @@ def _short(event: Event) -> str:
         case EventKind.NODE_FINISHED:
             return f"-{event.node}"
         case _:
-            return str(event.kind)
+            return event.kind.name.lower()

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.worker import event_bounds
 from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_BYTES, MAX_PENDING_EVENTS
 from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR
 from langgraph.config import get_stream_writer
 
+from tests.contract.stored_events import events_of_rows
 from tests.unit.orchestrator.memory_orchestrator import error_of, open_orchestrator
 from tests.unit.orchestrator.test_executor import Gate, a_run, sequence
 
@@ -48,8 +49,8 @@ async def test_sync_node_waits_until_its_events_are_stored() -> None:
         run = await worker.stopped(run)
 
         assert (run.status, len(written)) == (RunStatus.SUCCESS, 100)
-        stored = [row["data"] for row in here.tables.events[run.run_id].values() if row["kind"] == EventKind.CUSTOM]
-        assert [data["number"] for data in stored] == list(range(100))
+        stored = events_of_rows(here.tables.events[run.run_id].values())
+        assert [event.data["number"] for event in stored if event.kind is EventKind.CUSTOM] == list(range(100))
 
 
 async def test_cancelled_run_ends_while_its_node_waits_for_room() -> None:

@@ -10,14 +10,17 @@ from typing import Annotated, Any
 
 import pytest
 import structlog
+from google.rpc import status_pb2
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.identity import Caller
+from graphmesh_chassis.status import from_status
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
 from graphmesh_nodes.budget import Limits
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.notifications.notifier import Topic
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import EventKind, Run
+from graphmesh_orchestrator.runs.events import EventKind
+from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.delivery import DeliveryStatus
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
@@ -146,14 +149,46 @@ async def test_failing_node_ends_the_run(logged: list[MutableMapping[str, Any]])
         assert "secret" not in error_of(run).message
         [entry] = [entry for entry in logged if entry["event"] == "run ended"]
         assert repr(entry["exc_info"].__cause__) == "ValueError('a secret of the customer')"
-        assert await here.trace(run) == ["running", "+a", "-a", "+b", "error"]
+        assert await here.trace(run) == ["running", "+a", "-a", "+b", "-b", "error"]
+        failed = (await here.events(run))[-2]
+        assert failed.data == {"cached": False, "error": status_pb2.Status.FromString(run.state.error or b"")}
+
+
+def refuses(state: State) -> State:
+    raise NotFound(resource="invoice", id="inv_1")
+
+
+async def test_failed_node_with_an_error_handler_has_its_end() -> None:
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    graph.add_node("refuses", refuses, error_handler=lambda state: {"log": ["handled"]})
+    graph.add_edge(START, "refuses")
+    async with open_orchestrator(graph) as here:
+        run = await here.worker().execute(a_run())
+        assert (run.status, run.state.output) == (RunStatus.SUCCESS, {"log": ["handled"]})
+        [failed, handled] = [event for event in await here.events(run) if event.kind is EventKind.NODE_FINISHED]
+        assert (failed.node, from_status(failed.data["error"]).reason) == ("refuses", "RESOURCE_NOT_FOUND")
+        assert "update" not in failed.data
+        assert "error" not in handled.data
+
+
+async def test_node_that_is_cancelled_as_another_fails_has_its_end() -> None:
+    async def waits(state: State) -> State:
+        await asyncio.Event().wait()
+        return {}
+
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    for name, node in {"waits": waits, "refuses": refuses}.items():
+        graph.add_node(name, node)
+        graph.add_edge(START, name)
+    async with open_orchestrator(graph) as here:
+        run = await here.worker().execute(a_run())
+        ends = [event for event in await here.events(run) if event.kind is EventKind.NODE_FINISHED]
+        errors = {event.node: from_status(event.data["error"]).reason for event in ends}
+        assert (run.status, errors) == (RunStatus.ERROR, {"refuses": "RESOURCE_NOT_FOUND", "waits": "NODE_FAILED"})
 
 
 async def test_error_of_the_mesh_ends_the_run_as_it_is() -> None:
-    def fails(state: State) -> State:
-        raise NotFound(resource="invoice", id="inv_1")
-
-    async with open_orchestrator(sequence(a=fails)) as here:
+    async with open_orchestrator(sequence(a=refuses)) as here:
         run = await here.worker().execute(a_run())
         assert (error_of(run).reason, error_of(run).data["id"]) == ("RESOURCE_NOT_FOUND", "inv_1")
 

@@ -4,7 +4,7 @@ import operator
 from typing import Annotated, Any
 
 import pytest
-from graphmesh_orchestrator.runs.run import EventKind
+from graphmesh_orchestrator.runs.events import EventKind
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Overwrite
 from typing_extensions import TypedDict

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.convert import event_message
-from graphmesh_orchestrator.runs.rows import event_of
-from graphmesh_orchestrator.runs.run import EventKind, StreamMode
+from graphmesh_orchestrator.runs.events import EventKind
+from graphmesh_orchestrator.runs.run import StreamMode
 from graphmesh_orchestrator.worker import event_bounds
 from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR
 from langchain_core.language_models import GenericFakeChatModel
@@ -22,6 +21,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
+from tests.contract.stored_events import events_of_rows
 from tests.unit.orchestrator.memory_orchestrator import open_orchestrator
 from tests.unit.orchestrator.test_executor import State, a_run, asks, logs, sequence
 from tests.unit.orchestrator.test_subgraphs import as_node
@@ -91,7 +91,7 @@ async def test_a_run_has_the_events_of_its_modes(modes: list[str] | None, kinds:
     assert {event.kind for event in events} == ALWAYS | kinds
     [finished] = [event for event in events if event.kind is EventKind.NODE_FINISHED]
     assert ("update" in finished.data) == (modes is None or "updates" in modes)
-    assert all(event_message(event).not_shown == "" for event in events)
+    assert all(event.not_shown == "" for event in events)
 
 
 async def test_messages_have_metadata_tool_calls_and_those_of_nodes() -> None:
@@ -163,10 +163,9 @@ async def test_value_that_cannot_be_shown_is_named_and_ends_no_run() -> None:
 
     run, events = await events_of(sequence(a=writes, b=repairs), ["values"])
     assert run.status is RunStatus.SUCCESS
-    shown = [event_message(event) for event in events if event.kind is EventKind.VALUES]
+    shown = [event for event in events if event.kind is EventKind.VALUES]
     assert [bool(event.not_shown) for event in shown] == [False, True, False]
     assert shown[1].not_shown.startswith("values.answer.ratio: ")
-    assert all(event.WhichOneof("event") == "values" for event in shown)
 
 
 async def test_values_without_room_are_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +176,7 @@ async def test_values_without_room_are_left_out_with_the_reason(monkeypatch: pyt
 
     run, events = await events_of(sequence(**{f"n{number}": writes for number in range(6)}), ["values"])
     assert run.status is RunStatus.SUCCESS
-    shown = [event_message(event) for event in events if event.kind is EventKind.VALUES]
+    shown = [event for event in events if event.kind is EventKind.VALUES]
     assert len(shown) == 7
     assert shown[-1].not_shown == "values: the events of the run have too many bytes together"
 
@@ -217,10 +216,10 @@ async def test_values_of_a_subgraph_are_left_out_while_too_many_events_wait() ->
             async with asyncio.timeout(20):
                 await ended.wait()
         run = await worker.stopped(run)
-        stored = map(event_of, here.tables.events[run.run_id].values())
-        shown = [event_message(event) for event in stored if event.kind is EventKind.VALUES]
+        rows = list(here.tables.events[run.run_id].values())
+        shown = [event for event in events_of_rows(rows) if event.kind is EventKind.VALUES]
 
     reasons = [event.not_shown for event in shown if event.not_shown]
     assert run.status is RunStatus.SUCCESS
     assert {*reasons} == {"values: too many events wait to be stored"}
-    assert sum(event.ByteSize() for event in shown) < (2 * ASYNC_FACTOR) * size
+    assert sum(len(row["data"]) for row in rows) < (2 * ASYNC_FACTOR) * size

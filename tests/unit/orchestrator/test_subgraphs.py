@@ -7,13 +7,14 @@ import pytest
 from graphmesh_nodes.budget import Limits
 from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import Event, EventKind
+from graphmesh_orchestrator.runs.events import EventKind
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
+from tests.contract.stored_events import Event
 from tests.unit.orchestrator.memory_orchestrator import error_of, open_orchestrator
 from tests.unit.orchestrator.test_executor import State, a_run, asks, logs, sequence
 from tests.unit.orchestrator.test_open_effects import REFUNDED, RPC, Hanging, refund

@@ -182,6 +182,8 @@ def events_are_gapless(history: History) -> Iterator[str]:
     for run, events in runs_with_events(history):
         if (numbers := [event.seq for event in events]) != list(range(1, run.last_seq + 1)):
             yield f"{run.run_id} has events {numbers}, its last_seq is {run.last_seq}"
+        if wrong := [event.seq for event in events if not event.is_indexed]:
+            yield f"{run.run_id} has events {wrong} in rows that state other numbers or kinds"
 
 
 def ends_once(history: History) -> Iterator[str]:

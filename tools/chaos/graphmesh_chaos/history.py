@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from graphmesh.orchestrator.v1 import RunEvent
+from graphmesh_client.run_status import status_name
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
@@ -71,6 +73,8 @@ class Event:
     """Whether the run reports that effect as one that has happened."""
     node: str = ""
     is_node_start: bool = False
+    is_indexed: bool = True
+    """Whether its row states its number and its kind: by them streams resume and leave events out."""
 
 
 @dataclass(frozen=True)
@@ -201,3 +205,8 @@ class History:
     answers: Sequence[Answer]
     observed: Observed = NOTHING_OBSERVED
     commits: Commits = NO_COMMITS
+
+
+def status_of(event: RunEvent) -> RunStatus | None:
+    """The status that an event states; None for all other events."""
+    return RunStatus(status_name(event.status_changed.status)) if event.HasField("status_changed") else None

@@ -5,12 +5,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import UtcDateTime
+from graphmesh.orchestrator.v1 import RunEvent, StreamRunResponse
+from graphmesh_chassis.timestamps import from_timestamp
 from graphmesh_local.databases import DatabaseUrls
 from graphmesh_local.readonly_database import connect_read_only, read_only_engine
 from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.runs.run import EventKind
 
 from graphmesh_chaos.history import (
     NOTHING_OBSERVED,
@@ -27,6 +27,7 @@ from graphmesh_chaos.history import (
     Run,
     RunRequest,
     Ticket,
+    status_of,
 )
 from graphmesh_chaos.late_effects import read_commits
 
@@ -35,12 +36,7 @@ RUNS = sa.table(
     *map(sa.column, ("run_id", "request_id", "status", "last_seq", "epoch", "lease_owner")),
     sa.column("output", sa.JSON(none_as_null=True)),
 )
-EVENTS = sa.table(
-    "run_events",
-    *map(sa.column, ("run_id", "seq", "kind", "node")),
-    sa.column("time", UtcDateTime),
-    sa.column("data", sa.JSON),
-)
+EVENTS = sa.table("run_events", *map(sa.column, ("run_id", "last_seq", "kinds", "data")))
 INVOICES = sa.table("invoices", *map(sa.column, ("invoice_id", "total", "outstanding")))
 CHARGES = sa.table("charges", *map(sa.column, ("charge_id", "invoice_id", "amount")))
 POSTINGS = sa.table("postings", *map(sa.column, ("debit", "credit", "amount", "reference")))
@@ -69,7 +65,9 @@ def read_history(
         return History(
             requests=requests,
             runs=[_run(row) for row in orchestrator(RUNS)],
-            events=[_event(row) for row in orchestrator(EVENTS, EVENTS.c.run_id, EVENTS.c.seq)],
+            events=[
+                event for row in orchestrator(EVENTS, EVENTS.c.run_id, EVENTS.c.last_seq) for event in events_in(row)
+            ],
             invoices=[Invoice(**row) for row in billing(INVOICES)],
             charges=[Charge(**row) for row in billing(CHARGES)],
             postings=[Posting(**row) for row in billing(POSTINGS)],
@@ -136,14 +134,30 @@ def _run(row: Row) -> Run:
     )
 
 
-def _event(row: Row) -> Event:
-    data, status = row["data"], None
-    if row["kind"] == EventKind.STATUS:
-        status = RunStatus(data["status"])
-    is_call, is_start = row["kind"] == EventKind.TOOL_CALLED, row["kind"] == EventKind.NODE_STARTED
-    effect_key = data["effect_key"] if is_call and data["may_have_happened"] else ""
-    has_response = bool(effect_key) and data["error"] is None
-    return Event(row["run_id"], row["seq"], row["time"], status, effect_key, has_response, row["node"], is_start)
+def events_in(row: Row) -> Iterator[Event]:
+    """Yield the events of a row of `run_events`."""
+    found, kinds = StreamRunResponse.FromString(row["data"]).events, row["kinds"]
+    for index, event in enumerate(found):
+        kind = event.DESCRIPTOR.fields_by_name[event.WhichOneof("event") or "seq"].number
+        seq = row["last_seq"] - len(found) + 1 + index
+        is_indexed = event.seq == seq and kinds[index : index + 1] == bytes([kind]) and len(kinds) == len(found)
+        yield _event(row["run_id"], event, is_indexed=is_indexed)
+
+
+def _event(run_id: str, event: RunEvent, *, is_indexed: bool) -> Event:
+    call = event.tool_called
+    effect_key = call.effect_key if call.may_have_happened else ""
+    return Event(
+        run_id,
+        event.seq,
+        from_timestamp(event.time),
+        status_of(event),
+        effect_key,
+        has_response=bool(effect_key) and not call.status.code,
+        node=event.node,
+        is_node_start=event.HasField("node_started"),
+        is_indexed=is_indexed,
+    )
 
 
 def _effect(row: Row) -> Effect:

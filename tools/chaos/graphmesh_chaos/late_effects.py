@@ -16,9 +16,9 @@ from graphmesh_orchestrator.run_status import RunStatus
 
 ENDS = sa.text(
     "SELECT run_id, status, pg_xact_commit_timestamp(run_events.xmin) AS time"
-    " FROM runs JOIN run_events USING (run_id) WHERE status = ANY(:final) AND seq = last_seq"
+    " FROM runs JOIN run_events USING (run_id, last_seq) WHERE status = ANY(:final)"
 )
-"""The last event of a run is written with its end, and never again."""
+"""The last events of a run are written with its end, and never again."""
 EFFECTS = sa.text("SELECT run, node, key, pg_xact_commit_timestamp(xmin) AS time FROM effects WHERE run <> ''")
 
 

@@ -13,11 +13,10 @@ from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import CallerError, GraphmeshError
 from graphmesh_client import Client
-from graphmesh_client.run_status import status_name
 from graphmesh_local.child_process import gather_or_cancel
 from graphmesh_orchestrator.run_status import RunStatus
 
-from graphmesh_chaos.history import Observed, ReceivedEvent, Resumption, RunRequest
+from graphmesh_chaos.history import Observed, ReceivedEvent, Resumption, RunRequest, status_of
 from graphmesh_chaos.mesh_files import CONVERSATION
 from graphmesh_chaos.operations import Operation, OperationKind, OperationRecorder, SeenRun, seen_run
 from graphmesh_chaos.sessions import LONG_TIMEOUT, Pause, Session, Turn
@@ -199,13 +198,13 @@ class ThreadCalls:
                 async for event in self._client.stream_run(run_id, after_seq):
                     after_seq = event.seq
                     await self._receive(request_id, run_id, event)
-                    if _status_of(event) in FINAL:
+                    if status_of(event) in FINAL:
                         await repeat(lambda: self.get(request_id, run_id))
                         return
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _receive(self, request_id: str, run_id: str, event: pb.RunEvent) -> None:
-        status, now = _status_of(event), self._records.recorder.now()
+        status, now = status_of(event), self._records.recorder.now()
         received = ReceivedEvent(run_id, event.seq, event.time.ToDatetime(UTC), event.node, status)
         self._records.received.append(received)
         if status is None:
@@ -261,8 +260,3 @@ async def repeat(call: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
 
 def _seen(run: pb.Run) -> dict[str, Any]:
     return {"seen": (seen_run(run),)}
-
-
-def _status_of(event: pb.RunEvent) -> RunStatus | None:
-    """The status that an event states; None for all other events."""
-    return RunStatus(status_name(event.status_changed.status)) if event.HasField("status_changed") else None

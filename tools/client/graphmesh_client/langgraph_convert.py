@@ -30,7 +30,7 @@ def stream_parts(event: RunEvent) -> Iterator[StreamPart]:
 
 def _parts(event: RunEvent) -> Iterator[tuple[str, Any]]:
     match event.WhichOneof("event"):
-        case "node_finished":
+        case "node_finished" if not event.node_finished.HasField("error"):
             yield "updates", {event.node: struct_value(event.node_finished.update)}
         case "text_delta":
             metadata = {"langgraph_node": event.node, "ls_model_type": "chat"}  # as of LangChain's models

@@ -44,6 +44,8 @@ class RunView:
         if kind == "tool_called":
             self._called.add(node)
             self._console.print(_tool_line(node, event.tool_called), soft_wrap=True)
+        elif kind == "node_finished" and event.node_finished.HasField("error"):
+            self._line(node, Text(f"{'failed':<28}{_milliseconds(event.node_finished.duration)}", style="red"))
         elif kind == "node_finished" and node not in self._called:
             self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
         elif kind == "custom":

@@ -744,22 +744,30 @@ Global___NodeStarted: _TypeAlias = NodeStarted  # noqa: Y015
 
 @_typing.final
 class NodeFinished(_message.Message):
-    """A node finished."""
+    """A node finished, or failed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UPDATE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     cached: _builtins.bool
     """Whether it was not executed, since its result was there: in the cache of the node, or from before the run resumed."""
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
-        """The state update that it returned; absent without STREAM_MODE_UPDATES."""
+        """The state update that it returned; absent without STREAM_MODE_UPDATES, and where it failed."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """The time that it took."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The error with which it failed, after its own retries; else absent. Its ErrorInfo has the reason: NODE_FAILED, with
+        the type of the exception, for errors of the graph's own code. The node's error handler, where it has one, starts
+        next; without one the run ends. A node that is cancelled, since another one failed, has an error too.
+        """
 
     def __init__(
         self,
@@ -767,10 +775,11 @@ class NodeFinished(_message.Message):
         update: _struct_pb2.Struct | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         cached: _builtins.bool = ...,
+        error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "error", b"error", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "duration", b"duration", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "duration", b"duration", "error", b"error", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,34 @@
+"""The entry with which an execution stores its progress."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from graphmesh_orchestrator.checkpoints import Entry, RunEpoch
+from graphmesh_orchestrator.db.rows import RunUpdate
+from graphmesh_orchestrator.runs.events import Event, event_rows
+from graphmesh_orchestrator.runs.run import Run
+
+
+def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
+    """Return the entry of events, and of the run as it is after them, with the number of the last one."""
+    state, accounting = run.state, run.accounting
+    update: RunUpdate = {
+        "status": state.status,
+        "output": state.output,
+        "error": state.error,
+        "started": state.started,
+        "ended": state.ended,
+        "parked": state.parked,
+        "holds_thread": state.holds_thread,
+        "takeovers": state.takeovers,
+        "open_effects": state.open_effects,
+        "graph_version": state.graph_version,
+        "versions": state.versions,
+        "last_seq": accounting.last_seq,
+        "usage": asdict(accounting.usage),
+    }
+    return Entry(
+        RunEpoch(run.run_id, state.epoch),
+        events=event_rows(run.run_id, accounting.last_seq - len(events) + 1, events),
+        run=update,
+    )
