@@ -1,55 +1,25 @@
-"""Documents in a database: SQLite with FTS5, PostgreSQL with its full text search.
+"""Documents in a database, SQLite or PostgreSQL."""
 
-Both index the terms of `analysis` unchanged. The database matches, counts, and preselects candidates if there are too
-many; `domain` ranks them.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
-from graphmesh_chassis.database import UtcDateTime, dialect_insert
+from graphmesh_chassis.database import dialect_insert
 from graphmesh_chassis.errors import NotFound
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_retrieval.domain import (
-    AnalyzedDocument,
-    Candidate,
-    CorpusStatistics,
-    Document,
-    IndexedPassage,
-    Source,
-)
+from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.documents_tables import NUMBERS_OF_CORPUS, corpora, documents, passages
+from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, Format, Passage, StoredPassage
+from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers
+from graphmesh_retrieval.postings import BLOCK_PASSAGES
+from graphmesh_retrieval.postings_sql import SqlPostings
 
-_metadata = sa.MetaData()
-documents = sa.Table(
-    "documents",
-    _metadata,
-    sa.Column("tenant", sa.String, primary_key=True),
-    sa.Column("document_id", sa.String, primary_key=True),
-    sa.Column("title", sa.String),
-    sa.Column("uri", sa.String),
-    sa.Column("text", sa.String),
-    sa.Column("attributes", sa.JSON),
-    sa.Column("digest", sa.String),
-    sa.Column("passage_count", sa.Integer),
-    sa.Column("term_count", sa.Integer),
-    sa.Column("update_time", UtcDateTime),
-)
-passages = sa.Table(
-    "passages",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("tenant", sa.String),
-    sa.Column("document_id", sa.String),
-    sa.Column("ordinal", sa.Integer),
-    sa.Column("headings", sa.JSON),
-    sa.Column("text", sa.String),
-    sa.Column("terms", sa.String),
-)
-_DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in ("tenant", "text", "digest", "term_count")]
+_OUTSIDE = ("id", "tenant", "first_number")
+_COLUMNS = [column for column in documents.c if column.name not in (*_OUTSIDE, "text")]
+"""The columns of a document without its text."""
+_CURRENT = documents.c.end_time.is_(None)
 
 
 class SqlDocuments:
@@ -58,143 +28,236 @@ class SqlDocuments:
     def __init__(self, connection: AsyncConnection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
-        self._index: FullTextIndex = SqliteIndex() if connection.dialect.name == "sqlite" else PostgresIndex()
+        self._corpus: sa.Row[Any] | None = None
 
     async def digests(self, document_ids: Sequence[str]) -> dict[str, str]:
-        query = sa.select(documents.c.document_id, documents.c.digest).where(self._among(documents, document_ids))
+        query = sa.select(documents.c.document_id, documents.c.digest).where(self._among(document_ids), _CURRENT)
         return {row.document_id: row.digest for row in await self._connection.execute(query)}
 
     async def put(self, prepared: Sequence[AnalyzedDocument], now: datetime) -> None:
-        """Write in the order of ids, so that two calls cannot deadlock."""
-        ordered = sorted(prepared, key=lambda document: document.draft.document_id)
-        for document in ordered:
-            await self._put_document(document, now)
-        await self._delete_passages([document.draft.document_id for document in ordered])
-        rows = [row for document in ordered for row in self._passage_rows(document)]
-        if rows:
-            await self._connection.execute(sa.insert(passages), rows)
+        """Write under the lock of the corpus' row, so that numbers of passages are unique."""
+        if not prepared:
+            return
+        corpus = await self._lock()
+        ended = await self._end_current([document.draft.document_id for document in prepared], now)
+        firsts = first_numbers(prepared, corpus.next_number)
+        await self._insert_documents(prepared, firsts, {row.document_id: row.version for row in ended}, now)
+        rows = [*dead_rows(_numbers(ended)), *added_rows(prepared, corpus.next_number)]
+        await SqlPostings(self._connection, corpus.corpus).append(rows)
+        await self._update_corpus(corpus, prepared, firsts[-1])
 
-    async def get(self, document_id: str) -> Document:
-        query = sa.select(*_DOCUMENT_COLUMNS, documents.c.text).where(self._among(documents, [document_id]))
-        row = (await self._connection.execute(query)).one_or_none()
-        if row is None:
-            raise NotFound(resource="document", id=document_id)
-        return Document(**row._mapping)
+    async def get(self, document_id: str, version: int = 0, as_of: datetime | None = None) -> Document:
+        row = await self._version(document_id, version, as_of, _COLUMNS, documents.c.text)
+        return _document(row, row.text)
 
     async def page(self, after: str, size: int) -> list[Document]:
         query = (
-            sa.select(*_DOCUMENT_COLUMNS)
-            .where(documents.c.tenant == self._tenant, documents.c.document_id > after)
+            sa.select(*_COLUMNS)
+            .where(documents.c.tenant == self._tenant, documents.c.document_id > after, _CURRENT)
             .order_by(documents.c.document_id)
             .limit(size)
         )
-        return [Document(**row._mapping, text="") for row in await self._connection.execute(query)]
+        return [_document(row) for row in await self._connection.execute(query)]
+
+    async def versions(self, document_id: str, before: int, size: int) -> list[Document]:
+        query = sa.select(*_COLUMNS).where(self._among([document_id])).order_by(documents.c.version.desc()).limit(size)
+        if before:
+            query = query.where(documents.c.version < before)
+        return [_document(row) for row in await self._connection.execute(query)]
 
     async def delete(self, document_ids: Sequence[str]) -> int:
-        await self._delete_passages(document_ids)
-        deleted = await self._connection.execute(sa.delete(documents).where(self._among(documents, document_ids)))
-        return deleted.rowcount
+        corpus = await self._lock()
+        found = await self._rows(self._among(document_ids))
+        await self._delete_versions(corpus, found)
+        current = [row for row in found if row.end_time is None]
+        await SqlPostings(self._connection, corpus.corpus).append(dead_rows(_numbers(current)))
+        return len(current)
 
-    async def corpus(self, terms: Sequence[str]) -> CorpusStatistics:
-        sums = sa.select(
-            sa.func.coalesce(sa.func.sum(documents.c.passage_count), 0).label("passages"),
-            sa.func.coalesce(sa.func.sum(documents.c.term_count), 0).label("terms"),
-        ).where(documents.c.tenant == self._tenant)
-        counts = sa.select(*(self._count(term).label(f"having_{at}") for at, term in enumerate(terms)))
-        total = (await self._connection.execute(sums)).one()
-        matching = (await self._connection.execute(counts)).one()
-        return CorpusStatistics(int(total.passages), int(total.terms), dict(zip(terms, matching, strict=True)))
+    async def prune(self, document_ids: Sequence[str], keep: int, before: datetime) -> None:
+        ended = sa.and_(self._among(document_ids), documents.c.end_time.is_not(None))
+        rank = sa.func.row_number().over(partition_by=documents.c.document_id, order_by=documents.c.version.desc())
+        ranked = sa.select(documents.c.id, documents.c.end_time, rank.label("rank")).where(ended).subquery()
+        excess = sa.select(ranked.c.id).where(sa.or_(ranked.c.rank > keep, ranked.c.end_time < before))
+        if found := await self._rows(documents.c.id.in_(excess)):
+            await self._delete_versions(await self._lock(), found)
 
-    async def candidates(self, terms: Sequence[str], corpus: CorpusStatistics, limit: int) -> list[Candidate]:
-        query = (
-            sa.select(passages, documents.c.title, documents.c.uri)
-            .join(documents, sa.and_(*(documents.c[key] == passages.c[key] for key in ("tenant", "document_id"))))
-            .where(passages.c.tenant == self._tenant)
-            .limit(limit)
-        )
-        rows = await self._connection.execute(self._index.best(query, terms, corpus))
-        return [_candidate(row) for row in rows]
+    async def corpus(self) -> Corpus:
+        row = await self._corpus_row()
+        return Corpus(row.passages, row.length, row.next_number, _by_count(row.languages)) if row else Corpus()
 
-    def _among(self, table: sa.Table, document_ids: Sequence[str]) -> sa.ColumnElement[bool]:
-        return sa.and_(table.c.tenant == self._tenant, table.c.document_id.in_(document_ids))
+    async def counts(self, terms: Sequence[int]) -> dict[int, int]:
+        row = await self._corpus_row()
+        return await SqlPostings(self._connection, row.corpus).counts(terms, _blocks(row)) if row else {}
 
-    def _count(self, term: str) -> sa.ScalarSelect[int]:
-        query = sa.select(sa.func.count()).select_from(passages).where(passages.c.tenant == self._tenant)
-        return self._index.matching(query, [term]).scalar_subquery()
+    async def lists(self, terms: Sequence[int]) -> Lists:
+        row = await self._corpus_row()
+        return await SqlPostings(self._connection, row.corpus).lists(terms, _blocks(row)) if row else {}
 
-    async def _put_document(self, document: AnalyzedDocument, now: datetime) -> None:
-        key = {"tenant": self._tenant, "document_id": document.draft.document_id}
-        values = {
-            **{name: value for name, value in vars(document.draft).items() if name != "document_id"},
-            "attributes": dict(document.draft.attributes),
-            "digest": document.digest,
-            "passage_count": len(document.passages),
-            "term_count": sum(len(passage.terms) for passage in document.passages),
-            "update_time": now,
-        }
-        insert = dialect_insert(self._connection.dialect, documents).values(**key, **values)
-        upsert = insert.on_conflict_do_update(index_elements=list(key), set_=values)
-        await self._connection.execute(upsert)
+    async def passages(self, numbers: Sequence[int]) -> dict[int, StoredPassage]:
+        row = await self._corpus_row()
+        if row is None or not numbers:
+            return {}
+        base = row.corpus * NUMBERS_OF_CORPUS
+        query = _PASSAGES.where(passages.c.id.in_([base + number for number in numbers]))
+        return {found.id - base: _stored_passage(found) for found in await self._connection.execute(query)}
 
-    async def _delete_passages(self, document_ids: Sequence[str]) -> None:
-        await self._connection.execute(sa.delete(passages).where(self._among(passages, document_ids)))
+    async def passage(self, document_id: str, version: int, ordinal: int) -> StoredPassage:
+        row = await self._version(document_id, version, None, (documents.c.first_number, documents.c.passage_count))
+        found = await self.passages([row.first_number + ordinal]) if ordinal < row.passage_count else {}
+        if not found:
+            raise NotFound(resource="passage", id=f"{document_id}#{ordinal}")
+        return found[row.first_number + ordinal]
 
-    def _passage_rows(self, document: AnalyzedDocument) -> list[dict[str, Any]]:
-        return [
-            {
-                "tenant": self._tenant,
-                "document_id": document.draft.document_id,
-                "ordinal": ordinal,
-                "headings": list(passage.headings),
-                "text": passage.text,
-                "terms": " ".join(passage.terms),
-            }
-            for ordinal, passage in enumerate(document.passages)
+    def _among(self, document_ids: Sequence[str]) -> sa.ColumnElement[bool]:
+        return sa.and_(documents.c.tenant == self._tenant, documents.c.document_id.in_(document_ids))
+
+    async def _rows(self, condition: sa.ColumnElement[bool]) -> Sequence[sa.Row[Any]]:
+        query = sa.select(*(column for column in documents.c if column.name != "text")).where(condition)
+        return (await self._connection.execute(query)).all()
+
+    async def _version(self, document_id: str, version: int, as_of: datetime | None, *columns: Any) -> sa.Row[Any]:
+        """Return columns of a version. Raises NotFound."""
+        query = sa.select(*columns[0], *columns[1:]).where(self._among([document_id]))
+        if as_of is not None:
+            ends = sa.or_(_CURRENT, documents.c.end_time > as_of)
+            query = query.where(documents.c.update_time <= as_of, ends).order_by(documents.c.version.desc()).limit(1)
+        else:
+            query = query.where(documents.c.version == version if version else _CURRENT)
+        row = (await self._connection.execute(query)).one_or_none()
+        if row is None:
+            raise NotFound(resource="document", id=document_id)
+        return row
+
+    async def _corpus_row(self) -> sa.Row[Any] | None:
+        if self._corpus is None:
+            query = sa.select(corpora).where(corpora.c.tenant == self._tenant)
+            self._corpus = (await self._connection.execute(query)).one_or_none()
+        return self._corpus
+
+    async def _lock(self) -> sa.Row[Any]:
+        """Return the row of the corpus, which no other transaction changes until the end of this one."""
+        empty = {"next_number": 0, "passages": 0, "length": 0, "languages": {}}
+        insert = dialect_insert(self._connection.dialect, corpora).values(tenant=self._tenant, **empty)
+        await self._connection.execute(insert.on_conflict_do_nothing(index_elements=["tenant"]))
+        query = sa.select(corpora).where(corpora.c.tenant == self._tenant).with_for_update()
+        row = (await self._connection.execute(query)).one()
+        self._corpus = None
+        return row
+
+    async def _end_current(self, document_ids: Sequence[str], now: datetime) -> Sequence[sa.Row[Any]]:
+        """End the current versions of the documents, and return their rows."""
+        condition = sa.and_(self._among(document_ids), _CURRENT)
+        if rows := await self._rows(condition):
+            await self._connection.execute(sa.update(documents).where(condition).values(end_time=now))
+        return rows
+
+    async def _insert_documents(
+        self,
+        prepared: Sequence[AnalyzedDocument],
+        firsts: Sequence[int],
+        versions: dict[str, int],
+        now: datetime,
+    ) -> None:
+        rows = [
+            self._document_values(document, versions.get(document.draft.document_id, 0) + 1, first, now)
+            for document, first in zip(prepared, firsts, strict=False)
         ]
+        inserted = await self._connection.execute(
+            sa.insert(documents).returning(documents.c.id, sort_by_parameter_order=True), rows
+        )
+        corpus = await self._corpus_row()
+        assert corpus is not None
+        base = corpus.corpus * NUMBERS_OF_CORPUS
+        found = [
+            {
+                "id": base + first + ordinal,
+                "document": key,
+                "ordinal": ordinal,
+                "start": indexed.passage.start,
+                "headings": list(indexed.passage.headings),
+                "text": indexed.passage.text,
+            }
+            for document, first, key in zip(prepared, firsts, inserted.scalars(), strict=False)
+            for ordinal, indexed in enumerate(document.passages)
+        ]
+        if found:
+            await self._connection.execute(sa.insert(passages), found)
+
+    def _document_values(self, document: AnalyzedDocument, version: int, first: int, now: datetime) -> dict[str, Any]:
+        draft = document.draft
+        return {
+            "tenant": self._tenant,
+            "document_id": draft.document_id,
+            "version": version,
+            "title": draft.title,
+            "uri": draft.uri,
+            "attributes": dict(draft.attributes),
+            "format": draft.format.value,
+            "language": draft.language,
+            "readers": list(draft.readers),
+            "digest": document.digest,
+            "first_number": first,
+            "passage_count": len(document.passages),
+            "update_time": now,
+            "end_time": None,
+            "text": draft.text,
+        }
+
+    async def _update_corpus(self, corpus: sa.Row[Any], prepared: Sequence[AnalyzedDocument], next_number: int) -> None:
+        languages = dict(corpus.languages)
+        for document in prepared:
+            languages[document.draft.language] = languages.get(document.draft.language, 0) + 1
+        indexed = [passage for document in prepared for passage in document.passages]
+        await self._connection.execute(
+            sa.update(corpora)
+            .where(corpora.c.corpus == corpus.corpus)
+            .values(
+                next_number=next_number,
+                passages=corpus.passages + len(indexed),
+                length=corpus.length + sum(passage.length for passage in indexed),
+                languages=languages,
+            )
+        )
+        self._corpus = None
+
+    async def _delete_versions(self, corpus: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> None:
+        """Delete versions of documents with their passages."""
+        base = corpus.corpus * NUMBERS_OF_CORPUS
+        if not rows:
+            return
+        firsts = [base + row.first_number for row in rows]
+        ends = [first + row.passage_count for first, row in zip(firsts, rows, strict=True)]
+        ranges = [{"first": first, "end": end} for first, end in zip(firsts, ends, strict=True)]
+        within = sa.and_(passages.c.id >= sa.bindparam("first"), passages.c.id < sa.bindparam("end"))
+        await self._connection.execute(sa.delete(passages).where(within), ranges)
+        key = sa.delete(documents).where(documents.c.id == sa.bindparam("key"))
+        await self._connection.execute(key, [{"key": row.id} for row in rows])
 
 
-class FullTextIndex(Protocol):
-    """A database's index of passages by their terms."""
-
-    def matching(self, query: sa.Select[Any], terms: Sequence[str]) -> sa.Select[Any]:
-        """Restrict a query to passages with at least one of the terms."""
-        ...
-
-    def best(self, query: sa.Select[Any], terms: Sequence[str], corpus: CorpusStatistics) -> sa.Select[Any]:
-        """As `matching`, the most relevant passages first."""
-        ...
+_PASSAGES = sa.select(passages, *(column.label(f"document_{column.name}") for column in _COLUMNS)).join(
+    documents, documents.c.id == passages.c.document
+)
 
 
-class SqliteIndex:
-    """FTS5. Its BM25 counts the passages of all tenants, which is accurate enough to preselect candidates."""
-
-    _index = sa.table("passage_index", sa.column("passage_index"), sa.column("rowid"), sa.column("rank"))
-
-    def matching(self, query: sa.Select[Any], terms: Sequence[str]) -> sa.Select[Any]:
-        match = self._index.c.passage_index.op("MATCH")(" OR ".join(f'"{term}"' for term in terms))
-        return query.join(self._index, self._index.c.rowid == passages.c.id).where(match)
-
-    def best(self, query: sa.Select[Any], terms: Sequence[str], corpus: CorpusStatistics) -> sa.Select[Any]:
-        return self.matching(query, terms).order_by(self._index.c.rank)
+def _numbers(rows: Iterable[sa.Row[Any]]) -> list[int]:
+    """Return the numbers of the passages of documents."""
+    return [row.first_number + ordinal for row in rows for ordinal in range(row.passage_count)]
 
 
-class PostgresIndex:
-    """A GIN index over the terms as lexemes; no parser or dictionary of the server changes them."""
-
-    _lexemes = sa.column("lexemes", postgresql.TSVECTOR)
-
-    def matching(self, query: sa.Select[Any], terms: Sequence[str]) -> sa.Select[Any]:
-        return query.where(self._matches(terms))
-
-    def best(self, query: sa.Select[Any], terms: Sequence[str], corpus: CorpusStatistics) -> sa.Select[Any]:
-        shares = [sa.case((self._matches([term]), corpus.idf(term)), else_=0.0) for term in terms]
-        return self.matching(query, terms).order_by(sum(shares[1:], start=shares[0]).desc())
-
-    def _matches(self, terms: Sequence[str]) -> sa.ColumnElement[bool]:
-        return self._lexemes.op("@@", is_comparison=True)(sa.cast(" | ".join(terms), postgresql.TSQUERY))
+def _blocks(corpus: sa.Row[Any]) -> range:
+    return range(-(-corpus.next_number // BLOCK_PASSAGES))
 
 
-def _candidate(row: sa.Row[Any]) -> Candidate:
-    source = Source(row.document_id, row.title, row.uri)
-    passage = IndexedPassage(tuple(row.headings), row.text, tuple(row.terms.split()))
-    return Candidate(source, row.ordinal, passage)
+def _by_count(languages: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(languages, key=lambda language: -languages[language]))
+
+
+def _document(row: sa.Row[Any], text: str = "", prefix: str = "") -> Document:
+    values = {column.name: getattr(row, f"{prefix}{column.name}") for column in _COLUMNS}
+    values |= {"format": Format(values["format"]), "readers": tuple(values["readers"]), "text": text}
+    return Document(**values)
+
+
+def _stored_passage(row: sa.Row[Any]) -> StoredPassage:
+    passage = Passage(tuple(row.headings), row.text, row.start)
+    return StoredPassage(_document(row, prefix="document_"), row.ordinal, passage)

@@ -1,23 +1,22 @@
-"""Documents, and the ranking of their passages.
-
-The score of a passage is the share of the query's terms that it contains, each weighted by its inverse document
-frequency (the idf of BM25) among the tenant's passages. It depends only on counts of terms, so all stores compute the
-same score, and scores are comparable across queries: 1 means all terms of the query, 0 means none.
-"""
+"""Documents, their versions and their passages."""
 
 import hashlib
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from enum import Enum
 
-BM25_K1: Final = 1.2
-"""Saturation: the lower, the less a repeated term adds."""
-BM25_B: Final = 0.75
-"""Length normalization: from 0, none, to 1, full."""
+
+class Format(Enum):
+    """The format of a document's content; the values are those on the wire."""
+
+    MARKDOWN = 1
+    MDX = 2
+    HTML = 3
+    PLAIN = 4
+    PDF = 5
+    DOCX = 6
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,41 @@ class Draft:
     uri: str
     text: str
     attributes: Mapping[str, str]
+    format: Format = Format.MARKDOWN
+    language: str = ""
+    readers: tuple[str, ...] = ()
+    """`subject:…` and `scope:…` of the callers that may find it; empty: all."""
+    content: bytes = field(default=b"", repr=False)
+    """The file of a PDF or Word document; empty for text."""
 
     def digest(self) -> str:
-        """Hash the content, so that unchanged documents are not stored again."""
-        content = [self.title, self.uri, self.text, sorted(self.attributes.items())]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        """Hash the input, so that unchanged documents are not stored again."""
+        values = [self.title, self.uri, self.text, sorted(self.attributes.items()), self.format.value, self.language]
+        content = json.dumps([*values, sorted(self.readers)]).encode()
+        return hashlib.sha256(content + b"\0" + self.content if self.content else content).hexdigest()
 
 
 @dataclass(frozen=True)
-class Document(Draft):
-    """A stored document."""
+class Document:
+    """A stored version of a document."""
 
+    document_id: str
+    version: int
+    title: str
+    uri: str
+    text: str
+    attributes: Mapping[str, str]
+    format: Format
+    language: str
+    readers: tuple[str, ...]
+    digest: str
     passage_count: int
     update_time: datetime
+    end_time: datetime | None
+    """When it was replaced; None for the current version."""
+
+    def was_current(self, time: datetime) -> bool:
+        return self.update_time <= time and (self.end_time is None or time < self.end_time)
 
 
 @dataclass(frozen=True)
@@ -51,14 +72,23 @@ class Passage:
     headings: tuple[str, ...]
     """The headings above it, from the outermost."""
     text: str
+    start: int
+    """The index of its first character in the document's text."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
 
 
 @dataclass(frozen=True)
-class IndexedPassage(Passage):
+class IndexedPassage:
     """A passage with its index terms."""
 
-    terms: tuple[str, ...]
-    """Terms of the title, the headings and the text, in order, with repeats."""
+    passage: Passage
+    weights: Mapping[int, int]
+    """The weighted frequency of each term, from 1 to 255."""
+    length: int
+    """The number of terms of its text."""
 
 
 @dataclass(frozen=True)
@@ -71,74 +101,58 @@ class AnalyzedDocument:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The document of a passage, as search results cite it."""
+class Corpus:
+    """What the index of a tenant holds."""
 
-    document_id: str
-    title: str
-    uri: str
+    passages: int = 0
+    """The number of indexed passages; deleted ones are included until their block is compacted."""
+    length: int = 0
+    """The number of terms of their texts together."""
+    next_number: int = 0
+    """The number that the next passage gets."""
+    languages: tuple[str, ...] = ()
+    """The languages of the documents, the commonest first."""
+
+    @property
+    def mean_length(self) -> float:
+        return self.length / self.passages if self.passages else 1.0
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A passage with at least one of the query's terms."""
+class StoredPassage:
+    """A passage with the version of the document that it belongs to."""
 
-    source: Source
+    document: Document
+    """Without its text."""
     ordinal: int
-    passage: IndexedPassage
+    passage: Passage
 
     @property
     def passage_id(self) -> str:
-        return f"{self.source.document_id}#{self.ordinal}"
+        return f"{self.document.document_id}#{self.ordinal}"
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A ranked passage."""
+    """A found passage."""
 
-    candidate: Candidate
+    found: StoredPassage
     score: float
+    """The share of the query's words that it has, from 0 to 1."""
 
 
 @dataclass(frozen=True)
-class CorpusStatistics:
-    """Counts over the tenant's passages, for one query."""
+class Reader:
+    """A caller, as far as it decides about the documents that it may find."""
 
-    passages: int
-    terms: int
-    """Terms of all passages together, with repeats."""
-    frequency: Mapping[str, int]
-    """Number of passages with a term; 0 for an absent term."""
+    subject: str
+    scopes: frozenset[str] | None
+    """None: every scope."""
 
-    def idf(self, term: str) -> float:
-        """Inverse document frequency as in BM25; positive for every term."""
-        matching = self.frequency.get(term, 0)
-        return math.log1p((self.passages - matching + 0.5) / (matching + 0.5))
+    def may_read(self, readers: Sequence[str]) -> bool:
+        """Whether it may find a document with these readers."""
+        return not readers or any(self._is(reader) for reader in readers)
 
-
-def score(query: Sequence[str], corpus: CorpusStatistics, present: Iterable[str]) -> float:
-    """Return the idf-weighted share of the query's distinct terms that are `present`, from 0 to 1."""
-    found = set(present)
-    distinct = list(dict.fromkeys(query))
-    total = sum(corpus.idf(term) for term in distinct)
-    return sum(corpus.idf(term) for term in distinct if term in found) / total if total else 0.0
-
-
-def bm25(query: Sequence[str], corpus: CorpusStatistics, terms: Sequence[str]) -> float:
-    """Return the BM25 relevance of a passage; comparable only within one query."""
-    counts = Counter(terms)
-    mean = corpus.terms / corpus.passages
-    norm = BM25_K1 * (1 - BM25_B + BM25_B * len(terms) / mean)
-    return sum(corpus.idf(term) * counts[term] * (BM25_K1 + 1) / (counts[term] + norm) for term in dict.fromkeys(query))
-
-
-def rank(
-    query: Sequence[str], corpus: CorpusStatistics, candidates: Iterable[Candidate], *, limit: int, min_score: float
-) -> list[Hit]:
-    """Return the best candidates, ordered by score, then BM25, then id."""
-    rated = [
-        (score(query, corpus, candidate.passage.terms), bm25(query, corpus, candidate.passage.terms), candidate)
-        for candidate in candidates
-    ]
-    rated.sort(key=lambda rating: (-rating[0], -rating[1], rating[2].source.document_id, rating[2].ordinal))
-    return [Hit(candidate, share) for share, _, candidate in rated if share >= min_score][:limit]
+    def _is(self, reader: str) -> bool:
+        kind, _, name = reader.partition(":")
+        return name == self.subject if kind == "subject" else self.scopes is None or name in self.scopes

@@ -4,14 +4,18 @@ import asyncio
 from typing import Any
 
 from graphmesh.retrieval import v1 as pb
+from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_retrieval import convert, ingestion
 from graphmesh_retrieval.documents import Documents
+from graphmesh_retrieval.domain import Document, Reader
 from graphmesh_retrieval.searching import search
 
 DEFAULT_LIMIT = 5
+DEFAULT_CONTEXT_CHARACTERS = 500
 
 
 class RetrievalServicer(pb.RetrievalServiceServicer):
@@ -19,29 +23,74 @@ class RetrievalServicer(pb.RetrievalServiceServicer):
         self._store = store
 
     async def IngestDocuments(self, request: pb.IngestDocumentsRequest, context: Any) -> pb.IngestDocumentsResponse:
-        documents = await asyncio.to_thread(ingestion.analyze, convert.drafts(request))
+        drafts = await asyncio.to_thread(lambda: ingestion.last_of_each(convert.drafts(request)))
+        async with self._store.read() as documents:
+            stored = await documents.digests(list(drafts))
+        changed = [(draft, digest) for draft, digest in drafts.values() if stored.get(draft.document_id) != digest]
+        analyzed = await asyncio.to_thread(ingestion.analyze, changed)
         async with self._store.effect() as effect:
-            return effect.respond(convert.ingest_response(await ingestion.store_changed(effect.port, documents)))
+            summary = await ingestion.store_changed(effect.port, drafts, analyzed)
+            return effect.respond(convert.ingest_response(request, summary))
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
-        limit = request.limit or DEFAULT_LIMIT
         async with self._store.read() as documents:
-            hits = await search(documents, request.query, limit=limit, min_score=request.min_score)
-        return pb.SearchResponse(passages=[convert.passage_message(hit) for hit in hits])
+            hits = await search(
+                documents,
+                request.query,
+                _reader(),
+                limit=request.limit or DEFAULT_LIMIT,
+                min_score=request.min_score,
+                as_of=convert.time_of(request.as_of_time),
+            )
+        return pb.SearchResponse(passages=map(convert.hit_message, hits))
 
     async def GetDocument(self, request: pb.GetDocumentRequest, context: Any) -> pb.GetDocumentResponse:
+        as_of = convert.time_of(request.as_of_time)
         async with self._store.read() as documents:
-            return convert.document_response(await documents.get(request.document_id))
+            document = await _readable(documents, request.document_id, request.version, as_of)
+        return convert.document_response(document)
+
+    async def GetPassage(self, request: pb.GetPassageRequest, context: Any) -> pb.GetPassageResponse:
+        document_id, _, ordinal = request.passage_id.rpartition("#")
+        async with self._store.read() as documents:
+            document = await _readable(documents, document_id, request.version)
+            found = await documents.passage(document_id, document.version, int(ordinal))
+        return convert.passage_response(found, document, request.context_characters or DEFAULT_CONTEXT_CHARACTERS)
+
+    async def ListDocumentVersions(
+        self, request: pb.ListDocumentVersionsRequest, context: Any
+    ) -> pb.ListDocumentVersionsResponse:
+        size = page_size(request.page_size)
+        _, before = decode_position(request.page_token, str, int) or ("", 0)
+        async with self._store.read() as documents:
+            await _readable(documents, request.document_id)
+            found = await documents.versions(request.document_id, before, size + 1)
+        page = page_of(found, size, convert.document_message, lambda document: ("version", document.version))
+        return pb.ListDocumentVersionsResponse(documents=page.messages, next_page_token=page.next_token)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Any) -> pb.ListDocumentsResponse:
         size = page_size(request.page_size)
         _, after = decode_position(request.page_token, str, str) or ("", "")
+        reader = _reader()
         async with self._store.read() as documents:
             found = await documents.page(after, size + 1)
         page = page_of(found, size, convert.document_message, lambda document: ("document", document.document_id))
-        return pb.ListDocumentsResponse(documents=page.messages, next_page_token=page.next_token)
+        messages = [message for message in page.messages if reader.may_read(message.readers)]
+        return pb.ListDocumentsResponse(documents=messages, next_page_token=page.next_token)
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
         async with self._store.effect() as effect:
             deleted = await effect.port.delete(request.document_ids)
             return effect.respond(pb.DeleteDocumentsResponse(deleted_count=deleted))
+
+
+def _reader() -> Reader:
+    return convert.reader(current_call().caller)
+
+
+async def _readable(documents: Documents, document_id: str, version: int = 0, as_of: Any = None) -> Document:
+    """Return a version of a document that the caller may read. Raises NotFound."""
+    document = await documents.get(document_id, version, as_of)
+    if not _reader().may_read(document.readers):
+        raise NotFound(resource="document", id=document_id)
+    return document

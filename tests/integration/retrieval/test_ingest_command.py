@@ -1,7 +1,7 @@
 """`graphmesh ingest FOLDER`: Markdown files become searchable passages."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.testing import running
-from graphmesh_cli.commands.ingest import Refused, batches, document_id, documents, ingest, ingest_folder
+from graphmesh_cli.commands.ingest import Ingestion, Skipped, batches, document_id, documents, ingest, ingest_folder
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
 
@@ -22,13 +22,18 @@ async def channel(tmp_path: Path) -> AsyncIterator[Channel]:
         yield served.channel
 
 
+async def ingested(channel: Channel, found: Iterable[pb.DocumentInput], **options: int) -> Ingestion:
+    await ingest(channel, found, ingestion := Ingestion(), tenant="default", **options)  # type: ignore[arg-type]
+    return ingestion
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     files = {
         "refunds.md": "# Refunds\n\nFive days.",
         "how to/clean a nib.md": "# Cleaning\n\nWater.",
         "empty.md": "",
-        "notes.txt": "no",
+        "notes.rst": "no",
     }
     for name, text in files.items():
         path = tmp_path / "articles" / name
@@ -50,7 +55,7 @@ async def test_a_repeated_ingestion_stores_only_changes(channel: Channel, folder
     first = (folder / "refunds.md").read_text()
     for text, expected in ((first, (2, 0, 0)), (first, (0, 0, 2)), ("# New\n\nText.", (0, 1, 1)), (first, (0, 1, 1))):
         (folder / "refunds.md").write_text(text)
-        done = await ingest(channel, documents(folder), tenant="default")
+        done = (await ingested(channel, documents(folder, "", Ingestion()))).total
         assert (done.added_count, done.replaced_count, done.unchanged_count) == expected
 
 
@@ -59,13 +64,25 @@ async def test_many_documents_are_sent_in_batches(channel: Channel) -> None:
     many = [pb.DocumentInput(document_id=f"d{n}", text="word " * 50) for n in range(205)]
     assert [document for batch in batches(many, 2000) for document in batch] == many
     assert max(sum(document.ByteSize() for document in batch) for batch in batches(many, 2000)) <= 2000
-    assert (await ingest(channel, many, tenant="default", max_batch_bytes=2000)).added_count == 205
+    assert (await ingested(channel, many, max_batch_bytes=2000)).total.added_count == 205
 
 
-async def test_a_refusal_names_the_file(channel: Channel, folder: Path) -> None:
+async def test_bad_files_are_named_and_skipped(channel: Channel, folder: Path) -> None:
+    """Files that the service refuses, that it cannot read, or that the command cannot: all others are stored."""
     (folder / "huge.md").write_text("x" * 1_100_000)
-    with pytest.raises(Refused, match=r"huge\.md: text: "):
+    (folder / "broken.pdf").write_bytes(b"no PDF")
+    (folder / "gone.md").symlink_to("nowhere")
+    with pytest.raises(Skipped) as skipped:
         await ingest_folder(channel, folder)
+    assert sorted(line.split(": ")[0] for line in str(skipped.value).splitlines()) == [
+        "broken.pdf",
+        "gone.md",
+        "huge.md",
+    ]
+    listed = await channel.unary(
+        pb.RetrievalService.ListDocuments, pb.ListDocumentsRequest(), deadline=Deadline.after(5)
+    )
+    assert {document.uri for document in listed.documents} == {"refunds.md", "how to/clean a nib.md"}
 
 
 @pytest.mark.parametrize("path", ["é.md", "a b.md", "a-b!.md", ".hidden/x.md", "x" * 300 + ".md", "日本.md", "-.md"])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -142,3 +143,82 @@ async def test_forged_page_token_is_refused(retrieval: ServiceClient, token: str
     request = pb.ListDocumentsRequest(page_token=token)
     with pytest.raises(InvalidRequest):
         await retrieval(Retrieval.ListDocuments, request)
+
+
+async def test_citation_is_shown_in_its_place(retrieval: ServiceClient) -> None:
+    """Offsets count characters of the text that GetDocument returns."""
+    await ingest(retrieval, "k1", document("a", "# Ü\r\n\nFirst 😀 one.\r\n\n# B\r\n\nSecond."))
+    (passage,) = await search(retrieval, "second")
+    read = await retrieval(Retrieval.GetDocument, pb.GetDocumentRequest(document_id="a", version=passage.version))
+    assert read.text[passage.start : passage.end] == passage.text == "Second."
+    request = pb.GetPassageRequest(passage_id=passage.passage_id, version=passage.version, context_characters=8)
+    shown = await retrieval(Retrieval.GetPassage, request)
+    assert (shown.before, shown.passage.text, shown.after) == (".\n\n# B\n\n", "Second.", "")
+    assert (shown.trust, shown.document.version) == (pb.Trust.TRUST_UNTRUSTED, 1)
+
+
+async def test_versions_are_listed_and_read_as_of_a_time(retrieval: ServiceClient) -> None:
+    for text in ("One.", "Two.", "Three."):
+        await ingest(retrieval, text, document("a", text))
+    listed: list[pb.Document] = []
+    token = ""
+    while True:
+        request = pb.ListDocumentVersionsRequest(document_id="a", page_size=2, page_token=token)
+        page = await retrieval(Retrieval.ListDocumentVersions, request)
+        listed += page.documents
+        if not (token := page.next_page_token):
+            break
+    assert [entry.version for entry in listed] == [3, 2, 1]
+    as_of = listed[1].update_time
+    read = await retrieval(Retrieval.GetDocument, pb.GetDocumentRequest(document_id="a", as_of_time=as_of))
+    assert read.text == "Two."
+    found = await retrieval(Retrieval.Search, pb.SearchRequest(query="two", as_of_time=as_of))
+    assert [(passage.text, passage.version) for passage in found.passages] == [("Two.", 2)]
+    both = pb.GetDocumentRequest(document_id="a", as_of_time=as_of, version=1)
+    with pytest.raises(InvalidRequest):
+        await retrieval(Retrieval.GetDocument, both)
+
+
+async def test_documents_with_readers_do_not_exist_for_other_callers(retrieval: ServiceClient) -> None:
+    """Not found, read, listed or shown as a passage, with or without every other scope."""
+    secret = pb.DocumentInput(document_id="secret", text="Salaries.", readers=["subject:alice"])
+    await ingest(retrieval, "k1", secret, document("public", "Salaries."))
+    reads: dict[Any, Any] = {
+        Retrieval.GetDocument: pb.GetDocumentRequest(document_id="secret"),
+        Retrieval.GetPassage: pb.GetPassageRequest(passage_id="secret#0"),
+        Retrieval.ListDocumentVersions: pb.ListDocumentVersionsRequest(document_id="secret"),
+    }
+    for subject, expected in (("alice", ["public", "secret"]), ("bob", ["public"])):
+        caller = {"subject": subject, "scopes": "retrieval.read"}
+        found = await search(retrieval, "salaries", **caller)
+        listed = await retrieval(Retrieval.ListDocuments, pb.ListDocumentsRequest(), **caller)
+        assert sorted(passage.document_id for passage in found) == expected
+        assert [entry.document_id for entry in listed.documents] == expected
+        for rpc, request in reads.items():
+            if subject == "alice":
+                await retrieval(rpc, request, **caller)
+            else:
+                with pytest.raises(NotFound):
+                    await retrieval(rpc, request, **caller)
+
+
+async def test_document_needs_one_source(retrieval: ServiceClient) -> None:
+    """Text or content, and content only in the formats of files."""
+    pdf = pb.DocumentFormat.DOCUMENT_FORMAT_PDF
+    for bad in (
+        pb.DocumentInput(document_id="x"),
+        pb.DocumentInput(document_id="x", text="t", content=b"c", format=pdf),
+        pb.DocumentInput(document_id="x", content=b"c"),
+        pb.DocumentInput(document_id="x", text="t", format=pdf),
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            await ingest(retrieval, "k", bad)
+        assert refusal.value.violations[0].field == "documents[0]"
+
+
+async def test_unreadable_documents_are_named_and_the_others_stored(retrieval: ServiceClient) -> None:
+    broken = pb.DocumentInput(document_id="x.pdf", content=b"no PDF", format=pb.DocumentFormat.DOCUMENT_FORMAT_PDF)
+    response = await ingest(retrieval, "k", document("a", "One."), broken)
+    assert (response.added_count, [failure.document_id for failure in response.failures]) == (1, ["x.pdf"])
+    assert response.failures[0].index == 1
+    assert response.failures[0].description

@@ -1,47 +1,67 @@
 """Splitting of Markdown into passages."""
 
-from graphmesh_retrieval.domain import Passage
 from graphmesh_retrieval.markdown import (
     MAX_PASSAGE_CHARACTERS,
     TARGET_PASSAGE_CHARACTERS,
     first_heading,
+    front_matter_title,
     split_passages,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 
+def split(text: str, **options: bool) -> list[tuple[tuple[str, ...], str]]:
+    """Return headings and text of the passages, whose places in the text must be right."""
+    passages = split_passages(text, **options)
+    assert all(text[passage.start : passage.end] == passage.text for passage in passages)
+    return [(passage.headings, passage.text) for passage in passages]
+
+
 def test_passage_has_the_headings_above_it() -> None:
     """A heading applies until the next one of its level or above; a skipped level is no error."""
     text = "intro\n\n# A\n\none\n\n### B ###\n\ntwo\n\n## C\nthree\n\n# D\n\nfour"
-    assert split_passages(text) == [
-        Passage((), "intro"),
-        Passage(("A",), "one"),
-        Passage(("A", "B"), "two"),
-        Passage(("A", "C"), "three"),
-        Passage(("D",), "four"),
+    assert split(text) == [
+        ((), "intro"),
+        (("A",), "one"),
+        (("A", "B"), "two"),
+        (("A", "C"), "three"),
+        (("D",), "four"),
     ]
 
 
 def test_setext_headings_are_headings() -> None:
     """`===` marks level 1, `---` level 2."""
-    assert split_passages("Top\n===\n\none\n\nSub\n---\n\ntwo") == [
-        Passage(("Top",), "one"),
-        Passage(("Top", "Sub"), "two"),
+    assert split("Top\n===\n\none\n\nSub\n---\n\ntwo") == [
+        (("Top",), "one"),
+        (("Top", "Sub"), "two"),
     ]
 
 
 def test_fenced_code_has_no_headings() -> None:
     """Blank lines in a fence do not end its block; an unclosed fence extends to the end of the text."""
     fenced = "```sh\n# no heading\n\nls\n```"
-    assert split_passages(f"# A\n\n{fenced}\n\nafter") == [Passage(("A",), f"{fenced}\n\nafter")]
-    assert split_passages("~~~\n# A\n```\n\nend") == [Passage((), "~~~\n# A\n```\n\nend")]
+    assert split(f"# A\n\n{fenced}\n\nafter") == [(("A",), f"{fenced}\n\nafter")]
+    assert split("~~~\n# A\n```\n\nend") == [((), "~~~\n# A\n```\n\nend")]
 
 
 def test_front_matter_is_skipped() -> None:
     """A thematic break at the top is not front matter."""
-    assert split_passages("---\ntitle: T\ntags: [a]\n---\n# A\n\none") == [Passage(("A",), "one")]
-    assert split_passages("---\n\none\n\n---\n\ntwo")[0].text.startswith("---\n\none")
+    assert split("---\ntitle: T\ntags: [a]\n---\n# A\n\none") == [(("A",), "one")]
+    assert split("---\n\none\n\n---\n\ntwo")[0][1].startswith("---\n\none")
+
+
+def test_front_matter_states_the_title() -> None:
+    """In YAML or TOML, quoted or not; a `title` behind the front matter is text."""
+    assert front_matter_title("---\nid: a\ntitle: Fill a pen: how\n---\ntext") == "Fill a pen: how"
+    assert front_matter_title('+++\ntitle = "Fill a pen"\n+++\ntext') == "Fill a pen"
+    assert front_matter_title("---\nid: a\n---\ntitle: no") == ""
+    assert front_matter_title("title: no") == ""
+
+
+def test_code_of_mdx_is_no_passage() -> None:
+    text = "import Tabs from '@theme/Tabs';\n\n# A\n\nexport const x = 1\n\none"
+    assert split(text, mdx=True) == [(("A",), "one")]
 
 
 def test_paragraphs_share_a_passage_within_a_section() -> None:

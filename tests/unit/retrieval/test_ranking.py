@@ -1,87 +1,86 @@
-"""Scores, ranking and index terms."""
+"""Scores and ranking of passages from posting lists."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
-from graphmesh_retrieval.analysis import MAX_QUERY_TERMS, query_terms, terms
-from graphmesh_retrieval.domain import Candidate, CorpusStatistics, IndexedPassage, Source, bm25, rank, score
+from graphmesh_retrieval.analysis.terms import QueryWord, term_of
+from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.domain import Corpus, IndexedPassage, Passage
+from graphmesh_retrieval.postings import BLOCK_PASSAGES, mark_rows, rows_of
+from graphmesh_retrieval.ranking import Ranked, Ranking, inverse_frequency
 from hypothesis import given
 from hypothesis import strategies as st
 
-CORPUS = CorpusStatistics(passages=100, terms=2000, frequency={"refund": 20, "card": 20, "gift": 1})
+TEXTS = ["refund card", "refund", "gift card", "card card card", "refund refund"]
 WORDS = st.sampled_from(["refund", "card", "gift", "unicorn"])
 
 
-def candidate(document_id: str, text: str) -> Candidate:
-    return Candidate(Source(document_id, "", ""), 0, IndexedPassage((), text, tuple(text.split())))
+def word(text: str) -> QueryWord:
+    return QueryWord(text, (term_of(text),))
 
 
-def test_score_is_1_for_all_terms_and_0_for_none() -> None:
-    assert score(["refund", "card"], CORPUS, ["card", "refund", "other"]) == 1.0
-    assert score(["refund", "card"], CORPUS, ["other"]) == 0.0
+def lists(texts: Sequence[str], first: int = 0, marks: Sequence[tuple[int, int]] = ()) -> Lists:
+    passages = []
+    for text in texts:
+        words = text.split()
+        weights = {term_of(found): 4 * words.count(found) for found in words}
+        passages.append(IndexedPassage(Passage((), text, 0), weights, len(words)))
+    found: dict[int, list[tuple[int, bytes]]] = {}
+    for row in [*rows_of(passages, range(first, first + len(texts))), *mark_rows(marks)]:
+        found.setdefault(row.term, []).append((row.block, row.entries))
+    return found
 
 
-def test_equally_rare_terms_have_equal_weight() -> None:
-    assert score(["refund", "card"], CORPUS, ["card"]) == pytest.approx(0.5)
+def rank(
+    query: str, texts: Sequence[str] = TEXTS, first: int = 0, limit: int = 9, hidden: Sequence[int] = (), **least: float
+) -> list[Ranked]:
+    corpus = Corpus(len(texts), sum(len(text.split()) for text in texts), first + len(texts))
+    ranking = Ranking(corpus, [word(text) for text in dict.fromkeys(query.split())], lists(texts, first))
+    return ranking.best(limit, np.asarray(hidden, np.int64), least.get("min_score", 0.0))
 
 
-def test_rare_terms_weigh_more_and_unknown_ones_most() -> None:
+def test_score_is_1_for_all_words_and_0_5_for_half_of_equally_rare_ones() -> None:
+    found = {ranked.number: ranked.score for ranked in rank("refund card", ["refund card", "refund", "card"])}
+    assert found == pytest.approx({0: 1.0, 1: 0.5, 2: 0.5})
+
+
+def test_rare_words_weigh_more_and_unknown_ones_most() -> None:
     """So a query for an unknown topic scores low, however common its other words are."""
-    assert score(["refund", "gift"], CORPUS, ["gift"]) > 0.7
-    assert score(["refund", "unicorn"], CORPUS, ["refund"]) < 0.25
+    assert rank("card gift")[0].number == 2
+    assert max(ranked.score for ranked in rank("refund unicorn")) < 0.5
+    assert inverse_frequency(100, 0) > inverse_frequency(100, 1) > inverse_frequency(100, 100) > 0
 
 
-@given(st.lists(WORDS, min_size=1), st.lists(WORDS))
-def test_score_is_a_share(query: list[str], present: list[str]) -> None:
-    """Between 0 and 1, independent of repeated query terms, and not lowered by further present terms."""
-    share = score(query, CORPUS, present)
-    assert 0.0 <= share <= 1.0
-    assert score([*query, *query], CORPUS, present) == share
-    assert score(query, CORPUS, [*present, "gift"]) >= share
+def test_repeats_and_short_texts_are_more_relevant() -> None:
+    """More occurrences in a shorter passage; equal passages are in the order of their numbers."""
+    texts = ["refund " + "filler " * 30, "refund", "refund", "refund refund"]
+    assert [ranked.number for ranked in rank("refund", texts)] == [3, 1, 2, 0]
 
 
-def test_empty_corpus_scores_0() -> None:
-    assert score(["refund"], CorpusStatistics(0, 0, {}), []) == 0.0
-    assert rank(["refund"], CorpusStatistics(0, 0, {}), [], limit=5, min_score=0.0) == []
+@given(st.lists(WORDS, min_size=1), st.integers(1, 6), st.sampled_from([0, BLOCK_PASSAGES - 2, 10**6]))
+def test_ranking_is_independent_of_blocks_and_limits(query: list[str], limit: int, first: int) -> None:
+    """Passages on both sides of a block's end rank as in one block; a limit cuts the ranking."""
+    everywhere = rank(" ".join(query))
+    shifted = rank(" ".join(query), first=first, limit=limit)
+    assert [ranked.number - first for ranked in shifted] == [ranked.number for ranked in everywhere][:limit]
+    assert all(0 < ranked.score <= 1 for ranked in everywhere)
+    assert everywhere == sorted(everywhere, key=lambda ranked: (-ranked.relevance, ranked.number))
 
 
-def test_ties_are_broken_by_bm25_then_by_id() -> None:
-    """More occurrences in a shorter passage rank higher; equal passages are ordered by id."""
-    texts = {"c": "refund", "b": "refund", "a": "refund " + "filler " * 30, "d": "refund refund"}
-    hits = rank(["refund"], CORPUS, [candidate(*item) for item in texts.items()], limit=9, min_score=0.5)
-    assert [hit.candidate.passage_id for hit in hits] == ["d#0", "b#0", "c#0", "a#0"]
-    assert {hit.score for hit in hits} == {1.0}
+def test_hidden_passages_are_neither_found_nor_counted() -> None:
+    found = rank("refund card", hidden=[0, 4])
+    without = rank("refund card", ["", *TEXTS[1:4], ""])
+    assert [(ranked.number, ranked.score) for ranked in found] == [(ranked.number, ranked.score) for ranked in without]
 
 
-def test_limit_and_min_score_are_applied() -> None:
-    candidates = [candidate("a", "refund card"), candidate("b", "refund"), candidate("c", "card")]
-    assert len(rank(["refund", "card"], CORPUS, candidates, limit=2, min_score=0.0)) == 2
-    assert [hit.score for hit in rank(["refund", "card"], CORPUS, candidates, limit=9, min_score=0.6)] == [1.0]
+def test_min_score_is_applied() -> None:
+    assert [ranked.number for ranked in rank("refund card", min_score=0.9)] == [0]
 
 
-def test_bm25_without_matching_terms_is_0() -> None:
-    assert bm25(["refund"], CORPUS, ["card"]) == 0.0
-
-
-def test_word_forms_have_one_term() -> None:
-    """Case, accents, endings, apostrophes and typographic variants are normalized."""
-    for same in (
-        ("Refunds", "refunded", "REFUNDING"),
-        ("café’s", "Cafe's", "cafés"),
-        ("ﬁne", "fine"),
-        ("Straße", "STRASSE"),
-    ):
-        assert len({terms(word) for word in same}) == 1, same
-
-
-def test_stop_words_are_omitted() -> None:
-    assert query_terms("What's the best way to get in? Don't tell me!") == ("best",)
-
-
-def test_query_terms_are_distinct_and_limited() -> None:
-    assert len(query_terms(" ".join(f"word{n}" for n in range(200)))) == MAX_QUERY_TERMS
-    assert query_terms("ink ink inks") == ("ink",)
-
-
-@given(st.text())
-def test_terms_are_ascii_alphanumeric(text: str) -> None:
-    """The databases' tokenizers treat only such a term as one word."""
-    assert all(term.isascii() and term.isalnum() for term in terms(text))
+def test_a_passage_with_several_forms_of_a_word_counts_once() -> None:
+    """The stems of a word in several languages are synonyms."""
+    texts = ["rechnung rechnungen", "rechnung"]
+    both = QueryWord("rechnungen", (term_of("rechnung"), term_of("rechnungen")))
+    ranking = Ranking(Corpus(2, 3, 2), [both], lists(texts))
+    assert [ranked.score for ranked in ranking.best(5, np.empty(0, np.int64), 0.0)] == [1.0, 1.0]

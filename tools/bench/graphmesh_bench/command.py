@@ -1,7 +1,7 @@
 """`graphmesh bench`: the cost of the mesh, measured beside that of its parts, in one execution on one machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,21 @@ def bench_runs(
         ),
         json,
     )
+
+
+@app.command("retrieval")
+def bench_retrieval(
+    passages: Annotated[int, typer.Option(min=1, max=10_000_000, help="Passages of the synthetic corpus.")] = 16_000,
+    database: Annotated[Literal["sqlite", "postgresql", "both"], typer.Option(help="The database.")] = "both",
+    queries: Annotated[int, typer.Option(min=1, max=100_000, help="Queries, one after the other.")] = 200,
+) -> None:
+    """The speed of ingestion and search over many passages, beside the database's own full-text search.
+
+    Everything is in new databases and on this machine. Never fails for a number.
+    """
+    from graphmesh_bench.retrieval.command import main
+
+    main(("sqlite", "postgresql") if database == "both" else (database,), passages, queries)
 
 
 @app.command("soak")

@@ -58,7 +58,7 @@ COMMANDS = {
         "graphmesh_cli.commands.import_threads:import_threads_command",
         "Copy the threads of LangGraph's own savers.",
     ),
-    "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of Markdown in retrieval."),
+    "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of documents in retrieval."),
     "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Create a complete tool service."),
     "protos": Entry("graphmesh_cli.commands.protos:commands", "Generate Python packages from protos, and check them."),
     "render": Entry("graphmesh_cli.commands.render:commands", "Render files from mesh.yaml and the protos."),

@@ -44,6 +44,46 @@ tool or a tool's arguments.
 """
 Global___Trust: _TypeAlias = Trust  # noqa: Y015
 
+class _DocumentFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DocumentFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DocumentFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DOCUMENT_FORMAT_UNSPECIFIED: _DocumentFormat.ValueType  # 0
+    """Markdown."""
+    DOCUMENT_FORMAT_MARKDOWN: _DocumentFormat.ValueType  # 1
+    """Markdown, with YAML front matter: its `title` is the document's title."""
+    DOCUMENT_FORMAT_MDX: _DocumentFormat.ValueType  # 2
+    """Markdown with JSX: imports, exports and tags are not searched."""
+    DOCUMENT_FORMAT_HTML: _DocumentFormat.ValueType  # 3
+    """HTML; scripts, styles and navigation are not searched."""
+    DOCUMENT_FORMAT_PLAIN: _DocumentFormat.ValueType  # 4
+    """Plain text without headings."""
+    DOCUMENT_FORMAT_PDF: _DocumentFormat.ValueType  # 5
+    """PDF, as `content`. The service needs its extra `pdf`."""
+    DOCUMENT_FORMAT_DOCX: _DocumentFormat.ValueType  # 6
+    """Word, as `content`. The service needs its extra `docx`."""
+
+class DocumentFormat(_DocumentFormat, metaclass=_DocumentFormatEnumTypeWrapper):
+    """The format of a document's content."""
+
+DOCUMENT_FORMAT_UNSPECIFIED: DocumentFormat.ValueType  # 0
+"""Markdown."""
+DOCUMENT_FORMAT_MARKDOWN: DocumentFormat.ValueType  # 1
+"""Markdown, with YAML front matter: its `title` is the document's title."""
+DOCUMENT_FORMAT_MDX: DocumentFormat.ValueType  # 2
+"""Markdown with JSX: imports, exports and tags are not searched."""
+DOCUMENT_FORMAT_HTML: DocumentFormat.ValueType  # 3
+"""HTML; scripts, styles and navigation are not searched."""
+DOCUMENT_FORMAT_PLAIN: DocumentFormat.ValueType  # 4
+"""Plain text without headings."""
+DOCUMENT_FORMAT_PDF: DocumentFormat.ValueType  # 5
+"""PDF, as `content`. The service needs its extra `pdf`."""
+DOCUMENT_FORMAT_DOCX: DocumentFormat.ValueType  # 6
+"""Word, as `content`. The service needs its extra `docx`."""
+Global___DocumentFormat: _TypeAlias = DocumentFormat  # noqa: Y015
+
 @_typing.final
 class DocumentInput(_message.Message):
     """A document to store."""
@@ -75,17 +115,37 @@ class DocumentInput(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The id, chosen by the caller; for example a path such as `billing/refunds.md`."""
     title: _builtins.str
-    """The title; where empty, the first heading of the text, or else the id. Its words count for every passage."""
+    """The title; where empty, that of the front matter or the file, the first heading, or else the id. Its words count for
+    every passage.
+    """
     uri: _builtins.str
     """The address of the original; may be empty."""
     text: _builtins.str
-    """The text: Markdown or plain, without NUL characters."""
+    """The text in the format, without NUL characters."""
+    content: _builtins.bytes
+    """The file of a PDF or Word document. Its text, with headings as Markdown, is extracted within bounds of time, memory,
+    pages and size, and stored; the file is not.
+    """
+    format: Global___DocumentFormat.ValueType
+    """The format."""
+    language: _builtins.str
+    """The language: its primary subtag in BCP 47, such as `de`; where empty, it is detected."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own attributes. Not searched."""
+
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Callers that may find and read the document, by a caller's subject (`subject:alice`) or one of its scopes
+        (`scope:hr.read`); where empty, every caller of the tenant.
+        """
 
     def __init__(
         self,
@@ -95,10 +155,14 @@ class DocumentInput(_message.Message):
         uri: _builtins.str = ...,
         text: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        content: _builtins.bytes = ...,
+        format: Global___DocumentFormat.ValueType = ...,
+        language: _builtins.str = ...,
+        readers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "content", b"content", "document_id", b"document_id", "format", b"format", "language", b"language", "readers", b"readers", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,6 +200,12 @@ class Document(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     PASSAGE_COUNT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    CONTENT_HASH_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The id."""
     title: _builtins.str
@@ -144,13 +214,29 @@ class Document(_message.Message):
     """The address of the original; may be empty."""
     passage_count: _builtins.int
     """The number of its passages; 0 if it has headings only."""
+    version: _builtins.int
+    """The number of the version, from 1."""
+    language: _builtins.str
+    """The language by which its words are analyzed: declared or detected; empty where neither was possible."""
+    format: Global___DocumentFormat.ValueType
+    """The format of what was stored."""
+    content_hash: _builtins.str
+    """The SHA-256 of what was stored, in hexadecimal digits: equal for equal inputs."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own attributes."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was stored or last replaced."""
+        """When this version was stored."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next version replaced it; unset for the current version."""
+
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The callers that may find it; where empty, every caller of the tenant."""
 
     def __init__(
         self,
@@ -161,10 +247,16 @@ class Document(_message.Message):
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         passage_count: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        language: _builtins.str = ...,
+        format: Global___DocumentFormat.ValueType = ...,
+        readers: _abc.Iterable[_builtins.str] | None = ...,
+        content_hash: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "passage_count", b"passage_count", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "content_hash", b"content_hash", "document_id", b"document_id", "end_time", b"end_time", "format", b"format", "language", b"language", "passage_count", b"passage_count", "readers", b"readers", "title", b"title", "update_time", b"update_time", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,6 +276,9 @@ class Passage(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     passage_id: _builtins.str
     """The id: the document's, `#`, and the passage's index in it from 0. After the document was replaced, another passage
     may have it.
@@ -201,11 +296,19 @@ class Passage(_message.Message):
     word weighted by its rarity among the tenant's passages. 1: all of them; 0.5: half of the query. A word that no
     passage has weighs the most, so a question about something unknown scores low.
 
-    It means the same for every query and on every database, so a threshold holds across queries; it is not the
-    probability that the passage answers the question.
+    It means the same for every query and on every database, so a threshold holds across queries; it is neither the
+    probability that the passage answers the question nor the order of the passages.
     """
     trust: Global___Trust.ValueType
     """Always TRUST_UNTRUSTED: see there."""
+    version: _builtins.int
+    """The version of the document."""
+    start: _builtins.int
+    """The place of the text in the document's text: the index of its first character, and that after its last one.
+    Characters are Unicode code points.
+    """
+    end: _builtins.int
+    """See `start`."""
     @_builtins.property
     def heading_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings above it, outermost first."""
@@ -221,14 +324,47 @@ class Passage(_message.Message):
         text: _builtins.str = ...,
         score: _builtins.float = ...,
         trust: Global___Trust.ValueType = ...,
+        version: _builtins.int = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "heading_path", b"heading_path", "passage_id", b"passage_id", "score", b"score", "text", b"text", "title", b"title", "trust", b"trust", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "end", b"end", "heading_path", b"heading_path", "passage_id", b"passage_id", "score", b"score", "start", b"start", "text", b"text", "title", b"title", "trust", b"trust", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Passage: _TypeAlias = Passage  # noqa: Y015
+
+@_typing.final
+class IngestFailure(_message.Message):
+    """A document that was not stored because its content cannot be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The index of the document in the request."""
+    document_id: _builtins.str
+    """The id of the document."""
+    description: _builtins.str
+    """The rule that it breaks, in one sentence."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        document_id: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "document_id", b"document_id", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestFailure: _TypeAlias = IngestFailure  # noqa: Y015
 
 @_typing.final
 class IngestDocumentsRequest(_message.Message):
@@ -264,6 +400,7 @@ class IngestDocumentsResponse(_message.Message):
     REPLACED_COUNT_FIELD_NUMBER: _builtins.int
     UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
     PASSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     added_count: _builtins.int
     """The number of new documents."""
     replaced_count: _builtins.int
@@ -272,6 +409,10 @@ class IngestDocumentsResponse(_message.Message):
     """The number that were stored already, unchanged."""
     passage_count: _builtins.int
     """The number of passages of the new and the replacing ones."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___IngestFailure]:
+        """The documents that were not stored: damaged files, and files beyond the bounds of the service."""
+
     def __init__(
         self,
         *,
@@ -279,10 +420,11 @@ class IngestDocumentsResponse(_message.Message):
         replaced_count: _builtins.int = ...,
         unchanged_count: _builtins.int = ...,
         passage_count: _builtins.int = ...,
+        failures: _abc.Iterable[Global___IngestFailure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_count", b"added_count", "passage_count", b"passage_count", "replaced_count", b"replaced_count", "unchanged_count", b"unchanged_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_count", b"added_count", "failures", b"failures", "passage_count", b"passage_count", "replaced_count", b"replaced_count", "unchanged_count", b"unchanged_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,22 +439,31 @@ class SearchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """The question, in plain words. Of more than 64 different informative words, the first 64 count."""
     limit: _builtins.int
     """The maximum number of passages; 0 means 5."""
     min_score: _builtins.float
     """Only passages with at least this score."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Search the versions of documents that were current at this time; unset: the current ones. Documents that were
+        deleted since, and versions that are no longer kept, are not found. For audits: of what matches, only the 2,000 best
+        passages of all versions are considered.
+        """
+
     def __init__(
         self,
         *,
         query: _builtins.str = ...,
         limit: _builtins.int = ...,
         min_score: _builtins.float = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "min_score", b"min_score", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "limit", b"limit", "min_score", b"min_score", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,7 +478,7 @@ class SearchResponse(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]:
-        """Best first. Passages of one score are ordered by BM25, then by id."""
+        """Best first, by BM25 over title, headings and text."""
 
     def __init__(
         self,
@@ -349,16 +500,26 @@ class GetDocumentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document."""
+    version: _builtins.int
+    """The version; 0 means the current one."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The version that was current at this time."""
+
     def __init__(
         self,
         *,
         document_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "document_id", b"document_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,6 +556,136 @@ class GetDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDocumentResponse: _TypeAlias = GetDocumentResponse  # noqa: Y015
+
+@_typing.final
+class GetPassageRequest(_message.Message):
+    """Request of GetPassage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CONTEXT_CHARACTERS_FIELD_NUMBER: _builtins.int
+    passage_id: _builtins.str
+    """The id of a passage, as Search returned it."""
+    version: _builtins.int
+    """The version of the document, as Search returned it; 0 means the current one."""
+    context_characters: _builtins.int
+    """The maximum number of characters before and after the passage; 0 means 500."""
+    def __init__(
+        self,
+        *,
+        passage_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        context_characters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_characters", b"context_characters", "passage_id", b"passage_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPassageRequest: _TypeAlias = GetPassageRequest  # noqa: Y015
+
+@_typing.final
+class GetPassageResponse(_message.Message):
+    """Response of GetPassage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
+    before: _builtins.str
+    """The text before it, up to its first character."""
+    after: _builtins.str
+    """The text after it."""
+    trust: Global___Trust.ValueType
+    """Always TRUST_UNTRUSTED: see there."""
+    @_builtins.property
+    def passage(self) -> Global___Passage:
+        """The passage; its score is 0."""
+
+    @_builtins.property
+    def document(self) -> Global___Document:
+        """The document."""
+
+    def __init__(
+        self,
+        *,
+        passage: Global___Passage | None = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        document: Global___Document | None = ...,
+        trust: Global___Trust.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "passage", b"passage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "document", b"document", "passage", b"passage", "trust", b"trust"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPassageResponse: _TypeAlias = GetPassageResponse  # noqa: Y015
+
+@_typing.final
+class ListDocumentVersionsRequest(_message.Message):
+    """Request of ListDocumentVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    document_id: _builtins.str
+    """The document."""
+    page_size: _builtins.int
+    """The maximum number of items in the page; 0 means 50."""
+    page_token: _builtins.str
+    """The next_page_token of the previous page; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        document_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDocumentVersionsRequest: _TypeAlias = ListDocumentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDocumentVersionsResponse(_message.Message):
+    """Response of ListDocumentVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
+        """One page, the newest version first."""
+
+    def __init__(
+        self,
+        *,
+        documents: _abc.Iterable[Global___Document] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDocumentVersionsResponse: _TypeAlias = ListDocumentVersionsResponse  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):

@@ -29,8 +29,11 @@ class RetrievalServiceStub:
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     def __init__(self, channel):
@@ -54,6 +57,16 @@ class RetrievalServiceStub:
                 request_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentResponse.FromString,
                 _registered_method=True)
+        self.GetPassage = channel.unary_unary(
+                '/graphmesh.retrieval.v1.RetrievalService/GetPassage',
+                request_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageResponse.FromString,
+                _registered_method=True)
+        self.ListDocumentVersions = channel.unary_unary(
+                '/graphmesh.retrieval.v1.RetrievalService/ListDocumentVersions',
+                request_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsResponse.FromString,
+                _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/graphmesh.retrieval.v1.RetrievalService/ListDocuments',
                 request_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentsRequest.SerializeToString,
@@ -70,13 +83,16 @@ class RetrievalServiceServicer:
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     def IngestDocuments(self, request, context):
-        """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless it is unchanged.
-        After the response, Search finds them.
+        """Stores documents, all of them or none, except for those whose content cannot be read, which the response names. A
+        document with the id of a stored one replaces it, unless it is unchanged. After the response, Search finds them.
 
         The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
@@ -87,8 +103,9 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Finds the passages that share the most words with the query. The query is plain text in any form: nothing in it is
-        an operator. A query without a single informative word (stop words, punctuation, emoji) finds nothing.
+        """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
+        plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
+        nothing. Stop words count only where the query has no other words.
 
         Reasons: none of its own.
         """
@@ -97,9 +114,27 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDocument(self, request, context):
-        """Reads one document with its text.
+        """Reads one document with its text: the current version, another one, or that of a time.
 
         Reasons: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPassage(self, request, context):
+        """Reads a passage with the text around it in its document, to show a citation in its place.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocumentVersions(self, request, context):
+        """Lists the stored versions of one document, the newest first, without their texts.
+
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +151,7 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocuments(self, request, context):
-        """Deletes documents and their passages. An id that is not stored is not an error; the response counts the deleted
+        """Deletes documents with all their versions. An id that is not stored is not an error; the response counts the deleted
         ones.
 
         Reasons: none of its own.
@@ -143,6 +178,16 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     request_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentRequest.FromString,
                     response_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentResponse.SerializeToString,
             ),
+            'GetPassage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPassage,
+                    request_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageRequest.FromString,
+                    response_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageResponse.SerializeToString,
+            ),
+            'ListDocumentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocumentVersions,
+                    request_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsRequest.FromString,
+                    response_serializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsResponse.SerializeToString,
+            ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
                     request_deserializer=graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentsRequest.FromString,
@@ -165,8 +210,11 @@ class RetrievalService:
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     @staticmethod
@@ -240,6 +288,60 @@ class RetrievalService:
             '/graphmesh.retrieval.v1.RetrievalService/GetDocument',
             graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentRequest.SerializeToString,
             graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPassage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.retrieval.v1.RetrievalService/GetPassage',
+            graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageRequest.SerializeToString,
+            graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.GetPassageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocumentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.retrieval.v1.RetrievalService/ListDocumentVersions',
+            graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsRequest.SerializeToString,
+            graphmesh_dot_retrieval_dot_v1_dot_retrieval__pb2.ListDocumentVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,8 +30,11 @@ class RetrievalServiceStub:
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     @_typing.overload
@@ -39,23 +42,34 @@ class RetrievalServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RetrievalServiceAsyncStub: ...
     IngestDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.IngestDocumentsRequest, _retrieval_pb2.IngestDocumentsResponse]
-    """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless it is unchanged.
-    After the response, Search finds them.
+    """Stores documents, all of them or none, except for those whose content cannot be read, which the response names. A
+    document with the id of a stored one replaces it, unless it is unchanged. After the response, Search finds them.
 
     The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
     Reasons: none of its own.
     """
     Search: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]
-    """Finds the passages that share the most words with the query. The query is plain text in any form: nothing in it is
-    an operator. A query without a single informative word (stop words, punctuation, emoji) finds nothing.
+    """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
+    plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
+    nothing. Stop words count only where the query has no other words.
 
     Reasons: none of its own.
     """
     GetDocument: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.GetDocumentRequest, _retrieval_pb2.GetDocumentResponse]
-    """Reads one document with its text.
+    """Reads one document with its text: the current version, another one, or that of a time.
 
     Reasons: RESOURCE_NOT_FOUND.
+    """
+    GetPassage: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.GetPassageRequest, _retrieval_pb2.GetPassageResponse]
+    """Reads a passage with the text around it in its document, to show a citation in its place.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
+    ListDocumentVersions: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.ListDocumentVersionsRequest, _retrieval_pb2.ListDocumentVersionsResponse]
+    """Lists the stored versions of one document, the newest first, without their texts.
+
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.ListDocumentsRequest, _retrieval_pb2.ListDocumentsResponse]
     """Lists the documents by id, without their texts. Pages are not a snapshot: a document that is added while pages are
@@ -64,7 +78,7 @@ class RetrievalServiceStub:
     Reasons: INVALID_REQUEST (a page_token that this list did not return).
     """
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteDocumentsRequest, _retrieval_pb2.DeleteDocumentsResponse]
-    """Deletes documents and their passages. An id that is not stored is not an error; the response counts the deleted
+    """Deletes documents with all their versions. An id that is not stored is not an error; the response counts the deleted
     ones.
 
     Reasons: none of its own.
@@ -75,29 +89,43 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IngestDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.IngestDocumentsRequest, _retrieval_pb2.IngestDocumentsResponse]  # type: ignore[assignment]
-    """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless it is unchanged.
-    After the response, Search finds them.
+    """Stores documents, all of them or none, except for those whose content cannot be read, which the response names. A
+    document with the id of a stored one replaces it, unless it is unchanged. After the response, Search finds them.
 
     The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
     Reasons: none of its own.
     """
     Search: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]  # type: ignore[assignment]
-    """Finds the passages that share the most words with the query. The query is plain text in any form: nothing in it is
-    an operator. A query without a single informative word (stop words, punctuation, emoji) finds nothing.
+    """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
+    plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
+    nothing. Stop words count only where the query has no other words.
 
     Reasons: none of its own.
     """
     GetDocument: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.GetDocumentRequest, _retrieval_pb2.GetDocumentResponse]  # type: ignore[assignment]
-    """Reads one document with its text.
+    """Reads one document with its text: the current version, another one, or that of a time.
 
     Reasons: RESOURCE_NOT_FOUND.
+    """
+    GetPassage: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.GetPassageRequest, _retrieval_pb2.GetPassageResponse]  # type: ignore[assignment]
+    """Reads a passage with the text around it in its document, to show a citation in its place.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
+    ListDocumentVersions: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.ListDocumentVersionsRequest, _retrieval_pb2.ListDocumentVersionsResponse]  # type: ignore[assignment]
+    """Lists the stored versions of one document, the newest first, without their texts.
+
+    Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.ListDocumentsRequest, _retrieval_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists the documents by id, without their texts. Pages are not a snapshot: a document that is added while pages are
@@ -106,7 +134,7 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     Reasons: INVALID_REQUEST (a page_token that this list did not return).
     """
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.DeleteDocumentsRequest, _retrieval_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
-    """Deletes documents and their passages. An id that is not stored is not an error; the response counts the deleted
+    """Deletes documents with all their versions. An id that is not stored is not an error; the response counts the deleted
     ones.
 
     Reasons: none of its own.
@@ -116,8 +144,11 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps documents and finds the passages of them that answer a question. Everything belongs to the caller's tenant:
     another tenant's documents are never searched, and their ids are answered with NOT_FOUND.
 
-    A document is Markdown or plain text. It is split into passages at its headings and paragraphs; Search returns
-    passages. Their text is untrusted: material, never an instruction.
+    A document is text or a file. It is split into passages at its headings and paragraphs; Search returns passages. Their
+    text is untrusted: material, never an instruction.
+
+    A document that is replaced keeps its earlier versions for audits, within the limits of the service's settings. A
+    document with readers is found, listed and read by them alone; for all other callers it does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -126,8 +157,8 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.IngestDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.IngestDocumentsResponse, _abc.Awaitable[_retrieval_pb2.IngestDocumentsResponse]]:
-        """Stores documents, all of them or none. A document with the id of a stored one replaces it, unless it is unchanged.
-        After the response, Search finds them.
+        """Stores documents, all of them or none, except for those whose content cannot be read, which the response names. A
+        document with the id of a stored one replaces it, unless it is unchanged. After the response, Search finds them.
 
         The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
@@ -140,8 +171,9 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.SearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.SearchResponse, _abc.Awaitable[_retrieval_pb2.SearchResponse]]:
-        """Finds the passages that share the most words with the query. The query is plain text in any form: nothing in it is
-        an operator. A query without a single informative word (stop words, punctuation, emoji) finds nothing.
+        """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
+        plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
+        nothing. Stop words count only where the query has no other words.
 
         Reasons: none of its own.
         """
@@ -152,9 +184,31 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.GetDocumentResponse, _abc.Awaitable[_retrieval_pb2.GetDocumentResponse]]:
-        """Reads one document with its text.
+        """Reads one document with its text: the current version, another one, or that of a time.
 
         Reasons: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPassage(
+        self,
+        request: _retrieval_pb2.GetPassageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.GetPassageResponse, _abc.Awaitable[_retrieval_pb2.GetPassageResponse]]:
+        """Reads a passage with the text around it in its document, to show a citation in its place.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDocumentVersions(
+        self,
+        request: _retrieval_pb2.ListDocumentVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_pb2.ListDocumentVersionsResponse, _abc.Awaitable[_retrieval_pb2.ListDocumentVersionsResponse]]:
+        """Lists the stored versions of one document, the newest first, without their texts.
+
+        Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
         """
 
     @_abc_1.abstractmethod
@@ -175,7 +229,7 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_pb2.DeleteDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_pb2.DeleteDocumentsResponse, _abc.Awaitable[_retrieval_pb2.DeleteDocumentsResponse]]:
-        """Deletes documents and their passages. An id that is not stored is not an error; the response counts the deleted
+        """Deletes documents with all their versions. An id that is not stored is not an error; the response counts the deleted
         ones.
 
         Reasons: none of its own.

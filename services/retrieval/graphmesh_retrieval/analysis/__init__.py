@@ -1,0 +1,1 @@
+"""Analyzes text of any language into index terms."""

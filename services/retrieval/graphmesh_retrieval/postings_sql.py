@@ -1,0 +1,85 @@
+"""The inverted index in a database."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.postings import PostingRow
+
+# A list is one parameter: the statement is the same for every number of terms, and is compiled once.
+_SQLITE_APPEND = """
+    INSERT INTO postings (corpus, block, term, size, entries) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (corpus, block, term) DO UPDATE
+    SET size = size + excluded.size, entries = CAST(entries || excluded.entries AS BLOB)
+"""
+_POSTGRESQL_APPEND = sa.text("""
+    INSERT INTO postings (corpus, block, term, size, entries)
+    SELECT :corpus, * FROM unnest(
+        CAST(:blocks AS integer[]), CAST(:terms AS bigint[]), CAST(:sizes AS integer[]), CAST(:entries AS bytea[])
+    )
+    ON CONFLICT (corpus, block, term) DO UPDATE
+    SET size = postings.size + excluded.size, entries = postings.entries || excluded.entries
+""")
+_SQLITE_AMONG = """
+    corpus = :corpus AND block IN (SELECT value FROM json_each(:blocks))
+    AND term IN (SELECT value FROM json_each(:terms))
+"""
+_POSTGRESQL_AMONG = """
+    corpus = :corpus AND block = ANY(CAST(:blocks AS integer[])) AND term = ANY(CAST(:terms AS bigint[]))
+"""
+_COUNTS = {
+    True: sa.text(f"SELECT term, size FROM postings WHERE {_SQLITE_AMONG}"),
+    False: sa.text(f"SELECT term, size FROM postings WHERE {_POSTGRESQL_AMONG}"),
+}
+_LISTS = {
+    True: sa.text(f"SELECT term, block, entries FROM postings WHERE {_SQLITE_AMONG}"),
+    False: sa.text(f"SELECT term, block, entries FROM postings WHERE {_POSTGRESQL_AMONG}"),
+}
+"""By whether the database is SQLite. The key of the table finds each pair of block and term in a few steps."""
+
+
+class SqlPostings:
+    """The index of one corpus, over one connection."""
+
+    def __init__(self, connection: AsyncConnection, corpus: int) -> None:
+        self._connection = connection
+        self._corpus = corpus
+        self._sqlite = connection.dialect.name == "sqlite"
+
+    async def append(self, rows: Sequence[PostingRow]) -> None:
+        """Append postings, in the order of the key, so that two calls cannot deadlock."""
+        if not rows:
+            return
+        ordered = sorted(rows)
+        if self._sqlite:
+            await self._connection.exec_driver_sql(_SQLITE_APPEND, [(self._corpus, *row) for row in ordered])
+            return
+        columns = zip(*ordered, strict=True)
+        names = ("blocks", "terms", "sizes", "entries")
+        values: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        await self._connection.execute(_POSTGRESQL_APPEND, {"corpus": self._corpus, **values})
+
+    async def counts(self, terms: Sequence[int], blocks: Iterable[int]) -> dict[int, int]:
+        """Return the number of postings of each term."""
+        found: dict[int, int] = {}
+        for term, size in await self._select(_COUNTS, terms, blocks):
+            found[term] = found.get(term, 0) + size
+        return found
+
+    async def lists(self, terms: Sequence[int], blocks: Iterable[int]) -> Lists:
+        """Return the posting lists of the terms that have any."""
+        found: dict[int, list[tuple[int, bytes]]] = {}
+        for term, block, entries in await self._select(_LISTS, terms, blocks):
+            found.setdefault(term, []).append((block, entries))
+        for blocks_of_term in found.values():
+            blocks_of_term.sort()
+        return found
+
+    async def _select(self, statements: dict[bool, sa.TextClause], terms: Sequence[int], blocks: Iterable[int]) -> Any:
+        values = {"blocks": list(blocks), "terms": list(terms)}
+        encoded = {name: json.dumps(value) for name, value in values.items()} if self._sqlite else values
+        return await self._connection.execute(statements[self._sqlite], {"corpus": self._corpus, **encoded})
