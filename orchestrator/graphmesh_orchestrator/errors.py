@@ -117,6 +117,15 @@ class NodeFailed(Defect):
     reason = "NODE_FAILED"
 
 
+class GraphFactoryFailed(Defect):
+    """The factory of the graph {graph} failed: {cause}; the orchestrator's log has more
+
+    It makes the graph of each run, with the run's config.
+    """
+
+    reason = "GRAPH_FACTORY_FAILED"
+
+
 class RunPoisoned(Defect):
     """The run was taken over {takeovers} times without progress: it may end the processes that execute it
 

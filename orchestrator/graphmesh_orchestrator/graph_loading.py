@@ -1,18 +1,19 @@
 """Loads the graphs of a project, in every form that LangGraph has."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.constants import START
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import IndexConfig, ensure_embeddings
@@ -20,6 +21,7 @@ from langgraph.store.memory import InMemoryStore
 
 from graphmesh_orchestrator.checkpoints import LogSaver
 from graphmesh_orchestrator.checkpoints.state_versions import FIRST, Lineage, Versions, prompts_digest, tools_digest
+from graphmesh_orchestrator.graph_factories import FactoryFailed, GraphFactory
 from graphmesh_orchestrator.graph_modules import GraphModules
 from graphmesh_orchestrator.import_errors import describe
 from graphmesh_orchestrator.project import GraphEntry, Project, ProjectError
@@ -33,8 +35,19 @@ class MadeGraph:
     """A graph as its module or factory makes it."""
 
     made: Any
+    """For all runs; of a factory that is called for each run, what it makes for an empty config."""
     lineage: Lineage
     description: str
+    factory: GraphFactory[Any] | None = None
+    """The factory that is called for each run."""
+    is_known: bool = True
+    """Whether the factory makes a graph for an empty config."""
+
+    def compiled(self, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+        """Compile the graph, and read its schemas."""
+        compile = partial(_compiled, lineage=self.lineage, checkpointer=checkpointer, description=self.description)
+        factory = self.factory.compiled_by(compile) if self.factory else None
+        return replace(compile(self.made), factory=factory, is_known=self.is_known).with_schemas()
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class MadeGraphs:
         for name, graph in self.graphs.items():
             with _named(name):
                 indexes[name] = _index_of(graph.made)
-                compiled[name] = _compiled(graph, checkpointer)
+                compiled[name] = graph.compiled(checkpointer)
         index = _store_index(self.project, indexes, self.modules)
         return Registry(compiled, self.project.store.ttl_config, index, self.project.packages)
 
@@ -81,9 +94,8 @@ async def made_graphs(path: Path) -> AsyncIterator[MadeGraphs]:
         for name, entry in project.graphs.items():
             with _named(name):
                 module = modules.get(entry)
-                lineage = _lineage(name, module, tools)
-                made = await _made(_variable(module, entry), stack)
-                graphs[name] = MadeGraph(made, lineage, entry.description or _summary(module))
+                lineage, description = _lineage(name, module, tools), entry.description or _summary(module)
+                graphs[name] = await _made(_variable(module, entry), lineage, description, stack)
         yield MadeGraphs(project, modules, graphs)
 
 
@@ -123,28 +135,30 @@ def _variable(module: ModuleType, entry: GraphEntry) -> Any:
     return getattr(module, entry.variable)
 
 
-async def _made(given: Any, stack: AsyncExitStack) -> Any:
-    """Return a graph, or the one that a factory makes: a function or a context manager, sync or async, with a config
-    or without. The factory is called once, with an empty config.
-    """
+async def _made(given: Any, lineage: Lineage, description: str, stack: AsyncExitStack) -> MadeGraph:
+    """Return a graph, or the one that a factory makes, with the factory if that is called for each run."""
     if isinstance(given, (StateGraph, Pregel)) or not callable(given):
-        return given
+        return MadeGraph(given, lineage, description)
+    factory = GraphFactory[Any](given, lambda made: made)
+    if not factory.is_called_for_each_run:
+        return MadeGraph(await stack.enter_async_context(factory.made()), lineage, description)
     try:
-        configs: list[Any] = [{"configurable": {}}] if inspect.signature(given).parameters else []
-        made = given(*configs) if inspect.iscoroutinefunction(given) else await asyncio.to_thread(given, *configs)
-        if inspect.isawaitable(made):
-            made = await made
-        if hasattr(made, "__aenter__"):
-            made = await stack.enter_async_context(made)
-        elif hasattr(made, "__enter__"):
-            made = await asyncio.to_thread(stack.enter_context, made)
-    except (Exception, SystemExit) as error:
-        raise ProjectError(f"its factory {given.__qualname__} failed: {describe(error)}") from error
-    return made
+        async with factory.made() as made:
+            return MadeGraph(made, lineage, description, factory)
+    except FactoryFailed as error:
+        log.warning("schemas are not known: the factory needs the config of a run", error=str(error))
+        return MadeGraph(_any_graph(), lineage, description, factory, is_known=False)
 
 
-def _compiled(graph: MadeGraph, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
-    made, lineage = graph.made, graph.lineage
+def _any_graph() -> StateGraph[Any, Any, Any, Any]:
+    """Return a graph that stands for one whose schemas are not known: it takes any input."""
+    builder: Any = StateGraph(cast(Any, dict))
+    builder.add_node("graph", lambda state: state)
+    builder.add_edge(START, "graph")
+    return cast(StateGraph[Any, Any, Any, Any], builder)
+
+
+def _compiled(made: Any, *, lineage: Lineage, checkpointer: BaseCheckpointSaver[Any], description: str) -> Graph:
     if isinstance(checkpointer, LogSaver):
         checkpointer = checkpointer.with_lineage(lineage)
     compiled: Pregel[Any, Any, Any, Any]
@@ -156,7 +170,7 @@ def _compiled(graph: MadeGraph, checkpointer: BaseCheckpointSaver[Any]) -> Graph
         raise ProjectError(f"is a {type(made).__name__}, and neither a StateGraph nor a workflow, nor a factory of one")
     check_graph(compiled)
     compiled.store = None  # each run has that of its tenant
-    return Graph.of(lineage.name, compiled, graph.description, lineage)
+    return Graph(lineage.name, compiled, description, lineage)
 
 
 def _index_of(made: Any) -> IndexConfig | None:

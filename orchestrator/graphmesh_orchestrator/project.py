@@ -6,18 +6,16 @@ https://docs.langchain.com/langsmith/cli#configuration-file documents the keys. 
 import json
 import os
 import sys
-import tomllib
-from collections.abc import Iterable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
 from graphmesh_chassis.settings import BadSetting
 from langgraph.store.base import TTLConfig
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from graphmesh_orchestrator.project_requirements import Requirements, UnreadableRequirements, requirements_of
 
 NOT_HONOURED = {
     "auth": "callers are identified at the edge",
@@ -198,7 +196,7 @@ class Project(BaseModel):
         Raises:
             ProjectError: a dependency is not installed.
         """
-        if missing := list(self._missing()):
+        if missing := self.requirements.unmet():
             packages = " ".join(f"'{one}'" for one in missing)
             raise ProjectError(
                 f"{self.file}: dependencies: not installed where the orchestrator runs: {', '.join(missing)}; "
@@ -230,44 +228,14 @@ class Project(BaseModel):
                 raise ProjectError(f"{self.file}: dependencies: there is no folder {folder}")
         return folders
 
-    def _missing(self) -> Iterator[str]:
-        packages = [one for one in self.dependencies if not one.startswith(".")]
-        yield from _unmet(packages, self.file)
-        for folder in self._folders():
-            yield from _unmet(*_requirements(folder))
-
-
-def _requirements(folder: Path) -> tuple[list[str], Path]:
-    """Return the requirements that a project's folder states, and the file that has them."""
-    project, lines = folder / "pyproject.toml", folder / "requirements.txt"
-    if project.is_file():
+    @property
+    def requirements(self) -> Requirements:
+        """Raises ProjectError: they cannot be read."""
+        self._folders()
         try:
-            stated = tomllib.loads(project.read_text()).get("project", {}).get("dependencies", [])
-        except (OSError, ValueError) as error:
-            raise ProjectError(f"{project}: cannot be read: {error}") from error
-        return [str(one) for one in stated], project
-    if lines.is_file():
-        stripped = (line.partition(" #")[0].strip() for line in lines.read_text().splitlines())
-        return [line for line in stripped if line and not line.startswith(("#", "-"))], lines
-    return [], folder
-
-
-def _unmet(requirements: Iterable[str], file: Path) -> Iterator[str]:
-    """Yield the requirements that no installed distribution meets."""
-    for stated in requirements:
-        try:
-            requirement = Requirement(stated)
-        except InvalidRequirement as error:
-            raise ProjectError(f"{file}: {stated!r} is not a requirement: {error}") from error
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
-        try:
-            installed = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            yield stated
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            yield stated
+            return requirements_of(self.dependencies, self.file.parent)
+        except UnreadableRequirements as error:
+            raise ProjectError(f"{self.file}: dependencies: {error}") from error
 
 
 def _first(error: ValidationError, text: str) -> str:

@@ -1,24 +1,31 @@
 """The graphs that can be run, by name."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from graphmesh_chassis.errors import FieldViolation, InvalidInput
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
+from graphmesh_nodes.graph_rules import GraphRuleViolated
 from graphmesh_nodes.workflow_inputs import WorkflowInput
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINT_MAP  # the only access to the graphs around a task
 from langgraph.constants import START
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
-from langgraph.store.base import IndexConfig, TTLConfig
+from langgraph.store.base import BaseStore, IndexConfig, TTLConfig
 
 from graphmesh_orchestrator.checkpoints import CheckpointRef, LogSaver, write_behind_of
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
-from graphmesh_orchestrator.errors import GraphNotFound
+from graphmesh_orchestrator.errors import GraphFactoryFailed, GraphNotFound
+from graphmesh_orchestrator.graph_factories import FactoryCall, FactoryFailed, GraphFactory
+from graphmesh_orchestrator.project import ProjectError
+from graphmesh_orchestrator.runs.run import DEFAULT_RECURSION_LIMIT, Run
 
 
 @dataclass(frozen=True)
@@ -26,17 +33,15 @@ class Graph:
     """A compiled graph under its name."""
 
     name: str
-    description: str
     compiled: Pregel[Any, Any, Any, Any]
     """A compiled graph, or a functional workflow."""
-    input: GraphInput | WorkflowInput
-    update: GraphInput | None
-    """The update of a state as if by a node; None for a workflow, whose state has no fields."""
-    context: GraphContext
-    output_schema: Mapping[str, Any]
-    """JSON schema."""
+    description: str = ""
     lineage: Lineage = field(default_factory=Lineage)
     """Its versions, and the older ones whose states it resumes from."""
+    factory: "GraphFactory[Graph] | None" = None
+    """Makes the graph of each run; None where all runs have this one."""
+    is_known: bool = True
+    """Whether the schemas are known: the factory of the graph may need the config of a run."""
 
     @classmethod
     def of(
@@ -46,13 +51,73 @@ class Graph:
         description: str = "",
         lineage: Lineage | None = None,
     ) -> "Graph":
-        """Make a graph of its compiled form, from which its schemas are read."""
-        context, lineage = GraphContext(compiled), lineage or Lineage(name)
-        if not isinstance(compiled, CompiledStateGraph):
-            return cls(name, description, compiled, WorkflowInput(compiled), None, context, {"type": "object"}, lineage)
-        inputs = GraphInput(compiled.builder), GraphInput(compiled.builder, is_update=True)
-        output_schema = state_schema(compiled.builder, compiled.builder.output_schema)
-        return cls(name, description, compiled, *inputs, context, output_schema, lineage)
+        """Make a graph of its compiled form, and read its schemas."""
+        return cls(name, compiled, description, lineage or Lineage(name)).with_schemas()
+
+    def with_schemas(self) -> "Graph":
+        """Return this graph, after its schemas are read, which may fail."""
+        _ = self.input, self.update, self.context, self.output_schema
+        return self
+
+    @cached_property
+    def input(self) -> GraphInput | WorkflowInput:
+        return GraphInput(self._builder) if self._builder else WorkflowInput(self.compiled)
+
+    @cached_property
+    def update(self) -> GraphInput | None:
+        """The update of a state as if by a node; None for a workflow, whose state has no fields."""
+        return GraphInput(self._builder, is_update=True) if self._builder else None
+
+    @cached_property
+    def context(self) -> GraphContext:
+        return GraphContext(self.compiled)
+
+    @cached_property
+    def output_schema(self) -> Mapping[str, Any]:
+        """JSON schema."""
+        return state_schema(self._builder, self._builder.output_schema) if self._builder else {"type": "object"}
+
+    @property
+    def recursion_limit(self) -> int:
+        """The supersteps of a run that states no limit: those of `with_config`."""
+        return int((self.compiled.config or {}).get("recursion_limit") or DEFAULT_RECURSION_LIMIT)
+
+    def has_shape_of(self, other: "Graph") -> bool:
+        """Return whether it takes the inputs, contexts and breakpoints that the other graph takes."""
+        return self is other or self._shape == other._shape
+
+    @cached_property
+    def _shape(self) -> tuple[Any, ...]:
+        builder = self._builder
+        start: Any = self.compiled.channels[START]
+        schemas = (builder.input_schema, builder.state_schema) if builder else (start.UpdateType,)
+        return (*schemas, self.compiled.context_schema, self.compiled.nodes.keys())
+
+    @property
+    def _builder(self) -> StateGraph[Any, Any, Any, Any] | None:
+        return self.compiled.builder if isinstance(self.compiled, CompiledStateGraph) else None
+
+    @asynccontextmanager
+    async def of_run(self, run: Run, store: BaseStore | None = None) -> AsyncIterator["Graph"]:
+        """Return the graph of a run: the one that the factory makes for it, if there is a factory.
+
+        Without a store the graph is only read, not executed.
+
+        Raises:
+            GraphFactoryFailed: at the beginning, or at the end.
+        """
+        if self.factory is None:
+            yield self
+            return
+        try:
+            call = FactoryCall.of_run(run, self.compiled.context_schema, store)
+            async with self.factory.made(call) as graph:
+                yield graph
+        except FactoryFailed as error:
+            cause = error.__cause__ or error
+            is_rule = isinstance(cause, GraphRuleViolated | ProjectError)
+            shown = str(cause) if is_rule else type(cause).__name__
+            raise GraphFactoryFailed(graph=self.name, cause=shown) from cause
 
     @property
     def versions(self) -> Versions:
@@ -98,7 +163,7 @@ class Graph:
         self, context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None, *, is_partial: bool = False
     ) -> None:
         """Raises InvalidInput, with every field. A partial context may lack members that are required."""
-        found = self.context.violations(context, is_partial=is_partial)
+        found = self.context.violations(context, is_partial=is_partial) if self.is_known else ()
         violations = (*found, *configurable_violations(configurable or {}))
         if violations:
             raise InvalidInput(violations=violations, graph=self.name)

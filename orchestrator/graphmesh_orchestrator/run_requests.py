@@ -1,5 +1,6 @@
 """Checks the requests for runs, of clients and of schedules, and completes them from their assistants."""
 
+from dataclasses import replace
 from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, InvalidInput, InvalidRequest, NotFound
@@ -9,6 +10,7 @@ from langgraph.types import StateSnapshot
 from graphmesh_orchestrator.assistants.assistant import configured
 from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.checkpoints import thread_config
+from graphmesh_orchestrator.errors import GraphFactoryFailed
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.receivers import Receivers
@@ -24,30 +26,55 @@ class RunRequests:
         """Return a run as it is to be stored. `assistant` is the id or the name of the assistant that configures it.
 
         Raises:
-            InvalidRequest: it names neither a graph nor an assistant, or both.
+            InvalidRequest: it names neither a graph nor an assistant, or both, or the version of no assistant.
             GraphNotFound: there is no such graph.
             InvalidInput: the input or the context does not fit; or there is no input, and no state to continue from.
-            NotFound: there is no such assistant, or the thread has no such checkpoint.
+            NotFound: there is no such assistant or version of it, or the thread has no such checkpoint.
             WebhookNotAllowed: the host of the webhook_url may not be called.
         """
         if assistant:
             if requested.identity.graph:
                 raise _invalid("graph", "cannot be combined with an assistant, which has a graph")
-            requested = configured(requested, await self._assistants.resolve(requested.identity.tenant, assistant))
+            key = (requested.identity.tenant, assistant, requested.request.assistant_version)
+            requested = configured(requested, await self._assistants.resolve(*key))
+        elif requested.request.assistant_version:
+            raise _invalid("assistant_version", "is of an assistant, and none is named")
         if not requested.identity.graph:
             raise _invalid("graph", "is required, or an assistant")
         graph = self._registry.get(requested.identity.graph)
+        if not requested.request.recursion_limit:
+            requested = replace(requested, request=replace(requested.request, recursion_limit=graph.recursion_limit))
         if requested.request.webhook_url:
             self._receivers.require(requested.request.webhook_url)
         await _check(graph, requested)
         return requested.with_state(**graph.versions.of_run())
 
 
+async def _check(graph: Graph, requested: Run) -> None:
+    """Check a run against the graph whose schemas are published, else against that which a factory makes for it."""
+    try:
+        await check_run(graph, requested)
+    except InvalidInput as refusal:
+        if graph.factory is None:
+            raise
+        try:
+            async with graph.of_run(requested) as own:
+                await check_run(own, requested)
+        except GraphFactoryFailed:
+            raise refusal from None
+
+
 def _invalid(field: str, rule: str) -> InvalidRequest:
     return InvalidRequest(violations=[FieldViolation(field, rule)])
 
 
-async def _check(graph: Graph, requested: Run) -> None:
+async def check_run(graph: Graph, requested: Run) -> None:
+    """Check a run against a graph.
+
+    Raises:
+        InvalidInput: as `RunRequests.checked`.
+        NotFound: the thread has no such checkpoint.
+    """
     graph.check_context(requested.request.context, requested.request.configurable)
     graph.check_breakpoints(requested.request.breakpoints or {})
     if requested.request.input is not None:

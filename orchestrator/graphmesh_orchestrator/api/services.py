@@ -52,7 +52,7 @@ def services(
     requests = RunRequests(registry, backend.assistants, receivers)
     submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
-    states = ThreadStates(backend.database, registry, backend.interrupts)
+    states = ThreadStates(backend.database, registry, backend.interrupts, backend.runs)
     stores = backend.runs, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from graphmesh_orchestrator.runs.run import DEFAULT_RECURSION_LIMIT, Run
+from graphmesh_orchestrator.runs.run import Run
 
 MAX_VERSIONS = 100
 """The newest versions of an assistant that are kept."""
@@ -25,7 +25,7 @@ class Configuration:
     context: Object | None = None
     configurable: Object | None = None
     recursion_limit: int = 0
-    """0: the default."""
+    """0: that of the graph."""
     metadata: Object | None = None
 
 
@@ -46,7 +46,6 @@ class Assistant:
 def configured(run: Run, assistant: Assistant) -> Run:
     """Return a run of an assistant's graph, with its context and configurable under what the run states itself."""
     given, request = assistant.configuration, run.request
-    limit = request.recursion_limit or given.recursion_limit or DEFAULT_RECURSION_LIMIT
     return replace(
         run,
         identity=replace(run.identity, graph=given.graph),
@@ -54,7 +53,7 @@ def configured(run: Run, assistant: Assistant) -> Run:
             request,
             context=_merged(given.context, request.context),
             configurable=_merged(given.configurable, request.configurable),
-            recursion_limit=limit,
+            recursion_limit=request.recursion_limit or given.recursion_limit,
             assistant_id=assistant.assistant_id,
             assistant_version=assistant.version,
         ),

@@ -28,8 +28,11 @@ class Assistants(Protocol):
     async def get(self, tenant: str, assistant_id: str) -> Assistant:
         """Return the latest version. Raises NotFound, also for another tenant's."""
 
-    async def resolve(self, tenant: str, name: str) -> Assistant:
-        """Return the latest version of the assistant with this id, else of the one with this name. Raises NotFound."""
+    async def resolve(self, tenant: str, name: str, version: int = 0) -> Assistant:
+        """Return a version of the assistant with this id, else of the one with this name; 0: the latest.
+
+        A name is that of the latest version. Raises NotFound.
+        """
 
     async def find(
         self,
@@ -91,13 +94,15 @@ class MemoryAssistants:
     async def get(self, tenant: str, assistant_id: str) -> Assistant:
         return self._of(tenant, assistant_id)[self._latest[tenant, assistant_id]]
 
-    async def resolve(self, tenant: str, name: str) -> Assistant:
-        if (tenant, name) in self._versions:
-            return await self.get(tenant, name)
-        for assistant in self._all_latest(tenant):
-            if name and assistant.configuration.name == name:
-                return assistant
-        raise NotFound(resource="assistant", id=name)
+    async def resolve(self, tenant: str, name: str, version: int = 0) -> Assistant:
+        named = (one.assistant_id for one in self._all_latest(tenant) if name and one.configuration.name == name)
+        assistant_id = name if (tenant, name) in self._versions else next(named, "")
+        if not assistant_id:
+            raise NotFound(resource="assistant", id=name)
+        versions = self._of(tenant, assistant_id)
+        if version and version not in versions:
+            raise NotFound(resource="version", id=version)
+        return versions[version or self._latest[tenant, assistant_id]]
 
     async def find(
         self,

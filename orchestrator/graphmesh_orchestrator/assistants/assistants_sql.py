@@ -48,13 +48,19 @@ class SqlAssistants:
             return found
         raise NotFound(resource="assistant", id=assistant_id)
 
-    async def resolve(self, tenant: str, name: str) -> Assistant:
+    async def resolve(self, tenant: str, name: str, version: int = 0) -> Assistant:
         named = sa.and_(assistants.c.name == name, assistants.c.name != sa.literal_column("''"))
         query = _LATEST.where(assistants.c.tenant == tenant, sa.or_(assistants.c.assistant_id == name, named))
         by_id_first = sa.case((assistants.c.assistant_id == name, 0), else_=1)
-        if found := await self._first(query.order_by(by_id_first).limit(1)):
+        found = await self._first(query.order_by(by_id_first).limit(1))
+        if not found:
+            raise NotFound(resource="assistant", id=name)
+        if version in (0, found.version):
             return found
-        raise NotFound(resource="assistant", id=name)
+        key = _is(tenant, found.assistant_id)
+        if older := await self._first(_VERSIONS.where(*key, versions.c.version == version)):
+            return older
+        raise NotFound(resource="version", id=version)
 
     async def find(
         self,

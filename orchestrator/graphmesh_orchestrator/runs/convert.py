@@ -25,7 +25,6 @@ from graphmesh_nodes.json_values import require_json
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.events import NOT_SHOWN
 from graphmesh_orchestrator.runs.run import (
-    DEFAULT_RECURSION_LIMIT,
     Interrupt,
     Multitask,
     Run,
@@ -77,18 +76,27 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             breakpoints=_breakpoints(request),
             stream_modes=[*stream_modes(request.stream_modes)] or None,
             created=now,
-            recursion_limit=request.recursion_limit or (0 if request.assistant else DEFAULT_RECURSION_LIMIT),
+            recursion_limit=request.recursion_limit,
             limits=_limits(request.ceilings),
             multitask=_strategy(request.multitask_strategy),
             due=begins.timestamp() if begins > now else 0,
             checkpoint_id=request.checkpoint_id,
             webhook_url=request.webhook_url,
             request_id=request.request_id,
-            fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+            fingerprint=_fingerprint(request),
             labels=dict(request.labels),
+            assistant_version=request.assistant_version,
         ),
         RunState(deadline),
     )
+
+
+def _fingerprint(request: pb.CreateRunRequest) -> bytes:
+    """Return the digest by which a repeated request is recognised. A repeat may ask for other contents of events."""
+    compared = pb.CreateRunRequest()
+    compared.CopyFrom(request)
+    compared.ClearField("stream_modes")
+    return hashlib.sha256(compared.SerializeToString(deterministic=True)).digest()
 
 
 def _times(request: pb.CreateRunRequest, now: datetime) -> tuple[datetime, datetime]:

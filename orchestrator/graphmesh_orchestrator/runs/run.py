@@ -108,7 +108,7 @@ class RunRequest:
     """None: the run continues from the thread's state."""
     created: datetime
     recursion_limit: int
-    """0: that of the assistant, which `assistants.assistant.configured` sets."""
+    """0 in a request that states none, until `RunRequests.checked` sets that of the assistant or of the graph."""
     limits: Limits = field(default_factory=Limits)
     multitask: Multitask = Multitask.REJECT
     due: float = 0

@@ -26,6 +26,7 @@ OF_SCHEDULES = frozenset(
     (
         "graph",
         "assistant",
+        "assistant_version",
         "input",
         "thread_id",
         "timeout",

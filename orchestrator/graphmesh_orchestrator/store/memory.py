@@ -22,7 +22,18 @@ class RunMemory:
     """The memory of one execution of a run."""
 
     store: BaseStore
-    cache: BaseCache[Any]
+    _tenant: str
+    _cache: NodeCache
+
+    def cache_of(self, graph: Graph) -> BaseCache[Any]:
+        """Return the results of cached nodes of the run's graph.
+
+        A cache in memory that a graph was compiled with is replaced by the one of the process, which is bounded; of
+        another one the graph gets a part for the tenant.
+        """
+        own = graph.compiled.cache
+        cache = self._cache if own is None or type(own) is InMemoryCache else own
+        return ScopedCache(cache, (self._tenant, graph.name, str(graph.versions.graph)))
 
 
 @dataclass(frozen=True)
@@ -36,15 +47,8 @@ class Memory:
     """For searches with a query."""
     cache: NodeCache = field(default_factory=NodeCache)
 
-    def of(self, run: Run, graph: Graph, lease: Lease) -> RunMemory:
-        """Return the memory of the run's tenant, for one execution under a lease.
-
-        A cache in memory that a graph was compiled with is replaced by the one of the process, which is bounded; of
-        another one the graph gets a part for the tenant.
-        """
-        tenant, own = run.identity.tenant, graph.compiled.cache
-        cache = self.cache if own is None or type(own) is InMemoryCache else own
-        scope = (tenant, graph.name, str(graph.versions.graph))
-        writer = Writer(RunEpoch(run.run_id, run.state.epoch), lease)
+    def of(self, run: Run, lease: Lease) -> RunMemory:
+        """Return the memory of the run's tenant, for one execution under a lease."""
+        tenant, writer = run.identity.tenant, Writer(RunEpoch(run.run_id, run.state.epoch), lease)
         index = Index.of(self.index) if self.index else None
-        return RunMemory(TenantStore(self.store.of(tenant), writer, self.ttl, index), ScopedCache(cache, scope))
+        return RunMemory(TenantStore(self.store.of(tenant), writer, self.ttl, index), tenant, self.cache)

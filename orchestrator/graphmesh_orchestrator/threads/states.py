@@ -1,6 +1,7 @@
 """Reads, lists and updates the states of threads."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.history import History
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.threads.snapshots import checkpoint_id_of, deciding_channels, listed_state, state_of
 from graphmesh_orchestrator.threads.states_sql import store_update
 from graphmesh_orchestrator.threads.subgraphs import ThreadGraph
@@ -32,8 +34,8 @@ log = structlog.get_logger("graphmesh.threads")
 class ThreadStates:
     """The states of the threads of all tenants."""
 
-    def __init__(self, database: Database, registry: Registry, interrupts: Interrupts) -> None:
-        self._database, self._registry, self._interrupts = database, registry, interrupts
+    def __init__(self, database: Database, registry: Registry, interrupts: Interrupts, runs: Runs) -> None:
+        self._database, self._registry, self._interrupts, self._runs = database, registry, interrupts, runs
 
     async def get(
         self, thread: Thread, checkpoint_id: str = "", namespace: Sequence[str] = (), *, subgraphs: bool = False
@@ -47,15 +49,35 @@ class ThreadStates:
         Raises:
             NotFound: the thread has no such checkpoint, or the graph no such subgraph.
             GraphNotFound: the thread's graph is no longer registered.
+            GraphFactoryFailed: it has a factory, which failed.
         """
         if not thread.graph:
             return await self._without_graph(checkpoint_id, namespace)
-        of = ThreadGraph.of(thread, self._registry.get(thread.graph), namespace)
-        snapshot = await _read(of, checkpoint_id)
-        state = await _state_of(of, snapshot, JsonEncoder(), subgraphs=subgraphs) if snapshot else State()
+        async with self._graph_of(thread) as graph:
+            of = ThreadGraph.of(thread, graph, namespace)
+            snapshot = await _read(of, checkpoint_id)
+            state = await _state_of(of, snapshot, JsonEncoder(), subgraphs=subgraphs) if snapshot else State()
         if not state.has_interrupts:
             return state
         return state.with_interrupts(await self._interrupts.of_thread(thread.tenant, thread.thread_id))
+
+    @asynccontextmanager
+    async def _graph_of(self, thread: Thread) -> AsyncIterator[Graph]:
+        """Return the graph of a thread; where a factory makes it, as for the newest run with a config.
+
+        Raises:
+            GraphNotFound: it is no longer registered.
+            GraphFactoryFailed: its factory failed.
+        """
+        graph, run = self._registry.get(thread.graph), None
+        if graph.factory:
+            found = await self._runs.find(thread.tenant, {"thread_id": thread.thread_id}, None, 1, contents=False)
+            run = next(iter(found), None)
+        if run is None:
+            yield graph
+            return
+        async with graph.of_run(run) as own:
+            yield own
 
     async def _without_graph(self, checkpoint_id: str, namespace: Sequence[str]) -> State:
         if namespace:
@@ -74,14 +96,15 @@ class ThreadStates:
 
         Raises:
             GraphNotFound: the thread's graph is no longer registered.
+            GraphFactoryFailed: it has a factory, which failed.
         """
         if not thread.graph:
             return
-        graph = self._registry.get(thread.graph)
-        of, name = ThreadGraph.of(thread, graph, namespace), checkpoint_thread(thread.tenant, thread.thread_id)
-        history = History(self._database, graph.saver.serde, graph.saver.load)
-        async for listed in history.read(name, of.ns, before, deciding_channels(of.compiled), is_basic=is_basic):
-            yield await listed_state(of, listed, is_basic=is_basic)
+        async with self._graph_of(thread) as graph:
+            of, name = ThreadGraph.of(thread, graph, namespace), checkpoint_thread(thread.tenant, thread.thread_id)
+            history = History(self._database, graph.saver.serde, graph.saver.load)
+            async for listed in history.read(name, of.ns, before, deciding_channels(of.compiled), is_basic=is_basic):
+                yield await listed_state(of, listed, is_basic=is_basic)
 
     async def update(
         self, thread: Thread, values: Mapping[str, Any], as_node: str, checkpoint_id: str, namespace: Sequence[str] = ()
@@ -96,21 +119,23 @@ class ThreadStates:
         Raises:
             NotFound: the thread has no such checkpoint, or the graph no such subgraph.
             GraphNotFound: the thread's graph is no longer registered.
+            GraphFactoryFailed: it has a factory, which failed.
             InvalidInput: the values do not fit the graph's state, or there is no such node.
             ThreadBusy: a run holds the thread, or waits for it.
             CheckpointConflict: the thread has another newest checkpoint by now, or the named one was pruned.
         """
         if not thread.graph:
             raise InvalidInput(violations=[FieldViolation("thread_id", "is of a thread without a graph")])
-        of = ThreadGraph.of(thread, self._registry.get(thread.graph), namespace)
-        graph, before = of.graph, await _read(of, checkpoint_id)
-        if as_node:
-            values = _checked(graph, values, as_node, before)
-        else:
-            values = _check_last_node(graph, values, await _last_node(of, checkpoint_id), before)
-        deferred = DeferredCommit(self._database)
-        config = of.config(checkpoint_id, of.root.saver.with_commits(deferred))
-        written = await _update_state(of, config, values, as_node)
+        async with self._graph_of(thread) as own:
+            of = ThreadGraph.of(thread, own, namespace)
+            graph, before = of.graph, await _read(of, checkpoint_id)
+            if as_node:
+                values = _checked(graph, values, as_node, before)
+            else:
+                values = _check_last_node(graph, values, await _last_node(of, checkpoint_id), before)
+            deferred = DeferredCommit(self._database)
+            config = of.config(checkpoint_id, of.root.saver.with_commits(deferred))
+            written = await _update_state(of, config, values, as_node)
         parent = checkpoint_id_of(before)
         await store_update(self._database, thread, deferred, of.ns, parent, is_newest=not checkpoint_id)
         return await self.get(thread, written["configurable"]["checkpoint_id"], namespace)

@@ -27,6 +27,7 @@ from langgraph.types import Command, StateSnapshot
 from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, thread_config
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
+from graphmesh_orchestrator.run_requests import check_run
 from graphmesh_orchestrator.runs.event_contents import node_finished, node_started, one_struct
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run, StreamMode
@@ -58,6 +59,7 @@ class Execution:
 
     def __init__(self, run: Run, active: ActiveRun, graph: Graph, journal: Journal, budget: Budget) -> None:
         self.run, self.active, self.graph, self.journal, self.budget = run, active, graph, journal, budget
+        self._published = graph
         self._started: dict[str, tuple[str, float]] = {}
         """The nodes that are executed, and when they were begun, by task."""
         self._names: dict[str, str] = {}
@@ -74,8 +76,7 @@ class Execution:
         self._graph_stream = GraphStream(self._record, journal.is_full)
         journal.on_room = self._graph_stream.wake
         self._modes, self._mode_events = frozenset(run.request.modes), ModeEvents(journal)
-        requested = run.request.breakpoints or {}
-        self._breakpoints = Breakpoints.of(graph.compiled, **requested)
+        self._breakpoints = Breakpoints()
 
     @property
     def remaining(self) -> float:
@@ -113,9 +114,12 @@ class Execution:
 
         Raises:
             ValueNotStorable: with the node that wrote the value, where it is known.
+            GraphFactoryFailed: the graph has a factory, which failed.
         """
-        with self._located():
-            await self._stream(context, memory, suspension)
+        async with self.graph.of_run(self.run, memory.store) as self.graph:
+            self._breakpoints = Breakpoints.of(self.graph.compiled, **(self.run.request.breakpoints or {}))
+            with self._located():
+                await self._stream(context, memory, suspension)
 
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
@@ -133,7 +137,7 @@ class Execution:
         async with self._graph_stream as stream:
             config["configurable"] |= {
                 CONFIG_KEY_RUNTIME: stream.runtime.override(store=memory.store),
-                CONFIG_KEY_CACHE: memory.cache,
+                CONFIG_KEY_CACHE: memory.cache_of(self.graph),
                 CONFIG_KEY_STREAM: self._protocol(),
             }
             config["callbacks"] = self._message_handlers(stream)
@@ -201,6 +205,7 @@ class Execution:
         A run that has parked resumes even if it has written no checkpoint: its first node may have been interrupted.
 
         Raises:
+            InvalidInput: the graph has a factory, which has made one that does not take the run.
             NotFound: the checkpoint to begin from was deleted by a rollback after the run was created. LangGraph would
                 begin without a state.
         """
@@ -211,6 +216,8 @@ class Execution:
             if answers or (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
                 return config, await self._resume(state, answers)
         await suspension.revert_rolled_back(self.run)
+        if not self.graph.has_shape_of(self._published):
+            await check_run(self.graph, self.run)
         if request.checkpoint_id:
             config["configurable"]["checkpoint_id"] = request.checkpoint_id
             if (await self.graph.compiled.aget_state(config)).created_at is None:

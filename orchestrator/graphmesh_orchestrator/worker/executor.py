@@ -229,7 +229,7 @@ class Executor:
         """Run the graph until it stops. One that is cancelled and does not is abandoned."""
         context = self._tools.context(execution, deadline)
         await run_stoppable(
-            execution.stream(context, self._memory.of(execution.run, execution.graph, execution), self._suspension),
+            execution.stream(context, self._memory.of(execution.run, execution), self._suspension),
             self._bounds.stop_seconds,
             lambda task: self._abandon(execution, [task]),
         )

@@ -75,6 +75,17 @@ async def test_each_update_is_a_version_and_the_latest(stores: Stores) -> None:
     assert [version.version for version in await stores.assistants.versions(TENANT, "a", 2, 10)] == [1]
 
 
+async def test_older_version_is_found_by_its_number(stores: Stores) -> None:
+    """By the id, or by the name that the latest version has."""
+    first = an_assistant(name="one")
+    await stores.assistants.create(first)
+    second = await updated(stores, name="two")
+    assert await stores.assistants.resolve(TENANT, "two", 1) == first
+    assert await stores.assistants.resolve(TENANT, "a", 2) == second
+    with pytest.raises(NotFound, match="version 3"):
+        await stores.assistants.resolve(TENANT, "a", 3)
+
+
 async def test_older_version_becomes_the_latest_and_numbers_continue(stores: Stores) -> None:
     await stores.assistants.create(an_assistant(name="one"))
     await updated(stores, name="two", graph="other")

@@ -78,7 +78,7 @@ def here(sql_stores: SqlStores) -> ThreadKit:
     kit = ThreadKit(sql_stores)
     graphs = {name: Graph.of(name, graph(sql_stores.log_saver)) for name, graph in MORE_GRAPHS.items()}
     kit.registry = Registry(graphs)
-    kit.states = ThreadStates(sql_stores.database, kit.registry, sql_stores.interrupts)
+    kit.states = ThreadStates(sql_stores.database, kit.registry, sql_stores.interrupts, sql_stores.runs)
     return kit
 
 
@@ -227,7 +227,9 @@ async def test_a_state_that_its_graph_refuses_is_marked(here: ThreadKit) -> None
     builder.add_node("a", lambda state: {})
     builder.add_edge(START, "a")
     newer = Graph.of("validating", builder.compile(checkpointer=here.stores.log_saver))
-    here.states = ThreadStates(here.stores.database, Registry({"validating": newer}), here.stores.interrupts)
+    here.states = ThreadStates(
+        here.stores.database, Registry({"validating": newer}), here.stores.interrupts, here.stores.runs
+    )
     found = await listed(here, thread)
     assert [state.checkpoint_id for state in found] == [state.checkpoint_id for state in before]
     assert ["checkpoint: cannot be shown: ValidationError"] in [state.not_shown for state in found]
@@ -239,7 +241,9 @@ async def test_states_of_an_unsupported_version_are_marked(here: ThreadKit) -> N
     expected = await listed(here, thread, is_basic=True)
     saver = here.stores.log_saver.with_lineage(Lineage("chain", Versions(3)))
     newer = Graph.of("chain", kit.chain(saver))
-    here.states = ThreadStates(here.stores.database, Registry({"chain": newer}), here.stores.interrupts)
+    here.states = ThreadStates(
+        here.stores.database, Registry({"chain": newer}), here.stores.interrupts, here.stores.runs
+    )
     found = await listed(here, thread)
     assert {*map(str, [state.not_shown for state in found])} == {"['values: cannot be read: VERSION_UNAVAILABLE']"}
     assert [replace(state, not_shown=()) for state in found] == [replace(state, not_shown=()) for state in expected]

@@ -45,7 +45,7 @@ class InterleavedDatabase:
 def interleaved_states(here: ThreadKit, action: Callable[[], Awaitable[Any]]) -> ThreadStates:
     """Return the states, whose updates are interrupted by an action just before they are stored."""
     database: Any = InterleavedDatabase(here.stores, action)
-    return ThreadStates(database, here.registry, here.stores.interrupts)
+    return ThreadStates(database, here.registry, here.stores.interrupts, here.stores.runs)
 
 
 async def test_new_thread_has_no_state(here: ThreadKit) -> None:

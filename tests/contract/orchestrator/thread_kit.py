@@ -78,7 +78,7 @@ class ThreadKit:
         saver, database = self.stores.log_saver, self.stores.database
         self.threads = self.stores.threads
         self.registry = Registry({name: Graph.of(name, graph(saver)) for name, graph in GRAPHS.items()})
-        self.states = ThreadStates(database, self.registry, self.stores.interrupts)
+        self.states = ThreadStates(database, self.registry, self.stores.interrupts, self.stores.runs)
         self.forks = SqlForks(database, SqlThreads(database), saver.serde)
 
     async def create(self, graph: str = "chain", thread_id: str = "th", **values: Any) -> Thread:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
-from graphmesh_chassis.errors import AlreadyExists, GraphmeshError, InvalidInput, NotFound
+from graphmesh_chassis.errors import AlreadyExists, GraphmeshError, InvalidInput, InvalidRequest, NotFound
 from graphmesh_contracts import struct_value
 
 from tests.integration.client.test_command_line import graphmesh, id_in
@@ -78,6 +78,11 @@ async def test_runs_follow_the_latest_version_and_keep_their_own(mesh: Mesh) -> 
     second = await mesh.client.assistants.update(made.assistant_id, context={"tone": "hey", "mark": "?"})
     assert second.version == 2
     assert await greeting(mesh, made.assistant_id) == "hey x from no user"
+    assert await greeting(mesh, made.assistant_id, assistant_version=1) == "dear x from no user"
+    with pytest.raises(NotFound, match="version 3"):
+        await greeting(mesh, made.assistant_id, assistant_version=3)
+    with pytest.raises(InvalidRequest, match="assistant_version"):
+        await mesh.client.create_run("greeting", {"name": "x"}, assistant_version=1)
     await mesh.client.assistants.set_latest(made.assistant_id, 1)
     assert await greeting(mesh, made.assistant_id) == "dear x from no user"
     await mesh.client.assistants.delete(made.assistant_id)

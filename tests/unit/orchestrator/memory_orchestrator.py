@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from google.rpc import status_pb2
@@ -19,6 +20,7 @@ from graphmesh_orchestrator.checkpoints import GroupCommit
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
 from graphmesh_orchestrator.checkpoints.memory_saver import MemorySaver
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
+from graphmesh_orchestrator.graph_loading import loaded_graphs
 from graphmesh_orchestrator.interrupts.approvals import MemoryApprovals
 from graphmesh_orchestrator.interrupts.interrupts import MemoryInterrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
@@ -137,13 +139,22 @@ class MemoryOrchestrator:
 
 @asynccontextmanager
 async def open_orchestrator(
-    graph: StateGraph[Any, Any, Any, Any], threads: NodeThreads | None = None
+    graph: StateGraph[Any, Any, Any, Any] | Path, threads: NodeThreads | None = None
 ) -> AsyncIterator[MemoryOrchestrator]:
+    """Run an orchestrator with a graph, or with that of a langgraph.json."""
     tables, saver = MemoryTables(), MemorySaver()
     writer = ControlledWriter(MemoryBatchWriter(tables))
-    registry = Registry({GRAPH: Graph.of(GRAPH, graph.compile(checkpointer=saver, name=GRAPH))})
-    async with GroupCommit(writer, retry_seconds=0.01).running() as commits:
+    async with _registry(graph, saver) as registry, GroupCommit(writer, retry_seconds=0.01).running() as commits:
         yield MemoryOrchestrator(commits, writer, tables, registry, saver, threads or NodeThreads())
+
+
+@asynccontextmanager
+async def _registry(graph: StateGraph[Any, Any, Any, Any] | Path, saver: MemorySaver) -> AsyncIterator[Registry]:
+    if isinstance(graph, Path):
+        async with loaded_graphs(graph, saver) as registry:
+            yield registry
+    else:
+        yield Registry({GRAPH: Graph.of(GRAPH, graph.compile(checkpointer=saver, name=GRAPH))})
 
 
 def error_of(run: Run) -> GraphmeshError:

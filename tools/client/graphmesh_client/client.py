@@ -69,6 +69,8 @@ class RunOptions(TypedDict, total=False):
     """Keys for the `configurable` of the nodes' config."""
     assistant: str
     """The id or the name of the assistant that configures the run; the graph is then empty."""
+    assistant_version: int
+    """The version of the assistant; by default the latest."""
     interrupt_before: Sequence[str]
     """Nodes before which the run parks; `*` for all."""
     interrupt_after: Sequence[str]

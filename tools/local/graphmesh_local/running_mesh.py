@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from graphmesh_mesh.topology import Mesh
 
 from graphmesh_local.child_process import Child
 from graphmesh_local.cluster_health import Notify, wait_for_own_services, watching_external_services
-from graphmesh_local.server_programs import check_programs, local_address, mesh_programs, own_services
+from graphmesh_local.server_programs import ORCHESTRATOR, check_programs, local_address, mesh_programs, own_services
 from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 from graphmesh_local.supervisor import OnDeath, Supervisor
@@ -24,6 +24,9 @@ from graphmesh_local.topology_watcher import MeshSource, applying_edits, own_lis
 
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The environment variable of an orchestrator with the path of its langgraph.json."""
+
+FindInterpreter = Callable[[Path], Awaitable[Path | None]]
+"""Returns an interpreter in an environment below a folder; None: that of this process."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ async def running_mesh(
     environment: str = "",
     free_ports: bool = False,
     on_death: OnDeath = OnDeath.STOP,
+    orchestrator_python: FindInterpreter | None = None,
     settings: Mapping[str, str] | None = None,
     process_settings: Mapping[str, Mapping[str, str]] | None = None,
     reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
@@ -72,6 +76,8 @@ async def running_mesh(
 
     Args:
         mesh_file: by default that of the current folder, else that of the sample.
+        orchestrator_python: finds or makes the interpreter of the orchestrator, unless mesh.yaml states how to start
+            it. By default it is that of this process.
         settings: environment variables of the servers, added to those of this process.
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
         reroute: returns the mesh as Envoy is to connect to it, where proxies are between it and the servers.
@@ -79,8 +85,8 @@ async def running_mesh(
         notify: called with the result of each edit of mesh.yaml, and with each change of an external service's health.
 
     Raises:
-        MeshError: mesh.yaml breaks a rule, a program or module in it does not exist, one of its ports is in use, or
-            callers would not be identified.
+        MeshError: mesh.yaml breaks a rule, a program or module in it does not exist, one of its ports is in use,
+            callers would not be identified, or `orchestrator_python` raises it.
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
@@ -89,13 +95,14 @@ async def running_mesh(
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
-        await check_programs(mesh)
+        started = await _with_interpreter(mesh, folder, orchestrator_python)
+        await check_programs(started)
         write(folder.envoy, source.render(mesh), mode=0o600)
         _replace_contracts(folder, mesh)
         async with Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            programs = mesh_programs(mesh, environment, folder, settings or {}, process_settings or {})
+            programs = mesh_programs(started, environment, folder, settings or {}, process_settings or {})
             await supervisor.start(*programs)
             admin = local_address(mesh.admin)
             await wait_for_own_services(mesh, admin)
@@ -104,6 +111,17 @@ async def running_mesh(
                 watching_external_services(lambda: source.applied, admin, notify),
             ):
                 yield RunningMesh(mesh, folder, supervisor)
+
+
+async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpreter | None) -> Mesh:
+    orchestrator = mesh.services.get(ORCHESTRATOR)
+    if find is None or orchestrator is None or orchestrator.external or orchestrator.python or orchestrator.command:
+        return mesh
+    python = await find(folder.environments)
+    if python is None:
+        return mesh
+    changed = orchestrator.model_copy(update={"python": python})
+    return mesh.model_copy(update={"services": {**mesh.services, ORCHESTRATOR: changed}})
 
 
 def _replace_contracts(folder: StateFolder, mesh: Mesh) -> None:

@@ -63,6 +63,8 @@ class StateFolder:
         self.envoy = self.path / "envoy"
         self.contracts = self.path / "contracts"
         """The descriptor sets of services whose contracts are not installed."""
+        self.environments = self.path / "environments"
+        """The Python environments of projects."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 

@@ -86,6 +86,9 @@ def run(
     assistant: Annotated[
         bool, typer.Option("--assistant", help="GRAPH is an assistant, which configures the run.")
     ] = False,
+    assistant_version: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The version of the assistant; by default its latest.")
+    ] = 0,
     context: Annotated[str, typer.Option(help="The context of the graph's nodes, a JSON object or @FILE.")] = "",
     configurable: Annotated[str, typer.Option(help="Keys for the nodes' config, a JSON object or @FILE.")] = "",
     interrupt_before: Annotated[
@@ -110,6 +113,7 @@ def run(
         multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
         ceilings=Ceilings(max_steps=max_steps, max_tokens=max_tokens, max_cost_micro_usd=round(max_cost * 1e6)),
         webhook_url=webhook,
+        assistant_version=assistant_version,
         interrupt_before=interrupt_before or [],
         interrupt_after=interrupt_after or [],
         stream_modes=numbers_of(stream_mode),

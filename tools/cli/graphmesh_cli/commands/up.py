@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,7 @@ def up(
         on_death=on_death,
         on_change=display.show_change,
         notify=display.notify,
+        orchestrator_python=partial(_interpreter, _project(graphs), display),
         settings=_settings(graphs, environment, reload=reload),
         reroute=_with_wait if reload else lambda mesh: mesh,
     )
@@ -104,6 +106,12 @@ def _with_wait(mesh: Mesh) -> Mesh:
 
 def _project(graphs: Path | None) -> Path:
     return graphs or Path(os.environ.get(GRAPHS_SETTING, "langgraph.json"))
+
+
+async def _interpreter(project: Path, display: "Display", environments: Path) -> Path | None:
+    from graphmesh_cli.project_environment import project_interpreter
+
+    return await project_interpreter(project, environments, display.notify)
 
 
 async def _up(

@@ -354,6 +354,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "STATE_UNREADABLE", "domain": "graphmesh", "metadata": { "channel": "order", "cause": "the class shop.models.Order cannot be read: there is no module shop" } }
     """
+    ERROR_REASON_GRAPH_FACTORY_FAILED: _ErrorReason.ValueType  # 65
+    """INTERNAL. The factory that makes the graph for each run raised an error, or made no graph that can be run. `cause`
+    is the type of the error, or the rule.
+
+        { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -374,10 +380,10 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     for UNKNOWN_METHOD, no server sends an ErrorInfo for them: the Python client derives them from gRPC's status codes
     and Envoy's response flags.
 
-    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, RUN_POISONED, VALUE_NOT_STORABLE, WRITE_AHEAD_REQUIRED, STEP_LIMIT,
-    TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE,
-    ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a
-    run that has ended, as is any reason of a tool that its graph called.
+    Reasons of runs: RECURSION_LIMIT, NODE_FAILED, GRAPH_FACTORY_FAILED, RUN_POISONED, VALUE_NOT_STORABLE,
+    WRITE_AHEAD_REQUIRED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
+    STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, CANCELLED, DEADLINE_EXCEEDED. They are in
+    the `error` of a run that has ended, as is any reason of a tool that its graph called.
 
     A service of another team may answer with reasons of its own under a domain of its own.
     """
@@ -713,5 +719,11 @@ code of the graph, or has other fields there. `cause` names the class. The state
 class reads it.
 
     { "reason": "STATE_UNREADABLE", "domain": "graphmesh", "metadata": { "channel": "order", "cause": "the class shop.models.Order cannot be read: there is no module shop" } }
+"""
+ERROR_REASON_GRAPH_FACTORY_FAILED: ErrorReason.ValueType  # 65
+"""INTERNAL. The factory that makes the graph for each run raised an error, or made no graph that can be run. `cause`
+is the type of the error, or the rule.
+
+    { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -971,6 +971,7 @@ class CreateRunRequest(_message.Message):
     INTERRUPT_AFTER_FIELD_NUMBER: _builtins.int
     ASSISTANT_FIELD_NUMBER: _builtins.int
     STREAM_MODES_FIELD_NUMBER: _builtins.int
+    ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph, by its name in langgraph.json; empty with an assistant."""
     thread_id: _builtins.str
@@ -978,7 +979,9 @@ class CreateRunRequest(_message.Message):
     request_id: _builtins.str
     """The client's own id of this request (AIP-155), preferably a UUID."""
     recursion_limit: _builtins.int
-    """The maximum number of supersteps of one execution; 0 means 25."""
+    """The maximum number of supersteps of one execution. Where 0, that of the assistant, else that with which the graph
+    is configured (`with_config`), else 25.
+    """
     multitask_strategy: Global___MultitaskStrategy.ValueType
     """The treatment of the run while another run has the thread."""
     checkpoint_id: _builtins.str
@@ -989,6 +992,8 @@ class CreateRunRequest(_message.Message):
     """The assistant whose graph, context, configurable and recursion limit the run has, by its id or its name; empty with
     a graph. Members of the context and the configurable that the run states itself override those of the assistant.
     """
+    assistant_version: _builtins.int
+    """The version of the assistant; where 0, its latest."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """The input; it has to fit the graph's input schema, and may have 8 MiB, 50,000 members and elements, and 24 levels.
@@ -1060,10 +1065,11 @@ class CreateRunRequest(_message.Message):
         interrupt_after: _abc.Iterable[_builtins.str] | None = ...,
         assistant: _builtins.str = ...,
         stream_modes: _abc.Iterable[Global___StreamMode.ValueType] | None = ...,
+        assistant_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "configurable", b"configurable", "context", b"context", "input", b"input", "schedule_time", b"schedule_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "checkpoint_id", b"checkpoint_id", "configurable", b"configurable", "context", b"context", "graph", b"graph", "input", b"input", "interrupt_after", b"interrupt_after", "interrupt_before", b"interrupt_before", "labels", b"labels", "multitask_strategy", b"multitask_strategy", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "schedule_time", b"schedule_time", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "timeout", b"timeout", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

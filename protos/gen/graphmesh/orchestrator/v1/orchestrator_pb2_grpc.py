@@ -113,8 +113,8 @@ class RunServiceServicer:
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
-        run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
-        assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
+        run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
+        assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
         checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -153,8 +153,8 @@ class RunServiceServicer:
         continues.
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
-        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
-        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
+        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
+        its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
         continues; a repeat with the request_id reaches another one).

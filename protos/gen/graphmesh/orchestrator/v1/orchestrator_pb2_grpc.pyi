@@ -54,8 +54,8 @@ class RunServiceStub:
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
-    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
-    assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
+    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
+    assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
     checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]
@@ -82,8 +82,8 @@ class RunServiceStub:
     continues.
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
-    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
-    the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
+    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
+    its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
     continues; a repeat with the request_id reaches another one).
@@ -164,8 +164,8 @@ class RunServiceAsyncStub(RunServiceStub):
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
-    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
-    assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
+    run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
+    assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
     checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]  # type: ignore[assignment]
@@ -192,8 +192,8 @@ class RunServiceAsyncStub(RunServiceStub):
     continues.
 
     Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
-    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
-    the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
+    thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
+    its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
     continues; a repeat with the request_id reaches another one).
@@ -277,8 +277,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
-        run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, or the
-        assistant), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
+        run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
+        assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
         checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
         """
 
@@ -323,8 +323,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         continues.
 
         Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
-        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant, or
-        the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
+        thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
+        its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
         continues; a repeat with the request_id reaches another one).

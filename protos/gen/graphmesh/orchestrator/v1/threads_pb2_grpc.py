@@ -159,7 +159,8 @@ class ThreadServiceServicer:
         empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-        more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
+        more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
+        that no longer exists).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,8 +171,8 @@ class ThreadServiceServicer:
         that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
         `not_shown`.
 
-        Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this
-        list did not return).
+        Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, GRAPH_FACTORY_FAILED, INVALID_REQUEST (a
+        page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,7 +186,7 @@ class ThreadServiceServicer:
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
         become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-        STATE_UNREADABLE.
+        STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,15 +73,16 @@ class ThreadServiceStub:
     empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-    more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
+    more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
+    that no longer exists).
     """
     ListThreadStates: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
     """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
     that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
     `not_shown`.
 
-    Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this
-    list did not return).
+    Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, GRAPH_FACTORY_FAILED, INVALID_REQUEST (a
+    page_token that this list did not return).
     """
     UpdateThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
@@ -91,7 +92,7 @@ class ThreadServiceStub:
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
     become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-    STATE_UNREADABLE.
+    STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
     """
     ForkThread: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -165,15 +166,16 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-    more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
+    more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
+    that no longer exists).
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]  # type: ignore[assignment]
     """Lists the states of a thread, newest first: its history. Pruning may delete states while pages are read. A state
     that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
     `not_shown`.
 
-    Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this
-    list did not return).
+    Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, GRAPH_FACTORY_FAILED, INVALID_REQUEST (a
+    page_token that this list did not return).
     """
     UpdateThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]  # type: ignore[assignment]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
@@ -183,7 +185,7 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
     become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-    STATE_UNREADABLE.
+    STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
     """
     ForkThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]  # type: ignore[assignment]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -290,7 +292,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
-        more), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class that no longer exists).
+        more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
+        that no longer exists).
         """
 
     @_abc_1.abstractmethod
@@ -303,8 +306,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         that cannot be read, or is of a version that no longer is served, is listed all the same, with the reason in
         `not_shown`.
 
-        Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, INVALID_REQUEST (a page_token that this
-        list did not return).
+        Reasons: RESOURCE_NOT_FOUND (the thread or the subgraph), GRAPH_NOT_FOUND, GRAPH_FACTORY_FAILED, INVALID_REQUEST (a
+        page_token that this list did not return).
         """
 
     @_abc_1.abstractmethod
@@ -320,7 +323,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
         become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-        STATE_UNREADABLE.
+        STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
         """
 
     @_abc_1.abstractmethod
