@@ -87,11 +87,16 @@ class Replica(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_hea
         self.received.append(ReceivedCall(method, dict(context.invocation_metadata()), context.time_remaining()))
 
     @asynccontextmanager
-    async def serving(self, listener: Listener) -> AsyncIterator[grpc.aio.Server]:
+    async def serving(
+        self, listener: Listener, tls: grpc.ServerCredentials | None = None
+    ) -> AsyncIterator[grpc.aio.Server]:
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers((self.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self, server)
-        server.add_insecure_port(listener.target)
+        if tls:
+            server.add_secure_port(listener.target, tls)
+        else:
+            server.add_insecure_port(listener.target)
         await server.start()
         try:
             yield server

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from graphmesh_mesh.contracts import broken_contracts, contract_files
 from graphmesh_mesh.envoy.render import documents, render
@@ -161,6 +162,18 @@ OWN = {"external": False, "addresses": [], "port": 9}
         (service(**OWN, command=["b"], python="c"), "services.shipping: python: it is the interpreter of a module"),
         (service(external=False, module="a"), "services.shipping: addresses: only of an external service"),
         (service(methods={"Steal": {}}), f"services.shipping: {NAME} has no method Steal"),
+        (service(tls={}), "services.shipping: tls.server_name: is required, since the addresses have 2 hosts"),
+        (service(tls={"ca": "none.pem"}), "services.shipping.tls: ca: none.pem: No such file or directory"),
+        (service(tls={"ca": "a.yaml"}), "services.shipping.tls: ca: a.yaml has no certificates in PEM"),
+        (service(tls={"key": "a.yaml"}), "services.shipping.tls: certificate and key: the one needs the other"),
+        (service(tls={"sni": "a"}), "services.shipping.tls.sni: Extra inputs are not permitted"),
+        (service(tls=True), "services.shipping.tls: Input should be"),
+        (
+            service(tls={"certificate": "shipping.binpb", "key": "shipping.binpb"}),
+            "services.shipping.tls: certificate: shipping.binpb is no certificate in PEM, or shipping.binpb is not its",
+        ),
+        (service(**OWN, module="a", tls={}), "services.shipping: tls: only of an external service"),
+        (service(**OWN, module="a", health_check=False), "services.shipping: health_check: only of an external"),
         (included({"services": {"envoy": SHIPPING}}), "a.yaml: line 2: services.envoy: the name is reserved"),
         (
             included({"services": {"a": SHIPPING, "b": {**SHIPPING, "addresses": ["10.0.0.9:1"]}}}),
@@ -182,6 +195,19 @@ OWN = {"external": False, "addresses": [], "port": 9}
 )  # fmt: skip
 def test_a_refusal_names_the_file_the_key_and_the_rule(tmp_path: Path, files: Files, rule: str) -> None:
     assert rule in refusal(tmp_path, files)
+
+
+def test_files_of_tls_are_relative_to_their_file_and_watched(tmp_path: Path) -> None:
+    authority, read = trustme.CA(), list[Path]()
+    (tmp_path / "acme").mkdir()
+    authority.cert_pem.write_to_path(tmp_path / "acme/ca.pem")
+    mesh = joined(tmp_path, {"tls": {"ca": "ca.pem", "server_name": "parcels.acme"}})
+    load(tmp_path / "mesh.yaml", read=read)
+    assert tmp_path / "acme/ca.pem" in read
+    tls = mesh.services["shipping"].tls
+    assert tls is not None
+    assert tls.trusted == tmp_path / "acme/ca.pem"
+    assert mesh.on_loopback(iter(range(1000, 2000)).__next__).services["shipping"].tls == tls
 
 
 def test_tools_of_two_teams_have_different_names(tmp_path: Path) -> None:
