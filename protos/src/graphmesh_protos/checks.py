@@ -20,6 +20,7 @@ from graphmesh_contracts.narrowed_rules import narrowed_requests
 
 from graphmesh_protos.bounds import unbounded_fields
 from graphmesh_protos.compiler import ProtoError, compile_image, proto_files, with_folder
+from graphmesh_protos.problems import problems
 from graphmesh_protos.python_package import line_numbers
 
 INSTALLED = ["buf", "google", "graphmesh"]
@@ -41,6 +42,9 @@ def lint(protos: Path, config: Path | None = None) -> None:
         ProtoError: with a line for each finding: file, line, and what it lacks.
     """
     image, names = compile_image(protos), proto_files(protos)
+    own = [file for file in image.file if file.name in names]
+    if found := [f"{protos / file.name}:{problem}" for file in own for problem in problems(file)]:
+        raise ProtoError("\n".join(found))
     findings = [*_buf(protos, "lint", image, config), *_bounds(protos, image, names), *_policies(protos, image, names)]
     if findings:
         raise ProtoError("\n".join(findings))

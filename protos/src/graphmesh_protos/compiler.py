@@ -1,5 +1,6 @@
 """Runs protoc over the protos of a folder. No network: what they import comes from installed packages."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,10 @@ INSTALLED = ("buf", "google")
 """Folders of protos that come from installed packages; copies of them in a repository are not compiled."""
 
 
+LOG_LINE = re.compile(r"WARNING: All log messages|[IW]\d{4} \d")
+"""The beginning of a line in the log of protoc, which is no finding."""
+
+
 class ProtoError(ValueError):
     """The protos cannot be compiled or break a rule. The message has a line for each finding, with file and line."""
 
@@ -25,7 +30,7 @@ def proto_files(protos: Path) -> list[str]:
     Raises:
         ProtoError: there are none.
     """
-    found = sorted(path.relative_to(protos) for path in protos.rglob("*.proto"))
+    found = sorted(path.relative_to(protos) for path in protos.rglob("*.proto") if path.is_file())
     own = [path for path in found if path.parts[0] not in INSTALLED and not path.parts[0].startswith(".")]
     others = [path for path in own if path.parts[0] != "graphmesh"]
     if not own:
@@ -79,7 +84,7 @@ def protoc(protos: Path, names: Sequence[str], *outputs: str) -> None:
 
 def with_folder(protos: Path, findings: str, names: Sequence[str]) -> str:
     """Return the findings of a compiler with paths that an editor opens: those of `names`, below their folder."""
-    lines = findings.strip().splitlines()
+    lines = [line for line in findings.strip().splitlines() if not LOG_LINE.match(line)]
     return "\n".join(f"{protos / line}" if line.partition(":")[0] in names else line for line in lines)
 
 

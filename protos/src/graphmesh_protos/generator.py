@@ -1,23 +1,16 @@
 """Generates the Python packages of the protos of a folder: messages, stubs, RPC handles and comments."""
 
 import json
-import keyword
 import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from graphmesh_protos.compiler import ProtoError, compile_image, proto_files, protoc
-from graphmesh_protos.python_package import (
-    comments,
-    folder_of,
-    is_streaming,
-    line_numbers,
-    package_module,
-    type_names,
-)
+from graphmesh_protos.problems import problems
+from graphmesh_protos.python_package import comments, package_module, type_names
 
 GENERATED_NAMES = re.compile(r".*_pb2(_grpc)?\.pyi?|comments\.json|py\.typed|.*\.pyc")
 
@@ -28,6 +21,8 @@ def replace(protos: Path, out: Path, beside: Sequence[str] = ()) -> list[str]:
     Raises:
         ProtoError: as `generate`; or `out` has files that were not generated.
     """
+    if out.exists() and not out.is_dir():
+        raise ProtoError(f"{out} is a file, and not a folder to replace")
     if foreign := next(filter(_is_foreign, sorted(out.rglob("*"))), None):
         raise ProtoError(f"{foreign} was not generated: {out} would be replaced, so it must have generated files only")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -54,11 +49,11 @@ def generate(protos: Path, out: Path, beside: Sequence[str] = ()) -> list[str]:
         beside: installed protos for which messages are generated as well.
 
     Raises:
-        ProtoError: the protos do not compile; a file is not in the folder of its package; an effect streams.
+        ProtoError: the protos do not compile, or have `problems`.
     """
     files, names = compile_image(protos).file, proto_files(protos)
     own = [file for file in files if file.name in names]
-    if found := [f"{protos / file.name}:{problem}" for file in own for problem in _problems(file)]:
+    if found := [f"{protos / file.name}:{problem}" for file in own for problem in problems(file)]:
         raise ProtoError("\n".join(found))
     protoc(protos, [*names, *beside], f"--python_out={out}", f"--mypy_out=quiet:{out}")
     if with_services := [file.name for file in own if file.service]:
@@ -73,25 +68,3 @@ def generate(protos: Path, out: Path, beside: Sequence[str] = ()) -> list[str]:
         (folder / "comments.json").write_text(json.dumps(comments(members), indent=1) + "\n")
         (folder / "py.typed").touch()
     return sorted(packages)
-
-
-def _problems(file: FileDescriptorProto) -> list[str]:
-    """Return why no package can be generated from a file: its package, and effects that stream.
-
-    A repeat of an effect returns the one response that was stored under its key.
-    """
-    if folder_of(file) != file.package.replace(".", "/"):
-        place = file.package.replace(".", "/") or "the folder of a package"
-        return [f"1: the package {file.package or '(none)'} must be in {place}"]
-    if reserved := next(filter(keyword.iskeyword, file.package.split(".")), ""):
-        return [f"1: the package {file.package} cannot be imported: {reserved} is a keyword of Python"]
-    lines = line_numbers(file)
-    streaming = [
-        f"{file.package}.{service.name}.{method.name}"
-        for service in file.service
-        for method in service.method
-        if is_streaming(method) and method.options.idempotency_level == MethodOptions.IDEMPOTENT
-    ]
-    return [
-        f"{lines[name]}: {name} is an effect and streams: it needs one request and one response" for name in streaming
-    ]

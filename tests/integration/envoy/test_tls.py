@@ -28,7 +28,7 @@ class Certificates:
     def server(self, *, identifies_clients: bool = False) -> grpc.ServerCredentials:
         pair = self.authority.issue_cert(NAME)
         chain = b"".join(one.bytes() for one in pair.cert_chain_pems)
-        clients = {"root_certificates": self.authority.cert_pem.bytes(), "require_client_auth": True}
+        clients: dict[str, Any] = {"root_certificates": self.authority.cert_pem.bytes(), "require_client_auth": True}
         return grpc.ssl_server_credentials(
             [(pair.private_key_pem.bytes(), chain)], **(clients if identifies_clients else {})
         )

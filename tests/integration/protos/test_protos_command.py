@@ -108,6 +108,13 @@ def test_messages_of_other_packages_are_imported(protos: Path) -> None:
         ('import "graphmesh/common', 'import "graphmesh/comon', "File not found"),
         ("package acme.orders.v1;", "package orders.v1;", "the package orders.v1 must be in orders/v1"),
         ("NO_SIDE_EFFECTS", "IDEMPOTENT", "is an effect and streams"),
+        ("rpc GetOrder(", "rpc class(", "OrdersService.class: class is a keyword of Python"),
+        ("rpc GetOrder(", "rpc NAME(", "OrdersService.NAME: NAME is the name of the service"),
+        ("GetOrderRequest", "None", ": None is a keyword of Python"),
+        ("GetOrderRequest", "Rpc", ": Rpc is a name of the generated package"),
+        ("package acme.orders.v1;", "", ":1: it declares no package"),
+        ("string order_id = 1", "string order_id =", "Expected field number"),
+        ('import "graphmesh/policy/v1/policy.proto";', "", 'Option "(graphmesh.policy.v1.method)" unknown'),
     ],
 )
 def test_a_proto_that_cannot_be_used_is_named_with_its_line(protos: Path, old: str, new: str, message: str) -> None:
@@ -116,11 +123,12 @@ def test_a_proto_that_cannot_be_used_is_named_with_its_line(protos: Path, old: s
     before = {path: path.read_bytes() for path in Path("gen").rglob("*") if path.is_file()}
     change(protos, "returns (GetOrderResponse)", "returns (stream GetOrderResponse)")
     change(protos, old, new)
-    code, output = run("generate")
-    assert code == 1
-    assert message in output
-    assert f"protos/{FILE}:" in output
-    assert "Traceback" not in output
+    for words in (["lint"], ["generate"]):
+        code, output = run(*words)
+        assert code == 1
+        assert message in output
+        assert f"protos/{FILE}:" in output
+        assert "Traceback" not in output
     assert {path: path.read_bytes() for path in Path("gen").rglob("*") if path.is_file()} == before
 
 
@@ -132,6 +140,36 @@ def test_a_folder_with_files_of_a_person_is_not_replaced(name: str) -> None:
     code, output = run("generate")
     assert (code, Path(name).read_text()) == (1, "mine = 1\n")
     assert f"{name} was not generated" in output
+
+
+@pytest.mark.usefixtures("protos")
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    assert run("generate", "--out", "notes") == (1, "notes is a file, and not a folder to replace\n")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_files_that_are_no_protos_are_named(protos: Path) -> None:
+    """Without lines of the log of the compiler; a folder with such a name is none."""
+    (protos.parent / "folder.proto").mkdir()
+    (protos.parent / "binary.proto").write_bytes(b"\xff\xfe")
+    (protos.parent / "my orders.proto").write_text(PROTO.replace("Order", "Other"))
+    code, output = run("lint")
+    assert code == 1
+    assert all(line.startswith(f"protos/{Path(FILE).parent}/") for line in output.splitlines()), output
+    (protos.parent / "binary.proto").unlink()
+    assert "my orders.proto:1: the name of a file has letters, digits and underscores" in run("lint")[1]
+
+
+def test_narrower_rules_of_requests_are_breaking_changes(protos: Path) -> None:
+    assert run("descriptors", "before.binpb")[0] == 0
+    change(protos, "max_len = 64", "max_len = 63")
+    [line] = [1 + at for at, line in enumerate(protos.read_text().splitlines()) if "order_id" in line]
+    field = "acme.orders.v1.GetOrderRequest.order_id"
+    assert run("breaking", "--against", "before.binpb") == (
+        1,
+        f"protos/{FILE}:{line}: {field}: string.max_len is 63 in place of 64\n",
+    )
 
 
 def test_lint_names_file_line_and_field_of_each_finding(protos: Path) -> None:

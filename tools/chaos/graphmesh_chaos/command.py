@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import typer
 from graphmesh_local.child_process import ProcessError
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
-from graphmesh_local.state_folder import MeshBusy
+from graphmesh_local.state_folder import MeshBusy, StateFolder
 from graphmesh_mesh.errors import MeshError
 from rich.console import Console
 from rich.rule import Rule
@@ -105,7 +104,7 @@ class Rounds:
         async with AsyncExitStack() as stack:
             mesh_options = await self._mesh_options(stack)
             while True:
-                shutil.rmtree(self.state, ignore_errors=True)
+                StateFolder(self.state).delete()
                 summary.add(seed, await run_experiment(self.schedule(seed), self.state, mesh_options, on_fault))
                 if summary.violations or summary.deaths >= self.deaths:
                     return

@@ -1,6 +1,5 @@
 """`graphmesh chaos --attacks`: hostile clients attack a mesh, and another tenant is watched."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.spawning import Spawner
+from graphmesh_local.state_folder import StateFolder
 from graphmesh_mesh.sample import default_mesh_file
 from rich.console import Console
 
@@ -39,7 +39,7 @@ async def run_attacks(state: Path, seconds: float, console: Console) -> bool:
     Raises:
         MeshError, MeshBusy, ProcessError: the mesh could not be started.
     """
-    shutil.rmtree(state, ignore_errors=True)
+    StateFolder(state).delete()
     failed = 0
     async with fork_spawner(PROGRAMS) as spawn, attacked_mesh(state, spawn) as mesh:
         await observe(mesh.edge, 1)  # connections and caches

@@ -1,5 +1,6 @@
 """The state folder of a running mesh: how other commands find the mesh that `graphmesh up` has started."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
@@ -19,6 +20,10 @@ class NoMesh(LocalError):
 
 class MeshBusy(LocalError):
     """A mesh runs from a state folder already."""
+
+
+class NoStateFolder(LocalError):
+    """A folder to empty is not one of a mesh."""
 
 
 class Model(BaseModel):
@@ -93,6 +98,21 @@ class StateFolder:
                 yield
             finally:
                 self._file.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Delete the folder with all that a mesh has left in it.
+
+        Raises:
+            NoStateFolder: it has files, and no mesh has run from it.
+            MeshBusy: a mesh runs from it.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or (any(self.path.iterdir()) and not self._lock.exists()):
+            raise NoStateFolder(f"{self.path} is no folder of a mesh, and is not emptied: name another --state")
+        if self._lock.exists():
+            with self.locked():
+                shutil.rmtree(self.path, ignore_errors=True)
 
     def write(self, state: MeshState) -> None:
         """Replace mesh.json atomically."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from graphmesh_local.child_process import ProcessDied, ProcessError, gather_or_c
 from graphmesh_local.databases import DatabaseUrls, database_settings, service_databases, shared_servers
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
-from graphmesh_local.state_folder import MeshBusy
+from graphmesh_local.state_folder import MeshBusy, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
 from rich.console import Console
@@ -76,7 +75,7 @@ async def soak(plan: Plan, state: Path, on_status: OnStatus) -> Report:
     Raises:
         ProcessError: a process could not be started, or died.
     """
-    shutil.rmtree(state, ignore_errors=True)
+    StateFolder(state).delete()
     state.mkdir(mode=0o700, parents=True)
     report = Report(plan, [], Outcomes())
     async with open_mesh(state) as soaked, open_sampler(soaked.pids, soaked.databases) as sampler:

@@ -1,7 +1,6 @@
 """`graphmesh demo`, which `make run` runs: start a mesh, load the sample shop, send three support requests."""
 
 import asyncio
-import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
+from graphmesh_local.state_folder import StateFolder
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -47,7 +47,7 @@ def demo(
 
 async def _demo(console: Console, stay: bool) -> bool:
     began = time.monotonic()
-    shutil.rmtree(STATE, ignore_errors=True)
+    StateFolder(STATE).delete()
     console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
     async with running_mesh(state=STATE, free_ports=True, on_change=partial(_show_ready, console)) as mesh:
         async with Channel(local_address(mesh.mesh.mesh)) as channel:
