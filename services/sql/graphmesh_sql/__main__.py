@@ -1,5 +1,6 @@
 """Settings, build, serve."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,32 +8,41 @@ from pathlib import Path
 from graphmesh.sql.v1 import SqlService, add_SqlServiceServicer_to_server
 from graphmesh_chassis.serve import Servable, Service, run
 
+from graphmesh_sql.declarations import Declarations, read_declarations
+from graphmesh_sql.querying import Querying
+from graphmesh_sql.result_cache import ResultCache
 from graphmesh_sql.sample import make_sample
-from graphmesh_sql.servicer import SqlServicer
+from graphmesh_sql.servicer import ResultLimits, SqlServicer
 from graphmesh_sql.settings import Settings
-from graphmesh_sql.warehouse import Warehouse
-from graphmesh_sql.warehouse_postgres import PostgresWarehouse
-from graphmesh_sql.warehouse_sqlite import SqliteWarehouse
+from graphmesh_sql.warehouse import open_warehouse
+from graphmesh_sql.worker.settings import WorkerSettings
 
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
-    warehouse = open_warehouse(settings)
-    servicer = SqlServicer(warehouse, settings.max_rows)
-    yield Servable(
-        services=[Service(SqlService, add_SqlServiceServicer_to_server, servicer)],
-        pings={"target": warehouse.ping},
+    declarations = read_declarations(settings.declarations, sqlite=not settings.target_url.startswith("postgresql"))
+    if not settings.target_url:
+        make_sample(Path(settings.sample))
+    worker_settings = _worker_settings(settings, declarations)
+    async with open_warehouse(worker_settings, settings.workers) as warehouse:
+        querying = Querying(warehouse, ResultCache(settings.cache_seconds, settings.cache_bytes))
+        servicer = SqlServicer(querying, declarations, ResultLimits(settings.max_rows, settings.max_bytes))
+        yield Servable(
+            services=[Service(SqlService, add_SqlServiceServicer_to_server, servicer)],
+            pings={"target": warehouse.ping},
+        )
+
+
+def _worker_settings(settings: Settings, declarations: Declarations) -> WorkerSettings:
+    return WorkerSettings(
+        target=settings.target_url.removeprefix("sqlite:///") or settings.sample,
+        parent=os.getpid(),
+        memory_bytes=settings.query_memory,
+        temp_bytes=settings.temp_bytes,
+        max_steps=settings.max_steps,
+        max_cost=settings.max_cost,
+        roles={name: role.tables for name, role in declarations.roles.items()},
     )
-
-
-def open_warehouse(settings: Settings) -> Warehouse:
-    """Open the target database, or the sample if no target is configured."""
-    if settings.target_url.startswith("postgresql"):
-        return PostgresWarehouse(settings.target_url, settings.max_cost)
-    if settings.target_url:
-        return SqliteWarehouse(Path(settings.target_url.removeprefix("sqlite:///")), settings.max_steps)
-    make_sample(Path(settings.sample))
-    return SqliteWarehouse(Path(settings.sample), settings.max_steps)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Converts between sql's protobuf messages and its domain."""
 
+from collections.abc import Iterable
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import NULL_VALUE
 from graphmesh.sql import v1 as pb
@@ -8,14 +10,18 @@ from graphmesh_sql.domain import (
     Column,
     ColumnType,
     Dialect,
+    Estimate,
     ForeignKey,
+    Head,
+    ResultColumn,
     ResultPart,
     Row,
     Schema,
-    Summary,
     Table,
+    Truncation,
     Value,
 )
+from graphmesh_sql.querying import Summary
 
 DIALECTS = {Dialect.SQLITE: pb.Dialect.DIALECT_SQLITE, Dialect.POSTGRESQL: pb.Dialect.DIALECT_POSTGRESQL}
 
@@ -28,15 +34,38 @@ def schema_response(schema: Schema) -> pb.DescribeSchemaResponse:
     )
 
 
-def query_response(part: ResultPart) -> pb.RunQueryResponse:
+def query_response(part: ResultPart | Summary) -> pb.RunQueryResponse:
     match part:
         case Summary():
             return pb.RunQueryResponse(summary=_summary_message(part))
+        case Head():
+            columns = pb.ResultColumns(columns=map(_result_column, part.columns), estimate=_estimate(part.estimate))
+            return pb.RunQueryResponse(columns=columns)
         case list():
             return pb.RunQueryResponse(rows=pb.ResultRows(rows=[_row_message(row) for row in part]))
-        case _:
-            columns = [pb.ResultColumn(name=column.name, type=_column_type(column.type)) for column in part]
-            return pb.RunQueryResponse(columns=pb.ResultColumns(columns=columns))
+    raise TypeError(f"{part} is not sent")
+
+
+def estimate_response(head: Head) -> pb.EstimateQueryResponse:
+    return pb.EstimateQueryResponse(estimate=_estimate(head.estimate), columns=map(_result_column, head.columns))
+
+
+def parameters(values: Iterable[pb.Parameter]) -> tuple[Value, ...]:
+    return tuple(_value(value) for value in values)
+
+
+def _value(message: pb.Parameter) -> Value:
+    kind = message.WhichOneof("kind")
+    value: Value = None if kind in (None, "null_value") else getattr(message, kind)
+    return value
+
+
+def _result_column(column: ResultColumn) -> pb.ResultColumn:
+    return pb.ResultColumn(name=column.name, type=_column_type(column.type))
+
+
+def _estimate(estimate: Estimate) -> pb.QueryEstimate:
+    return pb.QueryEstimate(cost=estimate.cost, row_count=estimate.rows, plan=estimate.plan)
 
 
 def _table_message(table: Table) -> pb.Table:
@@ -69,9 +98,19 @@ def _column_type(value: ColumnType) -> pb.ColumnType.ValueType:
 
 
 def _summary_message(summary: Summary) -> pb.ResultSummary:
-    elapsed = Duration()
-    elapsed.FromMicroseconds(round(summary.seconds * 1e6))
-    return pb.ResultSummary(row_count=summary.row_count, truncated=summary.truncated, elapsed=elapsed)
+    return pb.ResultSummary(
+        row_count=summary.row_count,
+        truncated=summary.truncation is not Truncation.NONE,
+        limit=pb.ResultLimit.Value(f"RESULT_LIMIT_{summary.truncation.upper()}"),
+        elapsed=_duration(summary.seconds),
+        cache_age=None if summary.cache_age is None else _duration(summary.cache_age),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMicroseconds(round(seconds * 1e6))
+    return duration
 
 
 def _row_message(row: Row) -> pb.Row:

@@ -1,22 +1,25 @@
 """Schemas, the rules of queries, and results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 BATCH_BYTES: Final = 256 * 1024
 """Approximate size up to which a message is filled with rows."""
-ROW_BYTES: Final = 4 * 1024 * 1024
-"""Size limit of one row, which must fit into a message."""
+BATCH_ROWS: Final = 2000
+"""Rows of a message at most: a value is an object in the service, whatever its size."""
+BATCH_SECONDS: Final = 0.1
+"""Time after which a batch is passed on with the rows that it has."""
+ROW_BYTES: Final = 2 * 1024 * 1024
+"""Size limit of one row, which must fit into a message and into the memory of a worker."""
 
 Value = None | bool | int | float | str | bytes
 Row = tuple[Value, ...]
 
 
 class Dialect(StrEnum):
-    """The SQL dialect, by sqlglot's names."""
-
     SQLITE = "sqlite"
     POSTGRESQL = "postgres"
 
@@ -39,13 +42,13 @@ class Rule(StrEnum):
 
     SYNTAX = "syntax"
     SINGLE_STATEMENT = "single_statement"
-    SELECT_ONLY = "select_only"
     READ_ONLY = "read_only"
     FUNCTION = "function"
     TABLE = "table"
     COMPLEXITY = "complexity"
     COST = "cost"
     PARAMETER = "parameter"
+    ROLE = "role"
 
 
 class RuleBroken(ValueError):
@@ -58,6 +61,14 @@ class RuleBroken(ValueError):
 
 class Unanswerable(ValueError):
     """The database cannot answer the query as written; the message is the database's own."""
+
+
+class Stopped(Exception):
+    """The query's time is over."""
+
+
+class Unreachable(Exception):
+    """The database does not answer."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,8 @@ class Schema:
     search_path: tuple[str, ...]
     """Schemas in which an unqualified name is resolved, in order."""
     tables: tuple[Table, ...]
+    types: tuple[tuple[str, str], ...] = ()
+    """Schema and name of the types that the database itself does not ship and that columns have: enums, domains."""
 
     def has(self, schema: str, name: str) -> bool:
         """Report whether a table is described. An empty `schema` resolves the name along the search path."""
@@ -134,48 +147,129 @@ class Schema:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one query may take."""
+
+    seconds: float
+    max_rows: int
+    """0: the query is checked and planned, and does not run; then there is a head only."""
+    max_bytes: int
+    """Size of the result, as `row_bytes` counts it."""
+
+
+@dataclass(frozen=True)
+class Query:
+    text: str
+    parameters: tuple[Value, ...]
+    tenant: str
+    role: str
+    """The role of the warehouse whose tables and columns it may read; empty: the connection's own."""
+    unless_version: str
+    """Do not run if the data have this version: its result is known."""
+    limits: Limits
+
+
+@dataclass(frozen=True)
 class ResultColumn:
     name: str
     type: ColumnType
 
 
 @dataclass(frozen=True)
-class Summary:
+class Estimate:
+    """What the planner expected before the query ran."""
+
+    cost: float
+    """PostgreSQL: planner units. SQLite: rows visited, from the sizes of the scanned tables."""
+    rows: float | None
+    """Rows of the result; SQLite's planner does not say."""
+    plan: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a result."""
+
+    columns: tuple[ResultColumn, ...]
+    estimate: Estimate
+    repeatable: bool
+    """Whether the query gives the same result as long as the data are the same: no clock, no random numbers."""
+    version: str
+    """The version of the data; empty where it is not known."""
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The data still have the version `Query.unless_version`: the query has not run."""
+
+
+class Truncation(StrEnum):
+    """The limit at which a result was cut off."""
+
+    NONE = "unspecified"
+    ROWS = "rows"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True)
+class End:
     """The end of a result."""
 
     row_count: int
-    truncated: bool
-    """Whether there were more rows than the limit."""
-    seconds: float
+    truncation: Truncation
 
 
-ResultPart = tuple[ResultColumn, ...] | list[Row] | Summary
-"""A result is sent as its columns, its rows in batches, and its summary."""
+ResultPart = Head | list[Row] | End | Unchanged
+"""A result is its head, its rows in batches, and its end."""
 
 
-def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Group rows into batches that fit into a message.
+def batches(rows: Iterator[Row], limits: Limits) -> Iterator[list[Row] | End]:
+    """Group rows into batches that fit into a message, up to the limits, and yield the end.
 
     Raises:
         Unanswerable: a row is too large for a message.
     """
     batch: list[Row] = []
-    filled = 0
+    sent = filled = total = 0
+    began = time.monotonic()
+    truncation = Truncation.NONE
     for row in rows:
-        size = sum(_size(value) for value in row)
-        if size > ROW_BYTES:
-            raise Unanswerable(f"a row has more than {ROW_BYTES} bytes: select less of it")
-        if batch and filled + size > BATCH_BYTES:
+        if sent + len(batch) == limits.max_rows:
+            truncation = Truncation.ROWS
+            break
+        size = row_bytes(row)
+        if total + size > limits.max_bytes:
+            truncation = Truncation.BYTES
+            break
+        total += size
+        full = filled + size > BATCH_BYTES or len(batch) == BATCH_ROWS
+        if batch and (full or time.monotonic() - began > BATCH_SECONDS):
+            sent += len(batch)
             yield batch
-            batch, filled = [], 0
+            batch, filled, began = [], 0, time.monotonic()
         batch.append(row)
         filled += size
     if batch:
+        sent += len(batch)
         yield batch
+    yield End(sent, truncation)
 
 
-def _size(value: Value) -> int:
-    """Estimate the bytes of a value on the wire: exact for text and bytes, an upper bound for other values."""
-    if isinstance(value, str):
-        return 4 + (len(value) if value.isascii() else len(value.encode()))
-    return 4 + len(value) if isinstance(value, bytes) else 12
+def row_bytes(row: Row) -> int:
+    """Estimate the bytes of a row on the wire: exact for text and bytes, an upper bound for other values.
+
+    Raises:
+        Unanswerable: the row is too large for a message.
+    """
+    size = 0
+    for value in row:
+        if isinstance(value, str):
+            size += 4 + (len(value) if value.isascii() else len(value.encode()))
+        else:
+            size += 4 + len(value) if isinstance(value, bytes) else 12
+    if size > ROW_BYTES:
+        raise Unanswerable(TOO_LARGE_ROW)
+    return size
+
+
+TOO_LARGE_ROW: Final = f"a row has more than {ROW_BYTES} bytes: select less of it"

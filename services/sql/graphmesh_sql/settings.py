@@ -3,6 +3,8 @@
 from graphmesh_chassis.settings import ServerSettings, settings_config
 from pydantic import Field
 
+MIB = 1024 * 1024
+
 
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_SQL_")
@@ -15,7 +17,16 @@ class Settings(ServerSettings):
         "empty: a small sample warehouse",
     )
     sample: str = Field(default=".graphmesh/sample-warehouse.db", description="the file of the sample warehouse")
+    declarations: str = Field(default="", description="a TOML file that declares the roles of the warehouse")
+    workers: int = Field(default=8, ge=1, le=64, description="processes that run queries, so many at a time")
     max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="limit of a query's rows")
+    max_bytes: int = Field(default=16 * MIB, ge=65536, le=1024 * MIB, description="limit of the bytes of a result")
+    query_memory: int = Field(
+        default=32 * MIB, ge=16 * MIB, le=4096 * MIB, description="bytes of memory that a query may use in its process"
+    )
+    temp_bytes: int = Field(
+        default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB, description="limit of the temporary space of a query, in bytes"
+    )
     max_cost: float = Field(
         default=10_000_000.0,
         gt=0,
@@ -24,3 +35,7 @@ class Settings(ServerSettings):
     max_steps: int = Field(
         default=500_000_000, ge=10_000, description="SQLite: limit of a query's virtual machine instructions"
     )
+    cache_seconds: float = Field(
+        default=60.0, ge=0, le=86400, description="how long a result is cached while the data do not change; 0: never"
+    )
+    cache_bytes: int = Field(default=32 * MIB, ge=0, le=4096 * MIB, description="size of the cache of results")

@@ -1,50 +1,75 @@
-"""The port to the queried database."""
+"""The queried database, in processes of its own: `worker_pool` runs them, `worker` is what runs in them."""
 
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from graphmesh_sql.domain import ResultColumn, Row, Schema
+from graphmesh_sql.domain import End, Query, ResultPart, Schema
+from graphmesh_sql.worker import frames
+from graphmesh_sql.worker.settings import WorkerSettings
+from graphmesh_sql.worker_pool import WorkerPool
 
-
-class Result(Protocol):
-    """A result that is read incrementally."""
-
-    @property
-    def columns(self) -> tuple[ResultColumn, ...]: ...
-
-    async def fetch(self, max_rows: int) -> list[Row]:
-        """Return the next rows, at most `max_rows`; an empty list at the end. Raises as `Warehouse.query` does."""
-        ...
+DESCRIBE_SECONDS: Final = 8.0
+PING_SECONDS: Final = 4.0
 
 
-class Warehouse(Protocol):
-    """A database, through read-only connections. SQLite is the twin that needs no server."""
+class Warehouse:
+    """A SQLite file or a PostgreSQL database, through read-only connections."""
 
-    async def describe(self) -> Schema:
-        """Read the tables and views that queries may read.
+    def __init__(self, queries: WorkerPool, control: WorkerPool) -> None:
+        """`control` describes and pings, so that neither waits for queries."""
+        self._queries = queries
+        self._control = control
+
+    async def describe(self, role: str = "") -> Schema:
+        """Read the tables and views that the role may read; without one, those of the connection.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
+            RuleBroken: there is no such role.
         """
-        ...
+        async with self._control.worker() as worker:
+            _, schema = await worker.request(DESCRIBE_SECONDS, "describe", role, DESCRIBE_SECONDS)
+        return frames.schema_of(schema)
 
-    def query(self, text: str, tenant: str, seconds: float) -> AbstractAsyncContextManager[Result]:
-        """Run a query that `guard.check_query` accepted.
-
-        Leaving the body ends the query. The database itself cancels it after `seconds`.
+    async def query(self, query: Query, schema: Schema) -> AsyncGenerator[ResultPart]:
+        """Check a query, run it, and yield its result. Closing the iterator ends the query in the database too.
 
         Raises:
-            RuleBroken: the query would write, reads a table that is not described, or is too expensive.
-            Unanswerable: the database cannot answer the query as written.
-            DeadlineExceeded: `seconds` have passed.
+            RuleBroken: the query breaks a rule.
+            Unanswerable: the database cannot answer the query as written, or not within its limits.
+            DeadlineExceeded: its time is over.
             DatabaseUnavailable: the database does not answer.
         """
-        ...
+        ends_at = time.monotonic() + query.limits.seconds
+        async with self._queries.worker() as worker:
+            await worker.use_schema(schema, ends_at - time.monotonic())
+            request: tuple[Any, ...] = ("query", frames.plain(query))
+            while True:
+                _, name, plain = await worker.request(ends_at - time.monotonic(), *request)
+                part = frames.part_of(name, plain)
+                yield part
+                if isinstance(part, End):
+                    return
+                request = ("next",)
 
     async def ping(self) -> None:
         """Check that the database answers.
 
         Raises:
-            DatabaseUnavailable: the database does not answer within a few seconds.
+            DatabaseUnavailable: the database does not answer.
         """
-        ...
+        async with self._control.worker() as worker:
+            await worker.request(PING_SECONDS, "ping", PING_SECONDS)
+
+
+@asynccontextmanager
+async def open_warehouse(settings: WorkerSettings, workers: int) -> AsyncIterator[Warehouse]:
+    """Open a warehouse; at the end all its processes are killed."""
+    queries, control = WorkerPool(settings, workers), WorkerPool(settings, 1)
+    try:
+        yield Warehouse(queries, control)
+    finally:
+        await queries.close()
+        await control.close()

@@ -44,7 +44,7 @@ def test_streams_columns_rows_and_summary(grpc_stub: SqlServiceStub) -> None:
     assert [column.name for column in columns.columns.columns] == ["name"]
     names = [row.values[0].string_value for row in rows.rows.rows]
     assert names == ["Heron fountain pen, fine", "Heron fountain pen, broad"]
-    assert (summary.summary.row_count, summary.summary.truncated) == (2, True)
+    assert (summary.summary.row_count, summary.summary.limit) == (2, pb.ResultLimit.RESULT_LIMIT_ROWS)
 
 
 def test_refuses_a_write_by_the_rule_it_breaks(grpc_stub: SqlServiceStub) -> None:

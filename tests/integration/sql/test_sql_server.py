@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from graphmesh.sql import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, InvalidRequest, ScopeMissing
+from graphmesh_chassis.settings import BadSetting
 from graphmesh_chassis.testing import Served, running
 from graphmesh_sql.__main__ import build
 from graphmesh_sql.domain import Rule
@@ -44,9 +45,20 @@ class Result:
     parts: list[str | None]
 
 
-async def run_query(channel: Channel, query: str, max_rows: int = 0, seconds: float = 20.0) -> Result:
-    request = pb.RunQueryRequest(query=query, max_rows=max_rows)
-    parts = [part async for part in channel.stream(pb.SqlService.RunQuery, request, deadline=Deadline.after(seconds))]
+async def run_query(
+    channel: Channel,
+    query: str,
+    max_rows: int = 0,
+    seconds: float = 20.0,
+    *,
+    parameters: Sequence[pb.Parameter] = (),
+    role: str = "",
+    refresh: bool = False,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Result:
+    request = pb.RunQueryRequest(query=query, max_rows=max_rows, parameters=parameters, role=role, refresh=refresh)
+    stream = channel.stream(pb.SqlService.RunQuery, request, deadline=Deadline.after(seconds), headers=headers)
+    parts = [part async for part in stream]
     return Result(
         columns=[(column.name, column.type) for column in parts[0].columns.columns],
         rows=[[_value(value) for value in row.values] for part in parts for row in part.rows.rows],
@@ -89,7 +101,7 @@ async def test_query_streams_columns_rows_and_summary(channel: Channel) -> None:
     ]
     assert [row[0] for row in result.rows] == ["accessories", "ink", "paper", "pens"]
     assert [type(value) for value in result.rows[0]] == [str, int, float, type(None), bytes]
-    assert (result.summary.row_count, result.summary.truncated) == (4, False)
+    assert (result.summary.row_count, result.summary.limit) == (4, pb.ResultLimit.RESULT_LIMIT_UNSPECIFIED)
     assert result.summary.elapsed.ToMicroseconds() > 0
 
 
@@ -103,7 +115,8 @@ async def test_rows_are_limited(channel: Channel, available: int, max_rows: int,
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {max(available, 1)})"
     result = await run_query(channel, f"{numbers} SELECT i FROM n WHERE i <= {available}", max_rows=max_rows)
     assert [row[0] for row in result.rows] == list(range(1, sent + 1))
-    assert (result.summary.row_count, result.summary.truncated) == (sent, truncated)
+    limit = pb.ResultLimit.RESULT_LIMIT_ROWS if truncated else pb.ResultLimit.RESULT_LIMIT_UNSPECIFIED
+    assert (result.summary.row_count, result.summary.limit) == (sent, limit)
 
 
 async def test_large_results_are_split_and_oversized_rows_refused(channel: Channel) -> None:
@@ -113,7 +126,7 @@ async def test_large_results_are_split_and_oversized_rows_refused(channel: Chann
     assert result.parts.count("rows") > 20
     assert len(result.rows) == 40
     with pytest.raises(QueryFailed, match="select less"):
-        await run_query(channel, "SELECT " + ", ".join(["printf('%.*c', 900000, 'x')"] * 6))
+        await run_query(channel, "SELECT " + ", ".join(["printf('%.*c', 900000, 'x')"] * 3))
     with pytest.raises(QueryFailed, match="too big"):
         await run_query(channel, "SELECT replace(printf('%.*c', 900000, 'x'), 'x', 'yy')")
 
@@ -161,6 +174,110 @@ async def test_abandoned_stream_ends_its_query(channel: Channel) -> None:
             if part.WhichOneof("part") == "rows":
                 break
     assert (await run_query(channel, "SELECT 1", seconds=5)).rows == [[1]]
+
+
+async def test_cached_result_says_its_age(channel: Channel) -> None:
+    """A hit is the same result; other data, another value or `refresh` run the query."""
+    text = "SELECT name FROM dim_product WHERE product_id = $1"
+    one, two = [pb.Parameter(int64_value=1)], [pb.Parameter(int64_value=2)]
+    await asyncio.sleep(0.06)  # the sample has just been written; its version is exact after a tick of the clock
+    first = await run_query(channel, text, parameters=one)
+    again = await run_query(channel, text, parameters=one)
+    assert (first.summary.HasField("cache_age"), again.summary.HasField("cache_age")) == (False, True)
+    assert (again.rows, again.columns, again.summary.row_count) == (first.rows, first.columns, 1)
+    for other in (
+        await run_query(channel, text, parameters=two),
+        await run_query(channel, text, parameters=one, refresh=True),
+        await run_query(channel, text, parameters=one, headers=[("x-graphmesh-tenant", "globex")]),
+    ):
+        assert not other.summary.HasField("cache_age")
+
+
+async def test_estimate_does_not_run_the_query(channel: Channel) -> None:
+    """And refuses what would be refused."""
+    for query in ("SELECT * FROM fact_order_line", ENDLESS):
+        request = pb.EstimateQueryRequest(query=query)
+        response = await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(10))
+        assert response.estimate.cost > 0
+        assert response.estimate.plan
+    request = pb.EstimateQueryRequest(query="SELECT * FROM sqlite_master")
+    with pytest.raises(QueryRefused):
+        await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(10))
+
+
+ROLES = """
+    default_role = "shop"
+    [roles.shop.tables]
+    dim_product = ["*"]
+    [roles.analyst.tables]
+    dim_product = ["*"]
+    dim_customer = ["customer_id", "country"]
+    [roles.finance.tables]
+    monthly_revenue = ["*"]
+"""
+
+
+@pytest_asyncio.fixture
+async def channel_of_roles(tmp_path: Path) -> AsyncIterator[Channel]:
+    declarations = tmp_path / "warehouse.toml"
+    declarations.write_text(ROLES)
+    settings = Settings(sample=str(tmp_path / "sample.db"), declarations=str(declarations))
+    async with build(settings) as servable, running(servable, settings) as server:
+        yield server.channel
+
+
+def scopes(*names: str) -> list[tuple[str, str]]:
+    return [("x-graphmesh-scopes", " ".join(names))]
+
+
+async def test_callers_read_what_their_role_may_read(channel_of_roles: Channel) -> None:
+    """The role of the scopes, or the named one, or the default; never one of another caller."""
+    countries, revenue, products = (
+        "SELECT DISTINCT country FROM dim_customer",
+        "SELECT count(*) FROM monthly_revenue",
+        "SELECT count(*) FROM dim_product",
+    )
+    analyst, both = scopes("sql.read", "sql.role.analyst"), scopes("sql.read", "sql.role.analyst", "sql.role.finance")
+    assert (await run_query(channel_of_roles, countries, headers=analyst)).rows
+    assert (await run_query(channel_of_roles, revenue, headers=both, role="finance")).rows
+    assert (await run_query(channel_of_roles, products, headers=scopes("sql.read"))).rows
+    for query, headers, role, rule in (
+        (revenue, analyst, "", "table"),
+        (revenue, analyst, "finance", "role"),
+        (countries, scopes("sql.read"), "", "table"),
+        ("SELECT name FROM dim_customer", analyst, "", ""),
+        ("SELECT * FROM dim_customer", analyst, "", "table"),
+        (products, both, "nobody", "role"),
+    ):
+        with pytest.raises((QueryRefused, QueryFailed)) as refusal:
+            await run_query(channel_of_roles, query, headers=headers, role=role)
+        assert refusal.value.data.get("rule", "") == rule
+
+
+async def test_schema_is_described_by_role(channel_of_roles: Channel) -> None:
+    request = pb.DescribeSchemaRequest(role="analyst")
+    response = await channel_of_roles.unary(pb.SqlService.DescribeSchema, request, deadline=Deadline.after(5))
+    assert [table.name for table in response.tables] == ["dim_customer", "dim_product"]
+    assert [column.name for column in response.tables[0].columns] == ["customer_id", "country"]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[roles.x]", "roles.x"),
+        ('default_role = "x"', "default_role"),
+        ("[rules]", "rules"),
+        ("[roles.x", "Expected"),
+        ('[roles.x.tables]\na = "*"', "roles.x.tables.a"),
+    ],
+)
+async def test_bad_declarations_are_refused_by_key(tmp_path: Path, text: str, part: str) -> None:
+    declarations = tmp_path / "warehouse.toml"
+    declarations.write_text(text)
+    settings = Settings(sample=str(tmp_path / "sample.db"), declarations=str(declarations))
+    with pytest.raises(BadSetting, match=part):
+        async with build(settings):
+            pass
 
 
 async def test_describe_schema_requires_its_scope(channel: Channel) -> None:

@@ -8,10 +8,15 @@ from .sql_pb2 import ColumnType as ColumnType
 from .sql_pb2 import DescribeSchemaRequest as DescribeSchemaRequest
 from .sql_pb2 import DescribeSchemaResponse as DescribeSchemaResponse
 from .sql_pb2 import Dialect as Dialect
+from .sql_pb2 import EstimateQueryRequest as EstimateQueryRequest
+from .sql_pb2 import EstimateQueryResponse as EstimateQueryResponse
 from .sql_pb2 import ForeignKey as ForeignKey
+from .sql_pb2 import Parameter as Parameter
+from .sql_pb2 import QueryEstimate as QueryEstimate
 from .sql_pb2 import QueryRule as QueryRule
 from .sql_pb2 import ResultColumn as ResultColumn
 from .sql_pb2 import ResultColumns as ResultColumns
+from .sql_pb2 import ResultLimit as ResultLimit
 from .sql_pb2 import ResultRows as ResultRows
 from .sql_pb2 import ResultSummary as ResultSummary
 from .sql_pb2 import Row as Row
@@ -33,4 +38,7 @@ class SqlService:
     )
     RunQuery: Final = StreamingRpc(
         "/graphmesh.sql.v1.SqlService/RunQuery", RunQueryRequest, RunQueryResponse
+    )
+    EstimateQuery: Final = Rpc(
+        "/graphmesh.sql.v1.SqlService/EstimateQuery", EstimateQueryRequest, EstimateQueryResponse
     )

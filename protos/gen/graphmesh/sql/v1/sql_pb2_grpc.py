@@ -26,12 +26,15 @@ if _version_not_supported:
 
 
 class SqlServiceStub:
-    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
-    connection itself has no right to write.
+    """Runs queries on one target database, which it can only read. Every name in a query has to be that of a described table
+    or column, or of an allowed function, operator or type of the database itself; anything else is refused.
 
-    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
-    PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    separate tenants; SQLite has no such means.
+    A query runs in a process of its own, with limits of rows, bytes, time, memory and temporary space, and is killed
+    where it exceeds them.
+
+    The target is a warehouse that the whole deployment shares. Where the deployment declares roles, a caller reads what
+    its role may read: the scope `sql.role.NAME` allows the role NAME. On PostgreSQL the caller's tenant is set as
+    `graphmesh.tenant` for each query, so that row security of the target can separate tenants; SQLite has no such means.
     """
 
     def __init__(self, channel):
@@ -50,36 +53,56 @@ class SqlServiceStub:
                 request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.FromString,
                 _registered_method=True)
+        self.EstimateQuery = channel.unary_unary(
+                '/graphmesh.sql.v1.SqlService/EstimateQuery',
+                request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryResponse.FromString,
+                _registered_method=True)
 
 
 class SqlServiceServicer:
-    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
-    connection itself has no right to write.
+    """Runs queries on one target database, which it can only read. Every name in a query has to be that of a described table
+    or column, or of an allowed function, operator or type of the database itself; anything else is refused.
 
-    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
-    PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    separate tenants; SQLite has no such means.
+    A query runs in a process of its own, with limits of rows, bytes, time, memory and temporary space, and is killed
+    where it exceeds them.
+
+    The target is a warehouse that the whole deployment shares. Where the deployment declares roles, a caller reads what
+    its role may read: the scope `sql.role.NAME` allows the role NAME. On PostgreSQL the caller's tenant is set as
+    `graphmesh.tenant` for each query, so that row security of the target can separate tenants; SQLite has no such means.
     """
 
     def DescribeSchema(self, request, context):
-        """Describes the tables and views that a query may name. The description may be some seconds old.
+        """Describes the tables and views that a query of the role may name. The description may be some seconds old.
 
-        Reasons: DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (the target database was too slow).
+        Reasons: QUERY_REFUSED (the rule `role`), DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (the target
+        database was too slow), QUERY_FAILED (the description needs more memory than a query may use).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RunQuery(self, request, context):
-        """Runs one SELECT and streams its result: first the columns, then the rows in batches, last the summary. The stream
-        then ends with OK. A stream without a summary ends with an error and is incomplete. A repeat runs the query again:
-        a stream cannot be continued, and two streams may differ.
+        """Runs one SELECT, or plans it (EXPLAIN), and streams its result: first the columns with the planner's estimate, then
+        the rows in batches, last the summary. The stream then ends with OK. A stream without a summary ends with an error
+        and is incomplete. A repeat runs the query again, unless its result is cached: a stream cannot be continued, and two
+        streams may differ.
 
-        The database itself stops the query when the call's deadline passes or the call is cancelled.
+        The query ends in the database too when the call's deadline passes or the call is cancelled.
 
         Reasons: QUERY_REFUSED (with `rule`: see QueryRule), QUERY_FAILED (with `detail`, the database's own message about
-        the query: an unknown column, a type that does not fit), DATABASE_UNAVAILABLE (the target database),
-        DEADLINE_EXCEEDED (stopped by the target database).
+        the query: an unknown column, a type that does not fit; or the limit of memory or temporary space that it needs),
+        DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (stopped by the target database).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateQuery(self, request, context):
+        """Checks a query and returns what the planner expects of it, without running it.
+
+        Reasons: QUERY_REFUSED (with `rule`: see QueryRule), QUERY_FAILED (with `detail`), DATABASE_UNAVAILABLE (the target
+        database), DEADLINE_EXCEEDED (the target database was too slow).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +121,11 @@ def add_SqlServiceServicer_to_server(servicer, server):
                     request_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.FromString,
                     response_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.SerializeToString,
             ),
+            'EstimateQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateQuery,
+                    request_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryRequest.FromString,
+                    response_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'graphmesh.sql.v1.SqlService', rpc_method_handlers)
@@ -107,12 +135,15 @@ def add_SqlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SqlService:
-    """Runs queries on one target database, which it can only read: the text of a query is parsed and checked, and the
-    connection itself has no right to write.
+    """Runs queries on one target database, which it can only read. Every name in a query has to be that of a described table
+    or column, or of an allowed function, operator or type of the database itself; anything else is refused.
 
-    The target is a warehouse that the whole deployment shares: a caller with the scope `sql.read` can read all of it. On
-    PostgreSQL the caller's tenant is set as `graphmesh.tenant` for each query, so that row security of the target can
-    separate tenants; SQLite has no such means.
+    A query runs in a process of its own, with limits of rows, bytes, time, memory and temporary space, and is killed
+    where it exceeds them.
+
+    The target is a warehouse that the whole deployment shares. Where the deployment declares roles, a caller reads what
+    its role may read: the scope `sql.role.NAME` allows the role NAME. On PostgreSQL the caller's tenant is set as
+    `graphmesh.tenant` for each query, so that row security of the target can separate tenants; SQLite has no such means.
     """
 
     @staticmethod
@@ -159,6 +190,33 @@ class SqlService:
             '/graphmesh.sql.v1.SqlService/RunQuery',
             graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.SerializeToString,
             graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.sql.v1.SqlService/EstimateQuery',
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryRequest.SerializeToString,
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,
