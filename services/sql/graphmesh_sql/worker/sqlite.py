@@ -57,7 +57,7 @@ TABLE_ROWS: Final = 1000
 """Rows that a table or a subquery is expected to have whose size is not known, and FOUND_ROWS those behind an index."""
 FOUND_ROWS: Final = 10
 
-_EXPLAIN = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*explain\b", re.IGNORECASE | re.DOTALL)
+_EXPLAIN = re.compile(r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*+explain\b", re.IGNORECASE)
 _NOW = re.compile(r"now|subsec|\(\s*\)|strftime\s*\(\s*'[^']*'\s*\)", re.IGNORECASE)
 
 

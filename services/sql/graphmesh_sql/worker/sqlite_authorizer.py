@@ -23,17 +23,23 @@ _ACTIONS = {
     )
 }
 _RULES: Final = (
-    (r"only execute one statement", Rule.SINGLE_STATEMENT),
-    (r"syntax error|unrecognized token|incomplete input|unknown join type|no tables specified", Rule.SYNTAX),
+    (re.compile(r"only execute one statement"), Rule.SINGLE_STATEMENT),
+    (
+        re.compile(r"syntax error|unrecognized token|incomplete input|unknown join type|no tables specified"),
+        Rule.SYNTAX,
+    ),
     (
         r"stack overflow|Expression tree is too large|too many (terms|columns|attached|levels)|at most 64 tables",
         Rule.COMPLEXITY,
     ),
-    (r"String or BLOB exceeded size limit|query string is too large|too many references", Rule.COMPLEXITY),
-    (r"no such table", Rule.TABLE),
-    (r"no such function", Rule.FUNCTION),
-    (r"[Bb]inding|bind on a|did not supply", Rule.PARAMETER),
-    (r"unable to open database|cannot (VACUUM|start|commit|rollback)|no transaction is active", Rule.READ_ONLY),
+    (re.compile(r"String or BLOB exceeded size limit|query string is too large|too many references"), Rule.COMPLEXITY),
+    (re.compile(r"no such table"), Rule.TABLE),
+    (re.compile(r"no such function"), Rule.FUNCTION),
+    (re.compile(r"[Bb]inding|bind on a|did not supply"), Rule.PARAMETER),
+    (
+        re.compile(r"unable to open database|cannot (VACUUM|start|commit|rollback)|no transaction is active"),
+        Rule.READ_ONLY,
+    ),
 )
 """The rules that the messages of SQLite's compiler report."""
 
@@ -138,7 +144,7 @@ def _translated(error: Exception, stopped: Callable[[], Exception] | None, autho
 def compile_error(error: Exception) -> Exception:
     """Return the rule that a query breaks which does not compile; else the message is the database's own."""
     message = str(error)
-    rule = next((rule for pattern, rule in _RULES if re.search(pattern, message)), None)
+    rule = next((rule for pattern, rule in _RULES if pattern.search(message)), None)
     if rule is Rule.TABLE:
         message = f"there is no table {message.partition(': ')[2]} among the described tables"
     return Unanswerable(message) if rule is None else RuleBroken(rule, message)
