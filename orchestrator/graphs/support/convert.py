@@ -10,7 +10,7 @@ from graphmesh.ticketing import v1 as ticketing
 
 from support import policy, summary
 from support.relevance import question_of, relevance
-from support.state import Account, Invoice, Line, Order, Passage, RefundClaim, State
+from support.state import Account, Invoice, Line, Order, Passage, RefundClaim, State, Terms
 
 MAX_QUERY_CHARACTERS = 4_000
 MAX_DESCRIPTION_CHARACTERS = 10_000
@@ -40,11 +40,12 @@ def invoice(message: billing.Invoice) -> Invoice:
 
 
 def _line(line: billing.InvoiceLine) -> Line:
-    return Line(description=line.description, amount=line.quantity * line.unit_price.amount_minor)
-
-
-def charge(message: billing.Charge) -> policy.Charge:
-    return policy.Charge(message.amount.amount_minor, message.refunded.amount_minor)
+    return Line(
+        line_id=line.line_id,
+        description=line.description,
+        quantity=line.quantity,
+        amount=line.amount.amount_minor,
+    )
 
 
 def passage(message: retrieval.Passage, question: str) -> Passage:
@@ -64,12 +65,26 @@ def search_request(state: State) -> retrieval.SearchRequest:
     return retrieval.SearchRequest(query=question_of(state["message"])[:MAX_QUERY_CHARACTERS], limit=MAX_PASSAGES)
 
 
-def refund_request(claim: RefundClaim) -> billing.RefundRequest:
+def preview_request(claim: RefundClaim) -> billing.PreviewRefundRequest:
+    return billing.PreviewRefundRequest(charge_id=claim["charge_id"], amount=_amount(claim), lines=_lines(claim))
+
+
+def refund_request(claim: RefundClaim, terms: Terms) -> billing.RefundRequest:
     return billing.RefundRequest(
         charge_id=claim["charge_id"],
-        amount=Money(currency_code=claim["currency"], amount_minor=claim["amount"]),
+        amount=_amount(claim),
         cause=f"Granted by the support agent: the customer reports the item as {claim['cause']}",
+        lines=_lines(claim),
+        expected_refunded=Money(currency_code=claim["currency"], amount_minor=terms["refunded"]),
     )
+
+
+def _amount(claim: RefundClaim) -> Money:
+    return Money(currency_code=claim["currency"], amount_minor=policy.total(claim))
+
+
+def _lines(claim: RefundClaim) -> list[billing.LineSelection]:
+    return [billing.LineSelection(line_id=line["line_id"], quantity=line["quantity"]) for line in claim["lines"]]
 
 
 def ticket_request(state: State) -> ticketing.CreateTicketRequest:
@@ -77,15 +92,19 @@ def ticket_request(state: State) -> ticketing.CreateTicketRequest:
     return ticketing.CreateTicketRequest(
         subject=summary.subject(state),
         description=summary.description(state)[:MAX_DESCRIPTION_CHARACTERS],
-        priority=_priority(state),
+        topic=_topic(state),
         customer_id=state["customer_id"],
         tags=["support-agent", state["category"], reason.replace("_", "-")],
     )
 
 
-def _priority(state: State) -> ticketing.TicketPriority.ValueType:
+def _topic(state: State) -> str:
+    """What the ticket is about: the tenant's ticket policy decides which queue has the topic."""
+    if topic := policy.topic(state["message"]):
+        return topic
     account = state["account"]
-    important = state["reason"] in ("person_wanted", "refund_uncertain")
-    if important or (account is not None and account["tier"] == "vip"):
-        return ticketing.TicketPriority.TICKET_PRIORITY_HIGH
-    return ticketing.TicketPriority.TICKET_PRIORITY_NORMAL
+    if state["reason"] == "refund_uncertain":
+        return "refund-uncertain"
+    if state["reason"] == "person_wanted":
+        return "complaint"
+    return "vip" if account is not None and account["tier"] == "vip" else ""

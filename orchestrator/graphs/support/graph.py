@@ -1,12 +1,14 @@
 """Customer support: answers from the shop's knowledge, grants small refunds, and hands everything else to a person.
 
     receive ─► classify ─┬► customer ──┐
-                         ├► orders ────┤          ┌► charge ─► refund ─► confirm ─┐
-                         ├► invoices ──┼► assess ─┤                               ├─► finish
-                         └► knowledge ─┘          └► draft ─► validate ───────────┘
+                         ├► orders ────┤          ┌► preview ◄► refund ─► confirm ─┐
+                         ├► invoices ──┼► assess ─┤                                ├─► finish
+                         └► knowledge ─┘          └► draft ─► validate ────────────┘
                                                   any of them ─► hand_over
 
-Before a refund above `policy.APPROVAL_LIMIT`, `refund` parks the run until an approver has decided.
+What may be refunded is decided by billing: `preview` reads the decision, and where it needs an approval, `refund` parks
+the run until an approver has decided. Billing decides again inside of the refund; where the charge has changed
+meanwhile, `preview` follows once more.
 
 A node that requires a person sets `reason`; the edges after it then lead to `hand_over`.
 """
@@ -26,18 +28,20 @@ def after_receive(state: State) -> Literal["hand_over", "classify"]:
     return "hand_over" if state["reason"] else "classify"
 
 
-def after_assess(state: State) -> Literal["hand_over", "charge", "draft"]:
+def after_assess(state: State) -> Literal["hand_over", "preview", "draft"]:
     if state["reason"]:
         return "hand_over"
-    return "charge" if state["claim"] else "draft"
+    return "preview" if state["claim"] else "draft"
 
 
-def after_charge(state: State) -> Literal["hand_over", "refund"]:
+def after_preview(state: State) -> Literal["hand_over", "refund"]:
     return "hand_over" if state["reason"] else "refund"
 
 
-def after_refund(state: State) -> Literal["hand_over", "confirm"]:
-    return "hand_over" if state["reason"] else "confirm"
+def after_refund(state: State) -> Literal["hand_over", "preview", "confirm"]:
+    if state["reason"]:
+        return "hand_over"
+    return "confirm" if state["refund_id"] else "preview"
 
 
 def after_draft(state: State) -> Literal["hand_over", "validate"]:
@@ -57,7 +61,7 @@ graph.add_node("orders", nodes.orders)
 graph.add_node("invoices", nodes.invoices)
 graph.add_node("knowledge", nodes.knowledge)
 graph.add_node("assess", nodes.assess)
-graph.add_node("charge", nodes.charge)
+graph.add_node("preview", nodes.preview)
 graph.add_node("refund", nodes.refund)
 graph.add_node("confirm", nodes.confirm)
 graph.add_node("draft", nodes.draft)
@@ -71,7 +75,7 @@ for name in LOOKUPS:
     graph.add_edge("classify", name)
 graph.add_edge(list(LOOKUPS), "assess")
 graph.add_conditional_edges("assess", after_assess)
-graph.add_conditional_edges("charge", after_charge)
+graph.add_conditional_edges("preview", after_preview)
 graph.add_conditional_edges("refund", after_refund)
 graph.add_edge("confirm", "finish")
 graph.add_conditional_edges("draft", after_draft)

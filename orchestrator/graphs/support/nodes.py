@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from graphmesh.billing.v1 import (
     BillingService,
-    GetChargeRequest,
-    GetChargeResponse,
     ListInvoicesRequest,
     ListInvoicesResponse,
+    PreviewRefundResponse,
     RefundRequest,
     RefundResponse,
+    RefundRuleEffect,
 )
 from graphmesh.crm.v1 import (
     CrmService,
@@ -24,14 +24,15 @@ from graphmesh.crm.v1 import (
 )
 from graphmesh.retrieval.v1 import RetrievalService, SearchResponse
 from graphmesh.ticketing.v1 import CreateTicketResponse, TicketingService
+from graphmesh_contracts import format_money
 from graphmesh_nodes import ApprovalRule, GraphmeshChatModel, Update, degrade, remote
-from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotFound, RuleViolated
+from graphmesh_nodes.errors import ApprovalDenied, ApprovalRequired, GraphmeshError, NotFound, RuleViolated
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Overwrite
 
 from support import convert, policy, prompts, relevance, summary, untrusted, validation
-from support.state import Account, Invoice, Passage, Reason, RefundClaim, State
+from support.state import Account, Invoice, Passage, Reason, RefundClaim, State, Terms
 
 NO_ACCOUNT = "Our customer records could not be reached, so this was worked on without regard to your account."
 NO_BILLING = "Our billing system could not be reached."
@@ -85,6 +86,7 @@ _EMPTY_FINDINGS: Update = {
     "invoices": None,
     "passages": None,
     "claim": None,
+    "terms": None,
 }
 
 
@@ -187,7 +189,7 @@ def _claim(state: State, invoice: Invoice) -> RefundClaim:
     return RefundClaim(
         invoice_id=invoice["invoice_id"],
         charge_id=invoice["charge_ids"][0],
-        amount=policy.claimed_amount(state["message"], invoice) or 0,
+        lines=policy.claimed_lines(state["message"], invoice) or [],
         currency=invoice["currency"],
         cause=state["cause"],
     )
@@ -217,15 +219,27 @@ def _required_claim(state: State) -> RefundClaim:
     return state["claim"]
 
 
-def _charge_found(state: State, response: GetChargeResponse) -> Update:
-    checks = policy.charge_checks(_required_claim(state)["amount"], convert.charge(response.charge))
-    return {"checks": dict(checks), "reason": None if all(checks.values()) else "refund_not_automatic"}
+def _required_terms(state: State) -> Terms:
+    if state["terms"] is None:
+        raise ValueError("the state has no terms")
+    return state["terms"]
 
 
-charge = remote(
-    BillingService.GetCharge,
-    request=lambda state: GetChargeRequest(charge_id=_required_claim(state)["charge_id"]),
-    update=_charge_found,
+def _previewed(state: State, response: PreviewRefundResponse) -> Update:
+    """Keep what billing said: the checks that failed by their rules, and the terms of the refund."""
+    denied = [broken for broken in response.broken if broken.effect == RefundRuleEffect.REFUND_RULE_EFFECT_DENY]
+    attempt = state["terms"]["attempt"] + 1 if state["terms"] else 1
+    terms = Terms(
+        refunded=response.charge.refunded.amount_minor, needs_approval=response.needs_approval, attempt=attempt
+    )
+    checks = {"refund.allowed": response.allowed, **{f"refund.{broken.rule}": False for broken in denied}}
+    return {"checks": checks, "terms": terms, "reason": None if response.allowed else "refund_not_automatic"}
+
+
+preview = remote(
+    BillingService.PreviewRefund,
+    request=lambda state: convert.preview_request(_required_claim(state)),
+    update=_previewed,
     fallback=degrade(lambda _, __: needs_person("billing_down", NO_BILLING)),
 )
 
@@ -241,23 +255,32 @@ def _refund_failed(_: State, error: GraphmeshError) -> Update:
 
 def _approval_question(state: State, _: RefundRequest) -> str:
     claim = _required_claim(state)
-    amount = summary.money(claim["amount"], claim["currency"])
+    amount = format_money(claim["currency"], policy.total(claim))
     return f"Refund {amount} of invoice {claim['invoice_id']}? The customer reports the item as {claim['cause']}."
+
+
+def _refund_refused(state: State, error: GraphmeshError) -> Update:
+    """Consult billing again where the charge has changed since the preview, a bounded number of times."""
+    changed = isinstance(error, ApprovalRequired) or error.data.get("rule") == "refunded_differs"
+    if changed and _required_terms(state)["attempt"] < policy.MAX_PREVIEWS:
+        return {}
+    return needs_person("refund_not_automatic")
 
 
 refund = remote(
     BillingService.Refund,
-    request=lambda state: convert.refund_request(_required_claim(state)),
+    request=lambda state: convert.refund_request(_required_claim(state), _required_terms(state)),
     update=_refund_made,
     fallback=degrade(_refund_failed),
     refusals={
-        RuleViolated: degrade(lambda _, __: needs_person("refund_not_automatic")),
+        RuleViolated: degrade(_refund_refused),
+        ApprovalRequired: degrade(_refund_refused),
         ApprovalDenied: degrade(lambda _, __: needs_person("refund_denied")),
     },
     approval=ApprovalRule(
         question=_approval_question,
         scopes=("approvals.refund",),
-        when=lambda _, request: policy.needs_approval(request.amount.amount_minor),
+        when=lambda state, _: _required_terms(state)["needs_approval"],
     ),
 )
 
@@ -265,7 +288,7 @@ refund = remote(
 def confirm(state: State) -> Update:
     """Write the confirmation of the refund from a template, without a model."""
     claim = _required_claim(state)
-    amount = summary.money(claim["amount"], claim["currency"])
+    amount = format_money(claim["currency"], policy.total(claim))
     answer = prompts.refunded(amount, claim["invoice_id"], claim["cause"])
     return {"answer": answer, "checks": dict(validation.check_refund(answer, amount, claim["invoice_id"]))}
 

@@ -1,4 +1,4 @@
-"""The shop's policy: decisions that the agent makes without a person, and all their limits.
+"""The shop's policy: decisions that the agent makes without a person. What may be refunded is billing's decision.
 
 The decisions depend on the customer's message and on billing's data alone. No function of this module receives
 retrieved text, which is untrusted.
@@ -6,66 +6,85 @@ retrieved text, which is untrusted.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from support.state import Invoice, State
+from graphmesh_contracts import EXPONENTS, exponent, parse_amount
 
-CURRENCY = "EUR"
-REFUND_LIMIT = 50_00
-"""Minor units; a person decides on larger refunds."""
-APPROVAL_LIMIT = 40_00
-"""Minor units; larger refunds need an approval."""
-REFUND_WINDOW = timedelta(days=30)
-"""After the invoice was issued."""
+from support.state import ClaimedLine, Invoice, Line, RefundClaim, State
+
 ANSWER_TIME = "one working day"
 """Time in which a person answers."""
+MAX_PREVIEWS = 3
+"""How often billing is consulted on a claim whose charge changes meanwhile."""
 
 MIN_REFUND_CONFIDENCE = 0.2
 """Minimum confidence in the category for a refund."""
 
-ESCALATION_TOPICS = re.compile(
-    r"""\b(?:
-        lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits? | courts?
-        | ombuds\w+ | (?:consumer|data\s+protection)\s+(?:authority|protection|agency) | police | journalists?
-        | newspapers? | injur\w+ | hospital | gdpr | chargeback
-        | fraud\w* | stolen | hacked | unauthori[sz]ed | (?:someone|somebody)\s+else | lost\s+my(?:\s+\w+)?\s+card
-        | (?:did\s+not|didn['’]?t|never)\s+(?:make|made|do|authori[sz]ed?|approved?|recogni[sz]ed?)
-        | (?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:(?:an?|some|the|your)\s+)?
-          (?:real\s+|human\s+|actual\s+)?(?:person|human|agent|someone|somebody|manager|supervisor|people|representative)
-    )\b""",
+TOPICS: Mapping[str, re.Pattern[str]] = {
+    "emergency": re.compile(r"\b(?:injur\w+|hospital)\b", re.I),
+    "security": re.compile(
+        r"""\b(?:
+            fraud\w* | stolen | hacked | unauthori[sz]ed | (?:someone|somebody)\s+else | lost\s+my(?:\s+\w+)?\s+card
+            | (?:did\s+not|didn['’]?t|never)\s+(?:make|made|do|authori[sz]ed?|approved?|recogni[sz]ed?)
+        )\b""",
+        re.IGNORECASE | re.VERBOSE,
+    ),
+    "privacy": re.compile(r"\b(?:gdpr|data\s+protection\s+(?:authority|protection|agency))\b", re.I),
+    "legal": re.compile(
+        r"""\b(?:
+            lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits?
+            | courts? | ombuds\w+ | consumer\s+(?:authority|protection|agency) | police | journalists? | newspapers?
+            | chargeback
+        )\b""",
+        re.IGNORECASE | re.VERBOSE,
+    ),
+}
+"""Topics that the shop's articles reserve for people, the most urgent first."""
+PERSON_WANTED = re.compile(
+    r"""\b(?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:(?:an?|some|the|your)\s+)?
+        (?:real\s+|human\s+|actual\s+)?(?:person|human|agent|someone|somebody|manager|supervisor|people|representative)
+        \b""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Topics that the shop's articles reserve for people."""
 
-_NUMBER = r"(\d{1,3}(?:[.,]\d{3}){1,3}(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)"
-_AMOUNT = re.compile(
-    rf"(?:€|\bEUR\b|\beuros?\b)\s*{_NUMBER}(?![.,]?\d)|(?<![\d.,]){_NUMBER}\s*(?:€|EUR\b|euros?\b)", re.I
-)
-_OTHER_CURRENCY = re.compile(r"[$£¥]|\b(?:USD|GBP|CHF|JPY|dollars?|pounds?|francs?)\b", re.I)
+_NUMBER = r"(\d{1,3}(?:[.,]\d{3}){1,3}(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,2})?)"
+_UNIT = r"([€$£¥]|\b(?-i:[A-Z]{3})\b|\b(?:eur|euros?|usd|dollars?|gbp|pounds?|jpy|yen|chf|francs?)\b)"
+_AMOUNT = re.compile(rf"{_UNIT}\s*{_NUMBER}(?![.,]?\d)|(?<![\d.,]){_NUMBER}\s*{_UNIT}", re.I)
+_CURRENCIES: Mapping[str, frozenset[str]] = {
+    unit: frozenset(codes.split())
+    for units, codes in {
+        "€ eur euro euros": "EUR",
+        "usd": "USD",
+        "$ dollar dollars": "USD AUD CAD NZD HKD SGD",
+        "gbp": "GBP",
+        "£ pound pounds": "GBP EGP",
+        "jpy yen": "JPY",
+        "¥": "JPY CNY",
+        "chf": "CHF",
+        "franc francs": "CHF XAF XOF XPF",
+    }.items()
+    for unit in units.split()
+}
+"""The currencies that a unit in a message may stand for. A code of ISO 4217 stands for itself."""
 _INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*){0,8}(?=\S*\d)\S", re.I)
 _CALLED_AN_INVOICE = r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
 _ALL_OF_IT = re.compile(r"\b(?:whole|entire|everything|full|complete|all of)\b", re.I)
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
-class Charge:
-    """Charged and refunded amounts of an invoice, in minor units."""
-
-    amount: int
-    refunded: int
-
-
 def needs_person(message: str) -> bool:
     """Report whether the message is about a topic that only people decide."""
-    return ESCALATION_TOPICS.search(message) is not None
+    return bool(topic(message)) or PERSON_WANTED.search(message) is not None
+
+
+def topic(message: str) -> str:
+    """Return the most urgent topic of the message that is reserved for people; empty for none."""
+    return next((topic for topic, pattern in TOPICS.items() if pattern.search(message)), "")
 
 
 def is_claim(state: State) -> bool:
     """Distinguish a request for a refund from a question about refunds."""
     message = state["message"]
-    concrete = bool(_INVOICE.search(message) or amounts(message) or invoices_named(message, state["invoices"] or []))
+    concrete = bool(_INVOICE.search(message) or _stated(message) or invoices_named(message, state["invoices"] or []))
     demanded = state["cause"] != "none" and "?" not in message
     return state["category"] == "refund" and (concrete or demanded)
 
@@ -81,31 +100,72 @@ def mentions_id(message: str, identity: str) -> bool:
     return re.search(rf"{before}{re.escape(identity)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
 
 
-def amounts(message: str) -> set[int]:
-    """Return the distinct amounts in the shop's currency in the message, in minor units."""
-    return {_minor_units(before or after) for before, after in _AMOUNT.findall(message)}
+def amounts(message: str, currency: str) -> set[int] | None:
+    """Return the distinct amounts in the message, in minor units; None where one is in another currency."""
+    found = {_minor_units(number, currency) if currency in units else None for units, number in _stated(message)}
+    return None if None in found else {minor for minor in found if minor is not None}
 
 
-def _minor_units(number: str) -> int:
-    """Parse `1,200`, `1.200,00` and `18.9` alike: one or two digits after the last separator are a fraction."""
+def _stated(message: str) -> list[tuple[frozenset[str], str]]:
+    """Return the amounts in the message, each with the currencies that it may be in, and its number."""
+    found = [(before or after, first or second) for before, first, second, after in _AMOUNT.findall(message)]
+    known = [(_CURRENCIES.get(unit.lower(), frozenset({unit} & EXPONENTS.keys())), number) for unit, number in found]
+    return [(currencies, number) for currencies, number in known if currencies]
+
+
+def _minor_units(number: str, currency: str) -> int | None:
+    """Parse `1,200`, `1.200,00` and `18.9` alike; None for a fraction that the currency does not have.
+
+    One or two digits after the last separator are a fraction, three only in a currency with three decimal places.
+    """
     whole, separator, rest = number.replace(",", ".").rpartition(".")
-    if separator and len(rest) < 3:
-        return int(whole.replace(".", "")) * 100 + int(rest.ljust(2, "0"))
-    return int(number.replace(",", "").replace(".", "")) * 100
+    is_fraction = separator and (len(rest) < 3 or exponent(currency) == 3)
+    return parse_amount(whole.replace(".", "") + ("." if is_fraction else "") + rest, currency)
 
 
-def claimed_amount(message: str, invoice: Invoice) -> int | None:
-    """Return the claimed amount in minor units; None if it is ambiguous, or not a price on the invoice.
+def claimed_lines(message: str, invoice: Invoice) -> list[ClaimedLine] | None:
+    """Return the items that are claimed; None if it is ambiguous, or an amount is not a price on the invoice.
 
     In the order of precedence: an amount, names of items, a word like "everything", an invoice of only one line.
     """
-    prices = {invoice["total"], *(line["amount"] for line in invoice["lines"])}
-    stated = amounts(message)
-    if stated or _OTHER_CURRENCY.search(message):
-        return stated.pop() if len(stated) == 1 and stated <= prices else None
-    if items := [line["amount"] for line in invoice["lines"] if _mentions(message, line["description"])]:
-        return sum(items)
-    return invoice["total"] if len(invoice["lines"]) == 1 or _ALL_OF_IT.search(message) else None
+    lines = invoice["lines"]
+    named = [line for line in lines if _mentions(message, line["description"])]
+    stated = amounts(message, invoice["currency"])
+    if stated is None or len(stated) > 1:
+        return None
+    if stated:
+        return _lines_of_price(stated.pop(), lines, named)
+    if named:
+        return [_all_of(line) for line in named]
+    return [_all_of(line) for line in lines] if len(lines) == 1 or _ALL_OF_IT.search(message) else None
+
+
+def _lines_of_price(price: int, lines: Sequence[Line], named: Sequence[Line]) -> list[ClaimedLine] | None:
+    """Return the items that cost `price` together; of several possibilities the one that the message names."""
+    for group in (lines, named):
+        if sum(line["amount"] for line in group) == price:
+            return [_all_of(line) for line in group]
+    for group in (named, lines):
+        found = [_all_of(line) for line in group if line["amount"] == price]
+        found += [
+            _one_of(line) for line in group if line["quantity"] > 1 and line["amount"] == price * line["quantity"]
+        ]
+        if found:
+            return found if len(found) == 1 else None
+    return None
+
+
+def _all_of(line: Line) -> ClaimedLine:
+    return ClaimedLine(line_id=line["line_id"], quantity=line["quantity"], amount=line["amount"])
+
+
+def _one_of(line: Line) -> ClaimedLine:
+    return ClaimedLine(line_id=line["line_id"], quantity=1, amount=line["amount"] // line["quantity"])
+
+
+def total(claim: RefundClaim) -> int:
+    """Return the amount of the claim in minor units."""
+    return sum(line["amount"] for line in claim["lines"])
 
 
 def _mentions(message: str, description: str) -> bool:
@@ -115,33 +175,16 @@ def _mentions(message: str, description: str) -> bool:
 
 
 def claim_checks(state: State, invoices: Sequence[Invoice]) -> Mapping[str, bool]:
-    """Check a claim against the `invoices` that the message names; all checks must pass for a refund."""
+    """Check a claim against the `invoices` that the message names; all checks must pass for a refund.
+
+    How much may be refunded, how often and until when, is checked by billing.
+    """
     invoice = invoices[0] if len(invoices) == 1 else None
-    amount = claimed_amount(state["message"], invoice) if invoice else None
+    lines = claimed_lines(state["message"], invoice) if invoice else None
     return {
         "refund.sure": state["confidence"] >= MIN_REFUND_CONFIDENCE,
         "refund.one_own_invoice": invoice is not None,
         "refund.cause": state["cause"] != "none",
         "refund.paid_by_one_charge": invoice is not None and invoice["paid"] and len(invoice["charge_ids"]) == 1,
-        "refund.in_time": invoice is not None and _in_time(invoice, state["received"]),
-        "refund.amount_is_clear": amount is not None,
-        "refund.small_enough": amount is not None and invoice is not None and _small(amount, invoice["currency"]),
+        "refund.amount_is_clear": bool(lines) and sum(line["amount"] for line in lines or []) > 0,
     }
-
-
-def _in_time(invoice: Invoice, received: str) -> bool:
-    return datetime.fromisoformat(received) - datetime.fromisoformat(invoice["issued"]) <= REFUND_WINDOW
-
-
-def _small(amount: int, currency: str) -> bool:
-    return 0 < amount <= REFUND_LIMIT and currency == CURRENCY
-
-
-def needs_approval(amount: int) -> bool:
-    """Report whether a refund within the agent's limit needs an approval."""
-    return amount > APPROVAL_LIMIT
-
-
-def charge_checks(amount: int, charge: Charge) -> Mapping[str, bool]:
-    """Check a claim against its charge. A second refund of one charge needs a person."""
-    return {"refund.first": charge.refunded == 0, "refund.covered": amount <= charge.amount - charge.refunded}

@@ -31,8 +31,11 @@ Reason = Literal[
 class Line(TypedDict):
     """A line of an invoice; amounts here and below are minor units."""
 
+    line_id: str
     description: str
+    quantity: int
     amount: int
+    """Of all items."""
 
 
 class Invoice(TypedDict):
@@ -60,14 +63,32 @@ class Account(TypedDict):
     tier: str
 
 
+class ClaimedLine(TypedDict):
+    """Items of a line that the customer wants to have refunded."""
+
+    line_id: str
+    quantity: int
+    amount: int
+
+
 class RefundClaim(TypedDict):
     """A refund that the customer requests."""
 
     invoice_id: str
     charge_id: str
-    amount: int
+    lines: list[ClaimedLine]
     currency: str
     cause: Cause
+
+
+class Terms(TypedDict):
+    """What billing said of a claim: on these terms the refund is requested."""
+
+    refunded: int
+    """What was refunded of the charge before."""
+    needs_approval: bool
+    attempt: int
+    """The number of the preview, from 1."""
 
 
 class Passage(TypedDict):
@@ -123,6 +144,7 @@ class State(Request, Response):
     invoices: list[Invoice] | None
     passages: list[Passage] | None
     claim: RefundClaim | None
+    terms: Terms | None
     checks: Annotated[dict[str, bool], operator.or_]
     """The checks of policies and drafts by name, and whether each passed."""
     reason: Reason | None

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from graphmesh_contracts import format_money
+
 from support.state import Account, Invoice, Order, Reason, State
 
 REASON_TEXTS: Mapping[Reason, str] = {
@@ -19,11 +21,6 @@ REASON_TEXTS: Mapping[Reason, str] = {
 """The reasons for the person who takes over."""
 MAX_SHOWN_INVOICES = 5
 MAX_MESSAGE_CHARACTERS = 7_000
-
-
-def money(amount: int, currency: str) -> str:
-    """Format minor units as `18.90 EUR`."""
-    return f"{amount // 100}.{amount % 100:02d} {currency}"
 
 
 def subject(state: State) -> str:
@@ -59,7 +56,7 @@ def _invoices(invoices: list[Invoice] | None) -> str:
 
 
 def _invoice(invoice: Invoice) -> str:
-    total, status = money(invoice["total"], invoice["currency"]), "paid" if invoice["paid"] else "open"
+    total, status = format_money(invoice["currency"], invoice["total"]), "paid" if invoice["paid"] else "open"
     return f"{invoice['invoice_id']} of {invoice['issued'][:10]}, {total}, {status}"
 
 

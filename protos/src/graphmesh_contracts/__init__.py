@@ -4,6 +4,7 @@ from graphmesh_contracts.breaking_changes import breaking_changes
 from graphmesh_contracts.comments import comments, reasons, shared_reasons
 from graphmesh_contracts.descriptor_sets import ContractError, DescriptorSet, read_descriptor_set
 from graphmesh_contracts.keys import APPROVAL_KEY, WRITE_BEHIND_KEY
+from graphmesh_contracts.money import EXPONENTS, Money, UnknownCurrency, exponent, format_money, parse_amount
 from graphmesh_contracts.policy import (
     Breaker,
     Idempotency,
@@ -23,6 +24,7 @@ from graphmesh_contracts.structs import NotJsonError, struct_value, to_struct, t
 
 __all__ = [
     "APPROVAL_KEY",
+    "EXPONENTS",
     "WRITE_BEHIND_KEY",
     "Breaker",
     "ContractError",
@@ -30,6 +32,7 @@ __all__ = [
     "Idempotency",
     "Method",
     "MethodPolicy",
+    "Money",
     "NotJsonError",
     "Overrides",
     "PolicyError",
@@ -37,11 +40,15 @@ __all__ = [
     "Rpc",
     "ServicePolicy",
     "StreamingRpc",
+    "UnknownCurrency",
     "breaking_changes",
     "comments",
     "declared_timeout",
+    "exponent",
     "field_path",
+    "format_money",
     "method_policy",
+    "parse_amount",
     "read_descriptor_set",
     "reasons",
     "service",

@@ -44,6 +44,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from google.protobuf.message import Message
 from grpc import StatusCode
 
 
@@ -80,8 +81,11 @@ class GraphmeshError(Exception):
         *,
         retry_after: float | None = None,
         violations: Sequence[FieldViolation] = (),
+        details: Sequence[Message] = (),
         **data: object,
     ) -> None:
+        """`details` are messages of the service that refuses the call, which state more than a pair of `data` can."""
+        self.details = tuple(details)
         self.data: Mapping[str, str] = {key: str(value) for key, value in data.items()}
         self.retry_after = retry_after
         self.violations = tuple(violations)

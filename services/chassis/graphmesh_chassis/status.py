@@ -8,8 +8,9 @@ import re
 from itertools import islice
 
 import grpc
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -48,6 +49,9 @@ MAX_VIOLATION_BYTES = 4096
 
 MAX_DATA = 16
 """The most pairs of an error's data that are sent, for the same reason."""
+
+MAX_DETAIL_BYTES = 3072
+"""The most bytes of an error's details that are sent, for the same reason; a detail beyond it is left out."""
 
 FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
     ("UC", ConnectionLost, "the connection broke after the call was sent; it may have happened"),
@@ -112,6 +116,10 @@ def to_status(error: GraphmeshError) -> status_pb2.Status:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(round(error.retry_after * 1e9))
         details.append(retry)
+    left = MAX_DETAIL_BYTES
+    for own in error.details:
+        if (left := left - own.ByteSize()) >= 0:
+            details.append(own)
     for detail in details:
         packed = Any()
         packed.Pack(detail)
@@ -133,26 +141,38 @@ def from_status(status: status_pb2.Status) -> GraphmeshError:
     """The inverse of `to_status`. A reason that has no class here becomes an error of the class of its code."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     retry_after: float | None = None
+    details = []
     for detail in status.details:
-        if detail.Unpack(info):
+        if detail.Unpack(info) or detail.Unpack(bad):
             continue
         if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
-        else:
-            detail.Unpack(bad)
+        elif (own := _unpacked(detail)) is not None:
+            details.append(own)
     violations = tuple(FieldViolation(broken.field, broken.description) for broken in bad.field_violations)
     code = _code(status.code)
     kind = GraphmeshError.by_reason.get(info.reason) if info.domain == DOMAIN else None
     kind = kind or (None if info.reason else _WITHOUT_REASON.get(code))
     data = {key: value for key, value in info.metadata.items() if key not in _ARGUMENTS}
     if kind is not None:
-        return kind(status.message, retry_after=retry_after, violations=violations, **data)
-    error = _class_of(code, retry_after)(status.message, retry_after=retry_after, violations=violations, **data)
+        return kind(status.message, retry_after=retry_after, violations=violations, details=details, **data)
+    error = _class_of(code, retry_after)(
+        status.message, retry_after=retry_after, violations=violations, details=details, **data
+    )
     error.code, error.reason = code, info.reason
     error.retryable = code is grpc.StatusCode.UNAVAILABLE or retry_after is not None
     error.may_have_happened |= code in _MAY_HAVE_HAPPENED
     error.is_refusal &= not error.retryable
     return error
+
+
+def _unpacked(detail: Any) -> Message | None:
+    """Return a detail as a message; None where its type is not known here, or its bytes are none of it."""
+    try:
+        kind = descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
+        return message_factory.GetMessageClass(kind).FromString(detail.value)
+    except (KeyError, DecodeError):
+        return None
 
 
 def _class_of(code: grpc.StatusCode, retry_after: float | None) -> type[GraphmeshError]:
@@ -170,7 +190,7 @@ _MAY_HAVE_HAPPENED = {
 }
 
 
-_ARGUMENTS = {"self", "message", "retry_after", "violations", "code", "reason"}
+_ARGUMENTS = {"self", "message", "retry_after", "violations", "details", "code", "reason"}
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:

@@ -8,7 +8,7 @@ from graphmesh_chassis.pages import decode_position, page_of, page_size
 from graphmesh_chassis.store import Store
 
 from graphmesh_ticketing import convert, lifecycle
-from graphmesh_ticketing.tickets import Tickets
+from graphmesh_ticketing.tickets import Tickets, due_key
 
 LAST_COMMENTS: Final = 100
 """Number of newest comments that GetTicket returns."""
@@ -21,7 +21,7 @@ class TicketingServicer(pb.TicketingServiceServicer):
     async def CreateTicket(self, request: pb.CreateTicketRequest, context: Any) -> pb.CreateTicketResponse:
         async with self._store.effect() as effect:
             ticket = await lifecycle.create_ticket(effect.port, convert.draft(request))
-            return effect.respond(pb.CreateTicketResponse(ticket=convert.ticket_message(ticket)))
+            return effect.respond(pb.CreateTicketResponse(ticket=convert.ticket_message(ticket, ticket.created)))
 
     async def UpdateTicket(self, request: pb.UpdateTicketRequest, context: Any) -> pb.UpdateTicketResponse:
         async with self._store.effect() as effect:
@@ -31,7 +31,8 @@ class TicketingServicer(pb.TicketingServiceServicer):
                 convert.ticket_update(request),
                 expected_version=request.expected_version,
             )
-            return effect.respond(pb.UpdateTicketResponse(ticket=convert.ticket_message(ticket)))
+            message = convert.ticket_message(ticket, await effect.port.now())
+            return effect.respond(pb.UpdateTicketResponse(ticket=message))
 
     async def AddComment(self, request: pb.AddCommentRequest, context: Any) -> pb.AddCommentResponse:
         async with self._store.effect() as effect:
@@ -45,8 +46,9 @@ class TicketingServicer(pb.TicketingServiceServicer):
         async with self._store.read() as tickets:
             ticket = await tickets.ticket(number)
             comments = await tickets.comments(number, None, LAST_COMMENTS)
+            now = await tickets.now()
         return pb.GetTicketResponse(
-            ticket=convert.ticket_message(ticket),
+            ticket=convert.ticket_message(ticket, now),
             comments=[convert.comment_message(comment) for comment in reversed(comments)],
         )
 
@@ -61,8 +63,27 @@ class TicketingServicer(pb.TicketingServiceServicer):
 
     async def SearchTickets(self, request: pb.SearchTicketsRequest, context: Any) -> pb.SearchTicketsResponse:
         size = page_size(request.page_size)
-        before = decode_position(request.page_token, datetime, int)
+        position = decode_position(request.page_token, datetime, int)
+        by_due = request.order == pb.TicketOrder.TICKET_ORDER_DUE
         async with self._store.read() as tickets:
-            found = await tickets.search(convert.ticket_filter(request), before, size + 1)
-        page = page_of(found, size, convert.ticket_message, lambda ticket: (ticket.created, ticket.number))
+            now = await tickets.now()
+            search = tickets.search_due if by_due else tickets.search
+            found = await search(convert.ticket_filter(request, now), position, size + 1)
+        page = page_of(
+            found,
+            size,
+            lambda ticket: convert.ticket_message(ticket, now),
+            due_key if by_due else lambda ticket: (ticket.created, ticket.number),
+        )
         return pb.SearchTicketsResponse(tickets=page.messages, next_page_token=page.next_token)
+
+    async def GetTicketPolicy(self, request: pb.GetTicketPolicyRequest, context: Any) -> pb.GetTicketPolicyResponse:
+        async with self._store.read() as tickets:
+            policy = await tickets.policy()
+        return pb.GetTicketPolicyResponse(policy=convert.policy_message(policy))
+
+    async def SetTicketPolicy(self, request: pb.SetTicketPolicyRequest, context: Any) -> pb.SetTicketPolicyResponse:
+        expected = request.expected_version if request.HasField("expected_version") else None
+        async with self._store.effect() as effect:
+            policy = await lifecycle.set_policy(effect.port, convert.policy(request.policy), expected)
+            return effect.respond(pb.SetTicketPolicyResponse(policy=convert.policy_message(policy)))

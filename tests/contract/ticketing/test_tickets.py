@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,18 @@ import pytest_asyncio
 from graphmesh_chassis.errors import NotFound, RuleViolated, VersionMismatch
 from graphmesh_ticketing import lifecycle
 from graphmesh_ticketing.__main__ import MIGRATIONS
-from graphmesh_ticketing.domain import Comment, Draft, Priority, Status, Ticket, new_ticket
-from graphmesh_ticketing.tickets import MemoryTickets, TicketFilter, Tickets
+from graphmesh_ticketing.domain import (
+    DEFAULT_POLICY,
+    Comment,
+    Draft,
+    Priority,
+    Queue,
+    Status,
+    Ticket,
+    TicketPolicy,
+    new_ticket,
+)
+from graphmesh_ticketing.tickets import NEVER, MemoryTickets, TicketFilter, Tickets, due_key
 from graphmesh_ticketing.tickets_sql import SqlTickets, metadata
 
 from tests.contract.ports import OpenPort, Port
@@ -27,11 +38,11 @@ async def open_tickets(store_url: str) -> AsyncIterator[OpenPort[Tickets]]:
 
 
 def draft(subject: str = "A cracked bottle", customer_id: str = "cu_1", requester: str = "mira@example.com") -> Draft:
-    return Draft(subject, "Ink everywhere.", customer_id, requester, ("damage", "ink"), Priority.HIGH, "")
+    return Draft(subject, "Ink everywhere.", customer_id, requester, ("damage", "ink"), "", priority="high")
 
 
 def ticket(number: int, subject: str = "A cracked bottle", customer_id: str = "cu_1") -> Ticket:
-    return new_ticket(draft(subject, customer_id), number, NOW + timedelta(microseconds=number // 2))
+    return new_ticket(DEFAULT_POLICY, draft(subject, customer_id), number, NOW + timedelta(microseconds=number // 2))
 
 
 def comment(number: int) -> Comment:
@@ -113,13 +124,13 @@ async def test_joins_filters_by_and(open_tickets: OpenPort[Tickets]) -> None:
 async def test_refuses_an_update_of_an_old_version(open_tickets: OpenPort[Tickets]) -> None:
     async with open_tickets() as tickets:
         await tickets.add_ticket(ticket(1001))
-        await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana", "priority": Priority.LOW}, expected_version=1)
+        await lifecycle.update_ticket(tickets, 1001, {"assignee": "ana", "priority": "low"}, expected_version=1)
     with pytest.raises(VersionMismatch, match="expected version 1, found 2"):
         async with open_tickets() as tickets:
             await lifecycle.update_ticket(tickets, 1001, {"assignee": "bo"}, expected_version=1)
     async with open_tickets() as tickets:
         stored = await tickets.ticket(1001)
-    assert (stored.assignee, stored.priority, stored.version) == ("ana", Priority.LOW, 2)
+    assert (stored.assignee, stored.priority, stored.version) == ("ana", "low", 2)
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
@@ -160,7 +171,64 @@ async def test_comment_sets_the_update_time_but_not_the_version(open_tickets: Op
     async with open_tickets() as tickets:
         stored = await tickets.ticket(1001)
         assert await tickets.comments(1001, None, 10) == [comment]
-    assert (stored.version, stored.updated) == (1, comment.created)
+    assert (stored.version, stored.updated, stored.responded) == (1, comment.created, None)
+    async with open_tickets() as tickets:
+        answer = await lifecycle.add_comment(tickets, 1001, "ana", "A new bottle is on its way.", False)
+        assert (await tickets.ticket(1001)).responded == answer.created
+
+
+async def test_policy_is_stored_as_it_is(open_tickets: OpenPort[Tickets]) -> None:
+    """Each tenant has its own; a version that is not the stored one is refused."""
+    policy = TicketPolicy(
+        (Priority("p1", timedelta(minutes=5)), Priority("p2", None, timedelta(days=1)), Priority("p3")),
+        (Queue("legal", "p1", "For counsel", ("legal",), ("counsel@example.com", "pager")), Queue("rest", "p3")),
+        "rest",
+    )
+    async with open_tickets() as tickets:
+        assert await tickets.policy() == DEFAULT_POLICY
+        assert await lifecycle.set_policy(tickets, policy, 0) == replace(policy, version=1)
+    async with open_tickets() as tickets:
+        assert await tickets.policy() == replace(policy, version=1)
+        with pytest.raises(VersionMismatch, match="expected version 0, found 1"):
+            await lifecycle.set_policy(tickets, policy, 0)
+        created = await lifecycle.create_ticket(tickets, Draft("A letter", "", "", "", (), "", topic="legal"))
+        assert (created.queue, created.priority) == ("legal", "p1")
+        assert await tickets.ticket(created.number) == created
+    async with open_tickets("blue") as tickets:
+        assert await tickets.policy() == DEFAULT_POLICY
+
+
+async def test_concurrent_policies_get_distinct_versions(open_tickets: OpenPort[Tickets]) -> None:
+    async def set_policy() -> int:
+        async with open_tickets() as tickets:
+            return (await lifecycle.set_policy(tickets, DEFAULT_POLICY, None)).version
+
+    assert sorted(await asyncio.gather(*(set_policy() for _ in range(8)))) == list(range(1, 9))
+
+
+async def test_lists_tickets_as_they_are_due(open_tickets: OpenPort[Tickets]) -> None:
+    """Solved ones and those without a service level come last; filters hold as in every list."""
+    async with open_tickets() as tickets:
+        for number, queue in enumerate(["normal", "emergency", "legal", "normal", "emergency"], 1001):
+            made = Draft("Case", "", "", "", (), "", queue=queue)
+            await tickets.add_ticket(new_ticket(DEFAULT_POLICY, made, number, NOW))
+        await lifecycle.update_ticket(tickets, 1002, {"status": Status.SOLVED}, expected_version=0)
+
+        async def due(conditions: TicketFilter) -> list[int]:
+            found, after = list[int](), None
+            while page := await tickets.search_due(conditions, after, 2):
+                found += [ticket.number for ticket in page]
+                after = due_key(page[-1])
+            return found
+
+        assert await due(TicketFilter()) == [1005, 1003, 1001, 1004, 1002]
+        assert await due(TicketFilter(queue="normal")) == [1001, 1004]
+        assert await due(TicketFilter(priority="emergency")) == [1005, 1002]
+        fifteen = NOW + timedelta(minutes=15)
+        assert await due(TicketFilter(due_before=fifteen)) == []
+        assert await due(TicketFilter(due_before=fifteen + timedelta(microseconds=1))) == [1005]
+        assert await due(TicketFilter(due_before=NEVER)) == [1005, 1003, 1001, 1004]
+        assert [ticket.number for ticket in await tickets.search(TicketFilter(queue="normal"), None, 9)] == [1004, 1001]
 
 
 async def test_pages_list_each_row_once(open_tickets: OpenPort[Tickets]) -> None:

@@ -52,7 +52,8 @@ def test_returns_a_stored_invoice(grpc_stub: BillingServiceStub, invoice: pb.Inv
 
 
 def test_lists_invoices_in_pages(grpc_stub: BillingServiceStub, invoice: pb.Invoice) -> None:
-    another = pb.CreateInvoiceRequest(customer_id=invoice.customer_id, lines=invoice.lines)
+    line = pb.InvoiceLine(description="pen", quantity=1, unit_price=Money(currency_code="EUR", amount_minor=1))
+    another = pb.CreateInvoiceRequest(customer_id=invoice.customer_id, lines=[line])
     second_invoice = grpc_stub.CreateInvoice(another, timeout=TIMEOUT, metadata=key()).invoice
     request = pb.ListInvoicesRequest(customer_id=invoice.customer_id, page_size=1)
     first = grpc_stub.ListInvoices(request, timeout=TIMEOUT)

@@ -50,9 +50,18 @@ class BillingClient(ServiceClient):
     async def charge(self, minor: int, key: str | None = None, invoice_id: str = "in_1") -> pb.ChargeResponse:
         return await self(Billing.Charge, pb.ChargeRequest(invoice_id=invoice_id, amount=euros(minor)), key)
 
-    async def refund(self, charge_id: str, minor: int) -> pb.RefundResponse:
-        request = pb.RefundRequest(charge_id=charge_id, amount=euros(minor), cause="broken")
-        return await self(Billing.Refund, request)
+    async def refund(self, charge_id: str, minor: int, key: str | None = None, **fields: Any) -> pb.RefundResponse:
+        request = pb.RefundRequest(charge_id=charge_id, amount=euros(minor), cause="broken", **fields)
+        return await self(Billing.Refund, request, key)
+
+    async def set_rules(self, *rules: pb.RefundRule) -> pb.RefundPolicy:
+        request = pb.SetRefundPolicyRequest(policy=pb.RefundPolicy(rules=rules))
+        return (await self(Billing.SetRefundPolicy, request)).policy
+
+    async def sold(self, invoice_id: str = "in_1", **fields: Any) -> str:
+        """Issue an invoice over two bottles of 10 EUR, and charge it. Returns the id of the charge."""
+        await self(Billing.CreateInvoice, invoice(invoice_id, **fields))
+        return (await self.charge(2000, invoice_id=invoice_id)).charge.charge_id
 
     async def balances(self) -> dict[str, tuple[int, int]]:
         found = await self(Billing.GetTrialBalance, pb.GetTrialBalanceRequest())
@@ -75,6 +84,7 @@ async def billing(database_url: str) -> AsyncIterator[BillingClient]:
 
 async def test_charges_and_refunds_an_invoice(billing: BillingClient) -> None:
     """The trial balance shows each step, in minor units."""
+    await billing.set_rules()
     created = await billing(Billing.CreateInvoice, invoice())
     assert (created.invoice.total, created.invoice.status) == (euros(2000), pb.InvoiceStatus.INVOICE_STATUS_OPEN)
     half = await billing.charge(500)
@@ -100,6 +110,7 @@ async def test_names_the_broken_rule(billing: BillingClient) -> None:
         await billing.charge(2001)
     assert broken.value.data == {"rule": "charge_exceeds_outstanding"}
     charged = await billing.charge(2000)
+    await billing.set_rules()
     with pytest.raises(RuleViolated) as broken:
         await billing.refund(charged.charge.charge_id, 2001)
     assert broken.value.data == {"rule": "refund_exceeds_charge"}

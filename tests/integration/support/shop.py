@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.billing import v1 as billing
@@ -44,6 +45,7 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 ARTICLES = Path("deploy/sample/articles")
+REFUND_POLICY = Path("deploy/sample/refund_policy.jsonl")
 TENANT = "shop"
 MIRA, OTHER_CUSTOMER = "cu_mira", "cu_old"
 INVOICE, EXPENSIVE, LATE, FOREIGN = "INV-1", "INV-2", "INV-3", "INV-9"
@@ -167,7 +169,9 @@ def _url(folder: Path, name: str) -> str:
 
 
 async def fill(shop: Shop) -> None:
-    """Add customers, invoices and articles to a new shop."""
+    """Add the sample's refund policy, customers, invoices and articles to a new shop."""
+    policy = json_format.Parse(REFUND_POLICY.read_text(), billing.SetRefundPolicyRequest())
+    await shop.call(billing.BillingService.SetRefundPolicy, policy)
     for customer_id, name in ((MIRA, "Mira Odenwald"), (OTHER_CUSTOMER, "Old Hand")):
         await shop.call(crm.CrmService.CreateCustomer, crm.CreateCustomerRequest(customer_id=customer_id, name=name))
     order = crm.AddRecordRequest(customer_id=MIRA, kind="order", record_id="TT-1", title="Rowan Red ink", status="sent")

@@ -6,7 +6,6 @@ from typing import Any, cast
 import pytest
 from graphmesh.billing.v1 import RefundRequest
 from graphmesh.model.v1 import GenerateRequest
-from graphmesh.ticketing.v1 import TicketPriority
 
 from tests.integration.support.shop import EXPENSIVE, FOREIGN, INVOICE, LATE, MIRA, OTHER_CUSTOMER, Shop
 
@@ -100,7 +99,7 @@ async def test_escalation_creates_a_ticket(shop: Shop) -> None:
     assert "within one working day" in output["answer"]
     assert output["ticket_id"] not in output["answer"]
     ticket = await shop.ticket(output["ticket_id"])
-    assert ticket.priority == TicketPriority.TICKET_PRIORITY_HIGH
+    assert (ticket.queue, ticket.priority) == ("legal", "high")
     assert "my lawyer will write to you" in ticket.description
     assert "Rowan Red ink, sent" in ticket.description
     assert "Mira Odenwald" not in ticket.description

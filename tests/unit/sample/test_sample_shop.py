@@ -8,7 +8,7 @@ import protovalidate
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from graphmesh.billing.v1 import ChargeRequest, CreateInvoiceRequest
+from graphmesh.billing.v1 import ChargeRequest, CreateInvoiceRequest, SetRefundPolicyRequest
 from graphmesh.crm.v1 import AddRecordRequest, CreateCustomerRequest
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "sample"
@@ -40,6 +40,7 @@ def total(invoice: CreateInvoiceRequest) -> int:
         ("invoices.jsonl", CreateInvoiceRequest),
         ("charges.jsonl", ChargeRequest),
         ("orders.jsonl", AddRecordRequest),
+        ("refund_policy.jsonl", SetRefundPolicyRequest),
     ],
 )
 def test_rows_are_valid_requests(name: str, kind: type[Message]) -> None:

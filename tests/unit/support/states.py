@@ -8,6 +8,10 @@ RECEIVED = "2026-11-20T12:00:00+00:00"
 INK = "Hi, the bottle of Rowan Red was cracked. Please refund the 18.90 EUR, the invoice is INV-1."
 
 
+def line(line_id: str, description: str, amount: int, quantity: int = 1) -> Line:
+    return Line(line_id=line_id, description=description, quantity=quantity, amount=amount)
+
+
 def invoice(invoice_id: str = "INV-1", **changes: Any) -> Invoice:
     """An invoice of 33.40 EUR, paid eight days ago."""
     default = Invoice(
@@ -18,8 +22,8 @@ def invoice(invoice_id: str = "INV-1", **changes: Any) -> Invoice:
         issued="2026-11-12T12:00:00+00:00",
         charge_ids=["ch_1"],
         lines=[
-            Line(description="Rowan Red ink, 50 ml", amount=18_90),
-            Line(description="Fallow 90 notebook A5", amount=14_50),
+            line("1", "Rowan Red ink, 50 ml", 18_90),
+            line("2", "Fallow 90 notebook A5", 14_50),
         ],
     )
     return cast(Invoice, {**default, **changes})
@@ -52,6 +56,7 @@ def state(message: str = INK, **changes: Any) -> State:
         "invoices": [invoice()],
         "passages": [],
         "claim": None,
+        "terms": None,
         "checks": {},
         "reason": None,
     }

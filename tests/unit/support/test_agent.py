@@ -10,9 +10,9 @@ from graphmesh.crm import v1 as crm
 from graphmesh.model.v1 import ModelService
 from graphmesh.retrieval import v1 as retrieval
 from graphmesh.ticketing import v1 as ticketing
-from graphmesh_nodes.errors import NotFound, Unreachable
+from graphmesh_nodes.errors import ApprovalRequired, NotFound, RuleViolated, Unreachable
 from graphmesh_nodes.testing import GraphHarness, RunResult
-from support import nodes
+from support import nodes, policy
 from support.graph import graph
 
 SMALL = "The bottle of Rowan Red was cracked. Please refund the 18.90 EUR, the invoice is INV-1."
@@ -26,6 +26,9 @@ def eur(amount: int) -> Money:
 
 class Shop:
     """A shop with one customer, one invoice of 45 EUR and one article."""
+
+    refunded = 0
+    """Of the charge, in minor units."""
 
     def GetCustomer(self, request: crm.GetCustomerRequest) -> crm.GetCustomerResponse:
         if request.customer_id != "cu_1":
@@ -42,16 +45,26 @@ class Shop:
             total=eur(45_00),
             status=billing.InvoiceStatus.INVOICE_STATUS_PAID,
             charge_ids=["ch_1"],
-            lines=[billing.InvoiceLine(description=name, quantity=1, unit_price=eur(prices[name])) for name in prices],
+            lines=[
+                billing.InvoiceLine(
+                    line_id=name[:3], description=name, quantity=1, unit_price=eur(price), amount=eur(price)
+                )
+                for name, price in prices.items()
+            ],
         )
         invoice.issue_time.FromDatetime(datetime.now(UTC) - timedelta(days=8))
         return billing.ListInvoicesResponse(invoices=[invoice])
 
-    def GetCharge(self, request: billing.GetChargeRequest) -> billing.GetChargeResponse:
-        charge = billing.Charge(charge_id=request.charge_id, amount=eur(45_00), refunded=eur(0))
-        return billing.GetChargeResponse(charge=charge)
+    def PreviewRefund(self, request: billing.PreviewRefundRequest) -> billing.PreviewRefundResponse:
+        charge = billing.Charge(charge_id=request.charge_id, amount=eur(45_00), refunded=eur(self.refunded))
+        needs_approval = self.refunded + request.amount.amount_minor > 40_00
+        return billing.PreviewRefundResponse(
+            allowed=True, needs_approval=needs_approval, charge=charge, refundable=eur(45_00 - self.refunded)
+        )
 
     def Refund(self, request: billing.RefundRequest) -> billing.RefundResponse:
+        if request.expected_refunded.amount_minor != self.refunded:
+            raise RuleViolated(rule="refunded_differs")
         return billing.RefundResponse(refund=billing.Refund(refund_id="re_1"), refundable=eur(0))
 
     def Search(self, request: retrieval.SearchRequest) -> retrieval.SearchResponse:
@@ -69,10 +82,15 @@ class Shop:
 
 
 @pytest.fixture
-def harness() -> GraphHarness:
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def harness(shop: Shop) -> GraphHarness:
     harness = GraphHarness(graph)
     for service in (crm.CrmService, billing.BillingService, retrieval.RetrievalService, ticketing.TicketingService):
-        harness.serve_all(service, Shop())
+        harness.serve_all(service, shop)
     return harness
 
 
@@ -89,6 +107,8 @@ async def test_small_refunds_need_no_approval(harness: GraphHarness) -> None:
     assert (output["outcome"], output["refund_id"]) == ("refunded", "re_1")
     [refund] = harness.calls(billing.BillingService.Refund)
     assert (refund.request.charge_id, refund.request.amount.amount_minor) == ("ch_1", 18_90)
+    assert [(line.line_id, line.quantity) for line in refund.request.lines] == [("Row", 1)]
+    assert refund.request.expected_refunded == eur(0)
 
 
 async def test_large_refunds_wait_for_an_approval(harness: GraphHarness) -> None:
@@ -96,6 +116,50 @@ async def test_large_refunds_wait_for_an_approval(harness: GraphHarness) -> None
     assert approval.scopes == ["approvals.refund"]
     assert approval.question == "Refund 45.00 EUR of invoice INV-1? The customer reports the item as damaged."
     assert (await harness.approve(approval)).output["outcome"] == "refunded"
+
+
+async def test_a_changed_charge_is_previewed_again(harness: GraphHarness, shop: Shop) -> None:
+    """Another refund between preview and refund: the sum needs an approval now, of exactly the new terms."""
+
+    def changing(request: billing.RefundRequest) -> billing.RefundResponse:
+        shop.refunded = shop.refunded or 26_10
+        return shop.Refund(request)
+
+    harness.serve(billing.BillingService.Refund, changing)
+    [approval] = (await ask(harness, SMALL)).approvals
+    assert approval.arguments["expected_refunded"] == {"currency_code": "EUR", "amount_minor": "2610"}
+    assert (await harness.approve(approval)).output["outcome"] == "refunded"
+
+
+@pytest.mark.parametrize("error", [ApprovalRequired(), RuleViolated(rule="refunded_differs")])
+async def test_a_charge_that_always_changes_is_escalated(harness: GraphHarness, error: Exception) -> None:
+    """Each preview is followed by one refund, a bounded number of times."""
+
+    def refused(request: billing.RefundRequest) -> billing.RefundResponse:
+        raise error
+
+    harness.serve(billing.BillingService.Refund, refused)
+    assert (await ask(harness, SMALL)).state["reason"] == "refund_not_automatic"
+    assert len(harness.calls(billing.BillingService.Refund)) == policy.MAX_PREVIEWS
+    assert len({call.effect_key for call in harness.calls(billing.BillingService.Refund)}) == policy.MAX_PREVIEWS
+
+
+async def test_a_refund_that_billing_denies_is_escalated(harness: GraphHarness, shop: Shop) -> None:
+    """The ticket names the rule; no refund is requested."""
+
+    def denied(request: billing.PreviewRefundRequest) -> billing.PreviewRefundResponse:
+        effect = billing.RefundRuleEffect.REFUND_RULE_EFFECT_DENY
+        response = shop.PreviewRefund(request)
+        response.allowed = False
+        response.broken.add(rule="in_time", effect=effect)
+        return response
+
+    harness.serve(billing.BillingService.PreviewRefund, denied)
+    result = await ask(harness, SMALL)
+    assert (result.output["outcome"], result.state["reason"]) == ("escalated", "refund_not_automatic")
+    assert harness.calls(billing.BillingService.Refund) == []
+    [ticket] = harness.calls(ticketing.TicketingService.CreateTicket)
+    assert "- refund.in_time" in ticket.request.description
 
 
 @pytest.mark.parametrize("expires", [False, True])
@@ -132,7 +196,7 @@ async def test_answers_a_question(harness: GraphHarness) -> None:
     ("down", "message", "reason"),
     [
         (billing.BillingService, SMALL, "billing_down"),
-        (billing.BillingService.GetCharge, SMALL, "billing_down"),
+        (billing.BillingService.PreviewRefund, SMALL, "billing_down"),
         (retrieval.RetrievalService, QUESTION, "knowledge_down"),
         (ModelService, QUESTION, "model_down"),
     ],

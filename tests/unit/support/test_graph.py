@@ -52,15 +52,16 @@ def test_reason_routes_to_hand_over() -> None:
     routes = {
         graph.after_receive: "classify",
         graph.after_assess: "draft",
-        graph.after_charge: "refund",
-        graph.after_refund: "confirm",
+        graph.after_preview: "refund",
+        graph.after_refund: "preview",
         graph.after_draft: "validate",
         graph.after_validate: "finish",
     }
     for route, following in routes.items():
         assert route(state()) == following
         assert route(state(reason="unsure")) == "hand_over"
-    assert graph.after_assess(state(claim={"invoice_id": "INV-1"})) == "charge"
+    assert graph.after_assess(state(claim={"invoice_id": "INV-1"})) == "preview"
+    assert graph.after_refund(state(refund_id="re_1")) == "confirm"
 
 
 def test_receive_resets_the_state() -> None:

@@ -1,4 +1,4 @@
-"""Tickets, their comments, and the last ticket number of each tenant."""
+"""Tickets, their comments, the last ticket number and the ticket policy of each tenant."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,16 +23,24 @@ def upgrade() -> None:
         sa.Column("customer_id", ID, nullable=False),
         sa.Column("requester", sa.String(254), nullable=False),
         sa.Column("tags", sa.JSON, nullable=False),
-        sa.Column("priority", sa.String(16), nullable=False),
+        sa.Column("queue", sa.String(32), nullable=False),
+        sa.Column("priority", sa.String(32), nullable=False),
+        sa.Column("notify", sa.JSON, nullable=False),
         sa.Column("assignee", sa.String(254), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("created", UtcDateTime, nullable=False),
         sa.Column("updated", UtcDateTime, nullable=False),
+        sa.Column("response_due", UtcDateTime),
+        sa.Column("resolution_due", UtcDateTime),
+        sa.Column("responded", UtcDateTime),
+        sa.Column("due", UtcDateTime, nullable=False),
         sa.Column("searched", sa.Text, nullable=False),
     )
     op.create_index("tickets_by_age", "tickets", ["tenant", "created", "number"])
     op.create_index("tickets_by_customer", "tickets", ["tenant", "customer_id", "created"])
+    op.create_index("tickets_by_due", "tickets", ["tenant", "due", "number"])
+    op.create_index("tickets_by_queue", "tickets", ["tenant", "queue", "due", "number"])
     op.create_table(
         "comments",
         sa.Column("tenant", TENANT, primary_key=True),
@@ -49,8 +57,14 @@ def upgrade() -> None:
         sa.Column("tenant", TENANT, primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "ticket_policies",
+        sa.Column("tenant", TENANT, primary_key=True),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("policy", sa.JSON, nullable=False),
+    )
 
 
 def downgrade() -> None:
-    for table in ("numbers", "comments", "tickets"):
+    for table in ("ticket_policies", "numbers", "comments", "tickets"):
         op.drop_table(table)

@@ -20,6 +20,7 @@ TIMES = ("issueTime", "occurTime")
 async def load_sample_shop(channel: Channel, tenant: str = "default") -> str:
     """Load the sample shop, as `graphmesh import` and `graphmesh ingest` do. Returns a summary of the counts."""
     shift = _age_of_sample()
+    await import_rows(channel, BillingService.SetRefundPolicy, jsonl(SAMPLE / "refund_policy.jsonl"), tenant=tenant)
     loaded = [
         f"{(await import_rows(channel, rpc, _rows(name, shift), tenant=tenant)).done} {name}"
         for name, rpc in (

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from graphmesh.common.v1 import money_pb2 as graphmesh_dot_common_dot_v1_dot_money__pb2
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"graphmesh/billing/v1/billing.proto\x12\x14graphmesh.billing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fgraphmesh/common/v1/money.proto\x1a graphmesh/policy/v1/policy.proto\"\xd4\x01\n\x0bInvoiceLine\x12#\n\x0b\x64\x65scription\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12\x1d\n\x08quantity\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xc0\x84=(\x01\x12\x80\x01\n\nunit_price\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBP\xbaHM\xba\x01G\n\x17unit_price.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\xc8\x01\x01\"\xb9\x02\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLine\x12)\n\x05total\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0boutstanding\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x33\n\x06status\x18\x06 \x01(\x0e\x32#.graphmesh.billing.v1.InvoiceStatus\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncharge_ids\x18\x08 \x03(\t\"\xba\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x06Refund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x11\n\tcharge_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x14\x43reateInvoiceRequest\x12?\n\ninvoice_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12=\n\x0b\x63ustomer_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12=\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x41\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\"O\n\x15\x43reateInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x11GetInvoiceRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"L\n\x12GetInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"\x91\x01\n\x13ListInvoicesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"`\n\x14ListInvoicesResponse\x12/\n\x08invoices\x18\x01 \x03(\x0b\x32\x1d.graphmesh.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\rChargeRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\"\x7f\n\x0e\x43hargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xdc\x01\n\rRefundRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\x12\x1d\n\x05\x63\x61use\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\"~\n\x0eRefundResponse\x12\x34\n\x06refund\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.RefundB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nrefundable\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"O\n\x10GetChargeRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"x\n\x11GetChargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x07refunds\x18\x02 \x03(\x0b\x32\x1c.graphmesh.billing.v1.Refund\"\x18\n\x16GetTrialBalanceRequest\"Q\n\x17GetTrialBalanceResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.graphmesh.billing.v1.AccountBalance\"c\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x62it_minor\x18\x03 \x01(\x03\x12\x14\n\x0c\x63redit_minor\x18\x04 \x01(\x03*a\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13INVOICE_STATUS_OPEN\x10\x01\x12\x17\n\x13INVOICE_STATUS_PAID\x10\x02\x32\xae\x07\n\x0e\x42illingService\x12\x86\x01\n\rCreateInvoice\x12*.graphmesh.billing.v1.CreateInvoiceRequest\x1a+.graphmesh.billing.v1.CreateInvoiceResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\rbilling.write\x12~\n\nGetInvoice\x12\'.graphmesh.billing.v1.GetInvoiceRequest\x1a(.graphmesh.billing.v1.GetInvoiceResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12\x84\x01\n\x0cListInvoices\x12).graphmesh.billing.v1.ListInvoicesRequest\x1a*.graphmesh.billing.v1.ListInvoicesResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12t\n\x06\x43harge\x12#.graphmesh.billing.v1.ChargeRequest\x1a$.graphmesh.billing.v1.ChargeResponse\"\x1f\x90\x02\x02\xa2\xbb\x18\x18\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.charge \x01\x12v\n\x06Refund\x12#.graphmesh.billing.v1.RefundRequest\x1a$.graphmesh.billing.v1.RefundResponse\"!\x90\x02\x02\xa2\xbb\x18\x1a\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.refund \x01(\x02\x12y\n\tGetCharge\x12&.graphmesh.billing.v1.GetChargeRequest\x1a\'.graphmesh.billing.v1.GetChargeResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read\x12\x8b\x01\n\x0fGetTrialBalance\x12,.graphmesh.billing.v1.GetTrialBalanceRequest\x1a-.graphmesh.billing.v1.GetTrialBalanceResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x05\x10\x03\x1a\x0c\x62illing.read\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"graphmesh/billing/v1/billing.proto\x12\x14graphmesh.billing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fgraphmesh/common/v1/money.proto\x1a graphmesh/policy/v1/policy.proto\"\xa9\x04\n\x0bInvoiceLine\x12#\n\x0b\x64\x65scription\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12\x1d\n\x08quantity\x18\x02 \x01(\rB\x0b\xbaH\x08*\x06\x18\xc0\x84=(\x01\x12\x80\x01\n\nunit_price\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBP\xbaHM\xba\x01G\n\x17unit_price.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\xc8\x01\x01\x12<\n\x07line_id\x18\x04 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1d\n\x08tax_name\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x18\x32\xba\x01\x01\x00\x12\x1f\n\x0ctax_rate_ppm\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12*\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\'\n\x03tax\x18\x08 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\t \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08\x63redited\x18\n \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12$\n\x11returned_quantity\x18\x0b \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\"\x83\x01\n\x07TaxLine\x12\x10\n\x08tax_name\x18\x01 \x01(\t\x12\x14\n\x0ctax_rate_ppm\x18\x02 \x01(\r\x12\'\n\x03net\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\'\n\x03tax\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\"\xc7\x03\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLine\x12)\n\x05total\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0boutstanding\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x33\n\x06status\x18\x06 \x01(\x0e\x32#.graphmesh.billing.v1.InvoiceStatus\x12.\n\nissue_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncharge_ids\x18\x08 \x03(\t\x12\x30\n\ttax_lines\x18\t \x03(\x0b\x32\x1d.graphmesh.billing.v1.TaxLine\x12,\n\x08\x63redited\x18\n \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\x0b \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\"\xec\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12,\n\x08refunded\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63harged_back\x18\x06 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\"\xd5\x01\n\rLineSelection\x12\x39\n\x07line_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1b\n\x08quantity\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12l\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB@\xbaH=\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\"\x84\x01\n\nLineAmount\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\r\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\'\n\x03tax\x18\x04 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\"\xa6\x02\n\x06Refund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x11\n\tcharge_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05lines\x18\x06 \x03(\x0b\x32 .graphmesh.billing.v1.LineAmount\x12\x12\n\ninvoice_id\x18\x07 \x01(\t\x12\x16\n\x0epolicy_version\x18\x08 \x01(\x03\x12\x13\n\x0b\x61pproval_id\x18\t \x01(\t\x12\x18\n\x10policy_exception\x18\n \x01(\t\"\xd5\x01\n\nCreditNote\x12\x16\n\x0e\x63redit_note_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05lines\x18\x06 \x03(\x0b\x32 .graphmesh.billing.v1.LineAmount\"\xf3\x06\n\x0bRefundLimit\x12?\n\x03per\x18\x01 \x01(\x0e\x32&.graphmesh.billing.v1.RefundLimitScopeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12!\n\tmax_count\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=H\x00\x88\x01\x01\x12\x86\x01\n\x0bmax_amounts\x18\x03 \x03(\x0b\x32\x1a.graphmesh.common.v1.MoneyBU\xbaHR\x92\x01O\x10\x32\"K\xba\x01H\n\x18max_amounts.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\x12;\n\x06period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\xc0\x9d\xbd\x96\x01*\x00\x12G\n\x0f\x63\x61lendar_period\x18\x05 \x01(\x0e\x32$.graphmesh.billing.v1.CalendarPeriodB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\ttime_zone\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@:\xc6\x03\xbaH\xc2\x03\x1ag\n\x0climit.stated\x12#must state max_count or max_amounts\x1a\x32has(this.max_count) || this.max_amounts.size() > 0\x1ar\n\x10limit.one_period\x12.must not state both period and calendar_period\x1a.!has(this.period) || this.calendar_period == 0\x1ah\n\x0flimit.time_zone\x12\"time_zone is for a calendar_period\x1a\x31this.time_zone == \'\' || this.calendar_period != 0\x1ay\n\x10limit.currencies\x12(max_amounts must have each currency once\x1a;this.max_amounts.map(amount, amount.currency_code).unique()B\x0c\n\n_max_count\"c\n\x15RefundInvoiceStatuses\x12J\n\x08statuses\x18\x01 \x03(\x0e\x32#.graphmesh.billing.v1.InvoiceStatusB\x13\xbaH\x10\x92\x01\r\x08\x01\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\"\xc5\x02\n\nRefundRule\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$\x12\x42\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32&.graphmesh.billing.v1.RefundRuleEffectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x05limit\x18\x03 \x01(\x0b\x32!.graphmesh.billing.v1.RefundLimitH\x00\x12>\n\x07max_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\xc0\x9d\xbd\x96\x01*\x00H\x00\x12>\n\x07invoice\x18\x05 \x01(\x0b\x32+.graphmesh.billing.v1.RefundInvoiceStatusesH\x00\x42\x12\n\tcondition\x12\x05\xbaH\x02\x08\x01\"\xca\x01\n\x0cRefundPolicy\x12\x39\n\x05rules\x18\x01 \x03(\x0b\x32 .graphmesh.billing.v1.RefundRuleB\x08\xbaH\x05\x92\x01\x02\x10\x32\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00:\\\xbaHY\x1aW\n\x0crules.unique\x12\x1dnames of rules must be unique\x1a(this.rules.map(rule, rule.name).unique()\"\x92\x02\n\x10\x42rokenRefundRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x36\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32&.graphmesh.billing.v1.RefundRuleEffect\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x17\n\nused_minor\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rallowed_minor\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nused_count\x18\x07 \x01(\r\x12\x1a\n\rallowed_count\x18\x08 \x01(\rH\x02\x88\x01\x01\x42\r\n\x0b_used_minorB\x10\n\x0e_allowed_minorB\x10\n\x0e_allowed_count\"\xef\x01\n\rRefundRefusal\x12\x36\n\x06\x62roken\x18\x01 \x03(\x0b\x32&.graphmesh.billing.v1.BrokenRefundRule\x12,\n\x06\x63harge\x18\x02 \x01(\x0b\x32\x1c.graphmesh.billing.v1.Charge\x12.\n\nrefundable\x18\x03 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x30\n\x05lines\x18\x04 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLine\x12\x16\n\x0epolicy_version\x18\x05 \x01(\x03\"\xdc\x01\n\x0eStatementEntry\x12-\n\tpost_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.graphmesh.billing.v1.StatementKind\x12\x11\n\treference\x18\x03 \x01(\t\x12\x12\n\ninvoice_id\x18\x04 \x01(\t\x12*\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.Money\x12\x15\n\rbalance_minor\x18\x06 \x01(\x03\"\xb9\x05\n\x14\x43reateInvoiceRequest\x12?\n\ninvoice_id\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12=\n\x0b\x63ustomer_id\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12=\n\x05lines\x18\x03 \x03(\x0b\x32!.graphmesh.billing.v1.InvoiceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x41\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x14\n\x0ctax_included\x18\x05 \x01(\x08:\x88\x03\xbaH\x84\x03\x1a\x83\x01\n\x0clines.unique\x12%line_id must be unique in the invoice\x1aLthis.lines.filter(line, line.line_id != \'\').map(line, line.line_id).unique()\x1a\xfb\x01\n\rlines.to_sell\x12\x61lines must not state amount, tax, refunded, credited or returned_quantity, which the service sets\x1a\x86\x01this.lines.all(line, !has(line.amount) && !has(line.tax) && !has(line.refunded) && !has(line.credited) && line.returned_quantity == 0)\"O\n\x15\x43reateInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x11GetInvoiceRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"\x84\x01\n\x12GetInvoiceResponse\x12\x36\n\x07invoice\x18\x01 \x01(\x0b\x32\x1d.graphmesh.billing.v1.InvoiceB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\x0c\x63redit_notes\x18\x02 \x03(\x0b\x32 .graphmesh.billing.v1.CreditNote\"\x91\x01\n\x13ListInvoicesRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"`\n\x14ListInvoicesResponse\x12/\n\x08invoices\x18\x01 \x03(\x0b\x32\x1d.graphmesh.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\rChargeRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\"\x7f\n\x0e\x43hargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xb6\x04\n\rRefundRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\x12\x1d\n\x05\x63\x61use\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00\x12=\n\x05lines\x18\x04 \x03(\x0b\x32#.graphmesh.billing.v1.LineSelectionB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x8b\x01\n\x11\x65xpected_refunded\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBT\xbaHQ\xba\x01N\n\x1e\x65xpected_refunded.not_negative\x12\x14must not be negative\x1a\x16this.amount_minor >= 0\x12&\n\x10policy_exception\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xf4\x03\xba\x01\x01\x00:c\xbaH`\x1a^\n\x0clines.unique\x12!lines must name each line_id once\x1a+this.lines.map(line, line.line_id).unique()\"\xe8\x02\n\x14PreviewRefundRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\x12=\n\x05lines\x18\x03 \x03(\x0b\x32#.graphmesh.billing.v1.LineSelectionB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03:c\xbaH`\x1a^\n\x0clines.unique\x12!lines must name each line_id once\x1a+this.lines.map(line, line.line_id).unique()\"\xaf\x02\n\x15PreviewRefundResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x16\n\x0eneeds_approval\x18\x02 \x01(\x08\x12\x36\n\x06\x62roken\x18\x03 \x03(\x0b\x32&.graphmesh.billing.v1.BrokenRefundRule\x12\x34\n\x06\x63harge\x18\x04 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nrefundable\x18\x05 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x05lines\x18\x06 \x03(\x0b\x32 .graphmesh.billing.v1.LineAmount\x12\x16\n\x0epolicy_version\x18\x07 \x01(\x03\"\x18\n\x16GetRefundPolicyRequest\"U\n\x17GetRefundPolicyResponse\x12:\n\x06policy\x18\x01 \x01(\x0b\x32\".graphmesh.billing.v1.RefundPolicyB\x06\xbaH\x03\xc8\x01\x01\"\xf3\x01\n\x16SetRefundPolicyRequest\x12\x92\x01\n\x06policy\x18\x01 \x01(\x0b\x32\".graphmesh.billing.v1.RefundPolicyB^\xbaH[\xba\x01U\n\x0epolicy.version\x12\x30must not state a version, which the service sets\x1a\x11this.version == 0\xc8\x01\x01\x12/\n\x10\x65xpected_version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"U\n\x17SetRefundPolicyResponse\x12:\n\x06policy\x18\x01 \x01(\x0b\x32\".graphmesh.billing.v1.RefundPolicyB\x06\xbaH\x03\xc8\x01\x01\"\x9c\x02\n\x17\x43reateCreditNoteRequest\x12<\n\ninvoice_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12?\n\x05lines\x18\x02 \x03(\x0b\x32#.graphmesh.billing.v1.LineSelectionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x1d\n\x05\x63\x61use\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xf4\x03\xba\x01\x01\x00:c\xbaH`\x1a^\n\x0clines.unique\x12!lines must name each line_id once\x1a+this.lines.map(line, line.line_id).unique()\"\x92\x01\n\x18\x43reateCreditNoteResponse\x12=\n\x0b\x63redit_note\x18\x01 \x01(\x0b\x32 .graphmesh.billing.v1.CreditNoteB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xc7\x01\n\x17RecordChargebackRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12o\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyBC\xbaH@\xba\x01:\n\x0f\x61mount.positive\x12\x10must be positive\x1a\x15this.amount_minor > 0\xc8\x01\x01\"\x89\x01\n\x18RecordChargebackResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0boutstanding\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"\xd0\x03\n\x13GetStatementRequest\x12=\n\x0b\x63ustomer_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12(\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\x41\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03:\x8e\x01\xbaH\x8a\x01\x1a\x87\x01\n\x10statement.period\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\xa4\x01\n\x14GetStatementResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.graphmesh.billing.v1.StatementEntry\x12\x1d\n\x15opening_balance_minor\x18\x02 \x01(\x03\x12\x1d\n\x15\x63losing_balance_minor\x18\x03 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"~\n\x0eRefundResponse\x12\x34\n\x06refund\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.RefundB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nrefundable\x18\x02 \x01(\x0b\x32\x1a.graphmesh.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"O\n\x10GetChargeRequest\x12;\n\tcharge_id\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\"x\n\x11GetChargeResponse\x12\x34\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1c.graphmesh.billing.v1.ChargeB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x07refunds\x18\x02 \x03(\x0b\x32\x1c.graphmesh.billing.v1.Refund\"\x18\n\x16GetTrialBalanceRequest\"Q\n\x17GetTrialBalanceResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.graphmesh.billing.v1.AccountBalance\"c\n\x0e\x41\x63\x63ountBalance\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x62it_minor\x18\x03 \x01(\x03\x12\x14\n\x0c\x63redit_minor\x18\x04 \x01(\x03*a\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13INVOICE_STATUS_OPEN\x10\x01\x12\x17\n\x13INVOICE_STATUS_PAID\x10\x02*|\n\x10RefundRuleEffect\x12\"\n\x1eREFUND_RULE_EFFECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17REFUND_RULE_EFFECT_DENY\x10\x01\x12\'\n#REFUND_RULE_EFFECT_REQUIRE_APPROVAL\x10\x02*\xb2\x01\n\x10RefundLimitScope\x12\"\n\x1eREFUND_LIMIT_SCOPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUND_LIMIT_SCOPE_REFUND\x10\x01\x12\x1b\n\x17REFUND_LIMIT_SCOPE_LINE\x10\x02\x12\x1d\n\x19REFUND_LIMIT_SCOPE_CHARGE\x10\x03\x12\x1f\n\x1bREFUND_LIMIT_SCOPE_CUSTOMER\x10\x04*\x99\x01\n\x0e\x43\x61lendarPeriod\x12\x1f\n\x1b\x43\x41LENDAR_PERIOD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41LENDAR_PERIOD_DAY\x10\x01\x12\x18\n\x14\x43\x41LENDAR_PERIOD_WEEK\x10\x02\x12\x19\n\x15\x43\x41LENDAR_PERIOD_MONTH\x10\x03\x12\x18\n\x14\x43\x41LENDAR_PERIOD_YEAR\x10\x04*\xc0\x01\n\rStatementKind\x12\x1e\n\x1aSTATEMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATEMENT_KIND_INVOICE\x10\x01\x12\x19\n\x15STATEMENT_KIND_CHARGE\x10\x02\x12\x1e\n\x1aSTATEMENT_KIND_CREDIT_NOTE\x10\x03\x12\x19\n\x15STATEMENT_KIND_REFUND\x10\x04\x12\x1d\n\x19STATEMENT_KIND_CHARGEBACK\x10\x05\x32\x85\x0e\n\x0e\x42illingService\x12\x86\x01\n\rCreateInvoice\x12*.graphmesh.billing.v1.CreateInvoiceRequest\x1a+.graphmesh.billing.v1.CreateInvoiceResponse\"\x1c\x90\x02\x02\xa2\xbb\x18\x15\n\x02\x08\x05\x10\x03\x1a\rbilling.write\x12~\n\nGetInvoice\x12\'.graphmesh.billing.v1.GetInvoiceRequest\x1a(.graphmesh.billing.v1.GetInvoiceResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12\x84\x01\n\x0cListInvoices\x12).graphmesh.billing.v1.ListInvoicesRequest\x1a*.graphmesh.billing.v1.ListInvoicesResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12t\n\x06\x43harge\x12#.graphmesh.billing.v1.ChargeRequest\x1a$.graphmesh.billing.v1.ChargeResponse\"\x1f\x90\x02\x02\xa2\xbb\x18\x18\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.charge \x01\x12v\n\x06Refund\x12#.graphmesh.billing.v1.RefundRequest\x1a$.graphmesh.billing.v1.RefundResponse\"!\x90\x02\x02\xa2\xbb\x18\x1a\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.refund \x01(\x02\x12\x87\x01\n\rPreviewRefund\x12*.graphmesh.billing.v1.PreviewRefundRequest\x1a+.graphmesh.billing.v1.PreviewRefundResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read(\x02\x12\x8b\x01\n\x0fGetRefundPolicy\x12,.graphmesh.billing.v1.GetRefundPolicyRequest\x1a-.graphmesh.billing.v1.GetRefundPolicyResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read\x12\x8f\x01\n\x0fSetRefundPolicy\x12,.graphmesh.billing.v1.SetRefundPolicyRequest\x1a-.graphmesh.billing.v1.SetRefundPolicyResponse\"\x1f\x90\x02\x02\xa2\xbb\x18\x18\n\x02\x08\x05\x10\x03\x1a\x0e\x62illing.policy \x01\x12\x91\x01\n\x10\x43reateCreditNote\x12-.graphmesh.billing.v1.CreateCreditNoteRequest\x1a..graphmesh.billing.v1.CreateCreditNoteResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08\x05\x10\x03\x1a\rbilling.write \x01\x12\x91\x01\n\x10RecordChargeback\x12-.graphmesh.billing.v1.RecordChargebackRequest\x1a..graphmesh.billing.v1.RecordChargebackResponse\"\x1e\x90\x02\x02\xa2\xbb\x18\x17\n\x02\x08\x05\x10\x03\x1a\rbilling.write \x01\x12\x82\x01\n\x0cGetStatement\x12).graphmesh.billing.v1.GetStatementRequest\x1a*.graphmesh.billing.v1.GetStatementResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x05\x10\x03\x1a\x0c\x62illing.read\x12y\n\tGetCharge\x12&.graphmesh.billing.v1.GetChargeRequest\x1a\'.graphmesh.billing.v1.GetChargeResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x02\x10\x03\x1a\x0c\x62illing.read\x12\x8b\x01\n\x0fGetTrialBalance\x12,.graphmesh.billing.v1.GetTrialBalanceRequest\x1a-.graphmesh.billing.v1.GetTrialBalanceResponse\"\x1b\x90\x02\x01\xa2\xbb\x18\x14\n\x02\x08\x05\x10\x03\x1a\x0c\x62illing.read\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +42,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOICELINE'].fields_by_name['quantity']._serialized_options = b'\272H\010*\006\030\300\204=(\001'
   _globals['_INVOICELINE'].fields_by_name['unit_price']._loaded_options = None
   _globals['_INVOICELINE'].fields_by_name['unit_price']._serialized_options = b'\272HM\272\001G\n\027unit_price.not_negative\022\024must not be negative\032\026this.amount_minor >= 0\310\001\001'
+  _globals['_INVOICELINE'].fields_by_name['line_id']._loaded_options = None
+  _globals['_INVOICELINE'].fields_by_name['line_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
+  _globals['_INVOICELINE'].fields_by_name['tax_name']._loaded_options = None
+  _globals['_INVOICELINE'].fields_by_name['tax_name']._serialized_options = b'\272H\010r\006\0302\272\001\001\000'
+  _globals['_INVOICELINE'].fields_by_name['tax_rate_ppm']._loaded_options = None
+  _globals['_INVOICELINE'].fields_by_name['tax_rate_ppm']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_INVOICELINE'].fields_by_name['returned_quantity']._loaded_options = None
+  _globals['_INVOICELINE'].fields_by_name['returned_quantity']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_LINESELECTION'].fields_by_name['line_id']._loaded_options = None
+  _globals['_LINESELECTION'].fields_by_name['line_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+  _globals['_LINESELECTION'].fields_by_name['quantity']._loaded_options = None
+  _globals['_LINESELECTION'].fields_by_name['quantity']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_LINESELECTION'].fields_by_name['amount']._loaded_options = None
+  _globals['_LINESELECTION'].fields_by_name['amount']._serialized_options = b'\272H=\272\001:\n\017amount.positive\022\020must be positive\032\025this.amount_minor > 0'
+  _globals['_REFUNDLIMIT'].fields_by_name['per']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['per']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_REFUNDLIMIT'].fields_by_name['max_count']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['max_count']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_REFUNDLIMIT'].fields_by_name['max_amounts']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['max_amounts']._serialized_options = b'\272HR\222\001O\0202\"K\272\001H\n\030max_amounts.not_negative\022\024must not be negative\032\026this.amount_minor >= 0'
+  _globals['_REFUNDLIMIT'].fields_by_name['period']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['period']._serialized_options = b'\272H\r\252\001\n\"\006\010\300\235\275\226\001*\000'
+  _globals['_REFUNDLIMIT'].fields_by_name['calendar_period']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['calendar_period']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_REFUNDLIMIT'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_REFUNDLIMIT'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REFUNDLIMIT']._loaded_options = None
+  _globals['_REFUNDLIMIT']._serialized_options = b'\272H\302\003\032g\n\014limit.stated\022#must state max_count or max_amounts\0322has(this.max_count) || this.max_amounts.size() > 0\032r\n\020limit.one_period\022.must not state both period and calendar_period\032.!has(this.period) || this.calendar_period == 0\032h\n\017limit.time_zone\022\"time_zone is for a calendar_period\0321this.time_zone == \'\' || this.calendar_period != 0\032y\n\020limit.currencies\022(max_amounts must have each currency once\032;this.max_amounts.map(amount, amount.currency_code).unique()'
+  _globals['_REFUNDINVOICESTATUSES'].fields_by_name['statuses']._loaded_options = None
+  _globals['_REFUNDINVOICESTATUSES'].fields_by_name['statuses']._serialized_options = b'\272H\020\222\001\r\010\001\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_REFUNDRULE'].oneofs_by_name['condition']._loaded_options = None
+  _globals['_REFUNDRULE'].oneofs_by_name['condition']._serialized_options = b'\272H\002\010\001'
+  _globals['_REFUNDRULE'].fields_by_name['name']._loaded_options = None
+  _globals['_REFUNDRULE'].fields_by_name['name']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9_]{0,62}$'
+  _globals['_REFUNDRULE'].fields_by_name['effect']._loaded_options = None
+  _globals['_REFUNDRULE'].fields_by_name['effect']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_REFUNDRULE'].fields_by_name['max_age']._loaded_options = None
+  _globals['_REFUNDRULE'].fields_by_name['max_age']._serialized_options = b'\272H\r\252\001\n\"\006\010\300\235\275\226\001*\000'
+  _globals['_REFUNDPOLICY'].fields_by_name['rules']._loaded_options = None
+  _globals['_REFUNDPOLICY'].fields_by_name['rules']._serialized_options = b'\272H\005\222\001\002\0202'
+  _globals['_REFUNDPOLICY'].fields_by_name['version']._loaded_options = None
+  _globals['_REFUNDPOLICY'].fields_by_name['version']._serialized_options = b'\272H\r\"\013\030\377\377\377\377\377\377\377\017(\000'
+  _globals['_REFUNDPOLICY']._loaded_options = None
+  _globals['_REFUNDPOLICY']._serialized_options = b'\272HY\032W\n\014rules.unique\022\035names of rules must be unique\032(this.rules.map(rule, rule.name).unique()'
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['invoice_id']._loaded_options = None
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['invoice_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['customer_id']._loaded_options = None
@@ -49,6 +94,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['issue_time']._loaded_options = None
   _globals['_CREATEINVOICEREQUEST'].fields_by_name['issue_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_CREATEINVOICEREQUEST']._loaded_options = None
+  _globals['_CREATEINVOICEREQUEST']._serialized_options = b'\272H\204\003\032\203\001\n\014lines.unique\022%line_id must be unique in the invoice\032Lthis.lines.filter(line, line.line_id != \'\').map(line, line.line_id).unique()\032\373\001\n\rlines.to_sell\022alines must not state amount, tax, refunded, credited or returned_quantity, which the service sets\032\206\001this.lines.all(line, !has(line.amount) && !has(line.tax) && !has(line.refunded) && !has(line.credited) && line.returned_quantity == 0)'
   _globals['_CREATEINVOICERESPONSE'].fields_by_name['invoice']._loaded_options = None
   _globals['_CREATEINVOICERESPONSE'].fields_by_name['invoice']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GETINVOICEREQUEST'].fields_by_name['invoice_id']._loaded_options = None
@@ -75,6 +122,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUNDREQUEST'].fields_by_name['amount']._serialized_options = b'\272H@\272\001:\n\017amount.positive\022\020must be positive\032\025this.amount_minor > 0\310\001\001'
   _globals['_REFUNDREQUEST'].fields_by_name['cause']._loaded_options = None
   _globals['_REFUNDREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
+  _globals['_REFUNDREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_REFUNDREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\006\222\001\003\020\364\003'
+  _globals['_REFUNDREQUEST'].fields_by_name['expected_refunded']._loaded_options = None
+  _globals['_REFUNDREQUEST'].fields_by_name['expected_refunded']._serialized_options = b'\272HQ\272\001N\n\036expected_refunded.not_negative\022\024must not be negative\032\026this.amount_minor >= 0'
+  _globals['_REFUNDREQUEST'].fields_by_name['policy_exception']._loaded_options = None
+  _globals['_REFUNDREQUEST'].fields_by_name['policy_exception']._serialized_options = b'\272H\tr\007\030\364\003\272\001\001\000'
+  _globals['_REFUNDREQUEST']._loaded_options = None
+  _globals['_REFUNDREQUEST']._serialized_options = b'\272H`\032^\n\014lines.unique\022!lines must name each line_id once\032+this.lines.map(line, line.line_id).unique()'
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['charge_id']._loaded_options = None
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['charge_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['amount']._loaded_options = None
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['amount']._serialized_options = b'\272H@\272\001:\n\017amount.positive\022\020must be positive\032\025this.amount_minor > 0\310\001\001'
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_PREVIEWREFUNDREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\006\222\001\003\020\364\003'
+  _globals['_PREVIEWREFUNDREQUEST']._loaded_options = None
+  _globals['_PREVIEWREFUNDREQUEST']._serialized_options = b'\272H`\032^\n\014lines.unique\022!lines must name each line_id once\032+this.lines.map(line, line.line_id).unique()'
+  _globals['_PREVIEWREFUNDRESPONSE'].fields_by_name['charge']._loaded_options = None
+  _globals['_PREVIEWREFUNDRESPONSE'].fields_by_name['charge']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_PREVIEWREFUNDRESPONSE'].fields_by_name['refundable']._loaded_options = None
+  _globals['_PREVIEWREFUNDRESPONSE'].fields_by_name['refundable']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETREFUNDPOLICYRESPONSE'].fields_by_name['policy']._loaded_options = None
+  _globals['_GETREFUNDPOLICYRESPONSE'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SETREFUNDPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETREFUNDPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H[\272\001U\n\016policy.version\0220must not state a version, which the service sets\032\021this.version == 0\310\001\001'
+  _globals['_SETREFUNDPOLICYREQUEST'].fields_by_name['expected_version']._loaded_options = None
+  _globals['_SETREFUNDPOLICYREQUEST'].fields_by_name['expected_version']._serialized_options = b'\272H\r\"\013\030\377\377\377\377\377\377\377\017(\000'
+  _globals['_SETREFUNDPOLICYRESPONSE'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETREFUNDPOLICYRESPONSE'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['invoice_id']._loaded_options = None
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['invoice_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['cause']._loaded_options = None
+  _globals['_CREATECREDITNOTEREQUEST'].fields_by_name['cause']._serialized_options = b'\272H\013r\t\020\001\030\364\003\272\001\001\000'
+  _globals['_CREATECREDITNOTEREQUEST']._loaded_options = None
+  _globals['_CREATECREDITNOTEREQUEST']._serialized_options = b'\272H`\032^\n\014lines.unique\022!lines must name each line_id once\032+this.lines.map(line, line.line_id).unique()'
+  _globals['_CREATECREDITNOTERESPONSE'].fields_by_name['credit_note']._loaded_options = None
+  _globals['_CREATECREDITNOTERESPONSE'].fields_by_name['credit_note']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATECREDITNOTERESPONSE'].fields_by_name['outstanding']._loaded_options = None
+  _globals['_CREATECREDITNOTERESPONSE'].fields_by_name['outstanding']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RECORDCHARGEBACKREQUEST'].fields_by_name['charge_id']._loaded_options = None
+  _globals['_RECORDCHARGEBACKREQUEST'].fields_by_name['charge_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+  _globals['_RECORDCHARGEBACKREQUEST'].fields_by_name['amount']._loaded_options = None
+  _globals['_RECORDCHARGEBACKREQUEST'].fields_by_name['amount']._serialized_options = b'\272H@\272\001:\n\017amount.positive\022\020must be positive\032\025this.amount_minor > 0\310\001\001'
+  _globals['_RECORDCHARGEBACKRESPONSE'].fields_by_name['charge']._loaded_options = None
+  _globals['_RECORDCHARGEBACKRESPONSE'].fields_by_name['charge']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RECORDCHARGEBACKRESPONSE'].fields_by_name['outstanding']._loaded_options = None
+  _globals['_RECORDCHARGEBACKRESPONSE'].fields_by_name['outstanding']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['currency_code']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['end_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_GETSTATEMENTREQUEST']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST']._serialized_options = b'\272H\212\001\032\207\001\n\020statement.period\022\"start_time must be before end_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
   _globals['_REFUNDRESPONSE'].fields_by_name['refund']._loaded_options = None
   _globals['_REFUNDRESPONSE'].fields_by_name['refund']._serialized_options = b'\272H\003\310\001\001'
   _globals['_REFUNDRESPONSE'].fields_by_name['refundable']._loaded_options = None
@@ -95,50 +204,116 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILLINGSERVICE'].methods_by_name['Charge']._serialized_options = b'\220\002\002\242\273\030\030\n\002\010\005\020\003\032\016billing.charge \001'
   _globals['_BILLINGSERVICE'].methods_by_name['Refund']._loaded_options = None
   _globals['_BILLINGSERVICE'].methods_by_name['Refund']._serialized_options = b'\220\002\002\242\273\030\032\n\002\010\005\020\003\032\016billing.refund \001(\002'
+  _globals['_BILLINGSERVICE'].methods_by_name['PreviewRefund']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['PreviewRefund']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010\002\020\003\032\014billing.read(\002'
+  _globals['_BILLINGSERVICE'].methods_by_name['GetRefundPolicy']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['GetRefundPolicy']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\002\020\003\032\014billing.read'
+  _globals['_BILLINGSERVICE'].methods_by_name['SetRefundPolicy']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['SetRefundPolicy']._serialized_options = b'\220\002\002\242\273\030\030\n\002\010\005\020\003\032\016billing.policy \001'
+  _globals['_BILLINGSERVICE'].methods_by_name['CreateCreditNote']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['CreateCreditNote']._serialized_options = b'\220\002\002\242\273\030\027\n\002\010\005\020\003\032\rbilling.write \001'
+  _globals['_BILLINGSERVICE'].methods_by_name['RecordChargeback']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['RecordChargeback']._serialized_options = b'\220\002\002\242\273\030\027\n\002\010\005\020\003\032\rbilling.write \001'
+  _globals['_BILLINGSERVICE'].methods_by_name['GetStatement']._loaded_options = None
+  _globals['_BILLINGSERVICE'].methods_by_name['GetStatement']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\005\020\003\032\014billing.read'
   _globals['_BILLINGSERVICE'].methods_by_name['GetCharge']._loaded_options = None
   _globals['_BILLINGSERVICE'].methods_by_name['GetCharge']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\002\020\003\032\014billing.read'
   _globals['_BILLINGSERVICE'].methods_by_name['GetTrialBalance']._loaded_options = None
   _globals['_BILLINGSERVICE'].methods_by_name['GetTrialBalance']._serialized_options = b'\220\002\001\242\273\030\024\n\002\010\005\020\003\032\014billing.read'
-  _globals['_INVOICESTATUS']._serialized_start=2923
-  _globals['_INVOICESTATUS']._serialized_end=3020
-  _globals['_INVOICELINE']._serialized_start=190
-  _globals['_INVOICELINE']._serialized_end=402
-  _globals['_INVOICE']._serialized_start=405
-  _globals['_INVOICE']._serialized_end=718
-  _globals['_CHARGE']._serialized_start=721
-  _globals['_CHARGE']._serialized_end=907
-  _globals['_REFUND']._serialized_start=910
-  _globals['_REFUND']._serialized_end=1064
-  _globals['_CREATEINVOICEREQUEST']._serialized_start=1067
-  _globals['_CREATEINVOICEREQUEST']._serialized_end=1347
-  _globals['_CREATEINVOICERESPONSE']._serialized_start=1349
-  _globals['_CREATEINVOICERESPONSE']._serialized_end=1428
-  _globals['_GETINVOICEREQUEST']._serialized_start=1430
-  _globals['_GETINVOICEREQUEST']._serialized_end=1511
-  _globals['_GETINVOICERESPONSE']._serialized_start=1513
-  _globals['_GETINVOICERESPONSE']._serialized_end=1589
-  _globals['_LISTINVOICESREQUEST']._serialized_start=1592
-  _globals['_LISTINVOICESREQUEST']._serialized_end=1737
-  _globals['_LISTINVOICESRESPONSE']._serialized_start=1739
-  _globals['_LISTINVOICESRESPONSE']._serialized_end=1835
-  _globals['_CHARGEREQUEST']._serialized_start=1838
-  _globals['_CHARGEREQUEST']._serialized_end=2028
-  _globals['_CHARGERESPONSE']._serialized_start=2030
-  _globals['_CHARGERESPONSE']._serialized_end=2157
-  _globals['_REFUNDREQUEST']._serialized_start=2160
-  _globals['_REFUNDREQUEST']._serialized_end=2380
-  _globals['_REFUNDRESPONSE']._serialized_start=2382
-  _globals['_REFUNDRESPONSE']._serialized_end=2508
-  _globals['_GETCHARGEREQUEST']._serialized_start=2510
-  _globals['_GETCHARGEREQUEST']._serialized_end=2589
-  _globals['_GETCHARGERESPONSE']._serialized_start=2591
-  _globals['_GETCHARGERESPONSE']._serialized_end=2711
-  _globals['_GETTRIALBALANCEREQUEST']._serialized_start=2713
-  _globals['_GETTRIALBALANCEREQUEST']._serialized_end=2737
-  _globals['_GETTRIALBALANCERESPONSE']._serialized_start=2739
-  _globals['_GETTRIALBALANCERESPONSE']._serialized_end=2820
-  _globals['_ACCOUNTBALANCE']._serialized_start=2822
-  _globals['_ACCOUNTBALANCE']._serialized_end=2921
-  _globals['_BILLINGSERVICE']._serialized_start=3023
-  _globals['_BILLINGSERVICE']._serialized_end=3965
+  _globals['_INVOICESTATUS']._serialized_start=9938
+  _globals['_INVOICESTATUS']._serialized_end=10035
+  _globals['_REFUNDRULEEFFECT']._serialized_start=10037
+  _globals['_REFUNDRULEEFFECT']._serialized_end=10161
+  _globals['_REFUNDLIMITSCOPE']._serialized_start=10164
+  _globals['_REFUNDLIMITSCOPE']._serialized_end=10342
+  _globals['_CALENDARPERIOD']._serialized_start=10345
+  _globals['_CALENDARPERIOD']._serialized_end=10498
+  _globals['_STATEMENTKIND']._serialized_start=10501
+  _globals['_STATEMENTKIND']._serialized_end=10693
+  _globals['_INVOICELINE']._serialized_start=222
+  _globals['_INVOICELINE']._serialized_end=775
+  _globals['_TAXLINE']._serialized_start=778
+  _globals['_TAXLINE']._serialized_end=909
+  _globals['_INVOICE']._serialized_start=912
+  _globals['_INVOICE']._serialized_end=1367
+  _globals['_CHARGE']._serialized_start=1370
+  _globals['_CHARGE']._serialized_end=1606
+  _globals['_LINESELECTION']._serialized_start=1609
+  _globals['_LINESELECTION']._serialized_end=1822
+  _globals['_LINEAMOUNT']._serialized_start=1825
+  _globals['_LINEAMOUNT']._serialized_end=1957
+  _globals['_REFUND']._serialized_start=1960
+  _globals['_REFUND']._serialized_end=2254
+  _globals['_CREDITNOTE']._serialized_start=2257
+  _globals['_CREDITNOTE']._serialized_end=2470
+  _globals['_REFUNDLIMIT']._serialized_start=2473
+  _globals['_REFUNDLIMIT']._serialized_end=3356
+  _globals['_REFUNDINVOICESTATUSES']._serialized_start=3358
+  _globals['_REFUNDINVOICESTATUSES']._serialized_end=3457
+  _globals['_REFUNDRULE']._serialized_start=3460
+  _globals['_REFUNDRULE']._serialized_end=3785
+  _globals['_REFUNDPOLICY']._serialized_start=3788
+  _globals['_REFUNDPOLICY']._serialized_end=3990
+  _globals['_BROKENREFUNDRULE']._serialized_start=3993
+  _globals['_BROKENREFUNDRULE']._serialized_end=4267
+  _globals['_REFUNDREFUSAL']._serialized_start=4270
+  _globals['_REFUNDREFUSAL']._serialized_end=4509
+  _globals['_STATEMENTENTRY']._serialized_start=4512
+  _globals['_STATEMENTENTRY']._serialized_end=4732
+  _globals['_CREATEINVOICEREQUEST']._serialized_start=4735
+  _globals['_CREATEINVOICEREQUEST']._serialized_end=5432
+  _globals['_CREATEINVOICERESPONSE']._serialized_start=5434
+  _globals['_CREATEINVOICERESPONSE']._serialized_end=5513
+  _globals['_GETINVOICEREQUEST']._serialized_start=5515
+  _globals['_GETINVOICEREQUEST']._serialized_end=5596
+  _globals['_GETINVOICERESPONSE']._serialized_start=5599
+  _globals['_GETINVOICERESPONSE']._serialized_end=5731
+  _globals['_LISTINVOICESREQUEST']._serialized_start=5734
+  _globals['_LISTINVOICESREQUEST']._serialized_end=5879
+  _globals['_LISTINVOICESRESPONSE']._serialized_start=5881
+  _globals['_LISTINVOICESRESPONSE']._serialized_end=5977
+  _globals['_CHARGEREQUEST']._serialized_start=5980
+  _globals['_CHARGEREQUEST']._serialized_end=6170
+  _globals['_CHARGERESPONSE']._serialized_start=6172
+  _globals['_CHARGERESPONSE']._serialized_end=6299
+  _globals['_REFUNDREQUEST']._serialized_start=6302
+  _globals['_REFUNDREQUEST']._serialized_end=6868
+  _globals['_PREVIEWREFUNDREQUEST']._serialized_start=6871
+  _globals['_PREVIEWREFUNDREQUEST']._serialized_end=7231
+  _globals['_PREVIEWREFUNDRESPONSE']._serialized_start=7234
+  _globals['_PREVIEWREFUNDRESPONSE']._serialized_end=7537
+  _globals['_GETREFUNDPOLICYREQUEST']._serialized_start=7539
+  _globals['_GETREFUNDPOLICYREQUEST']._serialized_end=7563
+  _globals['_GETREFUNDPOLICYRESPONSE']._serialized_start=7565
+  _globals['_GETREFUNDPOLICYRESPONSE']._serialized_end=7650
+  _globals['_SETREFUNDPOLICYREQUEST']._serialized_start=7653
+  _globals['_SETREFUNDPOLICYREQUEST']._serialized_end=7896
+  _globals['_SETREFUNDPOLICYRESPONSE']._serialized_start=7898
+  _globals['_SETREFUNDPOLICYRESPONSE']._serialized_end=7983
+  _globals['_CREATECREDITNOTEREQUEST']._serialized_start=7986
+  _globals['_CREATECREDITNOTEREQUEST']._serialized_end=8270
+  _globals['_CREATECREDITNOTERESPONSE']._serialized_start=8273
+  _globals['_CREATECREDITNOTERESPONSE']._serialized_end=8419
+  _globals['_RECORDCHARGEBACKREQUEST']._serialized_start=8422
+  _globals['_RECORDCHARGEBACKREQUEST']._serialized_end=8621
+  _globals['_RECORDCHARGEBACKRESPONSE']._serialized_start=8624
+  _globals['_RECORDCHARGEBACKRESPONSE']._serialized_end=8761
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=8764
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=9228
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=9231
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=9395
+  _globals['_REFUNDRESPONSE']._serialized_start=9397
+  _globals['_REFUNDRESPONSE']._serialized_end=9523
+  _globals['_GETCHARGEREQUEST']._serialized_start=9525
+  _globals['_GETCHARGEREQUEST']._serialized_end=9604
+  _globals['_GETCHARGERESPONSE']._serialized_start=9606
+  _globals['_GETCHARGERESPONSE']._serialized_end=9726
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_start=9728
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_end=9752
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_start=9754
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_end=9835
+  _globals['_ACCOUNTBALANCE']._serialized_start=9837
+  _globals['_ACCOUNTBALANCE']._serialized_end=9936
+  _globals['_BILLINGSERVICE']._serialized_start=10696
+  _globals['_BILLINGSERVICE']._serialized_end=12493
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ Invoices, charges and refunds, on a double-entry ledger whose books always balan
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -32,7 +33,7 @@ class _InvoiceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoice
     INVOICE_STATUS_OPEN: _InvoiceStatus.ValueType  # 1
     """An amount is still owed."""
     INVOICE_STATUS_PAID: _InvoiceStatus.ValueType  # 2
-    """Charged in full. Refunds do not open it again."""
+    """Nothing is owed: charged in full, or credited. Refunds do not open it again, charge-backs do."""
 
 class InvoiceStatus(_InvoiceStatus, metaclass=_InvoiceStatusEnumTypeWrapper):
     """The status of an invoice."""
@@ -42,25 +43,181 @@ INVOICE_STATUS_UNSPECIFIED: InvoiceStatus.ValueType  # 0
 INVOICE_STATUS_OPEN: InvoiceStatus.ValueType  # 1
 """An amount is still owed."""
 INVOICE_STATUS_PAID: InvoiceStatus.ValueType  # 2
-"""Charged in full. Refunds do not open it again."""
+"""Nothing is owed: charged in full, or credited. Refunds do not open it again, charge-backs do."""
 Global___InvoiceStatus: _TypeAlias = InvoiceStatus  # noqa: Y015
+
+class _RefundRuleEffect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefundRuleEffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundRuleEffect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUND_RULE_EFFECT_UNSPECIFIED: _RefundRuleEffect.ValueType  # 0
+    """Not stated; never sent."""
+    REFUND_RULE_EFFECT_DENY: _RefundRuleEffect.ValueType  # 1
+    """The refund is refused."""
+    REFUND_RULE_EFFECT_REQUIRE_APPROVAL: _RefundRuleEffect.ValueType  # 2
+    """The refund needs an approval."""
+
+class RefundRuleEffect(_RefundRuleEffect, metaclass=_RefundRuleEffectEnumTypeWrapper):
+    """What a broken rule of a refund policy has as its consequence."""
+
+REFUND_RULE_EFFECT_UNSPECIFIED: RefundRuleEffect.ValueType  # 0
+"""Not stated; never sent."""
+REFUND_RULE_EFFECT_DENY: RefundRuleEffect.ValueType  # 1
+"""The refund is refused."""
+REFUND_RULE_EFFECT_REQUIRE_APPROVAL: RefundRuleEffect.ValueType  # 2
+"""The refund needs an approval."""
+Global___RefundRuleEffect: _TypeAlias = RefundRuleEffect  # noqa: Y015
+
+class _RefundLimitScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefundLimitScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundLimitScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUND_LIMIT_SCOPE_UNSPECIFIED: _RefundLimitScope.ValueType  # 0
+    """Not stated; never sent."""
+    REFUND_LIMIT_SCOPE_REFUND: _RefundLimitScope.ValueType  # 1
+    """The refund itself."""
+    REFUND_LIMIT_SCOPE_LINE: _RefundLimitScope.ValueType  # 2
+    """A line of an invoice; each line of the refund is checked."""
+    REFUND_LIMIT_SCOPE_CHARGE: _RefundLimitScope.ValueType  # 3
+    """The charge."""
+    REFUND_LIMIT_SCOPE_CUSTOMER: _RefundLimitScope.ValueType  # 4
+    """The customer, over all charges."""
+
+class RefundLimitScope(_RefundLimitScope, metaclass=_RefundLimitScopeEnumTypeWrapper):
+    """What a limit counts refunds of."""
+
+REFUND_LIMIT_SCOPE_UNSPECIFIED: RefundLimitScope.ValueType  # 0
+"""Not stated; never sent."""
+REFUND_LIMIT_SCOPE_REFUND: RefundLimitScope.ValueType  # 1
+"""The refund itself."""
+REFUND_LIMIT_SCOPE_LINE: RefundLimitScope.ValueType  # 2
+"""A line of an invoice; each line of the refund is checked."""
+REFUND_LIMIT_SCOPE_CHARGE: RefundLimitScope.ValueType  # 3
+"""The charge."""
+REFUND_LIMIT_SCOPE_CUSTOMER: RefundLimitScope.ValueType  # 4
+"""The customer, over all charges."""
+Global___RefundLimitScope: _TypeAlias = RefundLimitScope  # noqa: Y015
+
+class _CalendarPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CalendarPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CalendarPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALENDAR_PERIOD_UNSPECIFIED: _CalendarPeriod.ValueType  # 0
+    """Not stated."""
+    CALENDAR_PERIOD_DAY: _CalendarPeriod.ValueType  # 1
+    """From midnight."""
+    CALENDAR_PERIOD_WEEK: _CalendarPeriod.ValueType  # 2
+    """From Monday."""
+    CALENDAR_PERIOD_MONTH: _CalendarPeriod.ValueType  # 3
+    """From the first of the month."""
+    CALENDAR_PERIOD_YEAR: _CalendarPeriod.ValueType  # 4
+    """From the first of January."""
+
+class CalendarPeriod(_CalendarPeriod, metaclass=_CalendarPeriodEnumTypeWrapper):
+    """A period of the calendar."""
+
+CALENDAR_PERIOD_UNSPECIFIED: CalendarPeriod.ValueType  # 0
+"""Not stated."""
+CALENDAR_PERIOD_DAY: CalendarPeriod.ValueType  # 1
+"""From midnight."""
+CALENDAR_PERIOD_WEEK: CalendarPeriod.ValueType  # 2
+"""From Monday."""
+CALENDAR_PERIOD_MONTH: CalendarPeriod.ValueType  # 3
+"""From the first of the month."""
+CALENDAR_PERIOD_YEAR: CalendarPeriod.ValueType  # 4
+"""From the first of January."""
+Global___CalendarPeriod: _TypeAlias = CalendarPeriod  # noqa: Y015
+
+class _StatementKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatementKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATEMENT_KIND_UNSPECIFIED: _StatementKind.ValueType  # 0
+    """Not stated; never sent."""
+    STATEMENT_KIND_INVOICE: _StatementKind.ValueType  # 1
+    """An invoice: the customer owes its total."""
+    STATEMENT_KIND_CHARGE: _StatementKind.ValueType  # 2
+    """A charge: the customer has paid the amount."""
+    STATEMENT_KIND_CREDIT_NOTE: _StatementKind.ValueType  # 3
+    """A credit note: the customer owes the amount less."""
+    STATEMENT_KIND_REFUND: _StatementKind.ValueType  # 4
+    """A refund: a payment was returned for what is not to be paid any more. The balance stays as it is."""
+    STATEMENT_KIND_CHARGEBACK: _StatementKind.ValueType  # 5
+    """A charge-back: the customer owes the amount again."""
+
+class StatementKind(_StatementKind, metaclass=_StatementKindEnumTypeWrapper):
+    """A kind of entry in a statement."""
+
+STATEMENT_KIND_UNSPECIFIED: StatementKind.ValueType  # 0
+"""Not stated; never sent."""
+STATEMENT_KIND_INVOICE: StatementKind.ValueType  # 1
+"""An invoice: the customer owes its total."""
+STATEMENT_KIND_CHARGE: StatementKind.ValueType  # 2
+"""A charge: the customer has paid the amount."""
+STATEMENT_KIND_CREDIT_NOTE: StatementKind.ValueType  # 3
+"""A credit note: the customer owes the amount less."""
+STATEMENT_KIND_REFUND: StatementKind.ValueType  # 4
+"""A refund: a payment was returned for what is not to be paid any more. The balance stays as it is."""
+STATEMENT_KIND_CHARGEBACK: StatementKind.ValueType  # 5
+"""A charge-back: the customer owes the amount again."""
+Global___StatementKind: _TypeAlias = StatementKind  # noqa: Y015
 
 @_typing.final
 class InvoiceLine(_message.Message):
-    """One line of an invoice."""
+    """One line of an invoice. Requests state what is to be sold, the fields from amount on are set by the service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    TAX_NAME_FIELD_NUMBER: _builtins.int
+    TAX_RATE_PPM_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_FIELD_NUMBER: _builtins.int
+    REFUNDED_FIELD_NUMBER: _builtins.int
+    CREDITED_FIELD_NUMBER: _builtins.int
+    RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """The item sold."""
     quantity: _builtins.int
     """The number of items."""
+    line_id: _builtins.str
+    """The id of the line in its invoice; where a request has none, the number of the line, from 1."""
+    tax_name: _builtins.str
+    """The name of the tax, such as `VAT`; empty for none."""
+    tax_rate_ppm: _builtins.int
+    """The rate of the tax in parts per million: 190000 is 19 %."""
+    returned_quantity: _builtins.int
+    """The number of items that were refunded or credited."""
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money:
         """The price of one item; not negative."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What is to be paid for the line, with its tax."""
+
+    @_builtins.property
+    def tax(self) -> _money_pb2.Money:
+        """The part of amount that is tax."""
+
+    @_builtins.property
+    def refunded(self) -> _money_pb2.Money:
+        """What was refunded of amount."""
+
+    @_builtins.property
+    def credited(self) -> _money_pb2.Money:
+        """What was credited of amount."""
 
     def __init__(
         self,
@@ -68,14 +225,60 @@ class InvoiceLine(_message.Message):
         description: _builtins.str = ...,
         quantity: _builtins.int = ...,
         unit_price: _money_pb2.Money | None = ...,
+        line_id: _builtins.str = ...,
+        tax_name: _builtins.str = ...,
+        tax_rate_ppm: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        tax: _money_pb2.Money | None = ...,
+        refunded: _money_pb2.Money | None = ...,
+        credited: _money_pb2.Money | None = ...,
+        returned_quantity: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["unit_price", b"unit_price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credited", b"credited", "refunded", b"refunded", "tax", b"tax", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "quantity", b"quantity", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credited", b"credited", "description", b"description", "line_id", b"line_id", "quantity", b"quantity", "refunded", b"refunded", "returned_quantity", b"returned_quantity", "tax", b"tax", "tax_name", b"tax_name", "tax_rate_ppm", b"tax_rate_ppm", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvoiceLine: _TypeAlias = InvoiceLine  # noqa: Y015
+
+@_typing.final
+class TaxLine(_message.Message):
+    """The tax of all lines of an invoice that have its name and rate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAX_NAME_FIELD_NUMBER: _builtins.int
+    TAX_RATE_PPM_FIELD_NUMBER: _builtins.int
+    NET_FIELD_NUMBER: _builtins.int
+    TAX_FIELD_NUMBER: _builtins.int
+    tax_name: _builtins.str
+    """The name."""
+    tax_rate_ppm: _builtins.int
+    """The rate in parts per million."""
+    @_builtins.property
+    def net(self) -> _money_pb2.Money:
+        """The sum of the lines without the tax."""
+
+    @_builtins.property
+    def tax(self) -> _money_pb2.Money:
+        """The tax."""
+
+    def __init__(
+        self,
+        *,
+        tax_name: _builtins.str = ...,
+        tax_rate_ppm: _builtins.int = ...,
+        net: _money_pb2.Money | None = ...,
+        tax: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["net", b"net", "tax", b"tax"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["net", b"net", "tax", b"tax", "tax_name", b"tax_name", "tax_rate_ppm", b"tax_rate_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaxLine: _TypeAlias = TaxLine  # noqa: Y015
 
 @_typing.final
 class Invoice(_message.Message):
@@ -91,6 +294,9 @@ class Invoice(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
     CHARGE_IDS_FIELD_NUMBER: _builtins.int
+    TAX_LINES_FIELD_NUMBER: _builtins.int
+    CREDITED_FIELD_NUMBER: _builtins.int
+    REFUNDED_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
     """The id."""
     customer_id: _builtins.str
@@ -103,7 +309,7 @@ class Invoice(_message.Message):
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
-        """The sum of the lines."""
+        """The sum of the lines, with their tax."""
 
     @_builtins.property
     def outstanding(self) -> _money_pb2.Money:
@@ -117,6 +323,18 @@ class Invoice(_message.Message):
     def charge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of its charges, oldest first."""
 
+    @_builtins.property
+    def tax_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaxLine]:
+        """The taxes that its total contains, in the order of the lines."""
+
+    @_builtins.property
+    def credited(self) -> _money_pb2.Money:
+        """What was credited of its total."""
+
+    @_builtins.property
+    def refunded(self) -> _money_pb2.Money:
+        """What was refunded of its charges."""
+
     def __init__(
         self,
         *,
@@ -128,10 +346,13 @@ class Invoice(_message.Message):
         status: Global___InvoiceStatus.ValueType = ...,
         issue_time: _timestamp_pb2.Timestamp | None = ...,
         charge_ids: _abc.Iterable[_builtins.str] | None = ...,
+        tax_lines: _abc.Iterable[Global___TaxLine] | None = ...,
+        credited: _money_pb2.Money | None = ...,
+        refunded: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["issue_time", b"issue_time", "outstanding", b"outstanding", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credited", b"credited", "issue_time", b"issue_time", "outstanding", b"outstanding", "refunded", b"refunded", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ids", b"charge_ids", "customer_id", b"customer_id", "invoice_id", b"invoice_id", "issue_time", b"issue_time", "lines", b"lines", "outstanding", b"outstanding", "status", b"status", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ids", b"charge_ids", "credited", b"credited", "customer_id", b"customer_id", "invoice_id", b"invoice_id", "issue_time", b"issue_time", "lines", b"lines", "outstanding", b"outstanding", "refunded", b"refunded", "status", b"status", "tax_lines", b"tax_lines", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,6 +369,7 @@ class Charge(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     REFUNDED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CHARGED_BACK_FIELD_NUMBER: _builtins.int
     charge_id: _builtins.str
     """The id."""
     invoice_id: _builtins.str
@@ -164,6 +386,10 @@ class Charge(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was charged."""
 
+    @_builtins.property
+    def charged_back(self) -> _money_pb2.Money:
+        """The amount that the customer's bank took back."""
+
     def __init__(
         self,
         *,
@@ -172,14 +398,87 @@ class Charge(_message.Message):
         amount: _money_pb2.Money | None = ...,
         refunded: _money_pb2.Money | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        charged_back: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "refunded", b"refunded"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charged_back", b"charged_back", "create_time", b"create_time", "refunded", b"refunded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_id", b"charge_id", "create_time", b"create_time", "invoice_id", b"invoice_id", "refunded", b"refunded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_id", b"charge_id", "charged_back", b"charged_back", "create_time", b"create_time", "invoice_id", b"invoice_id", "refunded", b"refunded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Charge: _TypeAlias = Charge  # noqa: Y015
+
+@_typing.final
+class LineSelection(_message.Message):
+    """A line of an invoice, or a part of it, that is to be refunded or credited. With neither quantity nor amount, all that
+    is left of the line.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    """The line."""
+    quantity: _builtins.int
+    """The number of items; 0 with an amount for a reduction of the price, with which the items stay with the customer."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount, with its tax; at most the price of the items, which it is where absent."""
+
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "line_id", b"line_id", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineSelection: _TypeAlias = LineSelection  # noqa: Y015
+
+@_typing.final
+class LineAmount(_message.Message):
+    """A line of an invoice, or a part of it, that is refunded or credited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    """The line."""
+    quantity: _builtins.int
+    """The number of items; 0 for a reduction of the price."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount, with its tax."""
+
+    @_builtins.property
+    def tax(self) -> _money_pb2.Money:
+        """The part of amount that is tax."""
+
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        tax: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "tax", b"tax"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "line_id", b"line_id", "quantity", b"quantity", "tax", b"tax"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineAmount: _TypeAlias = LineAmount  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
@@ -192,12 +491,25 @@ class Refund(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    POLICY_EXCEPTION_FIELD_NUMBER: _builtins.int
     refund_id: _builtins.str
     """The id."""
     charge_id: _builtins.str
     """The charge."""
     cause: _builtins.str
     """The reason for it, as the caller stated it."""
+    invoice_id: _builtins.str
+    """The invoice."""
+    policy_version: _builtins.int
+    """The version of the refund policy that it was checked against."""
+    approval_id: _builtins.str
+    """The approval that it was made with; empty without one."""
+    policy_exception: _builtins.str
+    """The reason for which it was excepted from the refund policy; empty where it was not."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount refunded."""
@@ -205,6 +517,10 @@ class Refund(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was refunded."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """The lines; their amounts add up to amount."""
 
     def __init__(
         self,
@@ -214,14 +530,366 @@ class Refund(_message.Message):
         amount: _money_pb2.Money | None = ...,
         cause: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        invoice_id: _builtins.str = ...,
+        policy_version: _builtins.int = ...,
+        approval_id: _builtins.str = ...,
+        policy_exception: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cause", b"cause", "charge_id", b"charge_id", "create_time", b"create_time", "refund_id", b"refund_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "approval_id", b"approval_id", "cause", b"cause", "charge_id", b"charge_id", "create_time", b"create_time", "invoice_id", b"invoice_id", "lines", b"lines", "policy_exception", b"policy_exception", "policy_version", b"policy_version", "refund_id", b"refund_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Refund: _TypeAlias = Refund  # noqa: Y015
+
+@_typing.final
+class CreditNote(_message.Message):
+    """An amount by which an invoice was reduced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_NOTE_ID_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    credit_note_id: _builtins.str
+    """The id."""
+    invoice_id: _builtins.str
+    """The invoice."""
+    cause: _builtins.str
+    """The reason for it, as the caller stated it."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount credited."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was credited."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """The lines; their amounts add up to amount."""
+
+    def __init__(
+        self,
+        *,
+        credit_note_id: _builtins.str = ...,
+        invoice_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        cause: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        lines: _abc.Iterable[Global___LineAmount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cause", b"cause", "create_time", b"create_time", "credit_note_id", b"credit_note_id", "invoice_id", b"invoice_id", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditNote: _TypeAlias = CreditNote  # noqa: Y015
+
+@_typing.final
+class RefundLimit(_message.Message):
+    """How often and how much may be refunded of one thing in one period. The refund that is checked counts too."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_AMOUNTS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    CALENDAR_PERIOD_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    per: Global___RefundLimitScope.ValueType
+    """What is counted."""
+    max_count: _builtins.int
+    """The most refunds; 0 allows none."""
+    calendar_period: Global___CalendarPeriod.ValueType
+    """Counts refunds since the present period began in time_zone."""
+    time_zone: _builtins.str
+    """The IANA name of a time zone, such as `Europe/Berlin`; UTC where empty."""
+    @_builtins.property
+    def max_amounts(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """The most that may be refunded together, one amount a currency. A currency without an amount has 0."""
+
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """Counts refunds that are younger than this. Without any period all refunds count."""
+
+    def __init__(
+        self,
+        *,
+        per: Global___RefundLimitScope.ValueType = ...,
+        max_count: _builtins.int | None = ...,
+        max_amounts: _abc.Iterable[_money_pb2.Money] | None = ...,
+        period: _duration_pb2.Duration | None = ...,
+        calendar_period: Global___CalendarPeriod.ValueType = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "max_count", b"max_count", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "calendar_period", b"calendar_period", "max_amounts", b"max_amounts", "max_count", b"max_count", "per", b"per", "period", b"period", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_count: _TypeAlias = _typing.Literal["max_count"]  # noqa: Y015
+    _WhichOneofArgType__max_count: _TypeAlias = _typing.Literal["_max_count", b"_max_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_count) -> _WhichOneofReturnType__max_count | None: ...
+
+Global___RefundLimit: _TypeAlias = RefundLimit  # noqa: Y015
+
+@_typing.final
+class RefundInvoiceStatuses(_message.Message):
+    """The statuses of the invoice at which a refund may be made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___InvoiceStatus.ValueType]:
+        """At least one."""
+
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[Global___InvoiceStatus.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundInvoiceStatuses: _TypeAlias = RefundInvoiceStatuses  # noqa: Y015
+
+@_typing.final
+class RefundRule(_message.Message):
+    """One rule of a refund policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    INVOICE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, unique in the policy. Refusals state it."""
+    effect: Global___RefundRuleEffect.ValueType
+    """The consequence where a refund breaks it."""
+    @_builtins.property
+    def limit(self) -> Global___RefundLimit:
+        """How often and how much."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """The time since the invoice was issued, at most."""
+
+    @_builtins.property
+    def invoice(self) -> Global___RefundInvoiceStatuses:
+        """The invoice's status."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        effect: Global___RefundRuleEffect.ValueType = ...,
+        limit: Global___RefundLimit | None = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+        invoice: Global___RefundInvoiceStatuses | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "invoice", b"invoice", "limit", b"limit", "max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "effect", b"effect", "invoice", b"invoice", "limit", b"limit", "max_age", b"max_age", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["limit", "max_age", "invoice"]  # noqa: Y015
+    _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
+
+Global___RefundRule: _TypeAlias = RefundRule  # noqa: Y015
+
+@_typing.final
+class RefundPolicy(_message.Message):
+    """The rules that refunds of a tenant have to keep, all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Grows by one with each SetRefundPolicy. Set by the service."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefundRule]:
+        """The rules. With none, every refund up to its charge and its lines is allowed."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___RefundRule] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundPolicy: _TypeAlias = RefundPolicy  # noqa: Y015
+
+@_typing.final
+class BrokenRefundRule(_message.Message):
+    """A rule that a refund breaks, and what is true."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    USED_MINOR_FIELD_NUMBER: _builtins.int
+    ALLOWED_MINOR_FIELD_NUMBER: _builtins.int
+    USED_COUNT_FIELD_NUMBER: _builtins.int
+    ALLOWED_COUNT_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The name: of a rule of the refund policy, or of a rule of billing, which no policy changes."""
+    effect: Global___RefundRuleEffect.ValueType
+    """The consequence."""
+    message: _builtins.str
+    """The rule in words, with the numbers that break it."""
+    subject: _builtins.str
+    """What the rule is about, such as the id of a line; empty where it is about the refund as a whole."""
+    used_minor: _builtins.int
+    """What was refunded already within the limit, in minor units; absent for rules without amounts."""
+    allowed_minor: _builtins.int
+    """What may be refunded within the limit, in minor units; absent for rules without amounts."""
+    used_count: _builtins.int
+    """The number of refunds within the limit."""
+    allowed_count: _builtins.int
+    """The number of refunds that the limit allows; absent for limits without."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        effect: Global___RefundRuleEffect.ValueType = ...,
+        message: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        used_minor: _builtins.int | None = ...,
+        allowed_minor: _builtins.int | None = ...,
+        used_count: _builtins.int = ...,
+        allowed_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_count", b"_allowed_count", "_allowed_minor", b"_allowed_minor", "_used_minor", b"_used_minor", "allowed_count", b"allowed_count", "allowed_minor", b"allowed_minor", "used_minor", b"used_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_count", b"_allowed_count", "_allowed_minor", b"_allowed_minor", "_used_minor", b"_used_minor", "allowed_count", b"allowed_count", "allowed_minor", b"allowed_minor", "effect", b"effect", "message", b"message", "rule", b"rule", "subject", b"subject", "used_count", b"used_count", "used_minor", b"used_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_count: _TypeAlias = _typing.Literal["allowed_count"]  # noqa: Y015
+    _WhichOneofArgType__allowed_count: _TypeAlias = _typing.Literal["_allowed_count", b"_allowed_count"]  # noqa: Y015
+    _WhichOneofReturnType__allowed_minor: _TypeAlias = _typing.Literal["allowed_minor"]  # noqa: Y015
+    _WhichOneofArgType__allowed_minor: _TypeAlias = _typing.Literal["_allowed_minor", b"_allowed_minor"]  # noqa: Y015
+    _WhichOneofReturnType__used_minor: _TypeAlias = _typing.Literal["used_minor"]  # noqa: Y015
+    _WhichOneofArgType__used_minor: _TypeAlias = _typing.Literal["_used_minor", b"_used_minor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_count) -> _WhichOneofReturnType__allowed_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_minor) -> _WhichOneofReturnType__allowed_minor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_minor) -> _WhichOneofReturnType__used_minor | None: ...
+
+Global___BrokenRefundRule: _TypeAlias = BrokenRefundRule  # noqa: Y015
+
+@_typing.final
+class RefundRefusal(_message.Message):
+    """What is true where a refund is refused: a detail of the error of Refund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROKEN_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    REFUNDABLE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """The version of the refund policy."""
+    @_builtins.property
+    def broken(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokenRefundRule]:
+        """The rules that it breaks: one of billing, or all broken ones of the refund policy."""
+
+    @_builtins.property
+    def charge(self) -> Global___Charge:
+        """The charge as it is."""
+
+    @_builtins.property
+    def refundable(self) -> _money_pb2.Money:
+        """The amount of the charge that is left."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]:
+        """The lines that the request names, at most 20 of them, as they are."""
+
+    def __init__(
+        self,
+        *,
+        broken: _abc.Iterable[Global___BrokenRefundRule] | None = ...,
+        charge: Global___Charge | None = ...,
+        refundable: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[Global___InvoiceLine] | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "refundable", b"refundable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "charge", b"charge", "lines", b"lines", "policy_version", b"policy_version", "refundable", b"refundable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundRefusal: _TypeAlias = RefundRefusal  # noqa: Y015
+
+@_typing.final
+class StatementEntry(_message.Message):
+    """One entry of a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POST_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    kind: Global___StatementKind.ValueType
+    """The kind."""
+    reference: _builtins.str
+    """The id of the invoice, charge, credit note, refund or charge-back."""
+    invoice_id: _builtins.str
+    """The invoice that it belongs to."""
+    balance_minor: _builtins.int
+    """What the customer owes after it, in minor units."""
+    @_builtins.property
+    def post_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was posted."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount; positive, `kind` states what it changes."""
+
+    def __init__(
+        self,
+        *,
+        post_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___StatementKind.ValueType = ...,
+        reference: _builtins.str = ...,
+        invoice_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        balance_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "post_time", b"post_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_minor", b"balance_minor", "invoice_id", b"invoice_id", "kind", b"kind", "post_time", b"post_time", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementEntry: _TypeAlias = StatementEntry  # noqa: Y015
 
 @_typing.final
 class CreateInvoiceRequest(_message.Message):
@@ -233,10 +901,13 @@ class CreateInvoiceRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
+    TAX_INCLUDED_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
     """The id; where empty, a generated one."""
     customer_id: _builtins.str
     """The customer who owes it."""
+    tax_included: _builtins.bool
+    """Whether unit prices contain the tax of their lines. Otherwise it is added to them."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]:
         """The lines."""
@@ -252,10 +923,11 @@ class CreateInvoiceRequest(_message.Message):
         customer_id: _builtins.str = ...,
         lines: _abc.Iterable[Global___InvoiceLine] | None = ...,
         issue_time: _timestamp_pb2.Timestamp | None = ...,
+        tax_included: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["issue_time", b"issue_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "invoice_id", b"invoice_id", "issue_time", b"issue_time", "lines", b"lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "invoice_id", b"invoice_id", "issue_time", b"issue_time", "lines", b"lines", "tax_included", b"tax_included"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,18 +986,24 @@ class GetInvoiceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INVOICE_FIELD_NUMBER: _builtins.int
+    CREDIT_NOTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def invoice(self) -> Global___Invoice:
         """The invoice."""
+
+    @_builtins.property
+    def credit_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreditNote]:
+        """Its credit notes, oldest first."""
 
     def __init__(
         self,
         *,
         invoice: Global___Invoice | None = ...,
+        credit_notes: _abc.Iterable[Global___CreditNote] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["invoice", b"invoice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invoice", b"invoice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_notes", b"credit_notes", "invoice", b"invoice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,10 +1134,306 @@ class RefundRequest(_message.Message):
     CHARGE_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    EXPECTED_REFUNDED_FIELD_NUMBER: _builtins.int
+    POLICY_EXCEPTION_FIELD_NUMBER: _builtins.int
     charge_id: _builtins.str
     """The charge to refund."""
     cause: _builtins.str
     """The reason for it; kept with the refund."""
+    policy_exception: _builtins.str
+    """The reason for which the refund is to be made against rules of the refund policy; kept with the refund. Needs the
+    scope billing.refund_exception. Charge and lines are limits all the same.
+    """
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount; positive, in the charge's currency."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineSelection]:
+        """What is refunded; the amounts of the lines have to add up to amount. May be left out where it is clear without: the
+        invoice has one line, or amount is all that is left of the charge.
+        """
+
+    @_builtins.property
+    def expected_refunded(self) -> _money_pb2.Money:
+        """What the caller believes to be refunded of the charge so far. Where it is something else, nothing is refunded. Where
+        absent, it is not compared.
+        """
+
+    def __init__(
+        self,
+        *,
+        charge_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        cause: _builtins.str = ...,
+        lines: _abc.Iterable[Global___LineSelection] | None = ...,
+        expected_refunded: _money_pb2.Money | None = ...,
+        policy_exception: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expected_refunded", b"expected_refunded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cause", b"cause", "charge_id", b"charge_id", "expected_refunded", b"expected_refunded", "lines", b"lines", "policy_exception", b"policy_exception"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundRequest: _TypeAlias = RefundRequest  # noqa: Y015
+
+@_typing.final
+class PreviewRefundRequest(_message.Message):
+    """Request of PreviewRefund. The fields are those of RefundRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    charge_id: _builtins.str
+    """The charge to refund."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount; positive, in the charge's currency."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineSelection]:
+        """What is refunded."""
+
+    def __init__(
+        self,
+        *,
+        charge_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[Global___LineSelection] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_id", b"charge_id", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRefundRequest: _TypeAlias = PreviewRefundRequest  # noqa: Y015
+
+@_typing.final
+class PreviewRefundResponse(_message.Message):
+    """Response of PreviewRefund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    REFUNDABLE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """Whether Refund would be made, with an approval where needs_approval is set."""
+    needs_approval: _builtins.bool
+    """Whether it needs an approval."""
+    policy_version: _builtins.int
+    """The version of the refund policy."""
+    @_builtins.property
+    def broken(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokenRefundRule]:
+        """The rules that it breaks, as in RefundRefusal."""
+
+    @_builtins.property
+    def charge(self) -> Global___Charge:
+        """The charge as it is."""
+
+    @_builtins.property
+    def refundable(self) -> _money_pb2.Money:
+        """The amount of the charge that is left before the refund."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """The lines with the amounts that would be refunded; empty where a rule of billing refuses it."""
+
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+        needs_approval: _builtins.bool = ...,
+        broken: _abc.Iterable[Global___BrokenRefundRule] | None = ...,
+        charge: Global___Charge | None = ...,
+        refundable: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "refundable", b"refundable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "broken", b"broken", "charge", b"charge", "lines", b"lines", "needs_approval", b"needs_approval", "policy_version", b"policy_version", "refundable", b"refundable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRefundResponse: _TypeAlias = PreviewRefundResponse  # noqa: Y015
+
+@_typing.final
+class GetRefundPolicyRequest(_message.Message):
+    """Request of GetRefundPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRefundPolicyRequest: _TypeAlias = GetRefundPolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetRefundPolicyResponse(_message.Message):
+    """Response of GetRefundPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___RefundPolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RefundPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRefundPolicyResponse: _TypeAlias = GetRefundPolicyResponse  # noqa: Y015
+
+@_typing.final
+class SetRefundPolicyRequest(_message.Message):
+    """Request of SetRefundPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The version that the policy replaces, 0 where there is none; where absent, any."""
+    @_builtins.property
+    def policy(self) -> Global___RefundPolicy:
+        """The new policy, without a version."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RefundPolicy | None = ...,
+        expected_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___SetRefundPolicyRequest: _TypeAlias = SetRefundPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetRefundPolicyResponse(_message.Message):
+    """Response of SetRefundPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___RefundPolicy:
+        """The policy as stored."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RefundPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRefundPolicyResponse: _TypeAlias = SetRefundPolicyResponse  # noqa: Y015
+
+@_typing.final
+class CreateCreditNoteRequest(_message.Message):
+    """Request of CreateCreditNote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    invoice_id: _builtins.str
+    """The invoice to credit."""
+    cause: _builtins.str
+    """The reason for it; kept with the credit note."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineSelection]:
+        """What is credited."""
+
+    def __init__(
+        self,
+        *,
+        invoice_id: _builtins.str = ...,
+        lines: _abc.Iterable[Global___LineSelection] | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "invoice_id", b"invoice_id", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCreditNoteRequest: _TypeAlias = CreateCreditNoteRequest  # noqa: Y015
+
+@_typing.final
+class CreateCreditNoteResponse(_message.Message):
+    """Response of CreateCreditNote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_NOTE_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def credit_note(self) -> Global___CreditNote:
+        """The credit note."""
+
+    @_builtins.property
+    def outstanding(self) -> _money_pb2.Money:
+        """The amount that the invoice still owes after it."""
+
+    def __init__(
+        self,
+        *,
+        credit_note: Global___CreditNote | None = ...,
+        outstanding: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_note", b"credit_note", "outstanding", b"outstanding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_note", b"credit_note", "outstanding", b"outstanding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCreditNoteResponse: _TypeAlias = CreateCreditNoteResponse  # noqa: Y015
+
+@_typing.final
+class RecordChargebackRequest(_message.Message):
+    """Request of RecordChargeback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    charge_id: _builtins.str
+    """The charge."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount; positive, in the charge's currency."""
@@ -469,15 +1443,126 @@ class RefundRequest(_message.Message):
         *,
         charge_id: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
-        cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cause", b"cause", "charge_id", b"charge_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_id", b"charge_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RefundRequest: _TypeAlias = RefundRequest  # noqa: Y015
+Global___RecordChargebackRequest: _TypeAlias = RecordChargebackRequest  # noqa: Y015
+
+@_typing.final
+class RecordChargebackResponse(_message.Message):
+    """Response of RecordChargeback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def charge(self) -> Global___Charge:
+        """The charge after it."""
+
+    @_builtins.property
+    def outstanding(self) -> _money_pb2.Money:
+        """The amount that the invoice owes after it."""
+
+    def __init__(
+        self,
+        *,
+        charge: Global___Charge | None = ...,
+        outstanding: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "outstanding", b"outstanding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "outstanding", b"outstanding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordChargebackResponse: _TypeAlias = RecordChargebackResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    """Request of GetStatement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer."""
+    currency_code: _builtins.str
+    """ISO 4217, three capital letters."""
+    page_size: _builtins.int
+    """The maximum number of items in the page; 0 means 50."""
+    page_token: _builtins.str
+    """The next_page_token of the previous page; empty for the first page."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The beginning of the period, itself included; where absent, the first entry."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """The end of the period, itself excluded; where absent, the last entry is included."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "customer_id", b"customer_id", "end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class GetStatementResponse(_message.Message):
+    """Response of GetStatement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    OPENING_BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    CLOSING_BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    opening_balance_minor: _builtins.int
+    """What the customer owed before the period, in minor units."""
+    closing_balance_minor: _builtins.int
+    """What the customer owed at the end of the period, in minor units."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementEntry]:
+        """One page, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___StatementEntry] | None = ...,
+        opening_balance_minor: _builtins.int = ...,
+        closing_balance_minor: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing_balance_minor", b"closing_balance_minor", "entries", b"entries", "next_page_token", b"next_page_token", "opening_balance_minor", b"opening_balance_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
 
 @_typing.final
 class RefundResponse(_message.Message):
@@ -613,7 +1698,7 @@ class AccountBalance(_message.Message):
     DEBIT_MINOR_FIELD_NUMBER: _builtins.int
     CREDIT_MINOR_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """The account: `cash`, `receivable`, `revenue` or `refunds`."""
+    """The account: `cash`, `credits`, `receivable`, `refunds`, `revenue` or `tax`."""
     currency_code: _builtins.str
     """ISO 4217."""
     debit_minor: _builtins.int

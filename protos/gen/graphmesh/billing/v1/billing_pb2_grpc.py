@@ -29,7 +29,11 @@ class BillingServiceStub:
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     def __init__(self, channel):
@@ -63,6 +67,36 @@ class BillingServiceStub:
                 request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundResponse.FromString,
                 _registered_method=True)
+        self.PreviewRefund = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/PreviewRefund',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundResponse.FromString,
+                _registered_method=True)
+        self.GetRefundPolicy = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/GetRefundPolicy',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyResponse.FromString,
+                _registered_method=True)
+        self.SetRefundPolicy = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/SetRefundPolicy',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyResponse.FromString,
+                _registered_method=True)
+        self.CreateCreditNote = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/CreateCreditNote',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteResponse.FromString,
+                _registered_method=True)
+        self.RecordChargeback = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/RecordChargeback',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/graphmesh.billing.v1.BillingService/GetStatement',
+                request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
         self.GetCharge = channel.unary_unary(
                 '/graphmesh.billing.v1.BillingService/GetCharge',
                 request_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetChargeRequest.SerializeToString,
@@ -79,14 +113,21 @@ class BillingServiceServicer:
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     def CreateInvoice(self, request, context):
         """Issues an invoice: its total becomes receivable from the customer.
 
-        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
-        that is zero or too large).
+        The tax of all lines with the same name and rate is computed on their sum and rounded once, half up; the lines share
+        it by largest remainders, so that lines, tax lines and total add up exactly.
+
+        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, a currency
+        that ISO 4217 has no minor unit for, or a total that is zero or too large).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,9 +162,75 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Refund(self, request, context):
-        """Refunds a charge, in whole or in parts, up to its whole amount.
+        """Refunds lines of a charge's invoice, or parts of them, up to the charge's whole amount.
+
+        It has to keep all rules of the tenant's refund policy. A tenant without one allows refunds with an approval only.
+        An approval covers one refund. A refusal has a RefundRefusal among its details, which states what is true.
+
+        Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
+        RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
+        rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
+        billing.refund_exception).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewRefund(self, request, context):
+        """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
+        is reserved.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRefundPolicy(self, request, context):
+        """Reads the tenant's refund policy. Without one it has version 0, and one rule: every refund needs an approval.
+
+        Reasons: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRefundPolicy(self, request, context):
+        """Replaces the tenant's refund policy. Refunds that commit later are checked against it. Earlier versions are kept.
+
+        Reasons: VERSION_MISMATCH (the policy is not at expected_version), INVALID_REQUEST (a currency or a time zone that
+        does not exist).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCreditNote(self, request, context):
+        """Credits lines of an invoice, or parts of them: the customer owes that much less. What has been paid is refunded and
+        not credited.
+
+        Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, more than is left of a line, or
+        another currency).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordChargeback(self, request, context):
+        """Records that the customer's bank has taken back an amount of a charge: the customer owes it again, and it cannot be
+        refunded any more.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
+        the balances before and after it. Pages are not a snapshot.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +282,36 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundRequest.FromString,
                     response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundResponse.SerializeToString,
             ),
+            'PreviewRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewRefund,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundResponse.SerializeToString,
+            ),
+            'GetRefundPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRefundPolicy,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyResponse.SerializeToString,
+            ),
+            'SetRefundPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRefundPolicy,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyResponse.SerializeToString,
+            ),
+            'CreateCreditNote': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCreditNote,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteResponse.SerializeToString,
+            ),
+            'RecordChargeback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordChargeback,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.FromString,
+                    response_serializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.SerializeToString,
+            ),
             'GetCharge': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCharge,
                     request_deserializer=graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetChargeRequest.FromString,
@@ -197,7 +334,11 @@ class BillingService:
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     @staticmethod
@@ -325,6 +466,168 @@ class BillingService:
             '/graphmesh.billing.v1.BillingService/Refund',
             graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundRequest.SerializeToString,
             graphmesh_dot_billing_dot_v1_dot_billing__pb2.RefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/PreviewRefund',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.PreviewRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRefundPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/GetRefundPolicy',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetRefundPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRefundPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/SetRefundPolicy',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.SetRefundPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCreditNote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/CreateCreditNote',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.CreateCreditNoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordChargeback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/RecordChargeback',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.RecordChargebackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.billing.v1.BillingService/GetStatement',
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.SerializeToString,
+            graphmesh_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

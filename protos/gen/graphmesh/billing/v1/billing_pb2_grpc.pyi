@@ -30,7 +30,11 @@ class BillingServiceStub:
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     @_typing.overload
@@ -40,8 +44,11 @@ class BillingServiceStub:
     CreateInvoice: _grpc.UnaryUnaryMultiCallable[_billing_pb2.CreateInvoiceRequest, _billing_pb2.CreateInvoiceResponse]
     """Issues an invoice: its total becomes receivable from the customer.
 
-    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
-    that is zero or too large).
+    The tax of all lines with the same name and rate is computed on their sum and rounded once, half up; the lines share
+    it by largest remainders, so that lines, tax lines and total add up exactly.
+
+    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, a currency
+    that ISO 4217 has no minor unit for, or a total that is zero or too large).
     """
     GetInvoice: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetInvoiceRequest, _billing_pb2.GetInvoiceResponse]
     """Reads one invoice.
@@ -60,9 +67,51 @@ class BillingServiceStub:
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
     """
     Refund: _grpc.UnaryUnaryMultiCallable[_billing_pb2.RefundRequest, _billing_pb2.RefundResponse]
-    """Refunds a charge, in whole or in parts, up to its whole amount.
+    """Refunds lines of a charge's invoice, or parts of them, up to the charge's whole amount.
+
+    It has to keep all rules of the tenant's refund policy. A tenant without one allows refunds with an approval only.
+    An approval covers one refund. A refusal has a RefundRefusal among its details, which states what is true.
+
+    Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
+    RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
+    rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
+    billing.refund_exception).
+    """
+    PreviewRefund: _grpc.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]
+    """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
+    is reserved.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
+    GetRefundPolicy: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetRefundPolicyRequest, _billing_pb2.GetRefundPolicyResponse]
+    """Reads the tenant's refund policy. Without one it has version 0, and one rule: every refund needs an approval.
+
+    Reasons: none of its own.
+    """
+    SetRefundPolicy: _grpc.UnaryUnaryMultiCallable[_billing_pb2.SetRefundPolicyRequest, _billing_pb2.SetRefundPolicyResponse]
+    """Replaces the tenant's refund policy. Refunds that commit later are checked against it. Earlier versions are kept.
+
+    Reasons: VERSION_MISMATCH (the policy is not at expected_version), INVALID_REQUEST (a currency or a time zone that
+    does not exist).
+    """
+    CreateCreditNote: _grpc.UnaryUnaryMultiCallable[_billing_pb2.CreateCreditNoteRequest, _billing_pb2.CreateCreditNoteResponse]
+    """Credits lines of an invoice, or parts of them: the customer owes that much less. What has been paid is refunded and
+    not credited.
+
+    Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, more than is left of a line, or
+    another currency).
+    """
+    RecordChargeback: _grpc.UnaryUnaryMultiCallable[_billing_pb2.RecordChargebackRequest, _billing_pb2.RecordChargebackResponse]
+    """Records that the customer's bank has taken back an amount of a charge: the customer owes it again, and it cannot be
+    refunded any more.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
+    """
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetStatementRequest, _billing_pb2.GetStatementResponse]
+    """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
+    the balances before and after it. Pages are not a snapshot.
+
+    Reasons: INVALID_REQUEST (a page_token that this list did not return).
     """
     GetCharge: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]
     """Reads one charge with its refunds.
@@ -80,15 +129,22 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInvoice: _aio.UnaryUnaryMultiCallable[_billing_pb2.CreateInvoiceRequest, _billing_pb2.CreateInvoiceResponse]  # type: ignore[assignment]
     """Issues an invoice: its total becomes receivable from the customer.
 
-    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
-    that is zero or too large).
+    The tax of all lines with the same name and rate is computed on their sum and rounded once, half up; the lines share
+    it by largest remainders, so that lines, tax lines and total add up exactly.
+
+    Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, a currency
+    that ISO 4217 has no minor unit for, or a total that is zero or too large).
     """
     GetInvoice: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetInvoiceRequest, _billing_pb2.GetInvoiceResponse]  # type: ignore[assignment]
     """Reads one invoice.
@@ -107,9 +163,51 @@ class BillingServiceAsyncStub(BillingServiceStub):
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, or another currency).
     """
     Refund: _aio.UnaryUnaryMultiCallable[_billing_pb2.RefundRequest, _billing_pb2.RefundResponse]  # type: ignore[assignment]
-    """Refunds a charge, in whole or in parts, up to its whole amount.
+    """Refunds lines of a charge's invoice, or parts of them, up to the charge's whole amount.
+
+    It has to keep all rules of the tenant's refund policy. A tenant without one allows refunds with an approval only.
+    An approval covers one refund. A refusal has a RefundRefusal among its details, which states what is true.
+
+    Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
+    RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
+    rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
+    billing.refund_exception).
+    """
+    PreviewRefund: _aio.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]  # type: ignore[assignment]
+    """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
+    is reserved.
+
+    Reasons: RESOURCE_NOT_FOUND.
+    """
+    GetRefundPolicy: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetRefundPolicyRequest, _billing_pb2.GetRefundPolicyResponse]  # type: ignore[assignment]
+    """Reads the tenant's refund policy. Without one it has version 0, and one rule: every refund needs an approval.
+
+    Reasons: none of its own.
+    """
+    SetRefundPolicy: _aio.UnaryUnaryMultiCallable[_billing_pb2.SetRefundPolicyRequest, _billing_pb2.SetRefundPolicyResponse]  # type: ignore[assignment]
+    """Replaces the tenant's refund policy. Refunds that commit later are checked against it. Earlier versions are kept.
+
+    Reasons: VERSION_MISMATCH (the policy is not at expected_version), INVALID_REQUEST (a currency or a time zone that
+    does not exist).
+    """
+    CreateCreditNote: _aio.UnaryUnaryMultiCallable[_billing_pb2.CreateCreditNoteRequest, _billing_pb2.CreateCreditNoteResponse]  # type: ignore[assignment]
+    """Credits lines of an invoice, or parts of them: the customer owes that much less. What has been paid is refunded and
+    not credited.
+
+    Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, more than is left of a line, or
+    another currency).
+    """
+    RecordChargeback: _aio.UnaryUnaryMultiCallable[_billing_pb2.RecordChargebackRequest, _billing_pb2.RecordChargebackResponse]  # type: ignore[assignment]
+    """Records that the customer's bank has taken back an amount of a charge: the customer owes it again, and it cannot be
+    refunded any more.
 
     Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
+    """
+    GetStatement: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetStatementRequest, _billing_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
+    the balances before and after it. Pages are not a snapshot.
+
+    Reasons: INVALID_REQUEST (a page_token that this list did not return).
     """
     GetCharge: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]  # type: ignore[assignment]
     """Reads one charge with its refunds.
@@ -126,7 +224,11 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Bills customers. Everything belongs to the caller's tenant; another tenant's ids are answered with NOT_FOUND.
 
     Amounts in requests are positive, in minor units of the invoice's currency. A charge never exceeds what its invoice
-    still owes, and refunds never exceed their charge. Every change is posted to the ledger in the same transaction.
+    still owes, refunds never exceed their charge, and what is refunded and credited of a line never exceeds the line.
+    Every change is posted to the ledger in the same transaction.
+
+    The tenant's refund policy is checked inside of Refund, in its transaction and under locks, so that parallel requests
+    exceed it as little as one. Times and periods are those of the database's clock.
     """
 
     @_abc_1.abstractmethod
@@ -137,8 +239,11 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_billing_pb2.CreateInvoiceResponse, _abc.Awaitable[_billing_pb2.CreateInvoiceResponse]]:
         """Issues an invoice: its total becomes receivable from the customer.
 
-        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, or a total
-        that is zero or too large).
+        The tax of all lines with the same name and rate is computed on their sum and rounded once, half up; the lines share
+        it by largest remainders, so that lines, tax lines and total add up exactly.
+
+        Reasons: RESOURCE_EXISTS (the given invoice_id is taken), RULE_VIOLATED (lines of several currencies, a currency
+        that ISO 4217 has no minor unit for, or a total that is zero or too large).
         """
 
     @_abc_1.abstractmethod
@@ -181,9 +286,87 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_pb2.RefundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.RefundResponse, _abc.Awaitable[_billing_pb2.RefundResponse]]:
-        """Refunds a charge, in whole or in parts, up to its whole amount.
+        """Refunds lines of a charge's invoice, or parts of them, up to the charge's whole amount.
+
+        It has to keep all rules of the tenant's refund policy. A tenant without one allows refunds with an approval only.
+        An approval covers one refund. A refusal has a RefundRefusal among its details, which states what is true.
+
+        Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
+        RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
+        rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
+        billing.refund_exception).
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewRefund(
+        self,
+        request: _billing_pb2.PreviewRefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.PreviewRefundResponse, _abc.Awaitable[_billing_pb2.PreviewRefundResponse]]:
+        """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
+        is reserved.
+
+        Reasons: RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRefundPolicy(
+        self,
+        request: _billing_pb2.GetRefundPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetRefundPolicyResponse, _abc.Awaitable[_billing_pb2.GetRefundPolicyResponse]]:
+        """Reads the tenant's refund policy. Without one it has version 0, and one rule: every refund needs an approval.
+
+        Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def SetRefundPolicy(
+        self,
+        request: _billing_pb2.SetRefundPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.SetRefundPolicyResponse, _abc.Awaitable[_billing_pb2.SetRefundPolicyResponse]]:
+        """Replaces the tenant's refund policy. Refunds that commit later are checked against it. Earlier versions are kept.
+
+        Reasons: VERSION_MISMATCH (the policy is not at expected_version), INVALID_REQUEST (a currency or a time zone that
+        does not exist).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateCreditNote(
+        self,
+        request: _billing_pb2.CreateCreditNoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.CreateCreditNoteResponse, _abc.Awaitable[_billing_pb2.CreateCreditNoteResponse]]:
+        """Credits lines of an invoice, or parts of them: the customer owes that much less. What has been paid is refunded and
+        not credited.
+
+        Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than the invoice still owes, more than is left of a line, or
+        another currency).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordChargeback(
+        self,
+        request: _billing_pb2.RecordChargebackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.RecordChargebackResponse, _abc.Awaitable[_billing_pb2.RecordChargebackResponse]]:
+        """Records that the customer's bank has taken back an amount of a charge: the customer owes it again, and it cannot be
+        refunded any more.
 
         Reasons: RESOURCE_NOT_FOUND, RULE_VIOLATED (more than is left of the charge, or another currency).
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _billing_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetStatementResponse, _abc.Awaitable[_billing_pb2.GetStatementResponse]]:
+        """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
+        the balances before and after it. Pages are not a snapshot.
+
+        Reasons: INVALID_REQUEST (a page_token that this list did not return).
         """
 
     @_abc_1.abstractmethod

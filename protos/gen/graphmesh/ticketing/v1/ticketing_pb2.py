@@ -23,24 +23,49 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/ticketing/v1/ticketing.proto\x12\x16graphmesh.ticketing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xec\x02\n\x06Ticket\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatus\x12\x38\n\x08priority\x18\x05 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriority\x12\x13\n\x0b\x63ustomer_id\x18\x06 \x01(\t\x12\x11\n\trequester\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x07\x43omment\x12\x12\n\ncomment_id\x18\x01 \x01(\t\x12\x11\n\tticket_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08internal\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xda\x02\n\x13\x43reateTicketRequest\x12\x1f\n\x07subject\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xc8\x01\xba\x01\x01\x00\x12!\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x90N\xba\x01\x01\x00\x12\x42\n\x08priority\x18\x03 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x04 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1f\n\trequester\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\x12\x38\n\x04tags\x18\x06 \x03(\tB*\xbaH\'\x92\x01$\x10\x14\x18\x01\"\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,49}$\x12\x1e\n\x08\x61ssignee\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\"N\n\x14\x43reateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\xb2\x01\n\x0cTicketUpdate\x12>\n\x06status\x18\x01 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x08priority\x18\x02 \x01(\x0e\x32&.graphmesh.ticketing.v1.TicketPriorityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x08\x61ssignee\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\"\x84\x05\n\x13UpdateTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12<\n\x06ticket\x18\x02 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xb7\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x85\x02\xbaH\x81\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\x84\x01\n\x15update_mask.updatable\x12)must name only status, priority, assignee\x1a@this.paths.all(path, path in [\'status\', \'priority\', \'assignee\'])\xc8\x01\x01\x12*\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n\x14ticket.status_stated\x12\x37ticket.status must be stated where update_mask names it\x1a@!(\'status\' in this.update_mask.paths) || this.ticket.status != 0\"N\n\x14UpdateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\x93\x01\n\x11\x41\x64\x64\x43ommentRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1e\n\x06\x61uthor\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xfe\x01\xba\x01\x01\x00\x12\x1c\n\x04text\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x90N\xba\x01\x01\x00\x12\x10\n\x08internal\x18\x04 \x01(\x08\"N\n\x12\x41\x64\x64\x43ommentResponse\x12\x38\n\x07\x63omment\x18\x01 \x01(\x0b\x32\x1f.graphmesh.ticketing.v1.CommentB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10GetTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\"~\n\x11GetTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08\x63omments\x18\x02 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\"\x81\x01\n\x13ListCommentsRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"b\n\x14ListCommentsResponse\x12\x31\n\x08\x63omments\x18\x01 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf0\x01\n\x14SearchTicketsRequest\x12\x1a\n\x04text\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12>\n\x06status\x18\x02 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x15SearchTicketsResponse\x12/\n\x07tickets\x18\x01 \x03(\x0b\x32\x1e.graphmesh.ticketing.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x94\x01\n\x0cTicketStatus\x12\x1d\n\x19TICKET_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12TICKET_STATUS_OPEN\x10\x01\x12\x19\n\x15TICKET_STATUS_PENDING\x10\x02\x12\x18\n\x14TICKET_STATUS_SOLVED\x10\x03\x12\x18\n\x14TICKET_STATUS_CLOSED\x10\x04*\x9c\x01\n\x0eTicketPriority\x12\x1f\n\x1bTICKET_PRIORITY_UNSPECIFIED\x10\x00\x12\x17\n\x13TICKET_PRIORITY_LOW\x10\x01\x12\x1a\n\x16TICKET_PRIORITY_NORMAL\x10\x02\x12\x18\n\x14TICKET_PRIORITY_HIGH\x10\x03\x12\x1a\n\x16TICKET_PRIORITY_URGENT\x10\x04\x32\xf2\x06\n\x10TicketingService\x12\x8d\x01\n\x0c\x43reateTicket\x12+.graphmesh.ticketing.v1.CreateTicketRequest\x1a,.graphmesh.ticketing.v1.CreateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x8d\x01\n\x0cUpdateTicket\x12+.graphmesh.ticketing.v1.UpdateTicketRequest\x1a,.graphmesh.ticketing.v1.UpdateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x87\x01\n\nAddComment\x12).graphmesh.ticketing.v1.AddCommentRequest\x1a*.graphmesh.ticketing.v1.AddCommentResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x81\x01\n\tGetTicket\x12(.graphmesh.ticketing.v1.GetTicketRequest\x1a).graphmesh.ticketing.v1.GetTicketResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x12\x88\x01\n\x0cListComments\x12+.graphmesh.ticketing.v1.ListCommentsRequest\x1a,.graphmesh.ticketing.v1.ListCommentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read\x12\x8d\x01\n\rSearchTickets\x12,.graphmesh.ticketing.v1.SearchTicketsRequest\x1a-.graphmesh.ticketing.v1.SearchTicketsResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&graphmesh/ticketing/v1/ticketing.proto\x12\x16graphmesh.ticketing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a graphmesh/policy/v1/policy.proto\"\xc4\x01\n\x0eTicketPriority\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12\x43\n\x0e\x66irst_response\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\xc0\x9d\xbd\x96\x01*\x00\x12?\n\nresolution\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x06\x08\xc0\x9d\xbd\x96\x01*\x00\"\xf2\x01\n\x0bTicketQueue\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12!\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\xf4\x03\xba\x01\x01\x00\x12\x30\n\x08priority\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12\x37\n\x06topics\x18\x04 \x03(\tB\'\xbaH$\x92\x01!\x10\x32\x18\x01\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12\'\n\x06notify\x18\x05 \x03(\tB\x17\xbaH\x14\x92\x01\x11\x10\x14\x18\x01\"\x0br\t\x10\x01\x18\xfe\x01\xba\x01\x01\x00\"\x88\x07\n\x0cTicketPolicy\x12\x46\n\npriorities\x18\x01 \x03(\x0b\x32&.graphmesh.ticketing.v1.TicketPriorityB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\x12?\n\x06queues\x18\x02 \x03(\x0b\x32#.graphmesh.ticketing.v1.TicketQueueB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x35\n\rdefault_queue\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\x12!\n\x07version\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00:\x94\x05\xbaH\x90\x05\x1an\n\x11priorities.unique\x12\"names of priorities must be unique\x1a\x35this.priorities.map(priority, priority.name).unique()\x1a\\\n\rqueues.unique\x12\x1enames of queues must be unique\x1a+this.queues.map(queue, queue.name).unique()\x1a\xa2\x01\n\x0fqueues.priority\x12\x34the priority of each queue must be one of priorities\x1aYthis.queues.all(queue, this.priorities.exists(priority, priority.name == queue.priority))\x1a\xa0\x01\n\rqueues.topics\x12 a topic must belong to one queue\x1amthis.queues.all(queue, queue.topics.all(topic, this.queues.filter(other, topic in other.topics).size() == 1))\x1ax\n\x14\x64\x65\x66\x61ult_queue.exists\x12#default_queue must be one of queues\x1a;this.queues.exists(queue, queue.name == this.default_queue)\"\x9d\x04\n\x06Ticket\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatus\x12\x13\n\x0b\x63ustomer_id\x18\x06 \x01(\t\x12\x11\n\trequester\x18\x07 \x01(\t\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05queue\x18\r \x01(\t\x12\x10\n\x08priority\x18\x0e \x01(\t\x12\x35\n\x11response_due_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13resolution_due_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rresponse_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07overdue\x18\x12 \x01(\x08\x12\x0e\n\x06notify\x18\x13 \x03(\tJ\x04\x08\x05\x10\x06\"\x91\x01\n\x07\x43omment\x12\x12\n\ncomment_id\x18\x01 \x01(\t\x12\x11\n\tticket_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08internal\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x04\n\x13\x43reateTicketRequest\x12\x1f\n\x07subject\x18\x01 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xc8\x01\xba\x01\x01\x00\x12!\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x90N\xba\x01\x01\x00\x12@\n\x0b\x63ustomer_id\x18\x04 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1f\n\trequester\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\x12\x38\n\x04tags\x18\x06 \x03(\tB*\xbaH\'\x92\x01$\x10\x14\x18\x01\"\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9_-]{0,49}$\x12\x1e\n\x08\x61ssignee\x18\x07 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\x12\x30\n\x05queue\x18\x08 \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01\x12\x30\n\x05topic\x18\t \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01\x12\x33\n\x08priority\x18\n \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01:`\xbaH]\x1a[\n\x0equeue.or_topic\x12#must not state both queue and topic\x1a$this.queue == \'\' || this.topic == \'\'J\x04\x08\x03\x10\x04\"N\n\x14\x43reateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\xdb\x01\n\x0cTicketUpdate\x12>\n\x06status\x18\x01 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x08\x61ssignee\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xfe\x01\xba\x01\x01\x00\x12\x33\n\x08priority\x18\x04 \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01\x12\x30\n\x05queue\x18\x05 \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01J\x04\x08\x02\x10\x03\"\x94\x05\n\x13UpdateTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12<\n\x06ticket\x18\x02 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketUpdateB\x06\xbaH\x03\xc8\x01\x01\x12\xc7\x02\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x95\x02\xbaH\x91\x02\xba\x01s\n\x15update_mask.not_empty\x12(must name at least one field, at most 20\x1a\x30this.paths.size() > 0 && this.paths.size() <= 20\xba\x01\x94\x01\n\x15update_mask.updatable\x12\x30must name only status, priority, assignee, queue\x1aIthis.paths.all(path, path in [\'status\', \'priority\', \'assignee\', \'queue\'])\xc8\x01\x01\x12*\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00:\x98\x01\xbaH\x94\x01\x1a\x91\x01\n\x14ticket.status_stated\x12\x37ticket.status must be stated where update_mask names it\x1a@!(\'status\' in this.update_mask.paths) || this.ticket.status != 0\"N\n\x14UpdateTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\"\x93\x01\n\x11\x41\x64\x64\x43ommentRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1e\n\x06\x61uthor\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\xfe\x01\xba\x01\x01\x00\x12\x1c\n\x04text\x18\x03 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x90N\xba\x01\x01\x00\x12\x10\n\x08internal\x18\x04 \x01(\x08\"N\n\x12\x41\x64\x64\x43ommentResponse\x12\x38\n\x07\x63omment\x18\x01 \x01(\x0b\x32\x1f.graphmesh.ticketing.v1.CommentB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10GetTicketRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\"~\n\x11GetTicketResponse\x12\x36\n\x06ticket\x18\x01 \x01(\x0b\x32\x1e.graphmesh.ticketing.v1.TicketB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x08\x63omments\x18\x02 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\"\x81\x01\n\x13ListCommentsRequest\x12.\n\tticket_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^T-[1-9][0-9]{0,17}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"b\n\x14ListCommentsResponse\x12\x31\n\x08\x63omments\x18\x01 \x03(\x0b\x32\x1f.graphmesh.ticketing.v1.Comment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe9\x03\n\x14SearchTicketsRequest\x12\x1a\n\x04text\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12>\n\x06status\x18\x02 \x01(\x0e\x32$.graphmesh.ticketing.v1.TicketStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\x0b\x63ustomer_id\x18\x03 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x30\n\x05queue\x18\x06 \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01\x12\x33\n\x08priority\x18\x07 \x01(\tB!\xbaH\x1er\x19\x32\x17^[a-z][a-z0-9_-]{0,31}$\xd8\x01\x01\x12\x41\n\ndue_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x0f\n\x07overdue\x18\t \x01(\x08\x12<\n\x05order\x18\n \x01(\x0e\x32#.graphmesh.ticketing.v1.TicketOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x18\n\x16GetTicketPolicyRequest\"W\n\x17GetTicketPolicyResponse\x12<\n\x06policy\x18\x01 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketPolicyB\x06\xbaH\x03\xc8\x01\x01\"\xf5\x01\n\x16SetTicketPolicyRequest\x12\x94\x01\n\x06policy\x18\x01 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketPolicyB^\xbaH[\xba\x01U\n\x0epolicy.version\x12\x30must not state a version, which the service sets\x1a\x11this.version == 0\xc8\x01\x01\x12/\n\x10\x65xpected_version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"W\n\x17SetTicketPolicyResponse\x12<\n\x06policy\x18\x01 \x01(\x0b\x32$.graphmesh.ticketing.v1.TicketPolicyB\x06\xbaH\x03\xc8\x01\x01\"a\n\x15SearchTicketsResponse\x12/\n\x07tickets\x18\x01 \x03(\x0b\x32\x1e.graphmesh.ticketing.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x94\x01\n\x0cTicketStatus\x12\x1d\n\x19TICKET_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12TICKET_STATUS_OPEN\x10\x01\x12\x19\n\x15TICKET_STATUS_PENDING\x10\x02\x12\x18\n\x14TICKET_STATUS_SOLVED\x10\x03\x12\x18\n\x14TICKET_STATUS_CLOSED\x10\x04*Z\n\x0bTicketOrder\x12\x1c\n\x18TICKET_ORDER_UNSPECIFIED\x10\x00\x12\x17\n\x13TICKET_ORDER_NEWEST\x10\x01\x12\x14\n\x10TICKET_ORDER_DUE\x10\x02\x32\x9e\t\n\x10TicketingService\x12\x8d\x01\n\x0c\x43reateTicket\x12+.graphmesh.ticketing.v1.CreateTicketRequest\x1a,.graphmesh.ticketing.v1.CreateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x8d\x01\n\x0cUpdateTicket\x12+.graphmesh.ticketing.v1.UpdateTicketRequest\x1a,.graphmesh.ticketing.v1.UpdateTicketResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x87\x01\n\nAddComment\x12).graphmesh.ticketing.v1.AddCommentRequest\x1a*.graphmesh.ticketing.v1.AddCommentResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\n\x02\x08\x05\x10\x03\x1a\x0fticketing.write \x01(\x02\x12\x81\x01\n\tGetTicket\x12(.graphmesh.ticketing.v1.GetTicketRequest\x1a).graphmesh.ticketing.v1.GetTicketResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x12\x88\x01\n\x0cListComments\x12+.graphmesh.ticketing.v1.ListCommentsRequest\x1a,.graphmesh.ticketing.v1.ListCommentsResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read\x12\x8d\x01\n\rSearchTickets\x12,.graphmesh.ticketing.v1.SearchTicketsRequest\x1a-.graphmesh.ticketing.v1.SearchTicketsResponse\"\x1f\x90\x02\x01\xa2\xbb\x18\x18\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read(\x02\x12\x91\x01\n\x0fGetTicketPolicy\x12..graphmesh.ticketing.v1.GetTicketPolicyRequest\x1a/.graphmesh.ticketing.v1.GetTicketPolicyResponse\"\x1d\x90\x02\x01\xa2\xbb\x18\x16\n\x02\x08\x02\x10\x03\x1a\x0eticketing.read\x12\x95\x01\n\x0fSetTicketPolicy\x12..graphmesh.ticketing.v1.SetTicketPolicyRequest\x1a/.graphmesh.ticketing.v1.SetTicketPolicyResponse\"!\x90\x02\x02\xa2\xbb\x18\x1a\n\x02\x08\x05\x10\x03\x1a\x10ticketing.policy \x01\x1a\x15\xa2\xbb\x18\x11\x08\x10\x10\x80\x08\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'graphmesh.ticketing.v1.ticketing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TICKETPRIORITY'].fields_by_name['name']._loaded_options = None
+  _globals['_TICKETPRIORITY'].fields_by_name['name']._serialized_options = b'\272H\033r\0312\027^[a-z][a-z0-9_-]{0,31}$'
+  _globals['_TICKETPRIORITY'].fields_by_name['first_response']._loaded_options = None
+  _globals['_TICKETPRIORITY'].fields_by_name['first_response']._serialized_options = b'\272H\r\252\001\n\"\006\010\300\235\275\226\001*\000'
+  _globals['_TICKETPRIORITY'].fields_by_name['resolution']._loaded_options = None
+  _globals['_TICKETPRIORITY'].fields_by_name['resolution']._serialized_options = b'\272H\r\252\001\n\"\006\010\300\235\275\226\001*\000'
+  _globals['_TICKETQUEUE'].fields_by_name['name']._loaded_options = None
+  _globals['_TICKETQUEUE'].fields_by_name['name']._serialized_options = b'\272H\033r\0312\027^[a-z][a-z0-9_-]{0,31}$'
+  _globals['_TICKETQUEUE'].fields_by_name['description']._loaded_options = None
+  _globals['_TICKETQUEUE'].fields_by_name['description']._serialized_options = b'\272H\tr\007\030\364\003\272\001\001\000'
+  _globals['_TICKETQUEUE'].fields_by_name['priority']._loaded_options = None
+  _globals['_TICKETQUEUE'].fields_by_name['priority']._serialized_options = b'\272H\033r\0312\027^[a-z][a-z0-9_-]{0,31}$'
+  _globals['_TICKETQUEUE'].fields_by_name['topics']._loaded_options = None
+  _globals['_TICKETQUEUE'].fields_by_name['topics']._serialized_options = b'\272H$\222\001!\0202\030\001\"\033r\0312\027^[a-z][a-z0-9_-]{0,31}$'
+  _globals['_TICKETQUEUE'].fields_by_name['notify']._loaded_options = None
+  _globals['_TICKETQUEUE'].fields_by_name['notify']._serialized_options = b'\272H\024\222\001\021\020\024\030\001\"\013r\t\020\001\030\376\001\272\001\001\000'
+  _globals['_TICKETPOLICY'].fields_by_name['priorities']._loaded_options = None
+  _globals['_TICKETPOLICY'].fields_by_name['priorities']._serialized_options = b'\272H\007\222\001\004\010\001\020\024'
+  _globals['_TICKETPOLICY'].fields_by_name['queues']._loaded_options = None
+  _globals['_TICKETPOLICY'].fields_by_name['queues']._serialized_options = b'\272H\007\222\001\004\010\001\0202'
+  _globals['_TICKETPOLICY'].fields_by_name['default_queue']._loaded_options = None
+  _globals['_TICKETPOLICY'].fields_by_name['default_queue']._serialized_options = b'\272H\033r\0312\027^[a-z][a-z0-9_-]{0,31}$'
+  _globals['_TICKETPOLICY'].fields_by_name['version']._loaded_options = None
+  _globals['_TICKETPOLICY'].fields_by_name['version']._serialized_options = b'\272H\r\"\013\030\377\377\377\377\377\377\377\017(\000'
+  _globals['_TICKETPOLICY']._loaded_options = None
+  _globals['_TICKETPOLICY']._serialized_options = b'\272H\220\005\032n\n\021priorities.unique\022\"names of priorities must be unique\0325this.priorities.map(priority, priority.name).unique()\032\\\n\rqueues.unique\022\036names of queues must be unique\032+this.queues.map(queue, queue.name).unique()\032\242\001\n\017queues.priority\0224the priority of each queue must be one of priorities\032Ythis.queues.all(queue, this.priorities.exists(priority, priority.name == queue.priority))\032\240\001\n\rqueues.topics\022 a topic must belong to one queue\032mthis.queues.all(queue, queue.topics.all(topic, this.queues.filter(other, topic in other.topics).size() == 1))\032x\n\024default_queue.exists\022#default_queue must be one of queues\032;this.queues.exists(queue, queue.name == this.default_queue)'
   _globals['_CREATETICKETREQUEST'].fields_by_name['subject']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\013r\t\020\001\030\310\001\272\001\001\000'
   _globals['_CREATETICKETREQUEST'].fields_by_name['description']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['description']._serialized_options = b'\272H\tr\007\030\220N\272\001\001\000'
-  _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._loaded_options = None
-  _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CREATETICKETREQUEST'].fields_by_name['customer_id']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\330\001\001'
   _globals['_CREATETICKETREQUEST'].fields_by_name['requester']._loaded_options = None
@@ -49,20 +74,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETICKETREQUEST'].fields_by_name['tags']._serialized_options = b'\272H\'\222\001$\020\024\030\001\"\036r\0342\032^[a-z0-9][a-z0-9_-]{0,49}$'
   _globals['_CREATETICKETREQUEST'].fields_by_name['assignee']._loaded_options = None
   _globals['_CREATETICKETREQUEST'].fields_by_name['assignee']._serialized_options = b'\272H\tr\007\030\376\001\272\001\001\000'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['queue']._loaded_options = None
+  _globals['_CREATETICKETREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['topic']._loaded_options = None
+  _globals['_CREATETICKETREQUEST'].fields_by_name['topic']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._loaded_options = None
+  _globals['_CREATETICKETREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_CREATETICKETREQUEST']._loaded_options = None
+  _globals['_CREATETICKETREQUEST']._serialized_options = b'\272H]\032[\n\016queue.or_topic\022#must not state both queue and topic\032$this.queue == \'\' || this.topic == \'\''
   _globals['_CREATETICKETRESPONSE'].fields_by_name['ticket']._loaded_options = None
   _globals['_CREATETICKETRESPONSE'].fields_by_name['ticket']._serialized_options = b'\272H\003\310\001\001'
   _globals['_TICKETUPDATE'].fields_by_name['status']._loaded_options = None
   _globals['_TICKETUPDATE'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_TICKETUPDATE'].fields_by_name['priority']._loaded_options = None
-  _globals['_TICKETUPDATE'].fields_by_name['priority']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_TICKETUPDATE'].fields_by_name['assignee']._loaded_options = None
   _globals['_TICKETUPDATE'].fields_by_name['assignee']._serialized_options = b'\272H\tr\007\030\376\001\272\001\001\000'
+  _globals['_TICKETUPDATE'].fields_by_name['priority']._loaded_options = None
+  _globals['_TICKETUPDATE'].fields_by_name['priority']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_TICKETUPDATE'].fields_by_name['queue']._loaded_options = None
+  _globals['_TICKETUPDATE'].fields_by_name['queue']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket_id']._loaded_options = None
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\030r\0262\024^T-[1-9][0-9]{0,17}$'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket']._loaded_options = None
   _globals['_UPDATETICKETREQUEST'].fields_by_name['ticket']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['update_mask']._loaded_options = None
-  _globals['_UPDATETICKETREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\201\002\272\001s\n\025update_mask.not_empty\022(must name at least one field, at most 20\0320this.paths.size() > 0 && this.paths.size() <= 20\272\001\204\001\n\025update_mask.updatable\022)must name only status, priority, assignee\032@this.paths.all(path, path in [\'status\', \'priority\', \'assignee\'])\310\001\001'
+  _globals['_UPDATETICKETREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\221\002\272\001s\n\025update_mask.not_empty\022(must name at least one field, at most 20\0320this.paths.size() > 0 && this.paths.size() <= 20\272\001\224\001\n\025update_mask.updatable\0220must name only status, priority, assignee, queue\032Ithis.paths.all(path, path in [\'status\', \'priority\', \'assignee\', \'queue\'])\310\001\001'
   _globals['_UPDATETICKETREQUEST'].fields_by_name['expected_version']._loaded_options = None
   _globals['_UPDATETICKETREQUEST'].fields_by_name['expected_version']._serialized_options = b'\272H\r\"\013\030\377\377\377\377\377\377\377\017(\000'
   _globals['_UPDATETICKETREQUEST']._loaded_options = None
@@ -97,6 +132,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_SEARCHTICKETSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['queue']._loaded_options = None
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['priority']._loaded_options = None
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\036r\0312\027^[a-z][a-z0-9_-]{0,31}$\330\001\001'
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['due_before']._loaded_options = None
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['due_before']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['order']._loaded_options = None
+  _globals['_SEARCHTICKETSREQUEST'].fields_by_name['order']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GETTICKETPOLICYRESPONSE'].fields_by_name['policy']._loaded_options = None
+  _globals['_GETTICKETPOLICYRESPONSE'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SETTICKETPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETTICKETPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H[\272\001U\n\016policy.version\0220must not state a version, which the service sets\032\021this.version == 0\310\001\001'
+  _globals['_SETTICKETPOLICYREQUEST'].fields_by_name['expected_version']._loaded_options = None
+  _globals['_SETTICKETPOLICYREQUEST'].fields_by_name['expected_version']._serialized_options = b'\272H\r\"\013\030\377\377\377\377\377\377\377\017(\000'
+  _globals['_SETTICKETPOLICYRESPONSE'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETTICKETPOLICYRESPONSE'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
   _globals['_TICKETINGSERVICE']._loaded_options = None
   _globals['_TICKETINGSERVICE']._serialized_options = b'\242\273\030\021\010\020\020\200\010\032\n\010\005\022\002\010\002\032\002\010\036'
   _globals['_TICKETINGSERVICE'].methods_by_name['CreateTicket']._loaded_options = None
@@ -111,40 +162,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETINGSERVICE'].methods_by_name['ListComments']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010\002\020\003\032\016ticketing.read'
   _globals['_TICKETINGSERVICE'].methods_by_name['SearchTickets']._loaded_options = None
   _globals['_TICKETINGSERVICE'].methods_by_name['SearchTickets']._serialized_options = b'\220\002\001\242\273\030\030\n\002\010\002\020\003\032\016ticketing.read(\002'
-  _globals['_TICKETSTATUS']._serialized_start=3049
-  _globals['_TICKETSTATUS']._serialized_end=3197
-  _globals['_TICKETPRIORITY']._serialized_start=3200
-  _globals['_TICKETPRIORITY']._serialized_end=3356
-  _globals['_TICKET']._serialized_start=197
-  _globals['_TICKET']._serialized_end=561
-  _globals['_COMMENT']._serialized_start=564
-  _globals['_COMMENT']._serialized_end=709
-  _globals['_CREATETICKETREQUEST']._serialized_start=712
-  _globals['_CREATETICKETREQUEST']._serialized_end=1058
-  _globals['_CREATETICKETRESPONSE']._serialized_start=1060
-  _globals['_CREATETICKETRESPONSE']._serialized_end=1138
-  _globals['_TICKETUPDATE']._serialized_start=1141
-  _globals['_TICKETUPDATE']._serialized_end=1319
-  _globals['_UPDATETICKETREQUEST']._serialized_start=1322
-  _globals['_UPDATETICKETREQUEST']._serialized_end=1966
-  _globals['_UPDATETICKETRESPONSE']._serialized_start=1968
-  _globals['_UPDATETICKETRESPONSE']._serialized_end=2046
-  _globals['_ADDCOMMENTREQUEST']._serialized_start=2049
-  _globals['_ADDCOMMENTREQUEST']._serialized_end=2196
-  _globals['_ADDCOMMENTRESPONSE']._serialized_start=2198
-  _globals['_ADDCOMMENTRESPONSE']._serialized_end=2276
-  _globals['_GETTICKETREQUEST']._serialized_start=2278
-  _globals['_GETTICKETREQUEST']._serialized_end=2344
-  _globals['_GETTICKETRESPONSE']._serialized_start=2346
-  _globals['_GETTICKETRESPONSE']._serialized_end=2472
-  _globals['_LISTCOMMENTSREQUEST']._serialized_start=2475
-  _globals['_LISTCOMMENTSREQUEST']._serialized_end=2604
-  _globals['_LISTCOMMENTSRESPONSE']._serialized_start=2606
-  _globals['_LISTCOMMENTSRESPONSE']._serialized_end=2704
-  _globals['_SEARCHTICKETSREQUEST']._serialized_start=2707
-  _globals['_SEARCHTICKETSREQUEST']._serialized_end=2947
-  _globals['_SEARCHTICKETSRESPONSE']._serialized_start=2949
-  _globals['_SEARCHTICKETSRESPONSE']._serialized_end=3046
-  _globals['_TICKETINGSERVICE']._serialized_start=3359
-  _globals['_TICKETINGSERVICE']._serialized_end=4241
+  _globals['_TICKETINGSERVICE'].methods_by_name['GetTicketPolicy']._loaded_options = None
+  _globals['_TICKETINGSERVICE'].methods_by_name['GetTicketPolicy']._serialized_options = b'\220\002\001\242\273\030\026\n\002\010\002\020\003\032\016ticketing.read'
+  _globals['_TICKETINGSERVICE'].methods_by_name['SetTicketPolicy']._loaded_options = None
+  _globals['_TICKETINGSERVICE'].methods_by_name['SetTicketPolicy']._serialized_options = b'\220\002\002\242\273\030\032\n\002\010\005\020\003\032\020ticketing.policy \001'
+  _globals['_TICKETSTATUS']._serialized_start=5556
+  _globals['_TICKETSTATUS']._serialized_end=5704
+  _globals['_TICKETORDER']._serialized_start=5706
+  _globals['_TICKETORDER']._serialized_end=5796
+  _globals['_TICKETPRIORITY']._serialized_start=229
+  _globals['_TICKETPRIORITY']._serialized_end=425
+  _globals['_TICKETQUEUE']._serialized_start=428
+  _globals['_TICKETQUEUE']._serialized_end=670
+  _globals['_TICKETPOLICY']._serialized_start=673
+  _globals['_TICKETPOLICY']._serialized_end=1577
+  _globals['_TICKET']._serialized_start=1580
+  _globals['_TICKET']._serialized_end=2121
+  _globals['_COMMENT']._serialized_start=2124
+  _globals['_COMMENT']._serialized_end=2269
+  _globals['_CREATETICKETREQUEST']._serialized_start=2272
+  _globals['_CREATETICKETREQUEST']._serialized_end=2807
+  _globals['_CREATETICKETRESPONSE']._serialized_start=2809
+  _globals['_CREATETICKETRESPONSE']._serialized_end=2887
+  _globals['_TICKETUPDATE']._serialized_start=2890
+  _globals['_TICKETUPDATE']._serialized_end=3109
+  _globals['_UPDATETICKETREQUEST']._serialized_start=3112
+  _globals['_UPDATETICKETREQUEST']._serialized_end=3772
+  _globals['_UPDATETICKETRESPONSE']._serialized_start=3774
+  _globals['_UPDATETICKETRESPONSE']._serialized_end=3852
+  _globals['_ADDCOMMENTREQUEST']._serialized_start=3855
+  _globals['_ADDCOMMENTREQUEST']._serialized_end=4002
+  _globals['_ADDCOMMENTRESPONSE']._serialized_start=4004
+  _globals['_ADDCOMMENTRESPONSE']._serialized_end=4082
+  _globals['_GETTICKETREQUEST']._serialized_start=4084
+  _globals['_GETTICKETREQUEST']._serialized_end=4150
+  _globals['_GETTICKETRESPONSE']._serialized_start=4152
+  _globals['_GETTICKETRESPONSE']._serialized_end=4278
+  _globals['_LISTCOMMENTSREQUEST']._serialized_start=4281
+  _globals['_LISTCOMMENTSREQUEST']._serialized_end=4410
+  _globals['_LISTCOMMENTSRESPONSE']._serialized_start=4412
+  _globals['_LISTCOMMENTSRESPONSE']._serialized_end=4510
+  _globals['_SEARCHTICKETSREQUEST']._serialized_start=4513
+  _globals['_SEARCHTICKETSREQUEST']._serialized_end=5002
+  _globals['_GETTICKETPOLICYREQUEST']._serialized_start=5004
+  _globals['_GETTICKETPOLICYREQUEST']._serialized_end=5028
+  _globals['_GETTICKETPOLICYRESPONSE']._serialized_start=5030
+  _globals['_GETTICKETPOLICYRESPONSE']._serialized_end=5117
+  _globals['_SETTICKETPOLICYREQUEST']._serialized_start=5120
+  _globals['_SETTICKETPOLICYREQUEST']._serialized_end=5365
+  _globals['_SETTICKETPOLICYRESPONSE']._serialized_start=5367
+  _globals['_SETTICKETPOLICYRESPONSE']._serialized_end=5454
+  _globals['_SEARCHTICKETSRESPONSE']._serialized_start=5456
+  _globals['_SEARCHTICKETSRESPONSE']._serialized_end=5553
+  _globals['_TICKETINGSERVICE']._serialized_start=5799
+  _globals['_TICKETINGSERVICE']._serialized_end=6981
 # @@protoc_insertion_point(module_scope)

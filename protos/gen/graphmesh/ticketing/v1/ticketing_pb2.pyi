@@ -5,6 +5,7 @@ Support tickets: create, update, comment, find."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -53,37 +54,149 @@ TICKET_STATUS_CLOSED: TicketStatus.ValueType  # 4
 """Closed for good."""
 Global___TicketStatus: _TypeAlias = TicketStatus  # noqa: Y015
 
-class _TicketPriority:
+class _TicketOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _TicketPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TicketPriority.ValueType], _builtins.type):
+class _TicketOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TicketOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    TICKET_PRIORITY_UNSPECIFIED: _TicketPriority.ValueType  # 0
-    """Not stated: the same as TICKET_PRIORITY_NORMAL. Never sent."""
-    TICKET_PRIORITY_LOW: _TicketPriority.ValueType  # 1
-    """When there is time."""
-    TICKET_PRIORITY_NORMAL: _TicketPriority.ValueType  # 2
-    """In its turn."""
-    TICKET_PRIORITY_HIGH: _TicketPriority.ValueType  # 3
-    """Before normal ones."""
-    TICKET_PRIORITY_URGENT: _TicketPriority.ValueType  # 4
-    """At once."""
+    TICKET_ORDER_UNSPECIFIED: _TicketOrder.ValueType  # 0
+    """Not stated: the same as TICKET_ORDER_NEWEST."""
+    TICKET_ORDER_NEWEST: _TicketOrder.ValueType  # 1
+    """The newest first."""
+    TICKET_ORDER_DUE: _TicketOrder.ValueType  # 2
+    """Those that are due first come first; tickets that are not due, because they are solved or closed or have no service
+    level, come last.
+    """
 
-class TicketPriority(_TicketPriority, metaclass=_TicketPriorityEnumTypeWrapper):
-    """The priority of a ticket."""
+class TicketOrder(_TicketOrder, metaclass=_TicketOrderEnumTypeWrapper):
+    """The order of a list of tickets."""
 
-TICKET_PRIORITY_UNSPECIFIED: TicketPriority.ValueType  # 0
-"""Not stated: the same as TICKET_PRIORITY_NORMAL. Never sent."""
-TICKET_PRIORITY_LOW: TicketPriority.ValueType  # 1
-"""When there is time."""
-TICKET_PRIORITY_NORMAL: TicketPriority.ValueType  # 2
-"""In its turn."""
-TICKET_PRIORITY_HIGH: TicketPriority.ValueType  # 3
-"""Before normal ones."""
-TICKET_PRIORITY_URGENT: TicketPriority.ValueType  # 4
-"""At once."""
+TICKET_ORDER_UNSPECIFIED: TicketOrder.ValueType  # 0
+"""Not stated: the same as TICKET_ORDER_NEWEST."""
+TICKET_ORDER_NEWEST: TicketOrder.ValueType  # 1
+"""The newest first."""
+TICKET_ORDER_DUE: TicketOrder.ValueType  # 2
+"""Those that are due first come first; tickets that are not due, because they are solved or closed or have no service
+level, come last.
+"""
+Global___TicketOrder: _TypeAlias = TicketOrder  # noqa: Y015
+
+@_typing.final
+class TicketPriority(_message.Message):
+    """A priority of a tenant, with its service levels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FIRST_RESPONSE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, unique in the policy."""
+    @_builtins.property
+    def first_response(self) -> _duration_pb2.Duration:
+        """The time from the creation of a ticket until an agent has to have answered, with a comment that is not internal;
+        where absent, there is no such time.
+        """
+
+    @_builtins.property
+    def resolution(self) -> _duration_pb2.Duration:
+        """The time from the creation of a ticket until it has to be solved; where absent, there is no such time."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        first_response: _duration_pb2.Duration | None = ...,
+        resolution: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_response", b"first_response", "resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_response", b"first_response", "name", b"name", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
 Global___TicketPriority: _TypeAlias = TicketPriority  # noqa: Y015
+
+@_typing.final
+class TicketQueue(_message.Message):
+    """A queue of a tenant: tickets of one kind, which the same people work on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, unique in the policy."""
+    description: _builtins.str
+    """What belongs into the queue, for people."""
+    priority: _builtins.str
+    """The priority of its tickets that state none."""
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The topics whose tickets it gets. A topic belongs to one queue."""
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The recipients that are to be notified of its tickets: addresses, or names of notification targets."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        priority: _builtins.str = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        notify: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "notify", b"notify", "priority", b"priority", "topics", b"topics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TicketQueue: _TypeAlias = TicketQueue  # noqa: Y015
+
+@_typing.final
+class TicketPolicy(_message.Message):
+    """The priorities and queues of a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    DEFAULT_QUEUE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    default_queue: _builtins.str
+    """The queue of tickets that state neither a queue nor a topic of one."""
+    version: _builtins.int
+    """Grows by one with each SetTicketPolicy. Set by the service."""
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedCompositeFieldContainer[Global___TicketPriority]:
+        """The priorities, the most urgent first."""
+
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___TicketQueue]:
+        """The queues."""
+
+    def __init__(
+        self,
+        *,
+        priorities: _abc.Iterable[Global___TicketPriority] | None = ...,
+        queues: _abc.Iterable[Global___TicketQueue] | None = ...,
+        default_queue: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_queue", b"default_queue", "priorities", b"priorities", "queues", b"queues", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TicketPolicy: _TypeAlias = TicketPolicy  # noqa: Y015
 
 @_typing.final
 class Ticket(_message.Message):
@@ -95,7 +208,6 @@ class Ticket(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
-    PRIORITY_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
@@ -103,6 +215,13 @@ class Ticket(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    RESPONSE_DUE_TIME_FIELD_NUMBER: _builtins.int
+    RESOLUTION_DUE_TIME_FIELD_NUMBER: _builtins.int
+    RESPONSE_TIME_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The id, `T-` and a number."""
     subject: _builtins.str
@@ -111,8 +230,6 @@ class Ticket(_message.Message):
     """The description, in full."""
     status: Global___TicketStatus.ValueType
     """The status."""
-    priority: Global___TicketPriority.ValueType
-    """The priority."""
     customer_id: _builtins.str
     """The customer, by the id in the CRM; empty where the ticket concerns none."""
     requester: _builtins.str
@@ -121,6 +238,12 @@ class Ticket(_message.Message):
     """The agent who works on it; empty while none does."""
     version: _builtins.int
     """1 at first; one more after each update that changed something."""
+    queue: _builtins.str
+    """The queue, by its name in the ticket policy."""
+    priority: _builtins.str
+    """The priority, by its name in the ticket policy."""
+    overdue: _builtins.bool
+    """Whether it is open or pending, and a time at which it is due has passed."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels, in the order given."""
@@ -133,6 +256,22 @@ class Ticket(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed or commented."""
 
+    @_builtins.property
+    def response_due_time(self) -> _timestamp_pb2.Timestamp:
+        """When an agent has to have answered; absent where the priority has no such time."""
+
+    @_builtins.property
+    def resolution_due_time(self) -> _timestamp_pb2.Timestamp:
+        """When it has to be solved; absent where the priority has no such time."""
+
+    @_builtins.property
+    def response_time(self) -> _timestamp_pb2.Timestamp:
+        """When an agent answered first, with a comment that is not internal; absent before."""
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The recipients that the queue has to be notified of it."""
+
     def __init__(
         self,
         *,
@@ -140,7 +279,6 @@ class Ticket(_message.Message):
         subject: _builtins.str = ...,
         description: _builtins.str = ...,
         status: Global___TicketStatus.ValueType = ...,
-        priority: Global___TicketPriority.ValueType = ...,
         customer_id: _builtins.str = ...,
         requester: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
@@ -148,10 +286,17 @@ class Ticket(_message.Message):
         version: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        queue: _builtins.str = ...,
+        priority: _builtins.str = ...,
+        response_due_time: _timestamp_pb2.Timestamp | None = ...,
+        resolution_due_time: _timestamp_pb2.Timestamp | None = ...,
+        response_time: _timestamp_pb2.Timestamp | None = ...,
+        overdue: _builtins.bool = ...,
+        notify: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "resolution_due_time", b"resolution_due_time", "response_due_time", b"response_due_time", "response_time", b"response_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "create_time", b"create_time", "customer_id", b"customer_id", "description", b"description", "priority", b"priority", "requester", b"requester", "status", b"status", "subject", b"subject", "tags", b"tags", "ticket_id", b"ticket_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "create_time", b"create_time", "customer_id", b"customer_id", "description", b"description", "notify", b"notify", "overdue", b"overdue", "priority", b"priority", "queue", b"queue", "requester", b"requester", "resolution_due_time", b"resolution_due_time", "response_due_time", b"response_due_time", "response_time", b"response_time", "status", b"status", "subject", b"subject", "tags", b"tags", "ticket_id", b"ticket_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,23 +354,29 @@ class CreateTicketRequest(_message.Message):
 
     SUBJECT_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
-    PRIORITY_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """The subject, in one line."""
     description: _builtins.str
     """The description, in full."""
-    priority: Global___TicketPriority.ValueType
-    """The priority; normal where unspecified."""
     customer_id: _builtins.str
     """The customer, if it concerns one."""
     requester: _builtins.str
     """The requester: an email address or a name."""
     assignee: _builtins.str
     """The agent who is to work on it, if known."""
+    queue: _builtins.str
+    """The queue, by its name in the ticket policy; where empty, that of the topic."""
+    topic: _builtins.str
+    """What it is about, such as `legal`: it gets the queue that has this topic, else the default queue."""
+    priority: _builtins.str
+    """The priority, by its name in the ticket policy; where empty, that of the queue."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels, each once."""
@@ -235,15 +386,17 @@ class CreateTicketRequest(_message.Message):
         *,
         subject: _builtins.str = ...,
         description: _builtins.str = ...,
-        priority: Global___TicketPriority.ValueType = ...,
         customer_id: _builtins.str = ...,
         requester: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         assignee: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "customer_id", b"customer_id", "description", b"description", "priority", b"priority", "requester", b"requester", "subject", b"subject", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "customer_id", b"customer_id", "description", b"description", "priority", b"priority", "queue", b"queue", "requester", b"requester", "subject", b"subject", "tags", b"tags", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,24 +433,30 @@ class TicketUpdate(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
-    PRIORITY_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     status: Global___TicketStatus.ValueType
     """The status; required where the update_mask names it."""
-    priority: Global___TicketPriority.ValueType
-    """The priority; normal where unspecified."""
     assignee: _builtins.str
     """The agent who works on it; empty for none."""
+    priority: _builtins.str
+    """The priority, by its name in the ticket policy; where empty, that of the queue."""
+    queue: _builtins.str
+    """The queue, by its name in the ticket policy; where empty, the default queue. The priority stays, unless it is
+    named too.
+    """
     def __init__(
         self,
         *,
         status: Global___TicketStatus.ValueType = ...,
-        priority: Global___TicketPriority.ValueType = ...,
         assignee: _builtins.str = ...,
+        priority: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "priority", b"priority", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "priority", b"priority", "queue", b"queue", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,7 +482,7 @@ class UpdateTicketRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The values to change: any of status, priority, assignee."""
+        """The values to change: any of status, priority, assignee, queue."""
 
     def __init__(
         self,
@@ -544,6 +703,11 @@ class SearchTicketsRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    DUE_BEFORE_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """A substring of the subject, the description or the requester. Letter case and runs of white space do not matter,
     and no character is a wildcard.
@@ -556,6 +720,18 @@ class SearchTicketsRequest(_message.Message):
     """The maximum number of items in the page; 0 means 50."""
     page_token: _builtins.str
     """The next_page_token of the previous page; empty for the first page."""
+    queue: _builtins.str
+    """Only tickets of this queue; where empty, all."""
+    priority: _builtins.str
+    """Only tickets of this priority; where empty, all."""
+    overdue: _builtins.bool
+    """Only tickets that are overdue."""
+    order: Global___TicketOrder.ValueType
+    """The order; with another order a page_token is not valid."""
+    @_builtins.property
+    def due_before(self) -> _timestamp_pb2.Timestamp:
+        """Only tickets that are due before this time; where absent, all."""
+
     def __init__(
         self,
         *,
@@ -564,14 +740,114 @@ class SearchTicketsRequest(_message.Message):
         customer_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        priority: _builtins.str = ...,
+        due_before: _timestamp_pb2.Timestamp | None = ...,
+        overdue: _builtins.bool = ...,
+        order: Global___TicketOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_before", b"due_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "due_before", b"due_before", "order", b"order", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "priority", b"priority", "queue", b"queue", "status", b"status", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchTicketsRequest: _TypeAlias = SearchTicketsRequest  # noqa: Y015
+
+@_typing.final
+class GetTicketPolicyRequest(_message.Message):
+    """Request of GetTicketPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTicketPolicyRequest: _TypeAlias = GetTicketPolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetTicketPolicyResponse(_message.Message):
+    """Response of GetTicketPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___TicketPolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___TicketPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTicketPolicyResponse: _TypeAlias = GetTicketPolicyResponse  # noqa: Y015
+
+@_typing.final
+class SetTicketPolicyRequest(_message.Message):
+    """Request of SetTicketPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The version that the policy replaces, 0 where the tenant has none of its own; where absent, any."""
+    @_builtins.property
+    def policy(self) -> Global___TicketPolicy:
+        """The new policy, without a version."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___TicketPolicy | None = ...,
+        expected_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___SetTicketPolicyRequest: _TypeAlias = SetTicketPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetTicketPolicyResponse(_message.Message):
+    """Response of SetTicketPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___TicketPolicy:
+        """The policy as stored."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___TicketPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTicketPolicyResponse: _TypeAlias = SetTicketPolicyResponse  # noqa: Y015
 
 @_typing.final
 class SearchTicketsResponse(_message.Message):
@@ -585,7 +861,7 @@ class SearchTicketsResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def tickets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ticket]:
-        """One page, newest first."""
+        """One page in the given order."""
 
     def __init__(
         self,

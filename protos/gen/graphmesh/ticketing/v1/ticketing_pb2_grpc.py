@@ -32,6 +32,9 @@ class TicketingServiceStub:
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     def __init__(self, channel):
@@ -70,6 +73,16 @@ class TicketingServiceStub:
                 request_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsResponse.FromString,
                 _registered_method=True)
+        self.GetTicketPolicy = channel.unary_unary(
+                '/graphmesh.ticketing.v1.TicketingService/GetTicketPolicy',
+                request_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyResponse.FromString,
+                _registered_method=True)
+        self.SetTicketPolicy = channel.unary_unary(
+                '/graphmesh.ticketing.v1.TicketingService/SetTicketPolicy',
+                request_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyResponse.FromString,
+                _registered_method=True)
 
 
 class TicketingServiceServicer:
@@ -79,13 +92,16 @@ class TicketingServiceServicer:
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     def CreateTicket(self, request, context):
         """Opens a ticket. Its id is generated: `T-1001` is a tenant's first, and the number counts up. Ids are unique;
         numbers may be left out. The customer_id is not checked against the CRM.
 
-        Reasons: none of its own.
+        Reasons: RULE_VIOLATED (a queue or a priority that the ticket policy does not have).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +113,7 @@ class TicketingServiceServicer:
         Values that equal the stored ones change nothing: no new version.
 
         Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the ticket is not at expected_version), RULE_VIOLATED (the ticket is
-        closed).
+        closed, or a queue or a priority that the ticket policy does not have).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,11 +147,31 @@ class TicketingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchTickets(self, request, context):
-        """Finds tickets, newest first. Without any filter it lists them all.
+        """Finds tickets in the given order. Without any filter it lists them all.
 
         Pages are not a snapshot: a ticket that is created or changed meanwhile may be on no page, but none is on two.
 
         Reasons: INVALID_REQUEST (a page_token that this search did not return).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTicketPolicy(self, request, context):
+        """Reads the tenant's ticket policy. Without one of its own, a tenant has one of version 0: the priorities emergency,
+        urgent, high, normal and low, and the queues emergency, legal, privacy, security, important and normal.
+
+        Reasons: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTicketPolicy(self, request, context):
+        """Replaces the tenant's ticket policy. It applies to tickets that are created or updated later; the others keep their
+        queue, their priority and the times at which they are due.
+
+        Reasons: VERSION_MISMATCH (the policy is not at expected_version).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,6 +210,16 @@ def add_TicketingServiceServicer_to_server(servicer, server):
                     request_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsRequest.FromString,
                     response_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsResponse.SerializeToString,
             ),
+            'GetTicketPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTicketPolicy,
+                    request_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyRequest.FromString,
+                    response_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyResponse.SerializeToString,
+            ),
+            'SetTicketPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTicketPolicy,
+                    request_deserializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyRequest.FromString,
+                    response_serializer=graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'graphmesh.ticketing.v1.TicketingService', rpc_method_handlers)
@@ -189,6 +235,9 @@ class TicketingService:
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     @staticmethod
@@ -343,6 +392,60 @@ class TicketingService:
             '/graphmesh.ticketing.v1.TicketingService/SearchTickets',
             graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsRequest.SerializeToString,
             graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SearchTicketsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTicketPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.ticketing.v1.TicketingService/GetTicketPolicy',
+            graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyRequest.SerializeToString,
+            graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.GetTicketPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTicketPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.ticketing.v1.TicketingService/SetTicketPolicy',
+            graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyRequest.SerializeToString,
+            graphmesh_dot_ticketing_dot_v1_dot_ticketing__pb2.SetTicketPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,9 @@ class TicketingServiceStub:
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     @_typing.overload
@@ -43,7 +46,7 @@ class TicketingServiceStub:
     """Opens a ticket. Its id is generated: `T-1001` is a tenant's first, and the number counts up. Ids are unique;
     numbers may be left out. The customer_id is not checked against the CRM.
 
-    Reasons: none of its own.
+    Reasons: RULE_VIOLATED (a queue or a priority that the ticket policy does not have).
     """
     UpdateTicket: _grpc.UnaryUnaryMultiCallable[_ticketing_pb2.UpdateTicketRequest, _ticketing_pb2.UpdateTicketResponse]
     """Changes the fields that update_mask names, all or none.
@@ -51,7 +54,7 @@ class TicketingServiceStub:
     Values that equal the stored ones change nothing: no new version.
 
     Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the ticket is not at expected_version), RULE_VIOLATED (the ticket is
-    closed).
+    closed, or a queue or a priority that the ticket policy does not have).
     """
     AddComment: _grpc.UnaryUnaryMultiCallable[_ticketing_pb2.AddCommentRequest, _ticketing_pb2.AddCommentResponse]
     """Adds a comment to a ticket. Comments are never changed.
@@ -69,11 +72,23 @@ class TicketingServiceStub:
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     SearchTickets: _grpc.UnaryUnaryMultiCallable[_ticketing_pb2.SearchTicketsRequest, _ticketing_pb2.SearchTicketsResponse]
-    """Finds tickets, newest first. Without any filter it lists them all.
+    """Finds tickets in the given order. Without any filter it lists them all.
 
     Pages are not a snapshot: a ticket that is created or changed meanwhile may be on no page, but none is on two.
 
     Reasons: INVALID_REQUEST (a page_token that this search did not return).
+    """
+    GetTicketPolicy: _grpc.UnaryUnaryMultiCallable[_ticketing_pb2.GetTicketPolicyRequest, _ticketing_pb2.GetTicketPolicyResponse]
+    """Reads the tenant's ticket policy. Without one of its own, a tenant has one of version 0: the priorities emergency,
+    urgent, high, normal and low, and the queues emergency, legal, privacy, security, important and normal.
+
+    Reasons: none of its own.
+    """
+    SetTicketPolicy: _grpc.UnaryUnaryMultiCallable[_ticketing_pb2.SetTicketPolicyRequest, _ticketing_pb2.SetTicketPolicyResponse]
+    """Replaces the tenant's ticket policy. It applies to tickets that are created or updated later; the others keep their
+    queue, their priority and the times at which they are due.
+
+    Reasons: VERSION_MISMATCH (the policy is not at expected_version).
     """
 
 @_typing.type_check_only
@@ -84,6 +99,9 @@ class TicketingServiceAsyncStub(TicketingServiceStub):
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -91,7 +109,7 @@ class TicketingServiceAsyncStub(TicketingServiceStub):
     """Opens a ticket. Its id is generated: `T-1001` is a tenant's first, and the number counts up. Ids are unique;
     numbers may be left out. The customer_id is not checked against the CRM.
 
-    Reasons: none of its own.
+    Reasons: RULE_VIOLATED (a queue or a priority that the ticket policy does not have).
     """
     UpdateTicket: _aio.UnaryUnaryMultiCallable[_ticketing_pb2.UpdateTicketRequest, _ticketing_pb2.UpdateTicketResponse]  # type: ignore[assignment]
     """Changes the fields that update_mask names, all or none.
@@ -99,7 +117,7 @@ class TicketingServiceAsyncStub(TicketingServiceStub):
     Values that equal the stored ones change nothing: no new version.
 
     Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the ticket is not at expected_version), RULE_VIOLATED (the ticket is
-    closed).
+    closed, or a queue or a priority that the ticket policy does not have).
     """
     AddComment: _aio.UnaryUnaryMultiCallable[_ticketing_pb2.AddCommentRequest, _ticketing_pb2.AddCommentResponse]  # type: ignore[assignment]
     """Adds a comment to a ticket. Comments are never changed.
@@ -117,11 +135,23 @@ class TicketingServiceAsyncStub(TicketingServiceStub):
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST (a page_token that this list did not return).
     """
     SearchTickets: _aio.UnaryUnaryMultiCallable[_ticketing_pb2.SearchTicketsRequest, _ticketing_pb2.SearchTicketsResponse]  # type: ignore[assignment]
-    """Finds tickets, newest first. Without any filter it lists them all.
+    """Finds tickets in the given order. Without any filter it lists them all.
 
     Pages are not a snapshot: a ticket that is created or changed meanwhile may be on no page, but none is on two.
 
     Reasons: INVALID_REQUEST (a page_token that this search did not return).
+    """
+    GetTicketPolicy: _aio.UnaryUnaryMultiCallable[_ticketing_pb2.GetTicketPolicyRequest, _ticketing_pb2.GetTicketPolicyResponse]  # type: ignore[assignment]
+    """Reads the tenant's ticket policy. Without one of its own, a tenant has one of version 0: the priorities emergency,
+    urgent, high, normal and low, and the queues emergency, legal, privacy, security, important and normal.
+
+    Reasons: none of its own.
+    """
+    SetTicketPolicy: _aio.UnaryUnaryMultiCallable[_ticketing_pb2.SetTicketPolicyRequest, _ticketing_pb2.SetTicketPolicyResponse]  # type: ignore[assignment]
+    """Replaces the tenant's ticket policy. It applies to tickets that are created or updated later; the others keep their
+    queue, their priority and the times at which they are due.
+
+    Reasons: VERSION_MISMATCH (the policy is not at expected_version).
     """
 
 class TicketingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -131,6 +161,9 @@ class TicketingServiceServicer(metaclass=_abc_1.ABCMeta):
     of these. Closed is final: a closed ticket accepts no update and no comment.
 
     A ticket's version begins at 1 and grows by one with each update that changes something. Comments do not change it.
+
+    Priorities and queues are data of the tenant, its ticket policy. A ticket is due by the service levels of its
+    priority: from its creation, by the database's clock.
     """
 
     @_abc_1.abstractmethod
@@ -142,7 +175,7 @@ class TicketingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Opens a ticket. Its id is generated: `T-1001` is a tenant's first, and the number counts up. Ids are unique;
         numbers may be left out. The customer_id is not checked against the CRM.
 
-        Reasons: none of its own.
+        Reasons: RULE_VIOLATED (a queue or a priority that the ticket policy does not have).
         """
 
     @_abc_1.abstractmethod
@@ -156,7 +189,7 @@ class TicketingServiceServicer(metaclass=_abc_1.ABCMeta):
         Values that equal the stored ones change nothing: no new version.
 
         Reasons: RESOURCE_NOT_FOUND, VERSION_MISMATCH (the ticket is not at expected_version), RULE_VIOLATED (the ticket is
-        closed).
+        closed, or a queue or a priority that the ticket policy does not have).
         """
 
     @_abc_1.abstractmethod
@@ -198,11 +231,35 @@ class TicketingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ticketing_pb2.SearchTicketsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ticketing_pb2.SearchTicketsResponse, _abc.Awaitable[_ticketing_pb2.SearchTicketsResponse]]:
-        """Finds tickets, newest first. Without any filter it lists them all.
+        """Finds tickets in the given order. Without any filter it lists them all.
 
         Pages are not a snapshot: a ticket that is created or changed meanwhile may be on no page, but none is on two.
 
         Reasons: INVALID_REQUEST (a page_token that this search did not return).
+        """
+
+    @_abc_1.abstractmethod
+    def GetTicketPolicy(
+        self,
+        request: _ticketing_pb2.GetTicketPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ticketing_pb2.GetTicketPolicyResponse, _abc.Awaitable[_ticketing_pb2.GetTicketPolicyResponse]]:
+        """Reads the tenant's ticket policy. Without one of its own, a tenant has one of version 0: the priorities emergency,
+        urgent, high, normal and low, and the queues emergency, legal, privacy, security, important and normal.
+
+        Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def SetTicketPolicy(
+        self,
+        request: _ticketing_pb2.SetTicketPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ticketing_pb2.SetTicketPolicyResponse, _abc.Awaitable[_ticketing_pb2.SetTicketPolicyResponse]]:
+        """Replaces the tenant's ticket policy. It applies to tickets that are created or updated later; the others keep their
+        queue, their priority and the times at which they are due.
+
+        Reasons: VERSION_MISMATCH (the policy is not at expected_version).
         """
 
 def add_TicketingServiceServicer_to_server(servicer: TicketingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
