@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import BudgetExceeded, GraphmeshError, TokenLimit
 
-from graphmesh_nodes.errors import BudgetExceeded, StepLimit, TokenLimit
+from graphmesh_nodes.errors import StepLimit
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,18 @@ class Budget:
         """The limit that is reached, as the error that ends the run; None where there is budget left."""
         limits, used = self._limits, self.usage
         if 0 < limits.max_cost <= used.cost:
-            return BudgetExceeded(limit=limits.max_cost, used=used.cost)
+            return BudgetExceeded(budget="run", limit=limits.max_cost, used=used.cost)
         if 0 < limits.max_tokens <= used.input_tokens + used.output_tokens:
-            return TokenLimit(limit=limits.max_tokens, used=used.input_tokens + used.output_tokens)
+            return TokenLimit(budget="run", limit=limits.max_tokens, used=used.input_tokens + used.output_tokens)
         if 0 < limits.max_steps <= used.steps:
             return StepLimit(limit=limits.max_steps, used=used.steps)
         return None
+
+    @property
+    def model_limits(self) -> str:
+        """The limits of models, as the header of a call states them; empty where there are none."""
+        given = {"cost": self._limits.max_cost, "tokens": self._limits.max_tokens}
+        return ",".join(f"{name}={limit}" for name, limit in given.items() if limit)
 
     def require_model_budget(self) -> None:
         """Raises BudgetExceeded or TokenLimit where no model may be called any more."""

@@ -1,11 +1,12 @@
 """One call of a tool from inside of a node."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
-from graphmesh.model.v1 import ModelService, Usage
+from graphmesh.model.v1 import FailedAttempt, ModelService, Usage
 from graphmesh_chassis import metadata
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
@@ -20,6 +21,9 @@ from graphmesh_nodes.context import RunContext, run_context, run_context_of
 from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
 from graphmesh_nodes.tool_calls import ToolCalled
+
+FAILED_USAGE = ("input_tokens", "output_tokens", "cost_micro_usd")
+"""The data of the model service's errors that state what a call has used."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -58,7 +62,8 @@ async def call(
     headers = call_headers(context, policy, task, node, key, approved.approval_id if approved else "")
     first_epoch = approved.epoch + 1 if approved else 1
     may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
-    retrying = RetryingCall(rpc, policy, context, resolve_outcome=may_have_been_sent)
+    failed = partial(record_failed_usage, context, rpc)
+    retrying = RetryingCall(rpc, policy, context, resolve_outcome=may_have_been_sent, on_failure=failed)
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
@@ -97,7 +102,7 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
     policy = context.policies.of(rpc)
     task = current_task()
     headers = call_headers(context, policy, task, node, EffectKey())
-    retrying = RetryingCall(rpc, policy, context)
+    retrying = RetryingCall(rpc, policy, context, on_failure=partial(record_failed_usage, context, rpc))
     try:
         async with aclosing(retrying.responses(request, headers)) as responses:
             async for response in responses:
@@ -125,10 +130,20 @@ def require_budget(context: RunContext, rpc: Method[Any, Any]) -> None:
 
 
 def record_usage(context: RunContext, response: Message) -> None:
-    """Add the usage that a model's response reports to the run's budget."""
+    """Add the usage that a model's response reports to the run's budget, with that of failed attempts before it."""
     usage = getattr(response, "usage", None)
     if isinstance(usage, Usage):
-        context.budget.record_model_call(usage.input_tokens, usage.output_tokens, usage.cost_micro_usd)
+        failed: Sequence[FailedAttempt] = getattr(response, "failed_attempts", ())
+        for used in (usage, *(attempt.usage for attempt in failed)):
+            context.budget.record_model_call(used.input_tokens, used.output_tokens, used.cost_micro_usd)
+
+
+def record_failed_usage(context: RunContext, rpc: Method[Any, Any], error: GraphmeshError) -> None:
+    """Add what a failed call of a model has used to the run's budget."""
+    if rpc.service == ModelService.NAME:
+        read, written, cost = (error.data.get(name, "") for name in FAILED_USAGE)
+        if read.isdecimal() and written.isdecimal() and cost.isdecimal():
+            context.budget.record_model_call(int(read), int(written), int(cost))
 
 
 def call_headers(
@@ -143,6 +158,8 @@ def call_headers(
         (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),
     ]
+    if limits := context.budget.model_limits:
+        headers.append((metadata.RUN_LIMITS, limits))
     if approval_id:
         headers.append((metadata.APPROVAL, approval_id))
     if not key:

@@ -9,6 +9,7 @@ from graphmesh_chassis.errors import (
     Aborted,
     AlreadyExists,
     ApprovalRequired,
+    BudgetExceeded,
     CallerError,
     Cancelled,
     CircuitOpen,
@@ -44,6 +45,7 @@ from graphmesh_chassis.errors import (
     RuleViolated,
     ScopeMissing,
     ShuttingDown,
+    TokenLimit,
     Unauthenticated,
     Unavailable,
     Unimplemented,
@@ -113,18 +115,6 @@ class StepLimit(FailedPrecondition):
     """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
     reason = "STEP_LIMIT"
-
-
-class TokenLimit(ResourceExhausted, CallerError):
-    """Models have used {used} tokens for the run, which may use {limit}; it was ended"""
-
-    reason = "TOKEN_LIMIT"
-
-
-class BudgetExceeded(ResourceExhausted, CallerError):
-    """Models have cost {used} millionths of a US dollar for the run, which may cost {limit}; it was ended"""
-
-    reason = "BUDGET_EXCEEDED"
 
 
 class ApprovalDenied(FailedPrecondition):

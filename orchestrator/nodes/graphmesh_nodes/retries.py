@@ -1,7 +1,7 @@
 """Retries of one call: which errors are retried, how often, and after how long."""
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -34,9 +34,16 @@ class RetryingCall:
     """
 
     def __init__(
-        self, rpc: Method[Any, Any], policy: MethodPolicy, context: RunContext, *, resolve_outcome: bool = False
+        self,
+        rpc: Method[Any, Any],
+        policy: MethodPolicy,
+        context: RunContext,
+        *,
+        resolve_outcome: bool = False,
+        on_failure: Callable[[GraphmeshError], None] = lambda _: None,
     ) -> None:
-        self._policy, self._context = policy, context
+        """`on_failure` is called with the error of each attempt."""
+        self._policy, self._context, self._on_failure = policy, context, on_failure
         self._rpc: Any = rpc
         self._resolve_outcome = self._may_have_happened = resolve_outcome
         self._deadline = context.deadline.capped(RESOLVE_SECONDS if resolve_outcome else policy.timeout)
@@ -62,6 +69,7 @@ class RetryingCall:
                 attempt_headers = (*headers, *lease) if self._is_effect else headers
                 return await self._context.channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
             except GraphmeshError as error:
+                self._on_failure(error)
                 self._may_have_happened |= error.may_have_happened
                 backoff = self._backoff_after(error)
                 if backoff is None:
@@ -87,6 +95,7 @@ class RetryingCall:
                         yield response
                 return
             except GraphmeshError as error:
+                self._on_failure(error)
                 backoff = None if has_begun else self._backoff_after(error)
                 if backoff is None:
                     raise

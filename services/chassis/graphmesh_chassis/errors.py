@@ -12,6 +12,7 @@
     │   │   └── ScopeMissing
     │   ├── Unimplemented
     │   │   └── UnknownMethod
+    │   ├── BudgetExceeded           ├── TokenLimit           (also ResourceExhausted)
     │   ├── NotFound                 ├── AlreadyExists        ├── Unauthenticated
     │   └── VersionMismatch          (also Aborted)
     ├── DependencyError              a dependency is unavailable: a repeat may succeed
@@ -246,6 +247,18 @@ class UnknownMethod(Unimplemented):
     """There is no method {method}"""
 
     reason = "UNKNOWN_METHOD"
+
+
+class TokenLimit(ResourceExhausted, CallerError):
+    """Models have used {used} tokens of the {limit} that the budget {budget} allows"""
+
+    reason = "TOKEN_LIMIT"
+
+
+class BudgetExceeded(ResourceExhausted, CallerError):
+    """Models have cost {used} millionths of a US dollar of the {limit} that the budget {budget} allows"""
+
+    reason = "BUDGET_EXCEEDED"
 
 
 class DependencyError(GraphmeshError):

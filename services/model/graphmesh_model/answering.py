@@ -1,115 +1,124 @@
-"""Answers a prompt with the model that it names, or with a fallback model."""
+"""Answers a prompt with the model that it names: repairs an invalid answer once, then calls the fallback models."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import TypeVar
 
 import structlog
-from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DependencyError, ProviderMisconfigured, ProviderUnavailable, RateLimited
+from graphmesh_chassis.errors import (
+    GraphmeshError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RateLimited,
+    RuleViolated,
+)
 
-from graphmesh_model import json_text
+from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.accounting.totals import of_usages
+from graphmesh_model.attempting import Events, attempt
+from graphmesh_model.calling import ModelCall
 from graphmesh_model.catalogue import Entry
-from graphmesh_model.domain import Answer, FinishReason, Prompt, StreamEvent
+from graphmesh_model.domain import Answer, Prompt, StreamEvent
 from graphmesh_model.errors import OutputInvalid
-from graphmesh_model.schemas import schema_violation
+from graphmesh_model.racing import Runner, first_to_answer
+from graphmesh_model.validating import repair_prompt
 
 log = structlog.get_logger()
-Result = TypeVar("Result")
-Chain = tuple[Entry, ...]
-Stream = AsyncGenerator[StreamEvent, None]
+
+FALLS_BACK = (ProviderUnavailable, ProviderMisconfigured, RateLimited, RuleViolated, OutputInvalid)
+"""The errors after which another model may still answer."""
+MAX_ATTEMPTS_LISTED = 8
 
 
-async def answer(chain: Chain, prompt: Prompt, deadline: Deadline) -> Answer:
-    """Return the answer of the first available model of `chain`, validated against the prompt's schemas, and priced.
+class Answering:
+    """Answers prompts with the models of a chain: an alias and its fallbacks."""
 
-    Raises:
-        OutputInvalid: the answer does not fit the response schema, or a tool call its tool's parameters.
-        ProviderMisconfigured, ProviderUnavailable, RateLimited: the last model of the chain failed as well.
-        RuleViolated: a vendor refused the prompt.
-    """
-    entry, answer = await _first_available(chain, deadline, lambda entry: entry.provider.answer(prompt))
-    return _validate_and_price(entry, answer, prompt)
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
 
+    async def answer(self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall) -> Answer:
+        """Return the answer of the first model that gives a usable one.
 
-async def stream(chain: Chain, prompt: Prompt, deadline: Deadline) -> AsyncGenerator[StreamEvent, None]:
-    """Stream the answer as events. A fallback is used only before the first event: sent text cannot be retracted.
+        Raises:
+            OutputInvalid, ProviderMisconfigured, ProviderUnavailable, RateLimited, RuleViolated: the error of the last
+                model; its data lists all attempts and what they have used.
+            BudgetExceeded, TokenLimit: a budget cannot pay for a further attempt.
+        """
+        async with aclosing(self.stream(chain, prompt, call)) as events:
+            async for event in events:
+                if isinstance(event, Answer):
+                    return event
+        raise AssertionError("a stream ends with its answer")
 
-    Raises: as `answer`; OutputInvalid comes with the last event.
-    """
-    entry, (first, rest) = await _first_available(chain, deadline, lambda entry: _start(entry.provider.stream(prompt)))
-    async with aclosing(rest):
-        yield _validate_if_complete(entry, first, prompt)
-        async for event in rest:
-            yield _validate_if_complete(entry, event, prompt)
+    async def stream(
+        self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Stream the answer as events. Sent text cannot be retracted, so that after the first event there is neither a
+        repair nor a fallback; an answer with a schema is sent when it is valid.
 
-
-async def _start(events: Stream) -> tuple[StreamEvent, Stream]:
-    return await anext(events), events
-
-
-def _validate_if_complete(entry: Entry, event: StreamEvent, prompt: Prompt) -> StreamEvent:
-    return _validate_and_price(entry, event, prompt) if isinstance(event, Answer) else event
-
-
-async def _first_available(
-    chain: Chain, deadline: Deadline, call: Callable[[Entry], Awaitable[Result]]
-) -> tuple[Entry, Result]:
-    """Return the first entry that answers, with its result.
-
-    Each entry gets an equal share of the remaining time, so that a slow model leaves time for its fallbacks.
-    """
-    *preferred, last = chain
-    for index, entry in enumerate(preferred):
+        Raises: as `answer`.
+        """
+        runners = [
+            Runner(
+                entry.alias, self._of_entry(entry, prompt, call, len(chain) - index), entry.limits.hedge_after_seconds
+            )
+            for index, entry in enumerate(chain)
+        ]
         try:
-            return entry, await _with_timeout(deadline.remaining / (len(chain) - index), entry, call)
-        except (ProviderUnavailable, ProviderMisconfigured, RateLimited) as error:
-            log.warning("model skipped for a fallback", alias=entry.alias, reason=error.reason, **error.data)
-    return last, await call(last)
+            first, rest = await first_to_answer(runners, FALLS_BACK)
+            async with aclosing(rest):
+                yield first
+                async for event in rest:
+                    yield event
+        except GraphmeshError as error:
+            _describe(error, call)
+            raise
+
+    async def _of_entry(self, entry: Entry, prompt: Prompt, call: ModelCall, models_left: int) -> Events:
+        """Yield the events of one model; an answer that is invalid before anything was sent is repaired once.
+
+        Each model gets an equal share of the remaining time for its first event, so that a slow one leaves time for its
+        fallbacks.
+        """
+        has_begun, invalid = False, None
+        try:
+            async with aclosing(self._attempt(entry, prompt, call, call.deadline.remaining / models_left)) as events:
+                async for event in events:
+                    has_begun = True
+                    yield event
+        except OutputInvalid as error:
+            if has_begun:
+                raise
+            invalid = error
+        if invalid is not None:
+            log.warning("model repeats an invalid answer", **{**invalid.data, "alias": entry.alias})
+            repaired = repair_prompt(prompt, invalid)
+            async with aclosing(self._attempt(entry, repaired, call, call.deadline.remaining / models_left)) as events:
+                async for event in events:
+                    yield event
+
+    async def _attempt(self, entry: Entry, prompt: Prompt, call: ModelCall, seconds: float) -> Events:
+        """Yield the events of one attempt; those of an answer with a schema when it is valid."""
+        held: list[StreamEvent] = []
+        async with aclosing(attempt(self._accounts, entry, prompt, call, seconds)) as events:
+            async for event in events:
+                if prompt.response_schema is None:
+                    yield event
+                else:
+                    held.append(event)
+        for event in held:
+            yield event
 
 
-async def _with_timeout(seconds: float, entry: Entry, call: Callable[[Entry], Awaitable[Result]]) -> Result:
-    try:
-        async with asyncio.timeout(seconds):
-            return await call(entry)
-    except TimeoutError as error:
-        cause = f"no answer in {seconds:.1f} s"
-        raise ProviderUnavailable(provider=entry.provider.vendor, cause=cause) from error
-
-
-def _validate_and_price(entry: Entry, answer: Answer, prompt: Prompt) -> Answer:
-    """Return `answer` with its cost.
-
-    Raises:
-        OutputInvalid: a tool call or the text does not fit its schema.
-    """
-    _validate_tool_calls(answer, prompt)
-    _validate_text(answer, prompt)
-    return replace(answer, cost_micro_usd=entry.price.cost(answer.usage) if entry.price else None)
-
-
-def _validate_tool_calls(answer: Answer, prompt: Prompt) -> None:
-    for call in answer.message.tool_calls:
-        parameters = prompt.parameters_of(call.name)
-        where = "$: no such tool" if parameters is None else schema_violation(call.arguments, parameters)
-        if where is not None:
-            raise _output_invalid(answer, f"tool {call.name}", where)
-
-
-def _validate_text(answer: Answer, prompt: Prompt) -> None:
-    has_no_text = answer.finish_reason in (FinishReason.TOOL_CALLS, FinishReason.CONTENT_FILTER)
-    if prompt.response_schema is None or has_no_text:
+def _describe(error: GraphmeshError, call: ModelCall) -> None:
+    """Add the attempts to an error, and what they have used: its caller counts them for the budget of its run."""
+    if not call.failed:
         return
-    try:
-        value = json_text.loads(answer.message.text)
-    except ValueError as error:
-        raise _output_invalid(answer, "response", f"$: not JSON, finished by {answer.finish_reason.value}") from error
-    if where := schema_violation(value, prompt.response_schema):
-        raise _output_invalid(answer, "response", where)
-
-
-def _output_invalid(answer: Answer, schema: str, where: str) -> DependencyError:
-    message = f"The answer of {answer.model} does not fit the schema of the {schema}: {where}"
-    return OutputInvalid(message, model=answer.model, schema=schema, where=where)
+    used = of_usages(attempt.usage for attempt in call.failed)
+    attempts = (f"{one.alias}: {one.fault or one.reason}" for one in call.failed[-MAX_ATTEMPTS_LISTED:])
+    error.data = {
+        **error.data,
+        "attempts": ", ".join(attempts),
+        "input_tokens": str(used.input_tokens),
+        "output_tokens": str(used.output_tokens),
+        "cost_micro_usd": str(sum(attempt.cost_micro_usd or 0 for attempt in call.failed)),
+    }

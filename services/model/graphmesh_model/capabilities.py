@@ -1,11 +1,13 @@
 """Refuses the parts of a prompt that a model does not take, by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from graphmesh_chassis.errors import RuleViolated
 
-from graphmesh_model.domain import Media, MediaKind, Prompt, System
+from graphmesh_model.accounting.tokens import media_of
+from graphmesh_model.domain import Media, MediaKind, Prompt
+from graphmesh_model.faults import Fault
 
 PDF = "application/pdf"
 INPUTS: Mapping[MediaKind, str] = {
@@ -34,27 +36,21 @@ def require_supported(prompt: Prompt, profile: Mapping[str, Any], vendor: str, m
             raise unsupported(vendor, model, "strict" if name == "structured_output" else name)
     if prompt.strict and "structured_output" not in profile and vendor not in ENFORCES_SCHEMAS:
         raise unsupported(vendor, model, "strict")
-    for media in _media(prompt):
+    for media in media_of(prompt):
         if profile.get(_input(media)) is False:
             raise unsupported(vendor, model, f"{media.kind.value} of a message")
 
 
 def media_kinds(prompt: Prompt) -> list[str]:
     """Return the kinds of media in a prompt."""
-    return sorted({media.kind.value for media in _media(prompt)})
+    return sorted({media.kind.value for media in media_of(prompt)})
 
 
 def unsupported(vendor: str, model: str, part: str) -> RuleViolated:
-    message = f"The model {model} of {vendor} does not take {part}"
-    return RuleViolated(message, rule="not_supported", provider=vendor, model=model, part=part)
+    message, fault = f"The model {model} of {vendor} does not take {part}", Fault.UNSUPPORTED.value
+    return RuleViolated(message, rule="not_supported", provider=vendor, model=model, part=part, fault=fault)
 
 
 def _input(media: Media) -> str:
     is_pdf = media.kind is MediaKind.FILE and media.mime_type == PDF
     return "pdf_inputs" if is_pdf else INPUTS.get(media.kind, "")
-
-
-def _media(prompt: Prompt) -> Iterator[Media]:
-    for message in prompt.messages:
-        if not isinstance(message, System):
-            yield from (block for block in message.blocks if isinstance(block, Media))

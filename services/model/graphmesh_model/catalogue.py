@@ -1,11 +1,12 @@
 """The configured models by alias."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphmesh_chassis.errors import NotFound
 
-from graphmesh_model.domain import Price
+from graphmesh_model.accounting.prices import UNKNOWN, Prices
+from graphmesh_model.gate import DEFAULT_LIMITS, Gate, GateLimits
 from graphmesh_model.provider import Provider
 
 DEFAULT = "default"
@@ -18,10 +19,16 @@ class Entry:
 
     alias: str
     provider: Provider
-    price: Price | None = None
-    """None if the price is unknown."""
+    prices: Prices = UNKNOWN
     fallbacks: tuple[str, ...] = ()
     """Aliases of the fallback models, in this order. Not transitive."""
+    limits: GateLimits = DEFAULT_LIMITS
+    max_output_tokens: int = 4096
+    """The tokens that a budget reserves for an answer, and bounds it to, where the prompt states no maximum."""
+    gate: Gate = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate", Gate(self.alias, self.provider.vendor, self.limits))
 
 
 class Catalogue:

@@ -1,13 +1,14 @@
 """Converts between the model service's protobuf messages and its domain."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
 from graphmesh.model import v1 as pb
 from graphmesh_chassis.validation import violations
 
-from graphmesh_model import block_convert, domain, json_text
+from graphmesh_model import block_convert, domain, json_text, usage_convert
 from graphmesh_model.block_convert import parsed
 from graphmesh_model.catalogue import Entry
 from graphmesh_model.errors import OutputInvalid
@@ -114,20 +115,12 @@ def response(answer: domain.Answer) -> pb.GenerateResponse:
     return pb.GenerateResponse(
         message=_assistant_message(answer.message),
         finish_reason=FINISH_REASON[answer.finish_reason],
-        usage=pb.Usage(
-            input_tokens=answer.usage.input_tokens,
-            output_tokens=answer.usage.output_tokens,
-            cached_input_tokens=answer.usage.cached_input_tokens,
-            cost_micro_usd=answer.cost_micro_usd,
-            cache_written_input_tokens=answer.usage.cache_written_input_tokens,
-            reasoning_output_tokens=answer.usage.reasoning_output_tokens,
-            audio_input_tokens=answer.usage.audio_input_tokens,
-            audio_output_tokens=answer.usage.audio_output_tokens,
-        ),
+        usage=usage_convert.usage(answer.usage, answer.cost_micro_usd),
         model=answer.model,
         provider=answer.provider,
         offline=answer.offline,
         vendor_answer_id=answer.vendor_answer_id,
+        failed_attempts=map(usage_convert.attempt, answer.failed_attempts),
     )
 
 
@@ -159,9 +152,12 @@ def event(event: domain.StreamEvent) -> pb.StreamGenerateResponse:
             return pb.StreamGenerateResponse(block=block_convert.block_message(block))
         case domain.Answer():
             return pb.StreamGenerateResponse(completed=response(event))
+        case domain.UsageSoFar():
+            raise ValueError("usage is a part of the answer")
 
 
-def model(entry: Entry) -> pb.Model:
+def model(entry: Entry, now: datetime) -> pb.Model:
+    price = entry.prices.at(now)
     return pb.Model(
         alias=entry.alias,
         provider=entry.provider.vendor,
@@ -169,13 +165,5 @@ def model(entry: Entry) -> pb.Model:
         description=entry.provider.description,
         offline=entry.provider.offline,
         fallback_aliases=entry.fallbacks,
-        price=_price(entry.price) if entry.price else None,
-    )
-
-
-def _price(price: domain.Price) -> pb.Price:
-    return pb.Price(
-        input_micro_usd=price.input_micro_usd,
-        output_micro_usd=price.output_micro_usd,
-        cached_input_micro_usd=price.cached_input_micro_usd,
+        price=pb.Price(**vars(price)) if price else None,
     )

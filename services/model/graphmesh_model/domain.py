@@ -1,4 +1,4 @@
-"""Prompts, answers and prices of models."""
+"""Prompts and answers of models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,6 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 """A JSON Schema, draft 2020-12."""
-
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -179,28 +177,25 @@ class Usage:
     """Output tokens of reasoning; included in `output_tokens`."""
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    images: int = 0
+    """Images of the prompt."""
+    estimated: bool = False
+    """Whether a count is an estimate of this service, since the vendor has stated none."""
 
 
 @dataclass(frozen=True)
-class Price:
-    """Prices in millionths of a US dollar for a million tokens."""
+class Attempt:
+    """One call of a vendor's model that gave no usable answer, and what it has used."""
 
-    input_micro_usd: int
-    output_micro_usd: int
-    cached_input_micro_usd: int
-
-    def cost(self, usage: Usage) -> int:
-        """Return the cost in millionths of a US dollar, rounded up so that small answers are never free."""
-        cached = min(usage.cached_input_tokens, usage.input_tokens)
-        total = (
-            (usage.input_tokens - cached) * self.input_micro_usd
-            + cached * self.cached_input_micro_usd
-            + usage.output_tokens * self.output_micro_usd
-        )
-        return -(-total // MILLION)
-
-
-FREE = Price(0, 0, 0)
+    alias: str
+    provider: str
+    model: str
+    reason: str
+    """The reason of its error."""
+    fault: str
+    """The class of the vendor's fault; empty where the vendor is not the cause."""
+    usage: "Usage"
+    cost_micro_usd: int | None
 
 
 @dataclass(frozen=True)
@@ -218,6 +213,10 @@ class Answer:
     cost_micro_usd: int | None = None
     """None if the model's price is unknown."""
     vendor_answer_id: str = ""
+    failed_attempts: tuple[Attempt, ...] = ()
+    """The attempts before this one; their cost is not in `cost_micro_usd`."""
+    cached: bool = False
+    """Whether it comes from the cache of this service, and so has cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -252,5 +251,12 @@ class BlockDelta:
     block: Block
 
 
-StreamEvent = TextDelta | ToolCallDelta | ReasoningDelta | BlockDelta | Answer
+@dataclass(frozen=True)
+class UsageSoFar:
+    """The usage of a stream up to here, as the vendor states it."""
+
+    usage: Usage
+
+
+StreamEvent = TextDelta | ToolCallDelta | ReasoningDelta | BlockDelta | UsageSoFar | Answer
 """An event of a stream. The last one is the whole answer."""

@@ -12,20 +12,25 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Syst
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
+from graphmesh_model.accounting.totals import of_usages
 from graphmesh_model.capabilities import media_kinds, require_supported, unsupported
 from graphmesh_model.domain import (
     Answer,
     Assistant,
     FinishReason,
     Prompt,
+    ReasoningDelta,
     StreamEvent,
     TextDelta,
     Tool,
     ToolCall,
+    ToolCallDelta,
     ToolUse,
     Usage,
+    UsageSoFar,
 )
 from graphmesh_model.errors import OutputInvalid
+from graphmesh_model.faults import Fault
 from graphmesh_model.langchain_content import CallIds, StreamEvents, blocks_of, langchain_message
 from graphmesh_model.schemas import parse_object
 from graphmesh_model.vendor_errors import translated, unavailable
@@ -43,8 +48,10 @@ CALLS_TOOLS = frozenset({"tool_calls", "tool_use"})
 STATES_ITS_END = frozenset({"openai", "azure_openai", "anthropic"})
 """Vendors whose streams are cut off where they end without a finish reason."""
 MAX_TEXT = 1_000_000
-"""Characters of an answer, as the contract bounds them."""
-MAX_TOKENS = 2**53
+"""Characters of an answer with its reasoning and its calls, as the contract bounds them."""
+MAX_CHUNKS = 200_000
+"""Parts of a stream: models write a token in each, so an answer of so many has ended long before."""
+MAX_TOKENS = 100_000_000
 """More than any answer has; a count above it is none."""
 FENCE = "```"
 """The beginning and the end of a Markdown code fence, which models write even when instructed not to."""
@@ -69,21 +76,25 @@ class LangchainProvider:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
         bound, messages = self._call(prompt)
         chunks: list[AIMessageChunk] = []
-        events, characters = StreamEvents(), 0
+        events, characters, used = StreamEvents(), 0, Usage(0, 0)
         with self._translated(messages, prompt):
             async with aclosing(_astream(bound, messages)) as stream:
                 async for chunk in stream:
                     chunks.append(chunk)
+                    if len(chunks) > MAX_CHUNKS:
+                        raise unavailable(self.vendor, Fault.TOO_LARGE, f"the stream has more than {MAX_CHUNKS} parts")
                     for event in events.of(chunk):
-                        characters += len(event.text) if isinstance(event, TextDelta) else 0
+                        characters += _characters(event)
                         if characters > MAX_TEXT:
                             raise self._invalid("response", f"more than {MAX_TEXT} characters")
                         yield event
+                    if chunk.usage_metadata:
+                        yield UsageSoFar(used := of_usages([used, _usage(chunk)]))
             whole = _joined(chunks)
         if whole is None:
-            raise unavailable(self.vendor, "the stream was empty")
+            raise unavailable(self.vendor, Fault.MALFORMED, "the stream was empty")
         if self.vendor in STATES_ITS_END and not _finish_text(whole.response_metadata):
-            raise unavailable(self.vendor, "the stream was cut off")
+            raise unavailable(self.vendor, Fault.CUT_OFF, "the stream was cut off")
         yield self._answer(whole, prompt)
 
     def _call(self, prompt: Prompt) -> tuple[Runnable[LanguageModelInput, AIMessage], list[BaseMessage]]:
@@ -150,6 +161,13 @@ class LangchainProvider:
         return {"type": "json_schema", "json_schema": schema}
 
     def _answer(self, message: AIMessage, prompt: Prompt) -> Answer:
+        try:
+            return self._converted(message, prompt)
+        except OutputInvalid as error:
+            error.usage, error.text = _usage(message), str(message.text)
+            raise
+
+    def _converted(self, message: AIMessage, prompt: Prompt) -> Answer:
         with translated(self.vendor, self.model):
             assistant = self._assistant(message, in_json=prompt.response_schema is not None)
             metadata = message.response_metadata
@@ -200,6 +218,17 @@ async def _astream(
     async for chunk in bound.astream(list(messages)):
         if isinstance(chunk, AIMessageChunk):
             yield chunk
+
+
+def _characters(event: StreamEvent) -> int:
+    match event:
+        case TextDelta(text=text):
+            return len(text)
+        case ReasoningDelta(reasoning=reasoning):
+            return len(reasoning.text)
+        case ToolCallDelta(arguments_json=arguments):
+            return len(arguments)
+    return 0
 
 
 def _joined(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk | None:

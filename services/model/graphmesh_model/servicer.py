@@ -5,35 +5,74 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from graphmesh.model import v1 as pb
+from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.errors import ProviderMisconfigured, ProviderUnavailable
+from graphmesh_chassis.pages import page_of, page_size
 from grpc.aio import UsageError
 
-from graphmesh_model import answering, convert
+from graphmesh_model import convert, usage_convert
+from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.answering import Answering
+from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.catalogue import Catalogue
+
+ALL_TENANTS = "model.usage.all"
+"""The scope to read the usage of all tenants."""
+MAX_RUN = 255
+"""Characters of a run's id."""
 
 
 class ModelServicer(pb.ModelServiceServicer):
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalogue: Catalogue, accounts: Accounts) -> None:
+        self._catalogue, self._accounts = catalogue, accounts
+        self._answering = Answering(accounts)
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
         chain = self._catalogue.chain(request.prompt.model)
+        prompt = convert.prompt(request.prompt)
         async with _vendor_faults(context):
-            answer = await answering.answer(chain, convert.prompt(request.prompt), current_call().deadline)
+            answer = await self._answering.answer(chain, prompt, _call(streamed=False))
         return convert.checked(convert.response, answer)
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: Any
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         chain = self._catalogue.chain(request.prompt.model)
-        stream = answering.stream(chain, convert.prompt(request.prompt), current_call().deadline)
+        stream = self._answering.stream(chain, convert.prompt(request.prompt), _call(streamed=True))
         async with _vendor_faults(context), aclosing(stream) as pieces:
             async for piece in pieces:
                 yield convert.checked(convert.event, piece)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
-        return pb.ListModelsResponse(models=[convert.model(entry) for entry in self._catalogue])
+        now = self._accounts.now()
+        return pb.ListModelsResponse(models=[convert.model(entry, now) for entry in self._catalogue])
+
+    async def ListUsage(self, request: pb.ListUsageRequest, context: Any) -> pb.ListUsageResponse:
+        caller, size = current_call().caller, page_size(request.page_size)
+        if request.all_tenants:
+            caller.require(frozenset({ALL_TENANTS}))
+        conditions = usage_convert.usage_filter(request, "" if request.all_tenants else caller.tenant)
+        after = usage_convert.position(request, conditions)
+        found = await self._accounts.ledger.usage(conditions, after, size + 1)
+        page = page_of(
+            found, size, usage_convert.group, lambda group: usage_convert.token_of(group, conditions), max_bytes=None
+        )
+        return pb.ListUsageResponse(groups=page.messages, next_page_token=page.next_token)
+
+    async def ListBudgets(self, request: pb.ListBudgetsRequest, context: Any) -> pb.ListBudgetsResponse:
+        tenant = current_call().caller.tenant
+        accounts = self._accounts.standing(tenant, request.run)
+        balances = await self._accounts.ledger.balances(accounts)
+        return pb.ListBudgetsResponse(budgets=map(usage_convert.budget, accounts, balances))
+
+
+def _call(*, streamed: bool) -> ModelCall:
+    """Return the present call. Raises InvalidMetadata where its limits are malformed."""
+    call = current_call()
+    run = call.header(metadata.RUN)[:MAX_RUN]
+    limits = usage_convert.run_limits(call.header(metadata.RUN_LIMITS)) if run else RunLimits()
+    return ModelCall(call.deadline, call.caller.tenant, run, limits, streamed=streamed)
 
 
 @asynccontextmanager

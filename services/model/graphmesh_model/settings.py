@@ -1,73 +1,43 @@
 """The settings of the model service."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Self
 
-from graphmesh_chassis.settings import BadSetting, ServerSettings, settings_config
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from graphmesh_chassis.settings import BadSetting, DatabaseUrl, ServerSettings, settings_config
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from graphmesh_model.accounting.budgets import RUN, Budget, Period, Scope
+from graphmesh_model.alias_settings import KEYS, OFFLINE, Frozen, ModelSettings
 from graphmesh_model.catalogue import DEFAULT
 
 MODELS = "GRAPHMESH_MODEL_MODELS"
-API_KEYS = "GRAPHMESH_MODEL_API_KEYS"
+API_KEYS = KEYS
 API_KEY_FILES = "GRAPHMESH_MODEL_API_KEY_FILES"
-SECRETS = re.compile(r"(^|_)(key|secret|password|token)$")
-"""Names of parameters that hold a secret."""
-OFFLINE = "offline"
-"""Model name of the offline demo composer."""
+DAYS_OF_USAGE = 400
+BudgetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
 
-RESERVED: Mapping[str, str] = {
-    "max_retries": "the callers of the service retry, it does not",
-    "base_url": "it is a setting beside parameters",
-    "model": "it is a setting beside parameters",
-}
-"""Arguments that parameters must not have, and why."""
+class BudgetSettings(Frozen):
+    """A limit of what models may cost or read and write, for each run, for each tenant or for the whole service."""
 
+    scope: Scope
+    period: Period = Period.DAY
+    max_cost_micro_usd: int = Field(default=0, ge=0, le=10**18, description="0: no limit")
+    max_tokens: int = Field(default=0, ge=0, le=10**18, description="of input and output; 0: no limit")
+    tenants: frozenset[str] = Field(default=frozenset(), description="empty: all tenants, each with its own account")
+    aliases: frozenset[str] = Field(default=frozenset(), description="empty: all aliases together")
 
-class PriceSettings(BaseModel):
-    """Prices in millionths of a US dollar for a million tokens."""
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if not self.max_cost_micro_usd and not self.max_tokens:
+            raise ValueError("has neither max_cost_micro_usd nor max_tokens")
+        return self
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_micro_usd: int = Field(ge=0)
-    output_micro_usd: int = Field(ge=0)
-    cached_input_micro_usd: int | None = Field(default=None, ge=0, description="default: as other input")
-
-
-class ModelSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(
-        pattern=r"^(offline|[a-z][a-z0-9_]*:.+)$", description="offline, or vendor:model as LangChain names it"
-    )
-    description: str = ""
-    fallbacks: tuple[str, ...] = Field(default=(), description="aliases of fallback models, in this order")
-    price: PriceSettings | None = None
-    base_url: str = Field(
-        default="",
-        pattern=r"^(https?://\S+)?$",
-        description="the address of a server that speaks the vendor's protocol; it gets no key but that of the alias",
-    )
-    parameters: Mapping[str, Any] = Field(
-        default={}, description="further arguments of LangChain's chat model, such as timeout or reasoning_effort"
-    )
-
-    @field_validator("parameters")
-    @classmethod
-    def _no_secrets(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        for name in parameters:
-            if SECRETS.search(name):
-                raise ValueError(f"parameters has {name}: a secret belongs in {API_KEYS}, or in the vendor's variable")
-            if name in RESERVED:
-                raise ValueError(f"parameters has {name}: {RESERVED[name]}")
-        return parameters
-
-    @property
-    def vendor(self) -> str:
-        return self.model.partition(":")[0]
+    def budget(self, name: str) -> Budget:
+        return Budget(
+            name, self.scope, self.period, self.max_cost_micro_usd, self.max_tokens, self.tenants, self.aliases
+        )
 
 
 def _key_in(path: Path) -> SecretStr:
@@ -97,10 +67,15 @@ class Settings(ServerSettings):
 
     model_config = settings_config("GRAPHMESH_MODEL_")
 
+    database_url: DatabaseUrl = "sqlite+aiosqlite:///.graphmesh/model.db"
     models: Mapping[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=OFFLINE)},
         description="the models by alias; one of them is `default`",
     )
+    budgets: Mapping[BudgetName, BudgetSettings] = Field(
+        default={}, description="limits of cost and tokens, by a name that refusals state"
+    )
+    usage_days: int = Field(default=DAYS_OF_USAGE, ge=2, le=36_500, description="days for which usage is kept")
     api_keys: Mapping[str, SecretStr] = Field(
         default={}, description="API keys by alias or vendor; no other process gets them"
     )
@@ -118,3 +93,19 @@ class Settings(ServerSettings):
         if missing := named - set(self.models):
             raise ValueError(f"models has no alias {', '.join(sorted(missing))}")
         return self
+
+    @model_validator(mode="after")
+    def _budgets_can_be_kept(self) -> Self:
+        for name, budget in self.budgets.items():
+            if name == RUN:
+                raise ValueError(f"budgets has {RUN}, the name of the limits that a run itself has")
+            if unknown := budget.aliases - set(self.models):
+                raise ValueError(f"budgets.{name}.aliases has {', '.join(sorted(unknown))}, which models has not")
+            held = budget.aliases or set(self.models)
+            unpriced = [one for one in held if self.models[one].model != OFFLINE and self.models[one].price is None]
+            if budget.max_cost_micro_usd and unpriced:
+                raise ValueError(f"budgets.{name} limits cost, and models.{min(unpriced)} has no price")
+        return self
+
+    def all_budgets(self) -> Sequence[Budget]:
+        return [settings.budget(name) for name, settings in self.budgets.items()]

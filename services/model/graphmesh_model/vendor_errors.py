@@ -16,6 +16,8 @@ from graphmesh_chassis.errors import (
     RuleViolated,
 )
 
+from graphmesh_model.faults import Fault
+
 REFUSED_PROMPT = frozenset({400, 413, 422})
 """HTTP statuses by which vendors refuse a prompt."""
 REJECTED: Mapping[int, str] = {401: "key", 402: "account", 403: "key", 404: "model"}
@@ -24,6 +26,22 @@ TOO_MANY_REQUESTS = 429
 NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "credit_balance_too_low"})
 """Vendors' codes of a 429 that waiting does not end."""
 MAX_RETRY_AFTER = 3600.0
+MAX_CAUSES = 10
+FAULTS_BY_CLASS: Mapping[str, Fault] = {
+    "ResponseTooLarge": Fault.TOO_LARGE,
+    "RemoteProtocolError": Fault.CUT_OFF,
+    "ReadError": Fault.CUT_OFF,
+    "IncompleteReadError": Fault.CUT_OFF,
+    "ConnectError": Fault.UNREACHABLE,
+    "ConnectTimeout": Fault.UNREACHABLE,
+    "PoolTimeout": Fault.UNREACHABLE,
+    "TimeoutException": Fault.STALLED,
+    "APITimeoutError": Fault.STALLED,
+    "TimeoutError": Fault.STALLED,
+    "APIConnectionError": Fault.UNREACHABLE,
+    "ConnectionError": Fault.UNREACHABLE,
+}
+"""The classes of HTTP clients' and vendors' packages, the innermost cause first."""
 CODE = re.compile(r"[\w.\[\]-]{1,64}")
 """Vendors' codes and names of parameters, which quote nothing."""
 
@@ -45,19 +63,32 @@ def mesh_error(error: Exception, vendor: str, model: str) -> GraphmeshError:
         return _misconfigured("account" if code in NO_CREDIT or status is None else REJECTED[status], vendor, model)
     if status == TOO_MANY_REQUESTS:
         message = f"The provider {vendor} accepts no more calls at the moment"
-        return RateLimited(message, retry_after=_retry_after(error), provider=vendor)
+        fault = Fault.RATE_LIMITED.value
+        return RateLimited(message, retry_after=_retry_after(error), provider=vendor, fault=fault)
     if status in REFUSED_PROMPT:
         details = {"code": code, "param": _code(error, "param")}
         given: dict[str, Any] = {name: value for name, value in details.items() if value}
         hint = f": {', '.join(f'{name} {value}' for name, value in given.items())}" if given else ""
         message = f"The provider {vendor} rejected the request{hint}"
-        return RuleViolated(message, rule="provider_refused", provider=vendor, status=status, **given)
-    return unavailable(vendor, type(error).__name__)
+        fault = Fault.REFUSED.value
+        return RuleViolated(message, rule="provider_refused", provider=vendor, status=status, fault=fault, **given)
+    return unavailable(vendor, Fault.SERVER if status is not None else _fault(error), type(error).__name__)
 
 
-def unavailable(vendor: str, cause: str) -> ProviderUnavailable:
+def unavailable(vendor: str, fault: Fault, cause: str) -> ProviderUnavailable:
     """`cause` is the name of an exception, or a clause."""
-    return ProviderUnavailable(f"The provider {vendor} gave no answer: {cause}", provider=vendor, cause=cause)
+    message = f"The provider {vendor} gave no usable answer ({fault.value}): {cause}"
+    return ProviderUnavailable(message, provider=vendor, fault=fault.value, cause=cause)
+
+
+def _fault(error: BaseException) -> Fault:
+    """Return the class of an exception, by the names of its classes and of those of its causes."""
+    chain: list[BaseException] = []
+    while error not in chain and len(chain) < MAX_CAUSES:
+        chain.append(error)
+        error = error.__cause__ or error.__context__ or error
+    names = [kind.__name__ for one in reversed(chain) for kind in type(one).__mro__]
+    return next((FAULTS_BY_CLASS[name] for name in names if name in FAULTS_BY_CLASS), Fault.MALFORMED)
 
 
 def _misconfigured(rejected: str, vendor: str, model: str) -> ProviderMisconfigured:
@@ -66,7 +97,7 @@ def _misconfigured(rejected: str, vendor: str, model: str) -> ProviderMisconfigu
         "account": f"The account of the model service at {vendor} has no credit",
         "model": f"The provider {vendor} does not know the model {model} at the address of the settings",
     }
-    return ProviderMisconfigured(sentences[rejected], provider=vendor, rejected=rejected, model=model)
+    return ProviderMisconfigured(sentences[rejected], provider=vendor, rejected=rejected, model=model, fault=rejected)
 
 
 def _http_status(error: Exception) -> int | None:

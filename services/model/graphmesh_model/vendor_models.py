@@ -12,8 +12,9 @@ from graphmesh_chassis.settings import BadSetting
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
+from graphmesh_model.alias_settings import ModelSettings
 from graphmesh_model.langchain_provider import LangchainProvider
-from graphmesh_model.settings import API_KEYS, MODELS, ModelSettings
+from graphmesh_model.settings import API_KEYS, MODELS
 
 KEY_VARIABLES: Mapping[str, str] = {
     "anthropic": "ANTHROPIC_API_KEY",

@@ -9,8 +9,6 @@ import pytest_asyncio
 from graphmesh.model.v1 import ModelService
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded
-from graphmesh_chassis.testing import running
-from graphmesh_model.__main__ import build
 from graphmesh_model.settings import Settings
 from graphmesh_nodes import Budget, GraphmeshChatModel, Limits, RunContext, ToolCalled
 from graphmesh_nodes.context import with_run_context
@@ -18,6 +16,8 @@ from graphmesh_nodes.errors import TokenLimit
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
+
+from tests.integration.model.served import running_models
 
 QUESTION = HumanMessage("<document>Returns are free for 30 days.</document> Are returns free?")
 THREAD: Any = {"configurable": {"thread_id": "th_1"}}
@@ -41,8 +41,7 @@ def graph() -> Any:
 
 @pytest_asyncio.fixture
 async def context() -> AsyncIterator[RunContext]:
-    settings = Settings()
-    async with build(settings) as servable, running(servable, settings) as served:
+    async with running_models(Settings()) as served:
         yield RunContext(served.channel, "shop", "ana", "run_1", Deadline.after(5))
 
 

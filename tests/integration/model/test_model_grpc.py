@@ -9,9 +9,10 @@ from graphmesh.model.v1.model_pb2_grpc import ModelServiceStub
 from graphmesh_chassis.errors import InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
 from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with
-from graphmesh_model.__main__ import build
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
+
+from tests.integration.model.served import servable_models
 
 QUESTION = pb.ChatMessage(
     user=pb.UserMessage(text="<document>Returns are free for 30 days.</document> Are returns free?")
@@ -32,7 +33,7 @@ def grpc_settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def grpc_servable(grpc_settings: Settings) -> AbstractAsyncContextManager[Servable]:
-    return build(grpc_settings)
+    return servable_models(grpc_settings)
 
 
 @pytest.fixture(scope="module")

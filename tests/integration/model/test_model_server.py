@@ -9,10 +9,10 @@ from graphmesh.model import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import InvalidRequest, NotFound, ScopeMissing
-from graphmesh_chassis.testing import running
-from graphmesh_model.__main__ import build
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
+
+from tests.integration.model.served import running_models
 
 Models = pb.ModelService
 QUESTION = pb.ChatMessage(
@@ -27,8 +27,7 @@ CHARGE = {
 
 @pytest_asyncio.fixture
 async def channel() -> AsyncIterator[Channel]:
-    settings = Settings()
-    async with build(settings) as servable, running(servable, settings) as served:
+    async with running_models(Settings()) as served:
         yield served.channel
 
 

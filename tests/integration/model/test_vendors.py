@@ -17,11 +17,10 @@ from graphmesh_chassis.errors import (
     RateLimited,
     RuleViolated,
 )
-from graphmesh_chassis.testing import running
-from graphmesh_model.__main__ import build
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
 
+from tests.integration.model.served import running_models
 from tests.integration.model.vendor_server import (
     Answer,
     Reply,
@@ -75,7 +74,7 @@ async def vendor(*replies: Answer, model: str = "openai:large", **others: Any) -
         url = server.url if model.startswith("openai") else server.url.removesuffix("/v1")
         default = {"model": model, "base_url": url, **others.pop("default", {})}
         settings = Settings.model_validate({"models": {"default": default, **others}, "api_keys": {"default": KEY}})
-        async with build(settings) as servable, running(servable, settings) as served:
+        async with running_models(settings) as served:
             yield Vendor(server, served.channel)
 
 
@@ -288,9 +287,14 @@ async def test_faults_have_their_error(reply: Answer, error: type[GraphmeshError
         for number, call in enumerate((model.generate, model.stream), start=1):
             with pytest.raises(error) as failed:
                 await call("my diagnosis")
-            assert len(model.server.requests) == number
             assert "diagnosis" not in f"{failed.value}{failed.value.data}"
-            assert failed.value.retry_after == (7 if error is RateLimited else None)
+            if error is RateLimited:  # the vendor is not called again before that time
+                assert len(model.server.requests) == 1
+                assert failed.value.retry_after
+                assert 6 < failed.value.retry_after <= 7
+            else:
+                assert len(model.server.requests) == number
+                assert failed.value.retry_after is None
 
 
 CUTS = {
@@ -329,12 +333,13 @@ async def test_invalid_answers_are_refused(reply: Answer) -> None:
                 await call(tools=[TOOL])
 
 
-async def test_impossible_counts_are_no_counts() -> None:
+async def test_impossible_counts_are_estimated() -> None:
     async with vendor(
         openai("Hi", usage={"prompt_tokens": -5, "completion_tokens": 10**30, "total_tokens": 0})
     ) as model:
         usage = (await model.generate()).usage
-        assert (usage.input_tokens, usage.output_tokens) == (0, 0)
+        assert 1 <= usage.output_tokens <= usage.input_tokens <= 20
+        assert usage.estimated
 
 
 @pytest.mark.parametrize("reply", [Reply(then="stall"), sse(openai_chunk({"content": "a"}), then="stall")])

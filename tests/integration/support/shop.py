@@ -152,7 +152,7 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
         built = {
             "billing": build_billing(BillingSettings(database_url=_url(folder, "billing"))),
             "crm": build_crm(CrmSettings(database_url=_url(folder, "crm"))),
-            "model": build_model(ModelSettings()),
+            "model": build_model(ModelSettings(database_url=_url(folder, "model"))),
             "retrieval": build_retrieval(RetrievalSettings(database_url=_url(folder, "retrieval"))),
             "ticketing": build_ticketing(TicketingSettings(database_url=_url(folder, "ticketing"))),
         }

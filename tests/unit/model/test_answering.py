@@ -1,11 +1,17 @@
 """Fallbacks, cost and validation of answers."""
 
+from datetime import date
+
 import pytest
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, NotFound, ProviderUnavailable, RateLimited, RuleViolated
-from graphmesh_model import answering
+from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.accounting.ledger_memory import MemoryLedger
+from graphmesh_model.accounting.prices import UNKNOWN, Price, Prices
+from graphmesh_model.answering import Answering
+from graphmesh_model.calling import ModelCall
 from graphmesh_model.catalogue import Catalogue, Entry
-from graphmesh_model.domain import Answer, FinishReason, Price, Prompt, StreamEvent, TextDelta, Tool, ToolCall, User
+from graphmesh_model.domain import Answer, FinishReason, Prompt, StreamEvent, TextDelta, Tool, ToolCall, User
 from graphmesh_model.errors import OutputInvalid
 
 from tests.unit.model.scripted_provider import ScriptedProvider, reply
@@ -15,19 +21,22 @@ IN_JSON = Prompt((User("Hello"),), response_schema={"type": "object", "required"
 UNAVAILABLE = ProviderUnavailable(provider="scripted")
 
 
-def catalogue(first: ScriptedProvider, *others: ScriptedProvider, price: Price | None = None) -> Catalogue:
+def catalogue(first: ScriptedProvider, *others: ScriptedProvider, prices: Prices = UNKNOWN) -> Catalogue:
     """A catalogue of `default`, with the others as its fallbacks."""
     names = tuple(f"other{index}" for index, _ in enumerate(others))
     entries = [Entry(name, other) for name, other in zip(names, others, strict=True)]
-    return Catalogue([Entry("default", first, price, names), *entries])
+    return Catalogue([Entry("default", first, prices, names), *entries])
 
 
 async def generate(models: Catalogue, prompt: Prompt = PROMPT, seconds: float = 5) -> Answer:
-    return await answering.answer(models.chain(""), prompt, Deadline.after(seconds))
+    return await Answering(Accounts(MemoryLedger())).answer(
+        models.chain(""), prompt, ModelCall(Deadline.after(seconds))
+    )
 
 
 async def stream(models: Catalogue, prompt: Prompt = PROMPT) -> list[StreamEvent]:
-    return [event async for event in answering.stream(models.chain(""), prompt, Deadline.after(5))]
+    call = ModelCall(Deadline.after(5), streamed=True)
+    return [event async for event in Answering(Accounts(MemoryLedger())).stream(models.chain(""), prompt, call)]
 
 
 def test_unknown_alias_is_not_found() -> None:
@@ -44,12 +53,12 @@ async def test_falls_back_in_configured_order(failure: GraphmeshError) -> None:
         await generate(catalogue(ScriptedProvider(failure), ScriptedProvider(UNAVAILABLE)))
 
 
-async def test_rejected_prompt_does_not_fall_back() -> None:
-    """A prompt that one vendor rejects is wrong for all of them."""
+async def test_rejected_prompt_falls_back() -> None:
+    """Another model may have a larger context, or take images."""
+    rejecting = ScriptedProvider(RuleViolated(rule="provider_refused"))
+    assert (await generate(catalogue(rejecting, ScriptedProvider(reply("Hi"))))).message.text == "Hi"
     with pytest.raises(RuleViolated):
-        await generate(
-            catalogue(ScriptedProvider(RuleViolated(rule="provider_refused")), ScriptedProvider(reply("Hi")))
-        )
+        await generate(catalogue(rejecting))
 
 
 async def test_slow_model_leaves_time_for_its_fallback() -> None:
@@ -69,10 +78,10 @@ async def test_cost_uses_the_price_of_the_answering_model() -> None:
 
     The cost of a model without a price is unknown.
     """
-    price = Price(2_500_000, 10_000_000, 250_001)
-    assert (await generate(catalogue(ScriptedProvider(reply("Hi")), price=price))).cost_micro_usd == 2601
+    price = Prices([(date.min, Price(2_500_000, 10_000_000, 250_001, 2_500_000, 10_000_000))])
+    assert (await generate(catalogue(ScriptedProvider(reply("Hi")), prices=price))).cost_micro_usd == 2601
     assert (
-        await generate(catalogue(ScriptedProvider(UNAVAILABLE), ScriptedProvider(reply("Hi")), price=price))
+        await generate(catalogue(ScriptedProvider(UNAVAILABLE), ScriptedProvider(reply("Hi")), prices=price))
     ).cost_micro_usd is None
 
 

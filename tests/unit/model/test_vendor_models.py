@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.settings import BadSetting
-from graphmesh_model.settings import ModelSettings
+from graphmesh_model.alias_settings import ModelSettings
 from graphmesh_model.vendor_models import open_model
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, ValidationError

@@ -9,7 +9,11 @@ import pytest
 from graphmesh.billing.v1 import BillingService
 from graphmesh.model import v1 as pb
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_model import answering, convert
+from graphmesh_model import convert
+from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.accounting.ledger_memory import MemoryLedger
+from graphmesh_model.answering import Answering
+from graphmesh_model.calling import ModelCall
 from graphmesh_model.catalogue import Catalogue, Entry
 from graphmesh_model.offline_provider import OfflineProvider
 from graphmesh_nodes import GraphmeshChatModel, tool_schema
@@ -19,7 +23,7 @@ from langchain_core.messages.utils import trim_messages
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field, ValidationError
 
-CATALOGUE = Catalogue([Entry("default", OfflineProvider())])
+CHAIN = Catalogue([Entry("default", OfflineProvider())]).chain("")
 DOCUMENT = "<document>Returns are free for 30 days.</document> "
 
 
@@ -28,16 +32,17 @@ class LocalModelClient:
 
     def __init__(self) -> None:
         self.prompt = pb.Prompt()
+        self._answering = Answering(Accounts(MemoryLedger()))
 
     async def unary(self, rpc: Any, request: Any) -> Any:
         self.prompt = request.prompt
         prompt = convert.prompt(request.prompt)
-        return convert.response(await answering.answer(CATALOGUE.chain(""), prompt, Deadline.after(5)))
+        return convert.response(await self._answering.answer(CHAIN, prompt, ModelCall(Deadline.after(5))))
 
     async def stream(self, rpc: Any, request: Any) -> AsyncIterator[Any]:
         self.prompt = request.prompt
         prompt = convert.prompt(request.prompt)
-        async for piece in answering.stream(CATALOGUE.chain(""), prompt, Deadline.after(5)):
+        async for piece in self._answering.stream(CHAIN, prompt, ModelCall(Deadline.after(5), streamed=True)):
             yield convert.event(piece)
 
 
@@ -86,6 +91,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.prompt = pb.Prompt()
+        self._answering = Answering(Accounts(MemoryLedger()))
 
     async def unary(self, rpc: Any, request: Any) -> Any:
         self.prompt = request.prompt

@@ -229,12 +229,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
     """
     ERROR_REASON_TOKEN_LIMIT: _ErrorReason.ValueType  # 40
-    """RESOURCE_EXHAUSTED. The run was ended at its limit of tokens.
+    """RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a call
+    (metadata: budget, scope, and renews, the time at which it begins anew).
 
         { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
     """
     ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 41
-    """RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar.
+    """RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar; or a budget of the model
+    service cannot pay for a call (metadata: budget, scope, and renews, the time at which it begins anew).
 
         { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
     """
@@ -595,12 +597,14 @@ ERROR_REASON_STEP_LIMIT: ErrorReason.ValueType  # 39
     { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
 """
 ERROR_REASON_TOKEN_LIMIT: ErrorReason.ValueType  # 40
-"""RESOURCE_EXHAUSTED. The run was ended at its limit of tokens.
+"""RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a call
+(metadata: budget, scope, and renews, the time at which it begins anew).
 
     { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
 """
 ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 41
-"""RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar.
+"""RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar; or a budget of the model
+service cannot pay for a call (metadata: budget, scope, and renews, the time at which it begins anew).
 
     { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
 """

@@ -5,13 +5,20 @@ from typing import Final
 from graphmesh_contracts import Rpc, StreamingRpc
 
 from .model_pb2 import AssistantMessage as AssistantMessage
+from .model_pb2 import BudgetScope as BudgetScope
+from .model_pb2 import BudgetStatus as BudgetStatus
 from .model_pb2 import ChatMessage as ChatMessage
 from .model_pb2 import ContentBlock as ContentBlock
+from .model_pb2 import FailedAttempt as FailedAttempt
 from .model_pb2 import FinishReason as FinishReason
 from .model_pb2 import GenerateRequest as GenerateRequest
 from .model_pb2 import GenerateResponse as GenerateResponse
+from .model_pb2 import ListBudgetsRequest as ListBudgetsRequest
+from .model_pb2 import ListBudgetsResponse as ListBudgetsResponse
 from .model_pb2 import ListModelsRequest as ListModelsRequest
 from .model_pb2 import ListModelsResponse as ListModelsResponse
+from .model_pb2 import ListUsageRequest as ListUsageRequest
+from .model_pb2 import ListUsageResponse as ListUsageResponse
 from .model_pb2 import Media as Media
 from .model_pb2 import Model as Model
 from .model_pb2 import Price as Price
@@ -29,6 +36,8 @@ from .model_pb2 import ToolChoice as ToolChoice
 from .model_pb2 import ToolChoiceMode as ToolChoiceMode
 from .model_pb2 import ToolResult as ToolResult
 from .model_pb2 import Usage as Usage
+from .model_pb2 import UsageDimension as UsageDimension
+from .model_pb2 import UsageGroup as UsageGroup
 from .model_pb2 import UserMessage as UserMessage
 from .model_pb2_grpc import ModelServiceServicer as ModelServiceServicer
 from .model_pb2_grpc import add_ModelServiceServicer_to_server as add_ModelServiceServicer_to_server
@@ -46,4 +55,10 @@ class ModelService:
     )
     ListModels: Final = Rpc(
         "/graphmesh.model.v1.ModelService/ListModels", ListModelsRequest, ListModelsResponse
+    )
+    ListUsage: Final = Rpc(
+        "/graphmesh.model.v1.ModelService/ListUsage", ListUsageRequest, ListUsageResponse
+    )
+    ListBudgets: Final = Rpc(
+        "/graphmesh.model.v1.ModelService/ListBudgets", ListBudgetsRequest, ListBudgetsResponse
     )

@@ -6,6 +6,7 @@ One interface to language models of all vendors."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -78,6 +79,70 @@ TOOL_CHOICE_MODE_NONE: ToolChoiceMode.ValueType  # 2
 TOOL_CHOICE_MODE_REQUIRED: ToolChoiceMode.ValueType  # 3
 """It calls at least one."""
 Global___ToolChoiceMode: _TypeAlias = ToolChoiceMode  # noqa: Y015
+
+class _UsageDimension:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UsageDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageDimension.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    USAGE_DIMENSION_UNSPECIFIED: _UsageDimension.ValueType  # 0
+    """Not stated; never sent."""
+    USAGE_DIMENSION_TENANT: _UsageDimension.ValueType  # 1
+    """The tenant."""
+    USAGE_DIMENSION_DAY: _UsageDimension.ValueType  # 2
+    """The day, in UTC."""
+    USAGE_DIMENSION_RUN: _UsageDimension.ValueType  # 3
+    """The run."""
+    USAGE_DIMENSION_ALIAS: _UsageDimension.ValueType  # 4
+    """The alias that was called, also as a fallback of another."""
+    USAGE_DIMENSION_MODEL: _UsageDimension.ValueType  # 5
+    """The vendor's model."""
+
+class UsageDimension(_UsageDimension, metaclass=_UsageDimensionEnumTypeWrapper):
+    """A dimension of usage."""
+
+USAGE_DIMENSION_UNSPECIFIED: UsageDimension.ValueType  # 0
+"""Not stated; never sent."""
+USAGE_DIMENSION_TENANT: UsageDimension.ValueType  # 1
+"""The tenant."""
+USAGE_DIMENSION_DAY: UsageDimension.ValueType  # 2
+"""The day, in UTC."""
+USAGE_DIMENSION_RUN: UsageDimension.ValueType  # 3
+"""The run."""
+USAGE_DIMENSION_ALIAS: UsageDimension.ValueType  # 4
+"""The alias that was called, also as a fallback of another."""
+USAGE_DIMENSION_MODEL: UsageDimension.ValueType  # 5
+"""The vendor's model."""
+Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
+
+class _BudgetScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_SCOPE_UNSPECIFIED: _BudgetScope.ValueType  # 0
+    """Not stated; never sent."""
+    BUDGET_SCOPE_RUN: _BudgetScope.ValueType  # 1
+    """Those of one run."""
+    BUDGET_SCOPE_TENANT: _BudgetScope.ValueType  # 2
+    """Those of one tenant."""
+    BUDGET_SCOPE_SERVICE: _BudgetScope.ValueType  # 3
+    """Those of all tenants."""
+
+class BudgetScope(_BudgetScope, metaclass=_BudgetScopeEnumTypeWrapper):
+    """Whose calls share a budget."""
+
+BUDGET_SCOPE_UNSPECIFIED: BudgetScope.ValueType  # 0
+"""Not stated; never sent."""
+BUDGET_SCOPE_RUN: BudgetScope.ValueType  # 1
+"""Those of one run."""
+BUDGET_SCOPE_TENANT: BudgetScope.ValueType  # 2
+"""Those of one tenant."""
+BUDGET_SCOPE_SERVICE: BudgetScope.ValueType  # 3
+"""Those of all tenants."""
+Global___BudgetScope: _TypeAlias = BudgetScope  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
@@ -595,6 +660,8 @@ class Usage(_message.Message):
     REASONING_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     AUDIO_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     AUDIO_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens that the model read, cached ones included, as the vendor counts; the offline composer counts words and
     punctuation marks.
@@ -615,6 +682,10 @@ class Usage(_message.Message):
     """Tokens of the input that are sound."""
     audio_output_tokens: _builtins.int
     """Tokens of the output that are sound."""
+    estimated: _builtins.bool
+    """Whether a count is an estimate by a tokenizer, since the vendor stated none."""
+    images: _builtins.int
+    """Images of the prompt."""
     def __init__(
         self,
         *,
@@ -626,16 +697,64 @@ class Usage(_message.Message):
         reasoning_output_tokens: _builtins.int = ...,
         audio_input_tokens: _builtins.int = ...,
         audio_output_tokens: _builtins.int = ...,
+        estimated: _builtins.bool = ...,
+        images: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "cost_micro_usd", b"cost_micro_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "audio_input_tokens", b"audio_input_tokens", "audio_output_tokens", b"audio_output_tokens", "cache_written_input_tokens", b"cache_written_input_tokens", "cached_input_tokens", b"cached_input_tokens", "cost_micro_usd", b"cost_micro_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "audio_input_tokens", b"audio_input_tokens", "audio_output_tokens", b"audio_output_tokens", "cache_written_input_tokens", b"cache_written_input_tokens", "cached_input_tokens", b"cached_input_tokens", "cost_micro_usd", b"cost_micro_usd", "estimated", b"estimated", "images", b"images", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micro_usd) -> _WhichOneofReturnType__cost_micro_usd | None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class FailedAttempt(_message.Message):
+    """An attempt that gave no usable answer: its vendor failed, its answer was invalid, or another model was faster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    """The alias that was called."""
+    provider: _builtins.str
+    """Its provider."""
+    model: _builtins.str
+    """Its vendor's name of the model."""
+    reason: _builtins.str
+    """The reason of its error: PROVIDER_UNAVAILABLE; CANCELLED where another model was faster."""
+    fault: _builtins.str
+    """The class of the fault: rate_limited, key, account, model, refused, unsupported, server, unreachable, stalled,
+    malformed, cut_off, too_large, output or breaker_open; empty where the vendor is not the cause.
+    """
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """What it has used all the same."""
+
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        fault: _builtins.str = ...,
+        usage: Global___Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "fault", b"fault", "model", b"model", "provider", b"provider", "reason", b"reason", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedAttempt: _TypeAlias = FailedAttempt  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
@@ -674,6 +793,7 @@ class GenerateResponse(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     OFFLINE_FIELD_NUMBER: _builtins.int
     VENDOR_ANSWER_ID_FIELD_NUMBER: _builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     finish_reason: Global___FinishReason.ValueType
     """Why the model stopped."""
     model: _builtins.str
@@ -692,6 +812,10 @@ class GenerateResponse(_message.Message):
     def usage(self) -> Global___Usage:
         """The usage."""
 
+    @_builtins.property
+    def failed_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedAttempt]:
+        """The attempts of this call before the one that answered. Their usage is not in `usage`."""
+
     def __init__(
         self,
         *,
@@ -702,10 +826,11 @@ class GenerateResponse(_message.Message):
         provider: _builtins.str = ...,
         offline: _builtins.bool = ...,
         vendor_answer_id: _builtins.str = ...,
+        failed_attempts: _abc.Iterable[Global___FailedAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -955,23 +1080,283 @@ class Price(_message.Message):
     INPUT_MICRO_USD_FIELD_NUMBER: _builtins.int
     OUTPUT_MICRO_USD_FIELD_NUMBER: _builtins.int
     CACHED_INPUT_MICRO_USD_FIELD_NUMBER: _builtins.int
+    CACHE_WRITTEN_INPUT_MICRO_USD_FIELD_NUMBER: _builtins.int
+    REASONING_OUTPUT_MICRO_USD_FIELD_NUMBER: _builtins.int
+    IMAGE_MICRO_USD_FIELD_NUMBER: _builtins.int
     input_micro_usd: _builtins.int
     """Of a million tokens read."""
     output_micro_usd: _builtins.int
     """Of a million tokens written."""
     cached_input_micro_usd: _builtins.int
     """Of a million tokens read from the vendor's cache."""
+    cache_written_input_micro_usd: _builtins.int
+    """Of a million tokens written to the vendor's cache."""
+    reasoning_output_micro_usd: _builtins.int
+    """Of a million tokens of reasoning."""
+    image_micro_usd: _builtins.int
+    """Of one image of a prompt, beside its tokens."""
     def __init__(
         self,
         *,
         input_micro_usd: _builtins.int = ...,
         output_micro_usd: _builtins.int = ...,
         cached_input_micro_usd: _builtins.int = ...,
+        cache_written_input_micro_usd: _builtins.int = ...,
+        reasoning_output_micro_usd: _builtins.int = ...,
+        image_micro_usd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_micro_usd", b"cached_input_micro_usd", "input_micro_usd", b"input_micro_usd", "output_micro_usd", b"output_micro_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_written_input_micro_usd", b"cache_written_input_micro_usd", "cached_input_micro_usd", b"cached_input_micro_usd", "image_micro_usd", b"image_micro_usd", "input_micro_usd", b"input_micro_usd", "output_micro_usd", b"output_micro_usd", "reasoning_output_micro_usd", b"reasoning_output_micro_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
+
+@_typing.final
+class ListUsageRequest(_message.Message):
+    """Request of ListUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    ALL_TENANTS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """Only the usage of this run."""
+    alias: _builtins.str
+    """Only the usage of this alias."""
+    first_day: _builtins.str
+    """Only from this day on, in UTC: `2026-11-30`."""
+    last_day: _builtins.str
+    """Only up to this day, with it."""
+    all_tenants: _builtins.bool
+    """Whether to list the usage of all tenants, for which the caller needs the scope `model.usage.all` too."""
+    page_size: _builtins.int
+    """The maximum number of sums; 0: 50."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before."""
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___UsageDimension.ValueType]:
+        """The dimensions to sum by; where empty, there is one sum."""
+
+    def __init__(
+        self,
+        *,
+        group_by: _abc.Iterable[Global___UsageDimension.ValueType] | None = ...,
+        run: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        all_tenants: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "all_tenants", b"all_tenants", "first_day", b"first_day", "group_by", b"group_by", "last_day", b"last_day", "page_size", b"page_size", "page_token", b"page_token", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsageRequest: _TypeAlias = ListUsageRequest  # noqa: Y015
+
+@_typing.final
+class ListUsageResponse(_message.Message):
+    """Response of ListUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last one."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageGroup]:
+        """The sums."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___UsageGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsageResponse: _TypeAlias = ListUsageResponse  # noqa: Y015
+
+@_typing.final
+class UsageGroup(_message.Message):
+    """The sum of attempts that are equal in the requested dimensions; the fields of other dimensions are empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
+    UNPRICED_TOKENS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant."""
+    day: _builtins.str
+    """The day."""
+    run: _builtins.str
+    """The run; also empty for calls of no run."""
+    alias: _builtins.str
+    """The alias."""
+    model: _builtins.str
+    """The provider and its model: `openai:gpt-5`."""
+    attempts: _builtins.int
+    """The attempts, failed ones included."""
+    failed_attempts: _builtins.int
+    """The attempts that gave no usable answer."""
+    estimated_tokens: _builtins.int
+    """The tokens that are estimated."""
+    unpriced_tokens: _builtins.int
+    """The tokens of models without a price, which `usage.cost_micro_usd` does not contain."""
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """The sums of their tokens, images and cost. Where one is estimated, `estimated` is set."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        day: _builtins.str = ...,
+        run: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        model: _builtins.str = ...,
+        attempts: _builtins.int = ...,
+        failed_attempts: _builtins.int = ...,
+        usage: Global___Usage | None = ...,
+        estimated_tokens: _builtins.int = ...,
+        unpriced_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "attempts", b"attempts", "day", b"day", "estimated_tokens", b"estimated_tokens", "failed_attempts", b"failed_attempts", "model", b"model", "run", b"run", "tenant", b"tenant", "unpriced_tokens", b"unpriced_tokens", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageGroup: _TypeAlias = UsageGroup  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Request of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """The run whose budgets to list, too."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """Response of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
+        """The budgets, by scope and name."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    """A budget with its sums in the present period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    MAX_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    SPENT_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    RESERVED_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    SPENT_TOKENS_FIELD_NUMBER: _builtins.int
+    RESERVED_TOKENS_FIELD_NUMBER: _builtins.int
+    RENEW_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, as in the settings of the service."""
+    scope: Global___BudgetScope.ValueType
+    """Whose calls share it."""
+    max_cost_micro_usd: _builtins.int
+    """The most that they may cost, in millionths of a US dollar; 0: no limit."""
+    max_tokens: _builtins.int
+    """The most tokens, of input and output; 0: no limit."""
+    spent_cost_micro_usd: _builtins.int
+    """The cost of settled attempts."""
+    reserved_cost_micro_usd: _builtins.int
+    """The cost that open attempts have reserved."""
+    spent_tokens: _builtins.int
+    """The tokens of settled attempts."""
+    reserved_tokens: _builtins.int
+    """The tokens that open attempts have reserved."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The aliases that it applies to; empty: all of them."""
+
+    @_builtins.property
+    def renew_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins anew; absent where it does not."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        scope: Global___BudgetScope.ValueType = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        max_cost_micro_usd: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        spent_cost_micro_usd: _builtins.int = ...,
+        reserved_cost_micro_usd: _builtins.int = ...,
+        spent_tokens: _builtins.int = ...,
+        reserved_tokens: _builtins.int = ...,
+        renew_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["renew_time", b"renew_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "max_cost_micro_usd", b"max_cost_micro_usd", "max_tokens", b"max_tokens", "name", b"name", "renew_time", b"renew_time", "reserved_cost_micro_usd", b"reserved_cost_micro_usd", "reserved_tokens", b"reserved_tokens", "scope", b"scope", "spent_cost_micro_usd", b"spent_cost_micro_usd", "spent_tokens", b"spent_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015

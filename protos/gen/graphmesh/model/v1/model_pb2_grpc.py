@@ -31,6 +31,15 @@ class ModelServiceStub:
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
 
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
+
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
     with `offline`.
@@ -57,6 +66,16 @@ class ModelServiceStub:
                 request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListUsage = channel.unary_unary(
+                '/graphmesh.model.v1.ModelService/ListUsage',
+                request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/graphmesh.model.v1.ModelService/ListBudgets',
+                request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -64,6 +83,15 @@ class ModelServiceServicer:
 
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
+
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
 
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
@@ -78,10 +106,12 @@ class ModelServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
-        take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
-        account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
-        its tool's parameters).
+        RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
+        example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
+        refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
+        `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
+        `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
+        INVALID_METADATA (the limits of the run are malformed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,12 +121,12 @@ class ModelServiceServicer:
         """Answers a conversation piece by piece, as the model writes.
 
         The last message is `completed`, with the whole answer, and then the stream ends with OK. A stream without it ends
-        with an error, also after deltas: these are then void. Schemas are checked only when the answer is complete.
-        Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
-        continued.
+        with an error, also after deltas: these are then void. Tool calls are checked only when the answer is complete. An
+        answer with `response_schema_json` is sent when it is complete and valid, so that it can be repaired before. Fallback
+        models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
         Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +134,28 @@ class ModelServiceServicer:
 
     def ListModels(self, request, context):
         """Lists the aliases of this service, by name. It does not call any vendor.
+
+        Reasons: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsage(self, request, context):
+        """Lists the usage of the caller's tenant, summed by the given dimensions and ordered by them.
+
+        Open attempts are not in the sums. Days are those of UTC in which the attempts began. Usage is kept for the time of
+        the service's setting.
+
+        Reasons: INVALID_REQUEST (a page token of another listing), SCOPE_MISSING (`all_tenants` without
+        `model.usage.all`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Lists the budgets that calls of the caller's tenant are held to, with their sums in the present period.
 
         Reasons: none of its own.
         """
@@ -129,6 +181,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsRequest.FromString,
                     response_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsResponse.SerializeToString,
             ),
+            'ListUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsage,
+                    request_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageRequest.FromString,
+                    response_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'graphmesh.model.v1.ModelService', rpc_method_handlers)
@@ -142,6 +204,15 @@ class ModelService:
 
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
+
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
 
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
@@ -219,6 +290,60 @@ class ModelService:
             '/graphmesh.model.v1.ModelService/ListModels',
             graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsRequest.SerializeToString,
             graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.model.v1.ModelService/ListUsage',
+            graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageRequest.SerializeToString,
+            graphmesh_dot_model_dot_v1_dot_model__pb2.ListUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.model.v1.ModelService/ListBudgets',
+            graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsRequest.SerializeToString,
+            graphmesh_dot_model_dot_v1_dot_model__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

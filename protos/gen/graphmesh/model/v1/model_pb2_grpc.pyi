@@ -32,6 +32,15 @@ class ModelServiceStub:
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
 
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
+
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
     with `offline`.
@@ -49,24 +58,40 @@ class ModelServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
-    take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
-    account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
-    its tool's parameters).
+    RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
+    example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
+    refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
+    `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
+    `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
+    INVALID_METADATA (the limits of the run are malformed).
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]
     """Answers a conversation piece by piece, as the model writes.
 
     The last message is `completed`, with the whole answer, and then the stream ends with OK. A stream without it ends
-    with an error, also after deltas: these are then void. Schemas are checked only when the answer is complete.
-    Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
-    continued.
+    with an error, also after deltas: these are then void. Tool calls are checked only when the answer is complete. An
+    answer with `response_schema_json` is sent when it is complete and valid, so that it can be repaired before. Fallback
+    models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
     """Lists the aliases of this service, by name. It does not call any vendor.
+
+    Reasons: none of its own.
+    """
+    ListUsage: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListUsageRequest, _model_pb2.ListUsageResponse]
+    """Lists the usage of the caller's tenant, summed by the given dimensions and ordered by them.
+
+    Open attempts are not in the sums. Days are those of UTC in which the attempts began. Usage is kept for the time of
+    the service's setting.
+
+    Reasons: INVALID_REQUEST (a page token of another listing), SCOPE_MISSING (`all_tenants` without
+    `model.usage.all`).
+    """
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListBudgetsRequest, _model_pb2.ListBudgetsResponse]
+    """Lists the budgets that calls of the caller's tenant are held to, with their sums in the present period.
 
     Reasons: none of its own.
     """
@@ -77,6 +102,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
+
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
 
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
@@ -92,24 +126,40 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-    RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
-    take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
-    account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
-    its tool's parameters).
+    RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
+    example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
+    refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
+    `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
+    `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
+    INVALID_METADATA (the limits of the run are malformed).
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]  # type: ignore[assignment]
     """Answers a conversation piece by piece, as the model writes.
 
     The last message is `completed`, with the whole answer, and then the stream ends with OK. A stream without it ends
-    with an error, also after deltas: these are then void. Schemas are checked only when the answer is complete.
-    Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
-    continued.
+    with an error, also after deltas: these are then void. Tool calls are checked only when the answer is complete. An
+    answer with `response_schema_json` is sent when it is complete and valid, so that it can be repaired before. Fallback
+    models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the aliases of this service, by name. It does not call any vendor.
+
+    Reasons: none of its own.
+    """
+    ListUsage: _aio.UnaryUnaryMultiCallable[_model_pb2.ListUsageRequest, _model_pb2.ListUsageResponse]  # type: ignore[assignment]
+    """Lists the usage of the caller's tenant, summed by the given dimensions and ordered by them.
+
+    Open attempts are not in the sums. Days are those of UTC in which the attempts began. Usage is kept for the time of
+    the service's setting.
+
+    Reasons: INVALID_REQUEST (a page token of another listing), SCOPE_MISSING (`all_tenants` without
+    `model.usage.all`).
+    """
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_model_pb2.ListBudgetsRequest, _model_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Lists the budgets that calls of the caller's tenant are held to, with their sums in the present period.
 
     Reasons: none of its own.
     """
@@ -119,6 +169,15 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A caller names an alias, never a vendor: the model behind it, its fallback models and the keys to their vendors are
     settings of the service, and only the service has the keys. The response names the model that answered.
+
+    Each alias has limits of its own: of concurrent calls, of its rate, of the time to the first token and between tokens,
+    and a circuit breaker. An answer that is not usable, for whatever cause, is an error with its class in `fault`; before
+    it is returned, an answer that does not fit its schema is repaired once, and then the fallbacks of the alias are
+    called. A call waits for its alias without holding one of the `max_concurrency` slots, which are for calls of vendors.
+
+    The usage of every attempt is stored, also of those that fail, that are repeated or whose caller has left: reserved
+    before the vendor is called, and settled afterwards. Errors of calls that have used something state it in their data
+    as `input_tokens`, `output_tokens` and `cost_micro_usd`.
 
     Without any setting the alias `default` is the offline demo composer: it needs no network and gives the same answer
     to the same request, composed of the conversation's own sentences. It is not a language model, and marks every answer
@@ -138,10 +197,12 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND (no such alias), INVALID_REQUEST (a text that is not a JSON Schema or not JSON, or a
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
-        RATE_LIMITED (by the vendor), RULE_VIOLATED (the vendor refused the request, for example as too long, or does not
-        take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor refuses the service's key, its
-        account or the name of the model), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call
-        its tool's parameters).
+        RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
+        example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
+        refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
+        `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
+        `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
+        INVALID_METADATA (the limits of the run are malformed).
         """
 
     @_abc_1.abstractmethod
@@ -153,12 +214,12 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers a conversation piece by piece, as the model writes.
 
         The last message is `completed`, with the whole answer, and then the stream ends with OK. A stream without it ends
-        with an error, also after deltas: these are then void. Schemas are checked only when the answer is complete.
-        Fallback models are called only before the first delta. A repeat generates a new answer: a stream cannot be
-        continued.
+        with an error, also after deltas: these are then void. Tool calls are checked only when the answer is complete. An
+        answer with `response_schema_json` is sent when it is complete and valid, so that it can be repaired before. Fallback
+        models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
         Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (all as for Generate).
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
         """
 
     @_abc_1.abstractmethod
@@ -168,6 +229,32 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
         """Lists the aliases of this service, by name. It does not call any vendor.
+
+        Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsage(
+        self,
+        request: _model_pb2.ListUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ListUsageResponse, _abc.Awaitable[_model_pb2.ListUsageResponse]]:
+        """Lists the usage of the caller's tenant, summed by the given dimensions and ordered by them.
+
+        Open attempts are not in the sums. Days are those of UTC in which the attempts began. Usage is kept for the time of
+        the service's setting.
+
+        Reasons: INVALID_REQUEST (a page token of another listing), SCOPE_MISSING (`all_tenants` without
+        `model.usage.all`).
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _model_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ListBudgetsResponse, _abc.Awaitable[_model_pb2.ListBudgetsResponse]]:
+        """Lists the budgets that calls of the caller's tenant are held to, with their sums in the present period.
 
         Reasons: none of its own.
         """

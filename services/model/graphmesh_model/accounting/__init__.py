@@ -1,0 +1,1 @@
+"""The accounts of the service: usage and cost of every attempt, held to budgets."""

@@ -1,0 +1,36 @@
+"""The classes of answers that are not usable."""
+
+from enum import Enum
+
+
+class Fault(Enum):
+    """The class of a vendor's fault, in the data of its error as `fault`."""
+
+    RATE_LIMITED = "rate_limited"
+    """It accepts no more calls at the moment."""
+    KEY = "key"
+    """It rejects the key."""
+    ACCOUNT = "account"
+    """The account has no credit."""
+    MODEL = "model"
+    """It does not know the model."""
+    REFUSED = "refused"
+    """It refuses the prompt."""
+    UNSUPPORTED = "unsupported"
+    """It does not take a part of the prompt."""
+    SERVER = "server"
+    """It answers with an error of its own (5xx)."""
+    UNREACHABLE = "unreachable"
+    """It cannot be connected to, or the connection breaks before its answer."""
+    STALLED = "stalled"
+    """It sends nothing for too long."""
+    MALFORMED = "malformed"
+    """Its answer is not in its protocol: HTML, another type, no choices."""
+    CUT_OFF = "cut_off"
+    """Its answer ends before its end."""
+    TOO_LARGE = "too_large"
+    """Its answer has more bytes or parts than any answer."""
+    OUTPUT = "output"
+    """Its answer is complete, and does not fit the schema, the tools or the contract."""
+    BREAKER_OPEN = "breaker_open"
+    """It was not called, since it has failed before."""

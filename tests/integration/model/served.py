@@ -1,0 +1,23 @@
+"""Serves models for tests, with their accounts in memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.testing import Served, running
+from graphmesh_model.__main__ import catalogue_of, serving_models
+from graphmesh_model.accounting.ledger import Ledger
+from graphmesh_model.accounting.ledger_memory import MemoryLedger
+from graphmesh_model.settings import Settings
+
+
+@asynccontextmanager
+async def servable_models(settings: Settings, ledger: Ledger | None = None) -> AsyncIterator[Servable]:
+    async with serving_models(catalogue_of(settings), ledger or MemoryLedger(), settings) as service:
+        yield Servable([service])
+
+
+@asynccontextmanager
+async def running_models(settings: Settings, ledger: Ledger | None = None) -> AsyncIterator[Served]:
+    async with servable_models(settings, ledger) as servable, running(servable, settings) as served:
+        yield served
