@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+from graphmesh_chassis.errors import GraphmeshError
+
 from graphmesh_model import convert
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.calling import ModelCall
@@ -27,8 +29,13 @@ async def attempt(accounts: Accounts, entry: Entry, prompt: Prompt, call: ModelC
         BudgetExceeded, TokenLimit: a budget cannot pay for the attempt; the vendor is not called.
         As Provider and Gate.
     """
-    entry.gate.check(call.tenant)
-    async with accounts.charge(entry, prompt, call) as charge, entry.gate.slot(call.tenant, call.deadline):
+    charge = accounts.charge(entry, prompt, call)
+    try:
+        entry.gate.check(call.tenant)
+    except GraphmeshError as error:
+        charge.refuse(error)
+        raise
+    async with charge, entry.gate.slot(call.tenant, call.deadline):
         charge.begin()
         async with aclosing(_paced(entry, charge.prompt, call, seconds)) as events:
             async for event in events:

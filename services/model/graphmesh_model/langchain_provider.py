@@ -1,5 +1,6 @@
 """Adapts the chat models of LangChain, of any vendor, to the provider port."""
 
+import asyncio
 import inspect
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -51,6 +52,10 @@ MAX_TEXT = 1_000_000
 """Characters of an answer with its reasoning and its calls, as the contract bounds them."""
 MAX_CHUNKS = 200_000
 """Parts of a stream: models write a token in each, so an answer of so many has ended long before."""
+MAX_EMPTY_CHUNKS = 1000
+"""Parts without content in a row; some vendors send a few while a model reasons."""
+CHUNKS_A_TURN = 16
+"""Parts of a stream that are converted in one turn of the event loop."""
 MAX_TOKENS = 100_000_000
 """More than any answer has; a count above it is none."""
 FENCE = "```"
@@ -76,14 +81,20 @@ class LangchainProvider:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[StreamEvent, None]:
         bound, messages = self._call(prompt)
         chunks: list[AIMessageChunk] = []
-        events, characters, used = StreamEvents(), 0, Usage(0, 0)
+        events, characters, empty, used = StreamEvents(), 0, 0, Usage(0, 0)
         with self._translated(messages, prompt):
             async with aclosing(_astream(bound, messages)) as stream:
                 async for chunk in stream:
                     chunks.append(chunk)
                     if len(chunks) > MAX_CHUNKS:
                         raise unavailable(self.vendor, Fault.TOO_LARGE, f"the stream has more than {MAX_CHUNKS} parts")
+                    empty += 1
+                    if empty > MAX_EMPTY_CHUNKS:
+                        raise unavailable(self.vendor, Fault.MALFORMED, f"{empty} parts of the stream have no content")
+                    if not len(chunks) % CHUNKS_A_TURN:
+                        await asyncio.sleep(0)  # a vendor that sends without a pause would stop all other calls
                     for event in events.of(chunk):
+                        empty = 0
                         characters += _characters(event)
                         if characters > MAX_TEXT:
                             raise self._invalid("response", f"more than {MAX_TEXT} characters")

@@ -90,7 +90,9 @@ class Charge:
         self.prompt = prompt
         """The prompt, with an output that its budgets can pay for."""
         self._accounts, self._entry, self._call = accounts, entry, call
-        self._subject = Subject(call.tenant, call.run, entry.alias, f"{entry.provider.vendor}:{entry.provider.model}"[:300])
+        self._subject = Subject(
+            call.tenant, call.run, entry.alias, f"{entry.provider.vendor}:{entry.provider.model}"[:300]
+        )
         self._begun = accounts.now()
         self._price: Price | None = entry.prices.at(self._begun)
         self._meter: Meter | None = None
@@ -123,6 +125,10 @@ class Charge:
         if accounts:
             self.prompt = replace(self.prompt, max_output_tokens=self._need.output_tokens)
         return self
+
+    def refuse(self, error: GraphmeshError) -> None:
+        """Note that the attempt ends before anything is reserved."""
+        self._record(error, NOT_CALLED)
 
     def begin(self) -> None:
         """Note that the vendor is called."""
