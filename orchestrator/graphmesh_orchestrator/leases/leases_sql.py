@@ -45,11 +45,10 @@ class SqlLeases:
 
     async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
+        if not (await self._database.rows(_any_unheld(served, dead)))[0][0]:
+            return []  # mostly; the statements below cost several times as much
         async with self._database.transaction() as connection:
             unheld = _is_unheld(dead, await self._clock.read(connection), self._clock.is_steady)
-            any_run = sa.select(sa.exists().where(_are_ours(served), unheld))
-            if not (await connection.execute(any_run)).scalar_one():
-                return []  # mostly; the statements below cost several times as much
             claimed = await self._claim(connection, served, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
             if room := min(SUSPECT_GROUP, limit - len(claimed)):
                 suspect = sa.and_(unheld, self._is_next_suspect())
@@ -134,6 +133,17 @@ def _are_ours(served: Sequence[tuple[str, int]]) -> sa.ColumnElement[bool]:
     return sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
 
 
+def _any_unheld(served: Sequence[tuple[str, int]], dead: Collection[str]) -> sa.Select[tuple[bool]]:
+    """Select whether there may be a run to claim, by the clock as it is when the statement is executed."""
+    is_over = sa.or_(runs.c.lease_expires < seconds_now(), _is_too_long(seconds_now()))
+    return sa.select(sa.exists().where(_are_ours(served), sa.or_(_is_free(dead), is_over)))
+
+
+def _is_free(dead: Collection[str]) -> sa.ColumnElement[bool]:
+    """Whether the run was released, or its holder is dead."""
+    return sa.or_(runs.c.lease_expires == 0, runs.c.lease_owner.in_(list(dead)))
+
+
 def _has_epoch(held: Mapping[str, Epoch]) -> sa.ColumnElement[bool]:
     return sa.tuple_(runs.c.run_id, runs.c.epoch).in_(list(held.items()))
 
@@ -143,7 +153,7 @@ def _is_unheld(dead: Collection[str], now: float, is_steady: bool) -> sa.ColumnE
 
     After a jump of the clock, the ends of leases mean nothing until their holders have renewed them.
     """
-    free = sa.or_(runs.c.lease_expires == 0, runs.c.lease_owner.in_(list(dead)))
+    free = _is_free(dead)
     return sa.or_(free, runs.c.lease_expires < now, _is_too_long(sa.literal(now))) if is_steady else free
 
 

@@ -1,7 +1,7 @@
 """Conversion between runs and rows of `runs`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, cast
 
 from graphmesh_chassis.epoch import Epoch
@@ -30,9 +30,9 @@ def columns_of(run: Run) -> RunColumns:
         **vars(run.identity),
         **vars(run.request),
         **vars(run.state),
-        "ceilings": asdict(run.request.limits),
+        "ceilings": dict(vars(run.request.limits)),
         "last_seq": run.accounting.last_seq,
-        "usage": asdict(run.accounting.usage),
+        "usage": dict(vars(run.accounting.usage)),
     }
     del columns["limits"]
     return cast(RunColumns, columns)

@@ -1,5 +1,6 @@
 """Runs and their events in SQL, on SQLite and PostgreSQL."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,10 @@ READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == ""
 PREEMPTING = [strategy for strategy in Multitask if strategy.preempts]
 
 _ONE = sa.select(runs).where(runs.c.run_id == sa.bindparam("run"), runs.c.tenant == sa.bindparam("of_tenant"))
+_THREAD_KEY = (threads.c.tenant, threads.c.thread_id)
+_OF_REQUEST = sa.select(runs).where(
+    runs.c.tenant == sa.bindparam("of_tenant"), runs.c.request_id == sa.bindparam("of_request")
+)
 _PROGRESS = sa.select(runs.c.run_id, runs.c.status, runs.c.last_seq).where(
     runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True))
 )
@@ -51,6 +56,8 @@ class SqlRuns:
             begun = admitted(run, (), worker)
             if await self._batcher.store(begun, worker):
                 return begun
+            if earlier := await self._stored(run):
+                return earlier
         try:
             async with self._database.transaction() as connection:
                 return await self.insert(connection, run, worker)
@@ -74,6 +81,59 @@ class SqlRuns:
         if not stored.state.holds_thread:
             await preempt(connection, sa.and_(runs.c.run_id == stored.run_id, READY))
         return stored
+
+    async def insert_free(self, connection: AsyncConnection, new: Sequence[Run]) -> set[str]:
+        """Store runs that any worker may claim, within a transaction. Returns the ids of those that are stored.
+
+        Left out are those for which `insert` has to distinguish the cases: the request is known, the thread has another
+        run or is bound to another graph, or too many runs are pending.
+
+        Raises IntegrityError as `insert`.
+        """
+        on_threads = {_thread(run): run for run in new if not run.request.is_delayed}
+        free = await self._within_capacity(connection, await self._unknown(connection, on_threads.values()))
+        bound = await self._bind_threads(connection, [on_threads[key] for key in sorted(map(_thread, free))])
+        busy = await _busy(connection, bound)
+        stored = [admitted(run, (), "") for run in bound if _thread(run) not in busy]
+        if stored:
+            rows = [{**columns_of(run), "lease_owner": "", "lease_expires": 0.0} for run in stored]
+            await connection.execute(sa.insert(runs), rows)
+        return {run.run_id for run in stored}
+
+    async def _unknown(self, connection: AsyncConnection, new: Collection[Run]) -> Sequence[Run]:
+        """Return the runs whose requests have created none."""
+        requests = [(run.identity.tenant, run.request.request_id) for run in new]
+        key = sa.tuple_(runs.c.tenant, runs.c.request_id)
+        query = sa.select(runs.c.tenant, runs.c.request_id).where(runs.c.request_id != "", key.in_(requests))
+        known = {tuple(row) for row in await connection.execute(query)}
+        return [run for run, request in zip(new, requests, strict=True) if request not in known]
+
+    async def _within_capacity(self, connection: AsyncConnection, new: Sequence[Run]) -> Sequence[Run]:
+        """Return as many runs of each tenant as may be pending."""
+        left = {
+            tenant: self._max_pending - await self._count_pending(connection, tenant)
+            for tenant in {run.identity.tenant for run in new}
+        }
+        taken: Counter[str] = Counter()
+        within = []
+        for run in new:
+            taken[run.identity.tenant] += 1
+            if taken[run.identity.tenant] <= left[run.identity.tenant]:
+                within.append(run)
+        return within
+
+    async def _bind_threads(self, connection: AsyncConnection, new: Sequence[Run]) -> Sequence[Run]:
+        """Create, bind and lock the threads of runs, in their order. Returns the runs whose thread has their graph."""
+        if not new:
+            return []
+        insert = self._database.insert(threads)
+        bound = sa.case((threads.c.graph == "", insert.excluded.graph), else_=threads.c.graph)
+        changed = {"graph": bound, "used": insert.excluded.used}
+        upsert = insert.on_conflict_do_update(index_elements=_THREAD_KEY, set_=changed)
+        returned = upsert.returning(*_THREAD_KEY, threads.c.graph)
+        rows = await connection.execute(returned, [_thread_row(run) for run in new])
+        graphs = {(row.tenant, row.thread_id): row.graph for row in rows}
+        return [run for run in new if graphs[_thread(run)] == run.identity.graph]
 
     async def get(self, tenant: str, run_id: str) -> Run:
         found = await self._database.rows(_ONE, {"run": run_id, "of_tenant": tenant})
@@ -120,32 +180,22 @@ class SqlRuns:
         progress = RunProgress(RunStatus(rows[0]["status"]), rows[0]["stored_seq"]) if rows else None
         return EventPage([EventBatch.of(row).after(after_seq) for row in rows if row["data"] is not None], progress)
 
+    async def _stored(self, run: Run) -> Run | None:
+        """Return the run that the same request has created, in one query. Raises RequestIdReused."""
+        return _earlier(run, await self._database.rows(_OF_REQUEST, _request(run))) if run.request.request_id else None
+
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
-        """Raises RequestIdReused."""
-        request = run.request
-        if not request.request_id:
+        """As `_stored`, within a transaction."""
+        if not run.request.request_id:
             return None
-        query = sa.select(runs).where(runs.c.tenant == run.identity.tenant, runs.c.request_id == request.request_id)
-        row = (await connection.execute(query)).one_or_none()
-        if row is not None and row.fingerprint != request.fingerprint:
-            raise RequestIdReused(request_id=request.request_id, run=row.run_id)
-        return run_of(row._mapping) if row is not None else None
+        return _earlier(run, (await connection.execute(_OF_REQUEST, _request(run))).all())
 
     async def _bind_thread(self, connection: AsyncConnection, run: Run) -> None:
         """Create the run's thread, or bind it to the run's graph, and lock it. Raises WrongGraph."""
         identity, now = run.identity, run.request.created
-        insert = self._database.insert(threads).values(
-            tenant=identity.tenant,
-            thread_id=identity.thread_id,
-            graph=identity.graph,
-            labels={},
-            created=now,
-            used=now,
-            ttl_seconds=0,
-        )
+        insert = self._database.insert(threads).values(**_thread_row(run))
         bound = sa.case((threads.c.graph == "", identity.graph), else_=threads.c.graph)
-        key = [threads.c.tenant, threads.c.thread_id]
-        upsert = insert.on_conflict_do_update(index_elements=key, set_={"graph": bound, "used": now})
+        upsert = insert.on_conflict_do_update(index_elements=_THREAD_KEY, set_={"graph": bound, "used": now})
         graph = (await connection.execute(upsert.returning(threads.c.graph))).scalar_one()
         if graph != identity.graph:
             raise WrongGraph(thread=identity.thread_id, graph=graph)
@@ -157,16 +207,19 @@ class SqlRuns:
         return [run_of(row._mapping) for row in await connection.execute(query)]
 
     async def _require_capacity(self, connection: AsyncConnection, tenant: str) -> None:
-        """Raises QueueFull. Runs that are added at the same instant may exceed the bound by their number.
+        """Raises QueueFull. Runs that are added at the same instant may exceed the bound by their number."""
+        if await self._count_pending(connection, tenant) >= self._max_pending:
+            raise QueueFull(limit=self._max_pending, retry_after=RETRY_SECONDS)
+
+    async def _count_pending(self, connection: AsyncConnection, tenant: str) -> int:
+        """Count the pending runs of a tenant, up to the bound.
 
         Partial indexes have the pending runs, however many have ended: those that wait, and those to be claimed.
         """
         own = sa.select(runs.c.run_id).where(runs.c.tenant == tenant)
         to_claim = own.where(CLAIMABLE, runs.c.status == PENDING, runs.c.holds_thread)
         counted = sa.union_all(own.where(WAITING), to_claim).limit(self._max_pending).subquery()
-        count = (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
-        if count >= self._max_pending:
-            raise QueueFull(limit=self._max_pending, retry_after=RETRY_SECONDS)
+        return int((await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one())
 
     async def _resolve_conflict(self, run: Run, worker: str, error: IntegrityError) -> Run:
         """Return the run of the same request from another process; raise ThreadBusy for another run on the thread."""
@@ -177,6 +230,38 @@ class SqlRuns:
         if before and run.request.multitask is Multitask.REJECT:
             raise ThreadBusy(thread=run.identity.thread_id, run=before[0].run_id) from error
         return await self.add(run, worker)
+
+
+def _thread(run: Run) -> tuple[str, str]:
+    return run.identity.tenant, run.identity.thread_id
+
+
+def _thread_row(run: Run) -> dict[str, Any]:
+    """Return the row of the thread that a run creates."""
+    identity, now = run.identity, run.request.created
+    key = {"tenant": identity.tenant, "thread_id": identity.thread_id}
+    return {**key, "graph": identity.graph, "labels": {}, "created": now, "used": now, "ttl_seconds": 0}
+
+
+async def _busy(connection: AsyncConnection, new: Sequence[Run]) -> set[tuple[str, str]]:
+    """Return the threads of runs that other runs hold, or wait for and could begin by now."""
+    on_threads = sa.tuple_(runs.c.tenant, runs.c.thread_id).in_([_thread(run) for run in new])
+    due = sa.and_(WAITING, runs.c.due <= seconds_now())
+    query = sa.select(runs.c.tenant, runs.c.thread_id).where(on_threads, sa.or_(runs.c.holds_thread, due))
+    return {(row.tenant, row.thread_id) for row in await connection.execute(query)}
+
+
+def _request(run: Run) -> dict[str, str]:
+    return {"of_tenant": run.identity.tenant, "of_request": run.request.request_id}
+
+
+def _earlier(run: Run, rows: Sequence[sa.Row[Any]]) -> Run | None:
+    """Return the run of the same request. Raises RequestIdReused."""
+    if not rows:
+        return None
+    if rows[0].fingerprint != run.request.fingerprint:
+        raise RequestIdReused(request_id=run.request.request_id, run=rows[0].run_id)
+    return run_of(rows[0]._mapping)
 
 
 async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], reason: str) -> None:

@@ -12,7 +12,7 @@ from graphmesh_orchestrator.errors import ResourceLimit
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
 from graphmesh_orchestrator.schedules.rows import columns_of
-from graphmesh_orchestrator.schedules.schedule import JUMP_SECONDS, Schedule, ScheduleStatus
+from graphmesh_orchestrator.schedules.schedule import JUMP_SECONDS, Due, Schedule, ScheduleStatus
 
 MAX_SCHEDULES = 1000
 """The default for the schedules of a tenant."""
@@ -32,6 +32,20 @@ class Claimed:
 
     now: float
     schedules: Sequence[Schedule]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A tick of a schedule."""
+
+    read: Schedule
+    """The schedule as it was read."""
+    moved: Schedule
+    """The schedule after the tick."""
+    run: Run | None = None
+    """None where the tick creates no run."""
+    due: Due | None = None
+    """Given with a run."""
 
 
 class Schedules(Protocol):
@@ -79,6 +93,13 @@ class Schedules(Protocol):
 
         Other workers claim others, and these too if they are not moved within `CLAIM_SECONDS`. A schedule of none of
         `graphs` is left to the workers that have its graph, until it is `UNKNOWN_GRAPH_SECONDS` late.
+        """
+
+    async def fire_all(self, ticks: Sequence[Tick]) -> Sequence[Tick]:
+        """Store the runs of ticks, and move their schedules, in one transaction.
+
+        It does nothing for a schedule that is no longer as it was read. Returns the other ticks of which nothing is
+        stored: `fire` finds the reason, such as a thread that is busy.
         """
 
     async def fire(self, read: Schedule, moved: Schedule, run: Run) -> Run | None:
@@ -169,6 +190,12 @@ class MemorySchedules:
         for stored in claimed:
             stored.claimed_until = now + CLAIM_SECONDS
         return Claimed(now, [stored.schedule for stored in claimed])
+
+    async def fire_all(self, ticks: Sequence[Tick]) -> Sequence[Tick]:
+        for tick in ticks:
+            if tick.run is None:
+                await self.move(tick.read, tick.moved)
+        return [tick for tick in ticks if tick.run]
 
     async def fire(self, read: Schedule, moved: Schedule, run: Run) -> Run | None:
         if not self._is_unchanged(read):

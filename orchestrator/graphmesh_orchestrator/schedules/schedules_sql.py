@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.db.clock import NOW, seconds_now
@@ -25,6 +25,7 @@ from graphmesh_orchestrator.schedules.schedules import (
     UNKNOWN_GRAPH_SECONDS,
     Change,
     Claimed,
+    Tick,
 )
 from graphmesh_orchestrator.schedules.tables import schedules
 
@@ -42,6 +43,9 @@ class InsertsRuns(Protocol):
 
     async def insert(self, connection: AsyncConnection, run: Run, worker: str) -> Run:
         """Store a run within a transaction; see `SqlRuns.insert`."""
+
+    async def insert_free(self, connection: AsyncConnection, new: Sequence[Run]) -> Collection[str]:
+        """Store runs within a transaction; see `SqlRuns.insert_free`."""
 
 
 class SqlSchedules:
@@ -116,6 +120,18 @@ class SqlSchedules:
             now = (await connection.execute(sa.select(seconds_now()))).scalar_one()
         return Claimed(float(now), [schedule_of(row._mapping) for row in rows])
 
+    async def fire_all(self, ticks: Sequence[Tick]) -> Sequence[Tick]:
+        try:
+            async with self._database.transaction() as connection:
+                current = await _lock_unchanged(connection, ticks)
+                stored = await self._runs.insert_free(connection, [tick.run for tick in current if tick.run])
+                done = [tick for tick in current if tick.run is None or tick.run.run_id in stored]
+                if done:
+                    await connection.execute(_MOVE, [_moved(tick) for tick in done])
+        except StatementError:  # of one of them, or another run got its thread at the same instant
+            return ticks
+        return [tick for tick in current if tick.run and tick.run.run_id not in stored]
+
     async def fire(self, read: Schedule, moved: Schedule, run: Run) -> Run | None:
         for _ in range(MAX_CONFLICTS - 1):
             try:
@@ -147,6 +163,26 @@ class SqlSchedules:
 
 def _is(tenant: str, schedule_id: str) -> tuple[sa.ColumnElement[bool], ...]:
     return schedules.c.tenant == tenant, schedules.c.schedule_id == schedule_id
+
+
+async def _lock_unchanged(connection: AsyncConnection, ticks: Sequence[Tick]) -> Sequence[Tick]:
+    """Return the ticks of the schedules that are as they were read, and lock these until the commit."""
+    query = sa.select(schedules.c.uid, schedules.c.revision, schedules.c.next_tick)
+    chosen = query.where(schedules.c.uid.in_([tick.read.uid for tick in ticks])).order_by(schedules.c.uid)
+    rows = {row.uid: (row.revision, row.next_tick) for row in await connection.execute(chosen.with_for_update())}
+    return [tick for tick in ticks if rows.get(tick.read.uid) == (tick.read.revision, tick.read.progress.next_tick)]
+
+
+_MOVE = (
+    sa.update(schedules)
+    .where(schedules.c.uid == sa.bindparam("moved_uid"))
+    .values(moved=seconds_now(), claimed_until=0)
+)
+"""The further columns are those of the rows that it is executed with."""
+
+
+def _moved(tick: Tick) -> dict[str, Any]:
+    return {"moved_uid": tick.read.uid, **progress_columns(tick.moved)}
 
 
 async def _move(connection: AsyncConnection, read: Schedule, moved: Schedule) -> bool:

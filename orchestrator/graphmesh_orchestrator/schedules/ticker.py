@@ -14,14 +14,15 @@ from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.schedules import convert
 from graphmesh_orchestrator.schedules.schedule import Due, Schedule
-from graphmesh_orchestrator.schedules.schedules import Schedules
+from graphmesh_orchestrator.schedules.schedules import Claimed, Schedules, Tick
 
 log = structlog.get_logger("graphmesh.schedules")
 
-BATCH_TICKS = 32
-"""Ticks that a worker claims at a time: one of each schedule, so that tenants take turns."""
+BATCH_TICKS = 128
+"""Ticks that a worker claims at a time, and stores in one transaction: one of each schedule, so that tenants take
+turns."""
 MAX_CONCURRENT = 4
-"""Ticks whose runs a worker stores at the same time."""
+"""Ticks whose runs a worker checks, or stores one by one, at the same time."""
 
 
 class Ticker:
@@ -64,42 +65,61 @@ class Ticker:
             claimed = await self._schedules.claim(self._graphs, BATCH_TICKS)
             if not claimed.schedules:
                 return await self._schedules.next_due()
-            await asyncio.gather(*(self._tick(schedule, claimed.now) for schedule in claimed.schedules))
+            await self._run_all(claimed)
             self._to_claim()
 
-    async def _tick(self, schedule: Schedule, now: float) -> None:
+    async def _run_all(self, claimed: Claimed) -> None:
+        """Store the runs of ticks in one transaction, and one by one those that need to be distinguished."""
+        ticks = await asyncio.gather(*(self._tick(schedule, claimed.now) for schedule in claimed.schedules))
+        left = await self._schedules.fire_all([tick for tick in ticks if tick])
+        await asyncio.gather(*map(self._fire, left))
+
+    async def _tick(self, schedule: Schedule, now: float) -> Tick | None:
+        """Return the tick of a schedule; None where that is not possible now, and it is due again later."""
         CURRENT_TENANT.set(schedule.tenant)
         async with self._places:
             try:
-                await self._fire(schedule, now)
+                return await self._checked(schedule, now)
             except DatabaseUnavailable as error:  # the schedule is due again when its claim expires
                 log.warning("tick not run", schedule=schedule.schedule_id, reason=error.reason)
+                return None
 
-    async def _fire(self, schedule: Schedule, now: float) -> None:
+    async def _checked(self, schedule: Schedule, now: float) -> Tick:
         """Raises DatabaseUnavailable."""
         try:
             due = schedule.due(now)
         except Exception as error:  # a row of an earlier version of the rules, or of the time zones
             log.error("schedule without ticks", schedule=schedule.schedule_id, exc_info=error)
-            await self._schedules.move(schedule, schedule.broken(to_status(Internal()).SerializeToString()))
-            return
+            return Tick(schedule, schedule.broken(to_status(Internal()).SerializeToString()))
         if due.tick is None:
-            await self._schedules.move(schedule, schedule.left_out(due))
-            return
+            return Tick(schedule, schedule.left_out(due))
         try:
             run = convert.run_of_tick(schedule, due.tick, datetime.fromtimestamp(now, UTC))
             checked = await self._requests.checked(run, convert.template_of(schedule).assistant)
-            await self._schedules.fire(schedule, schedule.ran(due, checked.run_id), checked)
+            return Tick(schedule, schedule.ran(due, checked.run_id), checked, due)
         except DatabaseUnavailable:
             raise
-        except GraphmeshError as error:
-            await self._refuse(schedule, due, error)
         except Exception as error:  # code of the graph, such as a validator of its state
-            log.warning("tick failed", schedule=schedule.schedule_id, exc_info=error)
-            await self._refuse(schedule, due, Internal())
+            return Tick(schedule, _refused(schedule, due, error))
 
-    async def _refuse(self, schedule: Schedule, due: Due, error: GraphmeshError) -> None:
-        log.warning("tick without a run", schedule=schedule.schedule_id, tick=due.tick, reason=error.reason)
-        is_failure = not isinstance(error, ThreadBusy | QueueFull)
-        packed = to_status(error).SerializeToString()
-        await self._schedules.move(schedule, schedule.refused(due, packed, is_failure=is_failure))
+    async def _fire(self, tick: Tick) -> None:
+        """Store the run of a tick by itself."""
+        assert tick.run is not None
+        assert tick.due is not None
+        async with self._places:
+            try:
+                await self._schedules.fire(tick.read, tick.moved, tick.run)
+            except DatabaseUnavailable as error:
+                log.warning("tick not run", schedule=tick.read.schedule_id, reason=error.reason)
+            except Exception as error:
+                await self._schedules.move(tick.read, _refused(tick.read, tick.due, error))
+
+
+def _refused(schedule: Schedule, due: Due, error: Exception) -> Schedule:
+    """Return the schedule after a tick that could create no run."""
+    if not isinstance(error, GraphmeshError):
+        log.warning("tick failed", schedule=schedule.schedule_id, exc_info=error)
+        error = Internal()
+    log.warning("tick without a run", schedule=schedule.schedule_id, tick=due.tick, reason=error.reason)
+    is_failure = not isinstance(error, ThreadBusy | QueueFull)
+    return schedule.refused(due, to_status(error).SerializeToString(), is_failure=is_failure)

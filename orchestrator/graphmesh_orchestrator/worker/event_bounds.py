@@ -63,6 +63,8 @@ def _bytes_of(size: Size) -> int:
 
 def require_names(node: str, namespace: tuple[str, ...] = ()) -> None:
     """Raises ValueNotStorable for a name that is too long, or has characters that databases do not store."""
+    if node.isascii() and len(node) <= MAX_NODE and "\0" not in node and not namespace:
+        return
     if len(node) > MAX_NODE:
         raise ValueNotStorable(key="node", rule=f"has a name of {len(node)} characters, {MAX_NODE} can be stored")
     if len(namespace) > MAX_LEVELS:

@@ -269,7 +269,8 @@ class Execution:
         self._started[task_id] = (name, time.monotonic())
         self.budget.begin_step()
         self.last_node = name
-        content = node_started(to_json(list(part.value["triggers"])))
+        triggers = list(part.value["triggers"])
+        content = node_started(triggers if all(map(str.isascii, triggers)) else to_json(triggers))
         self.journal.add_event(content, name, namespace=part.namespace)
 
     def _end_node(self, part: Part) -> Awaitable[None] | None:

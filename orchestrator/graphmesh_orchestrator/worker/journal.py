@@ -118,9 +118,9 @@ class Journal(WriteBehind):
         if buffered.checkpoints and self._run.state.takeovers:
             self._run = self._run.with_state(takeovers=0)
         self._stored = replace(self._run, accounting=Accounting(self._last_seq, self._budget.usage))
-        entry = progress_entry(self._stored, self._events)
-        return replace(
-            entry,
+        return progress_entry(
+            self._stored,
+            self._events,
             checkpoints=buffered.checkpoints,
             writes=buffered.writes,
             artifacts=buffered.artifacts,

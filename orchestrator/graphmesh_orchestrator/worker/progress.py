@@ -1,7 +1,7 @@
 """The entry with which an execution stores its progress."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from typing import Any
 
 from graphmesh_orchestrator.checkpoints import Entry, RunEpoch
 from graphmesh_orchestrator.db.rows import RunUpdate
@@ -9,8 +9,11 @@ from graphmesh_orchestrator.runs.events import Event, event_rows
 from graphmesh_orchestrator.runs.run import Run
 
 
-def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
-    """Return the entry of events, and of the run as it is after them, with the number of the last one."""
+def progress_entry(run: Run, events: Sequence[Event], **rows: Any) -> Entry:
+    """Return the entry of events, and of the run as it is after them, with the number of the last one.
+
+    `rows` are the other fields of the entry.
+    """
     state, accounting = run.state, run.accounting
     update: RunUpdate = {
         "status": state.status,
@@ -25,10 +28,11 @@ def progress_entry(run: Run, events: Sequence[Event]) -> Entry:
         "graph_version": state.graph_version,
         "versions": state.versions,
         "last_seq": accounting.last_seq,
-        "usage": asdict(accounting.usage),
+        "usage": dict(vars(accounting.usage)),
     }
     return Entry(
         RunEpoch(run.run_id, state.epoch),
         events=event_rows(run.run_id, accounting.last_seq - len(events) + 1, events),
         run=update,
+        **rows,
     )

@@ -119,6 +119,8 @@ def to_value(value: Any) -> Value:
 
 
 def _encoded(value: Any, levels: int) -> bytes:
+    if type(value) is dict:  # at once: whether another value is a mapping takes longer
+        return delimited(_STRUCT, _members(value, levels))
     match value:
         case str():
             return delimited(_STRING, _text(value))

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from graphmesh_chassis.errors import AlreadyExists, NotFound
-from graphmesh_orchestrator.errors import ResourceLimit, ThreadBusy
+from graphmesh_orchestrator.errors import ResourceLimit, ThreadBusy, WrongGraph
 from graphmesh_orchestrator.runs.run import Multitask, Run
-from graphmesh_orchestrator.schedules.schedule import Progress, Schedule, ScheduleStatus, Spec
-from graphmesh_orchestrator.schedules.schedules import CLAIM_SECONDS, UNKNOWN_GRAPH_SECONDS
+from graphmesh_orchestrator.runs.runs_sql import SqlRuns
+from graphmesh_orchestrator.schedules.schedule import Due, Progress, Schedule, ScheduleStatus, Spec
+from graphmesh_orchestrator.schedules.schedules import CLAIM_SECONDS, UNKNOWN_GRAPH_SECONDS, Tick
+from graphmesh_orchestrator.schedules.schedules_sql import SqlSchedules
 from graphmesh_orchestrator.schedules.timing import Timing
 
-from tests.contract.orchestrator.stores import TENANT, Stores
+from tests.contract.databases import engine_events
+from tests.contract.orchestrator.stores import TENANT, SqlStores, Stores
 from tests.contract.runs import a_run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -243,3 +247,55 @@ async def test_tick_preempts_the_run_before(stores: Stores, strategy: Multitask)
     [schedule] = await claimed(stores)
     await stores.schedules.fire(schedule, moved(schedule), run_of(schedule, thread_id="th", multitask=strategy))
     assert await stores.cancelled() == {"run_0"}
+
+
+async def test_ticks_of_several_schedules_are_stored_together(stores: Stores) -> None:
+    """Each has its run once; those that a store cannot distinguish are left, and a schedule that has changed is not
+    touched."""
+    await stores.runs.add(a_run("run_0", thread_id="busy"), "")
+    await stores.runs.add(a_run("run_1", graph="ship", thread_id="other"), "")
+    await stores.end("run_1")
+    names = ("plain", "busy", "other", "known", "left out", "same", "changed", "wrong")
+    for name in names:
+        await added(stores, name.replace(" ", "_"), tenant="two" if name == "same" else TENANT)
+    read = {schedule.schedule_id: schedule for schedule in await claimed(stores)}
+    ticks = {
+        name: Tick(schedule, moved(schedule), run_of(schedule, number, thread_id=name), Due(1, None))
+        for number, (name, schedule) in enumerate(read.items(), 10)
+    }
+    ticks["left_out"] = replace(ticks["left_out"], run=None)
+    known = run_of(read["known"], 2)
+    await stores.runs.add(known, "")
+    await stores.schedules.change(TENANT, "changed", lambda schedule: replace(schedule, subject="bob"))
+
+    left = await stores.schedules.fire_all(list(ticks.values()))
+    for tick in left:
+        assert tick.run is not None
+        with suppress(ThreadBusy, WrongGraph):
+            await stores.schedules.fire(tick.read, tick.moved, tick.run)
+
+    assert {"busy", "other", "known"} <= {tick.read.schedule_id for tick in left}
+    found = {run.request.schedule_id: run for run in await stores.runs.find(TENANT, {}, None, 20)}
+    assert found.keys() - {""} == {"plain", "known", "wrong"}
+    assert found["known"].run_id == "run_2"
+    assert [run.request.schedule_id for run in await stores.runs.find("two", {}, None, 9)] == ["same"]
+    for name, schedule in read.items():
+        after = await stores.schedules.get(schedule.tenant, name)
+        has_moved = after.progress.next_tick == moved(schedule).progress.next_tick
+        assert has_moved == (name not in ("busy", "other", "changed"))
+
+
+async def test_many_ticks_take_a_few_statements(sql_stores: SqlStores) -> None:
+    """Of one tenant or of several; runs beyond what a tenant may have pending are left."""
+    for number in range(60):
+        await added(sql_stores, f"s{number}", tenant=f"tenant_{number % 3}")
+    read = await claimed(sql_stores, 100)
+    ticks = [Tick(schedule, moved(schedule), run_of(schedule, n), Due(1, None)) for n, schedule in enumerate(read)]
+    statements: list[str] = []
+    schedules = SqlSchedules(sql_stores.database, SqlRuns(sql_stores.database, max_pending=15))
+    with engine_events(statements.append):
+        left = await schedules.fire_all(ticks)
+    assert (len(ticks), len(left)) == (60, 15)
+    assert len(statements) <= 12
+    assert len(await sql_stores.claimed(100)) == 45
+    assert await schedules.fire_all(ticks[:3]) == []
