@@ -91,8 +91,10 @@ DIRECT: Final = {
     "context_item": "JsonValueExpr",
     "value": "JsonValueExpr",
     "pathspec": "JsonTablePathSpec",
+    "JsonObjectAgg.arg": "JsonKeyValue",
+    **dict.fromkeys(("JsonArrayAgg.arg", "JsonParseExpr.expr", "JsonSerializeExpr.expr"), "JsonValueExpr"),
 }
-"""The type of fields whose value is not wrapped in the name of its type."""
+"""The type of fields whose value is not wrapped in the name of its type, by the field, or by node and field."""
 READING: Final = {"intoClause": Rule.READ_ONLY, "lockingClause": Rule.READ_ONLY}
 """The rule that a field breaks, but for the syntax."""
 CLOCKS: Final = frozenset(

@@ -131,7 +131,7 @@ class _Walk:
             ((key, inner),) = value.items()
             if key[0].isupper() and isinstance(inner, dict):
                 return key, inner
-        child = DIRECT.get(name)
+        child = DIRECT.get(f"{kind}.{name}", DIRECT.get(name))
         if child is None:
             raise RuleBroken(Rule.SYNTAX, f"{name} of {kind} is not allowed in queries")
         return child, value

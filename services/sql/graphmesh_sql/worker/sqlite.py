@@ -31,9 +31,17 @@ from graphmesh_sql.domain import (
     row_bytes,
 )
 from graphmesh_sql.worker.settings import WorkerSettings
-from graphmesh_sql.worker.sqlite_authorizer import TABLE_FUNCTIONS, Authorizer, compile_error, translated
+from graphmesh_sql.worker.sqlite_authorizer import Authorizer, compile_error, translated
 from graphmesh_sql.worker.sqlite_parameters import bound
-from graphmesh_sql.worker.sqlite_schema import Readable, common_type, data_version, describe, readable, scratch_database
+from graphmesh_sql.worker.sqlite_schema import (
+    Readable,
+    common_type,
+    data_version,
+    declare_table_functions,
+    describe,
+    readable,
+    scratch_database,
+)
 
 STEPS_PER_CHECK: Final = 10_000
 """SQLite's virtual machine instructions between two calls of the progress handler, which checks the limits."""
@@ -86,8 +94,7 @@ class SqliteEngine:
             if version and version == query.unless_version:
                 yield Unchanged()
                 return
-            for function in TABLE_FUNCTIONS:  # The first use declares them, which the authorizer would see as a write.
-                connection.execute(f"SELECT 1 FROM {function}('[]')").close()
+            declare_table_functions(connection)
             progress = Progress(query.limits, self._max_steps)
             authorizer = Authorizer(allowed, scratch=False)
             _restrict(connection, authorizer, progress)

@@ -8,9 +8,7 @@ from typing import Final
 
 from graphmesh_sql.domain import Rule, RuleBroken, Unanswerable, Unreachable
 from graphmesh_sql.worker.sqlite_functions import FUNCTIONS
-from graphmesh_sql.worker.sqlite_schema import Readable
-
-TABLE_FUNCTIONS: Final = frozenset(("json_each", "json_tree"))
+from graphmesh_sql.worker.sqlite_schema import TABLE_FUNCTIONS, Readable
 
 _ACTIONS = {
     getattr(sqlite3, f"SQLITE_{name.replace(' ', '_')}"): name
@@ -29,7 +27,7 @@ _RULES: Final = (
         Rule.SYNTAX,
     ),
     (
-        r"stack overflow|Expression tree is too large|too many (terms|columns|attached|levels)|at most 64 tables",
+        re.compile(r"stack overflow|tree is too large|too many (terms|columns|levels)|at most 64 tables"),
         Rule.COMPLEXITY,
     ),
     (re.compile(r"String or BLOB exceeded size limit|query string is too large|too many references"), Rule.COMPLEXITY),

@@ -30,6 +30,8 @@ DECLARED_TYPES: Final = (
 )
 """Column types by a part of the declared type; the first match counts."""
 
+TABLE_FUNCTIONS: Final = frozenset(("json_each", "json_tree"))
+
 _WORDS = """
     abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case
     cast check collate column commit conflict constraint create cross current current_date current_time
@@ -85,7 +87,14 @@ def scratch_database(allowed: Readable) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for table, columns in allowed.tables.items():
         connection.execute(f"CREATE TABLE {_always_quoted(table)} ({', '.join(map(_always_quoted, columns))})")
+    declare_table_functions(connection)
     return connection
+
+
+def declare_table_functions(connection: sqlite3.Connection) -> None:
+    """Call each allowed table function: the first use declares it, which the authorizer would see as a write."""
+    for function in TABLE_FUNCTIONS:
+        connection.execute(f"SELECT 1 FROM {function}('[]')").close()
 
 
 def describe(connection: sqlite3.Connection, allowed: Readable) -> Schema:
