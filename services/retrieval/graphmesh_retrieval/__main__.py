@@ -10,6 +10,7 @@ from graphmesh_chassis.serve import Servable, Service, run
 from graphmesh_chassis.store import SqlStore
 
 from graphmesh_retrieval.documents_sql import SqlDocuments
+from graphmesh_retrieval.file_reading import FileReader
 from graphmesh_retrieval.servicer import RetrievalServicer
 from graphmesh_retrieval.settings import Settings
 
@@ -19,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     async with open_database(settings.database_url, MIGRATIONS) as database:
-        servicer = RetrievalServicer(SqlStore(database, SqlDocuments))
+        servicer = RetrievalServicer(SqlStore(database, SqlDocuments), FileReader(settings.file_seconds))
         yield Servable(
             services=[Service(RetrievalService, add_RetrievalServiceServicer_to_server, servicer)],
             pings={"database": database.ping},

@@ -43,6 +43,13 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """The reason for which a document cannot be read, as a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Document:
     """A stored version of a document."""
 

@@ -1,16 +1,15 @@
 """Analyzes documents, and stores those that have changed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from graphmesh_retrieval.analysis.languages import detect
 from graphmesh_retrieval.analysis.terms import terms
 from graphmesh_retrieval.documents import Documents
-from graphmesh_retrieval.domain import AnalyzedDocument, Draft, Format, IndexedPassage, Passage
-from graphmesh_retrieval.extraction import Unreadable, extract
+from graphmesh_retrieval.domain import AnalyzedDocument, Draft, Format, IndexedPassage, Passage, Unreadable
 from graphmesh_retrieval.markdown import first_heading, front_matter_title, split_passages, split_plain
 from graphmesh_retrieval.postings import MAX_WEIGHT
 
@@ -33,47 +32,40 @@ class IngestSummary:
     """The documents that cannot be read, by id, with the reasons."""
 
 
-Drafts = dict[str, tuple[Draft, str]]
-"""Documents to ingest with their digests, by id."""
-
-
-def last_of_each(drafts: Iterable[Draft]) -> Drafts:
-    """Return the drafts with their digests, by id; of several with one id, the last."""
-    return {draft.document_id: (draft, draft.digest()) for draft in drafts}
-
-
-def analyze(drafts: Iterable[tuple[Draft, str]]) -> dict[str, AnalyzedDocument | Unreadable]:
-    """Split documents, given with their digests, into passages with their terms.
+def analyze(
+    drafts: Mapping[str, Draft | Unreadable], digests: Mapping[str, str], is_cancelled: Callable[[], bool]
+) -> dict[str, AnalyzedDocument | Unreadable]:
+    """Split documents into passages with their terms, until it is cancelled.
 
     It is CPU-bound, seconds for megabytes of text: call it in a thread, and before a transaction begins.
     """
-    return {draft.document_id: _analyzed(draft, digest) for draft, digest in drafts}
+    return {
+        key: draft if isinstance(draft, Unreadable) else _analyzed(draft, digests[key])
+        for key, draft in drafts.items()
+        if not is_cancelled()
+    }
 
 
 async def store_changed(
-    documents: Documents, drafts: Drafts, analyzed: Mapping[str, AnalyzedDocument | Unreadable]
+    documents: Documents, analyzed: Mapping[str, AnalyzedDocument | Unreadable], unchanged: int, now: datetime
 ) -> IngestSummary:
-    """Store the new and the changed documents, which are `analyzed` unless another call changed them meanwhile."""
-    stored = await documents.digests(list(drafts))
-    differing = {key: given for key, given in drafts.items() if stored.get(key) != given[1]}
-    results = {key: analyzed.get(key) or _analyzed(*given) for key, given in differing.items()}
-    changed = [result for result in results.values() if isinstance(result, AnalyzedDocument)]
+    """Store documents that are new or changed; `unchanged` others were not analyzed."""
+    found = [result for result in analyzed.values() if isinstance(result, AnalyzedDocument)]
+    stored = await documents.digests([document.draft.document_id for document in found])
+    changed = [document for document in found if stored.get(document.draft.document_id) != document.digest]
     replaced = sum(document.draft.document_id in stored for document in changed)
-    await documents.put(changed, datetime.now(UTC))
+    await documents.put(changed, now)
     return IngestSummary(
         added=len(changed) - replaced,
         replaced=replaced,
-        unchanged=len(drafts) - len(differing),
+        unchanged=unchanged + len(found) - len(changed),
         passages=sum(len(document.passages) for document in changed),
-        failures={key: str(result) for key, result in results.items() if isinstance(result, Unreadable)},
+        failures={key: result.reason for key, result in analyzed.items() if isinstance(result, Unreadable)},
     )
 
 
-def _analyzed(draft: Draft, digest: str) -> AnalyzedDocument | Unreadable:
-    try:
-        draft = _normalized(extract(draft))
-    except Unreadable as unreadable:
-        return unreadable
+def _analyzed(draft: Draft, digest: str) -> AnalyzedDocument:
+    draft = _normalized(draft)
     return AnalyzedDocument(draft, digest, _indexed_passages(draft))
 
 

@@ -20,8 +20,10 @@ from graphmesh_retrieval.postings import BLOCK_PASSAGES, LENGTHS, Postings
 
 K1: Final = 1.2
 """Saturation: the lower, the less a repeated word adds."""
-B: Final = 0.5
-"""Length normalization: from 0, none, to 1, full. Passages are about equally long as it is."""
+B: Final = 0.75
+"""Length normalization: from 0, none, to 1, full."""
+FUNCTION_WORD_WEIGHT: Final = 0.4
+"""The weight of words that hardly distinguish passages, where a query has other words."""
 FIELD_UNIT: Final = 4
 """The weighted frequency of a word that occurs once in the text."""
 
@@ -60,12 +62,16 @@ class Ranking:
             slots, postings = self.postings(word)
             matching = int(np.count_nonzero(visible[slots])) if len(hidden) else len(slots)
             idf = inverse_frequency(self._corpus.passages, matching)
+            if word.is_function_word:
+                relevance[slots] += FUNCTION_WORD_WEIGHT * idf * table[postings >> 16]
+                continue
             relevance[slots] += idf * table[postings >> 16]
             score[slots] += idf
             total += idf
         relevance[hidden] = 0
         if total:
             score /= total
+        relevance[score == 0] = 0
         if min_score:
             relevance[score < min_score - 1e-6] = 0
         return self._top(relevance, score, limit)

@@ -16,6 +16,8 @@ from graphmesh_retrieval.ranking import Ranked, Ranking
 
 MAX_POSTINGS: Final = 2_000_000
 """Postings that a search reads. The rarest words are read first; the first one is always read."""
+MAX_POSTINGS_WITH_FUNCTION_WORDS: Final = 100_000
+"""As `MAX_POSTINGS`, for function words: where they are costly, they add little."""
 MIN_COUNTED_PASSAGES: Final = 4 * BLOCK_PASSAGES
 """Passages of a corpus from which on postings are counted before they are read."""
 MIN_THREAD_POSTINGS: Final = 20_000
@@ -57,9 +59,9 @@ async def _affordable(documents: Documents, words: Sequence[QueryWord], corpus: 
     sizes = {word: sum(counts.get(term, 0) for term in word.terms) for word in words}
     chosen: list[QueryWord] = []
     total = 0
-    for word in sorted(words, key=lambda word: sizes[word]):
+    for word in sorted(words, key=lambda word: (word.is_function_word, sizes[word])):
         total += sizes[word]
-        if chosen and total > MAX_POSTINGS:
+        if chosen and total > (MAX_POSTINGS_WITH_FUNCTION_WORDS if word.is_function_word else MAX_POSTINGS):
             break
         chosen.append(word)
     return chosen

@@ -1,6 +1,9 @@
 """RetrievalService: decode, use case, encode."""
 
 import asyncio
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from graphmesh.retrieval import v1 as pb
@@ -11,7 +14,8 @@ from graphmesh_chassis.store import Store
 
 from graphmesh_retrieval import convert, ingestion
 from graphmesh_retrieval.documents import Documents
-from graphmesh_retrieval.domain import Document, Reader
+from graphmesh_retrieval.domain import AnalyzedDocument, Document, Draft, Reader, Unreadable
+from graphmesh_retrieval.file_reading import FileReader
 from graphmesh_retrieval.searching import search
 
 DEFAULT_LIMIT = 5
@@ -19,17 +23,19 @@ DEFAULT_CONTEXT_CHARACTERS = 500
 
 
 class RetrievalServicer(pb.RetrievalServiceServicer):
-    def __init__(self, store: Store[Documents]) -> None:
+    def __init__(self, store: Store[Documents], files: FileReader) -> None:
         self._store = store
+        self._files = files
 
     async def IngestDocuments(self, request: pb.IngestDocumentsRequest, context: Any) -> pb.IngestDocumentsResponse:
-        drafts = await asyncio.to_thread(lambda: ingestion.last_of_each(convert.drafts(request)))
+        drafts, digests = await asyncio.to_thread(convert.drafts, request)
         async with self._store.read() as documents:
             stored = await documents.digests(list(drafts))
-        changed = [(draft, digest) for draft, digest in drafts.values() if stored.get(draft.document_id) != digest]
-        analyzed = await asyncio.to_thread(ingestion.analyze, changed)
+        changed = [draft for key, draft in drafts.items() if stored.get(key) != digests[key]]
+        analyzed = await _analyze(await self._files.read(changed), digests)
         async with self._store.effect() as effect:
-            summary = await ingestion.store_changed(effect.port, drafts, analyzed)
+            unchanged = len(drafts) - len(changed)
+            summary = await ingestion.store_changed(effect.port, analyzed, unchanged, datetime.now(UTC))
             return effect.respond(convert.ingest_response(request, summary))
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
@@ -82,6 +88,17 @@ class RetrievalServicer(pb.RetrievalServiceServicer):
         async with self._store.effect() as effect:
             deleted = await effect.port.delete(request.document_ids)
             return effect.respond(pb.DeleteDocumentsResponse(deleted_count=deleted))
+
+
+async def _analyze(
+    drafts: Mapping[str, Draft | Unreadable], digests: Mapping[str, str]
+) -> Mapping[str, AnalyzedDocument | Unreadable]:
+    """Analyze documents in a thread, which ends soon after the call."""
+    cancelled = threading.Event()
+    try:
+        return await asyncio.to_thread(ingestion.analyze, drafts, digests, cancelled.is_set)
+    finally:
+        cancelled.set()
 
 
 def _reader() -> Reader:

@@ -9,7 +9,7 @@ from graphmesh_retrieval.documents import Lists
 from graphmesh_retrieval.domain import Corpus, IndexedPassage, Passage
 from graphmesh_retrieval.postings import BLOCK_PASSAGES, mark_rows, rows_of
 from graphmesh_retrieval.ranking import Ranked, Ranking, inverse_frequency
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 TEXTS = ["refund card", "refund", "gift card", "card card card", "refund refund"]
@@ -58,6 +58,7 @@ def test_repeats_and_short_texts_are_more_relevant() -> None:
     assert [ranked.number for ranked in rank("refund", texts)] == [3, 1, 2, 0]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WORDS, min_size=1), st.integers(1, 6), st.sampled_from([0, BLOCK_PASSAGES - 2, 10**6]))
 def test_ranking_is_independent_of_blocks_and_limits(query: list[str], limit: int, first: int) -> None:
     """Passages on both sides of a block's end rank as in one block; a limit cuts the ranking."""

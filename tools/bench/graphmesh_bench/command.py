@@ -66,14 +66,21 @@ def bench_retrieval(
     passages: Annotated[int, typer.Option(min=1, max=10_000_000, help="Passages of the synthetic corpus.")] = 16_000,
     database: Annotated[Literal["sqlite", "postgresql", "both"], typer.Option(help="The database.")] = "both",
     queries: Annotated[int, typer.Option(min=1, max=100_000, help="Queries, one after the other.")] = 200,
+    quality: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Measure the ranking of this set of questions; repeatable."),
+    ] = None,
 ) -> None:
     """The speed of ingestion and search over many passages, beside the database's own full-text search.
 
-    Everything is in new databases and on this machine. Never fails for a number.
+    With --quality, recall, MRR and nDCG of the rankings. Everything is in new databases and on this machine. Never
+    fails for a number.
     """
-    from graphmesh_bench.retrieval.command import main
+    from graphmesh_bench.retrieval.command import main, show_quality
 
-    main(("sqlite", "postgresql") if database == "both" else (database,), passages, queries)
+    if quality:
+        return show_quality(quality)
+    return main(("sqlite", "postgresql") if database == "both" else (database,), passages, queries)
 
 
 @app.command("soak")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 from Stemmer import Stemmer  # type: ignore[import-not-found]
@@ -69,6 +70,7 @@ class QueryWord:
     text: str
     terms: tuple[int, ...]
     """The terms under which passages may have it; those of one word are synonyms."""
+    is_function_word: bool = False
 
 
 def terms(text: str, language: str) -> list[int]:
@@ -85,26 +87,26 @@ def terms(text: str, language: str) -> list[int]:
 
 
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
-    """Return the distinct words of a query, without function words unless it has no others.
+    """Return the distinct words of a query, the function words last. If all are function words, none is marked as one.
 
     `languages` are those of the documents, the commonest first.
     """
     found = list(dict.fromkeys(words(text)))
-    ignored = FUNCTION_WORDS.get(detect(text, languages) or next(iter(languages), ""), frozenset())
-    informative = [word for word in found if word not in ignored] or found
-    return [query_word for word in informative for query_word in _query_word(word, languages)][:MAX_QUERY_WORDS]
+    listed = FUNCTION_WORDS.get(detect(text, languages) or next(iter(languages), ""), frozenset())
+    marked = listed if any(word not in listed for word in found) else frozenset()
+    ordered = sorted(found, key=lambda word: word in marked)
+    expanded = (query_word for word in ordered for query_word in _query_word(word, languages, word in marked))
+    return list(islice(expanded, MAX_QUERY_WORDS))
 
 
-def _query_word(word: str, languages: Sequence[str]) -> Iterable[QueryWord]:
+def _query_word(word: str, languages: Sequence[str], is_function_word: bool) -> Iterable[QueryWord]:
     for piece, unspaced in pieces(word):
-        if unspaced and len(piece) > 1:
-            yield from (QueryWord(pair, (term_of(pair),)) for pair in pairs(piece))
-        elif unspaced:
-            yield QueryWord(piece, (term_of(piece),))
+        if unspaced:
+            yield from (QueryWord(part, (term_of(part),)) for part in (pairs(piece) or piece))
         else:
             forms = dict.fromkeys((piece, fold(piece)))
             stems = (stem(form, language) for language in languages[:MAX_QUERY_LANGUAGES] or ("",) for form in forms)
-            yield QueryWord(piece, tuple(dict.fromkeys(map(term_of, (*stems, fold(piece))))))
+            yield QueryWord(piece, tuple(dict.fromkeys(map(term_of, (*stems, fold(piece))))), is_function_word)
 
 
 def _unspaced_terms(word: str, language: str) -> Iterator[int]:

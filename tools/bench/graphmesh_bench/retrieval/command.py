@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
 
 import typer
 from graphmesh_local.child_process import ProcessError
 from rich.console import Console
 from rich.table import Table
 
+from graphmesh_bench.retrieval.quality import Quality, QualitySet, measure_quality, rankings, read_set
 from graphmesh_bench.retrieval.speed import SpeedResult, Times, measure_speed
 
 
@@ -15,7 +18,7 @@ def main(databases: Sequence[str], passages: int, queries: int) -> None:
     """Measure speed over each database, and print the table."""
     console = Console(highlight=False)
     table = Table(title=f"graphmesh bench retrieval: {passages:,} passages, {queries} queries one after the other")
-    for heading in ("search over", "passages/s ingested", "p50 ms", "p99 ms", "found", "failed"):
+    for heading in ("search over", "passages/s ingested", "p50 ms", "p99 ms", "CPU ms", "found", "failed"):
         table.add_column(heading, justify="left" if heading == "search over" else "right")
     lines = []
     try:
@@ -42,4 +45,29 @@ def _add_rows(table: Table, result: SpeedResult, queries: int) -> None:
 
 def _add_row(table: Table, name: str, rate: float, times: Times, queries: int) -> None:
     found = f"{times.found / queries:.0%}"
-    table.add_row(name, f"{rate:,.0f}", f"{times.p50:.1f}", f"{times.p99:.1f}", found, str(times.failed))
+    table.add_row(
+        name,
+        f"{rate:,.0f}",
+        f"{times.p50:.1f}",
+        f"{times.p99:.1f}",
+        f"{times.cpu_milliseconds:.1f}",
+        found,
+        str(times.failed),
+    )
+
+
+def show_quality(files: Sequence[Path]) -> None:
+    """Measure the quality of each set, and print the table."""
+    table = Table(title="graphmesh bench retrieval: quality")
+    for heading in ("set", "ranking", "recall@1", "recall@3", "recall@10", "MRR", "nDCG@10"):
+        table.add_column(heading, justify="left" if heading in ("set", "ranking") else "right")
+    for file in files:
+        quality_set = read_set(file)
+        for name, quality in asyncio.run(_qualities(quality_set)).items():
+            table.add_row(quality_set.name, name, *(f"{value:.3f}" for value in astuple(quality)))
+    Console(highlight=False).print(table)
+
+
+async def _qualities(quality_set: QualitySet) -> dict[str, Quality]:
+    async with rankings(quality_set) as found:
+        return {name: await measure_quality(quality_set.questions, rank) for name, rank in found.items()}

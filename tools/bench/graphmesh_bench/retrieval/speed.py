@@ -1,31 +1,23 @@
 """Measures the time of ingestion and search over a number of passages, beside the database's own full-text search."""
 
-import asyncio
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from graphmesh.retrieval import v1 as pb
-from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
-from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_chassis.serve import serving
 from graphmesh_local.backends import postgres
-from graphmesh_retrieval.__main__ import build
-from graphmesh_retrieval.settings import Settings
 
 from graphmesh_bench.retrieval.plain_full_text import Fts5, PlainFullText, Tsvector
+from graphmesh_bench.retrieval.service import batches, ingest, search, served
 from graphmesh_bench.retrieval.synthetic_corpus import Query, SyntheticCorpus
 
-BATCH_DOCUMENTS = 100
-CONCURRENT_BATCHES = 2
 WARM_UP_QUERIES = 20
 """Queries before the measurement: they open connections and fill caches."""
 LIMIT = 5
@@ -39,6 +31,8 @@ class Times:
     milliseconds: list[float] = field(default_factory=list)
     found: int = 0
     failed: int = 0
+    cpu_milliseconds: float = 0.0
+    """CPU time of this process for each query: client and service, and SQLite, but not the server of PostgreSQL."""
 
     @property
     def p50(self) -> float:
@@ -69,11 +63,11 @@ async def measure_speed(database: str, passages: int, queries: int, on_stage: Ca
     async with _open(database) as (channel, plain):
         rate = await _timed_ingestion(channel, corpus, on_stage)
         on_stage(f"{database}: queries")
-        search = await _timed_queries(asked, lambda query: _search(channel, query))
+        times = await _timed_queries(asked, lambda query: search(channel, query.text, LIMIT))
         plain_rate = await _timed_plain_ingestion(plain, corpus, on_stage)
         on_stage(f"{database}: queries of its own full-text search")
-        plain_times = await _timed_queries(asked, lambda query: _plain_search(plain, query))
-        return SpeedResult(database, passages, rate, search, plain_rate, plain_times)
+        plain_times = await _timed_queries(asked, lambda query: plain.search(query.text, LIMIT))
+        return SpeedResult(database, passages, rate, times, plain_rate, plain_times)
 
 
 @asynccontextmanager
@@ -82,44 +76,27 @@ async def _open(database: str) -> AsyncIterator[tuple[Channel, PlainFullText]]:
     with tempfile.TemporaryDirectory(prefix="graphmesh-retrieval-") as folder:
         if database == "sqlite":
             plain = Fts5(Path(folder) / "plain.db")
-            async with _served(f"sqlite+aiosqlite:///{folder}/retrieval.db") as channel:
+            async with served(f"sqlite+aiosqlite:///{folder}/retrieval.db") as channel:
                 yield channel, plain
             await plain.close()
             return
         async with postgres() as server, server.database() as url, server.database() as plain_url:
             tsvector = await Tsvector.create(plain_url.replace("postgresql+psycopg", "postgresql"))
-            async with _served(url) as channel:
+            async with served(url) as channel:
                 yield channel, tsvector
             await tsvector.close()
-
-
-@asynccontextmanager
-async def _served(url: str) -> AsyncIterator[Channel]:
-    settings = Settings(database_url=url)
-    async with (
-        build(settings) as servable,
-        serving("retrieval", servable, settings) as server,
-        Channel(server.address) as channel,
-    ):
-        yield channel
 
 
 async def _timed_ingestion(channel: Channel, corpus: SyntheticCorpus, on_stage: Callable[[str], None]) -> float:
     """Ingest all documents, and return the passages a second."""
     begin, done = time.perf_counter(), 0
-    batches = enumerate(_batches(corpus.documents()))
 
-    async def ingest() -> None:
+    def on_batch(passages: int) -> None:
         nonlocal done
-        for number, batch in batches:
-            request = pb.IngestDocumentsRequest(documents=batch)
-            headers = [(metadata.IDEMPOTENCY_KEY, f"bench-{number}")]
-            ingest_documents = pb.RetrievalService.IngestDocuments
-            response = await channel.unary(ingest_documents, request, deadline=Deadline.after(60), headers=headers)
-            done += response.passage_count
-            on_stage(f"{done:,} passages ingested, {done / (time.perf_counter() - begin):,.0f} a second")
+        done += passages
+        on_stage(f"{done:,} passages ingested, {done / (time.perf_counter() - begin):,.0f} a second")
 
-    await asyncio.gather(*(ingest() for _ in range(CONCURRENT_BATCHES)))
+    await ingest(channel, corpus.documents(), on_batch)
     return done / (time.perf_counter() - begin)
 
 
@@ -127,7 +104,7 @@ async def _timed_plain_ingestion(
     plain: PlainFullText, corpus: SyntheticCorpus, on_stage: Callable[[str], None]
 ) -> float:
     seconds, done = 0.0, 0
-    for batch in _batches(corpus.documents()):
+    for batch in batches(corpus.documents()):
         passages = list(_plain_passages(batch))
         begin = time.perf_counter()
         await plain.add(passages)
@@ -137,37 +114,24 @@ async def _timed_plain_ingestion(
     return done / seconds
 
 
-def _batches(documents: Iterator[pb.DocumentInput]) -> Iterator[list[pb.DocumentInput]]:
-    while batch := list(islice(documents, BATCH_DOCUMENTS)):
-        yield batch
-
-
 def _plain_passages(documents: Sequence[pb.DocumentInput]) -> Iterator[tuple[str, str, str]]:
     for document in documents:
         for section in document.text.split("## ")[1:]:
             yield document.document_id, document.title, section
 
 
-async def _timed_queries(queries: Sequence[Query], search: Callable[[Query], Any]) -> Times:
+async def _timed_queries(queries: Sequence[Query], ask: Callable[[Query], Any]) -> Times:
     times = Times()
+    cpu = time.process_time()
     for number, query in enumerate(queries):
         begin = time.perf_counter()
         try:
-            found = await search(query)
+            found = await ask(query)
         except GraphmeshError:
             times.failed += 1
             continue
         if number >= WARM_UP_QUERIES:
             times.milliseconds.append((time.perf_counter() - begin) * 1000)
             times.found += query.document_id in found
+    times.cpu_milliseconds = (time.process_time() - cpu) * 1000 / len(queries)
     return times
-
-
-async def _search(channel: Channel, query: Query) -> list[str]:
-    request = pb.SearchRequest(query=query.text, limit=LIMIT)
-    response = await channel.unary(pb.RetrievalService.Search, request, deadline=Deadline.after(10))
-    return [passage.document_id for passage in response.passages]
-
-
-async def _plain_search(plain: PlainFullText, query: Query) -> list[str]:
-    return await plain.search(query.text, LIMIT)

@@ -36,6 +36,8 @@ from graphmesh_cli.failures import Failure
 
 MAX_BATCH_DOCUMENTS: Final = 100
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+MAX_BATCH_FILES: Final = 20
+"""HTML, PDF and Word documents of a batch; each takes a process of the service."""
 CONCURRENT_BATCHES: Final = 2
 """While the service stores one batch, it analyzes the next."""
 MAX_ATTEMPTS: Final = 5
@@ -58,6 +60,7 @@ FORMATS: Final = {
 }
 """By the suffix of a file."""
 BINARY: Final = (DocumentFormat.DOCUMENT_FORMAT_PDF, DocumentFormat.DOCUMENT_FORMAT_DOCX)
+PARSED: Final = (*BINARY, DocumentFormat.DOCUMENT_FORMAT_HTML)
 
 
 class Skipped(Failure):
@@ -166,14 +169,16 @@ def document_id(name: str) -> str:
 def batches(found: Iterable[DocumentInput], max_bytes: int = MAX_BATCH_BYTES) -> Iterator[list[DocumentInput]]:
     """Split documents into batches of one call each, in their order. A single larger document is a batch."""
     batch: list[DocumentInput] = []
-    batch_bytes = 0
+    batch_bytes = files = 0
     for document in found:
         size = document.ByteSize()
-        if batch and (len(batch) == MAX_BATCH_DOCUMENTS or batch_bytes + size > max_bytes):
+        full = len(batch) == MAX_BATCH_DOCUMENTS or files == MAX_BATCH_FILES
+        if batch and (full or batch_bytes + size > max_bytes):
             yield batch
-            batch, batch_bytes = [], 0
+            batch, batch_bytes, files = [], 0, 0
         batch.append(document)
         batch_bytes += size
+        files += document.format in PARSED
     if batch:
         yield batch
 
