@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import math
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from graphmesh_chassis.errors import DependencyError, ShuttingDown
+from graphmesh_chassis.tenant_turns import CURRENT_TENANT, turns_of, work_for_all
 
 from graphmesh_orchestrator.checkpoints.batch_writer import BatchWriter, Outcome
 from graphmesh_orchestrator.checkpoints.entries import Entry, Source
@@ -19,6 +23,9 @@ MAX_ENTRIES = 256
 LARGE_BYTES = 256 * 1024
 """A larger entry waits for a transaction in which it is the only large one: so the small entries of other runs wait for
 one large entry at most, and the statement of a transaction stays small."""
+BUSY_BYTES = 16 * 1024
+"""The bytes of a tenant in a transaction, from which on its further entries wait for the next one while the event loop
+is overloaded: so the entries of other tenants wait for some rows of it, and not for all that it has."""
 RETRY_SECONDS = 0.5
 """The wait between two attempts to reach the database."""
 DEFER_SECONDS = 0.02
@@ -27,6 +34,8 @@ MAX_LOOP_TURNS = 16
 """Event-loop iterations to wait for the checkpoint that follows a task's writes. Each takes microseconds, and LangGraph
 needs a few from the end of the last task to the checkpoint. A graph with delta channels awaits the writes first, so a
 wait by the clock would delay it."""
+MAX_LOOP_SECONDS = 0.002
+"""The most time for these iterations: where the loop is busy, each takes as long as a step of other work."""
 EVENT_LOOP_TURNS = 4
 """Event-loop iterations that a checkpoint waits for the events of its superstep, which another task adds."""
 
@@ -34,6 +43,7 @@ EVENT_LOOP_TURNS = 4
 @dataclass(frozen=True)
 class _Request:
     source: Source
+    tenant: str
     done: "asyncio.Future[None]"
 
 
@@ -72,7 +82,7 @@ class GroupCommit:
         """See `Commits.store`. Raises ShuttingDown besides."""
         if self._is_closing:
             raise ShuttingDown()
-        request = _Request(source, asyncio.get_running_loop().create_future())
+        request = _Request(source, CURRENT_TENANT.get(), asyncio.get_running_loop().create_future())
         self._requests.append(request)
         self._woken.set()
         await request.done
@@ -81,6 +91,7 @@ class GroupCommit:
         self._woken.set()
 
     async def _run(self) -> None:
+        work_for_all()
         while self._requests or not self._is_closing:
             if not self._requests:
                 await self._wait()
@@ -94,24 +105,33 @@ class GroupCommit:
             async with asyncio.timeout(self._defer_seconds):
                 while all(request.source.is_deferrable for request in self._requests) and not self._is_closing:
                     await self._wait()
+        until = time.monotonic() + MAX_LOOP_SECONDS
         for _ in range(MAX_LOOP_TURNS):
-            if any(request.source.is_complete for request in self._requests):
+            if any(request.source.is_complete for request in self._requests) or time.monotonic() > until:
                 break
             await asyncio.sleep(0)
         for _ in range(EVENT_LOOP_TURNS):
+            if time.monotonic() > until:
+                break
             await asyncio.sleep(0)
 
     def _next_batch(self) -> Sequence[_Request]:
         """Remove and return the requests of the next transaction: the first ones, without further large entries."""
         batch: list[_Request] = []
         later: list[_Request] = []
-        has_large = False
+        has_large, limit, sizes = False, self._max_tenant_bytes(), Counter[str]()
         for request in self._requests:
             is_large = request.source.size > LARGE_BYTES
-            (later if len(batch) == MAX_ENTRIES or (is_large and has_large) else batch).append(request)
+            is_full = len(batch) == MAX_ENTRIES or sizes[request.tenant] >= limit
+            (later if is_full or (is_large and has_large) else batch).append(request)
             has_large = has_large or is_large
+            sizes[request.tenant] += request.source.size
         self._requests = later
         return batch
+
+    def _max_tenant_bytes(self) -> float:
+        """The bytes from which on no further entries of a tenant have part in a transaction."""
+        return BUSY_BYTES if turns_of(asyncio.get_running_loop()).is_overloaded else math.inf
 
     async def _wait(self) -> None:
         """Wait for a request or `wake`."""

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
+from graphmesh_chassis.tenant_turns import work_for_all
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -50,10 +52,11 @@ class RunInsertBatcher:
         insert = _Insert(run, worker, asyncio.get_running_loop().create_future())
         self._inserts.append(insert)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._insert_all(), name="run inserts")
+            self._task = asyncio.create_task(self._insert_all(), name="run inserts", context=Context())
         return await insert.stored
 
     async def _insert_all(self) -> None:
+        work_for_all()
         while self._inserts:
             batch, self._inserts = _batch_of(insert for insert in self._inserts if not insert.stored.done())
             try:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import structlog
 from graphmesh_chassis.errors import DatabaseUnavailable, DependencyError, GraphmeshError, Internal
-from graphmesh_chassis.large_values import CURRENT_TENANT
 from graphmesh_chassis.status import to_status
+from graphmesh_chassis.tenant_turns import work_for
 
 from graphmesh_orchestrator.errors import QueueFull, ThreadBusy
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
@@ -76,7 +76,7 @@ class Ticker:
 
     async def _tick(self, schedule: Schedule, now: float) -> Tick | None:
         """Return the tick of a schedule; None where that is not possible now, and it is due again later."""
-        CURRENT_TENANT.set(schedule.tenant)
+        work_for(schedule.tenant)
         async with self._places:
             try:
                 return await self._checked(schedule, now)

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import httpx
 import structlog
 from graphmesh_chassis.errors import DependencyError, NotFound
-from graphmesh_chassis.large_values import CURRENT_TENANT, convert_aside, is_large, read_places
+from graphmesh_chassis.large_values import convert_aside, is_large, read_places
+from graphmesh_chassis.tenant_turns import work_for
 
 from graphmesh_orchestrator.errors import WebhookNotAllowed
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
@@ -93,7 +94,7 @@ class Dispatcher:
         return "" if httpx.codes.is_success(status) else f"HTTP {status}"
 
     async def _body(self, delivery: Delivery) -> bytes:
-        CURRENT_TENANT.set(delivery.tenant)
+        work_for(delivery.tenant)
         async with read_places("webhooks"):
             run = await self._runs.get(delivery.tenant, delivery.run_id)
             has_large = is_large(run.request.input, run.state.output)

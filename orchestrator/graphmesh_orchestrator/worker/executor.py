@@ -17,7 +17,7 @@ from graphmesh_chassis.errors import (
     GraphmeshError,
     ShuttingDown,
 )
-from graphmesh_chassis.large_values import CURRENT_TENANT
+from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
@@ -155,7 +155,7 @@ class Executor:
 
     async def _execute(self, active: ActiveRun) -> None:
         CURRENT_RUN.set(_execution_id(active))
-        CURRENT_TENANT.set(active.run.identity.tenant)
+        work_for(active.run.identity.tenant)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or self._now()
         run = active.run.with_state(started=started, **graph.versions.of_run())

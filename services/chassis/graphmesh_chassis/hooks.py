@@ -30,8 +30,9 @@ from graphmesh_chassis.errors import (
     MalformedMessage,
 )
 from graphmesh_chassis.identity import Caller, IdentityMode
-from graphmesh_chassis.large_values import CURRENT_TENANT, convert_aside
+from graphmesh_chassis.large_values import convert_aside
 from graphmesh_chassis.status import to_grpc
+from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
 
@@ -116,7 +117,7 @@ def identity(mode: IdentityMode) -> Hook:
 
     async def identity(proceed: Proceed, call: Call) -> None:
         call.caller = Caller.of(call.headers, mode)
-        CURRENT_TENANT.set(call.caller.tenant)
+        work_for(call.caller.tenant)
         call.caller.require(call.policy.scopes)
         await proceed(call)
 

@@ -5,15 +5,16 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+from graphmesh_chassis.tenant_turns import CURRENT_TENANT
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0002
 """Time after which a thread that computes yields to the event loop. Python's 5 ms add up over the steps of a call."""
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="large values")
@@ -27,8 +28,6 @@ MAX_ELEMENTS = 100_000
 """The most members and elements of a value that a graph writes. Encoding or parsing so many as JSON is one call of C
 code, during which no other thread runs: up to 40 ms."""
 
-CURRENT_TENANT: ContextVar[str] = ContextVar("graphmesh_tenant", default="")
-"""The tenant of the current call, or of the run that this task belongs to. It has one conversion at a time."""
 READS = 4
 """The calls of a tenant, or the checkpoints for its runs, that are read at the same time: each may have megabytes."""
 _read_places: WeakValueDictionary[tuple[int, str, str], asyncio.Semaphore] = WeakValueDictionary()

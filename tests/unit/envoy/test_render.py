@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import descriptor_pb2
-from graphmesh_contracts import Idempotency, MethodPolicy
-from graphmesh_mesh.envoy.documents import LUA, TRANSCODER
+from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
+from graphmesh_mesh.envoy.documents import LUA, TRANSCODER, seconds
 from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import documents, render
-from graphmesh_mesh.envoy.routes import RETRY_ON, retries
+from graphmesh_mesh.envoy.routes import RETRY_ON, bucket, retries
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
 from graphmesh_mesh.topology import Mesh, load, parse
 
@@ -31,6 +31,18 @@ def cluster(mesh: Mesh, name: str = "billing") -> dict[str, Any]:
 def route(mesh: Mesh, path: str = CHARGE) -> dict[str, Any]:
     (table,) = documents(mesh)["rds-mesh.yaml"]["resources"]
     return next(one["route"] for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == path)
+
+
+@pytest.mark.parametrize(
+    ("calls", "period", "per_fill", "interval"),
+    [(100, 0.5, 10, 0.05), (7, 1, 7, 1), (100, 1, 5, 0.05), (30, 60, 1, 2), (10, 0.52, 10, 0.52)],
+)
+def test_bucket_is_filled_in_small_steps_at_the_same_rate(
+    calls: int, period: float, per_fill: int, interval: float
+) -> None:
+    """After a pause a client may still make all calls at once."""
+    filled = {"max_tokens": calls, "tokens_per_fill": per_fill, "fill_interval": seconds(interval)}
+    assert bucket(RateLimit(calls, period)) == filled
 
 
 def test_the_rendered_files_are_fresh() -> None:

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
@@ -34,6 +35,9 @@ STREAMS_A_CONNECTION = 120
 """Below Envoy's limit of 128; further ones would be refused."""
 IDLE_STREAMS = 4_200
 OPEN_REQUESTS = 5_000
+LOOP = "loop"
+"""The name of a graph of many supersteps."""
+LOOP_FILE = Path(__file__).parent / "graphs" / "loop.py"
 UNKNOWN_RUN = GetRunRequest(run_id="run_unknown")
 
 
@@ -178,8 +182,13 @@ def new_run(target: Target, connection: Http2Connection) -> None:
     _send(connection, request_headers(RunService.CreateRun), framed(create_run(target, "x")))
 
 
-def create_run(target: Target, text: str) -> CreateRunRequest:
-    request = CreateRunRequest(graph=target.graph)
+def long_run(target: Target, connection: Http2Connection) -> None:
+    """A run of many supersteps."""
+    _send(connection, request_headers(RunService.CreateRun), framed(create_run(target, "x", LOOP)))
+
+
+def create_run(target: Target, text: str, graph: str = "") -> CreateRunRequest:
+    request = CreateRunRequest(graph=graph or target.graph)
     request.input.update({"text": text})
     return request
 
@@ -313,6 +322,7 @@ ATTACKS: dict[str, Attack] = {
     "large-requests": repeated(large_run, 10),
     "flood-of-reads": repeated(in_turn(call(GET_RUN, UNKNOWN_RUN), call(RunService.ListRuns, ListRunsRequest())), 500),
     "flood-of-runs": repeated(new_run, 100),
+    "flood-of-long-runs": repeated(long_run, 100),
 }
 """By name. Each is within what one client can send without much effort."""
 

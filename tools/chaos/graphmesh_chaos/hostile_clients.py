@@ -13,7 +13,7 @@ from graphmesh_local.state_folder import StateFolder
 from graphmesh_mesh.sample import default_mesh_file
 from rich.console import Console
 
-from graphmesh_chaos.attacks import ATTACKS
+from graphmesh_chaos.attacks import ATTACKS, LOOP, LOOP_FILE
 from graphmesh_chaos.mesh_files import write_registry
 from graphmesh_chaos.watcher import ECHO, ECHO_FILE, Observation, attacking, observe
 
@@ -28,7 +28,7 @@ async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[RunningMes
     topology |= {"services": {ORCHESTRATOR: topology["services"][ORCHESTRATOR]}, "environments": {}}
     mesh_file = state / "mesh.yaml"
     mesh_file.write_text(yaml.safe_dump(topology))
-    settings = {GRAPHS_SETTING: str(write_registry(state, {ECHO: (ECHO_FILE, "graph")}))}
+    settings = {GRAPHS_SETTING: str(write_registry(state, {ECHO: (ECHO_FILE, "graph"), LOOP: (LOOP_FILE, "graph")}))}
     async with running_mesh(mesh_file, state, free_ports=True, settings=settings, spawn=spawn) as mesh:
         yield mesh
 

@@ -21,6 +21,8 @@ clients keep open never make it refuse the small requests of others."""
 LARGE_STREAM_POWER = 20
 """The binary logarithm of the smallest buffer of a stream that may be reset: 1 MiB."""
 HEAP_REFRESH_SECONDS = 0.1
+RUNTIME = {"http.max_requests_per_io_cycle": 1}
+"""Connections take turns: requests that a client sends at once on one of them do not delay those of other clients."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
@@ -46,6 +48,7 @@ def bootstrap(mesh: Mesh, settings: ClusterSettings) -> Document:
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
         "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
         "overload_manager": {
             "refresh_interval": seconds(HEAP_REFRESH_SECONDS),
             "resource_monitors": [heap(settings.max_heap_bytes), connections()],

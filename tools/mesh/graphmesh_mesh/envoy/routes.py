@@ -56,7 +56,9 @@ ENABLED = typed("envoy.config.route.v3.FilterConfig", config={})
 WEB_MARK = "x-graphmesh-web"
 """In a request in gRPC-Web, the mark of bad_requests.lua. A client that sets it gets the replies of Envoy's filter."""
 IS_WEB: Document = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
-UNLIMITED = RateLimit(calls=2**31, period=0.05)
+SHORTEST_FILL = 0.05
+"""The shortest fill interval of Envoy, in seconds; others have to be multiples of it."""
+UNLIMITED = RateLimit(calls=2**31, period=SHORTEST_FILL)
 DEFAULT_TENANT = "default"
 """The tenant of a call without the header."""
 TENANT_KEY = "tenant"
@@ -328,4 +330,8 @@ def rate_limits(services: Mapping[str, Service], tenant_rate: TenantRate | None 
 
 
 def bucket(limit: RateLimit) -> Document:
-    return {"max_tokens": limit.calls, "tokens_per_fill": limit.calls, "fill_interval": seconds(limit.period)}
+    """A token bucket that is filled in as many equal steps as Envoy can take, so that calls do not come in bursts."""
+    ticks = limit.period / SHORTEST_FILL
+    steps = math.gcd(limit.calls, round(ticks)) if math.isclose(ticks, round(ticks)) else 1
+    per_fill = limit.calls // steps
+    return {"max_tokens": limit.calls, "tokens_per_fill": per_fill, "fill_interval": seconds(limit.period / steps)}
