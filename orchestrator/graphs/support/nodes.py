@@ -256,7 +256,11 @@ def _refund_failed(_: State, error: GraphmeshError) -> Update:
 def _approval_question(state: State, _: RefundRequest) -> str:
     claim = _required_claim(state)
     amount = format_money(claim["currency"], policy.total(claim))
-    return f"Refund {amount} of invoice {claim['invoice_id']}? The customer reports the item as {claim['cause']}."
+    refunded = _required_terms(state)["refunded"]
+    before = f" {format_money(claim['currency'], refunded)} were refunded before." if refunded else ""
+    return (
+        f"Refund {amount} of invoice {claim['invoice_id']}? The customer reports the item as {claim['cause']}.{before}"
+    )
 
 
 def _refund_refused(state: State, error: GraphmeshError) -> Update:

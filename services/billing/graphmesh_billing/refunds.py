@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphmesh_chassis.errors import VersionMismatch
+from graphmesh_chassis.errors import NotFound, VersionMismatch
 from graphmesh_contracts.money import Money
 
 from graphmesh_billing import domain, refund_policy
@@ -61,6 +61,14 @@ async def preview(ledger: Ledger, request: RefundRequest) -> Decision:
     charge = await ledger.charge(request.charge_id)
     invoice = await ledger.invoice(charge.invoice_id)
     return await _decide(ledger, await ledger.refund_policy(), invoice, charge, request)
+
+
+async def customer_of(ledger: Ledger, charge_id: str) -> str:
+    """Return the customer of a charge; empty where there is no such charge."""
+    try:
+        return (await ledger.invoice((await ledger.charge(charge_id)).invoice_id)).customer_id
+    except NotFound:
+        return ""
 
 
 async def refund(ledger: Ledger, request: RefundRequest) -> tuple[Charge, Refund]:

@@ -11,6 +11,7 @@ from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_s
 from graphmesh_chassis.store import Store
 
 from graphmesh_billing import convert, convert_refunds, payments, refunds
+from graphmesh_billing.lanes import Lanes
 from graphmesh_billing.ledger import Ledger
 
 EXCEPTION_SCOPES: Final = frozenset({"billing.refund_exception"})
@@ -20,6 +21,7 @@ EXCEPTION_SCOPES: Final = frozenset({"billing.refund_exception"})
 class BillingServicer(pb.BillingServiceServicer):
     def __init__(self, store: Store[Ledger]) -> None:
         self._store = store
+        self._lanes = Lanes()
 
     async def CreateInvoice(self, request: pb.CreateInvoiceRequest, context: Any) -> pb.CreateInvoiceResponse:
         async with self._store.effect() as effect:
@@ -69,6 +71,12 @@ class BillingServicer(pb.BillingServiceServicer):
         if request.policy_exception:
             call.caller.require(EXCEPTION_SCOPES)
         wanted = convert_refunds.refund_request(request, call.header(metadata.APPROVAL))
+        async with self._store.read() as ledger:
+            lane = (call.caller.tenant, await refunds.customer_of(ledger, request.charge_id))
+        with self._lanes.enter(lane, call.effect_key):
+            return await self._refund(request, wanted)
+
+    async def _refund(self, request: pb.RefundRequest, wanted: refunds.RefundRequest) -> pb.RefundResponse:
         async with self._store.effect() as effect:
             with convert_refunds.refusals(request):
                 charge, refund = await refunds.refund(effect.port, wanted)

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from graphmesh.ticketing import v1 as pb
 from graphmesh_chassis.errors import (
@@ -181,3 +184,82 @@ async def test_requires_the_write_scope(ticketing: ServiceClient) -> None:
     with pytest.raises(ScopeMissing) as refused:
         await ticketing(Ticketing.CreateTicket, BOTTLE, subject="ana", scopes="ticketing.read")
     assert refused.value.data["scopes"] == "ticketing.write"
+
+
+async def test_policy_decides_queues_and_service_levels(ticketing: ServiceClient) -> None:
+    """A ticket of a topic gets its queue, with recipients and due times; overdue ones are found."""
+    policy = pb.TicketPolicy(
+        priorities=[
+            pb.TicketPriority(name="now", first_response=Duration(nanos=1000), resolution=Duration(seconds=3600)),
+            pb.TicketPriority(name="later"),
+        ],
+        queues=[
+            pb.TicketQueue(name="legal", priority="now", topics=["legal"], notify=["counsel@example.com"]),
+            pb.TicketQueue(name="rest", priority="later"),
+        ],
+        default_queue="rest",
+    )
+    stored = await ticketing(Ticketing.SetTicketPolicy, pb.SetTicketPolicyRequest(policy=policy, expected_version=0))
+    assert stored.policy.version == 1
+    assert (await ticketing(Ticketing.GetTicketPolicy, pb.GetTicketPolicyRequest(), "")).policy == stored.policy
+    with pytest.raises(VersionMismatch):
+        await ticketing(Ticketing.SetTicketPolicy, pb.SetTicketPolicyRequest(policy=policy, expected_version=0))
+    rest = (await ticketing(Ticketing.CreateTicket, pb.CreateTicketRequest(subject="a", topic="weather"))).ticket
+    assert (rest.queue, rest.priority, rest.HasField("resolution_due_time")) == ("rest", "later", False)
+    legal = (await ticketing(Ticketing.CreateTicket, pb.CreateTicketRequest(subject="b", topic="legal"))).ticket
+    assert (legal.queue, legal.priority, list(legal.notify)) == ("legal", "now", ["counsel@example.com"])
+    due = legal.resolution_due_time.ToDatetime() - legal.create_time.ToDatetime()
+    assert due == timedelta(hours=1)
+    search = pb.SearchTicketsRequest(overdue=True, order=pb.TicketOrder.TICKET_ORDER_DUE)
+    [overdue] = (await ticketing(Ticketing.SearchTickets, search, "")).tickets
+    assert (overdue.ticket_id, overdue.overdue) == (legal.ticket_id, True)
+    answer = pb.AddCommentRequest(ticket_id=legal.ticket_id, author="ana", text="We have read it.")
+    await ticketing(Ticketing.AddComment, answer)
+    assert not (await ticketing(Ticketing.SearchTickets, search, "")).tickets
+    search = pb.SearchTicketsRequest(queue="legal", priority="now")
+    [found] = (await ticketing(Ticketing.SearchTickets, search, "")).tickets
+    assert (found.overdue, found.HasField("response_time")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"queue": "none"}, RuleViolated, "there are emergency, legal, privacy, security, important, normal"),
+        ({"priority": "none"}, RuleViolated, "there are emergency, urgent, high, normal, low"),
+        ({"queue": "legal", "topic": "legal"}, InvalidRequest, "must not state both queue and topic"),
+    ],
+)
+async def test_refuses_what_the_policy_does_not_have(
+    ticketing: ServiceClient, fields: dict[str, str], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        await ticketing(Ticketing.CreateTicket, pb.CreateTicketRequest(subject="a", **fields))
+
+
+def policy(**fields: Any) -> pb.TicketPolicy:
+    valid = {
+        "priorities": [pb.TicketPriority(name="a")],
+        "queues": [pb.TicketQueue(name="q", priority="a", topics=["t"])],
+        "default_queue": "q",
+    }
+    return pb.TicketPolicy(**{**valid, **fields})
+
+
+INVALID_POLICIES = [
+    (policy(default_queue="x"), "default_queue must be one of queues"),
+    (policy(queues=[pb.TicketQueue(name="q", priority="x")]), "must be one of priorities"),
+    (policy(priorities=[pb.TicketPriority(name="a")] * 2), "names of priorities must be unique"),
+    (policy(queues=[pb.TicketQueue(name="q", priority="a")] * 2), "names of queues must be unique"),
+    (
+        policy(queues=[pb.TicketQueue(name=name, priority="a", topics=["t"]) for name in ("q", "r")]),
+        "a topic must belong to one queue",
+    ),
+    (policy(priorities=[pb.TicketPriority(name="a", resolution=Duration(seconds=-1))]), "resolution"),
+    (policy(version=3), "version"),
+]
+
+
+async def test_invalid_policies_are_refused(ticketing: ServiceClient) -> None:
+    for invalid, text in INVALID_POLICIES:
+        with pytest.raises(InvalidRequest, match=text):
+            await ticketing(Ticketing.SetTicketPolicy, pb.SetTicketPolicyRequest(policy=invalid))

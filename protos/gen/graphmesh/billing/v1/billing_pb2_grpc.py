@@ -170,7 +170,7 @@ class BillingServiceServicer:
         Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
         RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
         rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-        billing.refund_exception).
+        billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

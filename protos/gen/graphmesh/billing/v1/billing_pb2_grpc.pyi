@@ -75,7 +75,7 @@ class BillingServiceStub:
     Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
     RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
     rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-    billing.refund_exception).
+    billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
     """
     PreviewRefund: _grpc.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]
     """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
@@ -171,7 +171,7 @@ class BillingServiceAsyncStub(BillingServiceStub):
     Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
     RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
     rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-    billing.refund_exception).
+    billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
     """
     PreviewRefund: _aio.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]  # type: ignore[assignment]
     """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
@@ -294,7 +294,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
         RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
         rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-        billing.refund_exception).
+        billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
         """
 
     @_abc_1.abstractmethod
