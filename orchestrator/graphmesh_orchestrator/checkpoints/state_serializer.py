@@ -23,6 +23,24 @@ CORE = Reviver(allowed_objects="core")
 """Reads objects of LangChain in JSON: its messages, documents and prompts."""
 
 
+_langgraph_default = jsonplus._msgpack_default
+
+
+def _default(value: Any) -> Any:
+    """Return what to write for a value that MessagePack lacks: for a scalar of numpy the number, at any depth.
+
+    LangGraph writes its arrays, and refuses its scalars, such as the score of a document.
+    """
+    kind = type(value)
+    if kind.__module__ != "numpy" or kind.__name__ == "ndarray" or not hasattr(value, "item"):
+        return _langgraph_default(value)
+    is_time = value.dtype.kind in "mM"  # of nanoseconds it would be an integer
+    return value.astype(f"{value.dtype.kind}8[us]").item() if is_time else value.item()
+
+
+jsonplus._msgpack_default = _default  # type: ignore[assignment]  # it is called for the parts of objects too
+
+
 class StateSerializer(JsonPlusSerializer):
     """Writes what LangGraph writes. `loads_typed` raises UnreadableObject for an object that it cannot make again."""
 

@@ -3,9 +3,9 @@
 import json
 from datetime import UTC, datetime
 
-from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.timestamps import to_timestamp
+from graphmesh_contracts.message_json import message_dict
 
 from graphmesh_orchestrator.runs.convert import run_message
 from graphmesh_orchestrator.runs.run import Run
@@ -16,7 +16,7 @@ STATUSES = {status: pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{status.name}") fo
 
 def run_ended(run: Run) -> bytes:
     """Return the body that announces the end of a run: the same for each attempt."""
-    data = json_format.MessageToDict(run_message(run))
+    data = message_dict(run_message(run))
     ended = to_timestamp(run.state.ended or run.request.created).ToJsonString()
     return json.dumps({"type": "run.ended", "timestamp": ended, "data": data}).encode()
 

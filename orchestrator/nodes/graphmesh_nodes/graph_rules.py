@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from graphmesh_nodes.breakpoints import Breakpoints
 from graphmesh_nodes.fallbacks import escalation_targets
 from graphmesh_nodes.graph_inputs import aliases_of, channel_schemas
+from graphmesh_nodes.node_retries import keep_decisions
 from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs, effects_of
 
 
@@ -32,6 +33,7 @@ def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
             and no checkpoints.
     """
     allow_unsaved_graphs()
+    keep_decisions()
     if graph.store is not None:
         _check_store(graph.store)
     if not isinstance(graph, CompiledStateGraph):

@@ -6,19 +6,23 @@ import math
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from enum import Enum
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
-from graphmesh_contracts.structs import NotJsonError, printable, require_levels
+from graphmesh_contracts.message_json import message_dict
+from graphmesh_contracts.structs import EXACT, NotJsonError, printable, require_levels
+from langgraph.types import Send
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from graphmesh_nodes.errors import ValueNotStorable
 
+NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""The names of ProtoJSON for numbers that JSON lacks."""
 MAX_LEVELS = 30
 """Levels of objects and lists in a value; one less than a response can show, since an event may wrap the value."""
 MAX_BYTES = 8 * 1024 * 1024
@@ -28,13 +32,14 @@ MAX_BYTES = 8 * 1024 * 1024
 def to_json(value: Any) -> Any:
     """Return `value` as JSON types.
 
-    Times become RFC 3339, enumerations their values, bytes base64, decimals and UUIDs text, objects of dataclasses and
-    pydantic their fields, arrays and iterators lists. Any other value without a JSON form becomes its `str`.
+    Times become RFC 3339, enumerations their values, bytes base64, decimals and UUIDs text, objects of dataclasses,
+    attrs and pydantic their fields, arrays and iterators lists, tables of pandas and polars lists of rows. Integers
+    beyond 2^53 and numbers that JSON lacks become text, as in ProtoJSON: "9007199254740993", "NaN", "Infinity". Any
+    other value without a JSON form becomes its `str`.
 
     Raises:
-        ValueNotStorable: it has a number that JSON lacks (NaN, infinite, an integer that no double holds), text with a
-            lone surrogate or NUL, two members whose names are equal as texts, or too many levels, elements or bytes;
-            `key` is the path to it.
+        ValueNotStorable: it has text with a lone surrogate or NUL, two members whose names are equal as texts, or too
+            many levels, elements or bytes; `key` is the path to it.
     """
     return JsonEncoder().to_json(value)
 
@@ -122,19 +127,20 @@ class JsonEncoder:
             case Message():
                 self._require_room(Size(0, value.ByteSize()))
                 pool = cast(DescriptorPool, value.DESCRIPTOR.file.pool)  # of the messages in an Any
-                return self._json(MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=pool), levels)
+                return self._json(message_dict(value, preserving_proto_field_name=True, descriptor_pool=pool), levels)
             case BaseModel():
                 self._require_room(size_of(value))
                 return self._json(_fields(value), levels)
             case BaseException():
                 return self._text(_made_text(repr, value))
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-            return self._object(fields, levels)
-        if hasattr(value, "tolist") and not isinstance(value, type):
+        if isinstance(value, type):
+            return self._text(_str(value))
+        if (names := _field_names(value)) is not None:
+            return self._object({name: getattr(value, name) for name in names}, levels)
+        if (listed := _listing(value)) is not None:
             self._require_room(Size(int(getattr(value, "size", 0)), 0))
-            return self._json(value.tolist(), levels)
-        return self._json(to_jsonable_python(value, fallback=_str), levels)
+            return self._json(listed(), levels)
+        return self._json(_jsonable(value), levels)
 
     def _object(self, value: Mapping[Any, Any], levels: int) -> dict[str, Any]:
         require_levels(levels, MAX_LEVELS)
@@ -191,6 +197,33 @@ class JsonEncoder:
             raise NotJsonError(f"has more than {MAX_BYTES} bytes")
 
 
+def _field_names(value: Any) -> list[str] | None:
+    """Return the names of the fields of an object that has declared ones."""
+    if isinstance(value, Send):
+        return ["node", "arg"]
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    declared = getattr(type(value), "__attrs_attrs__", None)
+    return None if declared is None else [field.name for field in declared]
+
+
+def _listing(value: Any) -> Callable[[], Any] | None:
+    """Return what makes a list of an array, or of the rows of a table; None for other values."""
+    if hasattr(value, "to_dicts"):
+        return cast(Callable[[], Any], value.to_dicts)
+    if hasattr(value, "iterrows"):
+        return partial(value.to_dict, orient="records")
+    return getattr(value, "tolist", None)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return a value in pydantic's form; where it has none, its `str`."""
+    try:
+        return to_jsonable_python(value, fallback=_str)
+    except (PydanticSerializationError, ValueError):
+        return _str(value)
+
+
 def _type_name(value: Any) -> str:
     return printable(type(value).__name__)
 
@@ -214,11 +247,10 @@ def _fields(model: BaseModel) -> dict[str, Any]:
         return model.model_dump()
 
 
-def _number(number: float) -> float:
-    try:
-        finite = math.isfinite(number)
-    except OverflowError:
-        raise NotJsonError("is an integer that no double holds") from None
-    if not finite:
-        raise NotJsonError(f"is {number}, which is no number of JSON")
-    return number
+def _number(number: float) -> float | str:
+    """Return a number as JSON, whose numbers are doubles; one that no double holds exactly as ProtoJSON has it."""
+    if -EXACT <= number <= EXACT:
+        return number
+    if isinstance(number, int):
+        return _made_text(str, number)
+    return number if math.isfinite(number) else NOT_FINITE[str(number)]

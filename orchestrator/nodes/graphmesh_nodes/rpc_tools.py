@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from google.protobuf import json_format
 from graphmesh_chassis.errors import Fenced, IdempotencyKeyReused, LeaseExpired
 from graphmesh_contracts import Idempotency, Rpc, method_policy
+from graphmesh_contracts.message_json import message_text
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
@@ -84,7 +84,7 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None) -> BaseTool:
                 raise
             raise ToolException(_text(error)) from error
         pool = response.DESCRIPTOR.file.pool  # of the messages in an Any
-        return json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None, descriptor_pool=pool)
+        return message_text(response, preserving_proto_field_name=True, descriptor_pool=pool)
 
     def run_synchronously(runtime: ToolRuntime, **arguments: Any) -> str:
         return wait_on_loop(lambda: run(runtime, **arguments))

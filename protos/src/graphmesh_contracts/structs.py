@@ -1,7 +1,7 @@
 """`google.protobuf.Struct` as Python values, and JSON values as Structs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct as Layout
 from typing import Any
 
@@ -116,6 +116,25 @@ def struct_bytes(value: Mapping[str, Any]) -> bytes:
 def to_value(value: Any) -> Value:
     """Convert a JSON value to a Value. Raises as `to_struct`."""
     return Value.FromString(_encoded(value, MAX_LEVELS))
+
+
+def require_exact(value: Any) -> None:
+    """Raises NotJsonError: a JSON value has an integer that a Struct, whose numbers are doubles, would round."""
+    match value:
+        case Mapping():
+            _require_all_exact(value.items())
+        case list() | tuple():
+            _require_all_exact(enumerate(value))
+        case int() if abs(value) > EXACT:
+            raise NotJsonError("is an integer beyond 2^53, which would be rounded: pass it as a text")
+
+
+def _require_all_exact(members: Iterable[tuple[Any, Any]]) -> None:
+    for key, member in members:
+        try:
+            require_exact(member)
+        except NotJsonError as error:
+            raise error.within(key) from None
 
 
 def _encoded(value: Any, levels: int) -> bytes:

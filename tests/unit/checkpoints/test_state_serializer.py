@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import numpy as np
 import pytest
 from graphmesh_orchestrator.checkpoints.state_serializer import StateSerializer
 from graphmesh_orchestrator.checkpoints.stored_objects import UnreadableObject
@@ -191,3 +192,20 @@ def test_strict_setting_of_langgraph_is_honoured() -> None:
     assert strict.loads_typed(LANGGRAPH.dumps_typed(HumanMessage("hi"))) == HumanMessage("hi")
     with pytest.raises(UnreadableObject, match=r"Item is not allowed by LANGGRAPH_STRICT_MSGPACK"):
         strict.loads_typed(LANGGRAPH.dumps_typed(Item(1)))
+
+
+@pytest.mark.parametrize(
+    ("scalar", "number"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.datetime64("2026-03-01T10:00:00.000000000"), datetime.fromisoformat("2026-03-01T10:00:00")),
+    ],
+)
+def test_scalars_of_numpy_are_numbers_also_in_objects(scalar: Any, number: Any) -> None:
+    serde = StateSerializer()
+    stored = serde.dumps_typed({"documents": [Document("text", metadata={"score": scalar})], "best": scalar})
+    read = serde.loads_typed(stored)
+    assert (read["best"], type(read["best"])) == (number, type(number))
+    assert read["documents"][0].metadata == {"score": number}

@@ -1,7 +1,6 @@
 """The modes that a run is created with decide what its events have; a mode that was not chosen costs nothing."""
 
 import asyncio
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,7 +155,7 @@ async def test_error_of_a_task_has_the_type_alone() -> None:
 
 async def test_value_that_cannot_be_shown_is_named_and_ends_no_run() -> None:
     def writes(state: State) -> State:
-        return {"answer": {"ratio": math.nan}}
+        return {"answer": {"ratio": "a\0"}}
 
     def repairs(state: State) -> State:
         return {"answer": "repaired"}

@@ -33,6 +33,7 @@ from graphmesh.orchestrator.v1 import (
 )
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
+from graphmesh_contracts.structs import require_exact
 
 from graphmesh_client.approvals import Approvals
 from graphmesh_client.assistants import Assistants
@@ -136,7 +137,7 @@ class Client:
 
         Raises:
             TypeError: the input is not a mapping.
-            ValueError: `schedule_time` has no time zone.
+            ValueError: `schedule_time` has no time zone, or an integer is beyond 2^53.
         """
         request = _run_request(options, graph, input, thread_id, checkpoint_id, request_id)
         return (await self._calls.call(RunService.CreateRun, request)).run
@@ -212,7 +213,11 @@ class Client:
         """Answer interrupts of a parked run, by `interrupt_id`, with JSON values.
 
         The run resumes when all are answered. The call is idempotent.
+
+        Raises:
+            NotJsonError: an integer is beyond 2^53.
         """
+        require_exact(answers)
         values = {key: json_format.ParseDict(answer, Value()) for key, answer in answers.items()}
         request = ResumeRunRequest(run_id=run_id, answers=values)
         return (await self._calls.call(RunService.ResumeRun, request)).run
@@ -257,6 +262,7 @@ class Client:
 
 
 def _set_struct(field: Struct, value: Mapping[str, Any]) -> None:
+    require_exact(value)
     json_format.ParseDict(dict(value), field)
     field.SetInParent()
 

@@ -24,6 +24,7 @@ from graphmesh.orchestrator.v1 import (
     UpdateThreadRequest,
     UpdateThreadStateRequest,
 )
+from graphmesh_contracts.structs import require_exact
 
 from graphmesh_client.calls import NO_LIMIT, Calls, duration_of
 
@@ -119,12 +120,14 @@ class Threads:
 
         Raises:
             TypeError: the values are not a mapping.
+            NotJsonError: an integer is beyond 2^53.
         """
         if values is not None and not isinstance(values, Mapping):
             raise TypeError(f"an update of a state must be a mapping, not {type(values).__name__}")
         request = UpdateThreadStateRequest(
             thread_id=thread_id, as_node=as_node, checkpoint_id=checkpoint_id, namespace=namespace
         )
+        require_exact(values)
         request.values.CopyFrom(json_format.ParseDict(dict(values or {}), Struct()))
         return (await self._calls.call_once(ThreadService.UpdateThreadState, request)).state
 

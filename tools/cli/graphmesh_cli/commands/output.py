@@ -13,9 +13,9 @@ from datetime import date
 from typing import Annotated, Any, TypeVar
 
 import typer
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as _details_of_errors  # noqa: F401  # known to the JSON form of a status
+from graphmesh_contracts.message_json import message_dict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -93,9 +93,7 @@ def print_json_line(value: Any) -> None:
 def fields_of(value: Any) -> Any:
     """Return the JSON form: of a message all fields, with the names of the contract."""
     if isinstance(value, Message):
-        return json_format.MessageToDict(
-            value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+        return message_dict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 

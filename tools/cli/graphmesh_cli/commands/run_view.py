@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC
 
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, ToolCalled
 from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of, status_name
 from graphmesh_contracts import struct_value
+from graphmesh_contracts.message_json import message_text
 from rich.console import Console
 from rich.text import Text
 
@@ -49,9 +49,9 @@ class RunView:
         elif kind == "node_finished" and node not in self._called:
             self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
         elif kind == "custom":
-            self._line(node, Text(json_format.MessageToJson(event.custom, indent=None), style="dim"))
+            self._line(node, Text(message_text(event.custom), style="dim"))
         elif kind in ("message", "values", "task", "checkpoint", "debug"):
-            content = event.not_shown or json_format.MessageToJson(getattr(event, kind), indent=None)
+            content = event.not_shown or message_text(getattr(event, kind))
             self._line(node, Text(f"{kind} {printable(content)}", style="dim"))
         elif kind == "status_changed" and event.status_changed.HasField("error"):
             self._show_error(event.status_changed.error)
