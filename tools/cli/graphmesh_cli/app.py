@@ -60,6 +60,7 @@ COMMANDS = {
         "Copy the threads of LangGraph's own savers.",
     ),
     "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of documents in retrieval."),
+    "sql": Entry("graphmesh_cli.commands.sql:sql", "Run one SELECT on the warehouse, or describe its tables."),
     "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Create a complete tool service."),
     "protos": Entry("graphmesh_cli.commands.protos:commands", "Generate Python packages from protos, and check them."),
     "render": Entry("graphmesh_cli.commands.render:commands", "Render files from mesh.yaml and the protos."),
