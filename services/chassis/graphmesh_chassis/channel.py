@@ -1,15 +1,16 @@
 """Client side: channels and typed calls, whose failures are errors of the mesh."""
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from graphmesh_contracts import Method, Rpc, StreamingRpc
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DeadlineExceeded
+from graphmesh_chassis.errors import DeadlineExceeded, InvalidResponse
 from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
 
@@ -91,10 +92,10 @@ class Channel:
         timeout = _timeout(rpc, deadline)
         call, headers = self._callable(rpc, "unary_unary", headers)
         try:
-            response: ResponseT = await call(request, timeout=timeout, metadata=headers)
+            response: ResponseT | None = await call(request, timeout=timeout, metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
-        return response
+        return _checked(response, rpc)
 
     async def effect(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
@@ -104,10 +105,10 @@ class Channel:
         make, headers = self._callable(rpc, "unary_unary", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
-            response: ResponseT = await call
+            response: ResponseT | None = await call
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
-        return response, metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
+        return _checked(response, rpc), metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
 
     async def stream(
         self,
@@ -126,7 +127,7 @@ class Channel:
         call = make(request, timeout=timeout, metadata=headers)
         try:
             async for response in call:
-                yield response
+                yield _checked(response, rpc)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
         finally:
@@ -138,10 +139,28 @@ class Channel:
         key = (rpc.path, traced)
         if key not in self._callables:
             make = getattr(channel, arity)
-            self._callables[key] = make(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+            self._callables[key] = make(rpc.path, rpc.request.SerializeToString, partial(_decoded, rpc.response))
         if self._traced is not None and not traced:
             headers = (*headers, NOT_SAMPLED)
         return self._callables[key], headers
+
+
+def _decoded(response: type[ResponseT], content: bytes) -> ResponseT | None:
+    """Decode a response; None for one of another type, which gRPC would log and treat likewise."""
+    try:
+        return response.FromString(content)
+    except DecodeError:
+        return None
+
+
+def _checked(response: ResponseT | None, rpc: Method[Any, ResponseT]) -> ResponseT:
+    """Raises InvalidResponse where a response could not be decoded: the server has another contract."""
+    if response is None:
+        message = (
+            f"{rpc.tool}: the response is no {rpc.response.DESCRIPTOR.full_name}: the service has another contract"
+        )
+        raise InvalidResponse(message, method=rpc.path)
+    return response
 
 
 def _timeout(rpc: Method[Any, Any], deadline: Deadline | None) -> float | None:

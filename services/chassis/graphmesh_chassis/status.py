@@ -5,6 +5,7 @@ An error is sent as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where
 """
 
 import re
+from contextlib import suppress
 from itertools import islice
 
 import grpc
@@ -29,6 +30,7 @@ from graphmesh_chassis.errors import (
     GraphmeshError,
     Internal,
     InvalidInput,
+    InvalidResponse,
     MessageTooLarge,
     NotFound,
     PermissionDenied,
@@ -72,6 +74,7 @@ FLAGS: tuple[tuple[str, type[GraphmeshError], str], ...] = (
 counts, so those after which the call may have happened precede the others."""
 TOO_LARGE = re.compile(r"SERVER: Received message larger than max \(\d+ vs\. (\d+)\)")
 """gRPC's own status text, which has no reason, for a message above the limit."""
+LARGE_RESPONSE = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
 
 
 _BY_CODE: dict[grpc.StatusCode, type[GraphmeshError]] = {
@@ -203,7 +206,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
     trailing = metadata.as_mapping(error.trailing_metadata())
     packed = trailing.get(metadata.STATUS_DETAILS) or initial.get(metadata.STATUS_DETAILS)
     if isinstance(packed, bytes):
-        return from_status(status_pb2.Status.FromString(packed))
+        with suppress(DecodeError):  # of a foreign server
+            return from_status(status_pb2.Status.FromString(packed))
     flags = metadata.text(initial, metadata.RESPONSE_FLAGS) or metadata.text(trailing, metadata.RESPONSE_FLAGS)
     present = set(flags.split(","))
     for flag, kind, meaning in FLAGS:
@@ -215,6 +219,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
     details = error.details() or ""
     if refused := TOO_LARGE.search(details):
         return MessageTooLarge(limit_bytes=refused[1])
+    if response := LARGE_RESPONSE.search(details):
+        limit = f"{service}: the response has {response[1]} bytes, and may have {response[2]}"
+        return InvalidResponse(limit, limit_bytes=response[2])
     if code is grpc.StatusCode.UNAVAILABLE or "RST_STREAM" in details:
         return _without_envoy(details, service)
     return from_status(status_pb2.Status(code=code.value[0], message=f"{service}: {details}"))

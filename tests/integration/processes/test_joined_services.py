@@ -10,6 +10,9 @@ import psutil
 import pytest
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_cli.commands.import_rows import Counts, import_rows
+from graphmesh_cli.commands.row_sources import Row
+from graphmesh_cli.commands.rpc_catalogue import find_rpc, joined_rpcs
 from graphmesh_contracts.service_handles import FOLDER_SETTING, service
 from graphmesh_local.child_process import State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
@@ -100,6 +103,9 @@ async def test_an_external_service_is_called_and_its_health_is_seen(
             await eventually(lambda: "health checks pass for shipping" in notes[-1])
             await until_shipped(channel, shipping, "o_1")
             assert len(await parcels(channel, shipping, "o_1")) == 1
+            imported = find_rpc("shipping.Ship", joined_rpcs(running.folder.contracts))
+            rows = [Row(1, {"orderId": "o_9", "to": {"city": "Riga"}}), Row(2, {"orderId": "o_9"})]
+            assert await import_rows(channel, imported, rows) == Counts(done=1, refused=1)
             child.kill()
             await eventually(lambda: "health checks fail for shipping" in notes[-1])
 

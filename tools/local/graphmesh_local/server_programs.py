@@ -22,6 +22,7 @@ from graphmesh_local.state_folder import StateFolder
 ORCHESTRATOR = "orchestrator"
 DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
 """Files of a server beside its database, by the setting that names the file."""
+OWN_MODULES = "graphmesh_"
 STOP_TIMEOUT = 15.0
 """Seconds between SIGTERM and SIGKILL of a server; longer than a drain takes."""
 LINGER_SECONDS = 2.5
@@ -71,7 +72,13 @@ async def check_programs(mesh: Mesh) -> None:
     Raises:
         MeshError: an interpreter, a module, a command or a working folder does not exist.
     """
-    await asyncio.gather(*(_check_program(name, service) for name, service in own_services(mesh).items()))
+    checks = (_check_program(name, service) for name, service in own_services(mesh).items())
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    errors = [one for one in results if one is not None]
+    if missing := [str(one) for one in errors if isinstance(one, MeshError)]:
+        raise MeshError("; ".join(missing))
+    if errors:
+        raise errors[0]
 
 
 async def _check_program(name: str, service: Service) -> None:
@@ -80,7 +87,8 @@ async def _check_program(name: str, service: Service) -> None:
     if service.python:
         await _check_interpreter(name, service.python, service)
     elif service.module and not service.folder and not _has_module(service.module):
-        raise MeshError(f"services.{name}.module: {sys.executable} has no module {service.module}")
+        advice = f": install {service.module.replace('_', '-')}" if service.module.startswith(OWN_MODULES) else ""
+        raise MeshError(f"services.{name}.module: {sys.executable} has no module {service.module}{advice}")
 
 
 def _has_module(name: str) -> bool:

@@ -29,6 +29,9 @@ DEFAULT_TENANT = "default"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_SECONDS = 100 * 365 * UNITS["d"]
 NO_MESH = "is the mesh up? Start one with graphmesh up, or name another with --address"
+NO_HTTP2 = "Failed parsing HTTP/2"
+"""In the text of gRPC about a server that speaks another protocol."""
+FOREIGN_PROGRAM = "another program listens there: the edge of a mesh is the first address that graphmesh up prints"
 ADVICE = {
     "THREAD_BUSY": "[watch {run}]; or begin with --multitask enqueue, interrupt or rollback; or end it: [cancel {run}]",
     "WRONG_GRAPH": "omit --thread, or run {graph}",
@@ -80,6 +83,8 @@ class Connection:
         return f"graphmesh {shlex.join([*words, *options])}"
 
     def _advice(self, error: GraphmeshError) -> str:
+        if NO_HTTP2 in error.message:
+            return FOREIGN_PROGRAM
         try:
             advice = ADVICE.get(error.reason, "").format_map(error.data)
         except KeyError:

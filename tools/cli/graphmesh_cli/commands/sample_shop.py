@@ -13,7 +13,9 @@ from graphmesh_cli.commands.import_rows import import_rows
 from graphmesh_cli.commands.ingest import ingest_folder
 from graphmesh_cli.commands.row_sources import Row, jsonl
 
-SAMPLE = Path("deploy/sample")
+_PACKAGED = Path(__file__).parents[1] / "sample"
+SAMPLE = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[4] / "deploy/sample"
+"""The data: in a wheel that of the package, in a development environment that of its repository."""
 TIMES = ("issueTime", "occurTime")
 
 
