@@ -1,6 +1,6 @@
 """`python -m graphmesh_model` serves the model service."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -8,19 +8,15 @@ from pathlib import Path
 from graphmesh.model.v1 import ModelService, add_ModelServiceServicer_to_server
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run
-from graphmesh_chassis.settings import BadSetting
-from pydantic import SecretStr
 
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.accounting.ledger import Ledger
 from graphmesh_model.accounting.ledger_sql import SqlLedger
-from graphmesh_model.accounting.prices import NO_COST
-from graphmesh_model.alias_settings import OFFLINE, ModelSettings
-from graphmesh_model.catalogue import Catalogue, Entry
-from graphmesh_model.offline_provider import OfflineProvider
-from graphmesh_model.provider import Provider
+from graphmesh_model.catalogue import Catalogue
+from graphmesh_model.moderation import Moderation, load_hook
+from graphmesh_model.opening import open_catalogue
 from graphmesh_model.servicer import ModelServicer
-from graphmesh_model.settings import MODELS, Settings
+from graphmesh_model.settings import MODERATION, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -28,8 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     """Build the service over the models of its settings, and the accounts in its database."""
-    catalogue = catalogue_of(settings)
-    async with open_database(settings.database_url, MIGRATIONS) as database:
+    async with open_catalogue(settings) as catalogue, open_database(settings.database_url, MIGRATIONS) as database:
         ledger = SqlLedger(database)
         async with serving_models(catalogue, ledger, settings) as service:
             yield Servable(
@@ -44,32 +39,12 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
 async def serving_models(catalogue: Catalogue, ledger: Ledger, settings: Settings) -> AsyncIterator[Service]:
     """Serve the models of a catalogue; attempts that are left at the end are settled before it returns."""
     accounts = Accounts(ledger, settings.all_budgets())
+    moderation = Moderation(load_hook(settings.moderation, MODERATION)) if settings.moderation else None
+    servicer = ModelServicer(catalogue, accounts, moderation)
     try:
-        yield Service(ModelService, add_ModelServiceServicer_to_server, ModelServicer(catalogue, accounts))
+        yield Service(ModelService, add_ModelServiceServicer_to_server, servicer)
     finally:
         await accounts.close()
-
-
-def catalogue_of(settings: Settings) -> Catalogue:
-    """Open the models of the settings. Raises BadSetting where one cannot be opened."""
-    keys = settings.keys()
-    return Catalogue(_entry(alias, model, keys) for alias, model in settings.models.items())
-
-
-def _entry(alias: str, model: ModelSettings, keys: Mapping[str, SecretStr]) -> Entry:
-    is_offline = model.model == OFFLINE
-    provider = OfflineProvider() if is_offline else _vendor_provider(alias, model, keys)
-    prices = NO_COST if is_offline else model.prices
-    return Entry(alias, provider, prices, model.fallbacks, model.limits.limits(), model.max_output_tokens)
-
-
-def _vendor_provider(alias: str, model: ModelSettings, keys: Mapping[str, SecretStr]) -> Provider:
-    try:
-        from graphmesh_model.vendor_models import open_model  # the offline default must not need LangChain
-    except ImportError as error:
-        needed = f"the package {(error.name or 'langchain_core').replace('_', '-')} (`make env EXTRAS={model.vendor}`)"
-        raise BadSetting(f"{MODELS}: {alias} is {model.model}, which needs {needed}") from error
-    return open_model(alias, model, keys)
 
 
 def main() -> None:

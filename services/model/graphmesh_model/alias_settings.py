@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from graphmesh_model.accounting.prices import UNKNOWN, Price, Prices
 from graphmesh_model.circuit import BreakerLimits
 from graphmesh_model.gate import GateLimits, RateLimit
+from graphmesh_model.tiny_model import TINY
 
 SECRETS = re.compile(r"(^|_)(key|secret|password|token)$")
 """Names of parameters that hold a secret."""
@@ -61,6 +62,25 @@ class PriceSettings(Frozen):
         )
 
 
+def prices_of(price: PriceSettings | tuple[PriceSettings, ...] | None) -> Prices:
+    if price is None:
+        return UNKNOWN
+    given = (price,) if isinstance(price, PriceSettings) else price
+    return Prices([(each.since, each.price()) for each in given])
+
+
+def _no_secrets(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in parameters:
+        if SECRETS.search(name):
+            raise ValueError(f"parameters has {name}: a secret belongs in {KEYS}, or in the vendor's variable")
+        if name in RESERVED:
+            raise ValueError(f"parameters has {name}: {RESERVED[name]}")
+    return parameters
+
+
+Parameters = Annotated[Mapping[str, Any], AfterValidator(_no_secrets)]
+
+
 class RateSettings(Frozen):
     calls: int = Field(ge=1, le=1_000_000)
     seconds: float = Field(default=60.0, gt=0, le=86_400)
@@ -100,6 +120,40 @@ class LimitSettings(Frozen):
         )
 
 
+class EmbeddingSettings(Frozen):
+    """The settings of one alias of embeddings."""
+
+    model: str = Field(pattern=r"^[a-z][a-z0-9_]*:.+$", description="vendor:model as LangChain names it")
+    base_url: str = Field(default="", pattern=r"^(https?://\S+)?$", description="as that of a model")
+    price: PriceSettings | tuple[PriceSettings, ...] | None = None
+    limits: LimitSettings = LimitSettings()
+    max_batch: int = Field(default=256, ge=1, le=1000, description="texts in one call of the vendor")
+    parameters: Parameters = Field(default={}, description="further arguments of LangChain's class")
+
+    @property
+    def vendor(self) -> str:
+        return self.model.partition(":")[0]
+
+    @property
+    def is_free(self) -> bool:
+        return False
+
+    @property
+    def prices(self) -> Prices:
+        return prices_of(self.price)
+
+    @model_validator(mode="after")
+    def _limits_are_honoured(self) -> Self:
+        if self.limits.hedge_after_seconds is not None:
+            raise ValueError("limits has hedge_after_seconds, and embeddings have no fallbacks")
+        return self
+
+
+class CacheSettings(Frozen):
+    seconds: float = Field(gt=0, le=30 * 86_400, description="the time for which an answer is kept")
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, le=4 * 1024**3, description="in each replica")
+
+
 class ModelSettings(Frozen):
     model: str = Field(
         pattern=r"^(offline|[a-z][a-z0-9_]*:.+)$", description="offline, or vendor:model as LangChain names it"
@@ -110,6 +164,8 @@ class ModelSettings(Frozen):
         default=None, description="a price, or several with the days that they begin on"
     )
     limits: LimitSettings = LimitSettings()
+    cache: CacheSettings | None = Field(default=None, description="answers to equal prompts of a tenant are repeated")
+    prompt_cache: bool = Field(default=False, description="have the vendor cache the beginning of prompts (anthropic)")
     max_output_tokens: int = Field(
         default=4096, ge=1, le=1_000_000, description="what a budget reserves for an answer without a maximum"
     )
@@ -118,19 +174,9 @@ class ModelSettings(Frozen):
         pattern=r"^(https?://\S+)?$",
         description="the address of a server that speaks the vendor's protocol; it gets no key but that of the alias",
     )
-    parameters: Mapping[str, Any] = Field(
+    parameters: Parameters = Field(
         default={}, description="further arguments of LangChain's chat model, such as timeout or reasoning_effort"
     )
-
-    @field_validator("parameters")
-    @classmethod
-    def _no_secrets(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        for name in parameters:
-            if SECRETS.search(name):
-                raise ValueError(f"parameters has {name}: a secret belongs in {KEYS}, or in the vendor's variable")
-            if name in RESERVED:
-                raise ValueError(f"parameters has {name}: {RESERVED[name]}")
-        return parameters
 
     @model_validator(mode="after")
     def _hedging_has_a_fallback(self) -> Self:
@@ -138,13 +184,27 @@ class ModelSettings(Frozen):
             raise ValueError("limits has hedge_after_seconds, and fallbacks is empty")
         return self
 
+    @model_validator(mode="after")
+    def _small_model_is_known(self) -> Self:
+        if self.vendor == TINY.partition(":")[0] and (self.model != TINY or self.base_url):
+            raise ValueError(f"the small model is {TINY}, without a base_url")
+        return self
+
+    @model_validator(mode="after")
+    def _prompt_cache_is_honoured(self) -> Self:
+        if self.prompt_cache and self.vendor != "anthropic":
+            raise ValueError("prompt_cache is for anthropic: other vendors cache without being asked, or not at all")
+        return self
+
     @property
     def vendor(self) -> str:
         return self.model.partition(":")[0]
 
     @property
+    def is_free(self) -> bool:
+        """Whether it runs on this machine, and costs nothing where it has no price."""
+        return self.model in (OFFLINE, TINY)
+
+    @property
     def prices(self) -> Prices:
-        if self.price is None:
-            return UNKNOWN
-        given = (self.price,) if isinstance(self.price, PriceSettings) else self.price
-        return Prices([(each.since, each.price()) for each in given])
+        return prices_of(self.price)

@@ -12,13 +12,16 @@ from graphmesh_chassis.errors import (
     RuleViolated,
 )
 
+from graphmesh_model import convert
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.accounting.totals import of_usages
+from graphmesh_model.answer_cache import events_of
 from graphmesh_model.attempting import Events, attempt
 from graphmesh_model.calling import ModelCall
 from graphmesh_model.catalogue import Entry
 from graphmesh_model.domain import Answer, Prompt, StreamEvent
 from graphmesh_model.errors import OutputInvalid
+from graphmesh_model.moderation import Moderation
 from graphmesh_model.racing import Runner, first_to_answer
 from graphmesh_model.validating import repair_prompt
 
@@ -32,8 +35,8 @@ MAX_ATTEMPTS_LISTED = 8
 class Answering:
     """Answers prompts with the models of a chain: an alias and its fallbacks."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Accounts, moderation: Moderation | None = None) -> None:
+        self._accounts, self._moderation = accounts, moderation
 
     async def answer(self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall) -> Answer:
         """Return the answer of the first model that gives a usable one.
@@ -49,14 +52,25 @@ class Answering:
                     return event
         raise AssertionError("a stream ends with its answer")
 
-    async def stream(
-        self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall
-    ) -> AsyncGenerator[StreamEvent, None]:
+    def stream(self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall) -> AsyncGenerator[StreamEvent, None]:
         """Stream the answer as events. Sent text cannot be retracted, so that after the first event there is neither a
         repair nor a fallback; an answer with a schema is sent when it is valid.
 
-        Raises: as `answer`.
+        With a moderation, all answers are sent when they are complete.
+
+        Raises: as `answer`; RuleViolated by the moderation too.
         """
+        events = self._events(chain, prompt, call)
+        return self._moderation.moderated(prompt, call.tenant, events) if self._moderation else events
+
+    async def _events(
+        self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall
+    ) -> AsyncGenerator[StreamEvent, None]:
+        if (cache := chain[0].cache) and (stored := cache.find(call.tenant, call.prompt)):
+            await self._accounts.count_cache_hit(chain[0], call)
+            for event in events_of(stored) if call.streamed else (stored,):
+                yield event
+            return
         runners = [
             Runner(
                 entry.alias, self._of_entry(entry, prompt, call, len(chain) - index), entry.limits.hedge_after_seconds
@@ -66,9 +80,9 @@ class Answering:
         try:
             first, rest = await first_to_answer(runners, FALLS_BACK)
             async with aclosing(rest):
-                yield first
+                yield _kept(first, chain[0], call)
                 async for event in rest:
-                    yield event
+                    yield _kept(event, chain[0], call)
         except GraphmeshError as error:
             _describe(error, call)
             raise
@@ -107,6 +121,13 @@ class Answering:
                     held.append(event)
         for event in held:
             yield event
+
+
+def _kept(event: StreamEvent, entry: Entry, call: ModelCall) -> StreamEvent:
+    """Store a first answer of the alias's own model in its cache."""
+    if entry.cache and isinstance(event, Answer) and not event.failed_attempts:
+        entry.cache.store(call.tenant, call.prompt, event, convert.response(event).ByteSize())
+    return event
 
 
 def _describe(error: GraphmeshError, call: ModelCall) -> None:

@@ -25,5 +25,7 @@ class ModelCall:
     run: str = ""
     limits: RunLimits = RunLimits()
     streamed: bool = False
+    prompt: bytes = b""
+    """The serialized prompt, by which its answer is cached."""
     failed: list[Attempt] = field(default_factory=list)
     """Its attempts without a usable answer, as they end."""

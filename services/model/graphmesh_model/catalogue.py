@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from graphmesh_chassis.errors import NotFound
 
 from graphmesh_model.accounting.prices import UNKNOWN, Prices
+from graphmesh_model.answer_cache import AnswerCache
+from graphmesh_model.embedding import EmbeddingEntry
 from graphmesh_model.gate import DEFAULT_LIMITS, Gate, GateLimits
 from graphmesh_model.provider import Provider
 
@@ -25,6 +27,8 @@ class Entry:
     limits: GateLimits = DEFAULT_LIMITS
     max_output_tokens: int = 4096
     """The tokens that a budget reserves for an answer, and bounds it to, where the prompt states no maximum."""
+    cache: AnswerCache | None = None
+    """The answers to equal prompts; None: they are not kept."""
     gate: Gate = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -34,11 +38,19 @@ class Entry:
 class Catalogue:
     """The models of one deployment."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], embeddings: Iterable[EmbeddingEntry] = ()) -> None:
+        self._embeddings = {entry.alias: entry for entry in embeddings}
         self._entries = {entry.alias: entry for entry in sorted(entries, key=lambda entry: entry.alias)}
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
+
+    def embedding(self, alias: str) -> EmbeddingEntry:
+        """Return an entry of embeddings. Raises NotFound where the alias is not configured."""
+        entry = self._embeddings.get(alias or DEFAULT)
+        if entry is None:
+            raise NotFound(resource="embeddings", id=alias or DEFAULT)
+        return entry
 
     def chain(self, alias: str) -> tuple[Entry, ...]:
         """Return the entry of `alias`, followed by its fallbacks.

@@ -121,6 +121,7 @@ def response(answer: domain.Answer) -> pb.GenerateResponse:
         offline=answer.offline,
         vendor_answer_id=answer.vendor_answer_id,
         failed_attempts=map(usage_convert.attempt, answer.failed_attempts),
+        cached=answer.cached,
     )
 
 

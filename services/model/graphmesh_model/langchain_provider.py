@@ -63,14 +63,25 @@ FENCE = "```"
 ANSWER_IN_JSON = "Answer with one JSON value and nothing around it. It has to fit this JSON Schema:\n"
 
 
+NO_OPTIONS: Mapping[str, Any] = {}
+
+
 class LangchainProvider:
     """A LangChain chat model. It must not retry: retries belong to the caller of this service."""
 
     offline = False
 
-    def __init__(self, chat: BaseChatModel, vendor: str, model: str, description: str = "") -> None:
+    def __init__(
+        self,
+        chat: BaseChatModel,
+        vendor: str,
+        model: str,
+        description: str = "",
+        options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> None:
+        """`options` are further arguments of each call."""
         self.vendor, self.model, self.description = vendor, model, description
-        self._chat = chat
+        self._chat, self._options = chat, options
 
     async def answer(self, prompt: Prompt) -> Answer:
         bound, messages = self._call(prompt)
@@ -149,7 +160,8 @@ class LangchainProvider:
             "stop": list(prompt.stop) or None,
             "response_format": self._response_format(prompt),
         }
-        options = {name: value for name, value in options_or_none.items() if value is not None}
+        given = {name: value for name, value in options_or_none.items() if value is not None}
+        options: dict[str, Any] = {**self._options, **given}
         if not prompt.tools or prompt.tool_choice.use is ToolUse.NONE:
             return self._chat.bind(**options)
         for name, value in {"strict": prompt.strict or None, "parallel_tool_calls": prompt.parallel_tool_calls}.items():

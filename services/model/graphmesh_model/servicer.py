@@ -1,21 +1,22 @@
 """ModelService: decode, use case, encode."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from graphmesh.model import v1 as pb
 from graphmesh_chassis import metadata
-from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.calls import current_call, serialized
 from graphmesh_chassis.errors import ProviderMisconfigured, ProviderUnavailable
 from graphmesh_chassis.pages import page_of, page_size
 from grpc.aio import UsageError
 
-from graphmesh_model import convert, usage_convert
+from graphmesh_model import convert, embedding, usage_convert
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.answering import Answering
 from graphmesh_model.calling import ModelCall, RunLimits
-from graphmesh_model.catalogue import Catalogue
+from graphmesh_model.catalogue import Catalogue, Entry
+from graphmesh_model.moderation import Moderation
 
 ALL_TENANTS = "model.usage.all"
 """The scope to read the usage of all tenants."""
@@ -24,25 +25,38 @@ MAX_RUN = 255
 
 
 class ModelServicer(pb.ModelServiceServicer):
-    def __init__(self, catalogue: Catalogue, accounts: Accounts) -> None:
+    def __init__(self, catalogue: Catalogue, accounts: Accounts, moderation: Moderation | None = None) -> None:
         self._catalogue, self._accounts = catalogue, accounts
-        self._answering = Answering(accounts)
+        self._answering = Answering(accounts, moderation)
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
         chain = self._catalogue.chain(request.prompt.model)
         prompt = convert.prompt(request.prompt)
         async with _vendor_faults(context):
-            answer = await self._answering.answer(chain, prompt, _call(streamed=False))
+            answer = await self._answering.answer(chain, prompt, _call(_cached(chain, request.prompt)))
         return convert.checked(convert.response, answer)
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: Any
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         chain = self._catalogue.chain(request.prompt.model)
-        stream = self._answering.stream(chain, convert.prompt(request.prompt), _call(streamed=True))
+        stream = self._answering.stream(
+            chain, convert.prompt(request.prompt), _call(_cached(chain, request.prompt), streamed=True)
+        )
         async with _vendor_faults(context), aclosing(stream) as pieces:
             async for piece in pieces:
                 yield convert.checked(convert.event, piece)
+
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+        entry = self._catalogue.embedding(request.model)
+        async with _vendor_faults(context):
+            made = await embedding.embed(self._accounts, entry, request.texts, _call())
+        return pb.EmbedResponse(
+            embeddings=[pb.Embedding(values=vector) for vector in made.vectors],
+            usage=usage_convert.usage(made.usage, made.cost_micro_usd),
+            model=entry.provider.model,
+            provider=entry.provider.vendor,
+        )
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         now = self._accounts.now()
@@ -67,12 +81,17 @@ class ModelServicer(pb.ModelServiceServicer):
         return pb.ListBudgetsResponse(budgets=map(usage_convert.budget, accounts, balances))
 
 
-def _call(*, streamed: bool) -> ModelCall:
+def _cached(chain: Sequence[Entry], prompt: pb.Prompt) -> bytes:
+    """Return the prompt as the cache of its alias knows it; empty where it has none."""
+    return serialized(prompt) if chain[0].cache else b""
+
+
+def _call(prompt: bytes = b"", *, streamed: bool = False) -> ModelCall:
     """Return the present call. Raises InvalidMetadata where its limits are malformed."""
     call = current_call()
     run = call.header(metadata.RUN)[:MAX_RUN]
     limits = usage_convert.run_limits(call.header(metadata.RUN_LIMITS)) if run else RunLimits()
-    return ModelCall(call.deadline, call.caller.tenant, run, limits, streamed=streamed)
+    return ModelCall(call.deadline, call.caller.tenant, run, limits, streamed=streamed, prompt=prompt)
 
 
 @asynccontextmanager

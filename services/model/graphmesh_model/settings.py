@@ -8,10 +8,12 @@ from graphmesh_chassis.settings import BadSetting, DatabaseUrl, ServerSettings, 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from graphmesh_model.accounting.budgets import RUN, Budget, Period, Scope
-from graphmesh_model.alias_settings import KEYS, OFFLINE, Frozen, ModelSettings
+from graphmesh_model.alias_settings import KEYS, OFFLINE, EmbeddingSettings, Frozen, ModelSettings
 from graphmesh_model.catalogue import DEFAULT
 
 MODELS = "GRAPHMESH_MODEL_MODELS"
+MODERATION = "GRAPHMESH_MODEL_MODERATION"
+EMBEDDINGS = "GRAPHMESH_MODEL_EMBEDDINGS"
 API_KEYS = KEYS
 API_KEY_FILES = "GRAPHMESH_MODEL_API_KEY_FILES"
 DAYS_OF_USAGE = 400
@@ -72,8 +74,16 @@ class Settings(ServerSettings):
         default={DEFAULT: ModelSettings(model=OFFLINE)},
         description="the models by alias; one of them is `default`",
     )
+    embeddings: Mapping[str, EmbeddingSettings] = Field(
+        default={}, description="the models for embeddings by alias; `default` is that of a request without one"
+    )
     budgets: Mapping[BudgetName, BudgetSettings] = Field(
         default={}, description="limits of cost and tokens, by a name that refusals state"
+    )
+    moderation: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
+        description="module:function, an asynchronous function that refuses prompts and answers",
     )
     usage_days: int = Field(default=DAYS_OF_USAGE, ge=2, le=36_500, description="days for which usage is kept")
     api_keys: Mapping[str, SecretStr] = Field(
@@ -89,6 +99,8 @@ class Settings(ServerSettings):
 
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:
+        if both := set(self.models) & set(self.embeddings) - {DEFAULT}:
+            raise ValueError(f"models and embeddings have the same alias {min(both)}")
         named = {DEFAULT, *(fallback for model in self.models.values() for fallback in model.fallbacks)}
         if missing := named - set(self.models):
             raise ValueError(f"models has no alias {', '.join(sorted(missing))}")
@@ -96,15 +108,16 @@ class Settings(ServerSettings):
 
     @model_validator(mode="after")
     def _budgets_can_be_kept(self) -> Self:
+        aliases: dict[str, ModelSettings | EmbeddingSettings] = {**self.embeddings, **self.models}
         for name, budget in self.budgets.items():
             if name == RUN:
                 raise ValueError(f"budgets has {RUN}, the name of the limits that a run itself has")
-            if unknown := budget.aliases - set(self.models):
-                raise ValueError(f"budgets.{name}.aliases has {', '.join(sorted(unknown))}, which models has not")
-            held = budget.aliases or set(self.models)
-            unpriced = [one for one in held if self.models[one].model != OFFLINE and self.models[one].price is None]
+            if unknown := budget.aliases - set(aliases):
+                raise ValueError(f"budgets.{name}.aliases has {', '.join(sorted(unknown))}, which is no alias")
+            held = budget.aliases or set(aliases)
+            unpriced = [one for one in held if not aliases[one].is_free and aliases[one].price is None]
             if budget.max_cost_micro_usd and unpriced:
-                raise ValueError(f"budgets.{name} limits cost, and models.{min(unpriced)} has no price")
+                raise ValueError(f"budgets.{name} limits cost, and the alias {min(unpriced)} has no price")
         return self
 
     def all_budgets(self) -> Sequence[Budget]:

@@ -109,6 +109,7 @@ def group(found: UsageGroup) -> pb.UsageGroup:
         usage=usage(total.usage, total.cost),
         estimated_tokens=total.estimated_tokens,
         unpriced_tokens=total.unpriced_tokens,
+        cache_hits=total.cache_hits,
     )
 
 

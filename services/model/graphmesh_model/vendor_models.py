@@ -12,9 +12,11 @@ from graphmesh_chassis.settings import BadSetting
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
-from graphmesh_model.alias_settings import ModelSettings
-from graphmesh_model.langchain_provider import LangchainProvider
-from graphmesh_model.settings import API_KEYS, MODELS
+from graphmesh_model.alias_settings import EmbeddingSettings, ModelSettings
+from graphmesh_model.langchain_embedder import LangchainEmbedder
+from graphmesh_model.langchain_provider import NO_OPTIONS, LangchainProvider
+from graphmesh_model.settings import API_KEYS, EMBEDDINGS, MODELS
+from graphmesh_model.tiny_model import DESCRIPTION
 
 KEY_VARIABLES: Mapping[str, str] = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -30,6 +32,12 @@ KEY_VARIABLES: Mapping[str, str] = {
     "xai": "XAI_API_KEY",
 }
 """Vendors without whose key no call succeeds, with the variable that their LangChain package reads."""
+EMBEDDER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    # Texts are sent as they are: LangChain would count their tokens with a vocabulary that it downloads.
+    "openai": {"max_retries": 0, "check_embedding_ctx_length": False},
+}
+CACHE_PROMPTS: Mapping[str, Any] = {"cache_control": {"type": "ephemeral"}}
+"""Lets Anthropic cache a prompt up to its last message."""
 OWN_ADDRESS: Mapping[str, Mapping[str, Any]] = {
     # Servers that speak OpenAI's protocol have its older API, and report usage in streams on request only.
     "openai": {"use_responses_api": False, "stream_usage": True},
@@ -67,7 +75,50 @@ def open_model(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretSt
         raise BadSetting(f"{where}, which cannot be opened: {_cause(error)}") from None
     if needs:
         raise BadSetting(_needing(where, *needs))
-    return LangchainProvider(chat, vendor, name, model.description)
+    options = CACHE_PROMPTS if model.prompt_cache else NO_OPTIONS
+    return LangchainProvider(chat, vendor, name, model.description, options)
+
+
+def open_tiny(alias: str, model: ModelSettings, address: str) -> LangchainProvider:
+    """Open the small model behind its server's address. Raises BadSetting."""
+    vendor, _, name = model.model.partition(":")
+    where = f"{MODELS}: {alias} is {model.model}"
+    arguments = {"base_url": address, **OWN_ADDRESS["openai"], **model.parameters, "api_key": NO_KEY}
+    try:
+        with _known_parameters(where):
+            chat = _chat_model("openai", name, arguments)
+    except ImportError as error:
+        raise BadSetting(_needing(where, _package_needed("tiny", error))) from error
+    return LangchainProvider(chat, vendor, name, model.description or DESCRIPTION)
+
+
+def open_embedder(alias: str, model: EmbeddingSettings, api_keys: Mapping[str, SecretStr]) -> LangchainEmbedder:
+    """Open the model of an alias of embeddings.
+
+    Raises:
+        BadSetting: as `open_model`.
+    """
+    vendor, _, name = model.model.partition(":")
+    where = f"{EMBEDDINGS}: {alias} is {model.model}"
+    key = _key(alias, model, api_keys)
+    if key is None and vendor in KEY_VARIABLES:
+        raise BadSetting(_needing(where, _key_needed(vendor)))
+    given: dict[str, Any] = {"api_key": key} if key else {}
+    given |= {"base_url": model.base_url} if model.base_url else {}
+    given |= EMBEDDER_ARGUMENTS.get(vendor, {})
+    client = import_module("httpx").AsyncClient() if vendor == "openai" else None
+    given |= {"http_async_client": client} if client else {}
+    try:
+        init_embeddings = import_module("langchain.embeddings").init_embeddings
+        with _known_parameters(where):
+            made = init_embeddings(name, provider=vendor, **given, **model.parameters)
+    except ImportError as error:
+        raise BadSetting(_needing(where, _package_needed(vendor, error))) from error
+    except BadSetting:
+        raise
+    except Exception as error:
+        raise BadSetting(f"{where}, which cannot be opened: {_cause(error)}") from None
+    return LangchainEmbedder(made, vendor, name, client.aclose if client else None)
 
 
 def _chat_model(vendor: str, name: str, arguments: Mapping[str, Any]) -> BaseChatModel:
@@ -88,7 +139,7 @@ def _needing(where: str, *needs: str) -> str:
     return f"{where}, which needs {' and '.join(needs)}"
 
 
-def _key(alias: str, model: ModelSettings, api_keys: Mapping[str, SecretStr]) -> SecretStr | None:
+def _key(alias: str, model: ModelSettings | EmbeddingSettings, api_keys: Mapping[str, SecretStr]) -> SecretStr | None:
     """Return the key of an alias: its own, else that of its vendor, but never at an address of its own."""
     if alias in api_keys:
         return api_keys[alias]

@@ -5,15 +5,19 @@ from contextlib import asynccontextmanager
 
 from graphmesh_chassis.serve import Servable
 from graphmesh_chassis.testing import Served, running
-from graphmesh_model.__main__ import catalogue_of, serving_models
+from graphmesh_model.__main__ import serving_models
 from graphmesh_model.accounting.ledger import Ledger
 from graphmesh_model.accounting.ledger_memory import MemoryLedger
+from graphmesh_model.opening import open_catalogue
 from graphmesh_model.settings import Settings
 
 
 @asynccontextmanager
 async def servable_models(settings: Settings, ledger: Ledger | None = None) -> AsyncIterator[Servable]:
-    async with serving_models(catalogue_of(settings), ledger or MemoryLedger(), settings) as service:
+    async with (
+        open_catalogue(settings) as catalogue,
+        serving_models(catalogue, ledger or MemoryLedger(), settings) as service,
+    ):
         yield Servable([service])
 
 

@@ -181,6 +181,19 @@ def failing(status: int, code: str = "broken", **headers: str) -> Answer:
     return answer
 
 
+def openai_embeddings(dimensions: int = 3, missing: int = 0) -> Answer:
+    """Answer with a vector for each input, but for the last `missing` ones: its first number is the input's length."""
+
+    def answer(request: Request) -> Reply:
+        texts = request.body["input"][: len(request.body["input"]) - missing]
+        vectors = [[float(len(text))] + [0.0] * (dimensions - 1) for text in texts]
+        data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+        body = {"object": "list", "data": data, "model": "embed-1", "usage": {"prompt_tokens": 9, "total_tokens": 9}}
+        return Reply(json.dumps(body).encode())
+
+    return answer
+
+
 def always(reply: Reply) -> Answer:
     return lambda request: reply
 

@@ -19,7 +19,6 @@ from graphmesh_model.accounting.prices import FREE, MILLION, Price, Prices
 from graphmesh_model.accounting.tokens import bound_of_prompt, images_in
 from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.domain import Answer, Attempt, Prompt, StreamEvent, Usage
-from graphmesh_model.provider import Provider
 
 log = structlog.get_logger()
 
@@ -28,6 +27,17 @@ GRACE = timedelta(seconds=60)
 NOT_CALLED = Settlement(Usage(0, 0), 0, failed=True)
 MAX_WAIT_SECONDS = 20.0
 """The longest wait for what other attempts have reserved."""
+
+
+class Named(Protocol):
+    """The facts of a vendor's model that its accounts need."""
+
+    @property
+    def vendor(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def offline(self) -> bool: ...
 
 
 class Charged(Protocol):
@@ -40,7 +50,7 @@ class Charged(Protocol):
     @property
     def max_output_tokens(self) -> int: ...
     @property
-    def provider(self) -> Provider: ...
+    def provider(self) -> Named: ...
 
 
 class Accounts:
@@ -70,6 +80,11 @@ class Accounts:
         held = (budget for budget in self.budgets if budget.applies_to(tenant, run, next(iter(budget.aliases), "")))
         return tuple(budget.account(tenant, run, now) for budget in sorted(held, key=lambda one: one.name))
 
+    async def count_cache_hit(self, entry: Charged, call: ModelCall) -> None:
+        """Count an answer that no vendor was called for."""
+        free = Settlement(Usage(0, 0), 0, failed=False)
+        await self.ledger.count(subject_of(entry, call), self.now(), free, cache_hit=True)
+
     async def finish(self, settling: Coroutine[Any, Any, None]) -> None:
         """Settle, also when the caller has left: its cancellation ends the wait and not the settlement."""
         task = asyncio.create_task(settling, name="settlement")
@@ -81,6 +96,10 @@ class Accounts:
         """Wait for settlements that have begun."""
         while self._settling:
             await asyncio.wait(self._settling)
+
+
+def subject_of(entry: Charged, call: ModelCall) -> Subject:
+    return Subject(call.tenant, call.run, entry.alias, f"{entry.provider.vendor}:{entry.provider.model}"[:300])
 
 
 class Charge:

@@ -38,13 +38,13 @@ def count_text(text: str) -> int:
 
 def count_prompt(prompt: Prompt) -> int:
     """Return an estimate of the tokens of a prompt, with its tools and schema."""
-    texts = sum(count_text(text) for text in _texts(prompt))
+    texts = sum(count_text(text) for text in texts_of(prompt))
     return texts + MESSAGE_TOKENS * len(prompt.messages) + sum(map(_media_tokens, media_of(prompt)))
 
 
 def bound_of_prompt(prompt: Prompt) -> int:
     """Return a number of tokens that a prompt hardly exceeds, without encoding it."""
-    size = sum(len(text.encode("utf-8", "replace")) for text in _texts(prompt))
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts_of(prompt))
     media = sum(map(_media_tokens, media_of(prompt)))
     return size // MIN_BYTES_A_TOKEN + 2 * MESSAGE_TOKENS * len(prompt.messages) + 2 * media + 16
 
@@ -63,7 +63,8 @@ def _media_tokens(media: Media) -> int:
     return IMAGE_TOKENS if media.kind is MediaKind.IMAGE else max(IMAGE_TOKENS, len(media.data) // BYTES_A_TOKEN)
 
 
-def _texts(prompt: Prompt) -> Iterator[str]:
+def texts_of(prompt: Prompt) -> Iterator[str]:
+    """Yield the texts of a prompt, with those of its tools and its schema."""
     for message in prompt.messages:
         yield from _message_texts(message)
     for tool in prompt.tools:

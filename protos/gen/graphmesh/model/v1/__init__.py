@@ -9,6 +9,9 @@ from .model_pb2 import BudgetScope as BudgetScope
 from .model_pb2 import BudgetStatus as BudgetStatus
 from .model_pb2 import ChatMessage as ChatMessage
 from .model_pb2 import ContentBlock as ContentBlock
+from .model_pb2 import EmbedRequest as EmbedRequest
+from .model_pb2 import EmbedResponse as EmbedResponse
+from .model_pb2 import Embedding as Embedding
 from .model_pb2 import FailedAttempt as FailedAttempt
 from .model_pb2 import FinishReason as FinishReason
 from .model_pb2 import GenerateRequest as GenerateRequest
@@ -52,6 +55,9 @@ class ModelService:
     )
     StreamGenerate: Final = StreamingRpc(
         "/graphmesh.model.v1.ModelService/StreamGenerate", StreamGenerateRequest, StreamGenerateResponse
+    )
+    Embed: Final = Rpc(
+        "/graphmesh.model.v1.ModelService/Embed", EmbedRequest, EmbedResponse
     )
     ListModels: Final = Rpc(
         "/graphmesh.model.v1.ModelService/ListModels", ListModelsRequest, ListModelsResponse

@@ -794,6 +794,7 @@ class GenerateResponse(_message.Message):
     OFFLINE_FIELD_NUMBER: _builtins.int
     VENDOR_ANSWER_ID_FIELD_NUMBER: _builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     finish_reason: Global___FinishReason.ValueType
     """Why the model stopped."""
     model: _builtins.str
@@ -804,6 +805,8 @@ class GenerateResponse(_message.Message):
     """Whether the answer is by the offline demo composer, not by a language model."""
     vendor_answer_id: _builtins.str
     """The vendor's id of the answer, for its support; empty where it gives none."""
+    cached: _builtins.bool
+    """Whether the answer is a stored one to an equal prompt of the tenant, which has cost nothing."""
     @_builtins.property
     def message(self) -> Global___AssistantMessage:
         """The answer."""
@@ -827,10 +830,11 @@ class GenerateResponse(_message.Message):
         offline: _builtins.bool = ...,
         vendor_answer_id: _builtins.str = ...,
         failed_attempts: _abc.Iterable[Global___FailedAttempt] | None = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -979,6 +983,96 @@ class ToolCallDelta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ToolCallDelta: _TypeAlias = ToolCallDelta  # noqa: Y015
+
+@_typing.final
+class EmbedRequest(_message.Message):
+    """Request of Embed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The alias of the model; `default` where empty."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class EmbedResponse(_message.Message):
+    """Response of Embed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The vendor's name of the model."""
+    provider: _builtins.str
+    """Its provider."""
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
+        """A vector for each text, in their order."""
+
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """The usage of all batches."""
+
+    def __init__(
+        self,
+        *,
+        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
+        usage: Global___Usage | None = ...,
+        model: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "model", b"model", "provider", b"provider", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """The vector of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Its numbers; as many in all vectors of a model."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -1209,6 +1303,7 @@ class UsageGroup(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
     UNPRICED_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_HITS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant."""
     day: _builtins.str
@@ -1227,6 +1322,8 @@ class UsageGroup(_message.Message):
     """The tokens that are estimated."""
     unpriced_tokens: _builtins.int
     """The tokens of models without a price, which `usage.cost_micro_usd` does not contain."""
+    cache_hits: _builtins.int
+    """The answers from the service's cache, which are no attempts."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """The sums of their tokens, images and cost. Where one is estimated, `estimated` is set."""
@@ -1244,10 +1341,11 @@ class UsageGroup(_message.Message):
         usage: Global___Usage | None = ...,
         estimated_tokens: _builtins.int = ...,
         unpriced_tokens: _builtins.int = ...,
+        cache_hits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "attempts", b"attempts", "day", b"day", "estimated_tokens", b"estimated_tokens", "failed_attempts", b"failed_attempts", "model", b"model", "run", b"run", "tenant", b"tenant", "unpriced_tokens", b"unpriced_tokens", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "attempts", b"attempts", "cache_hits", b"cache_hits", "day", b"day", "estimated_tokens", b"estimated_tokens", "failed_attempts", b"failed_attempts", "model", b"model", "run", b"run", "tenant", b"tenant", "unpriced_tokens", b"unpriced_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,6 +61,11 @@ class ModelServiceStub:
                 request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/graphmesh.model.v1.ModelService/Embed',
+                request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/graphmesh.model.v1.ModelService/ListModels',
                 request_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.ListModelsRequest.SerializeToString,
@@ -132,6 +137,19 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Embed(self, request, context):
+        """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
+
+        Many texts are sent in several batches, one after another, each of which is an attempt of its own.
+
+        Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
+        TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the aliases of this service, by name. It does not call any vendor.
 
@@ -175,6 +193,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.StreamGenerate,
                     request_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateRequest.FromString,
                     response_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedRequest.FromString,
+                    response_serializer=graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -263,6 +286,33 @@ class ModelService:
             '/graphmesh.model.v1.ModelService/StreamGenerate',
             graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateRequest.SerializeToString,
             graphmesh_dot_model_dot_v1_dot_model__pb2.StreamGenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.model.v1.ModelService/Embed',
+            graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedRequest.SerializeToString,
+            graphmesh_dot_model_dot_v1_dot_model__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

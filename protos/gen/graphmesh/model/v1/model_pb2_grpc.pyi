@@ -76,6 +76,15 @@ class ModelServiceStub:
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
     PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
     """
+    Embed: _grpc.UnaryUnaryMultiCallable[_model_pb2.EmbedRequest, _model_pb2.EmbedResponse]
+    """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
+
+    Many texts are sent in several batches, one after another, each of which is an attempt of its own.
+
+    Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
+    TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
     """Lists the aliases of this service, by name. It does not call any vendor.
 
@@ -143,6 +152,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
     PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+    """
+    Embed: _aio.UnaryUnaryMultiCallable[_model_pb2.EmbedRequest, _model_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
+
+    Many texts are sent in several batches, one after another, each of which is an attempt of its own.
+
+    Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
+    TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the aliases of this service, by name. It does not call any vendor.
@@ -220,6 +238,21 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
         PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _model_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.EmbedResponse, _abc.Awaitable[_model_pb2.EmbedResponse]]:
+        """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
+
+        Many texts are sent in several batches, one after another, each of which is an attempt of its own.
+
+        Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
+        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
+        TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,80 @@
+"""Opens the models of the settings."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from graphmesh_chassis.settings import BadSetting
+from pydantic import SecretStr
+
+from graphmesh_model.accounting.prices import NO_COST
+from graphmesh_model.alias_settings import OFFLINE, EmbeddingSettings, ModelSettings
+from graphmesh_model.answer_cache import AnswerCache, CacheLimits
+from graphmesh_model.catalogue import Catalogue, Entry
+from graphmesh_model.embedding import EmbeddingEntry
+from graphmesh_model.offline_provider import OfflineProvider
+from graphmesh_model.provider import Provider
+from graphmesh_model.settings import EMBEDDINGS, MODELS, Settings
+from graphmesh_model.tiny_model import TINY, require_installed, tiny_server
+
+Keys = Mapping[str, SecretStr]
+
+
+@asynccontextmanager
+async def open_catalogue(settings: Settings) -> AsyncIterator[Catalogue]:
+    """Open the models of the settings, and the process of the small model where an alias has it.
+
+    Raises:
+        BadSetting: one of them cannot be opened.
+    """
+    keys = settings.keys()
+    async with AsyncExitStack() as stack:
+        tiny_address = ""
+        if tiny := [alias for alias, model in settings.models.items() if model.model == TINY]:
+            require_installed(f"{MODELS}: {min(tiny)} is {TINY}")
+            tiny_address = await stack.enter_async_context(tiny_server())
+        entries = [_entry(alias, model, keys, tiny_address) for alias, model in settings.models.items()]
+        embeddings = [_embedding(alias, model, keys) for alias, model in settings.embeddings.items()]
+        for entry in embeddings:
+            stack.push_async_callback(entry.provider.close)
+        yield Catalogue(entries, embeddings)
+
+
+def _entry(alias: str, model: ModelSettings, keys: Keys, tiny_address: str) -> Entry:
+    return Entry(
+        alias,
+        _provider(alias, model, keys, tiny_address),
+        NO_COST if model.is_free and model.price is None else model.prices,
+        model.fallbacks,
+        model.limits.limits(),
+        model.max_output_tokens,
+        AnswerCache(CacheLimits(model.cache.seconds, model.cache.max_bytes)) if model.cache else None,
+    )
+
+
+def _provider(alias: str, model: ModelSettings, keys: Keys, tiny_address: str) -> Provider:
+    if model.model == OFFLINE:
+        return OfflineProvider()
+    vendor_models = _vendor_models(f"{MODELS}: {alias} is {model.model}", model.vendor)
+    provider: Provider
+    if model.model == TINY:
+        provider = vendor_models.open_tiny(alias, model, tiny_address)
+    else:
+        provider = vendor_models.open_model(alias, model, keys)
+    return provider
+
+
+def _embedding(alias: str, model: EmbeddingSettings, keys: Keys) -> EmbeddingEntry:
+    vendor_models = _vendor_models(f"{EMBEDDINGS}: {alias} is {model.model}", model.vendor)
+    embedder = vendor_models.open_embedder(alias, model, keys)
+    return EmbeddingEntry(alias, embedder, model.prices, model.limits.limits(), model.max_batch)
+
+
+def _vendor_models(where: str, vendor: str) -> Any:
+    """Return the module of vendors' models. Raises BadSetting where LangChain, which it needs, is not installed."""
+    try:
+        from graphmesh_model import vendor_models  # the offline default must not need LangChain
+    except ImportError as error:
+        needed = f"the package {(error.name or 'langchain_core').replace('_', '-')} (`make env EXTRAS={vendor}`)"
+        raise BadSetting(f"{where}, which needs {needed}") from error
+    return vendor_models
