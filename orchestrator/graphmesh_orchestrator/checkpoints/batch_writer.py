@@ -61,7 +61,9 @@ class MemoryBatchWriter:
         row = self._tables.runs[run_id]
         if row["status"] != RunStatus.RUNNING:
             return
+        counted = row["takeovers"]
         cast(dict[str, Any], row).update(entry.run)
+        row["takeovers"] = min(counted, row["takeovers"])  # a worker may have declared meanwhile that it lives
         row["lease_expires"] = self._tables.clock() + LEASE_SECONDS
         if row["status"] == RunStatus.INTERRUPTED and row["cancel_reason"]:
             row["status"], row["lease_expires"] = RunStatus.PENDING, 0.0

@@ -124,7 +124,10 @@ def _update(names: frozenset[str], current: sa.CTE) -> sa.CTE:
     """Update the runs whose epochs are current and that have not stopped, and renew their leases."""
     columns = [column for column in runs.c if column.name in names]
     given = BatchRows(UPDATES, columns, OWNED)
-    update = sa.update(runs).values({column: given.value(column) for column in columns})
+    values = {column: given.value(column) for column in columns}
+    if runs.c.takeovers in values:  # a worker may have declared meanwhile that it lives
+        values[runs.c.takeovers] = sa.func.least(runs.c.takeovers, values[runs.c.takeovers])
+    update = sa.update(runs).values(values)
     renewed = update.values(lease_expires=seconds_now() + LEASE_SECONDS)
     is_its_own = (runs.c.run_id == given.rows.c[OWNER], runs.c.status == literal(RunStatus.RUNNING))
     return renewed.where(*is_its_own, _is_current(given, current)).cte("updated")

@@ -1,6 +1,7 @@
 """Writes a batch of the group commit in SQL: on PostgreSQL mostly as one statement, else one statement a table."""
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,13 +100,19 @@ class SqlBatchWriter:
 
 _TTL = sa.bindparam("ttl", type_=sa.Float())
 _EXPIRES = sa.case((_TTL > 0, seconds_now() + _TTL), else_=sa.literal_column("0.0"))
+TAKEOVERS = "takeovers_of_run"
+_TAKEOVERS = sa.bindparam(TAKEOVERS, type_=sa.BigInteger())
 _UPDATE = (
     sa.update(runs)
     .where(runs.c.run_id == sa.bindparam("updated_run"), runs.c.status == RunStatus.RUNNING)
-    .values(lease_expires=seconds_now() + LEASE_SECONDS)
+    .values(
+        lease_expires=seconds_now() + LEASE_SECONDS,
+        takeovers=sa.case((runs.c.takeovers < _TAKEOVERS, runs.c.takeovers), else_=_TAKEOVERS),
+    )
 )
-"""The further columns are those of the rows that it is executed with. A run that has stopped no longer belongs to its
-worker: a park that is stored again, since its outcome was unknown, would park the run on answered interrupts."""
+"""Takeovers only decrease: a worker may have declared meanwhile that it lives. Further columns are those of the rows
+that it is executed with. A run that has stopped no longer belongs to its worker: a park that is stored again, since its
+outcome was unknown, would park the run on answered interrupts."""
 _PARKED_AND_CANCELLED = (
     sa.update(runs)
     .where(runs.c.status == RunStatus.INTERRUPTED, runs.c.cancel_reason != "")
@@ -129,6 +136,8 @@ async def _update_runs(connection: AsyncConnection, entries: Sequence[Entry]) ->
     updates = {entry.run_epoch.run_id: entry.run for entry in entries if entry.run and entry.run_epoch}
     for columns in {frozenset(update) for update in updates.values()}:
         rows = [{"updated_run": run_id, **update} for run_id, update in updates.items() if update.keys() == columns]
+        for row in rows:
+            row[TAKEOVERS] = row.pop("takeovers", sys.maxsize)
         await connection.execute(_UPDATE, rows)
     if parked := [run_id for run_id, update in updates.items() if update.get("status") == RunStatus.INTERRUPTED]:
         await connection.execute(_PARKED_AND_CANCELLED.where(runs.c.run_id.in_(parked)))

@@ -60,6 +60,7 @@ class Claiming:
         while True:
             self._awake.clear()
             try:
+                await self._survive()
                 begun = time.monotonic()
                 for run in await self._claim():
                     log.info("claimed", run=run.run_id, epoch=run.state.epoch)
@@ -69,6 +70,16 @@ class Claiming:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._awake.wait()
+
+    async def _survive(self) -> None:
+        """Declare lost leases before further claims: at most one of each worker is counted that was not its run's."""
+        if not (lost := self._in_flight.take_survived()):
+            return
+        try:
+            await self._leases.survive(lost)
+        except DependencyError:
+            self._in_flight.keep_survived(lost)
+            raise
 
     async def _claim(self) -> Sequence[Run]:
         limit = self._in_flight.free_capacity

@@ -16,6 +16,8 @@ from graphmesh_orchestrator.leases.leases import Leases
 log = structlog.get_logger("graphmesh.leases")
 
 HEARTBEAT_SECONDS = 1.0
+BLOCKED_SECONDS = 2.0
+"""The delay of a heartbeat from which on something blocks the process, such as a node that keeps Python's lock."""
 
 
 class Heartbeat:
@@ -62,8 +64,11 @@ class Heartbeat:
         async with self._open() as leases:
             while not self._is_stopping:
                 await self._renew(leases)
+                since = time.monotonic()
                 await asyncio.to_thread(self._awake.wait, self._interval)
                 self._awake.clear()
+                if time.monotonic() - since > self._interval + BLOCKED_SECONDS:
+                    self._in_flight.blocked()
 
     async def _renew(self, leases: Leases) -> None:
         held, begun = dict(self._in_flight.held), time.monotonic()

@@ -21,6 +21,9 @@ log = structlog.get_logger("graphmesh.leases")
 
 ALONE_SECONDS = 10.0
 """How long a worker admits no run beside one that may end its process, unless that has progress or ends before."""
+SURVIVAL_SECONDS = 2.0
+"""The age of a lost lease at which the worker declares that it lives: a heartbeat has shown by then whether a run had
+blocked the process."""
 GUARD_SECONDS = 0.1
 """The interval in which own leases are checked; effects check theirs when they are sent."""
 
@@ -102,6 +105,9 @@ class InFlight:
         self._suspects: list[tuple[ActiveRun, float]] = []
         """The runs beside which no other is admitted, and until when."""
         self._is_draining = False
+        self._lost: dict[str, tuple[Epoch, float]] = {}
+        """The epochs of the leases that were lost, by run, and when."""
+        self._blocked_at = -math.inf
 
     @property
     def free_capacity(self) -> int:
@@ -164,7 +170,29 @@ class InFlight:
         if active and active.run.state.epoch <= epoch and not active.is_lost:
             log.warning("lease lost", run=run_id, epoch=active.run.state.epoch)
             active.is_lost = True
+            self.fenced(active)
             active.task.cancel()
+
+    def fenced(self, active: ActiveRun) -> None:
+        """Another worker has the lease of a run, or may have it, while this one lives."""
+        self._lost[active.run.run_id] = active.run.state.epoch, self._clock()
+
+    def blocked(self) -> None:
+        """Nothing of this process was executed for so long that its leases were lost. Called from the heartbeat's
+        thread."""
+        self._blocked_at = self._clock()
+
+    def take_survived(self) -> Mapping[str, Epoch]:
+        """Return the epochs of the leases that were lost some time ago, by run, though this process was not blocked."""
+        now = self._clock()
+        due = {run_id: lost for run_id, lost in self._lost.items() if now - lost[1] >= SURVIVAL_SECONDS}
+        self._lost = {run_id: lost for run_id, lost in self._lost.items() if run_id not in due}
+        return {run_id: epoch for run_id, (epoch, at) in due.items() if abs(at - self._blocked_at) > LEASE_SECONDS}
+
+    def keep_survived(self, lost: Mapping[str, Epoch]) -> None:
+        """Take leases back whose loss could not be declared."""
+        at = self._clock() - SURVIVAL_SECONDS
+        self._lost = {run_id: (epoch, at) for run_id, epoch in lost.items()} | self._lost
 
     def renewed(self, held: Collection[str], begun: float) -> None:
         """Renewals of the leases of runs, begun at this time, have succeeded. Called from the heartbeat's thread."""

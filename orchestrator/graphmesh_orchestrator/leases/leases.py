@@ -40,7 +40,8 @@ class Leases(Protocol):
         Tenants take turns: the oldest run of each, then the second of each; the runs that are executing count. Workers
         that claim at the same time get different runs.
 
-        A run whose execution was cut off, not released, is counted as taken over. One that was taken over
+        A run whose execution was cut off, not released, is counted as taken over, until its worker has declared that it
+        lives (`survive`). One that was taken over
         `SUSPECT_TAKEOVERS` times in a row without a checkpoint may end its processes: a worker claims it after all
         others, with `SUSPECT_GROUP` such runs at most, and while it holds no run, so that no neighbours are cut off.
         The last execution that the worker's `max_takeovers` permits is claimed alone. After `SUSPECT_WAIT_SECONDS` a
@@ -56,6 +57,12 @@ class Leases(Protocol):
 
     async def release(self, held: Mapping[str, Epoch]) -> None:
         """End the leases of these runs now, so that any worker may claim them."""
+
+    async def survive(self, lost: Mapping[str, Epoch]) -> None:
+        """Declare that this worker lives, and lost these leases to a slow database, not to what their runs did.
+
+        The takeover that followed is not counted; runs that no worker has taken over yet are released.
+        """
 
     async def release_all(self) -> None:
         """End the leases of all workers, where the database has one process: the process that held them has ended."""
@@ -98,6 +105,12 @@ class MemoryLeases:
         for row in self._rows(held):
             if RunStatus(row["status"]).is_active:
                 row["lease_expires"] = 0
+
+    async def survive(self, lost: Mapping[str, Epoch]) -> None:
+        await self.release(lost)
+        for run_id, epoch in lost.items():
+            if (row := self._tables.runs.get(run_id)) is not None and row["epoch"] > epoch and row["takeovers"]:
+                row["takeovers"] -= 1
 
     async def release_all(self) -> None:
         for row in self._tables.runs.values():

@@ -113,6 +113,15 @@ class SqlLeases:
         if held:
             await self._set_lease_end(held, sa.literal(0.0))
 
+    async def survive(self, lost: Mapping[str, Epoch]) -> None:
+        await self.release(lost)
+        later = sa.or_(*(sa.and_(runs.c.run_id == run_id, runs.c.epoch > epoch) for run_id, epoch in lost.items()))
+        locked = sa.select(runs.c.run_id).where(later).order_by(runs.c.run_id).with_for_update(key_share=True)
+        ids = sa.select(locked.cte("locked").c.run_id)
+        counted = sa.update(runs).where(ACTIVE, runs.c.takeovers > 0, runs.c.run_id.in_(ids))
+        async with self._database.transaction() as connection:
+            await connection.execute(counted.values(takeovers=runs.c.takeovers - 1))
+
     async def release_all(self) -> None:
         """On PostgreSQL this does nothing: other processes may be alive."""
         if self._database.is_sqlite:

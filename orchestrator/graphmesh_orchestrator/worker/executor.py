@@ -168,6 +168,7 @@ class Executor:
             active.ended = journal.ended
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.state.epoch)
+            self._in_flight.fenced(active)
         except ShuttingDown:
             log.warning("cut off", run=run.run_id, epoch=run.state.epoch)
         except Exception as error:

@@ -166,6 +166,34 @@ async def test_run_of_a_dead_worker_is_taken_over(stores: Stores) -> None:
     assert again.state.takeovers == 1
 
 
+async def test_takeover_from_a_living_worker_is_not_counted(stores: Stores) -> None:
+    """A database that is slow again and again poisons no run, also where its next worker has stored events before."""
+    run = await stores.begun(a_run(), "one")
+    for _ in range(5):
+        [again] = await take_over(stores, "other")
+        await stores.leases("one").survive({run.run_id: run.state.epoch})
+        await stores.commits.store(progress_entry(again, []))
+        assert (await stores.runs.get("acme", run.run_id)).state.takeovers == 0
+        run = again
+
+
+async def test_lost_lease_that_no_worker_has_is_released(stores: Stores) -> None:
+    run = await stores.begun(a_run(), "one")
+    await stores.leases("one").survive({run.run_id: run.state.epoch})
+    [again] = await stores.leases("two").claim(SERVED, 1)
+    assert again.state.takeovers == 0
+
+
+async def test_survival_is_of_one_takeover(stores: Stores) -> None:
+    """The worker after it has died."""
+    run = await stores.begun(a_run(), "one")
+    await take_over(stores, "two")
+    [again] = await take_over(stores, "three")
+    await stores.leases("one").survive({run.run_id: run.state.epoch})
+    assert again.state.takeovers == 2
+    assert (await stores.runs.get("acme", run.run_id)).state.takeovers == 1
+
+
 async def test_restart_of_the_only_process_is_a_takeover(stores: Stores) -> None:
     """A run that ends its process is resumed by the next process of the same database."""
     await stores.begun(a_run(), "one")

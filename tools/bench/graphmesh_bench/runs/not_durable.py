@@ -58,6 +58,9 @@ class PermanentLeases:
     async def release(self, held: Mapping[str, Epoch]) -> None:
         """Keep them."""
 
+    async def survive(self, lost: Mapping[str, Epoch]) -> None:
+        """Do nothing: none are lost."""
+
     async def release_all(self) -> None:
         """Keep them."""
 
