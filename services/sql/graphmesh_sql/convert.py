@@ -1,11 +1,12 @@
 """Converts between sql's protobuf messages and its domain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import NULL_VALUE
 from graphmesh.sql import v1 as pb
 
+from graphmesh_sql.declarations import Dataset
 from graphmesh_sql.domain import (
     Column,
     ColumnType,
@@ -14,14 +15,14 @@ from graphmesh_sql.domain import (
     ForeignKey,
     Head,
     ResultColumn,
-    ResultPart,
     Row,
     Schema,
     Table,
     Truncation,
     Value,
 )
-from graphmesh_sql.querying import Summary
+from graphmesh_sql.metrics import Filter, MetricQuery
+from graphmesh_sql.querying import Beginning, Part, Summary
 
 DIALECTS = {Dialect.SQLITE: pb.Dialect.DIALECT_SQLITE, Dialect.POSTGRESQL: pb.Dialect.DIALECT_POSTGRESQL}
 
@@ -34,16 +35,63 @@ def schema_response(schema: Schema) -> pb.DescribeSchemaResponse:
     )
 
 
-def query_response(part: ResultPart | Summary) -> pb.RunQueryResponse:
+def query_response(part: Part) -> pb.RunQueryResponse:
     match part:
         case Summary():
             return pb.RunQueryResponse(summary=_summary_message(part))
-        case Head():
-            columns = pb.ResultColumns(columns=map(_result_column, part.columns), estimate=_estimate(part.estimate))
-            return pb.RunQueryResponse(columns=columns)
+        case Beginning():
+            return pb.RunQueryResponse(columns=_columns_message(part))
         case list():
-            return pb.RunQueryResponse(rows=pb.ResultRows(rows=[_row_message(row) for row in part]))
-    raise TypeError(f"{part} is not sent")
+            return pb.RunQueryResponse(rows=_rows_message(part))
+
+
+def metrics_response(part: Part) -> pb.QueryMetricsResponse:
+    match part:
+        case Summary():
+            return pb.QueryMetricsResponse(summary=_summary_message(part))
+        case Beginning():
+            return pb.QueryMetricsResponse(columns=_columns_message(part))
+        case list():
+            return pb.QueryMetricsResponse(rows=_rows_message(part))
+
+
+def describe_metrics_response(datasets: Mapping[str, Dataset]) -> pb.DescribeMetricsResponse:
+    return pb.DescribeMetricsResponse(
+        datasets=[
+            pb.Dataset(name=name, description=one.description, metrics=one.metrics, dimensions=one.dimensions)
+            for name, one in sorted(datasets.items())
+        ]
+    )
+
+
+def metric_query(request: pb.QueryMetricsRequest) -> MetricQuery:
+    return MetricQuery(
+        request.dataset,
+        tuple(request.metrics),
+        tuple(request.dimensions),
+        tuple(
+            Filter(
+                one.dimension,
+                pb.MetricFilter.Operator.Name(one.operator).removeprefix("OPERATOR_"),
+                parameters(one.values),
+            )
+            for one in request.filters
+        ),
+        tuple(request.order_by),
+    )
+
+
+def _columns_message(part: Beginning) -> pb.ResultColumns:
+    return pb.ResultColumns(
+        columns=map(_result_column, part.head.columns),
+        estimate=_estimate(part.head.estimate),
+        query=part.query,
+        fallback=part.fallback,
+    )
+
+
+def _rows_message(rows: list[Row]) -> pb.ResultRows:
+    return pb.ResultRows(rows=[_row_message(row) for row in rows])
 
 
 def estimate_response(head: Head) -> pb.EstimateQueryResponse:

@@ -49,6 +49,7 @@ class Rule(StrEnum):
     COST = "cost"
     PARAMETER = "parameter"
     ROLE = "role"
+    METRIC = "metric"
 
 
 class RuleBroken(ValueError):
@@ -61,6 +62,10 @@ class RuleBroken(ValueError):
 
 class Unanswerable(ValueError):
     """The database cannot answer the query as written; the message is the database's own."""
+
+
+class LimitExceeded(Unanswerable):
+    """The query needs more memory, temporary space or bytes of a row than it may use."""
 
 
 class Stopped(Exception):
@@ -227,7 +232,7 @@ def batches(rows: Iterator[Row], limits: Limits) -> Iterator[list[Row] | End]:
     """Group rows into batches that fit into a message, up to the limits, and yield the end.
 
     Raises:
-        Unanswerable: a row is too large for a message.
+        LimitExceeded: a row is too large for a message.
     """
     batch: list[Row] = []
     sent = filled = total = 0
@@ -259,7 +264,7 @@ def row_bytes(row: Row) -> int:
     """Estimate the bytes of a row on the wire: exact for text and bytes, an upper bound for other values.
 
     Raises:
-        Unanswerable: the row is too large for a message.
+        LimitExceeded: the row is too large for a message.
     """
     size = 0
     for value in row:
@@ -268,7 +273,7 @@ def row_bytes(row: Row) -> int:
         else:
             size += 4 + len(value) if isinstance(value, bytes) else 12
     if size > ROW_BYTES:
-        raise Unanswerable(TOO_LARGE_ROW)
+        raise LimitExceeded(TOO_LARGE_ROW)
     return size
 
 

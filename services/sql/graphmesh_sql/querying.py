@@ -1,14 +1,34 @@
 """Runs one query, or serves its cached result."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from graphmesh_sql.domain import End, Head, Query, ResultPart, Truncation, Unchanged
+from graphmesh_chassis.errors import DeadlineExceeded
+
+from graphmesh_sql.domain import End, Head, LimitExceeded, Query, Row, Rule, RuleBroken, Truncation, Unchanged
 from graphmesh_sql.result_cache import Cached, ResultCache
 from graphmesh_sql.schema_cache import SchemaCache
 from graphmesh_sql.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The head of a result that is sent."""
+
+    head: Head
+    query: str
+    """The SQL that is run, where it is not the caller's."""
+    fallback: bool
+    """Whether the caller's own query was too expensive or too slow."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    query: Query
+    made: bool
+    """Whether its text is not the caller's."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,9 @@ class Summary:
     """Seconds; None: the query has run."""
 
 
+Part = Beginning | list[Row] | Summary
+
+
 class Querying:
     """Queries of one warehouse."""
 
@@ -30,15 +53,42 @@ class Querying:
         self._cache = cache
         self.schemas = SchemaCache(warehouse)
 
-    async def run(self, query: Query, *, refresh: bool = False) -> AsyncGenerator[ResultPart | Summary]:
-        """Yield the head, the rows in batches, and the summary.
+    async def run(self, attempts: Sequence[Attempt], *, refresh: bool = False) -> AsyncGenerator[Part]:
+        """Yield the beginning, the rows in batches, and the summary of the first attempt that succeeds.
+
+        The next one runs if a query is refused as too expensive, exceeds a limit, or takes its part of the time, before
+        it has returned a row.
 
         Args:
             refresh: run the query even if its result is cached.
 
         Raises:
-            As `Warehouse.query`.
+            As `Warehouse.query`, of the last attempt.
         """
+        for number, attempt in enumerate(attempts, 1):
+            query = _with_share(attempt.query, len(attempts))
+            held: Beginning | None = None
+            sent = False
+            try:
+                async with aclosing(self._attempt(query, refresh)) as parts:
+                    async for part in parts:
+                        if isinstance(part, Head):
+                            held = Beginning(part, query.text if attempt.made else "", fallback=number > 1)
+                            if number < len(attempts):
+                                continue  # until there is a row, another query can take its place
+                        if held is not None:
+                            yield held
+                            held = None
+                        if not isinstance(part, Head):
+                            sent = True
+                            yield part
+                return
+            except (RuleBroken, LimitExceeded, DeadlineExceeded) as error:
+                costs = not isinstance(error, RuleBroken) or error.rule is Rule.COST
+                if sent or not costs or number == len(attempts):
+                    raise
+
+    async def _attempt(self, query: Query, refresh: bool) -> AsyncGenerator[Head | list[Row] | Summary]:
         began = time.monotonic()
         schema = await self.schemas.schema(query.role)
         cached = None if refresh else self._cache.find(query)
@@ -71,8 +121,14 @@ class Querying:
         raise RuntimeError("a result without a head")
 
 
-def _replayed(cached: Cached) -> list[ResultPart | Summary]:
-    *parts, end = cached.parts
+def _with_share(query: Query, attempts: int) -> Query:
+    """Give the query an equal part of the time."""
+    return replace(query, limits=replace(query.limits, seconds=query.limits.seconds / attempts))
+
+
+def _replayed(cached: Cached) -> list[Head | list[Row] | Summary]:
+    *found, end = cached.parts
+    parts = [part for part in found if isinstance(part, Head | list)]
     assert isinstance(end, End)
     age = time.monotonic() - cached.stored_at
     return [*parts, Summary(end.row_count, end.truncation, cached.seconds, age)]

@@ -1,8 +1,8 @@
 """SqlService: decode, use case, encode."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphmesh.sql import v1 as pb
@@ -10,9 +10,10 @@ from graphmesh_chassis.calls import current_call
 
 from graphmesh_sql import convert
 from graphmesh_sql.declarations import Declarations
-from graphmesh_sql.domain import Limits, Query
+from graphmesh_sql.domain import Limits, Query, Value
 from graphmesh_sql.errors import query_errors
-from graphmesh_sql.querying import Querying
+from graphmesh_sql.metrics import plan
+from graphmesh_sql.querying import Attempt, Querying
 from graphmesh_sql.roles import role_of
 
 DEFAULT_MAX_ROWS = 1000
@@ -39,21 +40,48 @@ class SqlServicer(pb.SqlServiceServicer):
 
     async def RunQuery(self, request: pb.RunQueryRequest, context: Any) -> AsyncIterator[pb.RunQueryResponse]:
         with query_errors():
-            max_rows = min(request.max_rows or DEFAULT_MAX_ROWS, self._limits.max_rows)
-            query = self._query(request.query, request.parameters, request.role, max_rows)
-            async with aclosing(self._querying.run(query, refresh=request.refresh)) as parts:
+            query = self._query(request.query, convert.parameters(request.parameters), request)
+            async with aclosing(self._querying.run(self._attempts(query), refresh=request.refresh)) as parts:
                 async for part in parts:
                     yield convert.query_response(part)
 
+    async def QueryMetrics(
+        self, request: pb.QueryMetricsRequest, context: Any
+    ) -> AsyncIterator[pb.QueryMetricsResponse]:
+        with query_errors():
+            planned = plan(convert.metric_query(request), self._declarations.datasets)
+            statements = [planned.statement, *([planned.fallback] if planned.fallback else [])]
+            attempts = [Attempt(self._query(one.text, one.parameters, request), made=True) for one in statements]
+            async with aclosing(self._querying.run(attempts, refresh=request.refresh)) as parts:
+                async for part in parts:
+                    yield convert.metrics_response(part)
+
+    async def DescribeMetrics(self, request: pb.DescribeMetricsRequest, context: Any) -> pb.DescribeMetricsResponse:
+        return convert.describe_metrics_response(self._declarations.datasets)
+
     async def EstimateQuery(self, request: pb.EstimateQueryRequest, context: Any) -> pb.EstimateQueryResponse:
         with query_errors():
-            query = self._query(request.query, request.parameters, request.role, max_rows=0)
+            query = self._planned(request.query, convert.parameters(request.parameters), request.role, max_rows=0)
             return convert.estimate_response(await self._querying.estimate(query))
 
-    def _query(self, text: str, parameters: Iterable[pb.Parameter], role: str, max_rows: int) -> Query:
+    def _query(
+        self, text: str, parameters: tuple[Value, ...], request: pb.RunQueryRequest | pb.QueryMetricsRequest
+    ) -> Query:
+        max_rows = min(request.max_rows or DEFAULT_MAX_ROWS, self._limits.max_rows)
+        return self._planned(text, parameters, request.role, max_rows)
+
+    def _planned(self, text: str, parameters: tuple[Value, ...], role: str, max_rows: int) -> Query:
         call = current_call()
         limits = Limits(call.deadline.remaining, max_rows, self._limits.max_bytes)
-        return Query(text, convert.parameters(parameters), call.caller.tenant, self._role(role), "", limits)
+        return Query(text, parameters, call.caller.tenant, self._role(role), "", limits)
+
+    def _attempts(self, query: Query) -> list[Attempt]:
+        """Return the query, or what the deployment declares to run instead of it: always, or after it."""
+        rewrite = self._declarations.rewrite_of(query.text) if not query.parameters else None
+        if rewrite is None:
+            return [Attempt(query, made=False)]
+        instead = Attempt(replace(query, text=rewrite.instead), made=True)
+        return [instead] if rewrite.use == "always" else [Attempt(query, made=False), instead]
 
     def _role(self, requested: str) -> str:
         return role_of(current_call().caller, requested, self._declarations)

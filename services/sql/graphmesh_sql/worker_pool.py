@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded
 
-from graphmesh_sql.domain import Rule, RuleBroken, Schema, Unanswerable
+from graphmesh_sql.domain import LimitExceeded, Rule, RuleBroken, Schema, Unanswerable
 from graphmesh_sql.worker import frames
 from graphmesh_sql.worker.settings import WorkerSettings
 
@@ -137,7 +137,7 @@ class Worker:
             raise DeadlineExceeded from error
         except (EOFError, ConnectionError, asyncio.IncompleteReadError) as error:
             self.ended = True
-            raise Unanswerable(KILLED) from error
+            raise LimitExceeded(KILLED) from error
         self.busy = reply[:1] == ("part",) and reply[1] != "End"
         return _result(reply, self)
 
@@ -191,9 +191,11 @@ def _result(reply: Any, worker: Worker) -> Any:
             raise RuleBroken(Rule(rule), message)
         case "unanswerable", message:
             raise Unanswerable(message)
+        case "limit", message:
+            raise LimitExceeded(message)
         case "memory", message:
             worker.ended = True
-            raise Unanswerable(message)
+            raise LimitExceeded(message)
         case ("stopped",):
             raise DeadlineExceeded
         case "unreachable", message:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -316,3 +317,76 @@ def test_sample_is_reproducible(tmp_path: Path) -> None:
     assert dumps[0] == dumps[1]
     assert len(dumps[0]) > 800
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.db", "b.db"]
+
+
+METRICS = """
+    [datasets.sales]
+    description = "order lines"
+    from = "fact_order_line f JOIN dim_product p USING (product_id)"
+    dimensions = { category = "p.category", month = "strftime('%Y-%m', f.order_date)" }
+    metrics = { revenue = "sum(f.amount_cents)", lines = "count(*)" }
+    [datasets.slow]
+    from = "fact_order_line a, fact_order_line b, fact_order_line c, fact_order_line d"
+    dimensions = { month = "a.order_date" }
+    metrics = { revenue = "sum(a.amount_cents + b.line_number * c.line_number * d.line_number)" }
+    [[datasets.slow.aggregates]]
+    table = "monthly_revenue"
+    dimensions = { month = "month" }
+    metrics = { revenue = "sum(revenue_cents)" }
+    [[rewrites]]
+    query = "SELECT sum(a.quantity) FROM fact_order_line a, fact_order_line b, fact_order_line c, fact_order_line d"
+    instead = "SELECT sum(items) FROM monthly_revenue"
+"""
+
+
+@pytest_asyncio.fixture
+async def channel_of_metrics(tmp_path: Path) -> AsyncIterator[Channel]:
+    declarations = tmp_path / "warehouse.toml"
+    declarations.write_text(METRICS)
+    settings = Settings(sample=str(tmp_path / "sample.db"), declarations=str(declarations), max_steps=2_000_000)
+    async with build(settings) as servable, running(servable, settings) as server:
+        yield server.channel
+
+
+async def query_metrics(channel: Channel, **fields: Any) -> tuple[pb.ResultColumns, list[list[object]]]:
+    stream = channel.stream(pb.SqlService.QueryMetrics, pb.QueryMetricsRequest(**fields), deadline=Deadline.after(20))
+    parts = [part async for part in stream]
+    assert parts[-1].WhichOneof("part") == "summary"
+    return parts[0].columns, [[_value(value) for value in row.values] for part in parts for row in part.rows.rows]
+
+
+async def test_metrics_are_queried_by_name(channel_of_metrics: Channel) -> None:
+    """The response has the SQL that was made."""
+    pens = pb.MetricFilter(dimension="category", values=[pb.Parameter(string_value="pens")])
+    columns, rows = await query_metrics(
+        channel_of_metrics, dataset="sales", metrics=["revenue", "lines"], dimensions=["month"], filters=[pens]
+    )
+    assert [column.name for column in columns.columns] == ["month", "revenue", "lines"]
+    assert columns.query.startswith("SELECT strftime")
+    assert not columns.fallback
+    own = await run_query(channel_of_metrics, columns.query, parameters=[pb.Parameter(string_value="pens")])
+    assert own.rows == rows
+    assert len(rows) == 6
+    with pytest.raises(QueryRefused, match="there are: revenue, lines") as refused:
+        await query_metrics(channel_of_metrics, dataset="sales", metrics=["profit"])
+    assert refused.value.data == {"rule": "metric"}
+
+
+async def test_datasets_are_described(channel_of_metrics: Channel) -> None:
+    request = pb.DescribeMetricsRequest()
+    response = await channel_of_metrics.unary(pb.SqlService.DescribeMetrics, request, deadline=Deadline.after(5))
+    assert [(one.name, list(one.metrics), list(one.dimensions)) for one in response.datasets] == [
+        ("sales", ["revenue", "lines"], ["category", "month"]), ("slow", ["revenue"], ["month"])
+    ]  # fmt: skip
+
+
+async def test_too_expensive_query_is_answered_from_a_pre_aggregated_table(channel_of_metrics: Channel) -> None:
+    """And says so; a query without a declared one is refused."""
+    columns, rows = await query_metrics(channel_of_metrics, dataset="slow", metrics=["revenue"], dimensions=["month"])
+    assert (columns.fallback, "monthly_revenue" in columns.query, len(rows)) == (True, True, 6)
+    tables = ", ".join(f"fact_order_line {name}" for name in "abcd")
+    rewritten = await run_query(channel_of_metrics, f"SELECT sum(a.quantity)\n  FROM {tables};")
+    expected = await run_query(channel_of_metrics, "SELECT sum(items) FROM monthly_revenue")
+    assert rewritten.rows == expected.rows
+    with pytest.raises(QueryRefused, match="too expensive"):
+        await run_query(channel_of_metrics, f"SELECT max(a.quantity) FROM {tables}")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
-from graphmesh_sql.domain import Dialect, RuleBroken, Schema, Stopped, Unanswerable, Unreachable
+from graphmesh_sql.domain import Dialect, LimitExceeded, RuleBroken, Schema, Stopped, Unanswerable, Unreachable
 from graphmesh_sql.worker import frames
 from graphmesh_sql.worker.engine import Engine
 from graphmesh_sql.worker.limits import die_with, limit_cpu, limit_process
@@ -57,6 +57,8 @@ class Session:
             return next(self._parts)
         except RuleBroken as error:
             return "rule", error.rule.value, str(error)
+        except LimitExceeded as error:
+            return "limit", str(error)
         except Unanswerable as error:
             return "unanswerable", str(error)
         except Stopped:

@@ -30,6 +30,7 @@ from graphmesh_sql.domain import (
     ColumnType,
     Estimate,
     Head,
+    LimitExceeded,
     Query,
     ResultColumn,
     ResultPart,
@@ -264,11 +265,11 @@ def _translated(error: psycopg.Error) -> Exception:
     if state in ("57014", "55P03", "25P03"):  # canceled; a lock or an idle transaction took too long
         return Stopped()
     if MARKER in message:
-        return Unanswerable(TOO_LARGE_ROW)
+        return LimitExceeded(TOO_LARGE_ROW)
     if state in ("25006", "42501"):  # a write in a read-only transaction; a privilege that the role does not have
         return RuleBroken(Rule.READ_ONLY, f"the connection may only read described tables: {message}")
     if state in ("53100", "53200", "53400", "XX000") or "memory" in str(error):
-        return Unanswerable(
+        return LimitExceeded(
             "the query needs more memory or temporary space than a query may use: read less, or aggregate"
         )
     if state[:2] in ("0A", "20", "21", "22", "2F", "38", "39", "42", "44", "54", "P0"):

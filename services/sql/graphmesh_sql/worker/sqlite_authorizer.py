@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from graphmesh_sql.domain import Rule, RuleBroken, Unanswerable, Unreachable
+from graphmesh_sql.domain import LimitExceeded, Rule, RuleBroken, Unanswerable, Unreachable
 from graphmesh_sql.worker.sqlite_functions import FUNCTIONS
 from graphmesh_sql.worker.sqlite_schema import TABLE_FUNCTIONS, Readable
 
@@ -129,11 +129,11 @@ def _translated(error: Exception, stopped: Callable[[], Exception] | None, autho
         case ["READONLY"]:
             return RuleBroken(Rule.READ_ONLY, "the connection may only read")
         case ["FULL"]:
-            return Unanswerable("the query needs more temporary space than a query may use: read less, or aggregate")
+            return LimitExceeded("the query needs more temporary space than a query may use: read less, or aggregate")
         case ["IOERR"] if "WRITE" in getattr(error, "sqlite_errorname", ""):
-            return Unanswerable("the query needs more temporary space than a query may use: read less, or aggregate")
+            return LimitExceeded("the query needs more temporary space than a query may use: read less, or aggregate")
         case ["CANTOPEN"] if stopped is not None:  # a temporary file: the database itself is open by now
-            return Unanswerable("the query needs more temporary files than a query may use: sort or group less")
+            return LimitExceeded("the query needs more temporary files than a query may use: sort or group less")
         case ["CANTOPEN" | "NOTADB" | "IOERR" | "BUSY" | "CORRUPT" | "LOCKED" | "PROTOCOL"]:
             return Unreachable(message)
     return Unanswerable(message)

@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from graphmesh.policy.v1 import policy_pb2 as graphmesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agraphmesh/sql/v1/sql.proto\x12\x10graphmesh.sql.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a graphmesh/policy/v1/policy.proto\"\xd9\x01\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\x08\x12.\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x1d.graphmesh.sql.v1.TableColumn\x12\x13\n\x0bprimary_key\x18\x04 \x03(\t\x12\x32\n\x0c\x66oreign_keys\x18\x05 \x03(\x0b\x32\x1c.graphmesh.sql.v1.ForeignKey\x12\x19\n\x0crow_estimate\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07\x63omment\x18\x07 \x01(\tB\x0f\n\r_row_estimate\"p\n\x0bTableColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.graphmesh.sql.v1.ColumnType\x12\x15\n\rdatabase_type\x18\x03 \x01(\t\x12\x10\n\x08nullable\x18\x04 \x01(\x08\"O\n\nForeignKey\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12\x16\n\x0ereferred_table\x18\x02 \x01(\t\x12\x18\n\x10referred_columns\x18\x03 \x03(\t\"e\n\x15\x44\x65scribeSchemaRequest\x12\"\n\x06tables\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xc8\x01\"\x07r\x05\x10\x01\x18\xc8\x01\x12(\n\x04role\x18\x02 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\"\x8e\x01\n\x16\x44\x65scribeSchemaResponse\x12\x36\n\x07\x64ialect\x18\x01 \x01(\x0e\x32\x19.graphmesh.sql.v1.DialectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\x06tables\x18\x02 \x03(\x0b\x32\x17.graphmesh.sql.v1.Table\x12\x13\n\x0bprompt_text\x18\x03 \x01(\t\"\xc6\x01\n\x0fRunQueryRequest\x12\x1e\n\x05query\x18\x01 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01\x18\xa0\x9c\x01\xba\x01\x01\x00\x12\x1d\n\x08max_rows\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x39\n\nparameters\x18\x03 \x03(\x0b\x32\x1b.graphmesh.sql.v1.ParameterB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12(\n\x04role\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\x12\x0f\n\x07refresh\x18\x05 \x01(\x08\"\x92\x02\n\tParameter\x12:\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x31\n\x0bint64_value\x18\x03 \x01(\x03\x42\x1a\xbaH\x17\"\x15\x18\xfe\xff\xff\xff\xff\xff\xff\xff\x7f(\x81\x80\x80\x80\x80\x80\x80\x80\x80\x01H\x00\x12/\n\x0c\x64ouble_value\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\xff\xff\xff\xff\xff\xff\xef\x7f)\xff\xff\xff\xff\xff\xff\xef\xffH\x00\x12%\n\x0cstring_value\x18\x05 \x01(\tB\r\xbaH\nr\x08\x18\xa0\x9c\x01\xba\x01\x01\x00H\x00\x12 \n\x0b\x62ytes_value\x18\x06 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04H\x00\x42\x06\n\x04kind\"\xb7\x01\n\x10RunQueryResponse\x12\x32\n\x07\x63olumns\x18\x01 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultColumnsH\x00\x12,\n\x04rows\x18\x02 \x01(\x0b\x32\x1c.graphmesh.sql.v1.ResultRowsH\x00\x12\x32\n\x07summary\x18\x03 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultSummaryH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"s\n\rResultColumns\x12/\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x1e.graphmesh.sql.v1.ResultColumn\x12\x31\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1f.graphmesh.sql.v1.QueryEstimate\"Q\n\rQueryEstimate\x12\x0c\n\x04\x63ost\x18\x01 \x01(\x01\x12\x16\n\trow_count\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04plan\x18\x03 \x03(\tB\x0c\n\n_row_count\"\x9b\x01\n\x14\x45stimateQueryRequest\x12\x1e\n\x05query\x18\x01 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01\x18\xa0\x9c\x01\xba\x01\x01\x00\x12\x39\n\nparameters\x18\x02 \x03(\x0b\x32\x1b.graphmesh.sql.v1.ParameterB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12(\n\x04role\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\"\x83\x01\n\x15\x45stimateQueryResponse\x12\x39\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x1f.graphmesh.sql.v1.QueryEstimateB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x1e.graphmesh.sql.v1.ResultColumn\"H\n\x0cResultColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.graphmesh.sql.v1.ColumnType\"1\n\nResultRows\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.graphmesh.sql.v1.Row\".\n\x03Row\x12\'\n\x06values\x18\x01 \x03(\x0b\x32\x17.graphmesh.sql.v1.Value\"\xb5\x01\n\x05Value\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x15\n\x0bint64_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x12\x15\n\x0b\x62ytes_value\x18\x06 \x01(\x0cH\x00\x42\x06\n\x04kind\"\xbd\x01\n\rResultSummary\x12\x11\n\trow_count\x18\x01 \x01(\x03\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tcache_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x05limit\x18\x05 \x01(\x0e\x32\x1d.graphmesh.sql.v1.ResultLimit*N\n\x07\x44ialect\x12\x17\n\x13\x44IALECT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44IALECT_SQLITE\x10\x01\x12\x16\n\x12\x44IALECT_POSTGRESQL\x10\x02*\x87\x02\n\tQueryRule\x12\x1a\n\x16QUERY_RULE_UNSPECIFIED\x10\x00\x12\x15\n\x11QUERY_RULE_SYNTAX\x10\x01\x12\x1f\n\x1bQUERY_RULE_SINGLE_STATEMENT\x10\x02\x12\x18\n\x14QUERY_RULE_READ_ONLY\x10\x04\x12\x17\n\x13QUERY_RULE_FUNCTION\x10\x05\x12\x14\n\x10QUERY_RULE_TABLE\x10\x06\x12\x19\n\x15QUERY_RULE_COMPLEXITY\x10\x07\x12\x13\n\x0fQUERY_RULE_COST\x10\x08\x12\x18\n\x14QUERY_RULE_PARAMETER\x10\t\x12\x13\n\x0fQUERY_RULE_ROLE\x10\n*\xfe\x01\n\nColumnType\x12\x1b\n\x17\x43OLUMN_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OLUMN_TYPE_BOOL\x10\x01\x12\x15\n\x11\x43OLUMN_TYPE_INT64\x10\x02\x12\x16\n\x12\x43OLUMN_TYPE_DOUBLE\x10\x03\x12\x17\n\x13\x43OLUMN_TYPE_DECIMAL\x10\x04\x12\x16\n\x12\x43OLUMN_TYPE_STRING\x10\x05\x12\x15\n\x11\x43OLUMN_TYPE_BYTES\x10\x06\x12\x14\n\x10\x43OLUMN_TYPE_DATE\x10\x07\x12\x19\n\x15\x43OLUMN_TYPE_TIMESTAMP\x10\x08\x12\x15\n\x11\x43OLUMN_TYPE_OTHER\x10\t*Z\n\x0bResultLimit\x12\x1c\n\x18RESULT_LIMIT_UNSPECIFIED\x10\x00\x12\x15\n\x11RESULT_LIMIT_ROWS\x10\x01\x12\x16\n\x12RESULT_LIMIT_BYTES\x10\x02\x32\x90\x03\n\nSqlService\x12~\n\x0e\x44\x65scribeSchema\x12\'.graphmesh.sql.v1.DescribeSchemaRequest\x1a(.graphmesh.sql.v1.DescribeSchemaResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\n\x10\x03\x1a\x08sql.read(\x02\x12n\n\x08RunQuery\x12!.graphmesh.sql.v1.RunQueryRequest\x1a\".graphmesh.sql.v1.RunQueryResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x1e\x10\x02\x1a\x08sql.read(\x02\x30\x01\x12{\n\rEstimateQuery\x12&.graphmesh.sql.v1.EstimateQueryRequest\x1a\'.graphmesh.sql.v1.EstimateQueryResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\n\x10\x02\x1a\x08sql.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\x80\x02\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agraphmesh/sql/v1/sql.proto\x12\x10graphmesh.sql.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a graphmesh/policy/v1/policy.proto\"\xd9\x01\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\x08\x12.\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x1d.graphmesh.sql.v1.TableColumn\x12\x13\n\x0bprimary_key\x18\x04 \x03(\t\x12\x32\n\x0c\x66oreign_keys\x18\x05 \x03(\x0b\x32\x1c.graphmesh.sql.v1.ForeignKey\x12\x19\n\x0crow_estimate\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07\x63omment\x18\x07 \x01(\tB\x0f\n\r_row_estimate\"p\n\x0bTableColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.graphmesh.sql.v1.ColumnType\x12\x15\n\rdatabase_type\x18\x03 \x01(\t\x12\x10\n\x08nullable\x18\x04 \x01(\x08\"O\n\nForeignKey\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12\x16\n\x0ereferred_table\x18\x02 \x01(\t\x12\x18\n\x10referred_columns\x18\x03 \x03(\t\"e\n\x15\x44\x65scribeSchemaRequest\x12\"\n\x06tables\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xc8\x01\"\x07r\x05\x10\x01\x18\xc8\x01\x12(\n\x04role\x18\x02 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\"\x8e\x01\n\x16\x44\x65scribeSchemaResponse\x12\x36\n\x07\x64ialect\x18\x01 \x01(\x0e\x32\x19.graphmesh.sql.v1.DialectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\x06tables\x18\x02 \x03(\x0b\x32\x17.graphmesh.sql.v1.Table\x12\x13\n\x0bprompt_text\x18\x03 \x01(\t\"\xc6\x01\n\x0fRunQueryRequest\x12\x1e\n\x05query\x18\x01 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01\x18\xa0\x9c\x01\xba\x01\x01\x00\x12\x1d\n\x08max_rows\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x39\n\nparameters\x18\x03 \x03(\x0b\x32\x1b.graphmesh.sql.v1.ParameterB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12(\n\x04role\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\x12\x0f\n\x07refresh\x18\x05 \x01(\x08\"\x92\x02\n\tParameter\x12:\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x31\n\x0bint64_value\x18\x03 \x01(\x03\x42\x1a\xbaH\x17\"\x15\x18\xfe\xff\xff\xff\xff\xff\xff\xff\x7f(\x81\x80\x80\x80\x80\x80\x80\x80\x80\x01H\x00\x12/\n\x0c\x64ouble_value\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\xff\xff\xff\xff\xff\xff\xef\x7f)\xff\xff\xff\xff\xff\xff\xef\xffH\x00\x12%\n\x0cstring_value\x18\x05 \x01(\tB\r\xbaH\nr\x08\x18\xa0\x9c\x01\xba\x01\x01\x00H\x00\x12 \n\x0b\x62ytes_value\x18\x06 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04H\x00\x42\x06\n\x04kind\"\xb7\x01\n\x10RunQueryResponse\x12\x32\n\x07\x63olumns\x18\x01 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultColumnsH\x00\x12,\n\x04rows\x18\x02 \x01(\x0b\x32\x1c.graphmesh.sql.v1.ResultRowsH\x00\x12\x32\n\x07summary\x18\x03 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultSummaryH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x94\x01\n\rResultColumns\x12/\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x1e.graphmesh.sql.v1.ResultColumn\x12\x31\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1f.graphmesh.sql.v1.QueryEstimate\x12\r\n\x05query\x18\x03 \x01(\t\x12\x10\n\x08\x66\x61llback\x18\x04 \x01(\x08\"Q\n\rQueryEstimate\x12\x0c\n\x04\x63ost\x18\x01 \x01(\x01\x12\x16\n\trow_count\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04plan\x18\x03 \x03(\tB\x0c\n\n_row_count\"\x18\n\x16\x44\x65scribeMetricsRequest\"F\n\x17\x44\x65scribeMetricsResponse\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.graphmesh.sql.v1.Dataset\"Q\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07metrics\x18\x03 \x03(\t\x12\x12\n\ndimensions\x18\x04 \x03(\t\"\xc5\x02\n\x13QueryMetricsRequest\x12\x1e\n\x07\x64\x61taset\x18\x01 \x01(\tB\r\xbaH\nr\x08\x10\x01\x18?\xba\x01\x01\x00\x12\'\n\x07metrics\x18\x02 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x08\x01\x10\x14\"\nr\x08\x10\x01\x18?\xba\x01\x01\x00\x12(\n\ndimensions\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x10\x14\"\nr\x08\x10\x01\x18@\xba\x01\x01\x00\x12\x39\n\x07\x66ilters\x18\x04 \x03(\x0b\x32\x1e.graphmesh.sql.v1.MetricFilterB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12&\n\x08order_by\x18\x05 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x10\x14\"\nr\x08\x10\x01\x18@\xba\x01\x01\x00\x12\x1d\n\x08max_rows\x18\x06 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12(\n\x04role\x18\x07 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\x12\x0f\n\x07refresh\x18\x08 \x01(\x08\"\xdf\x02\n\x0cMetricFilter\x12 \n\tdimension\x18\x01 \x01(\tB\r\xbaH\nr\x08\x10\x01\x18?\xba\x01\x01\x00\x12\x43\n\x08operator\x18\x02 \x01(\x0e\x32\'.graphmesh.sql.v1.MetricFilter.OperatorB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x37\n\x06values\x18\x03 \x03(\x0b\x32\x1b.graphmesh.sql.v1.ParameterB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\"\xae\x01\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x0f\n\x0bOPERATOR_IN\x10\x01\x12\x13\n\x0fOPERATOR_NOT_IN\x10\x02\x12\x11\n\rOPERATOR_LESS\x10\x03\x12\x1a\n\x16OPERATOR_LESS_OR_EQUAL\x10\x04\x12\x14\n\x10OPERATOR_GREATER\x10\x05\x12\x1d\n\x19OPERATOR_GREATER_OR_EQUAL\x10\x06\"\xbb\x01\n\x14QueryMetricsResponse\x12\x32\n\x07\x63olumns\x18\x01 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultColumnsH\x00\x12,\n\x04rows\x18\x02 \x01(\x0b\x32\x1c.graphmesh.sql.v1.ResultRowsH\x00\x12\x32\n\x07summary\x18\x03 \x01(\x0b\x32\x1f.graphmesh.sql.v1.ResultSummaryH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x9b\x01\n\x14\x45stimateQueryRequest\x12\x1e\n\x05query\x18\x01 \x01(\tB\x0f\xbaH\x0cr\n\x10\x01\x18\xa0\x9c\x01\xba\x01\x01\x00\x12\x39\n\nparameters\x18\x02 \x03(\x0b\x32\x1b.graphmesh.sql.v1.ParameterB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12(\n\x04role\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x18?2\x11^[A-Za-z0-9_.-]*$\"\x83\x01\n\x15\x45stimateQueryResponse\x12\x39\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x1f.graphmesh.sql.v1.QueryEstimateB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x1e.graphmesh.sql.v1.ResultColumn\"H\n\x0cResultColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.graphmesh.sql.v1.ColumnType\"1\n\nResultRows\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.graphmesh.sql.v1.Row\".\n\x03Row\x12\'\n\x06values\x18\x01 \x03(\x0b\x32\x17.graphmesh.sql.v1.Value\"\xb5\x01\n\x05Value\x12\x30\n\nnull_value\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x15\n\x0bint64_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x05 \x01(\tH\x00\x12\x15\n\x0b\x62ytes_value\x18\x06 \x01(\x0cH\x00\x42\x06\n\x04kind\"\xbd\x01\n\rResultSummary\x12\x11\n\trow_count\x18\x01 \x01(\x03\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tcache_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x05limit\x18\x05 \x01(\x0e\x32\x1d.graphmesh.sql.v1.ResultLimit*N\n\x07\x44ialect\x12\x17\n\x13\x44IALECT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44IALECT_SQLITE\x10\x01\x12\x16\n\x12\x44IALECT_POSTGRESQL\x10\x02*\x9e\x02\n\tQueryRule\x12\x1a\n\x16QUERY_RULE_UNSPECIFIED\x10\x00\x12\x15\n\x11QUERY_RULE_SYNTAX\x10\x01\x12\x1f\n\x1bQUERY_RULE_SINGLE_STATEMENT\x10\x02\x12\x18\n\x14QUERY_RULE_READ_ONLY\x10\x04\x12\x17\n\x13QUERY_RULE_FUNCTION\x10\x05\x12\x14\n\x10QUERY_RULE_TABLE\x10\x06\x12\x19\n\x15QUERY_RULE_COMPLEXITY\x10\x07\x12\x13\n\x0fQUERY_RULE_COST\x10\x08\x12\x18\n\x14QUERY_RULE_PARAMETER\x10\t\x12\x13\n\x0fQUERY_RULE_ROLE\x10\n\x12\x15\n\x11QUERY_RULE_METRIC\x10\x0b*\xfe\x01\n\nColumnType\x12\x1b\n\x17\x43OLUMN_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OLUMN_TYPE_BOOL\x10\x01\x12\x15\n\x11\x43OLUMN_TYPE_INT64\x10\x02\x12\x16\n\x12\x43OLUMN_TYPE_DOUBLE\x10\x03\x12\x17\n\x13\x43OLUMN_TYPE_DECIMAL\x10\x04\x12\x16\n\x12\x43OLUMN_TYPE_STRING\x10\x05\x12\x15\n\x11\x43OLUMN_TYPE_BYTES\x10\x06\x12\x14\n\x10\x43OLUMN_TYPE_DATE\x10\x07\x12\x19\n\x15\x43OLUMN_TYPE_TIMESTAMP\x10\x08\x12\x15\n\x11\x43OLUMN_TYPE_OTHER\x10\t*Z\n\x0bResultLimit\x12\x1c\n\x18RESULT_LIMIT_UNSPECIFIED\x10\x00\x12\x15\n\x11RESULT_LIMIT_ROWS\x10\x01\x12\x16\n\x12RESULT_LIMIT_BYTES\x10\x02\x32\x90\x05\n\nSqlService\x12~\n\x0e\x44\x65scribeSchema\x12\'.graphmesh.sql.v1.DescribeSchemaRequest\x1a(.graphmesh.sql.v1.DescribeSchemaResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\n\x10\x03\x1a\x08sql.read(\x02\x12n\n\x08RunQuery\x12!.graphmesh.sql.v1.RunQueryRequest\x1a\".graphmesh.sql.v1.RunQueryResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x1e\x10\x02\x1a\x08sql.read(\x02\x30\x01\x12\x81\x01\n\x0f\x44\x65scribeMetrics\x12(.graphmesh.sql.v1.DescribeMetricsRequest\x1a).graphmesh.sql.v1.DescribeMetricsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x05\x10\x03\x1a\x08sql.read(\x02\x12z\n\x0cQueryMetrics\x12%.graphmesh.sql.v1.QueryMetricsRequest\x1a&.graphmesh.sql.v1.QueryMetricsResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\x1e\x10\x02\x1a\x08sql.read(\x02\x30\x01\x12{\n\rEstimateQuery\x12&.graphmesh.sql.v1.EstimateQueryRequest\x1a\'.graphmesh.sql.v1.EstimateQueryResponse\"\x19\x90\x02\x01\xa2\xbb\x18\x12\n\x02\x08\n\x10\x02\x1a\x08sql.read(\x02\x1a\x15\xa2\xbb\x18\x11\x08\x08\x10\x80\x02\x1a\n\x08\x05\x12\x02\x08\x02\x1a\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,6 +61,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARAMETER'].fields_by_name['bytes_value']._serialized_options = b'\272H\006z\004\030\200\200\004'
   _globals['_RUNQUERYRESPONSE'].oneofs_by_name['part']._loaded_options = None
   _globals['_RUNQUERYRESPONSE'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['dataset']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['dataset']._serialized_options = b'\272H\nr\010\020\001\030?\272\001\001\000'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['metrics']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['metrics']._serialized_options = b'\272H\023\222\001\020\010\001\020\024\"\nr\010\020\001\030?\272\001\001\000'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['dimensions']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['dimensions']._serialized_options = b'\272H\021\222\001\016\020\024\"\nr\010\020\001\030@\272\001\001\000'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['filters']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['filters']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\021\222\001\016\020\024\"\nr\010\020\001\030@\272\001\001\000'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['max_rows']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['max_rows']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['role']._loaded_options = None
+  _globals['_QUERYMETRICSREQUEST'].fields_by_name['role']._serialized_options = b'\272H\027r\025\030?2\021^[A-Za-z0-9_.-]*$'
+  _globals['_METRICFILTER'].fields_by_name['dimension']._loaded_options = None
+  _globals['_METRICFILTER'].fields_by_name['dimension']._serialized_options = b'\272H\nr\010\020\001\030?\272\001\001\000'
+  _globals['_METRICFILTER'].fields_by_name['operator']._loaded_options = None
+  _globals['_METRICFILTER'].fields_by_name['operator']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_METRICFILTER'].fields_by_name['values']._loaded_options = None
+  _globals['_METRICFILTER'].fields_by_name['values']._serialized_options = b'\272H\007\222\001\004\010\001\0202'
+  _globals['_QUERYMETRICSRESPONSE'].oneofs_by_name['part']._loaded_options = None
+  _globals['_QUERYMETRICSRESPONSE'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
   _globals['_ESTIMATEQUERYREQUEST'].fields_by_name['query']._loaded_options = None
   _globals['_ESTIMATEQUERYREQUEST'].fields_by_name['query']._serialized_options = b'\272H\014r\n\020\001\030\240\234\001\272\001\001\000'
   _globals['_ESTIMATEQUERYREQUEST'].fields_by_name['parameters']._loaded_options = None
@@ -75,16 +97,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SQLSERVICE'].methods_by_name['DescribeSchema']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\n\020\003\032\010sql.read(\002'
   _globals['_SQLSERVICE'].methods_by_name['RunQuery']._loaded_options = None
   _globals['_SQLSERVICE'].methods_by_name['RunQuery']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\036\020\002\032\010sql.read(\002'
+  _globals['_SQLSERVICE'].methods_by_name['DescribeMetrics']._loaded_options = None
+  _globals['_SQLSERVICE'].methods_by_name['DescribeMetrics']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\005\020\003\032\010sql.read(\002'
+  _globals['_SQLSERVICE'].methods_by_name['QueryMetrics']._loaded_options = None
+  _globals['_SQLSERVICE'].methods_by_name['QueryMetrics']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\036\020\002\032\010sql.read(\002'
   _globals['_SQLSERVICE'].methods_by_name['EstimateQuery']._loaded_options = None
   _globals['_SQLSERVICE'].methods_by_name['EstimateQuery']._serialized_options = b'\220\002\001\242\273\030\022\n\002\010\n\020\002\032\010sql.read(\002'
-  _globals['_DIALECT']._serialized_start=2541
-  _globals['_DIALECT']._serialized_end=2619
-  _globals['_QUERYRULE']._serialized_start=2622
-  _globals['_QUERYRULE']._serialized_end=2885
-  _globals['_COLUMNTYPE']._serialized_start=2888
-  _globals['_COLUMNTYPE']._serialized_end=3142
-  _globals['_RESULTLIMIT']._serialized_start=3144
-  _globals['_RESULTLIMIT']._serialized_end=3234
+  _globals['_DIALECT']._serialized_start=3628
+  _globals['_DIALECT']._serialized_end=3706
+  _globals['_QUERYRULE']._serialized_start=3709
+  _globals['_QUERYRULE']._serialized_end=3995
+  _globals['_COLUMNTYPE']._serialized_start=3998
+  _globals['_COLUMNTYPE']._serialized_end=4252
+  _globals['_RESULTLIMIT']._serialized_start=4254
+  _globals['_RESULTLIMIT']._serialized_end=4344
   _globals['_TABLE']._serialized_start=174
   _globals['_TABLE']._serialized_end=391
   _globals['_TABLECOLUMN']._serialized_start=393
@@ -101,24 +127,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARAMETER']._serialized_end=1312
   _globals['_RUNQUERYRESPONSE']._serialized_start=1315
   _globals['_RUNQUERYRESPONSE']._serialized_end=1498
-  _globals['_RESULTCOLUMNS']._serialized_start=1500
-  _globals['_RESULTCOLUMNS']._serialized_end=1615
-  _globals['_QUERYESTIMATE']._serialized_start=1617
-  _globals['_QUERYESTIMATE']._serialized_end=1698
-  _globals['_ESTIMATEQUERYREQUEST']._serialized_start=1701
-  _globals['_ESTIMATEQUERYREQUEST']._serialized_end=1856
-  _globals['_ESTIMATEQUERYRESPONSE']._serialized_start=1859
-  _globals['_ESTIMATEQUERYRESPONSE']._serialized_end=1990
-  _globals['_RESULTCOLUMN']._serialized_start=1992
-  _globals['_RESULTCOLUMN']._serialized_end=2064
-  _globals['_RESULTROWS']._serialized_start=2066
-  _globals['_RESULTROWS']._serialized_end=2115
-  _globals['_ROW']._serialized_start=2117
-  _globals['_ROW']._serialized_end=2163
-  _globals['_VALUE']._serialized_start=2166
-  _globals['_VALUE']._serialized_end=2347
-  _globals['_RESULTSUMMARY']._serialized_start=2350
-  _globals['_RESULTSUMMARY']._serialized_end=2539
-  _globals['_SQLSERVICE']._serialized_start=3237
-  _globals['_SQLSERVICE']._serialized_end=3637
+  _globals['_RESULTCOLUMNS']._serialized_start=1501
+  _globals['_RESULTCOLUMNS']._serialized_end=1649
+  _globals['_QUERYESTIMATE']._serialized_start=1651
+  _globals['_QUERYESTIMATE']._serialized_end=1732
+  _globals['_DESCRIBEMETRICSREQUEST']._serialized_start=1734
+  _globals['_DESCRIBEMETRICSREQUEST']._serialized_end=1758
+  _globals['_DESCRIBEMETRICSRESPONSE']._serialized_start=1760
+  _globals['_DESCRIBEMETRICSRESPONSE']._serialized_end=1830
+  _globals['_DATASET']._serialized_start=1832
+  _globals['_DATASET']._serialized_end=1913
+  _globals['_QUERYMETRICSREQUEST']._serialized_start=1916
+  _globals['_QUERYMETRICSREQUEST']._serialized_end=2241
+  _globals['_METRICFILTER']._serialized_start=2244
+  _globals['_METRICFILTER']._serialized_end=2595
+  _globals['_METRICFILTER_OPERATOR']._serialized_start=2421
+  _globals['_METRICFILTER_OPERATOR']._serialized_end=2595
+  _globals['_QUERYMETRICSRESPONSE']._serialized_start=2598
+  _globals['_QUERYMETRICSRESPONSE']._serialized_end=2785
+  _globals['_ESTIMATEQUERYREQUEST']._serialized_start=2788
+  _globals['_ESTIMATEQUERYREQUEST']._serialized_end=2943
+  _globals['_ESTIMATEQUERYRESPONSE']._serialized_start=2946
+  _globals['_ESTIMATEQUERYRESPONSE']._serialized_end=3077
+  _globals['_RESULTCOLUMN']._serialized_start=3079
+  _globals['_RESULTCOLUMN']._serialized_end=3151
+  _globals['_RESULTROWS']._serialized_start=3153
+  _globals['_RESULTROWS']._serialized_end=3202
+  _globals['_ROW']._serialized_start=3204
+  _globals['_ROW']._serialized_end=3250
+  _globals['_VALUE']._serialized_start=3253
+  _globals['_VALUE']._serialized_end=3434
+  _globals['_RESULTSUMMARY']._serialized_start=3437
+  _globals['_RESULTSUMMARY']._serialized_end=3626
+  _globals['_SQLSERVICE']._serialized_start=4347
+  _globals['_SQLSERVICE']._serialized_end=5003
 # @@protoc_insertion_point(module_scope)

@@ -73,6 +73,8 @@ class _QueryRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueryRule.V
     """A value for each parameter, and a parameter for each value."""
     QUERY_RULE_ROLE: _QueryRule.ValueType  # 10
     """A role that the deployment declares and the caller's scopes allow: `sql.role.NAME`."""
+    QUERY_RULE_METRIC: _QueryRule.ValueType  # 11
+    """Only datasets, metrics and dimensions that the deployment declares."""
 
 class QueryRule(_QueryRule, metaclass=_QueryRuleEnumTypeWrapper):
     """The rules of a query. QUERY_REFUSED names the broken rule in its metadata `rule`, in lower case and without the
@@ -101,6 +103,8 @@ QUERY_RULE_PARAMETER: QueryRule.ValueType  # 9
 """A value for each parameter, and a parameter for each value."""
 QUERY_RULE_ROLE: QueryRule.ValueType  # 10
 """A role that the deployment declares and the caller's scopes allow: `sql.role.NAME`."""
+QUERY_RULE_METRIC: QueryRule.ValueType  # 11
+"""Only datasets, metrics and dimensions that the deployment declares."""
 Global___QueryRule: _TypeAlias = QueryRule  # noqa: Y015
 
 class _ColumnType:
@@ -491,6 +495,12 @@ class ResultColumns(_message.Message):
 
     COLUMNS_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """The SQL that is run, where it is not that of the request: made of metrics, or a declared rewrite."""
+    fallback: _builtins.bool
+    """The request's own query was too expensive or too slow: the result is of a declared pre-aggregated table."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResultColumn]:
         """The columns in their order. Two may have the same name."""
@@ -504,10 +514,12 @@ class ResultColumns(_message.Message):
         *,
         columns: _abc.Iterable[Global___ResultColumn] | None = ...,
         estimate: Global___QueryEstimate | None = ...,
+        query: _builtins.str = ...,
+        fallback: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "estimate", b"estimate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "estimate", b"estimate", "fallback", b"fallback", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,6 +558,254 @@ class QueryEstimate(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__row_count) -> _WhichOneofReturnType__row_count | None: ...
 
 Global___QueryEstimate: _TypeAlias = QueryEstimate  # noqa: Y015
+
+@_typing.final
+class DescribeMetricsRequest(_message.Message):
+    """Request of DescribeMetrics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeMetricsRequest: _TypeAlias = DescribeMetricsRequest  # noqa: Y015
+
+@_typing.final
+class DescribeMetricsResponse(_message.Message):
+    """Response of DescribeMetrics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
+        """The datasets, by name."""
+
+    def __init__(
+        self,
+        *,
+        datasets: _abc.Iterable[Global___Dataset] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datasets", b"datasets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeMetricsResponse: _TypeAlias = DescribeMetricsResponse  # noqa: Y015
+
+@_typing.final
+class Dataset(_message.Message):
+    """Rows that metrics summarize, by dimensions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    description: _builtins.str
+    """The description; may be empty."""
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its metrics."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its dimensions."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        metrics: _abc.Iterable[_builtins.str] | None = ...,
+        dimensions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "dimensions", b"dimensions", "metrics", b"metrics", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class QueryMetricsRequest(_message.Message):
+    """Request of QueryMetrics."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """The name of the dataset."""
+    max_rows: _builtins.int
+    """As in RunQueryRequest."""
+    role: _builtins.str
+    """As in RunQueryRequest."""
+    refresh: _builtins.bool
+    """As in RunQueryRequest."""
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the metrics; at least one."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the dimensions by which they are grouped; none: one row."""
+
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricFilter]:
+        """Conditions on dimensions; all have to hold."""
+
+    @_builtins.property
+    def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of metrics or dimensions of the result to order it by, with `-` in front for descending. Empty: by the
+        dimensions.
+        """
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        metrics: _abc.Iterable[_builtins.str] | None = ...,
+        dimensions: _abc.Iterable[_builtins.str] | None = ...,
+        filters: _abc.Iterable[Global___MetricFilter] | None = ...,
+        order_by: _abc.Iterable[_builtins.str] | None = ...,
+        max_rows: _builtins.int = ...,
+        role: _builtins.str = ...,
+        refresh: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dimensions", b"dimensions", "filters", b"filters", "max_rows", b"max_rows", "metrics", b"metrics", "order_by", b"order_by", "refresh", b"refresh", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryMetricsRequest: _TypeAlias = QueryMetricsRequest  # noqa: Y015
+
+@_typing.final
+class MetricFilter(_message.Message):
+    """A condition on a dimension."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Operator:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[MetricFilter._Operator.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OPERATOR_UNSPECIFIED: MetricFilter._Operator.ValueType  # 0
+        """As IN."""
+        OPERATOR_IN: MetricFilter._Operator.ValueType  # 1
+        """The dimension is one of the values."""
+        OPERATOR_NOT_IN: MetricFilter._Operator.ValueType  # 2
+        """It is none of the values."""
+        OPERATOR_LESS: MetricFilter._Operator.ValueType  # 3
+        """It is less than the only value."""
+        OPERATOR_LESS_OR_EQUAL: MetricFilter._Operator.ValueType  # 4
+        """It is less than the only value, or equal."""
+        OPERATOR_GREATER: MetricFilter._Operator.ValueType  # 5
+        """It is greater than the only value."""
+        OPERATOR_GREATER_OR_EQUAL: MetricFilter._Operator.ValueType  # 6
+        """It is greater than the only value, or equal."""
+
+    class Operator(_Operator, metaclass=_OperatorEnumTypeWrapper):
+        """A comparison."""
+
+    OPERATOR_UNSPECIFIED: MetricFilter.Operator.ValueType  # 0
+    """As IN."""
+    OPERATOR_IN: MetricFilter.Operator.ValueType  # 1
+    """The dimension is one of the values."""
+    OPERATOR_NOT_IN: MetricFilter.Operator.ValueType  # 2
+    """It is none of the values."""
+    OPERATOR_LESS: MetricFilter.Operator.ValueType  # 3
+    """It is less than the only value."""
+    OPERATOR_LESS_OR_EQUAL: MetricFilter.Operator.ValueType  # 4
+    """It is less than the only value, or equal."""
+    OPERATOR_GREATER: MetricFilter.Operator.ValueType  # 5
+    """It is greater than the only value."""
+    OPERATOR_GREATER_OR_EQUAL: MetricFilter.Operator.ValueType  # 6
+    """It is greater than the only value, or equal."""
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """The name of the dimension."""
+    operator: Global___MetricFilter.Operator.ValueType
+    """The comparison."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]:
+        """The values to compare with."""
+
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        operator: Global___MetricFilter.Operator.ValueType = ...,
+        values: _abc.Iterable[Global___Parameter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "operator", b"operator", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricFilter: _TypeAlias = MetricFilter  # noqa: Y015
+
+@_typing.final
+class QueryMetricsResponse(_message.Message):
+    """A message of QueryMetrics, in the order of RunQuery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def columns(self) -> Global___ResultColumns:
+        """The first message: the columns."""
+
+    @_builtins.property
+    def rows(self) -> Global___ResultRows:
+        """Then: rows."""
+
+    @_builtins.property
+    def summary(self) -> Global___ResultSummary:
+        """The last message: the summary."""
+
+    def __init__(
+        self,
+        *,
+        columns: Global___ResultColumns | None = ...,
+        rows: Global___ResultRows | None = ...,
+        summary: Global___ResultSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "part", b"part", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "part", b"part", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["columns", "rows", "summary"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___QueryMetricsResponse: _TypeAlias = QueryMetricsResponse  # noqa: Y015
 
 @_typing.final
 class EstimateQueryRequest(_message.Message):

@@ -53,6 +53,16 @@ class SqlServiceStub:
                 request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.FromString,
                 _registered_method=True)
+        self.DescribeMetrics = channel.unary_unary(
+                '/graphmesh.sql.v1.SqlService/DescribeMetrics',
+                request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsResponse.FromString,
+                _registered_method=True)
+        self.QueryMetrics = channel.unary_stream(
+                '/graphmesh.sql.v1.SqlService/QueryMetrics',
+                request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsResponse.FromString,
+                _registered_method=True)
         self.EstimateQuery = channel.unary_unary(
                 '/graphmesh.sql.v1.SqlService/EstimateQuery',
                 request_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.EstimateQueryRequest.SerializeToString,
@@ -98,6 +108,27 @@ class SqlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeMetrics(self, request, context):
+        """Lists the declared datasets with their metrics and dimensions.
+
+        Reasons: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMetrics(self, request, context):
+        """Runs the query that is made of declared metrics and dimensions, and streams its result as RunQuery does. A declared
+        pre-aggregated table is read instead of the dataset where it has all that is wanted: always, or only where the query
+        of the dataset is too expensive or too slow.
+
+        Reasons: QUERY_REFUSED (the rule `metric`, or as RunQuery), QUERY_FAILED, DATABASE_UNAVAILABLE (the target
+        database), DEADLINE_EXCEEDED (stopped by the target database).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EstimateQuery(self, request, context):
         """Checks a query and returns what the planner expects of it, without running it.
 
@@ -120,6 +151,16 @@ def add_SqlServiceServicer_to_server(servicer, server):
                     servicer.RunQuery,
                     request_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.FromString,
                     response_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.SerializeToString,
+            ),
+            'DescribeMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeMetrics,
+                    request_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsRequest.FromString,
+                    response_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsResponse.SerializeToString,
+            ),
+            'QueryMetrics': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryMetrics,
+                    request_deserializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsRequest.FromString,
+                    response_serializer=graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsResponse.SerializeToString,
             ),
             'EstimateQuery': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateQuery,
@@ -190,6 +231,60 @@ class SqlService:
             '/graphmesh.sql.v1.SqlService/RunQuery',
             graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryRequest.SerializeToString,
             graphmesh_dot_sql_dot_v1_dot_sql__pb2.RunQueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.sql.v1.SqlService/DescribeMetrics',
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsRequest.SerializeToString,
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.DescribeMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/graphmesh.sql.v1.SqlService/QueryMetrics',
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsRequest.SerializeToString,
+            graphmesh_dot_sql_dot_v1_dot_sql__pb2.QueryMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

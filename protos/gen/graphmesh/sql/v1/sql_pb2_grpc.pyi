@@ -60,6 +60,19 @@ class SqlServiceStub:
     the query: an unknown column, a type that does not fit; or the limit of memory or temporary space that it needs),
     DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (stopped by the target database).
     """
+    DescribeMetrics: _grpc.UnaryUnaryMultiCallable[_sql_pb2.DescribeMetricsRequest, _sql_pb2.DescribeMetricsResponse]
+    """Lists the declared datasets with their metrics and dimensions.
+
+    Reasons: none of its own.
+    """
+    QueryMetrics: _grpc.UnaryStreamMultiCallable[_sql_pb2.QueryMetricsRequest, _sql_pb2.QueryMetricsResponse]
+    """Runs the query that is made of declared metrics and dimensions, and streams its result as RunQuery does. A declared
+    pre-aggregated table is read instead of the dataset where it has all that is wanted: always, or only where the query
+    of the dataset is too expensive or too slow.
+
+    Reasons: QUERY_REFUSED (the rule `metric`, or as RunQuery), QUERY_FAILED, DATABASE_UNAVAILABLE (the target
+    database), DEADLINE_EXCEEDED (stopped by the target database).
+    """
     EstimateQuery: _grpc.UnaryUnaryMultiCallable[_sql_pb2.EstimateQueryRequest, _sql_pb2.EstimateQueryResponse]
     """Checks a query and returns what the planner expects of it, without running it.
 
@@ -98,6 +111,19 @@ class SqlServiceAsyncStub(SqlServiceStub):
     Reasons: QUERY_REFUSED (with `rule`: see QueryRule), QUERY_FAILED (with `detail`, the database's own message about
     the query: an unknown column, a type that does not fit; or the limit of memory or temporary space that it needs),
     DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (stopped by the target database).
+    """
+    DescribeMetrics: _aio.UnaryUnaryMultiCallable[_sql_pb2.DescribeMetricsRequest, _sql_pb2.DescribeMetricsResponse]  # type: ignore[assignment]
+    """Lists the declared datasets with their metrics and dimensions.
+
+    Reasons: none of its own.
+    """
+    QueryMetrics: _aio.UnaryStreamMultiCallable[_sql_pb2.QueryMetricsRequest, _sql_pb2.QueryMetricsResponse]  # type: ignore[assignment]
+    """Runs the query that is made of declared metrics and dimensions, and streams its result as RunQuery does. A declared
+    pre-aggregated table is read instead of the dataset where it has all that is wanted: always, or only where the query
+    of the dataset is too expensive or too slow.
+
+    Reasons: QUERY_REFUSED (the rule `metric`, or as RunQuery), QUERY_FAILED, DATABASE_UNAVAILABLE (the target
+    database), DEADLINE_EXCEEDED (stopped by the target database).
     """
     EstimateQuery: _aio.UnaryUnaryMultiCallable[_sql_pb2.EstimateQueryRequest, _sql_pb2.EstimateQueryResponse]  # type: ignore[assignment]
     """Checks a query and returns what the planner expects of it, without running it.
@@ -146,6 +172,31 @@ class SqlServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: QUERY_REFUSED (with `rule`: see QueryRule), QUERY_FAILED (with `detail`, the database's own message about
         the query: an unknown column, a type that does not fit; or the limit of memory or temporary space that it needs),
         DATABASE_UNAVAILABLE (the target database), DEADLINE_EXCEEDED (stopped by the target database).
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeMetrics(
+        self,
+        request: _sql_pb2.DescribeMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sql_pb2.DescribeMetricsResponse, _abc.Awaitable[_sql_pb2.DescribeMetricsResponse]]:
+        """Lists the declared datasets with their metrics and dimensions.
+
+        Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def QueryMetrics(
+        self,
+        request: _sql_pb2.QueryMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sql_pb2.QueryMetricsResponse], _abc.AsyncIterator[_sql_pb2.QueryMetricsResponse]]:
+        """Runs the query that is made of declared metrics and dimensions, and streams its result as RunQuery does. A declared
+        pre-aggregated table is read instead of the dataset where it has all that is wanted: always, or only where the query
+        of the dataset is too expensive or too slow.
+
+        Reasons: QUERY_REFUSED (the rule `metric`, or as RunQuery), QUERY_FAILED, DATABASE_UNAVAILABLE (the target
+        database), DEADLINE_EXCEEDED (stopped by the target database).
         """
 
     @_abc_1.abstractmethod
