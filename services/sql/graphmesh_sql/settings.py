@@ -17,7 +17,7 @@ class Settings(ServerSettings):
         "empty: a small sample warehouse",
     )
     sample: str = Field(default=".graphmesh/sample-warehouse.db", description="the file of the sample warehouse")
-    declarations: str = Field(default="", description="a TOML file that declares roles, datasets with metrics, and rewrites")
+    declarations: str = Field(default="", description="a TOML file with roles, datasets and rewrites")
     workers: int = Field(default=8, ge=1, le=64, description="processes that run queries, so many at a time")
     max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="limit of a query's rows")
     max_bytes: int = Field(default=16 * MIB, ge=65536, le=1024 * MIB, description="limit of the bytes of a result")
