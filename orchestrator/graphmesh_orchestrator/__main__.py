@@ -45,7 +45,7 @@ async def build(
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
         _contained() as threads,
-        made_graphs(settings.graphs) as graphs,
+        made_graphs(settings.graphs, settings.without) as graphs,
         _taken_over(settings.standby, graphs),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,

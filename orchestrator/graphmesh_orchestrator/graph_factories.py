@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar, get_origin
 
 import structlog
 import typing_extensions
+from graphmesh_nodes.graph_contexts import configurable_with
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel.main import _coerce_context  # it has no public name
 from langgraph.store.base import BaseStore
@@ -48,13 +49,10 @@ class FactoryCall:
 
     @classmethod
     def of_run(cls, run: Run, context_schema: Any, store: BaseStore | None = None) -> "FactoryCall":
-        """Return the call for a run; without a store it only reads what the graph of the run takes.
-
-        LangGraph's server shows the context of a run in its configurable as well.
-        """
+        """Return the call for a run; without a store it only reads what the graph of the run takes."""
         identity, request = run.identity, run.request
         ids = {"thread_id": identity.thread_id, "run_id": identity.run_id, "graph_id": identity.graph}
-        configurable = {**(request.context or {}), **(request.configurable or {}), **ids}
+        configurable = {**configurable_with(request.context, request.configurable), **ids}
         if request.assistant_id:
             configurable["assistant_id"] = request.assistant_id
         metadata = {**request.labels, **ids}

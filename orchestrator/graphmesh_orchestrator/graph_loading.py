@@ -1,7 +1,7 @@
 """Loads the graphs of a project, in every form that LangGraph has."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -77,13 +77,13 @@ async def loaded_graphs(path: Path, checkpointer: BaseCheckpointSaver[Any]) -> A
 
 
 @asynccontextmanager
-async def made_graphs(path: Path) -> AsyncIterator[MadeGraphs]:
+async def made_graphs(path: Path, without: Collection[str] = ()) -> AsyncIterator[MadeGraphs]:
     """Import every graph of the langgraph.json at `path`, and close what their factories opened at the end.
 
     Raises:
         ProjectError: the file is missing or wrong, or a graph in it is.
     """
-    project = Project.read(path)
+    project = Project.read(path, without)
     project.enter()
     if project.image:
         log.info("keys of an image do not apply to a process", file=str(path), keys=sorted(project.image))

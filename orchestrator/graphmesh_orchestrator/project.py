@@ -6,9 +6,11 @@ https://docs.langchain.com/langsmith/cli#configuration-file documents the keys. 
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import structlog
 from dotenv import dotenv_values
 from graphmesh_chassis.settings import BadSetting
 from langgraph.store.base import TTLConfig
@@ -44,6 +46,9 @@ IMAGE_KEYS = frozenset(
 )
 """Keys of the image that LangGraph's command line builds, and of editors. No image is built here: each is logged."""
 OWN_SETTINGS = "GRAPHMESH_"
+GRAPH_NAME = r"^[A-Za-z0-9]([A-Za-z0-9 _.-]{0,62}[A-Za-z0-9_.-])?$"
+"""As in the contracts."""
+log = structlog.get_logger("graphmesh.orchestrator.project")
 
 
 class ProjectError(BadSetting):
@@ -129,13 +134,17 @@ class Project(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: Path
-    graphs: dict[str, GraphEntry] = Field(min_length=1)
+    graphs: dict[Annotated[str, Field(pattern=GRAPH_NAME)], GraphEntry] = Field(min_length=1)
     dependencies: list[str] = []
+    env_file: Path | None = None
+    """The file that `env` names."""
     env: dict[str, str] = {}
     python_version: str = ""
     store: StoreOptions = StoreOptions()
     image: dict[str, Any] = {}
     """The keys of an image, which do not apply."""
+    left_out: frozenset[str] = frozenset()
+    """Keys that are not honoured, without which the operator wants the graphs to run."""
 
     @field_validator("env", mode="before")
     @classmethod
@@ -143,9 +152,7 @@ class Project(BaseModel):
         if not isinstance(given, str):
             return given
         path = info.data["file"].parent / given
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
-        return {name: value or "" for name, value in dotenv_values(path).items()}
+        return {name: value or "" for name, value in dotenv_values(path).items()} if path.is_file() else {}
 
     @field_validator("env")
     @classmethod
@@ -166,8 +173,11 @@ class Project(BaseModel):
         return version
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, without: Collection[str] = ()) -> Self:
         """Read and check a langgraph.json.
+
+        Args:
+            without: keys that are not honoured, without which the graphs are to run.
 
         Raises:
             ProjectError: it is missing, is no JSON, or has a key or value that is not honoured.
@@ -181,12 +191,16 @@ class Project(BaseModel):
             raise ProjectError(f"{path}: is no JSON: {error}") from error
         if not isinstance(given, dict):
             raise ProjectError(f"{path}: is not a JSON object")
-        for key in NOT_HONOURED.keys() & given.keys():
-            if given.pop(key):
-                raise ProjectError(f"{path}: {key} is not supported: {NOT_HONOURED[key]}")
+        left_out = {key for key in NOT_HONOURED.keys() & given.keys() if given.pop(key)}
+        for key in sorted(left_out.difference(without)):
+            rule = f"{NOT_HONOURED[key]}; to run the graphs without it: graphmesh up --without {key}"
+            raise ProjectError(f"{path}: {key} is not supported: {rule}")
         image = {key: given.pop(key) for key in IMAGE_KEYS & given.keys()}
+        own = {"file": path.resolve(), "image": image, "left_out": left_out}
+        if isinstance(given.get("env"), str):
+            own["env_file"] = path.resolve().parent / given["env"]
         try:
-            return cls.model_validate({"file": path.resolve(), "image": image, **given})
+            return cls.model_validate({**own, **given})
         except ValidationError as error:
             raise ProjectError(f"{path}: {_first(error, text)}") from error
 
@@ -196,6 +210,8 @@ class Project(BaseModel):
         Raises:
             ProjectError: a dependency is not installed.
         """
+        for notice in self.notices:
+            log.warning(notice)
         if missing := self.requirements.unmet():
             packages = " ".join(f"'{one}'" for one in missing)
             raise ProjectError(
@@ -207,6 +223,14 @@ class Project(BaseModel):
                 sys.path.insert(0, root)
         for name, value in self.env.items():
             os.environ.setdefault(name, value)
+
+    @property
+    def notices(self) -> list[str]:
+        """What of the file has no effect, as sentences."""
+        notices = [f"{self.file}: the graphs run without {key}" for key in sorted(self.left_out)]
+        if self.env_file and not self.env_file.is_file():
+            notices.append(f"{self.file}: env: there is no file {self.env_file}: its variables are not set")
+        return notices
 
     @property
     def roots(self) -> list[Path]:

@@ -67,6 +67,10 @@ class Settings(ServerSettings):
         default=60, ge=1, description="the least time between two ticks of a schedule with an interval"
     )
     graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
+    without: frozenset[str] = Field(
+        default=frozenset(),
+        description="keys of langgraph.json that are not honoured, as JSON: the graphs run without them",
+    )
     standby: Path | None = Field(
         default=None, description="a file to create when the graphs are loaded; the process serves when it is deleted"
     )

@@ -1,6 +1,7 @@
 """Finds the part of a value that LangGraph's serializer refuses, so that an error can name it."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -71,4 +72,5 @@ def _rule(value: Any, error: Exception) -> str:
             return "is nested too deeply, or contains itself"
         case "Integer exceeds 64-bit range":
             return "is an integer of more than 64 bits"
-    return f"is a {kind}, which cannot be serialized: {printable(str(error))}"
+    hint = "; a dataclass or a pydantic model can" if type(value).__module__ not in sys.stdlib_module_names else ""
+    return f"is a {kind}, which cannot be serialized{hint}: {printable(str(error))}"

@@ -15,6 +15,7 @@ from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
 from graphmesh_nodes.errors import ValueNotStorable
+from graphmesh_nodes.graph_contexts import configurable_with
 from graphmesh_nodes.json_values import JsonEncoder, to_json
 from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -99,7 +100,7 @@ class Execution:
         identity = self.run.identity
         return {
             "configurable": {
-                **(self.run.request.configurable or {}),
+                **configurable_with(self.run.request.context, self.run.request.configurable),
                 **thread_config(identity.tenant, identity.thread_id)["configurable"],
                 RUN_EPOCH: RunEpoch(identity.run_id, self.run.state.epoch),
                 WRITE_BEHIND_KEY: self.journal,

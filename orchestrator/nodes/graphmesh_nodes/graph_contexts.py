@@ -69,5 +69,15 @@ def _json_schema(context: Any) -> dict[str, Any]:
 
 def configurable_violations(configurable: Mapping[str, Any]) -> tuple[FieldViolation, ...]:
     """Return the keys that a run may not set, as LangGraph or the orchestrator sets them."""
-    reserved = [name for name in configurable if name in OF_LANGGRAPH or name.startswith("__")]
+    reserved = [name for name in configurable if _is_reserved(name)]
     return tuple(FieldViolation(f"configurable.{name}", "is set by the orchestrator") for name in reserved)
+
+
+def configurable_with(context: Mapping[str, Any] | None, configurable: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a run's configurable over the members of its context, as LangGraph's server shows them to nodes."""
+    members = {name: member for name, member in (context or {}).items() if not _is_reserved(name)}
+    return {**members, **(configurable or {})}
+
+
+def _is_reserved(name: str) -> bool:
+    return name in OF_LANGGRAPH or name.startswith("__")

@@ -16,7 +16,7 @@ from graphmesh_nodes.breakpoints import Breakpoints
 from graphmesh_nodes.fallbacks import escalation_targets
 from graphmesh_nodes.graph_inputs import aliases_of, channel_schemas
 from graphmesh_nodes.node_retries import keep_decisions
-from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs, effects_of
+from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs, effects_of, function_of
 
 
 class GraphRuleViolated(Exception):
@@ -45,7 +45,7 @@ def check_graph(graph: Pregel[Any, Any, Any, Any]) -> None:
         if isinstance(spec.runnable, CompiledStateGraph):
             check_graph(spec.runnable)
             _check_subgraph(name, spec.runnable)
-        targets = escalation_targets(getattr(spec.runnable, "afunc", None))
+        targets = escalation_targets(function_of(spec.runnable))
         if targets and (next_nodes := sorted(_successors(graph, name))):
             edges = ", ".join(next_nodes)
             raise GraphRuleViolated(

@@ -34,11 +34,19 @@ def set_rpc(node: Any, rpc: Rpc[Any, Any]) -> None:
     vars(node)[_RPC] = rpc
 
 
+def function_of(runnable: Any) -> Any:
+    """Return the asynchronous function of a node; None where it has none.
+
+    It is not looked up as an attribute: a runnable with fallbacks takes that of the runnable within it, and may fail.
+    """
+    return getattr(runnable, "__dict__", {}).get("afunc")
+
+
 def effects_of(graph: CompiledStateGraph[Any, Any, Any, Any]) -> Iterator[tuple[str, str]]:
     """Yield the remote nodes of a graph, and of those within it, that call a tool with an effect, and the tool."""
     for name, spec in graph.builder.nodes.items():
         if isinstance(spec.runnable, CompiledStateGraph):
             yield from effects_of(spec.runnable)
-        rpc: Rpc[Any, Any] | None = getattr(getattr(spec.runnable, "afunc", None), _RPC, None)
+        rpc: Rpc[Any, Any] | None = getattr(function_of(spec.runnable), _RPC, None)
         if rpc and method_policy(rpc.descriptor).idempotency is Idempotency.EFFECT:
             yield name, rpc.tool

@@ -6,7 +6,7 @@ from typing import Any, NotRequired
 
 import pytest
 from graphmesh_nodes.errors import InvalidRequest
-from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
+from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations, configurable_with
 from graphmesh_nodes.testing import GraphHarness
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
@@ -100,3 +100,9 @@ def test_keys_of_langgraph_are_not_configurable() -> None:
     given = {"thread_id": "x", "checkpoint_ns": "", "__pregel_send": 1, "user": "ada"}
     fields = [violation.field for violation in configurable_violations(given)]
     assert fields == ["configurable.thread_id", "configurable.checkpoint_ns", "configurable.__pregel_send"]
+
+
+def test_context_is_in_the_configurable_without_keys_of_langgraph() -> None:
+    context = {"tone": "dear", "user": "ada", "checkpoint_id": "1", "__pregel_send": "x"}
+    assert configurable_with(context, {"user": "bob"}) == {"tone": "dear", "user": "bob"}
+    assert configurable_with(None, None) == {}

@@ -12,7 +12,9 @@ from graphmesh_nodes.errors import NotFound
 from graphmesh_nodes.fallbacks import Fallback, Node
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing import GraphHarness, HarnessError
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
@@ -181,3 +183,12 @@ def of_state(state: Any) -> StateGraph[Any, Any, Any, Any]:
     builder.add_node("node", lambda state: {})
     builder.add_edge(START, "node")
     return builder
+
+
+def test_node_with_fallbacks_is_accepted() -> None:
+    """A `RunnableWithFallbacks` looks its attributes up in the runnable within it, whose hints may not resolve."""
+    handled = ToolNode([]).with_fallbacks([RunnableLambda(lambda state: {})], exception_key="error")
+    builder: Any = StateGraph(dict)
+    builder.add_node("tools", handled)
+    builder.add_edge(START, "tools")
+    check_graph(builder.compile())

@@ -194,7 +194,7 @@ async def test_keys_of_images_are_logged(tmp_path: Path) -> None:
             "graph agent: ./exits.py cannot be imported: SystemExit",
         ),
         ({"graphs": {"agent": "nowhere.agent:graph"}}, "cannot be imported: ModuleNotFoundError"),
-        ({"env": "./none.env"}, "env: there is no file"),
+        ({"graphs": {"a/b": "./agent.py:builder"}}, r"graphs\.a/b.*: String should match pattern"),
         ({"env": {"GRAPHMESH_MESH": "x"}}, "env: GRAPHMESH_MESH is a setting of graphmesh"),
         ({"env": ["A"]}, "env: Input should be a valid dictionary"),
         ({"python_version": "3.99"}, "python_version: is 3.99, and graphmesh runs on Python 3."),
@@ -249,6 +249,26 @@ async def test_a_wrong_key_is_reported_with_its_line(tmp_path: Path) -> None:
     write(tmp_path / "langgraph.json", text)
     with pytest.raises(ProjectError, match=r"json: line 5: graphs\.agent\.pathe is not a known key"):
         Project.read(tmp_path / "langgraph.json")
+
+
+async def test_file_of_variables_may_be_absent(tmp_path: Path) -> None:
+    """A project that was just cloned has none; the log says so."""
+    write(tmp_path / "agent.py", MODULE)
+    with capture_logs() as logs:
+        assert await load(tmp_path, graphs={"agent": "./agent.py:builder"}, env="./none.env")
+    assert "env: there is no file" in logs[0]["event"]
+
+
+def test_graphs_run_without_keys_that_are_named(tmp_path: Path) -> None:
+    keys = {"graphs": {"Deep Researcher": "./agent.py:builder"}, "auth": {"path": "a"}, "http": {"app": "b"}}
+    write(tmp_path / "langgraph.json", json.dumps(keys))
+    project = Project.read(tmp_path / "langgraph.json", ["auth", "http"])
+    assert [notice.partition(": ")[2] for notice in project.notices] == [
+        "the graphs run without auth",
+        "the graphs run without http",
+    ]
+    with pytest.raises(ProjectError, match=r"http is not supported: .*graphmesh up --without http"):
+        Project.read(tmp_path / "langgraph.json", ["auth"])
 
 
 async def test_unused_keys_may_be_empty(tmp_path: Path) -> None:

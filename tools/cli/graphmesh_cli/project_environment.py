@@ -10,6 +10,7 @@ import json
 import shutil
 import string
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from graphmesh_local.cluster_health import Notify
@@ -33,21 +34,24 @@ COMPLETE = "complete"
 """The file in an environment that is written at the end."""
 
 
-async def project_interpreter(file: Path, folder: Path, notify: Notify) -> Path | None:
+async def project_interpreter(file: Path, folder: Path, notify: Notify, without: Collection[str] = ()) -> Path | None:
     """Return the interpreter with the packages that a project requires; None where that is the present one.
 
     Args:
         file: its langgraph.json.
         folder: for the environments, of which the one in use stays.
+        without: keys of the file that are not honoured, without which the graphs are to run.
 
     Raises:
         MeshError: the project cannot be read, or its packages cannot be installed.
     """
     try:
-        project = Project.read(file)
+        project = Project.read(file, without)
         requirements = project.requirements
     except ProjectError as error:
         raise MeshError(str(error)) from error
+    for notice in project.notices:
+        notify(notice)
     missing = requirements.unmet()
     if requirements.are_listed and not missing:
         return None

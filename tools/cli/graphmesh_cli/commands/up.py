@@ -1,6 +1,7 @@
 """`graphmesh up`: run the whole mesh on this machine until Ctrl-C."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ RELOAD_DRAIN_SECONDS = 2.0
 """Seconds that an orchestrator drains with --reload, while calls wait. Nodes that take longer are executed again."""
 RELOAD_SECONDS = 20.0
 """Seconds that calls wait for an orchestrator with --reload."""
+WITHOUT_SETTING = "GRAPHMESH_ORCHESTRATOR_WITHOUT"
 STYLES = {
     State.NEW: "dim",
     State.STARTING: "yellow",
@@ -61,6 +63,10 @@ def up(
     reload: Annotated[
         bool, typer.Option("--reload", help="When files of the graphs' project change, reload the graphs.")
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Run the graphs without this key of langgraph.json, which is not supported."),
+    ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
@@ -80,19 +86,21 @@ def up(
         on_death=on_death,
         on_change=display.show_change,
         notify=display.notify,
-        orchestrator_python=partial(_interpreter, _project(graphs), display),
-        settings=_settings(graphs, environment, reload=reload),
+        orchestrator_python=partial(_interpreter, _project(graphs), display, without or []),
+        settings=_settings(graphs, environment, without or [], reload=reload),
         reroute=_with_wait if reload else lambda mesh: mesh,
     )
     project = _project(graphs) if reload else None
     raise typer.Exit(asyncio.run(_up(starting, display, sample, project)))
 
 
-def _settings(graphs: Path | None, environment: str, *, reload: bool) -> dict[str, str]:
+def _settings(graphs: Path | None, environment: str, without: list[str], *, reload: bool) -> dict[str, str]:
     """Return the settings of the servers. Without an environment it is development: clients see causes of failures."""
     settings = {} if graphs is None else {GRAPHS_SETTING: str(graphs.resolve())}
     if not environment and ENVIRONMENT_SETTING not in os.environ:
         settings[ENVIRONMENT_SETTING] = DEVELOPMENT
+    if without:
+        settings[WITHOUT_SETTING] = json.dumps(without)
     if reload and DRAIN_SETTING not in os.environ:
         settings[DRAIN_SETTING] = str(RELOAD_DRAIN_SECONDS)
     return settings
@@ -108,10 +116,10 @@ def _project(graphs: Path | None) -> Path:
     return graphs or Path(os.environ.get(GRAPHS_SETTING, "langgraph.json"))
 
 
-async def _interpreter(project: Path, display: "Display", environments: Path) -> Path | None:
+async def _interpreter(project: Path, display: "Display", without: list[str], environments: Path) -> Path | None:
     from graphmesh_cli.project_environment import project_interpreter
 
-    return await project_interpreter(project, environments, display.notify)
+    return await project_interpreter(project, environments, display.notify, without)
 
 
 async def _up(
