@@ -23,6 +23,12 @@ from graphmesh.billing.v1 import (
     GetInvoiceRequest,
     GetTrialBalanceRequest,
     InvoiceLine,
+    RefundLimit,
+    RefundLimitScope,
+    RefundPolicy,
+    RefundRule,
+    RefundRuleEffect,
+    SetRefundPolicyRequest,
 )
 from graphmesh.common.v1 import Money
 from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
@@ -92,7 +98,10 @@ class MeshClient:
         return await self.channel.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
     async def create_customer(self) -> None:
-        """Create the customer of all requests."""
+        """Create the customer of all requests, and a refund policy: what is more than 40 EUR needs an approval."""
+        limit = RefundLimit(per=RefundLimitScope.REFUND_LIMIT_SCOPE_CHARGE, max_amounts=[eur(40_00)])
+        rule = RefundRule(name="consent", effect=RefundRuleEffect.REFUND_RULE_EFFECT_REQUIRE_APPROVAL, limit=limit)
+        await self.call(BillingService.SetRefundPolicy, SetRefundPolicyRequest(policy=RefundPolicy(rules=[rule])))
         await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
 
     async def create_paid_invoice(self, invoice_id: str, price: int = PRICE) -> None:

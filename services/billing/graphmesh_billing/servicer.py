@@ -11,17 +11,20 @@ from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_s
 from graphmesh_chassis.store import Store
 
 from graphmesh_billing import convert, convert_refunds, payments, refunds
-from graphmesh_billing.lanes import Lanes
+from graphmesh_billing.lanes import Lane, Lanes
 from graphmesh_billing.ledger import Ledger
 
 EXCEPTION_SCOPES: Final = frozenset({"billing.refund_exception"})
 """The scopes of a refund against the policy."""
+MAX_CACHED_CUSTOMERS: Final = 10_000
+"""The number of charges whose customers a process caches."""
 
 
 class BillingServicer(pb.BillingServiceServicer):
     def __init__(self, store: Store[Ledger]) -> None:
         self._store = store
         self._lanes = Lanes()
+        self._customers: dict[Lane, Lane] = {}
 
     async def CreateInvoice(self, request: pb.CreateInvoiceRequest, context: Any) -> pb.CreateInvoiceResponse:
         async with self._store.effect() as effect:
@@ -71,10 +74,20 @@ class BillingServicer(pb.BillingServiceServicer):
         if request.policy_exception:
             call.caller.require(EXCEPTION_SCOPES)
         wanted = convert_refunds.refund_request(request, call.header(metadata.APPROVAL))
-        async with self._store.read() as ledger:
-            lane = (call.caller.tenant, await refunds.customer_of(ledger, request.charge_id))
-        with self._lanes.enter(lane, call.effect_key):
+        with self._lanes.enter(await self._lane_of(call.caller.tenant, request.charge_id), call.effect_key):
             return await self._refund(request, wanted)
+
+    async def _lane_of(self, tenant: str, charge_id: str) -> Lane:
+        """The customer of a charge. It never changes, so it is cached: a call beyond the lane costs no query."""
+        if (found := self._customers.get((tenant, charge_id))) is not None:
+            return found
+        async with self._store.read() as ledger:
+            lane = (tenant, await refunds.customer_of(ledger, charge_id))
+        if lane[1]:
+            if len(self._customers) >= MAX_CACHED_CUSTOMERS:
+                self._customers.clear()
+            self._customers[tenant, charge_id] = lane
+        return lane
 
     async def _refund(self, request: pb.RefundRequest, wanted: refunds.RefundRequest) -> pb.RefundResponse:
         async with self._store.effect() as effect:
