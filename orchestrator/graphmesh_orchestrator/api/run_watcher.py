@@ -73,8 +73,8 @@ class RunWatcher:
             InvalidInput: the run was created without one of the modes.
         """
         async with working():
-            run = await self._runs.get(tenant, run_id)
-        kinds, last = _kinds(modes, run), time.monotonic()
+            kinds = _kinds(modes, run_id, await self._runs.modes(tenant, run_id))
+        last = time.monotonic()
         while True:
             notification, limit = self._notifier.subscribe(Topic.EVENTS, run_id), FIRST_PAGE
             while True:
@@ -108,13 +108,13 @@ class RunWatcher:
             return await self._runs.events(run_id, after_seq, limit)
 
 
-def _kinds(modes: Collection[StreamMode], run: Run) -> frozenset[EventKind]:
+def _kinds(modes: Collection[StreamMode], run_id: str, of_run: Collection[StreamMode]) -> frozenset[EventKind]:
     """Return the kinds of events of the modes; none for all. Raises InvalidInput for modes that the run lacks."""
     lacking = [
         FieldViolation(f"stream_modes[{number}]", f"the run was not created with {mode}")
         for number, mode in enumerate(modes)
-        if mode not in run.request.modes
+        if mode not in of_run
     ]
     if lacking:
-        raise InvalidInput(violations=lacking, run=run.run_id)
+        raise InvalidInput(violations=lacking, run=run_id)
     return frozenset({EventKind.STATUS}.union(*(mode.kinds for mode in modes))) if modes else frozenset()

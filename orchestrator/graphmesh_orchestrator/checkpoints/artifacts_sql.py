@@ -9,7 +9,7 @@ from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
 from graphmesh_orchestrator.checkpoints.entries import Commits, Entry
 from graphmesh_orchestrator.checkpoints.large_values import artifact_row
 from graphmesh_orchestrator.checkpoints.retry_reads import RETRY_SECONDS, retry_while_unavailable
-from graphmesh_orchestrator.checkpoints.tables import artifacts
+from graphmesh_orchestrator.db.tables import artifacts
 
 
 class SqlArtifacts:

@@ -11,6 +11,7 @@ from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.run_status import RunStatus
+from graphmesh_orchestrator.runs.outputs import joined
 
 Outcome = Exception | None
 """The reason for which an entry was refused; None where it is stored."""
@@ -61,8 +62,10 @@ class MemoryBatchWriter:
         row = self._tables.runs[run_id]
         if row["status"] != RunStatus.RUNNING:
             return
-        counted = row["takeovers"]
-        cast(dict[str, Any], row).update(entry.run)
+        counted, changed = row["takeovers"], cast(dict[str, Any], dict(entry.run))
+        if blocks := changed.pop("output_blocks", None):
+            changed["output"] = joined(changed["output"], blocks, {one["name"]: one["data"] for one in entry.artifacts})
+        cast(dict[str, Any], row).update(changed)
         row["takeovers"] = min(counted, row["takeovers"])  # a worker may have declared meanwhile that it lives
         row["lease_expires"] = self._tables.clock() + LEASE_SECONDS
         if row["status"] == RunStatus.INTERRUPTED and row["cancel_reason"]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
-from graphmesh_orchestrator.checkpoints.rows import ArtifactRow, CheckpointRow, TaskWriteRow
-from graphmesh_orchestrator.db.rows import DeliveryRow, EventRow, InterruptRow, RunUpdate
+from graphmesh_orchestrator.checkpoints.rows import CheckpointRow, TaskWriteRow
+from graphmesh_orchestrator.db.rows import ArtifactRow, DeliveryRow, EventRow, InterruptRow, RunUpdate
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints.encoding import Head
 from graphmesh_orchestrator.checkpoints.pruning import copy_rows
 from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.db.tables import artifacts
 
 Key = tuple[str, str]
 """A namespace and the id of a checkpoint in it."""

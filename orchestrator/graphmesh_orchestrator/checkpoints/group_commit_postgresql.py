@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql
 
 from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
 from graphmesh_orchestrator.checkpoints.entries import Entry
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.row_batches import BatchRows, RowBatch, Types, compiled
-from graphmesh_orchestrator.db.tables import events, literal, runs
+from graphmesh_orchestrator.db.tables import artifacts, events, literal, runs
 from graphmesh_orchestrator.run_status import RunStatus
 
 EPOCHS, UPDATES = "epochs", "updates"

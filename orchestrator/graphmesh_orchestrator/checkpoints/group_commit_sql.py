@@ -15,11 +15,10 @@ from graphmesh_orchestrator.checkpoints.batch_writer import Outcome, fencing
 from graphmesh_orchestrator.checkpoints.config_keys import RunEpoch
 from graphmesh_orchestrator.checkpoints.entries import Entry
 from graphmesh_orchestrator.checkpoints.group_commit_postgresql import TOUCHED, Batch
-from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
-from graphmesh_orchestrator.db.rows import InterruptRow
-from graphmesh_orchestrator.db.tables import deliveries, events, interrupts, runs
+from graphmesh_orchestrator.db.rows import ArtifactRow, InterruptRow
+from graphmesh_orchestrator.db.tables import artifacts, deliveries, events, interrupts, runs
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.run_status import RunStatus
 

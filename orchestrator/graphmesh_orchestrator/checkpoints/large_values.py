@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.bodies import Body, Split, join
 from graphmesh_orchestrator.checkpoints.encoding import NAMES, unpack
-from graphmesh_orchestrator.checkpoints.rows import ArtifactRow
 from graphmesh_orchestrator.checkpoints.stored_objects import UnreadableObject
-from graphmesh_orchestrator.checkpoints.tables import artifacts
+from graphmesh_orchestrator.db.rows import ArtifactRow
+from graphmesh_orchestrator.db.tables import artifacts
 from graphmesh_orchestrator.errors import StateTooLarge, StateUnreadable
 
 StoredValue = bytes | str

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
 from graphmesh_orchestrator.checkpoints.large_values import StoredValue, artifact_names, with_bases
 from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.db.tables import artifacts
 
 LOG = (checkpoints, task_writes)
 
@@ -23,8 +24,9 @@ async def delete_threads(connection: AsyncConnection, thread_ids: Sequence[str])
 
 async def copy_thread(connection: AsyncConnection, source: str, target: str) -> None:
     """Copy a thread with all rows that its checkpoints are rebuilt from."""
-    for table in (*LOG, artifacts):
+    for table in LOG:
         await copy_rows(connection, table, source, target)
+    await copy_rows(connection, artifacts, source, target, sa.not_(artifacts.c.name.startswith("output:")))
 
 
 async def copy_rows(

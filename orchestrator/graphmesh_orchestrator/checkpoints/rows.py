@@ -33,14 +33,3 @@ class TaskWriteRow(LogRow):
 
     task_id: str
     task_path: str
-
-
-class ArtifactRow(TypedDict):
-    """A row of `artifacts`."""
-
-    thread_id: str
-    name: str
-    media_type: str
-    stamp: int
-    base: str | None
-    data: bytes

@@ -1,11 +1,8 @@
-"""The tables of the checkpoint log: checkpoints, task writes, and the artifacts that they refer to."""
+"""The tables of the checkpoint log: checkpoints and task writes. Their artifacts are in `db.tables`."""
 
 import sqlalchemy as sa
 
-from graphmesh_orchestrator.db.tables import metadata
-
-Key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Keys are compared byte by byte on both databases."""
+from graphmesh_orchestrator.db.tables import Key, metadata
 
 checkpoints = sa.Table(
     "checkpoints",
@@ -48,21 +45,3 @@ task_writes = sa.Table(
 )
 """One row for the writes that a task stores at once; `stamp` orders the rows of a task."""
 sa.Index("task_writes_by_run", task_writes.c.run_id)
-
-artifacts = sa.Table(
-    "artifacts",
-    metadata,
-    sa.Column("thread_id", Key, primary_key=True),
-    sa.Column("name", Key, primary_key=True),
-    sa.Column("media_type", sa.String(255), nullable=False),
-    sa.Column("stamp", sa.BigInteger, nullable=False),
-    sa.Column("base", Key),
-    sa.Column("data", sa.LargeBinary, nullable=False),
-)
-"""One row for equal bytes on a thread, named by a SHA-256 digest.
-
-`value:…` is a packed value of checkpoints and task writes; it is deleted when none refers to it. Where it extends
-another value, `base` names that, and `data` has the header of the value and what was added. `artifact:…` was
-stored by a graph and lives as long as the thread. `stamp` grows with each new reference to the row: pruning deletes an
-unreferenced row only if its stamp is the one that was read before.
-"""

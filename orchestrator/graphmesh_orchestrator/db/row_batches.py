@@ -32,7 +32,7 @@ class RowBatch:
         """Encode a row: a value of bytes becomes its offset in the blob, from 1, and its length."""
         encoded: dict[str, Any] = {}
         for name, value in row.items():
-            if isinstance(value, bytes):
+            if type(value) is bytes:
                 encoded[name], encoded[_length(name)] = len(self._blob) + 1, len(value)
                 self._blob += value
             else:

@@ -61,6 +61,7 @@ class RunUpdate(TypedDict, total=False):
 
     status: str
     output: dict[str, Any] | None
+    output_blocks: dict[str, list[str]] | None
     error: bytes | None
     started: datetime | None
     ended: datetime | None
@@ -129,3 +130,14 @@ class DeliveryRow(TypedDict):
     attempts: int
     last_error: str
     delivered: datetime | None
+
+
+class ArtifactRow(TypedDict):
+    """A row of `artifacts`."""
+
+    thread_id: str
+    name: str
+    media_type: str
+    stamp: int
+    base: str | None
+    data: bytes

@@ -1,4 +1,4 @@
-"""The tables of runs, events, threads, interrupts and deliveries, and the conditions of their partial indexes."""
+"""The tables of runs, events, threads, interrupts, deliveries and artifacts, with the conditions of partial indexes."""
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
@@ -7,6 +7,8 @@ from graphmesh_orchestrator import run_status
 from graphmesh_orchestrator.run_status import RunStatus
 
 metadata = sa.MetaData()
+Key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Keys are compared byte by byte on both databases."""
 
 runs = sa.Table(
     "runs",
@@ -19,6 +21,7 @@ runs = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("input", sa.JSON(none_as_null=True)),
     sa.Column("output", sa.JSON(none_as_null=True)),
+    sa.Column("output_blocks", sa.JSON(none_as_null=True)),
     sa.Column("error", sa.LargeBinary),
     sa.Column("request_id", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
@@ -55,7 +58,8 @@ runs = sa.Table(
     sa.Column("lease_expires", sa.Float, nullable=False),
     postgresql_with={"fillfactor": 50},
 )
-"""`lease_expires` is in seconds since 1970 of the database's clock; 0: no worker holds the run.
+"""`output_blocks` has the artifacts with the beginnings of long lists in `output`, by member; null for none.
+`lease_expires` is in seconds since 1970 of the database's clock; 0: no worker holds the run.
 
 A run is updated once a superstep: with room in its page, PostgreSQL does that without touching the indexes.
 """
@@ -209,3 +213,22 @@ _PENDING_ROWS = sa.text("status = 'pending'")
 sa.Index("deliveries_by_run", deliveries.c.run_id, unique=True)
 sa.Index("deliveries_by_age", deliveries.c.tenant, deliveries.c.created, deliveries.c.delivery_id)
 sa.Index("deliveries_due", deliveries.c.next_attempt, sqlite_where=_PENDING_ROWS, postgresql_where=_PENDING_ROWS)
+
+artifacts = sa.Table(
+    "artifacts",
+    metadata,
+    sa.Column("thread_id", Key, primary_key=True),
+    sa.Column("name", Key, primary_key=True),
+    sa.Column("media_type", sa.String(255), nullable=False),
+    sa.Column("stamp", sa.BigInteger, nullable=False),
+    sa.Column("base", Key),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+"""One row for equal bytes on a thread, named by a SHA-256 digest.
+
+`output:…` is a block of outputs of runs; it is deleted with the last run that refers to it, by `runs.output_blocks`.
+`value:…` is a packed value of checkpoints and task writes; it is deleted when none refers to it. Where it extends
+another value, `base` names that, and `data` has the header of the value and what was added. `artifact:…` was
+stored by a graph and lives as long as the thread. `stamp` grows with each new reference to the row: pruning deletes an
+unreferenced row only if its stamp is the one that was read before.
+"""

@@ -132,7 +132,7 @@ class RunRequest:
     @property
     def modes(self) -> Collection[StreamMode]:
         """The contents of its events."""
-        return DEFAULT_MODES if self.stream_modes is None else [StreamMode(mode) for mode in self.stream_modes]
+        return modes_of(self.stream_modes)
 
     assistant_id: str = ""
     """The assistant that has configured the run; empty for none."""
@@ -144,6 +144,11 @@ class RunRequest:
     def is_delayed(self) -> bool:
         """Whether the run was to begin later than it was created."""
         return self.due > self.created.timestamp()
+
+
+def modes_of(stored: Sequence[str] | None) -> Collection[StreamMode]:
+    """Return the contents of events from `RunRequest.stream_modes`."""
+    return DEFAULT_MODES if stored is None else [StreamMode(mode) for mode in stored]
 
 
 @dataclass(frozen=True)

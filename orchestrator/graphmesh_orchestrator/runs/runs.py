@@ -15,7 +15,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.events import EventBatch
 from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, run_of
-from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress, StreamMode
 
 MAX_PENDING = 10_000
 """The default for the pending runs of a tenant."""
@@ -41,6 +41,9 @@ class Runs(Protocol):
 
     async def get(self, tenant: str, run_id: str) -> Run:
         """Raises NotFound, also for another tenant's run."""
+
+    async def modes(self, tenant: str, run_id: str) -> Collection[StreamMode]:
+        """Return the contents of a run's events. Raises NotFound as `get`."""
 
     async def progress(self, run_ids: Collection[str]) -> Mapping[str, RunProgress]:
         """Return the progress of runs by id; runs that do not exist are missing."""
@@ -109,6 +112,9 @@ class MemoryRuns:
         if row is None or row["tenant"] != tenant:
             raise NotFound(resource="run", id=run_id)
         return run_of(row)
+
+    async def modes(self, tenant: str, run_id: str) -> Collection[StreamMode]:
+        return (await self.get(tenant, run_id)).request.modes
 
     async def progress(self, run_ids: Collection[str]) -> Mapping[str, RunProgress]:
         found = {run_id: self._tables.runs[run_id] for run_id in run_ids if run_id in self._tables.runs}

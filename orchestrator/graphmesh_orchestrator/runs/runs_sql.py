@@ -20,8 +20,9 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.events import EventBatch
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
+from graphmesh_orchestrator.runs.outputs_sql import SqlOutputs
 from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, run_of
-from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress
+from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress, StreamMode, modes_of
 from graphmesh_orchestrator.runs.runs import MAX_PENDING, PAGE_BYTES, RETRY_SECONDS
 
 READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == "")
@@ -29,6 +30,7 @@ READY = sa.and_(WAITING, runs.c.due <= seconds_now(), runs.c.cancel_reason == ""
 PREEMPTING = [strategy for strategy in Multitask if strategy.preempts]
 
 _ONE = sa.select(runs).where(runs.c.run_id == sa.bindparam("run"), runs.c.tenant == sa.bindparam("of_tenant"))
+_MODES = _ONE.with_only_columns(runs.c.stream_modes)
 _THREAD_KEY = (threads.c.tenant, threads.c.thread_id)
 _OF_REQUEST = sa.select(runs).where(
     runs.c.tenant == sa.bindparam("of_tenant"), runs.c.request_id == sa.bindparam("of_request")
@@ -49,6 +51,7 @@ class SqlRuns:
         """`max_pending` bounds the pending runs of a tenant."""
         self._database, self._max_pending = database, max_pending
         self._batcher = None if database.is_sqlite else RunInsertBatcher(database)
+        self._outputs = SqlOutputs(database)
         self._select_events = _select_events(is_sqlite=database.is_sqlite)
 
     async def add(self, run: Run, worker: str) -> Run:
@@ -139,7 +142,14 @@ class SqlRuns:
         found = await self._database.rows(_ONE, {"run": run_id, "of_tenant": tenant})
         if not found:
             raise NotFound(resource="run", id=run_id)
-        return run_of(found[0]._mapping)
+        [run] = await self._outputs.runs_of(found)
+        return run
+
+    async def modes(self, tenant: str, run_id: str) -> Collection[StreamMode]:
+        found = await self._database.rows(_MODES, {"run": run_id, "of_tenant": tenant})
+        if not found:
+            raise NotFound(resource="run", id=run_id)
+        return modes_of(found[0].stream_modes)
 
     async def progress(self, run_ids: Collection[str]) -> Mapping[str, RunProgress]:
         rows = await self._database.rows(_PROGRESS, {"run_ids": list(run_ids)})
@@ -159,7 +169,8 @@ class SqlRuns:
         query = (sa.select(runs) if contents else _WITHOUT_CONTENTS).where(runs.c.tenant == tenant, *matching)
         query = query.where(*begins_with(runs.c.run_id, id_prefix))
         query = keyset_page(query, (runs.c.created, runs.c.run_id), before, limit, descending=True)
-        return [run_of(row._mapping) for row in await self._database.rows(query)]
+        found = await self._database.rows(query)
+        return await self._outputs.runs_of(found) if contents else [run_of(row._mapping) for row in found]
 
     async def request_cancellation(self, tenant: str, run_id: str, reason: str) -> Run:
         async with self._database.transaction() as connection:
@@ -182,13 +193,23 @@ class SqlRuns:
 
     async def _stored(self, run: Run) -> Run | None:
         """Return the run that the same request has created, in one query. Raises RequestIdReused."""
-        return _earlier(run, await self._database.rows(_OF_REQUEST, _request(run))) if run.request.request_id else None
+        if not run.request.request_id:
+            return None
+        return await self._earlier(run, await self._database.rows(_OF_REQUEST, _request(run)))
 
     async def _by_request(self, connection: AsyncConnection, run: Run) -> Run | None:
         """As `_stored`, within a transaction."""
         if not run.request.request_id:
             return None
-        return _earlier(run, (await connection.execute(_OF_REQUEST, _request(run))).all())
+        return await self._earlier(run, (await connection.execute(_OF_REQUEST, _request(run))).all(), connection)
+
+    async def _earlier(
+        self, run: Run, rows: Sequence[sa.Row[Any]], connection: AsyncConnection | None = None
+    ) -> Run | None:
+        """Return the run of the same request. Raises RequestIdReused."""
+        if rows and rows[0].fingerprint != run.request.fingerprint:
+            raise RequestIdReused(request_id=run.request.request_id, run=rows[0].run_id)
+        return next(iter(await self._outputs.runs_of(rows, connection)), None)
 
     async def _bind_thread(self, connection: AsyncConnection, run: Run) -> None:
         """Create the run's thread, or bind it to the run's graph, and lock it. Raises WrongGraph."""
@@ -253,15 +274,6 @@ async def _busy(connection: AsyncConnection, new: Sequence[Run]) -> set[tuple[st
 
 def _request(run: Run) -> dict[str, str]:
     return {"of_tenant": run.identity.tenant, "of_request": run.request.request_id}
-
-
-def _earlier(run: Run, rows: Sequence[sa.Row[Any]]) -> Run | None:
-    """Return the run of the same request. Raises RequestIdReused."""
-    if not rows:
-        return None
-    if rows[0].fingerprint != run.request.fingerprint:
-        raise RequestIdReused(request_id=run.request.request_id, run=rows[0].run_id)
-    return run_of(rows[0]._mapping)
 
 
 async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], reason: str) -> None:

@@ -3,8 +3,7 @@
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
 
-from graphmesh_orchestrator.checkpoints.tables import Key
-from graphmesh_orchestrator.db.tables import metadata
+from graphmesh_orchestrator.db.tables import Key, metadata
 
 store_items = sa.Table(
     "store_items",

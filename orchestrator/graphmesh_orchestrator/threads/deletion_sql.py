@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import pruning
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.db.tables import HAS_TTL, deliveries, events, interrupts, runs, threads
+from graphmesh_orchestrator.runs.outputs_sql import blocks_of, delete_unreferenced
 from graphmesh_orchestrator.threads.thread import Deleted
 from graphmesh_orchestrator.threads.threads_sql import ON_THREAD, is_thread, lock_idle, occupant
 from graphmesh_orchestrator.webhooks.delivery import DeliveryStatus
@@ -65,8 +66,10 @@ class SqlDeletion:
         query = sa.select(runs.c.run_id).where(old, sa.not_(undelivered)).order_by(runs.c.ended).limit(BATCH_RUNS)
         async with self._database.transaction() as connection:
             ids = list((await connection.execute(query.with_for_update(skip_locked=True))).scalars())
+            blocks = await blocks_of(connection, runs.c.run_id.in_(ids))
             for table in (*OF_RUNS, runs):
                 await connection.execute(sa.delete(table).where(table.c.run_id.in_(ids)))
+            await delete_unreferenced(connection, blocks)
         return len(ids)
 
     async def _delete(self, connection: AsyncConnection, tenant: str, thread_id: str) -> Deleted:

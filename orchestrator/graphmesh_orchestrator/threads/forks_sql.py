@@ -7,7 +7,7 @@ from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from graphmesh_orchestrator.checkpoints.fork import fork_thread
-from graphmesh_orchestrator.checkpoints.tables import artifacts
+from graphmesh_orchestrator.db.tables import artifacts
 from graphmesh_orchestrator.threads.thread import Thread
 from graphmesh_orchestrator.threads.threads_sql import SqlThreads, insert_thread, lock
 

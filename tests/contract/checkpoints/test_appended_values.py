@@ -14,7 +14,8 @@ from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.checkpoints.fork import fork_thread
 from graphmesh_orchestrator.checkpoints.large_values import SMALL_BYTES, with_bases
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.db.tables import artifacts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage

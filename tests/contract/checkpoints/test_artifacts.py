@@ -11,7 +11,7 @@ from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.errors import ArtifactTooLarge
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver
 from graphmesh_orchestrator.checkpoints.artifacts_sql import SqlArtifacts
-from graphmesh_orchestrator.checkpoints.tables import artifacts as table
+from graphmesh_orchestrator.db.tables import artifacts as table
 
 from tests.contract.checkpoints import kit
 

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter, StateLimits, pruning
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.db.tables import artifacts
 from graphmesh_orchestrator.errors import CheckpointConflict, StateTooLarge
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph

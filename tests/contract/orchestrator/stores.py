@@ -17,11 +17,11 @@ from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, Sql
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
 from graphmesh_orchestrator.checkpoints.group_commit import DEFER_SECONDS
 from graphmesh_orchestrator.checkpoints.memory_saver import MemorySaver
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import seconds_now
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.db.rows import InterruptRow
-from graphmesh_orchestrator.db.tables import deliveries, events, interrupts, runs, threads
+from graphmesh_orchestrator.db.tables import artifacts, deliveries, events, interrupts, runs, threads
 from graphmesh_orchestrator.interrupts.approvals import Approvals, MemoryApprovals
 from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
 from graphmesh_orchestrator.interrupts.interrupts import PENDING, Interrupts, MemoryInterrupts

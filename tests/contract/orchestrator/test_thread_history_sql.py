@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from graphmesh_contracts.keys import checkpoint_thread
 from graphmesh_orchestrator.checkpoints import history
 from graphmesh_orchestrator.checkpoints.state_versions import Lineage, Versions
-from graphmesh_orchestrator.checkpoints.tables import artifacts, checkpoints, task_writes
+from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
+from graphmesh_orchestrator.db.tables import artifacts
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.threads.thread import State, Thread

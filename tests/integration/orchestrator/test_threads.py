@@ -14,7 +14,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.errors import InvalidInput, NotFound
 from graphmesh_contracts import Method, Rpc, StreamingRpc, struct_value
-from graphmesh_orchestrator.checkpoints.tables import artifacts
+from graphmesh_orchestrator.db.tables import artifacts
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, ThreadBusy
 
 from tests.integration.envoy.envoy_harness import eventually

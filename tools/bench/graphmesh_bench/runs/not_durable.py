@@ -38,7 +38,7 @@ class StatusCommits:
 
     async def store(self, source: Source) -> None:
         entry = source.take()
-        [refusal] = await self._writer.write([Entry(entry.run_epoch, run=entry.run)])
+        [refusal] = await self._writer.write([Entry(entry.run_epoch, run=entry.run, artifacts=entry.artifacts)])
         if refusal:
             raise refusal
 
