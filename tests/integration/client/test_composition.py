@@ -157,6 +157,25 @@ async def test_the_program_streams_the_events_of_the_run(mesh: Mesh) -> None:
     assert [namespace[0].partition(":")[0] for namespace, _ in parts if namespace] == ["mesh", "mesh"]
 
 
+async def test_the_program_streams_the_values_of_the_run_once(mesh: Mesh) -> None:
+    GATES["values"].set()
+    graph = program(RemoteGraph(mesh.client, "gated")).compile(checkpointer=InMemorySaver())
+    stream = graph.astream({"name": "values"}, new_thread(), subgraphs=True, stream_mode="values")
+    parts: list[Any] = [part async for part in stream]
+    assert [data["notes"] for namespace, data in parts if namespace] == [[], ["values"], ["values", "done"]]
+
+
+async def test_assistant_is_a_node(mesh: Mesh) -> None:
+    """It gets only the fields that its graph takes."""
+    GATES["assisted"].set()
+    made = await mesh.client.assistants.create("gated")
+    node = RemoteGraph(mesh.client, assistant=made.assistant_id, assistant_version=1)
+    output = await program(node).compile(checkpointer=InMemorySaver()).ainvoke({"name": "assisted"}, new_thread())
+    assert output["notes"] == ["assisted", "done", "after"]
+    [run] = await mesh.client.list_runs(assistant_id=made.assistant_id)
+    assert (run.graph, run.assistant_version) == ("gated", 1)
+
+
 async def test_the_graph_is_drawn_as_one_node(mesh: Mesh) -> None:
     drawn = program(RemoteGraph(mesh.client, "gated")).compile().get_graph(xray=True)
     assert set(drawn.nodes) == {"__start__", "before", "mesh", "after", "__end__"}

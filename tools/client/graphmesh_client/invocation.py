@@ -86,6 +86,11 @@ class Invocation:
     def is_task(self) -> bool:
         return bool(self.request_id)
 
+    @property
+    def program_modes(self) -> frozenset[str]:
+        """The modes of the program's stream, to which the events of the run are forwarded."""
+        return frozenset(self.program_stream.modes) if self.program_stream is not None else frozenset()
+
     async def flush_checkpoints(self) -> None:
         """Wait until the checkpoint that the task runs from is stored.
 

@@ -59,7 +59,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     def __init__(
         self,
         client: Client,
-        graph: str,
+        graph: str = "",
         *,
         name: str = "",
         thread_id: str = "",
@@ -68,13 +68,14 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
     ) -> None:
         """
         Args:
+            graph: its name; empty where the options have an `assistant`.
             name: the name of the node; it distinguishes several calls in one node.
             thread_id: the thread of every run.
             config: merged with the config of each call. Its `recursion_limit` does not apply to the run, whose limit
                 is an option.
             options: options of every run.
         """
-        self.name = name or graph
+        self.name = name or graph or options.get("assistant", "")
         self.config = config
         self._client, self._graph, self._options = client, graph, options
         self._thread_id = thread_id
@@ -125,7 +126,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         and the namespace of each part.
 
         A run that is resumed has the modes with which it was begun; without `values`, that mode has its output. As a
-        task, a graph streams updates, custom events and the text of models.
+        task, a graph streams updates, custom events, the text of models, and values where its program does.
         """
         own = _own_options(others)
         requested = stream_mode or "updates"

@@ -35,7 +35,8 @@ class RemoteRuns:
     ) -> AsyncGenerator[StreamPart, None]:
         """Begin a run, or find it again, and follow it until it ends or parks. The last part has the mode `OUTPUT`.
 
-        The run of a task has the same modes in each execution of it, since it is found again by its request.
+        The run of a task streams updates, custom events and text, and values if the stream of the program has them when
+        the task is first executed: later the run is found again by its request.
 
         Args:
             own: options of this run alone.
@@ -45,6 +46,7 @@ class RemoteRuns:
             GraphmeshError: a call of the mesh failed.
             GraphInterrupt: the invocation is a task, and its run waits for an answer.
         """
+        has_values = False
         run, seq = await self._begin(input, invocation, self._options_with(modes, own or {}, invocation))
         while phase_of(run.status) is RunPhase.ACTIVE or seq < run.last_seq:
             async with aclosing(self._client.stream_run(run.run_id, seq)) as events:
@@ -54,10 +56,12 @@ class RemoteRuns:
                         await self._answer_from_program(run.run_id, event.status_changed.interrupts)
                         continue
                     for part in stream_parts(event):
+                        has_values |= part[:2] == ((), "values")
                         yield invocation.forward(part)
             run = await self._client.get_run(run.run_id)
         output = await self._output(run, invocation)
-        invocation.forward(((), "values", output))
+        if not has_values:
+            invocation.forward(((), "values", output))
         yield (), OUTPUT, output
 
     def _options_with(self, modes: Collection[str], own: RunOptions, invocation: Invocation) -> RunOptions:
@@ -65,8 +69,11 @@ class RemoteRuns:
         options: RunOptions = {**self._options, **own}
         if invocation.configurable:
             options["configurable"] = {**options.get("configurable", {}), **invocation.configurable}
-        if not invocation.is_task and not BY_DEFAULT.issuperset(modes):
-            numbers = {STREAM_MODES[mode] for mode in modes} | {*options.get("stream_modes", ())}
+        named = {*modes}
+        if invocation.is_task:
+            named = {*BY_DEFAULT, "text", "values"} if "values" in invocation.program_modes else set()
+        if not BY_DEFAULT.issuperset(named):
+            numbers = {STREAM_MODES[mode] for mode in named} | {*options.get("stream_modes", ())}
             options["stream_modes"] = sorted(numbers)
         return options
 
@@ -93,7 +100,8 @@ class RemoteRuns:
             return plain
         if not self._input_fields:
             graphs = {graph.name: graph for graph in await self._client.list_graphs()}
-            schema = struct_value(graphs[self._graph].input_schema) if self._graph in graphs else {}
+            name = self._graph or (await self._client.assistants.get(self._options.get("assistant", ""))).graph
+            schema = struct_value(graphs[name].input_schema) if name in graphs else {}
             self._input_fields = set(schema.get("properties", plain))
         return {key: value for key, value in plain.items() if key in self._input_fields}
 
