@@ -46,6 +46,7 @@ def python_module(spec: ProcessSpec) -> str:
 
 
 def main() -> None:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts its threads when it is imported.
     for package in sys.argv[1:]:
         import_module(f"{package}.__main__")
     if threads := psutil.Process().num_threads() - 1:
