@@ -106,7 +106,9 @@ def open_embedder(alias: str, model: EmbeddingSettings, api_keys: Mapping[str, S
     given: dict[str, Any] = {"api_key": key} if key else {}
     given |= {"base_url": model.base_url} if model.base_url else {}
     given |= EMBEDDER_ARGUMENTS.get(vendor, {})
-    client = import_module("httpx").AsyncClient() if vendor == "openai" else None
+    client = import_module("openai").DefaultAsyncHttpxClient() if vendor == "openai" else None
+    if client:
+        import_module("graphmesh_model.bounded_http").bound_responses(client)
     given |= {"http_async_client": client} if client else {}
     try:
         init_embeddings = import_module("langchain.embeddings").init_embeddings
@@ -132,7 +134,16 @@ def _chat_model(vendor: str, name: str, arguments: Mapping[str, Any]) -> BaseCha
         chat = init_chat_model(name, model_provider=vendor, max_retries=0, **arguments)
     for module in IMPORTED_LATE.get(vendor, ()):
         import_module(module)
+    _bound_responses(chat)
     return chat
+
+
+def _bound_responses(chat: Any) -> None:
+    """Bound what a model's HTTP client reads. Clients of other packages than these two bound their answers, or not."""
+    vendor_client = getattr(chat, "root_async_client", None) or getattr(chat, "_async_client", None)
+    client = getattr(vendor_client, "_client", None)
+    if client is not None and hasattr(client, "event_hooks"):
+        import_module("graphmesh_model.bounded_http").bound_responses(client)
 
 
 def _needing(where: str, *needs: str) -> str:

@@ -10,6 +10,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, ProviderMisconfigured, ProviderUnavailable, RateLimited
+from graphmesh_model import bounded_http
 from graphmesh_model.settings import Settings
 
 from tests.integration.model.served import running_models
@@ -158,3 +159,15 @@ async def test_all_attempts_are_in_the_error() -> None:
             with pytest.raises(GraphmeshError) as failed:
                 await generate(served.channel)
             assert failed.value.data["attempts"] == "default: refused, other: server"
+
+
+@pytest.mark.parametrize("name", ["openai:large", "anthropic:large"])
+async def test_endless_answer_is_not_read_to_its_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "MAX_BYTES", 1_000_000)
+    async with VendorServer(always(Reply(b"x" * 70_000, then="repeat"))).serving() as bad:
+        url = bad.url if name.startswith("openai") else bad.url.removesuffix("/v1")
+        async with running_models(settings(default={"model": name, "base_url": url})) as served:
+            with pytest.raises(ProviderUnavailable) as failed:
+                await generate(served.channel)
+            assert failed.value.data["fault"] == "too_large"
+            await bad.closed_by_client.wait()

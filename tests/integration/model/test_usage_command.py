@@ -1,0 +1,49 @@
+"""`graphmesh usage` against a running service."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from graphmesh.model import v1 as pb
+from graphmesh_chassis import metadata
+from graphmesh_chassis.deadline import Deadline
+from graphmesh_cli.app import app
+from graphmesh_model.settings import Settings
+
+from tests.integration.model.served import running_models
+
+BUDGETS = {"trial": {"scope": "tenant", "period": "day", "max_tokens": 5000}}
+
+
+async def command(*words: str) -> int:
+    """Run the command in a thread, since it has an event loop of its own, and return its exit code."""
+
+    def run() -> Any:
+        with pytest.raises(SystemExit) as ended:
+            app(["usage", *words])
+        return ended.value.code
+
+    return int(await asyncio.to_thread(run) or 0)
+
+
+async def test_shows_usage_and_budgets(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings.model_validate({"budgets": BUDGETS})
+    async with running_models(settings) as served:
+        prompt = pb.Prompt(messages=[pb.ChatMessage(user=pb.UserMessage(text="Hello"))])
+        await served.channel.unary(
+            pb.ModelService.Generate,
+            pb.GenerateRequest(prompt=prompt),
+            deadline=Deadline.after(5),
+            headers=[(metadata.RUN, "run_1")],
+        )
+        capsys.readouterr()
+        assert await command("--by", "run,alias", "--address", served.address) == 0
+        assert "run_1  default  1" in capsys.readouterr().out
+        assert await command("--by", "run", "--json", "--address", served.address) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [json.loads(line)["attempts"] for line in lines if line.startswith("{")] == ["1"]
+        assert await command("--budgets", "--address", served.address) == 0
+        assert "0 of 5000" in capsys.readouterr().out
+        assert await command("--by", "week", "--address", served.address) == 2
+        assert "week is none of tenant, day, run, alias, model" in capsys.readouterr().err
