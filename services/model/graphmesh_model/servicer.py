@@ -16,6 +16,7 @@ from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.answering import Answering
 from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.catalogue import Catalogue, Entry
+from graphmesh_model.domain import Answer
 from graphmesh_model.moderation import Moderation
 
 ALL_TENANTS = "model.usage.all"
@@ -34,7 +35,7 @@ class ModelServicer(pb.ModelServiceServicer):
         prompt = convert.prompt(request.prompt)
         async with _vendor_faults(context):
             answer = await self._answering.answer(chain, prompt, _call(_cached(chain, request.prompt)))
-        return convert.checked(convert.response, answer)
+        return convert.response(answer)  # held to the contract already, where a fallback could still answer
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: Any
@@ -45,7 +46,7 @@ class ModelServicer(pb.ModelServiceServicer):
         )
         async with _vendor_faults(context), aclosing(stream) as pieces:
             async for piece in pieces:
-                yield convert.checked(convert.event, piece)
+                yield convert.event(piece) if isinstance(piece, Answer) else convert.checked(convert.event, piece)
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         entry = self._catalogue.embedding(request.model)

@@ -55,11 +55,11 @@ def used(cost: int | None, *, failed: bool = False, estimated: bool = False) -> 
 
 async def test_settlement_replaces_the_reservation(ledger: Ledger) -> None:
     first = reservation("a", DAILY)
-    need = await ledger.reserve(first)
+    await ledger.reserve(first)
     [held] = await ledger.balances(first.accounts)
     assert (held.spent_cost, held.reserved_cost, held.reserved_tokens) == (0, 500, 500)
-    await ledger.settle(first, need, used(70))
-    await ledger.settle(first, need, used(70))
+    await ledger.settle(first, used(70))
+    await ledger.settle(first, used(70))
     [balance] = await ledger.balances(first.accounts)
     assert (balance.spent_cost, balance.reserved_cost, balance.spent_tokens, balance.reserved_tokens) == (70, 0, 100, 0)
     [total] = await ledger.usage(UsageFilter(()), None, 10)
@@ -68,7 +68,8 @@ async def test_settlement_replaces_the_reservation(ledger: Ledger) -> None:
 
 async def test_attempt_without_a_call_uses_nothing(ledger: Ledger) -> None:
     first = reservation("a", DAILY)
-    await ledger.settle(first, await ledger.reserve(first), None)
+    await ledger.reserve(first)
+    await ledger.settle(first, None)
     [balance] = await ledger.balances(first.accounts)
     assert (balance.spent_cost, balance.reserved_cost) == (0, 0)
     assert [group.total.attempts for group in await ledger.usage(UsageFilter(()), None, 10)] in ([], [0])
@@ -84,7 +85,7 @@ async def test_parallel_attempts_never_spend_more_than_the_budget(ledger: Ledger
         except BudgetExceeded:
             return 0
         await asyncio.sleep(0)
-        await ledger.settle(one, need, replace(used(need.cost), usage=Usage(need.input_tokens, need.output_tokens)))
+        await ledger.settle(one, replace(used(need.cost), usage=Usage(need.input_tokens, need.output_tokens)))
         return need.cost
 
     spent = sum(await asyncio.gather(*map(attempt, range(12))))
@@ -96,11 +97,12 @@ async def test_parallel_attempts_never_spend_more_than_the_budget(ledger: Ledger
 async def test_budget_pays_for_a_shorter_answer(ledger: Ledger) -> None:
     """Of 400 that are left, 100 pay for the input and 300 for output; of 300, less than the least output is left."""
     first = reservation("a", DAILY)
-    await ledger.settle(first, await ledger.reserve(first), used(600))
+    await ledger.reserve(first)
+    await ledger.settle(first, used(600))
     shorter = await ledger.reserve(reservation("b", DAILY))
     assert (shorter.output_tokens, shorter.cost) == (300, 400)
     second = reservation("b", DAILY)
-    await ledger.settle(second, shorter, used(100))
+    await ledger.settle(second, used(100))
     with pytest.raises(BudgetExceeded) as refused:
         await ledger.reserve(reservation("c", DAILY))
     assert refused.value.data["budget"] == "daily"
@@ -126,11 +128,11 @@ async def test_accounts_are_separate(ledger: Ledger) -> None:
 async def test_waits_for_what_is_reserved(ledger: Ledger) -> None:
     tight = replace(DAILY, max_cost=500)
     first, second = reservation("a", tight), reservation("b", tight, waits=10)
-    need = await ledger.reserve(first)
+    await ledger.reserve(first)
     waiting = asyncio.create_task(ledger.reserve(second))
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    await ledger.settle(first, need, used(10))
+    await ledger.settle(first, used(10))
     assert (await waiting).cost == 490
 
 
@@ -139,7 +141,8 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
         [("run_1", "shop", 5), ("run_2", "shop", None), ("run_1", "other", 7)]
     ):
         one = reservation(str(number), run=run, tenant=tenant)
-        await ledger.settle(one, await ledger.reserve(one), used(cost, failed=True, estimated=cost is None))
+        await ledger.reserve(one)
+        await ledger.settle(one, used(cost, failed=True, estimated=cost is None))
     free = Subject("shop", "", "demo", "offline:offline-extractive-1")
     await ledger.count(free, NOW, used(0))
     await ledger.count(free, NOW, used(0))
@@ -166,10 +169,10 @@ async def test_crashed_attempt_is_charged_and_blocks_nothing(ledger: SqlLedger) 
     """Also while another process waits for what it has reserved, and when the same attempt is settled after all."""
     tight = replace(DAILY, max_cost=1000)
     crashed = reservation("a", tight, expires=NOW - timedelta(seconds=1))
-    need = await ledger.reserve(crashed)
+    await ledger.reserve(crashed)
     assert (await ledger.reserve(reservation("b", tight, waits=10, need=replace(NEED, output_tokens=350)))).cost == 450
     await ledger.expire(datetime.now(UTC))
-    await ledger.settle(crashed, need, used(1))
+    await ledger.settle(crashed, used(1))
     [balance] = await ledger.balances(crashed.accounts)
     assert (balance.spent_cost, balance.reserved_cost) == (500, 450)
     [total] = await ledger.usage(UsageFilter(()), None, 10)
@@ -187,7 +190,7 @@ async def test_processes_share_the_accounts(ledger: SqlLedger, store_url: str) -
                 need = await own.reserve(one)
             except BudgetExceeded:
                 return 0
-            await own.settle(one, need, used(need.cost))
+            await own.settle(one, used(need.cost))
             return need.cost
 
         spent = sum(await asyncio.gather(*map(attempt, range(6))))

@@ -140,7 +140,11 @@ class Charge:
             priced=self._price is not None,
             waits_until=now + timedelta(seconds=min(remaining / 2, MAX_WAIT_SECONDS)),
         )
-        self._need = await self._accounts.ledger.reserve(self._reservation)
+        try:
+            self._need = await self._accounts.ledger.reserve(self._reservation)
+        except asyncio.CancelledError:
+            await self._accounts.finish(self._store(None))  # it may have been stored
+            raise
         if accounts:
             self.prompt = replace(self.prompt, max_output_tokens=self._need.output_tokens)
         return self
@@ -201,7 +205,10 @@ class Charge:
 
     async def _settle(self, settlement: Settlement | None) -> None:
         self._is_settled = True
-        await self._accounts.finish(self._store(settlement))
+        if self._reservation:
+            await self._accounts.finish(self._store(settlement))
+        elif settlement:
+            await self._accounts.ledger.count(self._subject, self._begun, settlement)
 
     async def _store(self, settlement: Settlement | None) -> None:
         """Store a settlement; where the database does not answer, the reservation is charged when it expires."""
@@ -210,7 +217,7 @@ class Charge:
         ledger = self._accounts.ledger
         try:
             if self._reservation:
-                await ledger.settle(self._reservation, self._need, settlement)
+                await ledger.settle(self._reservation, settlement)
             elif settlement:
                 await ledger.count(self._subject, self._begun, settlement)
         except DatabaseUnavailable as error:

@@ -106,8 +106,8 @@ class Ledger(Protocol):
             BudgetExceeded, TokenLimit: an account cannot pay for it; nothing is stored.
         """
 
-    async def settle(self, reservation: Reservation, need: Need, settlement: Settlement | None) -> None:
-        """Replace a reservation of `need` by what was used; None: the vendor was not called.
+    async def settle(self, reservation: Reservation, settlement: Settlement | None) -> None:
+        """Replace a reservation by what was used; None: the vendor was not called.
 
         A second settlement of it changes nothing.
         """

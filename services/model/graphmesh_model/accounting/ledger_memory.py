@@ -17,7 +17,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._usage: dict[tuple[str, ...], UsageTotal] = {}
         self._balances: dict[AccountKey, Balance] = {}
-        self._open: set[str] = set()
+        self._open: dict[str, Need] = {}
         self._settled = asyncio.Condition()
 
     async def reserve(self, reservation: Reservation) -> Need:
@@ -32,15 +32,15 @@ class MemoryLedger:
                         await self._settled.wait()
                 except TimeoutError:
                     raise refusal(*found[0], reservation.need) from None
-            self._open.add(reservation.id)
+            self._open[reservation.id] = need
             self._change(reservation, need.cost, need.tokens, 0, 0)
             return need
 
-    async def settle(self, reservation: Reservation, need: Need, settlement: Settlement | None) -> None:
+    async def settle(self, reservation: Reservation, settlement: Settlement | None) -> None:
         async with self._settled:
-            if reservation.id not in self._open:
+            need = self._open.pop(reservation.id, None)
+            if need is None:
                 return
-            self._open.remove(reservation.id)
             used = settlement.usage if settlement else None
             tokens = used.input_tokens + used.output_tokens if used else 0
             cost = (settlement.cost or 0) if settlement else 0

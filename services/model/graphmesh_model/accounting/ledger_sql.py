@@ -109,13 +109,15 @@ class SqlLedger:
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._settled.wait()
 
-    async def settle(self, reservation: Reservation, need: Need, settlement: Settlement | None) -> None:
+    async def settle(self, reservation: Reservation, settlement: Settlement | None) -> None:
         async with self._database.transaction() as connection:
-            removed = sa.delete(reservations).where(reservations.c.id == reservation.id).returning(reservations.c.id)
-            if (await connection.execute(removed)).one_or_none() is None:
+            held = [reservations.c[name] for name in ("input_tokens", "output_tokens", "cost")]
+            removed = sa.delete(reservations).where(reservations.c.id == reservation.id).returning(*held)
+            row = (await connection.execute(removed)).one_or_none()
+            if row is None:
                 return
             keys = [(one.budget.name, one.key, one.begin) for one in reservation.accounts]
-            await _release(connection, keys, need.tokens, need.cost, settlement or UNUSED)
+            await _release(connection, keys, row.input_tokens + row.output_tokens, row.cost, settlement or UNUSED)
             if settlement:
                 await _add(connection, {_key(reservation.subject, reservation.begun): total_of(settlement)})
         self._settled.set()
