@@ -1,5 +1,6 @@
 """The command `graphmesh`: its list of commands, their imports, and plug-ins."""
 
+import json
 import os
 import subprocess
 import sys
@@ -31,6 +32,19 @@ def test_help_imports_no_command() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
+
+
+def test_a_terminal_without_utf_8_gets_escapes(tmp_path: Path) -> None:
+    """And JSON that is still JSON."""
+    log = tmp_path / "logs/billing.log"
+    log.parent.mkdir()
+    log.write_text('{"event": "caf\u00e9 \u2713 \U0001f600", "level": "info"}\n')
+    command = [sys.executable, "-m", "graphmesh_cli", "logs", "--state", str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert r"caf\xe9 \u2713 \U0001f600" in shown
+    written = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(written)["entry"]["event"] == "caf\u00e9 \u2713 \U0001f600"
 
 
 def test_an_unknown_command_is_refused() -> None:

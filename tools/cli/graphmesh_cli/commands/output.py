@@ -87,7 +87,8 @@ def print_json_line(value: Any) -> None:
 
     The order of the contract is none for values of graphs, which are maps.
     """
-    typer.echo(json.dumps(fields_of(value), ensure_ascii=False, sort_keys=True, default=_plain))
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    typer.echo(json.dumps(fields_of(value), ensure_ascii=not is_unicode, sort_keys=True, default=_plain))
 
 
 def fields_of(value: Any) -> Any:
