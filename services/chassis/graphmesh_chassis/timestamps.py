@@ -8,7 +8,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_timestamp(moment: datetime) -> Timestamp:
-    since = moment - EPOCH
+    """Convert a moment; one without a time zone is in UTC."""
+    since = moment - (EPOCH if moment.tzinfo is not None else EPOCH.replace(tzinfo=None))
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
