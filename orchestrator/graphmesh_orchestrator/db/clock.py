@@ -1,8 +1,10 @@
 """The clock of leases, schedules and expiry: the database's, so that the clocks of workers do not matter."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -24,6 +26,11 @@ class seconds_now(FunctionElement[float]):
 
 NOW = sa.select(seconds_now()).scalar_subquery()
 """The time, evaluated once a statement: PostgreSQL uses no index for a condition with a volatile function."""
+
+
+async def read_clock(connection: AsyncConnection) -> datetime:
+    """Read the time that rows are stamped with, and compared with: the same for all processes."""
+    return datetime.fromtimestamp((await connection.execute(sa.select(seconds_now()))).scalar_one(), UTC)
 
 
 @compiles(seconds_now, "postgresql")

@@ -1,7 +1,7 @@
 """Deletion of threads and runs in SQL, on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, UtcDateTime
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints import pruning
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.db.clock import NOW, read_clock
 from graphmesh_orchestrator.db.tables import HAS_TTL, deliveries, events, interrupts, runs, threads
 from graphmesh_orchestrator.runs.outputs_sql import blocks_of, delete_unreferenced
 from graphmesh_orchestrator.threads.thread import Deleted
@@ -37,7 +38,8 @@ class SqlDeletion:
             return await self._delete(connection, tenant, thread_id)
 
     async def prune(self, tenant: str, unused_for: timedelta, delete: bool, dry_run: bool) -> Deleted:
-        unused = _unused_since(datetime.now(UTC) - unused_for)
+        async with self._database.read() as connection:
+            unused = _unused_since(await read_clock(connection) - unused_for)
         total, last = Deleted(), ""
         while True:
             async with self._database.transaction() as connection, connection.begin_nested() as changes:
@@ -117,7 +119,7 @@ def _unused_since(moment: datetime) -> sa.ColumnElement[bool]:
 
 def _is_expired(default_ttl: float) -> sa.ColumnElement[bool]:
     ttl = sa.case((threads.c.ttl_seconds == 0, default_ttl), else_=threads.c.ttl_seconds)
-    last_use = datetime.now(UTC).timestamp() - ttl
+    last_use = NOW - ttl
     ended_later = sa.exists().where(ON_THREAD, sa.extract("epoch", runs.c.ended) > last_use).correlate(threads)
     has_ttl = ttl > 0 if default_ttl else HAS_TTL
     return sa.and_(has_ttl, sa.extract("epoch", threads.c.used) <= last_use, sa.not_(ended_later))

@@ -1,7 +1,5 @@
 """Stores an update of a thread's state under the thread's lock."""
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_contracts.keys import checkpoint_thread
@@ -9,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.deferred_commit import DeferredCommit
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
+from graphmesh_orchestrator.db.clock import read_clock
 from graphmesh_orchestrator.db.tables import threads
 from graphmesh_orchestrator.errors import CheckpointConflict
 from graphmesh_orchestrator.threads.thread import Thread
@@ -31,7 +30,7 @@ async def store_update(
         await _require_parent(connection, thread, ns, parent_id, is_newest=is_newest)
         await deferred.write(connection)
         used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
-        await connection.execute(used.values(used=datetime.now(UTC)))
+        await connection.execute(used.values(used=await read_clock(connection)))
 
 
 async def _require_parent(

@@ -5,7 +5,7 @@ thread to itself until it ends.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from graphmesh_orchestrator.db.clock import read_clock
 from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.rows import ThreadRow
 from graphmesh_orchestrator.db.tables import WAITING, runs, threads
@@ -98,7 +99,7 @@ async def insert_thread(
     connection: AsyncConnection, database: Database, tenant: str, thread_id: str, **values: Any
 ) -> None:
     """Raises AlreadyExists."""
-    now = datetime.now(UTC)
+    now = await read_clock(connection)
     row = {"tenant": tenant, "thread_id": thread_id, "created": now, "used": now, **values}
     insert = database.insert(threads).values(**row).on_conflict_do_nothing().returning(threads.c.thread_id)
     if (await connection.execute(insert)).first() is None:

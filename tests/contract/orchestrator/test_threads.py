@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_orchestrator.run_status import RunStatus
-from graphmesh_orchestrator.threads.thread import Thread, ThreadStatus
+from graphmesh_orchestrator.threads.thread import Deleted, Thread, ThreadStatus
 from graphmesh_orchestrator.threads.threads import NEVER_EXPIRES
 
-from tests.contract.orchestrator.stores import WORKER, Stores
+from tests.contract.orchestrator.stores import WORKER, SqlStores, Stores
 from tests.contract.runs import a_run
 
 
@@ -89,3 +89,21 @@ async def test_thread_is_visible_to_its_tenant_alone(stores: Stores) -> None:
     with pytest.raises(NotFound):
         await stores.threads.update("other", "th", {}, 0)
     assert await stores.threads.find("other", "", None, None, 10) == []
+
+
+async def test_use_of_a_thread_has_the_time_of_the_database(
+    sql_stores: SqlStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of a process may be wrong: it must not delete threads that were used a moment ago, or keep old ones."""
+    later = datetime.now(UTC) + timedelta(days=2)
+
+    async def read_clock(_: object) -> datetime:
+        return later
+
+    monkeypatch.setattr("graphmesh_orchestrator.threads.threads_sql.read_clock", read_clock)
+    thread = await sql_stores.threads.create("acme", "thread", "", {}, 0)
+    assert thread.created == later
+    assert await sql_stores.deletion.prune("acme", timedelta(days=1), delete=True, dry_run=True) == Deleted()
+    later += timedelta(days=2)
+    monkeypatch.setattr("graphmesh_orchestrator.threads.deletion_sql.read_clock", read_clock)
+    assert await sql_stores.deletion.prune("acme", timedelta(days=1), delete=True, dry_run=True) == Deleted(1, 0, 0)
