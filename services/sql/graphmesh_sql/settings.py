@@ -22,7 +22,7 @@ class Settings(ServerSettings):
     max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="limit of a query's rows")
     max_bytes: int = Field(default=16 * MIB, ge=65536, le=1024 * MIB, description="limit of the bytes of a result")
     query_memory: int = Field(
-        default=32 * MIB, ge=16 * MIB, le=4096 * MIB, description="bytes of memory that a query may use in its process"
+        default=24 * MIB, ge=16 * MIB, le=4096 * MIB, description="bytes of memory that a query may use in its process"
     )
     temp_bytes: int = Field(
         default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB, description="limit of the temporary space of a query, in bytes"

@@ -201,4 +201,5 @@ def _result(reply: Any, worker: Worker) -> Any:
         case "unreachable", message:
             log.warning("the target database does not answer", cause=message)
             raise DatabaseUnavailable
-    raise RuntimeError(f"a worker replied {reply[0]}")
+    worker.ended = True
+    raise RuntimeError(f"a worker failed: {reply[1]}")

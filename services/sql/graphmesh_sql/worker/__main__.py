@@ -34,7 +34,7 @@ def main() -> None:
             reply = session.reply(frames.read(sys.stdin.buffer))
             replies.write(frames.encode(reply))
             replies.flush()
-            if reply[0] == "memory":
+            if reply[0] in ("memory", "defect"):
                 os._exit(1)
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the service has ended; a connection need not be closed
@@ -67,6 +67,8 @@ class Session:
             return "unreachable", str(error)
         except MemoryError:
             return "memory", OUT_OF_MEMORY
+        except Exception as error:  # a query whose meaning is not understood is not run
+            return "defect", f"{type(error).__name__}: {error}"
 
     def _begin(self, operation: str, arguments: list[Any]) -> Generator[Any]:
         match operation, arguments:

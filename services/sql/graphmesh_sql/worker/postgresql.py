@@ -106,8 +106,7 @@ class PostgresEngine:
             translated(),
             self._transaction(query.limits.seconds, query.tenant, query.role, TextLoaders()) as connection,
         ):
-            if checked.fields:
-                _refuse_functions(connection, checked.fields)
+            refuse_functions(connection, checked.fields)
             connection.execute("SELECT set_config('search_path', 'pg_catalog', true)")
             (version,) = connection.execute("SELECT pg_current_snapshot()::text").fetchone() or ("",)
             if version == query.unless_version:
@@ -178,12 +177,14 @@ def _timeouts(connection: Connection[Any], seconds: float) -> dict[str, str]:
     return {**dict.fromkeys(names, milliseconds), **checked}
 
 
-def _refuse_functions(connection: Connection[Any], names: frozenset[str]) -> None:
+def refuse_functions(connection: Connection[Any], names: frozenset[str]) -> None:
     """Refuse `x.f` where f is a function or a type: where x has no column f, PostgreSQL calls it.
 
     Raises:
         RuleBroken: one of the names is.
     """
+    if not names:
+        return
     if found := connection.execute(FUNCTIONS_QUERY, {"names": list(names)}).fetchone():
         raise RuleBroken(
             Rule.FUNCTION, f"the function {found[0]} is not allowed, nor a column of that name in a subquery"
