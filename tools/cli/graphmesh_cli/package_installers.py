@@ -78,7 +78,9 @@ class Uv:
         further.write_text("".join(f"{line}\n" for line in _not_installed(resolved)))
         files = [further, *requirements.files]  # these may state where packages are found
         options = [option for file in files for option in ("--requirement", str(file))]
-        install = ("pip", "install", "--quiet", "--no-deps", "--python", str(python), "--constraint", str(resolved))
+        pins = environment / "pins.txt"
+        pins.write_text("".join(f"{line}\n" for line in resolved.read_text().splitlines() if "==" in line))
+        install = ("pip", "install", "--quiet", "--no-deps", "--python", str(python), "--constraint", str(pins))
         await self._run(*install, *options, folder=folder)
 
     async def _run(self, *arguments: str, folder: Path) -> None:
