@@ -148,6 +148,26 @@ ALLOWED: dict[str, tuple[Mapping[str, Course], Calls]] = {
         begun().create("b", PENDING, 0, 0, strategy=ROLLBACK).cancel("b", RUNNING, 0).state().read("b", CANCELLED, 4),
     ),
     "an update of a free thread": (SUCCEEDING, ended().update("x").state("a.start", "a.charge", "x")),
+    "an update while a run is ended that was cancelled before its turn": (
+        UNEXECUTED_B,
+        begun()
+        .create("b", PENDING, 0, 0)
+        .cancel("b", PENDING, 0, 0)
+        .read("a", SUCCESS, 4)
+        .update("x")
+        .read("b", RUNNING, 0)
+        .state("a.start", "a.charge", "x"),
+    ),
+    "a run on a thread on which another is ended that was cancelled before its turn": (
+        {**UNEXECUTED_B, "c": course("c")},
+        begun()
+        .create("b", PENDING, 0, 0)
+        .cancel("b", PENDING, 0, 0)
+        .read("a", SUCCESS, 4)
+        .create("c", RUNNING, 0, strategy=REJECT)
+        .read("b", RUNNING, 0)
+        .state("a.start", "a.charge", "c.start"),
+    ),
     "an update without a response": (SUCCEEDING, ended().update("x", known=False).state("a.start", "a.charge")),
     "an update of a busy thread": (SUCCEEDING, begun().update("x", reason=BUSY)),
     "an event that is received late": (SUCCEEDING, ended().event("a", RUNNING, 1)),

@@ -92,6 +92,14 @@ class ThreadState(NamedTuple):
         return all(run.has_ended for _, run in self.runs)
 
     @property
+    def may_be_free(self) -> bool:
+        """As `is_free`, but a run that was cancelled before its turn no longer waits when a worker has claimed it.
+
+        That worker only ends it, which may take long where workers die.
+        """
+        return all(run.has_ended or (run.is_cancelled and not run.has_begun) for _, run in self.runs)
+
+    @property
     def holder(self) -> str:
         """The run that has begun and not ended; empty if there is none."""
         return next((request_id for request_id, run in self.runs if run.has_begun and not run.has_ended), "")
@@ -133,7 +141,7 @@ class ThreadModel:
                 if not state.is_free:
                     yield state
             case OperationKind.UPDATE, "":
-                if state.runs and state.is_free:
+                if state.runs and state.may_be_free:
                     yield state._replace(blocks=(*state.blocks, Block(operation.entry, 1, 1)))
             case OperationKind.CANCEL, "":
                 yield from self._cancel(state, operation)
@@ -169,7 +177,7 @@ class ThreadModel:
         if state.run(request_id) or request_id not in self._courses:
             yield from self._observe_all(state, operation.seen)
             return
-        if operation.strategy is Multitask.REJECT and not state.is_free:
+        if operation.strategy is Multitask.REJECT and not state.may_be_free:
             return
         runs = state.runs
         if operation.strategy.preempts:
