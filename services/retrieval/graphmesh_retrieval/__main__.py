@@ -10,7 +10,9 @@ from graphmesh_chassis.serve import Servable, Service, run
 from graphmesh_chassis.store import SqlStore
 
 from graphmesh_retrieval.documents_sql import SqlDocuments
+from graphmesh_retrieval.embedders import open_embedder
 from graphmesh_retrieval.file_reading import FileReader
+from graphmesh_retrieval.ingestion import Retention
 from graphmesh_retrieval.servicer import RetrievalServicer
 from graphmesh_retrieval.settings import Settings
 
@@ -20,7 +22,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     async with open_database(settings.database_url, MIGRATIONS) as database:
-        servicer = RetrievalServicer(SqlStore(database, SqlDocuments), FileReader(settings.file_seconds))
+        retention = Retention(settings.max_versions, settings.version_days)
+        files, embedder = FileReader(settings.file_seconds), open_embedder(settings.embedder)
+        servicer = RetrievalServicer(SqlStore(database, SqlDocuments), files, retention, embedder)
         yield Servable(
             services=[Service(RetrievalService, add_RetrievalServiceServicer_to_server, servicer)],
             pings={"database": database.ping},

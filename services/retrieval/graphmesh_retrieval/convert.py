@@ -11,10 +11,10 @@ from graphmesh_retrieval.domain import Document, Draft, Format, Hit, Reader, Sto
 from graphmesh_retrieval.ingestion import IngestSummary
 
 
-def drafts(request: pb.IngestDocumentsRequest) -> tuple[dict[str, Draft], dict[str, str]]:
+def drafts(request: pb.IngestDocumentsRequest, embedder: str) -> tuple[dict[str, Draft], dict[str, str]]:
     """Return the documents and their digests, by id; of several with one id, the last."""
     found = {document.document_id: _draft(document) for document in request.documents}
-    return found, {document_id: draft.digest() for document_id, draft in found.items()}
+    return found, {document_id: draft.digest(embedder) for document_id, draft in found.items()}
 
 
 def _draft(document: pb.DocumentInput) -> Draft:

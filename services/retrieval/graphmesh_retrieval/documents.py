@@ -58,3 +58,11 @@ class Documents(Protocol):
     async def passage(self, document_id: str, version: int, ordinal: int) -> StoredPassage:
         """Return a passage of a version (0: the current one). Raises NotFound."""
         ...
+
+    async def vectors(self, embedder: str, begin: int, end: int) -> list[tuple[int, bytes]]:
+        """Return the numbers and vectors of the passages from number `begin` up to `end`, in order."""
+        ...
+
+    async def vectors_of(self, embedder: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Return the vectors of the passages with these numbers that have one."""
+        ...

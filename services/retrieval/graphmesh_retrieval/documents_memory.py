@@ -30,6 +30,7 @@ class MemoryDocuments:
         self._versions: dict[str, list[_Version]] = {}
         self._passages: dict[int, StoredPassage] = {}
         self._index: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self._vectors: dict[int, tuple[str, bytes]] = {}
         self._corpus = Corpus()
         self._languages: Counter[str] = Counter()
 
@@ -92,6 +93,13 @@ class MemoryDocuments:
             raise NotFound(resource="passage", id=f"{document_id}#{ordinal}")
         return self._passages[numbers[ordinal]]
 
+    async def vectors(self, embedder: str, begin: int, end: int) -> list[tuple[int, bytes]]:
+        return list((await self.vectors_of(embedder, range(begin, end))).items())
+
+    async def vectors_of(self, embedder: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        found = ((number, self._vectors[number]) for number in numbers if number in self._vectors)
+        return {number: vector for number, (name, vector) in found if name == embedder}
+
     def _version(self, document_id: str, version: int, as_of: datetime | None) -> _Version:
         for stored in reversed(self._versions.get(document_id, [])):
             document = stored.document
@@ -130,6 +138,8 @@ class MemoryDocuments:
             None,
         )
         versions.append(_Version(document, first))
+        for number, vector in enumerate(analyzed.vectors, first):
+            self._vectors[number] = (analyzed.embedder, vector)
         for ordinal, indexed in enumerate(analyzed.passages):
             self._passages[first + ordinal] = StoredPassage(replace(document, text=""), ordinal, indexed.passage)
 
@@ -142,6 +152,7 @@ class MemoryDocuments:
         for version in versions:
             for number in version.numbers:
                 del self._passages[number]
+                self._vectors.pop(number, None)
 
 
 def _end(version: _Version) -> datetime:

@@ -10,11 +10,12 @@ from graphmesh_chassis.errors import NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_retrieval.documents import Lists
-from graphmesh_retrieval.documents_tables import NUMBERS_OF_CORPUS, corpora, documents, passages
+from graphmesh_retrieval.documents_tables import NUMBERS_OF_CORPUS, corpora, documents, passages, vectors
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, Format, Passage, StoredPassage
 from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers
 from graphmesh_retrieval.postings import BLOCK_PASSAGES
 from graphmesh_retrieval.postings_sql import SqlPostings
+from graphmesh_retrieval.vectors_sql import SqlVectors
 
 _OUTSIDE = ("id", "tenant", "first_number")
 _COLUMNS = [column for column in documents.c if column.name not in (*_OUTSIDE, "text")]
@@ -42,6 +43,7 @@ class SqlDocuments:
         ended = await self._end_current([document.draft.document_id for document in prepared], now)
         firsts = first_numbers(prepared, corpus.next_number)
         await self._insert_documents(prepared, firsts, {row.document_id: row.version for row in ended}, now)
+        await SqlVectors(self._connection, corpus.corpus).add(prepared, firsts)
         rows = [*dead_rows(_numbers(ended)), *added_rows(prepared, corpus.next_number)]
         await SqlPostings(self._connection, corpus.corpus).append(rows)
         await self._update_corpus(corpus, prepared, firsts[-1])
@@ -107,6 +109,14 @@ class SqlDocuments:
         if not found:
             raise NotFound(resource="passage", id=f"{document_id}#{ordinal}")
         return found[row.first_number + ordinal]
+
+    async def vectors(self, embedder: str, begin: int, end: int) -> list[tuple[int, bytes]]:
+        row = await self._corpus_row()
+        return await SqlVectors(self._connection, row.corpus).between(embedder, begin, end) if row else []
+
+    async def vectors_of(self, embedder: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        row = await self._corpus_row()
+        return await SqlVectors(self._connection, row.corpus).of(embedder, numbers) if row else {}
 
     def _among(self, document_ids: Sequence[str]) -> sa.ColumnElement[bool]:
         return sa.and_(documents.c.tenant == self._tenant, documents.c.document_id.in_(document_ids))
@@ -228,8 +238,9 @@ class SqlDocuments:
         firsts = [base + row.first_number for row in rows]
         ends = [first + row.passage_count for first, row in zip(firsts, rows, strict=True)]
         ranges = [{"first": first, "end": end} for first, end in zip(firsts, ends, strict=True)]
-        within = sa.and_(passages.c.id >= sa.bindparam("first"), passages.c.id < sa.bindparam("end"))
-        await self._connection.execute(sa.delete(passages).where(within), ranges)
+        for table in (passages, vectors):
+            within = sa.and_(table.c.id >= sa.bindparam("first"), table.c.id < sa.bindparam("end"))
+            await self._connection.execute(sa.delete(table).where(within), ranges)
         key = sa.delete(documents).where(documents.c.id == sa.bindparam("key"))
         await self._connection.execute(key, [{"key": row.id} for row in rows])
 

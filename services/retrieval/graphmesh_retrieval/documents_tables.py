@@ -61,5 +61,12 @@ postings = sa.Table(
     sa.Column("size", sa.Integer),
     sa.Column("entries", sa.LargeBinary),
 )
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("embedder", sa.String),
+    sa.Column("vector", sa.LargeBinary),
+)
 NUMBERS_OF_CORPUS: Final = 2**32
 """Numbers of passages that a corpus can have. The id of a passage is its corpus times this, plus its number."""

@@ -35,9 +35,17 @@ class Draft:
     content: bytes = field(default=b"", repr=False)
     """The file of a PDF or Word document; empty for text."""
 
-    def digest(self) -> str:
-        """Hash the input, so that unchanged documents are not stored again."""
-        values = [self.title, self.uri, self.text, sorted(self.attributes.items()), self.format.value, self.language]
+    def digest(self, embedder: str = "") -> str:
+        """Hash the input, so that unchanged documents are not stored again, unless the embedder has changed."""
+        values = [
+            embedder,
+            self.title,
+            self.uri,
+            self.text,
+            sorted(self.attributes.items()),
+            self.format.value,
+            self.language,
+        ]
         content = json.dumps([*values, sorted(self.readers)]).encode()
         return hashlib.sha256(content + b"\0" + self.content if self.content else content).hexdigest()
 
@@ -105,6 +113,9 @@ class AnalyzedDocument:
     draft: Draft
     digest: str
     passages: tuple[IndexedPassage, ...]
+    embedder: str = ""
+    vectors: tuple[bytes, ...] = ()
+    """The vector of each passage; empty without an embedder."""
 
 
 @dataclass(frozen=True)

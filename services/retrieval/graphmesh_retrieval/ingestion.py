@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from graphmesh_retrieval.analysis.languages import detect
 from graphmesh_retrieval.analysis.terms import terms
 from graphmesh_retrieval.documents import Documents
 from graphmesh_retrieval.domain import AnalyzedDocument, Draft, Format, IndexedPassage, Passage, Unreadable
+from graphmesh_retrieval.embedders import Embedder
 from graphmesh_retrieval.markdown import first_heading, front_matter_title, split_passages, split_plain
 from graphmesh_retrieval.postings import MAX_WEIGHT
+from graphmesh_retrieval.vectors import encode
 
 MAX_TITLE_CHARACTERS: Final = 500
 """Characters of a heading that is used as a title."""
@@ -46,18 +48,52 @@ def analyze(
     }
 
 
+async def add_vectors(
+    embedder: Embedder, analyzed: Mapping[str, AnalyzedDocument | Unreadable]
+) -> dict[str, AnalyzedDocument | Unreadable]:
+    """Add the vectors of the passages. Raises ProviderUnavailable."""
+    embedded = dict(analyzed)
+    for key, result in analyzed.items():
+        if isinstance(result, AnalyzedDocument) and result.passages:
+            texts = [_embedded_text(result.draft, indexed.passage) for indexed in result.passages]
+            vectors = tuple(encode(await embedder.embed_texts(texts)))
+            embedded[key] = replace(result, embedder=embedder.name, vectors=vectors)
+    return embedded
+
+
+def _embedded_text(draft: Draft, passage: Passage) -> str:
+    return "\n".join((*dict.fromkeys((draft.title, *passage.headings)), passage.text))
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long earlier versions of documents are kept."""
+
+    versions: int = 20
+    days: int = 365
+
+
 async def store_changed(
-    documents: Documents, analyzed: Mapping[str, AnalyzedDocument | Unreadable], unchanged: int, now: datetime
+    documents: Documents,
+    analyzed: Mapping[str, AnalyzedDocument | Unreadable],
+    unchanged: int,
+    now: datetime,
+    retention: Retention,
 ) -> IngestSummary:
-    """Store documents that are new or changed; `unchanged` others were not analyzed."""
+    """Store documents that are new or changed; `unchanged` others were not analyzed.
+
+    Earlier versions of the changed ones are deleted where they are not retained.
+    """
     found = [result for result in analyzed.values() if isinstance(result, AnalyzedDocument)]
     stored = await documents.digests([document.draft.document_id for document in found])
     changed = [document for document in found if stored.get(document.draft.document_id) != document.digest]
-    replaced = sum(document.draft.document_id in stored for document in changed)
+    replaced = [document.draft.document_id for document in changed if document.draft.document_id in stored]
     await documents.put(changed, now)
+    if replaced:
+        await documents.prune(replaced, retention.versions, now - timedelta(days=retention.days))
     return IngestSummary(
-        added=len(changed) - replaced,
-        replaced=replaced,
+        added=len(changed) - len(replaced),
+        replaced=len(replaced),
         unchanged=unchanged + len(found) - len(changed),
         passages=sum(len(document.passages) for document in changed),
         failures={key: result.reason for key, result in analyzed.items() if isinstance(result, Unreadable)},

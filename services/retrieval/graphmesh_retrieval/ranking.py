@@ -50,8 +50,9 @@ class Ranking:
         self._blocks = sorted(blocks)
         self._slot = {block: slot * BLOCK_PASSAGES for slot, block in enumerate(self._blocks)}
 
-    def best(self, limit: int, hidden: Slots, min_score: float) -> list[Ranked]:
+    def best(self, limit: int, hidden_numbers: Slots, min_score: float) -> list[Ranked]:
         """Return the most relevant passages without the hidden ones, best first, then by number."""
+        hidden = self._slots(hidden_numbers)
         relevance = np.zeros(len(self._blocks) * BLOCK_PASSAGES, np.float32)
         score = np.zeros_like(relevance)
         visible = np.ones(len(relevance), np.bool_)
@@ -88,9 +89,13 @@ class Ranking:
         slots, first = np.unique(slots, return_index=True)
         return slots, postings[first]
 
-    def marked(self, mark: int) -> Slots:
-        """Return the slots of the passages with a mark."""
-        return self._postings(mark)[0] if mark in self._lists else np.empty(0, np.int64)
+    def _slots(self, numbers: Slots) -> Slots:
+        """Return the slots of those passages that have one."""
+        blocks = np.asarray(self._blocks, np.int64)
+        place = np.searchsorted(blocks, numbers // BLOCK_PASSAGES)
+        known = place < len(blocks)
+        known[known] = blocks[place[known]] == numbers[known] // BLOCK_PASSAGES
+        return place[known] * BLOCK_PASSAGES + numbers[known] % BLOCK_PASSAGES
 
     def _postings(self, term: int) -> tuple[Slots, Postings]:
         rows = [(self._slot[block], entries) for block, entries in self._lists[term] if block in self._slot]
@@ -111,6 +116,13 @@ class Ranking:
 
     def _number(self, slot: int) -> int:
         return self._blocks[slot // BLOCK_PASSAGES] * BLOCK_PASSAGES + slot % BLOCK_PASSAGES
+
+
+def numbers_of(rows: Sequence[tuple[int, bytes]]) -> Slots:
+    """Return the numbers of the passages of a posting list."""
+    postings = np.frombuffer(b"".join(entries for _, entries in rows), "<u4")
+    sizes = [len(entries) // 4 for _, entries in rows]
+    return np.repeat(np.asarray([block for block, _ in rows], np.int64) * BLOCK_PASSAGES, sizes) + (postings & 0xFFFF)
 
 
 def inverse_frequency(passages: int, matching: int) -> float:

@@ -1,18 +1,23 @@
-"""Searches passages and ranks them."""
+"""Searches passages and ranks them, by their words and, with an embedder, by their meaning."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from graphmesh_retrieval import vectors
 from graphmesh_retrieval.analysis.terms import QueryWord, query_words
 from graphmesh_retrieval.documents import Documents, Lists
 from graphmesh_retrieval.domain import Corpus, Hit, Reader
+from graphmesh_retrieval.embedders import Embedder
 from graphmesh_retrieval.indexing import SCOPE
 from graphmesh_retrieval.postings import ANY_SCOPE, BLOCK_PASSAGES, DEAD, RESTRICTED, reader_mark
-from graphmesh_retrieval.ranking import Ranked, Ranking
+from graphmesh_retrieval.ranking import Ranked, Ranking, numbers_of
+from graphmesh_retrieval.vectors import VectorCache
 
 MAX_POSTINGS: Final = 2_000_000
 """Postings that a search reads. The rarest words are read first; the first one is always read."""
@@ -27,33 +32,75 @@ MAX_READER_SCOPES: Final = 200
 HISTORY_BATCHES: Final = (100, 400, 1500)
 """The passages that a search of the past considers, until it has found enough."""
 
+Numbers = NDArray[np.int64]
 
-async def search(
-    documents: Documents,
-    query: str,
-    reader: Reader,
-    *,
-    limit: int,
-    min_score: float,
-    as_of: datetime | None = None,
-) -> list[Hit]:
-    """Return the most relevant passages that the reader may find; none if the query has no words."""
-    corpus = await documents.corpus()
-    asked = query_words(query, corpus.languages)
-    if not asked or not corpus.passages:
-        return []
-    words = await _affordable(documents, asked, corpus)
-    marks = [DEAD, RESTRICTED, *_reader_marks(reader)]
-    lists = await documents.lists([*(term for word in words for term in word.terms), *marks])
-    hidden_marks = marks[1:] if as_of else marks
-    wanted = sum(HISTORY_BATCHES) if as_of else limit
-    ranked = await _in_thread_if_long(corpus, words, lists, hidden_marks, wanted, min_score)
-    return await (_hits_as_of(documents, ranked, limit, as_of) if as_of else _hits(documents, ranked))
+
+@dataclass(frozen=True)
+class Query:
+    """What a caller searches."""
+
+    text: str
+    reader: Reader
+    limit: int
+    min_score: float = 0.0
+    as_of: datetime | None = None
+
+
+class Searcher:
+    """Searches the documents of any tenant."""
+
+    def __init__(self, embedder: Embedder | None = None) -> None:
+        self._embedder = embedder
+        self._vectors = VectorCache()
+
+    async def search(self, tenant: str, documents: Documents, query: Query) -> list[Hit]:
+        """Return the most relevant passages that the reader may find.
+
+        A search of the past ranks by words alone, and so does one without an embedder.
+
+        Raises:
+            ProviderUnavailable: the embedder cannot be used.
+        """
+        corpus = await documents.corpus()
+        words = await _affordable(documents, query_words(query.text, corpus.languages), corpus)
+        if not words:
+            return []
+        marks = (DEAD, RESTRICTED, *_reader_marks(query.reader))
+        lists = await documents.lists([*(term for word in words for term in word.terms), *marks])
+        if query.as_of:
+            hidden = _hidden(lists, marks[1:])
+            ranked = await _by_words(corpus, words, lists, hidden, sum(HISTORY_BATCHES), query.min_score)
+            return await _hits_as_of(documents, ranked, query.limit, query.as_of)
+        hidden = _hidden(lists, marks)
+        if self._embedder is None:
+            ranked = await _by_words(corpus, words, lists, hidden, query.limit, query.min_score)
+        else:
+            by_words = await _by_words(corpus, words, lists, hidden, vectors.DEPTH, 0.0)
+            ranked = await self._fused(tenant, documents, corpus, self._embedder, by_words, hidden, query)
+        return await _hits(documents, ranked)
+
+    async def _fused(
+        self,
+        tenant: str,
+        documents: Documents,
+        corpus: Corpus,
+        embedder: Embedder,
+        by_words: Sequence[Ranked],
+        hidden: Numbers,
+        query: Query,
+    ) -> list[Ranked]:
+        vector = (await embedder.embed_texts([query.text]))[0]
+        if corpus.passages > vectors.MAX_SEARCHED_PASSAGES:
+            by_vectors = await vectors.rerank(documents, embedder.name, vector, by_words)
+        else:
+            by_vectors = await self._vectors.best(tenant, documents, corpus, vector, embedder.name, hidden)
+        fused = vectors.fuse(by_words, by_vectors, 2 * vectors.DEPTH)
+        return [passage for passage in fused if passage.score >= query.min_score][: query.limit]
 
 
 async def _affordable(documents: Documents, words: Sequence[QueryWord], corpus: Corpus) -> Sequence[QueryWord]:
     """Return the words whose postings are read."""
-    if corpus.passages < MIN_COUNTED_PASSAGES:
+    if corpus.passages < MIN_COUNTED_PASSAGES or not words:
         return words
     counts = await documents.counts([term for word in words for term in word.terms])
     sizes = {word: sum(counts.get(term, 0) for term in word.terms) for word in words}
@@ -75,26 +122,25 @@ def _reader_marks(reader: Reader) -> Iterator[int]:
         yield from (reader_mark(f"{SCOPE}{scope}") for scope in sorted(reader.scopes)[:MAX_READER_SCOPES])
 
 
-async def _in_thread_if_long(
-    corpus: Corpus, words: Sequence[QueryWord], lists: Lists, marks: Sequence[int], limit: int, min_score: float
-) -> list[Ranked]:
-    postings = sum(len(entries) for rows in lists.values() for _, entries in rows) // 4
-    if postings < MIN_THREAD_POSTINGS:
-        return _rank(corpus, words, lists, marks, limit, min_score)
-    return await asyncio.to_thread(_rank, corpus, words, lists, marks, limit, min_score)
+def _hidden(lists: Lists, marks: Sequence[int]) -> Numbers:
+    """Return the numbers of the passages that a search must not find.
+
+    `marks` are those of dead passages, of restricted ones, and of those that the reader may find.
+    """
+    empty = np.empty(0, np.int64)
+    marked = {mark: numbers_of(lists[mark]) for mark in marks if mark in lists}
+    allowed = [numbers for mark, numbers in marked.items() if mark not in (DEAD, RESTRICTED)]
+    restricted = np.setdiff1d(marked.get(RESTRICTED, empty), np.concatenate((empty, *allowed)))
+    return np.concatenate((marked.get(DEAD, empty), restricted))
 
 
-def _rank(
-    corpus: Corpus, words: Sequence[QueryWord], lists: Lists, marks: Sequence[int], limit: int, min_score: float
+async def _by_words(
+    corpus: Corpus, words: Sequence[QueryWord], lists: Lists, hidden: Numbers, limit: int, min_score: float
 ) -> list[Ranked]:
-    """Rank passages; `marks` are those of dead passages, of restricted ones, and of those that the reader may find."""
     ranking = Ranking(corpus, words, lists)
-    restricted = ranking.marked(RESTRICTED)
-    if len(restricted):
-        allowed = [ranking.marked(mark) for mark in marks if mark not in (DEAD, RESTRICTED)]
-        restricted = np.setdiff1d(restricted, np.concatenate(allowed))
-    dead = ranking.marked(DEAD) if DEAD in marks else restricted[:0]
-    return ranking.best(limit, np.concatenate((dead, restricted)), min_score)
+    if sum(len(entries) for rows in lists.values() for _, entries in rows) // 4 < MIN_THREAD_POSTINGS:
+        return ranking.best(limit, hidden, min_score)
+    return await asyncio.to_thread(ranking.best, limit, hidden, min_score)
 
 
 async def _hits(documents: Documents, ranked: Sequence[Ranked]) -> list[Hit]:
@@ -103,7 +149,7 @@ async def _hits(documents: Documents, ranked: Sequence[Ranked]) -> list[Hit]:
 
 
 async def _hits_as_of(documents: Documents, ranked: Sequence[Ranked], limit: int, time: datetime) -> list[Hit]:
-    """Return the best passages of versions that were current at a time, which are looked for from the best on."""
+    """Return the best passages of versions that were current at a time, which are looked up from the best on."""
     hits: list[Hit] = []
     begin = 0
     for size in HISTORY_BATCHES:

@@ -15,39 +15,53 @@ from graphmesh_chassis.store import Store
 from graphmesh_retrieval import convert, ingestion
 from graphmesh_retrieval.documents import Documents
 from graphmesh_retrieval.domain import AnalyzedDocument, Document, Draft, Reader, Unreadable
+from graphmesh_retrieval.embedders import Embedder
 from graphmesh_retrieval.file_reading import FileReader
-from graphmesh_retrieval.searching import search
+from graphmesh_retrieval.ingestion import Retention
+from graphmesh_retrieval.searching import Query, Searcher
 
 DEFAULT_LIMIT = 5
 DEFAULT_CONTEXT_CHARACTERS = 500
 
 
 class RetrievalServicer(pb.RetrievalServiceServicer):
-    def __init__(self, store: Store[Documents], files: FileReader) -> None:
+    def __init__(
+        self, store: Store[Documents], files: FileReader, retention: Retention, embedder: Embedder | None
+    ) -> None:
         self._store = store
         self._files = files
+        self._retention = retention
+        self._embedder = embedder
+        self._searcher = Searcher(embedder)
+
+    @property
+    def _embedder_name(self) -> str:
+        return self._embedder.name if self._embedder else ""
 
     async def IngestDocuments(self, request: pb.IngestDocumentsRequest, context: Any) -> pb.IngestDocumentsResponse:
-        drafts, digests = await asyncio.to_thread(convert.drafts, request)
+        drafts, digests = await asyncio.to_thread(convert.drafts, request, self._embedder_name)
         async with self._store.read() as documents:
             stored = await documents.digests(list(drafts))
         changed = [draft for key, draft in drafts.items() if stored.get(key) != digests[key]]
         analyzed = await _analyze(await self._files.read(changed), digests)
+        if self._embedder:
+            analyzed = await ingestion.add_vectors(self._embedder, analyzed)
         async with self._store.effect() as effect:
             unchanged = len(drafts) - len(changed)
-            summary = await ingestion.store_changed(effect.port, analyzed, unchanged, datetime.now(UTC))
+            now = datetime.now(UTC)
+            summary = await ingestion.store_changed(effect.port, analyzed, unchanged, now, self._retention)
             return effect.respond(convert.ingest_response(request, summary))
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
+        query = Query(
+            request.query,
+            _reader(),
+            request.limit or DEFAULT_LIMIT,
+            request.min_score,
+            convert.time_of(request.as_of_time),
+        )
         async with self._store.read() as documents:
-            hits = await search(
-                documents,
-                request.query,
-                _reader(),
-                limit=request.limit or DEFAULT_LIMIT,
-                min_score=request.min_score,
-                as_of=convert.time_of(request.as_of_time),
-            )
+            hits = await self._searcher.search(current_call().caller.tenant, documents, query)
         return pb.SearchResponse(passages=map(convert.hit_message, hits))
 
     async def GetDocument(self, request: pb.GetDocumentRequest, context: Any) -> pb.GetDocumentResponse:

@@ -1,9 +1,10 @@
 """The contract of the document store: in memory, on SQLite, on PostgreSQL."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from graphmesh_chassis.errors import NotFound
@@ -14,8 +15,9 @@ from graphmesh_retrieval.documents_memory import MemoryDocuments
 from graphmesh_retrieval.documents_sql import SqlDocuments
 from graphmesh_retrieval.documents_tables import metadata
 from graphmesh_retrieval.domain import AnalyzedDocument, Draft, Reader, Unreadable
-from graphmesh_retrieval.ingestion import IngestSummary, analyze, store_changed
-from graphmesh_retrieval.searching import search
+from graphmesh_retrieval.embedders import Vectors, normalized
+from graphmesh_retrieval.ingestion import IngestSummary, Retention, add_vectors, analyze, store_changed
+from graphmesh_retrieval.searching import Query, Searcher
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +63,7 @@ def analyzed(*drafts: Draft) -> list[AnalyzedDocument]:
 
 async def ingest(open_documents: OpenPort[Documents], *drafts: Draft, tenant: str = "acme") -> IngestSummary:
     async with open_documents(tenant) as documents:
-        return await store_changed(documents, results(drafts), 0, datetime.now(UTC))
+        return await store_changed(documents, results(drafts), 0, datetime.now(UTC), Retention())
 
 
 async def found(
@@ -72,7 +74,7 @@ async def found(
     as_of: datetime | None = None,
 ) -> list[tuple[str, float]]:
     async with open_documents(tenant) as documents:
-        hits = await search(documents, query, reader, limit=10, min_score=0.0, as_of=as_of)
+        hits = await Searcher().search(tenant, documents, Query(query, reader, 10, as_of=as_of))
     return [(hit.found.passage_id, round(hit.score, 5)) for hit in hits]
 
 
@@ -279,6 +281,40 @@ async def test_documents_with_readers_are_found_by_them_alone(open_documents: Op
         "all scopes": [("public#0", 1.0), ("secret#0", 1.0)],
     }
     assert await found(open_documents, "pay", reader=readers["all scopes"]) == []
+
+
+class Colours:
+    """Embeds a text by the colours that it means."""
+
+    name = "colours"
+    meanings = ("red scarlet crimson", "blue azure navy")
+
+    async def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        counts = [[sum(word in text.lower() for word in each.split()) for each in self.meanings] for text in texts]
+        return normalized(np.asarray(counts, np.float32))
+
+
+async def test_passages_are_found_by_meaning(open_documents: OpenPort[Documents]) -> None:
+    """Also after later ingestions, and never dead or restricted ones."""
+    embedder = Colours()
+    searcher = Searcher(embedder)
+
+    async def put(*drafts: Draft) -> None:
+        async with open_documents() as documents:
+            await store_changed(
+                documents, await add_vectors(embedder, results(drafts)), 0, datetime.now(UTC), Retention()
+            )
+
+    async def similar(query: str) -> list[tuple[str, float]]:
+        async with open_documents() as documents:
+            hits = await searcher.search("acme", documents, Query(query, ANYONE, 5))
+        return [(hit.found.passage_id, round(hit.score, 2)) for hit in hits]
+
+    await put(draft("a", "A scarlet pen."), draft("b", "An azure pen."), draft("none", "A pen."))
+    assert await similar("crimson") == [("a#0", 1.0)]
+    await put(draft("a", "A navy pen."), replace(draft("c", "A red pen."), readers=("subject:alice",)))
+    assert await similar("crimson") == []
+    assert await similar("blue") == [("b#0", 1.0), ("a#0", 1.0)]
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)

@@ -105,7 +105,7 @@ async def test_pdf_and_word_documents_are_searched(retrieval: ServiceClient) -> 
 
 async def test_hostile_files_are_refused_by_name_and_the_service_lives(retrieval: ServiceClient) -> None:
     """Bombs of compression, text without an end, broken files, and files of another format."""
-    huge = zlib.compress(zlib.compress(b"BT /F 12 Tf (walrus) Tj ET\n" * 8_000_000), 9)
+    huge = zlib.compress(zlib.compress(b"BT /F 12 Tf (walrus) Tj ET\n" * 1_000_000), 9)
     hostile = {
         "bomb.pdf": (pdf(huge, b"/Filter[/FlateDecode/FlateDecode]"), PDF),
         "long.pdf": (pdf(zlib.compress(b"BT /F 9 Tf (%s) Tj ET" % (b"walrus " * 200_000))), PDF),
@@ -113,13 +113,10 @@ async def test_hostile_files_are_refused_by_name_and_the_service_lives(retrieval
         "bomb.docx": (bomb(), DOCX),
         "empty.pdf": (pdf(b""), PDF),
     }
-    documents = [
-        pb.DocumentInput(document_id=name, content=content, format=format_)
-        for name, (content, format_) in hostile.items()
-    ]
-    response = await ingest(retrieval, *documents, pb.DocumentInput(document_id="good.md", text="Fine."))
-    assert [failure.document_id for failure in response.failures] == list(hostile)
-    assert response.added_count == 1
+    for name, (content, format_) in hostile.items():
+        response = await ingest(retrieval, pb.DocumentInput(document_id=name, content=content, format=format_))
+        assert [failure.document_id for failure in response.failures] == [name]
+    assert (await ingest(retrieval, pb.DocumentInput(document_id="good.md", text="Fine."))).added_count == 1
     assert (await find(retrieval, "fine")).document_id == "good.md"
 
 

@@ -15,6 +15,7 @@ from graphmesh_chassis.errors import (
     NotFound,
     ScopeMissing,
 )
+from graphmesh_chassis.settings import BadSetting
 from graphmesh_chassis.testing import running
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
@@ -179,6 +180,16 @@ async def test_versions_are_listed_and_read_as_of_a_time(retrieval: ServiceClien
         await retrieval(Retrieval.GetDocument, both)
 
 
+async def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db", max_versions=2)
+    async with build(settings) as servable, running(servable, settings) as served:
+        retrieval = ServiceClient(served.channel)
+        for number in range(5):
+            await ingest(retrieval, f"k{number}", document("a", f"Text {number}."))
+        listed = await retrieval(Retrieval.ListDocumentVersions, pb.ListDocumentVersionsRequest(document_id="a"))
+        assert [entry.version for entry in listed.documents] == [5, 4, 3]
+
+
 async def test_documents_with_readers_do_not_exist_for_other_callers(retrieval: ServiceClient) -> None:
     """Not found, read, listed or shown as a passage, with or without every other scope."""
     secret = pb.DocumentInput(document_id="secret", text="Salaries.", readers=["subject:alice"])
@@ -222,3 +233,22 @@ async def test_unreadable_documents_are_named_and_the_others_stored(retrieval: S
     assert (response.added_count, [failure.document_id for failure in response.failures]) == (1, ["x.pdf"])
     assert response.failures[0].index == 1
     assert response.failures[0].description
+
+
+async def test_the_small_model_finds_paraphrases(tmp_path: Path) -> None:
+    """Passages without a single word of the question, with the model of the extra `embeddings`."""
+    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db", embedder="minilm")
+    texts = {"paint": "How to remove blots from cotton.", "ship": "Parcels arrive within four days.", "pay": "Cards."}
+    async with build(settings) as servable, running(servable, settings) as served:
+        retrieval = ServiceClient(served.channel)
+        await ingest(retrieval, "k1", *(document(key, text) for key, text in texts.items()))
+        found = await search(retrieval, "When will my package be delivered?")
+    assert found[0].document_id == "ship"
+    assert 0.3 < found[0].score <= 1
+
+
+async def test_an_embedder_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/r.db", embedder="nobody:model")
+    with pytest.raises(BadSetting, match="GRAPHMESH_RETRIEVAL_EMBEDDER=nobody:model cannot be used"):
+        async with build(settings):
+            pass

@@ -70,6 +70,9 @@ def bench_retrieval(
         list[Path] | None,
         typer.Option(exists=True, dir_okay=False, help="Measure the ranking of this set of questions; repeatable."),
     ] = None,
+    embedder: Annotated[
+        str, typer.Option(help="With --quality: also rank by meaning, with minilm.")
+    ] = "",
 ) -> None:
     """The speed of ingestion and search over many passages, beside the database's own full-text search.
 
@@ -79,7 +82,7 @@ def bench_retrieval(
     from graphmesh_bench.retrieval.command import main, show_quality
 
     if quality:
-        return show_quality(quality)
+        return show_quality(quality, embedder)
     return main(("sqlite", "postgresql") if database == "both" else (database,), passages, queries)
 
 

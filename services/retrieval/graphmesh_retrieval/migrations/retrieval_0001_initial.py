@@ -72,6 +72,12 @@ def upgrade() -> None:
         sa.Column("entries", sa.LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "vectors",
+        sa.Column("id", _NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("embedder", sa.String(200), nullable=False),
+        sa.Column("vector", sa.LargeBinary, nullable=False),
+    )
     if op.get_bind().dialect.name == "postgresql":
         # Postings hardly compress, and are read whole.
         op.execute("ALTER TABLE postings ALTER COLUMN entries SET STORAGE EXTERNAL")
@@ -79,5 +85,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("postings", "passages", "documents", "corpora"):
+    for table in ("vectors", "postings", "passages", "documents", "corpora"):
         op.drop_table(table)

@@ -56,18 +56,18 @@ def _add_row(table: Table, name: str, rate: float, times: Times, queries: int) -
     )
 
 
-def show_quality(files: Sequence[Path]) -> None:
+def show_quality(files: Sequence[Path], embedder: str) -> None:
     """Measure the quality of each set, and print the table."""
     table = Table(title="graphmesh bench retrieval: quality")
     for heading in ("set", "ranking", "recall@1", "recall@3", "recall@10", "MRR", "nDCG@10"):
         table.add_column(heading, justify="left" if heading in ("set", "ranking") else "right")
     for file in files:
         quality_set = read_set(file)
-        for name, quality in asyncio.run(_qualities(quality_set)).items():
+        for name, quality in asyncio.run(_qualities(quality_set, embedder)).items():
             table.add_row(quality_set.name, name, *(f"{value:.3f}" for value in astuple(quality)))
     Console(highlight=False).print(table)
 
 
-async def _qualities(quality_set: QualitySet) -> dict[str, Quality]:
-    async with rankings(quality_set) as found:
+async def _qualities(quality_set: QualitySet, embedder: str) -> dict[str, Quality]:
+    async with rankings(quality_set, embedder) as found:
         return {name: await measure_quality(quality_set.questions, rank) for name, rank in found.items()}

@@ -4,13 +4,15 @@ import json
 import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 from graphmesh.retrieval import v1 as pb
+from graphmesh_chassis.channel import Channel
 
 from graphmesh_bench.retrieval.plain_full_text import Fts5
 from graphmesh_bench.retrieval.service import ingest, search, served
@@ -99,15 +101,22 @@ def _markdown(folder: Path) -> Iterator[Any]:
 
 
 @asynccontextmanager
-async def rankings(quality_set: QualitySet) -> AsyncIterator[dict[str, Rank]]:
-    """Yield the rankings of a set by name: retrieval over gRPC and FTS5, both over new databases."""
-    with tempfile.TemporaryDirectory(prefix="graphmesh-retrieval-") as folder:
+async def rankings(quality_set: QualitySet, embedder: str) -> AsyncIterator[dict[str, Rank]]:
+    """Yield the rankings of a set by name, each over a new database: FTS5, and retrieval without and with embedder."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphmesh-retrieval-"))
         plain = Fts5(Path(folder) / "plain.db")
+        stack.push_async_callback(plain.close)
         await plain.add([(document.document_id, document.title, document.text) for document in quality_set.documents])
-        async with served(f"sqlite+aiosqlite:///{folder}/retrieval.db") as channel:
-            await ingest(channel, iter(quality_set.documents))
-            yield {
-                "FTS5": lambda question: plain.search(question, DEPTH),
-                "retrieval": lambda question: search(channel, question, PASSAGES),
-            }
-        await plain.close()
+        found: dict[str, Rank] = {"FTS5": lambda question: plain.search(question, DEPTH)}
+        for name, setting in {"retrieval, text": "", "retrieval, hybrid": embedder}.items():
+            if name == "retrieval, text" or embedder:
+                url = f"sqlite+aiosqlite:///{folder}/retrieval-{setting.replace(':', '-')}.db"
+                channel = await stack.enter_async_context(served(url, setting))
+                await ingest(channel, iter(quality_set.documents))
+                found[name] = partial(_rank, channel)
+        yield found
+
+
+async def _rank(channel: Channel, question: str) -> Sequence[str]:
+    return await search(channel, question, PASSAGES)

@@ -20,10 +20,10 @@ CONCURRENT_BATCHES: Final = 2
 
 
 @asynccontextmanager
-async def served(url: str) -> AsyncIterator[Channel]:
+async def served(url: str, embedder: str = "") -> AsyncIterator[Channel]:
     """Serve retrieval over the database at `url`, and yield a channel to it."""
     configure_logs("bench", "error")
-    settings = Settings(database_url=url)
+    settings = Settings(database_url=url, embedder=embedder)
     async with (
         build(settings) as servable,
         serving("retrieval", servable, settings) as server,

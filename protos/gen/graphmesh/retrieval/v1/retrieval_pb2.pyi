@@ -296,6 +296,8 @@ class Passage(_message.Message):
     word weighted by its rarity among the tenant's passages. 1: all of them; 0.5: half of the query. A word that no
     passage has weighs the most, so a question about something unknown scores low.
 
+    Where the service has an embedder, the similarity of the meanings, if that is greater.
+
     It means the same for every query and on every database, so a threshold holds across queries; it is neither the
     probability that the passage answers the question nor the order of the passages.
     """
@@ -449,8 +451,8 @@ class SearchRequest(_message.Message):
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """Search the versions of documents that were current at this time; unset: the current ones. Documents that were
-        deleted since, and versions that are no longer kept, are not found. For audits: of what matches, only the 2,000 best
-        passages of all versions are considered.
+        deleted since, and versions that are no longer kept, are not found. For audits: passages are ranked by words alone,
+        and only the 2,000 best of all versions are considered.
         """
 
     def __init__(
@@ -478,7 +480,7 @@ class SearchResponse(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]:
-        """Best first, by BM25 over title, headings and text."""
+        """Best first, by BM25 over title, headings and text; where the service has an embedder, by that and by meaning."""
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ class RetrievalServiceServicer:
 
         The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
-        Reasons: none of its own.
+        Reasons: PROVIDER_UNAVAILABLE (the embedder).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,7 +107,7 @@ class RetrievalServiceServicer:
         plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
         nothing. Stop words count only where the query has no other words.
 
-        Reasons: none of its own.
+        Reasons: PROVIDER_UNAVAILABLE (the embedder).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

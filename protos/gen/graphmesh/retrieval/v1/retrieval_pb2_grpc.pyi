@@ -47,14 +47,14 @@ class RetrievalServiceStub:
 
     The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
-    Reasons: none of its own.
+    Reasons: PROVIDER_UNAVAILABLE (the embedder).
     """
     Search: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]
     """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
     plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
     nothing. Stop words count only where the query has no other words.
 
-    Reasons: none of its own.
+    Reasons: PROVIDER_UNAVAILABLE (the embedder).
     """
     GetDocument: _grpc.UnaryUnaryMultiCallable[_retrieval_pb2.GetDocumentRequest, _retrieval_pb2.GetDocumentResponse]
     """Reads one document with its text: the current version, another one, or that of a time.
@@ -103,14 +103,14 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
 
     The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
-    Reasons: none of its own.
+    Reasons: PROVIDER_UNAVAILABLE (the embedder).
     """
     Search: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.SearchRequest, _retrieval_pb2.SearchResponse]  # type: ignore[assignment]
     """Finds the passages that share words with the query, in any of the languages of the stored documents. The query is
     plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
     nothing. Stop words count only where the query has no other words.
 
-    Reasons: none of its own.
+    Reasons: PROVIDER_UNAVAILABLE (the embedder).
     """
     GetDocument: _aio.UnaryUnaryMultiCallable[_retrieval_pb2.GetDocumentRequest, _retrieval_pb2.GetDocumentResponse]  # type: ignore[assignment]
     """Reads one document with its text: the current version, another one, or that of a time.
@@ -162,7 +162,7 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The whole request has to fit the server's message limit (MESSAGE_TOO_LARGE).
 
-        Reasons: none of its own.
+        Reasons: PROVIDER_UNAVAILABLE (the embedder).
         """
 
     @_abc_1.abstractmethod
@@ -175,7 +175,7 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         plain text in any form: nothing in it is an operator. A query without a single word (punctuation, emoji) finds
         nothing. Stop words count only where the query has no other words.
 
-        Reasons: none of its own.
+        Reasons: PROVIDER_UNAVAILABLE (the embedder).
         """
 
     @_abc_1.abstractmethod
