@@ -19,7 +19,7 @@ from graphmesh_retrieval.postings import ANY_SCOPE, BLOCK_PASSAGES, DEAD, RESTRI
 from graphmesh_retrieval.ranking import Ranked, Ranking, numbers_of
 from graphmesh_retrieval.vectors import VectorCache
 
-MAX_POSTINGS: Final = 2_000_000
+MAX_POSTINGS: Final = 500_000
 """Postings that a search reads. The rarest words are read first; the first one is always read."""
 MAX_POSTINGS_WITH_FUNCTION_WORDS: Final = 100_000
 """As `MAX_POSTINGS`, for function words: where they are costly, they add little."""
