@@ -70,9 +70,7 @@ def bench_retrieval(
         list[Path] | None,
         typer.Option(exists=True, dir_okay=False, help="Measure the ranking of this set of questions; repeatable."),
     ] = None,
-    embedder: Annotated[
-        str, typer.Option(help="With --quality: also rank by meaning, with minilm.")
-    ] = "",
+    embedder: Annotated[str, typer.Option(help="With --quality: also rank by meaning, with minilm.")] = "",
 ) -> None:
     """The speed of ingestion and search over many passages, beside the database's own full-text search.
 
