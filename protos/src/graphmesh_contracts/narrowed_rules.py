@@ -83,7 +83,8 @@ def _needed_fields(before: Descriptor, after: Descriptor) -> Iterator[Narrowing]
     for violation in Validator().collect_violations(GetMessageClass(after)()):
         path = violation.proto.field
         for element in path.elements[:1] if path else ():
-            if element.field_number not in before.fields_by_number:
+            # A oneof has no number, and is compared as such.
+            if element.field_number and element.field_number not in before.fields_by_number:
                 rule = violation.proto.message
                 yield Narrowing(f"{after.full_name}.{element.field_name}", f"is new, and not optional: {rule}")
 
