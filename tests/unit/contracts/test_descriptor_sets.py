@@ -385,6 +385,17 @@ def test_wider_rules_of_requests_break_nothing(tmp_path: Path, change: Change) -
     assert breaking(tmp_path, change) == []
 
 
+def test_a_required_oneof_breaks_callers_where_it_is_new(tmp_path: Path) -> None:
+    def with_oneof(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
+        address = message(file, "Address")
+        address.oneof_decl.add(name="place").options.Extensions[validate_pb2.oneof].required = True
+        address.field.add(name="street", number=2, type=FieldDescriptorProto.TYPE_STRING, label=1, oneof_index=0)
+
+    old, new = contract(), changed(with_oneof).SerializeToString()
+    assert breaking_of(tmp_path, old, new) == ["acme.shipping.v1.Address: requires one of the fields of place"]
+    assert breaking_of(tmp_path, new, new) == []
+
+
 def test_rules_of_responses_may_be_narrower(tmp_path: Path) -> None:
     def longer(file: FileDescriptorProto, service: ServiceDescriptorProto) -> None:
         rules_of(file, "Parcel", 1).string.min_len = 10
