@@ -155,8 +155,8 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetThreadState(self, request, context):
-        """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
-        empty. A run in progress may be some supersteps ahead of it.
+        """Reads the state at the newest stored checkpoint, with what tasks that it has in progress have written, or at the given
+        one alone. The state of a thread without checkpoints is empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
         more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class

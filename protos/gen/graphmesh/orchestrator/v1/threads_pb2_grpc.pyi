@@ -69,8 +69,8 @@ class ThreadServiceStub:
     Reasons: RESOURCE_NOT_FOUND, THREAD_BUSY.
     """
     GetThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]
-    """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
-    empty. A run in progress may be some supersteps ahead of it.
+    """Reads the state at the newest stored checkpoint, with what tasks that it has in progress have written, or at the given
+    one alone. The state of a thread without checkpoints is empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
     more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
@@ -162,8 +162,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     Reasons: RESOURCE_NOT_FOUND, THREAD_BUSY.
     """
     GetThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]  # type: ignore[assignment]
-    """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
-    empty. A run in progress may be some supersteps ahead of it.
+    """Reads the state at the newest stored checkpoint, with what tasks that it has in progress have written, or at the given
+    one alone. The state of a thread without checkpoints is empty. A run in progress may be some supersteps ahead of it.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
     more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
@@ -288,8 +288,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.GetThreadStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_threads_pb2.GetThreadStateResponse, _abc.Awaitable[_threads_pb2.GetThreadStateResponse]]:
-        """Reads the state at the newest stored checkpoint, or at the given one. The state of a thread without checkpoints is
-        empty. A run in progress may be some supersteps ahead of it.
+        """Reads the state at the newest stored checkpoint, with what tasks that it has in progress have written, or at the given
+        one alone. The state of a thread without checkpoints is empty. A run in progress may be some supersteps ahead of it.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND (it is not registered any
         more), GRAPH_FACTORY_FAILED, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (it has an object of a class
