@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 BUILDS = ("setup.py", "setup.cfg")
@@ -150,7 +151,17 @@ def _unmet(requirements: Iterable[Requirement], seen: set[str]) -> Iterator[str]
         if not requirement.specifier.contains(installed.version, prereleases=True):
             yield str(requirement)
             continue
-        yield from _unmet(required_by(installed, requirement.extras), seen)
+        yield from _unmet(map(_without_sibling_pin, required_by(installed, requirement.extras)), seen)
+
+
+def _without_sibling_pin(required: Requirement) -> Requirement:
+    """Accept any version of our packages that another package requires.
+
+    They are pinned to each other, and a working copy has the versions of the commits at which each was installed.
+    """
+    if canonicalize_name(required.name).startswith("graphmesh-"):
+        required.specifier = SpecifierSet()
+    return required
 
 
 def required_by(distribution: metadata.Distribution, extras: Iterable[str] = ()) -> Iterator[Requirement]:

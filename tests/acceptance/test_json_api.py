@@ -51,7 +51,7 @@ async def test_create_and_wait_in_one_call(edge: Listener) -> None:
     ended = (await send(edge, "POST", "/v1/runs:execute?maxWait=30s", body)).json["run"]
     assert (ended["status"], ended["output"]["outcome"]) == ("RUN_STATUS_SUCCESS", "answered")
     assert (await post(edge, body)).json["run"] == ended
-    refused = await send(edge, "POST", "/v1/runs:execute", {"graph": "a b"})
+    refused = await send(edge, "POST", "/v1/runs:execute", {"graph": "a/b"})
     assert (refused.status, reasons(refused)) == (400, ["INVALID_REQUEST"])
 
 

@@ -210,6 +210,8 @@ def _value_schema(field: FieldDescriptor, rules: Any, parents: tuple[str, ...]) 
     if field.message_type is not None:
         return _message_schema(field.message_type, parents)
     if field.enum_type is not None:
+        if field.enum_type.full_name == "google.protobuf.NullValue":
+            return {"type": "null"}
         return {"type": "string", "enum": _value_names(field.enum_type, rules.enum)}
     rule_type = rules.WhichOneof("type")
     keywords = _keywords(getattr(rules, rule_type)) if rule_type not in (None, "bytes") else {}

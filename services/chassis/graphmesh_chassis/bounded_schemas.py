@@ -21,6 +21,7 @@ STEPS = 10_000
 """Keywords that are evaluated for any value: more than a schema of a hundred fields has."""
 STEPS_PER_ELEMENT = 50
 """Keywords that are evaluated besides for each element of a value. Each takes some microseconds."""
+TOO_MANY = "the schema has too many alternatives, or an infinite reference cycle"
 SHORT_ELEMENTS, SHORT_CHARACTERS = 10, 300
 """The size of a value that the message of its error has in it."""
 
@@ -56,7 +57,7 @@ def schema_errors(
         validator = BoundedValidator(schema, registry=NO_REMOTE_SCHEMAS, format_checker=formats)
         return list(islice(validator.iter_errors(value), limit))
     except RecursionError as error:
-        raise TooManySteps("the schema has an infinite reference cycle") from error
+        raise TooManySteps(TOO_MANY) from error
     finally:
         _steps.reset(token)
 
@@ -80,7 +81,7 @@ def _counted(keyword: Keyword) -> Keyword:
         steps = _steps.get()
         steps.left -= 1
         if steps.left < 0:
-            raise TooManySteps("the schema has too many alternatives")
+            raise TooManySteps(TOO_MANY)
         return keyword(validator, stated, value, schema)
 
     return evaluate

@@ -17,7 +17,6 @@ from graphmesh_model.accounting.ledger_memory import MemoryLedger
 from graphmesh_model.accounting.ledger_sql import SqlLedger
 from graphmesh_model.domain import Usage
 
-NOW = datetime.now(UTC)
 NEED = Need(input_tokens=100, input_cost=100, output_tokens=400, output_micro_usd=1_000_000)
 DAILY = Budget("daily", Scope.TENANT, Period.DAY, max_cost=1000)
 
@@ -34,17 +33,18 @@ async def ledger(store_url: str) -> AsyncIterator[Ledger]:
 def reservation(
     id: str, *budgets: Budget, run: str = "run_1", tenant: str = "shop", waits: float = 0, **changes: Any
 ) -> Reservation:
-    accounts = tuple(budget.account(tenant, run, NOW) for budget in budgets)
+    now = datetime.now(UTC)
+    accounts = tuple(budget.account(tenant, run, now) for budget in budgets)
     subject = Subject(tenant, run, "large", "openai:gpt-5")
     made = Reservation(
         id,
         subject,
-        NOW,
-        NOW + timedelta(seconds=120),
+        now,
+        now + timedelta(seconds=120),
         NEED,
         accounts,
         True,
-        datetime.now(UTC) + timedelta(seconds=waits),
+        now + timedelta(seconds=waits),
     )
     return replace(made, **changes)
 
@@ -106,7 +106,7 @@ async def test_budget_pays_for_a_shorter_answer(ledger: Ledger) -> None:
     with pytest.raises(BudgetExceeded) as refused:
         await ledger.reserve(reservation("c", DAILY))
     assert refused.value.data["budget"] == "daily"
-    assert refused.value.data["renews"] == f"{DAILY.account('shop', '', NOW).renews:%Y-%m-%dT%H:%M:%SZ}"
+    assert refused.value.data["renews"] == f"{DAILY.account('shop', '', datetime.now(UTC)).renews:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def test_limits_of_tokens_refuse_too(ledger: Ledger) -> None:
@@ -144,8 +144,8 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
         await ledger.reserve(one)
         await ledger.settle(one, used(cost, failed=True, estimated=cost is None))
     free = Subject("shop", "", "demo", "offline:offline-extractive-1")
-    await ledger.count(free, NOW, used(0))
-    await ledger.count(free, NOW, used(0))
+    await ledger.count(free, datetime.now(UTC), used(0))
+    await ledger.count(free, datetime.now(UTC), used(0))
     by_run = await ledger.usage(UsageFilter(("run", "alias"), tenant="shop"), None, 2)
     assert [(group.run, group.alias, group.total.attempts) for group in by_run] == [
         ("", "demo", 2),
@@ -158,7 +158,7 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
         100,
         0,
     )
-    day = NOW.date().isoformat()
+    day = datetime.now(UTC).date().isoformat()
     [today] = await ledger.usage(UsageFilter(("day",), first_day=day, last_day=day), None, 2)
     assert (today.day, today.total.attempts, today.total.failed_attempts, today.total.cost) == (day, 5, 3, 12)
     assert not await ledger.usage(UsageFilter(("day",), last_day="2000-01-01"), None, 2)
@@ -168,7 +168,7 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
 async def test_crashed_attempt_is_charged_and_blocks_nothing(ledger: SqlLedger) -> None:
     """Also while another process waits for what it has reserved, and when the same attempt is settled after all."""
     tight = replace(DAILY, max_cost=1000)
-    crashed = reservation("a", tight, expires=NOW - timedelta(seconds=1))
+    crashed = reservation("a", tight, expires=datetime.now(UTC) - timedelta(seconds=1))
     await ledger.reserve(crashed)
     assert (await ledger.reserve(reservation("b", tight, waits=10, need=replace(NEED, output_tokens=350)))).cost == 450
     await ledger.expire(datetime.now(UTC))

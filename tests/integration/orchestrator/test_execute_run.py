@@ -72,7 +72,7 @@ async def test_a_client_that_cancels_does_not_cancel_the_run(mesh: Mesh) -> None
 async def test_bad_fields_are_named_inside_the_run(mesh: Mesh) -> None:
     """Those of the contract, and those of the graph."""
     with pytest.raises(InvalidRequest) as refusal:
-        await mesh.call(pb.RunService.ExecuteRun, pb.ExecuteRunRequest(run=pb.CreateRunRequest(graph="a b")))
+        await mesh.call(pb.RunService.ExecuteRun, pb.ExecuteRunRequest(run=pb.CreateRunRequest(graph="a/b")))
     assert [violation.field for violation in refusal.value.violations] == ["run.graph"]
     with pytest.raises(InvalidRequest) as refusal:
         await mesh.call(pb.RunService.ExecuteRun, pb.ExecuteRunRequest())

@@ -35,7 +35,8 @@ def test_violation_does_not_contain_the_value() -> None:
 
 
 def test_self_referencing_schema_is_a_violation() -> None:
-    assert schema_violation({}, parse_schema('{"$ref": "#"}')) == "$: the schema has an infinite reference cycle"
+    violation = schema_violation({}, parse_schema('{"$ref": "#"}'))
+    assert violation == "$: the schema has too many alternatives, or an infinite reference cycle"
 
 
 HOSTILE = "a" * 5000 + "!"

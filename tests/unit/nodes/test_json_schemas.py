@@ -28,4 +28,4 @@ def test_value_that_takes_too_many_steps_is_refused() -> None:
         value = {"child": value}
     [violation] = violations_of({**node, "$defs": {"node": {"anyOf": kinds}}}, value, "input")
     assert violation.field == "input"
-    assert violation.description == "cannot be checked: the schema has too many alternatives"
+    assert "the schema has too many alternatives" in violation.description

@@ -1,5 +1,6 @@
 """Tools for models, made from RPCs: the schema is the contract's, and has no field for metadata of the call."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,6 +108,9 @@ def test_invalid_arguments_name_their_fields(arguments: dict[str, Any], fields: 
     assert {violation.field for violation in refused.value.violations} == fields
 
 
+MAX_FLOAT = 3.4e38
+
+
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Generate values that match `schema`, one of `tool_schema`."""
     if "enum" in schema:
@@ -124,9 +128,14 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "integer":
             return st.integers(schema["minimum"], schema["maximum"])
         case "number":
-            return st.floats(schema.get("minimum", 0), schema.get("maximum", 1), width=32)
+            low, high = schema.get("minimum", 0), schema.get("maximum", 1)
+            return st.floats(low, high, width=32 if high < MAX_FLOAT else 64)
+        case "null":
+            return st.none()
         case "boolean":
             return st.booleans()
+        case "string" if schema.get("contentEncoding") == "base64":
+            return st.binary(max_size=20).map(lambda data: b64encode(data).decode())
         case _:
             return _strings(schema)
 
@@ -146,7 +155,10 @@ def _strings(schema: dict[str, Any]) -> st.SearchStrategy[str]:
 def _objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     fields = {name: values(inner) for name, inner in schema["properties"].items()}
     required = {name: fields.pop(name) for name in schema["required"]}
-    return st.fixed_dictionaries(required, optional=fields)
+    alternatives = [name for name in fields if "Only one of this" in schema["properties"][name].get("description", "")]
+    one_of = st.one_of(st.just({}), *(st.fixed_dictionaries({name: fields.pop(name)}) for name in alternatives))
+    others = st.fixed_dictionaries(required, optional=fields)
+    return st.tuples(others, one_of).map(lambda parts: {**parts[0], **parts[1]})
 
 
 @each_tool
@@ -195,7 +207,10 @@ def _written(field: FieldDescriptor, value: Any) -> Any:
 
 def _single(field: FieldDescriptor, value: Any) -> Any:
     if field.enum_type is not None:
-        return field.enum_type.values_by_number[value].name
+        name: str = field.enum_type.values_by_number[value].name
+        return None if name == "NULL_VALUE" else name
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return written(value) if isinstance(value, Message) else value
 
 

@@ -1,5 +1,6 @@
 """What a project requires is read from its langgraph.json and its folders, and compared with what is installed."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,14 @@ def test_settings_of_tools_are_no_requirements(tmp_path: Path) -> None:
 def test_what_is_no_requirement_is_refused_by_name(tmp_path: Path, dependency: str, project: str, message: str) -> None:
     with pytest.raises(UnreadableRequirements, match=message):
         read(tmp_path, dependency, pyproject_toml=project)
+
+
+def other_version(one: metadata.Distribution) -> str:
+    return "999.0" if one.name == "graphmesh-protos" else str(one.metadata["Version"])
+
+
+def test_versions_that_siblings_pin_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working copy has each of our packages in the version of the commit at which it was installed."""
+    monkeypatch.setattr(metadata.Distribution, "version", property(other_version))
+    assert Requirements(packages=["graphmesh-nodes"]).unmet() == []
+    assert Requirements(packages=["graphmesh-protos==1.0"]).unmet() == ["graphmesh-protos==1.0"]

@@ -378,9 +378,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
 
     Reasons of the transport: UNKNOWN_METHOD, MESSAGE_TOO_LARGE, RATE_LIMITED, CIRCUIT_OPEN, UNREACHABLE,
-    CONNECTION_LOST, CONCURRENCY_LIMIT, DEADLINE_EXCEEDED, CANCELLED. The call failed before its method or after it. But
-    for UNKNOWN_METHOD, no server sends an ErrorInfo for them: the Python client derives them from gRPC's status codes
-    and Envoy's response flags.
+    CONNECTION_LOST, CONCURRENCY_LIMIT, DEADLINE_EXCEEDED, CANCELLED, INVALID_RESPONSE (bytes that are no message of the
+    method). The call failed before its method or after it. But for UNKNOWN_METHOD, no server sends an ErrorInfo for them:
+    the Python client derives them from gRPC's status codes and Envoy's response flags.
 
     Reasons of runs: RECURSION_LIMIT, NODE_FAILED, GRAPH_FACTORY_FAILED, RUN_POISONED, VALUE_NOT_STORABLE,
     WRITE_AHEAD_REQUIRED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
