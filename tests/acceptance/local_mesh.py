@@ -104,10 +104,10 @@ class MeshClient:
         await self.call(BillingService.SetRefundPolicy, SetRefundPolicyRequest(policy=RefundPolicy(rules=[rule])))
         await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
 
-    async def create_paid_invoice(self, invoice_id: str, price: int = PRICE) -> None:
-        """Create an invoice of one line for the customer, and charge it."""
+    async def create_paid_invoice(self, invoice_id: str, price: int = PRICE, customer_id: str = MIRA) -> None:
+        """Create an invoice of one line for a customer, and charge it."""
         line = InvoiceLine(description="Rowan Red ink, 50 ml", quantity=1, unit_price=eur(price))
-        invoice = CreateInvoiceRequest(invoice_id=invoice_id, customer_id=MIRA, lines=[line])
+        invoice = CreateInvoiceRequest(invoice_id=invoice_id, customer_id=customer_id, lines=[line])
         await self.call(BillingService.CreateInvoice, invoice)
         await self.call(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(price)))
 

@@ -21,10 +21,10 @@ class RefundWatcher:
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
-    async def begin(cls, client: Client, invoice_id: str) -> "RefundWatcher":
+    async def begin(cls, client: Client, invoice_id: str, customer_id: str = MIRA) -> "RefundWatcher":
         """Begin the run of a refund, and follow it."""
-        message = refund_request(invoice_id)
-        return cls(client, (await client.create_run("support", {"customer_id": MIRA, "message": message})).run_id)
+        given = {"customer_id": customer_id, "message": refund_request(invoice_id)}
+        return cls(client, (await client.create_run("support", given)).run_id)
 
     async def wait_for_refund_node(self) -> None:
         async with asyncio.timeout(TIMEOUT):

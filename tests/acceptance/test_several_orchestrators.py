@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 import pytest
 import pytest_asyncio
+from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
 from graphmesh_local.spawning import Spawner
 from psycopg import AsyncConnection
 
@@ -71,21 +72,25 @@ async def test_another_worker_resumes_the_runs_of_a_dead_one(pair: LocalMesh) ->
 
 
 async def test_takeover_does_not_wait_for_leases(trio: LocalMesh, database: str) -> None:
-    """One of three is killed whose leases last an hour: the others detect that its lock is gone, and claim its runs."""
-    invoices, watchers = [f"INV-LEASED-{number}" for number in range(20)], list[RefundWatcher]()
-    for invoice in invoices:
-        await trio.create_paid_invoice(invoice)
+    """One of three is killed whose leases last an hour: the others detect that its lock is gone, and claim its runs.
+
+    Each refund is of another customer, since billing bounds those of one that wait.
+    """
+    invoices, watchers = {f"cu_leased_{number}": f"INV-LEASED-{number}" for number in range(20)}, list[RefundWatcher]()
+    for customer, invoice in invoices.items():
+        await trio.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=customer, name="Ana Lease"))
+        await trio.create_paid_invoice(invoice, customer_id=customer)
     async with trio.client(TIMEOUT) as client:
         with trio.writes_blocked("billing"):
-            for invoice in invoices:
-                watchers.append(await RefundWatcher.begin(client, invoice))
+            for customer, invoice in invoices.items():
+                watchers.append(await RefundWatcher.begin(client, invoice, customer))
                 [[busy]] = await query(database, "SELECT count(DISTINCT lease_owner) FROM runs WHERE lease_owner <> ''")
                 if busy == len(WORKERS):
                     break
             await asyncio.gather(*(watcher.wait_for_refund_node() for watcher in watchers))
             await query(database, "UPDATE runs SET lease_expires = lease_expires + 3600 WHERE status = 'running'")
             await trio.kill(WORKERS[0])
-        for watcher, invoice in zip(watchers, invoices, strict=False):
+        for watcher, invoice in zip(watchers, invoices.values(), strict=False):
             await assert_refunded_once(trio, client, watcher, invoice)
     [[claimed]] = await query(database, "SELECT count(*) FROM runs WHERE epoch > 1")
     assert claimed > 0
