@@ -12,7 +12,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 
 pytestmark = pytest.mark.timeout(300)
 
-SETTINGS = {"GRAPHMESH_ORCHESTRATOR_MAX_TAKEOVERS": "1"}
+SETTINGS = {"GRAPHMESH_ORCHESTRATOR_MAX_TAKEOVERS": "2"}
 PARTITIONS = [
     Fault(at, f"orchestrator-{number}/postgres", FaultKind.PARTITION, 6.0) for at in (2.5, 13) for number in (1, 2)
 ]
