@@ -71,6 +71,8 @@ class Gate:
         self._clock = clock
         self._paused: OrderedDict[str, float] = OrderedDict()
         """The time until which a tenant's calls are kept from a vendor that accepts no more of them."""
+        self._misconfigured: ProviderMisconfigured | None = None
+        """The error of the last call, if it is of the configuration: callers get it while the breaker is open."""
         self._admission = Admission(limits.max_concurrency, limits.max_queue)
         self._breaker = Breaker(limits.breaker, clock)
         self._rate = Rate(limits.rate, clock) if limits.rate else None
@@ -108,6 +110,7 @@ class Gate:
                 self._breaker.end(tenant)  # the caller left
                 raise
             self._breaker.succeed(tenant)
+            self._misconfigured = None
 
     def _require_open(self, tenant: str) -> None:
         """Raises RateLimited while the vendor accepts no calls, and ProviderUnavailable while the breaker is open."""
@@ -116,10 +119,13 @@ class Gate:
             fault = Fault.RATE_LIMITED.value
             raise RateLimited(message, retry_after=seconds, provider=self._vendor, alias=self._alias, fault=fault)
         if seconds := self._breaker.wait_seconds(tenant):
-            message = f"The alias {self._alias} is not called: its model has failed; try again in {seconds:.1f} s"
-            raise ProviderUnavailable(
-                message, retry_after=seconds, provider=self._vendor, alias=self._alias, fault=Fault.BREAKER_OPEN.value
-            )
+            kind: type[GraphmeshError] = ProviderUnavailable
+            cause = "its model has failed"
+            if self._misconfigured is not None:
+                kind, cause = ProviderMisconfigured, str(self._misconfigured)
+            message = f"The alias {self._alias} is not called: {cause}; try again in {seconds:.1f} s"
+            fault = Fault.BREAKER_OPEN.value
+            raise kind(message, retry_after=seconds, provider=self._vendor, alias=self._alias, fault=fault)
 
     def _count(self, tenant: str) -> None:
         """Count the call. Raises RateLimited."""
@@ -134,6 +140,7 @@ class Gate:
 
     def _note(self, tenant: str, error: GraphmeshError) -> None:
         """Count an error. A refused prompt and an invalid answer state that the vendor responds."""
+        self._misconfigured = error if isinstance(error, ProviderMisconfigured) else None
         match error:
             case RateLimited():
                 self._breaker.end(tenant)

@@ -52,7 +52,7 @@ async def test_rejected_key_closes_its_own_alias_only() -> None:
             for _ in range(3):
                 with pytest.raises(ProviderMisconfigured):
                     await generate(served.channel)
-            with pytest.raises(ProviderUnavailable) as refused:
+            with pytest.raises(ProviderMisconfigured, match="rejects the API key") as refused:
                 await generate(served.channel)
             assert refused.value.data["fault"] == "breaker_open"
             assert refused.value.retry_after
