@@ -88,7 +88,7 @@ async def test_single_statement_connection_reconnects(postgres_url: str) -> None
     """A statement whose connection breaks may have been committed, so it fails. A connection that broke while idle is
     replaced."""
     others = "datname = current_database() AND pid <> pg_backend_pid()"
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others} AND query ~ '%s'"
+    end = f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others} AND query ~ '%s'"
     async with open_database(postgres_url) as database:
         single = database.single_statement_connection()
         await single.execute("SELECT 'idle'", {})
