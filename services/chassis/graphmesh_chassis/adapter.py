@@ -20,6 +20,7 @@ from graphmesh_chassis.errors import MalformedMessage, UnknownMethod
 from graphmesh_chassis.handlers import Handler, implementation_of, with_reading
 from graphmesh_chassis.hooks import Hook, Proceed, decode, inside
 from graphmesh_chassis.status import to_grpc
+from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_response
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
+        work_for(_tenant(handler_call_details))
         path = str(handler_call_details.method)
         if path not in self._handlers:
             handler = await continuation(handler_call_details)
@@ -66,6 +68,14 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         if not handler.request_streaming:
             respond = _after_reading(respond)
         return with_reading(handler, _freeing_frames(respond), None, serialized)
+
+
+def _tenant(details: grpc.HandlerCallDetails) -> str:
+    """The tenant that a call states, before its identity is checked: so that it takes turns from its first step on."""
+    for name, value in details.invocation_metadata:
+        if name == metadata.TENANT:
+            return str(value)
+    return ""
 
 
 @dataclass(frozen=True)

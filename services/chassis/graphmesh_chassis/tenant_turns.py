@@ -5,7 +5,8 @@ another's, however many those are. While a loop is overloaded and several tenant
 have taken the most of its time lately are queued here, and the tenant with the earliest virtual time has the next turn
 (start-time fair queuing of Goyal, Vin and Cheng, 1996). Callbacks of all others are called at once. A call has many
 short steps, and waits for a database or a thread between them, so the queues wait a moment for its next step
-(anticipatory scheduling of Iyer and Druschel, 2001). Otherwise nothing is queued, and the loop schedules by itself.
+(anticipatory scheduling of Iyer and Druschel, 2001), and so for the acceptance of the next call, which gRPC does one
+after the other. Otherwise nothing is queued, and the loop schedules by itself.
 """
 
 import asyncio
@@ -90,9 +91,8 @@ class TenantTurns:
             tenant, is_urgent = CURRENT_TENANT.get(), _is_urgent.get()
         else:
             tenant, is_urgent = context.get(CURRENT_TENANT, ""), context.get(_is_urgent, False)
-        if is_urgent:
-            self._next_step_until = self._now() + NEXT_STEP_SECONDS
         if is_urgent or not tenant:
+            self._next_step_until = self._now() + NEXT_STEP_SECONDS
             return self._schedule(callback, *args, context=context)
         handle = Handle(callback, args, self._loop, context)
         if self._used[tenant] <= self._is_much:

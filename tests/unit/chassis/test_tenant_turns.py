@@ -82,6 +82,17 @@ async def test_task_that_holds_what_others_wait_for_continues_at_once() -> None:
     assert load.steps <= 3 * STEPS
 
 
+async def test_queued_tenants_wait_for_the_acceptance_of_calls() -> None:
+    """A call has no tenant until it is accepted, which takes steps with pauses; then its own turn may be the next."""
+
+    async def accept(load: Load) -> None:
+        for _ in range(STEPS):
+            await asyncio.sleep(1e-9)
+
+    load, _ = await overloaded(("hostile", ""), accept)
+    assert load.steps <= STEPS / 2
+
+
 async def test_queued_tenants_advance_beside_others_that_work_all_the_time() -> None:
     async def busy(load: Load) -> None:
         for _ in range(1_000):
