@@ -84,8 +84,9 @@ check-protos: $(ENV) ## Lint, format and breaking changes of the contracts; gene
 	.ci/protos
 
 .PHONY: check-envoy
-check-envoy: $(ENV) ## Envoy's rendered files are fresh, and Envoy accepts them
+check-envoy: $(ENV) ## Envoy's rendered files and the OpenAPI document are fresh, and Envoy and a validator accept them
 	$(BIN)/graphmesh render envoy --check
+	$(BIN)/openapi-spec-validator --schema 3.1 deploy/rendered/envoy/openapi.json
 
 ##@ The rest
 

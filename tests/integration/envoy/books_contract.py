@@ -3,8 +3,8 @@
 import subprocess
 import sys
 import tempfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from google.api import annotations_pb2
@@ -33,7 +33,9 @@ def _compiled() -> descriptor_pb2.FileDescriptorProto:
 
 def _loaded() -> FileDescriptor:
     descriptor_pool.Default().Add(_compiled())
-    sys.modules[PACKAGE] = ModuleType(PACKAGE)
+    spec = spec_from_file_location(PACKAGE, Path(__file__).with_name("__init__.py"))  # a package without comments
+    assert spec
+    sys.modules[PACKAGE] = module_from_spec(spec)
     return descriptor_pool.Default().FindFileByName("books.proto")
 
 

@@ -57,6 +57,23 @@ async def test_a_stream_is_newline_delimited_json(envoy: EnvoyHarness) -> None:
     assert last.endswith(b'{"bookId":"last"}\n')
 
 
+async def test_the_openapi_document_is_served_and_follows_the_mesh(envoy: EnvoyHarness) -> None:
+    """An edit of mesh.yaml that changes a method's scopes changes it."""
+
+    async def scopes() -> Any:
+        reply = await fetch(envoy.mesh.edge, "GET", "/openapi.json")
+        assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+        return reply.json["paths"]["/v1/books/{book_id}"]["get"]["x-required-scopes"]
+
+    assert await scopes() == ["books.read"]
+    envoy.change(methods={"GetBook": {"scopes": ["books.lend"]}})
+
+    async def has_changed() -> bool:
+        return bool(await scopes() == ["books.lend"])
+
+    await eventually(has_changed)
+
+
 async def test_errors_are_json(envoy: EnvoyHarness) -> None:
     """A gRPC status becomes its HTTP status, with google.rpc.Status as body."""
     envoy.replica.handler = failing(grpc.StatusCode.NOT_FOUND, "no such book")

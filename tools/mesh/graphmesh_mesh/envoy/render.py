@@ -1,5 +1,6 @@
 """Render a mesh to Envoy's files: a pure function of the mesh, with the same result on every machine."""
 
+import hashlib
 from collections.abc import Mapping
 
 import yaml
@@ -9,6 +10,7 @@ from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
 from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
 from graphmesh_mesh.envoy.listeners import lds
 from graphmesh_mesh.envoy.routes import rds
+from graphmesh_mesh.openapi.document import OPENAPI, openapi
 from graphmesh_mesh.topology import Mesh
 
 BOOTSTRAP = "bootstrap.yaml"
@@ -26,16 +28,20 @@ RUNTIME = {"http.max_requests_per_io_cycle": 1}
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
-def documents(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, Document]:
+def documents(
+    mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS, openapi_digest: str = ""
+) -> dict[str, Document]:
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
-    routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh).items()}
+    routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh, openapi_digest).items()}
     return {BOOTSTRAP: bootstrap(mesh, settings), CDS: cds(mesh, settings), LDS: lds(mesh), **routes}
 
 
 def render(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, bytes]:
     """Return the content of every file, by name."""
-    rendered = {name: encode(document) for name, document in documents(mesh, settings).items()}
-    return {DESCRIPTORS: descriptor_set(mesh), **rendered}
+    document = openapi(mesh)
+    digest = hashlib.sha256(document).hexdigest()
+    rendered = {name: encode(one) for name, one in documents(mesh, settings, digest).items()}
+    return {DESCRIPTORS: descriptor_set(mesh), OPENAPI: document, **rendered}
 
 
 def encode(document: Mapping[str, object]) -> bytes:

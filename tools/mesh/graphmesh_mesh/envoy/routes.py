@@ -23,6 +23,7 @@ from graphmesh_mesh.envoy.documents import (
     seconds,
     typed,
 )
+from graphmesh_mesh.openapi.route import MAX_DOCUMENT_BYTES, openapi_route
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.topology import Edge, Mesh, TenantRate
 
@@ -83,13 +84,13 @@ CORS_ALLOW_HEADERS = (
 CORS_EXPOSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER)
 
 
-def rds(mesh: Mesh) -> dict[str, Document]:
+def rds(mesh: Mesh, openapi_digest: str = "") -> dict[str, Document]:
     """Return the routes by listener; Envoy requires a file for each."""
-    return {"edge": edge_routes(mesh), "mesh": mesh_routes(mesh)}
+    return {"edge": edge_routes(mesh, openapi_digest), "mesh": mesh_routes(mesh)}
 
 
-def edge_routes(mesh: Mesh) -> Document:
-    """Routes to the edge services' methods, and to reflection and health of the first edge service."""
+def edge_routes(mesh: Mesh, openapi_digest: str) -> Document:
+    """Routes to the edge services' methods, to the OpenAPI document, and to reflection and health of the first one."""
     services = {name: mesh.services[name] for name in mesh.edge.services}
     first = edge_cluster(mesh.edge.services[0])
     infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
@@ -101,9 +102,11 @@ def edge_routes(mesh: Mesh) -> Document:
     ]
     unidentified = missing_identity(services) if mesh.edge.identity == "forwarded" else []
     not_transcoded = [transcoded(one) for one in (*unidentified, *not_grpc(services))]
-    known = [preflight(first), grpc_web(), *not_transcoded, *calls, *infrastructure, transcoded(unknown_method())]
+    first_routes = [preflight(first), openapi_route(openapi_digest), grpc_web()]
+    known = [*first_routes, *not_transcoded, *calls, *infrastructure, transcoded(unknown_method())]
     filters = cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate)
-    return routes("edge", known, filters, request_headers_to_remove=[WEB_MARK])
+    table = routes("edge", known, filters, request_headers_to_remove=[WEB_MARK])
+    return {**table, "max_direct_response_body_size_bytes": MAX_DOCUMENT_BYTES}
 
 
 def mesh_routes(mesh: Mesh) -> Document:

@@ -1,0 +1,1 @@
+"""The OpenAPI document of the JSON API at the edge, made from the contracts."""
