@@ -8,10 +8,14 @@ import pytest
 import pytest_asyncio
 from graphmesh_local import backends
 from graphmesh_local.die_with_parent import set_parent_death_signal
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
 from tests.parallel import SharedFixtureScheduling
+
+settings.register_profile("graphmesh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("graphmesh")  # no test depends on the speed of the machine
 
 BACKEND_FIXTURES = {"postgres", "postgres_url", "redis_url"}
 BACKEND_PARAMETER = "postgresql"

@@ -57,7 +57,7 @@ async def call_with(served: Served, rpc: Method[Any, Any], *sent: Any) -> list[A
     method = rpc.descriptor
     async with grpc.aio.insecure_channel(served.address) as channel:
         make = getattr(channel, arity(rpc))(rpc.path, _bytes, rpc.response.FromString)
-        call = make(iter(sent) if method.client_streaming else sent[0], timeout=5)
+        call = make(iter(sent) if method.client_streaming else sent[0], timeout=60)
         try:
             return [answer async for answer in call] if method.server_streaming else [await call]
         except grpc.aio.AioRpcError as error:
