@@ -47,8 +47,8 @@ class Documents(Protocol):
         """Return how many indexed passages have each term, including dead ones."""
         ...
 
-    async def lists(self, terms: Sequence[int]) -> Lists:
-        """Return the posting lists of the terms that have any."""
+    async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
+        """Return the posting lists of the terms that have any in the blocks; None: in all."""
         ...
 
     async def passages(self, numbers: Sequence[int]) -> dict[int, StoredPassage]:

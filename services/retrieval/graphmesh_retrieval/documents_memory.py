@@ -10,7 +10,7 @@ from graphmesh_chassis.errors import NotFound
 from graphmesh_retrieval.documents import Lists
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, StoredPassage
 from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers
-from graphmesh_retrieval.postings import PostingRow
+from graphmesh_retrieval.postings import BLOCK_PASSAGES, NewPostings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MemoryDocuments:
 
     async def put(self, documents: Sequence[AnalyzedDocument], now: datetime) -> None:
         firsts = first_numbers(documents, self._corpus.next_number)
-        self._append([*self._ended(documents, now), *added_rows(documents, self._corpus.next_number)])
+        self._append(self._ended(documents, now), *added_rows(documents, self._corpus.next_number))
         for document, first in zip(documents, firsts, strict=False):
             self._add(document, first, now)
         self._languages.update(document.draft.language for document in documents)
@@ -49,6 +49,7 @@ class MemoryDocuments:
             self._corpus.length + sum(passage.length for passage in indexed),
             firsts[-1],
             tuple(language for language, _ in self._languages.most_common()),
+            range(-(-firsts[-1] // BLOCK_PASSAGES)),
         )
 
     async def get(self, document_id: str, version: int = 0, as_of: datetime | None = None) -> Document:
@@ -81,8 +82,11 @@ class MemoryDocuments:
     async def counts(self, terms: Sequence[int]) -> dict[int, int]:
         return {term: sum(map(len, self._index[term].values())) // 4 for term in terms if term in self._index}
 
-    async def lists(self, terms: Sequence[int]) -> Lists:
-        return {term: sorted(self._index[term].items()) for term in terms if term in self._index}
+    async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
+        rows = {term: sorted(self._index[term].items()) for term in terms if term in self._index}
+        if blocks is not None:
+            rows = {term: [row for row in found if row[0] in blocks] for term, found in rows.items()}
+        return {term: found for term, found in rows.items() if found}
 
     async def passages(self, numbers: Sequence[int]) -> dict[int, StoredPassage]:
         return {number: self._passages[number] for number in numbers if number in self._passages}
@@ -107,7 +111,7 @@ class MemoryDocuments:
                 return stored
         raise NotFound(resource="document", id=document_id)
 
-    def _ended(self, documents: Sequence[AnalyzedDocument], now: datetime) -> list[PostingRow]:
+    def _ended(self, documents: Sequence[AnalyzedDocument], now: datetime) -> NewPostings:
         """End the current versions of the documents, and return the rows of their dead passages."""
         dead: list[int] = []
         for document in documents:
@@ -143,10 +147,11 @@ class MemoryDocuments:
         for ordinal, indexed in enumerate(analyzed.passages):
             self._passages[first + ordinal] = StoredPassage(replace(document, text=""), ordinal, indexed.passage)
 
-    def _append(self, rows: Sequence[PostingRow]) -> None:
-        for row in rows:
-            blocks = self._index[row.term]
-            blocks[row.block] = blocks.get(row.block, b"") + row.entries
+    def _append(self, *added: NewPostings) -> None:
+        for postings in added:
+            for block, term, _, entries in postings.rows():
+                blocks = self._index[term]
+                blocks[block] = blocks.get(block, b"") + entries
 
     def _drop(self, versions: Iterable[_Version]) -> None:
         for version in versions:

@@ -1,5 +1,6 @@
 """Documents in a database, SQLite or PostgreSQL."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_retrieval.documents import Lists
 from graphmesh_retrieval.documents_tables import NUMBERS_OF_CORPUS, corpora, documents, passages, vectors
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, Format, Passage, StoredPassage
-from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers
+from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers, gone_rows
 from graphmesh_retrieval.postings import BLOCK_PASSAGES
 from graphmesh_retrieval.postings_sql import SqlPostings
 from graphmesh_retrieval.vectors_sql import SqlVectors
@@ -44,8 +45,8 @@ class SqlDocuments:
         firsts = first_numbers(prepared, corpus.next_number)
         await self._insert_documents(prepared, firsts, {row.document_id: row.version for row in ended}, now)
         await SqlVectors(self._connection, corpus.corpus).add(prepared, firsts)
-        rows = [*dead_rows(_numbers(ended)), *added_rows(prepared, corpus.next_number)]
-        await SqlPostings(self._connection, corpus.corpus).append(rows)
+        for rows in (dead_rows(_numbers(ended)), *added_rows(prepared, corpus.next_number)):
+            await SqlPostings(self._connection, corpus.corpus).append(rows)
         await self._update_corpus(corpus, prepared, firsts[-1])
 
     async def get(self, document_id: str, version: int = 0, as_of: datetime | None = None) -> Document:
@@ -85,15 +86,21 @@ class SqlDocuments:
 
     async def corpus(self) -> Corpus:
         row = await self._corpus_row()
-        return Corpus(row.passages, row.length, row.next_number, _by_count(row.languages)) if row else Corpus()
+        if row is None:
+            return Corpus()
+        languages = _by_count(row.languages)
+        return Corpus(row.passages, row.length, row.next_number, languages, _blocks(row), row.compactions)
 
     async def counts(self, terms: Sequence[int]) -> dict[int, int]:
         row = await self._corpus_row()
         return await SqlPostings(self._connection, row.corpus).counts(terms, _blocks(row)) if row else {}
 
-    async def lists(self, terms: Sequence[int]) -> Lists:
+    async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
         row = await self._corpus_row()
-        return await SqlPostings(self._connection, row.corpus).lists(terms, _blocks(row)) if row else {}
+        if row is None:
+            return {}
+        among = _blocks(row) if blocks is None else blocks
+        return await SqlPostings(self._connection, row.corpus).lists(terms, among)
 
     async def passages(self, numbers: Sequence[int]) -> dict[int, StoredPassage]:
         row = await self._corpus_row()
@@ -146,7 +153,8 @@ class SqlDocuments:
 
     async def _lock(self) -> sa.Row[Any]:
         """Return the row of the corpus, which no other transaction changes until the end of this one."""
-        empty = {"next_number": 0, "passages": 0, "length": 0, "languages": {}}
+        counts = dict.fromkeys(("next_number", "passages", "length", "gone", "compactions"), 0)
+        empty: dict[str, Any] = {**counts, "languages": {}, "empty_blocks": []}
         insert = dialect_insert(self._connection.dialect, corpora).values(tenant=self._tenant, **empty)
         await self._connection.execute(insert.on_conflict_do_nothing(index_elements=["tenant"]))
         query = sa.select(corpora).where(corpora.c.tenant == self._tenant).with_for_update()
@@ -191,7 +199,13 @@ class SqlDocuments:
             for ordinal, indexed in enumerate(document.passages)
         ]
         if found:
-            await self._connection.execute(sa.insert(passages), found)
+            await self._insert_passages(found)
+
+    async def _insert_passages(self, rows: Sequence[dict[str, Any]]) -> None:
+        if self._connection.dialect.name == "sqlite":
+            await self._connection.execute(sa.insert(passages), rows)
+        else:  # one statement: the driver takes a message for each row
+            await self._connection.execute(_POSTGRESQL_PASSAGES, {"rows": json.dumps(rows, ensure_ascii=False)})
 
     def _document_values(self, document: AnalyzedDocument, version: int, first: int, now: datetime) -> dict[str, Any]:
         draft = document.draft
@@ -243,6 +257,10 @@ class SqlDocuments:
             await self._connection.execute(sa.delete(table).where(within), ranges)
         key = sa.delete(documents).where(documents.c.id == sa.bindparam("key"))
         await self._connection.execute(key, [{"key": row.id} for row in rows])
+        gone = _numbers(rows)
+        await SqlPostings(self._connection, corpus.corpus).append(gone_rows(gone))
+        counted = sa.update(corpora).where(corpora.c.corpus == corpus.corpus)
+        await self._connection.execute(counted.values(gone=corpora.c.gone + len(gone)))
 
 
 _PASSAGES = sa.select(passages, *(column.label(f"document_{column.name}") for column in _COLUMNS)).join(
@@ -250,13 +268,24 @@ _PASSAGES = sa.select(passages, *(column.label(f"document_{column.name}") for co
 )
 
 
+_POSTGRESQL_PASSAGES = sa.text("""
+    INSERT INTO passages (id, document, ordinal, start, headings, text)
+    SELECT id, document, ordinal, start, headings, text FROM json_to_recordset(CAST(:rows AS json))
+    AS rows (id bigint, document bigint, ordinal integer, start integer, headings json, text text)
+""")
+
+
 def _numbers(rows: Iterable[sa.Row[Any]]) -> list[int]:
     """Return the numbers of the passages of documents."""
     return [row.first_number + ordinal for row in rows for ordinal in range(row.passage_count)]
 
 
-def _blocks(corpus: sa.Row[Any]) -> range:
-    return range(-(-corpus.next_number // BLOCK_PASSAGES))
+def _blocks(corpus: sa.Row[Any]) -> Sequence[int]:
+    blocks = range(-(-corpus.next_number // BLOCK_PASSAGES))
+    if not corpus.empty_blocks:
+        return blocks
+    empty = frozenset(corpus.empty_blocks)
+    return [block for block in blocks if block not in empty]
 
 
 def _by_count(languages: dict[str, int]) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ corpora = sa.Table(
     sa.Column("passages", sa.BigInteger),
     sa.Column("length", sa.BigInteger),
     sa.Column("languages", sa.JSON),
+    sa.Column("gone", sa.BigInteger),
+    sa.Column("compactions", sa.Integer),
+    sa.Column("empty_blocks", sa.JSON),
     sa.Index("corpora_by_tenant", "tenant", unique=True),
 )
 documents = sa.Table(

@@ -130,6 +130,10 @@ class Corpus:
     """The number that the next passage gets."""
     languages: tuple[str, ...] = ()
     """The languages of the documents, the commonest first."""
+    blocks: Sequence[int] = ()
+    """The blocks of the index, without those that compaction has emptied."""
+    compactions: int = 0
+    """How many blocks were compacted."""
 
     @property
     def mean_length(self) -> float:

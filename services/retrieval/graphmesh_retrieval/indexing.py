@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Final
 
 from graphmesh_retrieval.domain import AnalyzedDocument
-from graphmesh_retrieval.postings import ANY_SCOPE, DEAD, RESTRICTED, PostingRow, mark_rows, reader_mark, rows_of
+from graphmesh_retrieval.postings import ANY_SCOPE, DEAD, GONE, RESTRICTED, NewPostings, mark_rows, reader_mark, rows_of
 
 SCOPE: Final = "scope:"
 
@@ -15,16 +15,21 @@ def first_numbers(documents: Sequence[AnalyzedDocument], next_number: int) -> li
     return list(accumulate((len(document.passages) for document in documents), initial=next_number))
 
 
-def added_rows(documents: Sequence[AnalyzedDocument], next_number: int) -> list[PostingRow]:
-    """Return the rows to append for new passages, which get the numbers from `next_number` on."""
+def added_rows(documents: Sequence[AnalyzedDocument], next_number: int) -> list[NewPostings]:
+    """Return the rows of words and of marks to append for new passages, with the numbers from `next_number` on."""
     passages = [passage for document in documents for passage in document.passages]
     numbers = range(next_number, next_number + len(passages))
-    return [*rows_of(passages, numbers), *mark_rows(_reader_marks(documents, next_number))]
+    return [rows_of(passages, numbers), mark_rows(_reader_marks(documents, next_number))]
 
 
-def dead_rows(numbers: Iterable[int]) -> list[PostingRow]:
+def dead_rows(numbers: Iterable[int]) -> NewPostings:
     """Return the rows to append for passages that are no longer current."""
     return mark_rows((DEAD, number) for number in numbers)
+
+
+def gone_rows(numbers: Iterable[int]) -> NewPostings:
+    """Return the rows to append for passages that are no longer stored."""
+    return mark_rows((GONE, number) for number in numbers)
 
 
 def _reader_marks(documents: Sequence[AnalyzedDocument], next_number: int) -> Iterator[tuple[int, int]]:

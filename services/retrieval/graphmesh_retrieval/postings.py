@@ -8,8 +8,9 @@ same index, and NumPy scores hundreds of thousands of postings in milliseconds.
 Marks are terms that no word has: they hold the passages that a search must not find.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ LENGTH_STEPS: Final = 16
 
 DEAD: Final = term_of("\0dead")
 """The mark of passages that were deleted or replaced."""
+GONE: Final = term_of("\0gone")
+"""The mark of passages that no search of the past finds either: compaction removes their postings."""
 RESTRICTED: Final = term_of("\0restricted")
 """The mark of passages that not every caller may find."""
 ANY_SCOPE: Final = term_of("\0any scope")
@@ -33,14 +36,24 @@ ANY_SCOPE: Final = term_of("\0any scope")
 Postings = NDArray[np.uint32]
 
 
-class PostingRow(NamedTuple):
-    """The postings of a term in a block, or those to append to it."""
+@dataclass(frozen=True)
+class NewPostings:
+    """The postings to append to rows, ordered by block and term: for each row the block, the term and the size."""
 
-    block: int
-    term: int
-    size: int
-    """The number of entries."""
+    blocks: Sequence[int]
+    terms: Sequence[int]
+    sizes: Sequence[int]
+    """The numbers of entries."""
     entries: bytes
+    """The entries of all rows, one after the other."""
+
+    def rows(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield the block, term, size and entries of each row."""
+        begin = 0
+        for block, term, size in zip(self.blocks, self.terms, self.sizes, strict=True):
+            end = begin + 4 * size
+            yield block, term, size, self.entries[begin:end]
+            begin = end
 
 
 def reader_mark(reader: str) -> int:
@@ -56,8 +69,8 @@ LENGTHS: Final = np.exp2(np.arange(256) / LENGTH_STEPS) - 1
 """The length for each code."""
 
 
-def rows_of(passages: Sequence[IndexedPassage], numbers: Sequence[int]) -> list[PostingRow]:
-    """Return the rows to append for passages with these numbers, which ascend; ordered by block and term."""
+def rows_of(passages: Sequence[IndexedPassage], numbers: Sequence[int]) -> NewPostings:
+    """Return the rows to append for passages with these numbers, which ascend."""
     terms: list[int] = []
     weights: list[int] = []
     for indexed in passages:
@@ -70,30 +83,38 @@ def rows_of(passages: Sequence[IndexedPassage], numbers: Sequence[int]) -> list[
     return _rows(places // BLOCK_PASSAGES, np.asarray(terms, np.int64), entries)
 
 
-def mark_rows(marks: Iterable[tuple[int, int]]) -> list[PostingRow]:
+def mark_rows(marks: Iterable[tuple[int, int]]) -> NewPostings:
     """Return the rows to append for passages with marks, each a pair of mark and number."""
     pairs = np.asarray(sorted(marks), np.int64).reshape(-1, 2)
     places = pairs[:, 1]
     return _rows(places // BLOCK_PASSAGES, pairs[:, 0], places % BLOCK_PASSAGES)
 
 
-def _rows(blocks: NDArray[np.int64], terms: NDArray[np.int64], entries: NDArray[np.int64]) -> list[PostingRow]:
-    if not len(entries):
-        return []
+def _rows(blocks: NDArray[np.int64], terms: NDArray[np.int64], entries: NDArray[np.int64]) -> NewPostings:
     order = np.lexsort((terms, blocks))
     blocks, terms, entries = blocks[order], terms[order], entries[order]
-    begins = np.flatnonzero(np.concatenate(([True], (blocks[1:] != blocks[:-1]) | (terms[1:] != terms[:-1]))))
-    ends = [*begins[1:].tolist(), len(entries)]
+    is_first = (blocks[1:] != blocks[:-1]) | (terms[1:] != terms[:-1])
+    begins = np.concatenate(([0], np.flatnonzero(is_first) + 1)) if len(entries) else np.empty(0, np.int64)
+    sizes = np.diff(begins, append=len(entries))
     data = entries.astype("<u4").tobytes()
-    return [
-        PostingRow(block, term, end - begin, data[4 * begin : 4 * end])
-        for block, term, begin, end in zip(
-            blocks[begins].tolist(), terms[begins].tolist(), begins.tolist(), ends, strict=True
-        )
-    ]
+    return NewPostings(blocks[begins].tolist(), terms[begins].tolist(), sizes.tolist(), data)
 
 
-def without(entries: bytes, gone: Iterable[int]) -> bytes:
-    """Return the entries without those of the places in the block that are `gone`."""
-    postings = np.frombuffer(entries, "<u4")
-    return postings[~np.isin(postings & 0xFFFF, np.fromiter(gone, np.uint32))].tobytes()
+def without(rows: Sequence[tuple[int, bytes]], gone: bytes) -> dict[int, bytes]:
+    """Return the entries of the terms that change where the passages of the entries `gone` are removed.
+
+    `rows` are terms of one block with their entries. The entries of a term that has no other passage are empty.
+    """
+    is_gone = np.zeros(BLOCK_PASSAGES, np.bool_)
+    is_gone[np.frombuffer(gone, "<u4") & 0xFFFF] = True
+    postings = np.frombuffer(b"".join(entries for _, entries in rows), "<u4")
+    kept = ~is_gone[postings & 0xFFFF]
+    ends = np.cumsum([len(entries) // 4 for _, entries in rows]).tolist()
+    counts = np.concatenate(([0], np.cumsum(kept)))
+    changed: dict[int, bytes] = {}
+    begin = 0
+    for (term, _), end in zip(rows, ends, strict=True):
+        if counts[end] - counts[begin] < end - begin:
+            changed[term] = postings[begin:end][kept[begin:end]].tobytes()
+        begin = end
+    return changed

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_retrieval.documents import Lists
-from graphmesh_retrieval.postings import PostingRow
+from graphmesh_retrieval.postings import NewPostings
 
 # A list is one parameter: the statement is the same for every number of terms, and is compiled once.
 _SQLITE_APPEND = """
@@ -18,9 +19,10 @@ _SQLITE_APPEND = """
 """
 _POSTGRESQL_APPEND = sa.text("""
     INSERT INTO postings (corpus, block, term, size, entries)
-    SELECT :corpus, * FROM unnest(
-        CAST(:blocks AS integer[]), CAST(:terms AS bigint[]), CAST(:sizes AS integer[]), CAST(:entries AS bytea[])
-    )
+    SELECT :corpus, block, term, size, substring(CAST(:entries AS bytea) FROM start FOR 4 * size)
+    FROM unnest(
+        CAST(:blocks AS integer[]), CAST(:terms AS bigint[]), CAST(:sizes AS integer[]), CAST(:starts AS integer[])
+    ) AS rows (block, term, size, start)
     ON CONFLICT (corpus, block, term) DO UPDATE
     SET size = postings.size + excluded.size, entries = postings.entries || excluded.entries
 """)
@@ -32,8 +34,8 @@ _POSTGRESQL_AMONG = """
     corpus = :corpus AND block = ANY(CAST(:blocks AS integer[])) AND term = ANY(CAST(:terms AS bigint[]))
 """
 _COUNTS = {
-    True: sa.text(f"SELECT term, size FROM postings WHERE {_SQLITE_AMONG}"),
-    False: sa.text(f"SELECT term, size FROM postings WHERE {_POSTGRESQL_AMONG}"),
+    True: sa.text(f"SELECT term, sum(size) FROM postings WHERE {_SQLITE_AMONG} GROUP BY term"),
+    False: sa.text(f"SELECT term, sum(size) FROM postings WHERE {_POSTGRESQL_AMONG} GROUP BY term"),
 }
 _LISTS = {
     True: sa.text(f"SELECT term, block, entries FROM postings WHERE {_SQLITE_AMONG}"),
@@ -50,25 +52,20 @@ class SqlPostings:
         self._corpus = corpus
         self._sqlite = connection.dialect.name == "sqlite"
 
-    async def append(self, rows: Sequence[PostingRow]) -> None:
-        """Append postings, in the order of the key, so that two calls cannot deadlock."""
-        if not rows:
+    async def append(self, added: NewPostings) -> None:
+        if not added.blocks:
             return
-        ordered = sorted(rows)
         if self._sqlite:
-            await self._connection.exec_driver_sql(_SQLITE_APPEND, [(self._corpus, *row) for row in ordered])
+            await self._connection.exec_driver_sql(_SQLITE_APPEND, [(self._corpus, *row) for row in added.rows()])
             return
-        columns = zip(*ordered, strict=True)
-        names = ("blocks", "terms", "sizes", "entries")
-        values: dict[str, Any] = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        await self._connection.execute(_POSTGRESQL_APPEND, {"corpus": self._corpus, **values})
+        starts = accumulate(added.sizes[:-1], lambda start, size: start + 4 * size, initial=1)
+        arrays = {"blocks": added.blocks, "terms": added.terms, "sizes": added.sizes, "starts": starts}
+        values: dict[str, Any] = {name: _array(numbers) for name, numbers in arrays.items()}
+        await self._connection.execute(_POSTGRESQL_APPEND, {"corpus": self._corpus, "entries": added.entries, **values})
 
     async def counts(self, terms: Sequence[int], blocks: Iterable[int]) -> dict[int, int]:
         """Return the number of postings of each term."""
-        found: dict[int, int] = {}
-        for term, size in await self._select(_COUNTS, terms, blocks):
-            found[term] = found.get(term, 0) + size
-        return found
+        return {term: int(size) for term, size in await self._select(_COUNTS, terms, blocks)}
 
     async def lists(self, terms: Sequence[int], blocks: Iterable[int]) -> Lists:
         """Return the posting lists of the terms that have any."""
@@ -83,3 +80,8 @@ class SqlPostings:
         values = {"blocks": list(blocks), "terms": list(terms)}
         encoded = {name: json.dumps(value) for name, value in values.items()} if self._sqlite else values
         return await self._connection.execute(statements[self._sqlite], {"corpus": self._corpus, **encoded})
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Return an array of PostgreSQL as text: the driver's own way takes microseconds for each element."""
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -6,7 +6,7 @@ weighted by its inverse document frequency among the tenant's passages.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -27,8 +27,15 @@ FUNCTION_WORD_WEIGHT: Final = 0.4
 FIELD_UNIT: Final = 4
 """The weighted frequency of a word that occurs once in the text."""
 
+MAX_CANDIDATES: Final = 500
+"""Passages to which the commonest words are added."""
+
+TOLERANCE: Final = 1e-5
+"""The precision of sums of scores."""
+
 Floats = NDArray[np.float32]
-Slots = NDArray[np.int64]
+Numbers = NDArray[np.int64]
+_NONE: Final[Numbers] = np.empty(0, np.int64)
 
 
 class Ranked(NamedTuple):
@@ -39,90 +46,139 @@ class Ranked(NamedTuple):
     score: float
 
 
+class Rest(NamedTuple):
+    """The most that words can add to a passage."""
+
+    relevance: float
+    score: float
+    """Before it is divided by that of all words."""
+
+
 class Ranking:
-    """The ranking for one query. Passages get a slot in a dense array; blocks without matches have none."""
+    """The ranking for one query.
 
-    def __init__(self, corpus: Corpus, words: Sequence[QueryWord], lists: Lists) -> None:
+    The passages that have the rarest words are accumulated first. Where no other passage can be among the best any
+    more, the further words are added to those found alone.
+    """
+
+    def __init__(self, corpus: Corpus, hidden: Numbers) -> None:
+        """`hidden` are the numbers of passages that the search must not find."""
         self._corpus = corpus
-        self._words = words
-        self._lists = lists
-        blocks = {block for word in words for term in word.terms for block, _ in lists.get(term, ())}
-        self._blocks = sorted(blocks)
-        self._slot = {block: slot * BLOCK_PASSAGES for slot, block in enumerate(self._blocks)}
+        self._impacts = impacts(_rounded(corpus.mean_length))
+        # Arrays by number: the system provides their memory, a page at a time, where a passage is found.
+        self._relevance = np.zeros(corpus.next_number, np.float32)
+        self._score = np.zeros(corpus.next_number, np.float32)
+        self._hidden: NDArray[np.bool_] | None = None
+        if len(hidden):
+            self._hidden = np.zeros(corpus.next_number, np.bool_)
+            self._hidden[hidden] = True
+        self._visible_share = 1 - min(1.0, len(hidden) / max(1, corpus.passages))
+        self._found: list[Numbers] = []
+        self._total = 0.0
 
-    def best(self, limit: int, hidden_numbers: Slots, min_score: float) -> list[Ranked]:
-        """Return the most relevant passages without the hidden ones, best first, then by number."""
-        hidden = self._slots(hidden_numbers)
-        relevance = np.zeros(len(self._blocks) * BLOCK_PASSAGES, np.float32)
-        score = np.zeros_like(relevance)
-        visible = np.ones(len(relevance), np.bool_)
-        visible[hidden] = False
-        total = 0.0
-        table = impacts(_rounded(self._corpus.mean_length))
-        for word in self._words:
-            slots, postings = self.postings(word)
-            matching = int(np.count_nonzero(visible[slots])) if len(hidden) else len(slots)
-            idf = inverse_frequency(self._corpus.passages, matching)
-            if word.is_function_word:
-                relevance[slots] += FUNCTION_WORD_WEIGHT * idf * table[postings >> 16]
-                continue
-            relevance[slots] += idf * table[postings >> 16]
-            score[slots] += idf
-            total += idf
-        relevance[hidden] = 0
-        if total:
-            score /= total
-        relevance[score == 0] = 0
+    def add(self, words: Sequence[QueryWord], lists: Lists) -> None:
+        """Add words, with all their postings."""
+        for word in words:
+            numbers, postings = self._visible(word, lists)
+            idf = inverse_frequency(self._corpus.passages, len(numbers))
+            before = self._relevance[numbers]
+            self._relevance[numbers] = before + idf * self._impacts[postings >> 16]
+            self._score[numbers] += idf
+            self._found.append(numbers[before == 0])
+            self._total += idf
+
+    def refine(self, words: Sequence[QueryWord], lists: Lists, sizes: Mapping[QueryWord, int]) -> None:
+        """Add words to passages that are found already.
+
+        `lists` need to have the blocks of the candidates alone; `sizes` are the numbers of all postings.
+        """
+        for word in words:
+            numbers, postings = self._visible(word, lists)
+            size = round(self._visible_share * sizes[word]) if word in sizes else len(numbers)
+            idf = inverse_frequency(self._corpus.passages, size)
+            before = self._relevance[numbers]
+            found = before > 0
+            numbers = numbers[found]
+            weight = FUNCTION_WORD_WEIGHT * idf if word.is_function_word else idf
+            self._relevance[numbers] = before[found] + weight * self._impacts[postings[found] >> 16]
+            if not word.is_function_word:
+                self._score[numbers] += idf
+                self._total += idf
+
+    def candidates(self, limit: int, rest: Rest, min_score: float) -> tuple[Numbers, bool]:
+        """Return the passages that may be among the best, and whether no other passage can be.
+
+        They are the most relevant `MAX_CANDIDATES` at most, or `limit`. `rest` is of the words not yet added.
+        """
+        total = self._total + rest.score
+        found = np.concatenate((_NONE, *self._found))
+        relevance = self._relevance[found]
+        certain = relevance[self._score[found] >= min_score * total - TOLERANCE] if min_score else relevance
+        least = 0.0
+        if len(certain) >= limit:
+            least = float(np.partition(certain, len(certain) - limit)[len(certain) - limit])
+        near = relevance + rest.relevance >= least
+        found, relevance = found[near], relevance[near]
+        most = max(MAX_CANDIDATES, limit)
+        if len(found) > most:
+            found = found[np.argpartition(-relevance, most)[:most]]
+        return found, rest.relevance < least or rest.score < min_score * total - TOLERANCE
+
+    def best(self, limit: int, min_score: float) -> list[Ranked]:
+        """Return the most relevant passages, best first, then by number."""
+        found = np.concatenate((_NONE, *self._found))
         if min_score:
-            relevance[score < min_score - 1e-6] = 0
-        return self._top(relevance, score, limit)
-
-    def postings(self, word: QueryWord) -> tuple[Slots, Postings]:
-        """Return the postings of a word with their slots; a passage that has several of its terms counts once."""
-        parts = [self._postings(term) for term in word.terms if term in self._lists]
-        if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.uint32)
-        if len(parts) == 1:
-            return parts[0]
-        slots = np.concatenate([slots for slots, _ in parts])
-        postings = np.concatenate([postings for _, postings in parts])
-        slots, first = np.unique(slots, return_index=True)
-        return slots, postings[first]
-
-    def _slots(self, numbers: Slots) -> Slots:
-        """Return the slots of those passages that have one."""
-        blocks = np.asarray(self._blocks, np.int64)
-        place = np.searchsorted(blocks, numbers // BLOCK_PASSAGES)
-        known = place < len(blocks)
-        known[known] = blocks[place[known]] == numbers[known] // BLOCK_PASSAGES
-        return place[known] * BLOCK_PASSAGES + numbers[known] % BLOCK_PASSAGES
-
-    def _postings(self, term: int) -> tuple[Slots, Postings]:
-        rows = [(self._slot[block], entries) for block, entries in self._lists[term] if block in self._slot]
-        postings = np.frombuffer(b"".join(entries for _, entries in rows), "<u4")
-        bases = np.repeat([base for base, _ in rows], [len(entries) // 4 for _, entries in rows]).astype(np.int64)
-        return bases + (postings & 0xFFFF), postings
-
-    def _top(self, relevance: Floats, score: Floats, limit: int) -> list[Ranked]:
-        found = np.flatnonzero(relevance)
+            found = found[self._score[found] >= min_score * self._total - TOLERANCE]
+        relevance = self._relevance[found]
         if len(found) > limit:
-            cut = np.partition(relevance[found], len(found) - limit)[len(found) - limit]
-            found = found[relevance[found] >= cut]
-        order = np.argsort(-relevance[found], kind="stable")[:limit]
+            cut = np.partition(relevance, len(found) - limit)[len(found) - limit]
+            found = found[relevance >= cut]
+        order = np.lexsort((found, -self._relevance[found]))[:limit]
         return [
-            Ranked(self._number(slot), float(relevance[slot]), min(1.0, float(score[slot])))
-            for slot in found[order].tolist()
+            Ranked(number, float(self._relevance[number]), min(1.0, float(self._score[number]) / self._total))
+            for number in found[order].tolist()
         ]
 
-    def _number(self, slot: int) -> int:
-        return self._blocks[slot // BLOCK_PASSAGES] * BLOCK_PASSAGES + slot % BLOCK_PASSAGES
+    def _visible(self, word: QueryWord, lists: Lists) -> tuple[Numbers, Postings]:
+        numbers, postings = postings_of(word, lists)
+        if self._hidden is None:
+            return numbers, postings
+        visible = ~self._hidden[numbers]
+        return numbers[visible], postings[visible]
 
 
-def numbers_of(rows: Sequence[tuple[int, bytes]]) -> Slots:
+def rest_of(corpus: Corpus, words: Iterable[tuple[QueryWord, int]]) -> Rest:
+    """Return what words can add to a passage; each is with the number of its postings."""
+    relevance = score = 0.0
+    for word, size in words:
+        idf = inverse_frequency(corpus.passages, size)
+        relevance += (K1 + 1) * idf * (FUNCTION_WORD_WEIGHT if word.is_function_word else 1.0)
+        score += 0.0 if word.is_function_word else idf
+    return Rest(relevance, score)
+
+
+def postings_of(word: QueryWord, lists: Lists) -> tuple[Numbers, Postings]:
+    """Return the postings of a word with their numbers; a passage that has several of its terms counts once."""
+    parts = [_decoded(lists[term]) for term in word.terms if term in lists]
+    if not parts:
+        return _NONE, np.empty(0, np.uint32)
+    if len(parts) == 1:
+        return parts[0]
+    numbers = np.concatenate([numbers for numbers, _ in parts])
+    postings = np.concatenate([postings for _, postings in parts])
+    numbers, first = np.unique(numbers, return_index=True)
+    return numbers, postings[first]
+
+
+def numbers_of(rows: Sequence[tuple[int, bytes]]) -> Numbers:
     """Return the numbers of the passages of a posting list."""
+    return _decoded(rows)[0]
+
+
+def _decoded(rows: Sequence[tuple[int, bytes]]) -> tuple[Numbers, Postings]:
     postings = np.frombuffer(b"".join(entries for _, entries in rows), "<u4")
-    sizes = [len(entries) // 4 for _, entries in rows]
-    return np.repeat(np.asarray([block for block, _ in rows], np.int64) * BLOCK_PASSAGES, sizes) + (postings & 0xFFFF)
+    bases = np.asarray([block for block, _ in rows], np.int64) * BLOCK_PASSAGES
+    return np.repeat(bases, [len(entries) // 4 for _, entries in rows]) + (postings & 0xFFFF), postings
 
 
 def inverse_frequency(passages: int, matching: int) -> float:

@@ -1,32 +1,25 @@
 """Searches passages and ranks them, by their words and, with an embedder, by their meaning."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphmesh_retrieval import vectors
-from graphmesh_retrieval.analysis.terms import QueryWord, query_words
+from graphmesh_retrieval.analysis.terms import query_words
 from graphmesh_retrieval.documents import Documents, Lists
 from graphmesh_retrieval.domain import Corpus, Hit, Reader
 from graphmesh_retrieval.embedders import Embedder
 from graphmesh_retrieval.indexing import SCOPE
-from graphmesh_retrieval.postings import ANY_SCOPE, BLOCK_PASSAGES, DEAD, RESTRICTED, reader_mark
-from graphmesh_retrieval.ranking import Ranked, Ranking, numbers_of
+from graphmesh_retrieval.postings import ANY_SCOPE, DEAD, RESTRICTED, reader_mark
+from graphmesh_retrieval.ranking import Ranked, numbers_of
 from graphmesh_retrieval.vectors import VectorCache
+from graphmesh_retrieval.word_search import plan_words, rank_by_words
 
-MAX_POSTINGS: Final = 500_000
-"""Postings that a search reads. The rarest words are read first; the first one is always read."""
-MAX_POSTINGS_WITH_FUNCTION_WORDS: Final = 100_000
-"""As `MAX_POSTINGS`, for function words: where they are costly, they add little."""
-MIN_COUNTED_PASSAGES: Final = 4 * BLOCK_PASSAGES
-"""Passages of a corpus from which on postings are counted before they are read."""
-MIN_THREAD_POSTINGS: Final = 20_000
-"""Postings from which on they are ranked in a thread, so that the event loop continues."""
 MAX_READER_SCOPES: Final = 200
 """Scopes of a caller that decide about what it may find."""
 HISTORY_BATCHES: Final = (100, 400, 1500)
@@ -62,20 +55,20 @@ class Searcher:
             ProviderUnavailable: the embedder cannot be used.
         """
         corpus = await documents.corpus()
-        words = await _affordable(documents, query_words(query.text, corpus.languages), corpus)
+        words = query_words(query.text, corpus.languages)
         if not words:
             return []
+        plan = await plan_words(documents, words, corpus)
         marks = (DEAD, RESTRICTED, *_reader_marks(query.reader))
-        lists = await documents.lists([*(term for word in words for term in word.terms), *marks])
+        lists = await documents.lists([*plan.first_terms(), *marks])
+        hidden = _hidden(lists, marks[1:] if query.as_of else marks)
+        rank = partial(rank_by_words, documents, corpus, plan, lists, hidden)
         if query.as_of:
-            hidden = _hidden(lists, marks[1:])
-            ranked = await _by_words(corpus, words, lists, hidden, sum(HISTORY_BATCHES), query.min_score)
-            return await _hits_as_of(documents, ranked, query.limit, query.as_of)
-        hidden = _hidden(lists, marks)
+            return await _hits_as_of(documents, await rank(sum(HISTORY_BATCHES), query.min_score), query)
         if self._embedder is None:
-            ranked = await _by_words(corpus, words, lists, hidden, query.limit, query.min_score)
+            ranked = await rank(query.limit, query.min_score)
         else:
-            by_words = await _by_words(corpus, words, lists, hidden, vectors.DEPTH, 0.0)
+            by_words = await rank(vectors.DEPTH, 0.0)
             ranked = await self._fused(tenant, documents, corpus, self._embedder, by_words, hidden, query)
         return await _hits(documents, ranked)
 
@@ -98,22 +91,6 @@ class Searcher:
         return [passage for passage in fused if passage.score >= query.min_score][: query.limit]
 
 
-async def _affordable(documents: Documents, words: Sequence[QueryWord], corpus: Corpus) -> Sequence[QueryWord]:
-    """Return the words whose postings are read."""
-    if corpus.passages < MIN_COUNTED_PASSAGES or not words:
-        return words
-    counts = await documents.counts([term for word in words for term in word.terms])
-    sizes = {word: sum(counts.get(term, 0) for term in word.terms) for word in words}
-    chosen: list[QueryWord] = []
-    total = 0
-    for word in sorted(words, key=lambda word: (word.is_function_word, sizes[word])):
-        total += sizes[word]
-        if chosen and total > (MAX_POSTINGS_WITH_FUNCTION_WORDS if word.is_function_word else MAX_POSTINGS):
-            break
-        chosen.append(word)
-    return chosen
-
-
 def _reader_marks(reader: Reader) -> Iterator[int]:
     yield reader_mark(f"subject:{reader.subject}")
     if reader.scopes is None:
@@ -134,28 +111,20 @@ def _hidden(lists: Lists, marks: Sequence[int]) -> Numbers:
     return np.concatenate((marked.get(DEAD, empty), restricted))
 
 
-async def _by_words(
-    corpus: Corpus, words: Sequence[QueryWord], lists: Lists, hidden: Numbers, limit: int, min_score: float
-) -> list[Ranked]:
-    ranking = Ranking(corpus, words, lists)
-    if sum(len(entries) for rows in lists.values() for _, entries in rows) // 4 < MIN_THREAD_POSTINGS:
-        return ranking.best(limit, hidden, min_score)
-    return await asyncio.to_thread(ranking.best, limit, hidden, min_score)
-
-
 async def _hits(documents: Documents, ranked: Sequence[Ranked]) -> list[Hit]:
     found = await documents.passages([passage.number for passage in ranked])
     return [Hit(found[passage.number], passage.score) for passage in ranked if passage.number in found]
 
 
-async def _hits_as_of(documents: Documents, ranked: Sequence[Ranked], limit: int, time: datetime) -> list[Hit]:
-    """Return the best passages of versions that were current at a time, which are looked up from the best on."""
+async def _hits_as_of(documents: Documents, ranked: Sequence[Ranked], query: Query) -> list[Hit]:
+    """Return the best passages of versions that were current at the query's time, looked up from the best on."""
+    assert query.as_of is not None
     hits: list[Hit] = []
     begin = 0
     for size in HISTORY_BATCHES:
         batch = ranked[begin : begin + size]
         begin += size
-        hits += [hit for hit in await _hits(documents, batch) if hit.found.document.was_current(time)]
-        if len(hits) >= limit or not batch:
+        hits += [hit for hit in await _hits(documents, batch) if hit.found.document.was_current(query.as_of)]
+        if len(hits) >= query.limit or not batch:
             break
-    return hits[:limit]
+    return hits[: query.limit]

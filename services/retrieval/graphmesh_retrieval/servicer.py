@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +26,19 @@ DEFAULT_CONTEXT_CHARACTERS = 500
 
 class RetrievalServicer(pb.RetrievalServiceServicer):
     def __init__(
-        self, store: Store[Documents], files: FileReader, retention: Retention, embedder: Embedder | None
+        self,
+        store: Store[Documents],
+        files: FileReader,
+        retention: Retention,
+        embedder: Embedder | None,
+        on_deleted: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_deleted` is called when passages may have been deleted."""
         self._store = store
         self._files = files
         self._retention = retention
         self._embedder = embedder
+        self._on_deleted = on_deleted
         self._searcher = Searcher(embedder)
 
     @property
@@ -50,7 +57,10 @@ class RetrievalServicer(pb.RetrievalServiceServicer):
             unchanged = len(drafts) - len(changed)
             now = datetime.now(UTC)
             summary = await ingestion.store_changed(effect.port, analyzed, unchanged, now, self._retention)
-            return effect.respond(convert.ingest_response(request, summary))
+            response = effect.respond(convert.ingest_response(request, summary))
+        if summary.replaced:
+            self._on_deleted()
+        return response
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         query = Query(
@@ -101,7 +111,9 @@ class RetrievalServicer(pb.RetrievalServiceServicer):
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
         async with self._store.effect() as effect:
             deleted = await effect.port.delete(request.document_ids)
-            return effect.respond(pb.DeleteDocumentsResponse(deleted_count=deleted))
+            response = effect.respond(pb.DeleteDocumentsResponse(deleted_count=deleted))
+        self._on_deleted()
+        return response
 
 
 async def _analyze(

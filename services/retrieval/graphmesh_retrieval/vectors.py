@@ -39,10 +39,11 @@ class _Cached:
     numbers: NDArray[np.int64]
     vectors: Vectors
     next_number: int
+    compactions: int
 
 
 class VectorCache:
-    """The vectors of corpora that were searched last. Vectors never change, so only new ones are read."""
+    """The vectors of corpora that were searched last. They never change: only new ones are read, until a compaction."""
 
     def __init__(self) -> None:
         self._corpora: OrderedDict[str, _Cached] = OrderedDict()
@@ -67,6 +68,8 @@ class VectorCache:
 
     async def _updated(self, tenant: str, documents: Documents, corpus: Corpus, embedder: str) -> _Cached:
         cached = self._corpora.pop(tenant, None)
+        if cached and cached.compactions != corpus.compactions:
+            cached = None
         begin = cached.next_number if cached else 0
         if cached is None or begin < corpus.next_number:
             found = await documents.vectors(embedder, begin, corpus.next_number)
@@ -75,7 +78,7 @@ class VectorCache:
             if cached is not None and len(cached.numbers):
                 numbers = np.concatenate((cached.numbers, numbers))
                 vectors = np.concatenate((cached.vectors, vectors)) if len(vectors) else cached.vectors
-            cached = _Cached(numbers, vectors, corpus.next_number)
+            cached = _Cached(numbers, vectors, corpus.next_number, corpus.compactions)
         self._corpora[tenant] = cached
         while (
             sum(entry.vectors.nbytes for entry in self._corpora.values()) > MAX_CACHED_BYTES and len(self._corpora) > 1

@@ -27,8 +27,9 @@ def lists(texts: Sequence[str], first: int = 0, marks: Sequence[tuple[int, int]]
         weights = {term_of(found): 4 * words.count(found) for found in words}
         passages.append(IndexedPassage(Passage((), text, 0), weights, len(words)))
     found: dict[int, list[tuple[int, bytes]]] = {}
-    for row in [*rows_of(passages, range(first, first + len(texts))), *mark_rows(marks)]:
-        found.setdefault(row.term, []).append((row.block, row.entries))
+    for postings in (rows_of(passages, range(first, first + len(texts))), mark_rows(marks)):
+        for block, term, _, entries in postings.rows():
+            found.setdefault(term, []).append((block, entries))
     return found
 
 
@@ -36,8 +37,9 @@ def rank(
     query: str, texts: Sequence[str] = TEXTS, first: int = 0, limit: int = 9, hidden: Sequence[int] = (), **least: float
 ) -> list[Ranked]:
     corpus = Corpus(len(texts), sum(len(text.split()) for text in texts), first + len(texts))
-    ranking = Ranking(corpus, [word(text) for text in dict.fromkeys(query.split())], lists(texts, first))
-    return ranking.best(limit, np.asarray(hidden, np.int64), least.get("min_score", 0.0))
+    ranking = Ranking(corpus, np.asarray(hidden, np.int64))
+    ranking.add([word(text) for text in dict.fromkeys(query.split())], lists(texts, first))
+    return ranking.best(limit, least.get("min_score", 0.0))
 
 
 def test_score_is_1_for_all_words_and_0_5_for_half_of_equally_rare_ones() -> None:
@@ -83,5 +85,6 @@ def test_a_passage_with_several_forms_of_a_word_counts_once() -> None:
     """The stems of a word in several languages are synonyms."""
     texts = ["rechnung rechnungen", "rechnung"]
     both = QueryWord("rechnungen", (term_of("rechnung"), term_of("rechnungen")))
-    ranking = Ranking(Corpus(2, 3, 2), [both], lists(texts))
-    assert [ranked.score for ranked in ranking.best(5, np.empty(0, np.int64), 0.0)] == [1.0, 1.0]
+    ranking = Ranking(Corpus(2, 3, 2), np.empty(0, np.int64))
+    ranking.add([both], lists(texts))
+    assert [ranked.score for ranked in ranking.best(5, 0.0)] == [1.0, 1.0]

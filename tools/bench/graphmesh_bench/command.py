@@ -71,17 +71,20 @@ def bench_retrieval(
         typer.Option(exists=True, dir_okay=False, help="Measure the ranking of this set of questions; repeatable."),
     ] = None,
     embedder: Annotated[str, typer.Option(help="With --quality: also rank by meaning, with minilm.")] = "",
+    url: Annotated[
+        str, typer.Option(help="Measure over this database, which keeps its passages: only missing ones are ingested.")
+    ] = "",
 ) -> None:
     """The speed of ingestion and search over many passages, beside the database's own full-text search.
 
-    With --quality, recall, MRR and nDCG of the rankings. Everything is in new databases and on this machine. Never
-    fails for a number.
+    With --quality, recall, MRR and nDCG of the rankings. Everything is in new databases and on this machine, except
+    with --url. Never fails for a number.
     """
     from graphmesh_bench.retrieval.command import main, show_quality
 
     if quality:
         return show_quality(quality, embedder)
-    return main(("sqlite", "postgresql") if database == "both" else (database,), passages, queries)
+    return main([url] if url else ["sqlite", "postgresql"] if database == "both" else [database], passages, queries)
 
 
 @app.command("soak")

@@ -23,6 +23,9 @@ def upgrade() -> None:
         sa.Column("passages", sa.BigInteger, nullable=False),
         sa.Column("length", sa.BigInteger, nullable=False),
         sa.Column("languages", sa.JSON, nullable=False),
+        sa.Column("gone", sa.BigInteger, nullable=False),
+        sa.Column("compactions", sa.Integer, nullable=False),
+        sa.Column("empty_blocks", sa.JSON, nullable=False),
     )
     op.create_index("corpora_by_tenant", "corpora", ["tenant"], unique=True)
     op.create_table(

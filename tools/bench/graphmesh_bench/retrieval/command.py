@@ -15,7 +15,7 @@ from graphmesh_bench.retrieval.speed import SpeedResult, Times, measure_speed
 
 
 def main(databases: Sequence[str], passages: int, queries: int) -> None:
-    """Measure speed over each database, and print the table."""
+    """Measure speed over each database, a new one of a kind or that of a URL, and print the table."""
     console = Console(highlight=False)
     table = Table(title=f"graphmesh bench retrieval: {passages:,} passages, {queries} queries one after the other")
     for heading in ("search over", "passages/s ingested", "p50 ms", "p99 ms", "CPU ms", "found", "failed"):
@@ -26,9 +26,9 @@ def main(databases: Sequence[str], passages: int, queries: int) -> None:
             for database in databases:
                 result = asyncio.run(measure_speed(database, passages, queries, status.update))
                 _add_rows(table, result, queries)
-                lines.append(
-                    f"{database}: p50 {result.search.p50 / result.plain.p50:.2f}× that of its own full-text search"
-                )
+                if result.plain:
+                    ratio = result.search.p50 / result.plain.p50
+                    lines.append(f"{database}: p50 {ratio:.2f}× that of its own full-text search")
     except ProcessError as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
@@ -40,14 +40,15 @@ def main(databases: Sequence[str], passages: int, queries: int) -> None:
 def _add_rows(table: Table, result: SpeedResult, queries: int) -> None:
     own = {"sqlite": "FTS5", "postgresql": "tsvector, GIN, ts_rank"}[result.database]
     _add_row(table, f"{result.database}, retrieval over gRPC", result.ingested_per_second, result.search, queries)
-    _add_row(table, f"{result.database}, {own}", result.plain_ingested_per_second, result.plain, queries)
+    if result.plain:
+        _add_row(table, f"{result.database}, {own}", result.plain_ingested_per_second, result.plain, queries)
 
 
 def _add_row(table: Table, name: str, rate: float, times: Times, queries: int) -> None:
     found = f"{times.found / queries:.0%}"
     table.add_row(
         name,
-        f"{rate:,.0f}",
+        f"{rate:,.0f}" if rate else "",
         f"{times.p50:.1f}",
         f"{times.p99:.1f}",
         f"{times.cpu_milliseconds:.1f}",

@@ -10,6 +10,7 @@ from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.serve import serving
 from graphmesh_retrieval.__main__ import build
@@ -47,6 +48,16 @@ async def ingest(
             on_batch(response.passage_count)
 
     await asyncio.gather(*(send() for _ in range(CONCURRENT_BATCHES)))
+
+
+async def holds(channel: Channel, document_id: str) -> bool:
+    """Whether a document is stored."""
+    request = pb.GetDocumentRequest(document_id=document_id)
+    try:
+        await channel.unary(pb.RetrievalService.GetDocument, request, deadline=Deadline.after(10))
+    except NotFound:
+        return False
+    return True
 
 
 def batches(documents: Iterator[pb.DocumentInput]) -> Iterator[list[pb.DocumentInput]]:

@@ -15,7 +15,7 @@ from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_local.backends import postgres
 
 from graphmesh_bench.retrieval.plain_full_text import Fts5, PlainFullText, Tsvector
-from graphmesh_bench.retrieval.service import batches, ingest, search, served
+from graphmesh_bench.retrieval.service import batches, holds, ingest, search, served
 from graphmesh_bench.retrieval.synthetic_corpus import Query, SyntheticCorpus
 
 WARM_UP_QUERIES = 20
@@ -49,17 +49,30 @@ class SpeedResult:
     """What was measured over one database."""
 
     database: str
-    passages: int
+    """The kind: `sqlite` or `postgresql`."""
     ingested_per_second: float
+    """0 where all passages were stored already."""
     search: Times
-    plain_ingested_per_second: float
-    plain: Times
+    plain_ingested_per_second: float = 0.0
+    plain: Times | None = None
+    """None where the database was given, in which there is no plain search."""
 
 
 async def measure_speed(database: str, passages: int, queries: int, on_stage: Callable[[str], None]) -> SpeedResult:
-    """Ingest a synthetic corpus over gRPC, and search it, one query after the other."""
+    """Ingest a synthetic corpus over gRPC, and search it, one query after the other.
+
+    `database` is the URL of one that is kept, or `sqlite` or `postgresql` for a new one.
+    """
     corpus = SyntheticCorpus(passages)
     asked = list(corpus.queries(queries + WARM_UP_QUERIES))
+    if "://" in database:
+        async with served(database) as channel:
+            rate = 0.0
+            if not await holds(channel, corpus.last_document_id):
+                rate = await _timed_ingestion(channel, corpus, on_stage)
+            on_stage("queries")
+            times = await _timed_queries(asked, lambda query: search(channel, query.text, LIMIT))
+            return SpeedResult(database.partition("+")[0], rate, times)
     async with _open(database) as (channel, plain):
         rate = await _timed_ingestion(channel, corpus, on_stage)
         on_stage(f"{database}: queries")
@@ -67,7 +80,7 @@ async def measure_speed(database: str, passages: int, queries: int, on_stage: Ca
         plain_rate = await _timed_plain_ingestion(plain, corpus, on_stage)
         on_stage(f"{database}: queries of its own full-text search")
         plain_times = await _timed_queries(asked, lambda query: plain.search(query.text, LIMIT))
-        return SpeedResult(database, passages, rate, times, plain_rate, plain_times)
+        return SpeedResult(database, rate, times, plain_rate, plain_times)
 
 
 @asynccontextmanager

@@ -41,6 +41,10 @@ class SyntheticCorpus:
             text = "\n\n".join(sections)
             yield pb.DocumentInput(document_id=f"d{number}", title=f"Document {number}", text=text, language="en")
 
+    @property
+    def last_document_id(self) -> str:
+        return f"d{(self._passages - 1) // DOCUMENT_PASSAGES}"
+
     def queries(self, count: int) -> Iterator[Query]:
         random = np.random.default_rng(self._seed)
         for number in random.integers(0, max(1, self._passages // DOCUMENT_PASSAGES), count):

@@ -1,0 +1,123 @@
+"""Ranks passages by the words of a query, and reads as few postings as the ranking needs.
+
+Of a large corpus the postings of the rarest words are read first. The commonest words, which have the most postings,
+can hardly change which passages are the best: mostly they are read for the blocks of the best candidates alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import numpy as np
+
+from graphmesh_retrieval.analysis.terms import QueryWord
+from graphmesh_retrieval.documents import Documents, Lists
+from graphmesh_retrieval.domain import Corpus
+from graphmesh_retrieval.postings import BLOCK_PASSAGES
+from graphmesh_retrieval.ranking import Numbers, Ranked, Ranking, Rest, rest_of
+
+FIRST_POSTINGS: Final = 50_000
+"""Postings that are read first: those of the rarest words, and of one word at least."""
+MAX_POSTINGS: Final = 500_000
+"""Postings that are read where candidates do not suffice, without those of the rarest word."""
+MAX_CANDIDATE_POSTINGS: Final = 300_000
+"""Postings that are read in the blocks of the candidates; the commonest words are left out."""
+MIN_COUNTED_PASSAGES: Final = 4 * BLOCK_PASSAGES
+"""Passages of a corpus from which on postings are counted before they are read."""
+MIN_THREAD_POSTINGS: Final = 20_000
+"""Postings from which on they are ranked in a thread, so that the event loop continues."""
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order in which the words of a query are read, the rarest first."""
+
+    first: Sequence[QueryWord]
+    second: Sequence[QueryWord] = ()
+    """Those that are read whole only where the first do not decide which passages are the best."""
+    others: Sequence[QueryWord] = ()
+    """Those that are added to candidates alone."""
+    sizes: Mapping[QueryWord, int] = field(default_factory=dict)
+    """The postings of each word; empty where all words are read at once."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.sizes
+
+    def first_terms(self) -> Iterator[int]:
+        yield from terms_of((*self.first, *self.others) if self.is_whole else self.first)
+
+
+async def plan_words(documents: Documents, words: Sequence[QueryWord], corpus: Corpus) -> Plan:
+    """Plan a search. `words` have one at least that is no function word."""
+    content = [word for word in words if not word.is_function_word]
+    function_words = [word for word in words if word.is_function_word]
+    if corpus.next_number < MIN_COUNTED_PASSAGES:
+        return Plan(content, others=function_words)
+    counts = await documents.counts(list(terms_of(words)))
+    sizes = {word: sum(counts.get(term, 0) for term in word.terms) for word in words}
+    content.sort(key=sizes.__getitem__)
+    function_words.sort(key=sizes.__getitem__)
+    first = _affordable(content, sizes, FIRST_POSTINGS)
+    second = _affordable(content[first:], sizes, MAX_POSTINGS)
+    return Plan(content[:first], content[first : first + second], [*content[first + second :], *function_words], sizes)
+
+
+async def rank_by_words(
+    documents: Documents, corpus: Corpus, plan: Plan, lists: Lists, hidden: Numbers, limit: int, min_score: float
+) -> list[Ranked]:
+    """Return the best passages without the `hidden` ones. `lists` are those of the plan's first terms."""
+    ranking = Ranking(corpus, hidden)
+    await _run(lists, lambda: ranking.add(plan.first, lists))
+    if plan.is_whole:
+        await _run(lists, lambda: ranking.refine(plan.others, lists, plan.sizes))
+        return ranking.best(limit, min_score)
+    words = (*plan.second, *plan.others)
+    candidates, is_decided = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
+    if plan.second and not is_decided:
+        found = await documents.lists(list(terms_of(plan.second)))
+        await _run(found, lambda: ranking.add(plan.second, found))
+        words = tuple(plan.others)
+        candidates, _ = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
+    await _refine(documents, corpus, ranking, plan, words, candidates)
+    return ranking.best(limit, min_score)
+
+
+def terms_of(words: Sequence[QueryWord]) -> Iterator[int]:
+    return (term for word in words for term in word.terms)
+
+
+async def _refine(
+    documents: Documents, corpus: Corpus, ranking: Ranking, plan: Plan, words: Sequence[QueryWord], candidates: Numbers
+) -> None:
+    """Add words to the candidates."""
+    blocks = np.unique(candidates // BLOCK_PASSAGES).tolist()
+    share = len(blocks) / len(corpus.blocks)
+    estimates = {word: round(share * plan.sizes[word]) for word in words}
+    words = words[: _affordable(words, estimates, MAX_CANDIDATE_POSTINGS)]
+    if words and blocks:
+        lists = await documents.lists(list(terms_of(words)), blocks)
+        await _run(lists, lambda: ranking.refine(words, lists, plan.sizes))
+
+
+def _rest(corpus: Corpus, words: Sequence[QueryWord], plan: Plan) -> Rest:
+    return rest_of(corpus, [(word, plan.sizes[word]) for word in words])
+
+
+def _affordable(words: Sequence[QueryWord], sizes: Mapping[QueryWord, int], budget: int) -> int:
+    """Return how many of the words have `budget` postings together at the most; the first one is always among them."""
+    for count, word in enumerate(words):
+        budget -= sizes[word]
+        if count and budget < 0:
+            return count
+    return len(words)
+
+
+async def _run(lists: Lists, function: Callable[[], ResultT]) -> ResultT:
+    """Call a function that takes time for each posting."""
+    if sum(len(entries) for rows in lists.values() for _, entries in rows) // 4 < MIN_THREAD_POSTINGS:
+        return function()
+    return await asyncio.to_thread(function)
