@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -27,7 +28,7 @@ async def database(store_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def put(database: Database, day: int = 0, tenant: str = "acme", **texts: str) -> None:
+async def put(database: Database, day: int = 0, tenant: str = "acme", **texts: Any) -> None:
     drafts = {name: Draft(name, name, "", text, {}, readers=("subject:alice",)) for name, text in texts.items()}
     found = analyze(drafts, {name: draft.digest() for name, draft in drafts.items()}, lambda: False)
     async with database.transaction() as connection:
@@ -117,8 +118,8 @@ async def test_all_tenants_read_and_write_during_a_compaction(
     async def pause() -> None:
         nonlocal pauses
         pauses += 1
-        await put(database, tenant="rival", **{f"new{pauses}": "One."})
-        await put(database, **{f"new{pauses}": "Nine."})
+        await put(database, 0, "rival", **{f"new{pauses}": "One."})
+        await put(database, 0, "acme", **{f"new{pauses}": "Nine."})
         assert await found(database, "two") == ["kept#0"]
         assert len(await found(database, "one", tenant="rival")) == pauses + 1
 
