@@ -4,6 +4,7 @@ from itertools import count
 from typing import TypeVar
 
 from google.protobuf.message import Message
+from graphmesh_chassis.calls import fingerprint
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_contracts import Rpc
@@ -25,7 +26,12 @@ class ServiceClient:
     async def __call__(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, key: str | None = None, **headers: str
     ) -> ResponseT:
-        """Call `rpc`; each of `headers` is sent as `x-graphmesh-<name>`, an empty `key` as it is."""
+        """Call `rpc`; each of `headers` is sent as `x-graphmesh-<name>`, an empty `key` as it is.
+
+        An `approval` is one of this call.
+        """
+        if "approval" in headers:
+            headers = {"approval-digest": fingerprint(rpc.path, request).hex(), **headers}
         named = {f"x-graphmesh-{name}": value for name, value in headers.items()}
         named["idempotency-key"] = next(self._keys) if key is None else key
         return await self._channel.unary(rpc, request, deadline=Deadline.after(TIMEOUT), headers=list(named.items()))

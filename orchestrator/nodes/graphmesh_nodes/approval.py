@@ -1,13 +1,12 @@
 """Approvals of calls: a node parks its run until an approver has answered."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
-from graphmesh_chassis.calls import serialized
+from graphmesh_chassis.calls import fingerprint
 from graphmesh_contracts import MethodPolicy, Rpc
 from langgraph.types import interrupt
 
@@ -60,7 +59,7 @@ def require_approval(
 
     Raises:
         ApprovalDenied: an approver has denied it; or, as ApprovalExpired, none has answered in time.
-        ApprovalMismatch: the answer is to another call.
+        ApprovalMismatch: the answer is to another call. The service checks it too.
     """
     if not policy.needs_approval and approval is None:
         return None
@@ -94,7 +93,7 @@ def _terms(
     return ApprovalTerms(
         tool=rpc.tool,
         arguments=to_json(request),
-        digest=hashlib.sha256(rpc.tool.encode() + b"\0" + serialized(request)).hexdigest(),
+        digest=fingerprint(rpc.path, request).hex(),
         question=approval.question if approval else "",
         scopes=_scopes(rpc, policy, approval),
         ttl=min([MAX_TTL, *ttls] + [policy.approval_ttl] * policy.needs_approval),

@@ -35,7 +35,7 @@ class ApprovalTerms:
     arguments: dict[str, Any]
     """The request, as JSON."""
     digest: str
-    """SHA-256 of tool and request, in hex."""
+    """SHA-256 of method and request, in hex."""
     question: str
     scopes: list[str]
     """The scopes that the approver needs, all of them."""

@@ -17,6 +17,7 @@ from langgraph.config import get_config
 from langgraph.runtime import ExecutionInfo, get_runtime
 
 from graphmesh_nodes.approval import ApprovalRequest, require_approval
+from graphmesh_nodes.approval_terms import ApprovalAnswer
 from graphmesh_nodes.context import RunContext, run_context, run_context_of
 from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
@@ -59,7 +60,7 @@ async def call(
         key = effect_key(context.tenant, task, ordinal, rpc.path)
     approved = require_approval(rpc, policy, request, approval, task.thread_id or "")
     node, namespace = node_name(config), namespace_of(task)
-    headers = call_headers(context, policy, task, node, key, approved.approval_id if approved else "")
+    headers = call_headers(context, policy, task, node, key, approved)
     first_epoch = approved.epoch + 1 if approved else 1
     may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
     failed = partial(record_failed_usage, context, rpc)
@@ -147,7 +148,12 @@ def record_failed_usage(context: RunContext, rpc: Method[Any, Any], error: Graph
 
 
 def call_headers(
-    context: RunContext, policy: MethodPolicy, task: ExecutionInfo, node: str, key: EffectKey, approval_id: str = ""
+    context: RunContext,
+    policy: MethodPolicy,
+    task: ExecutionInfo,
+    node: str,
+    key: EffectKey,
+    approval: ApprovalAnswer | None = None,
 ) -> list[tuple[str, str]]:
     """Return the metadata of a call: the run's identity, with only the scopes that this call needs."""
     headers = [
@@ -160,8 +166,8 @@ def call_headers(
     ]
     if limits := context.budget.model_limits:
         headers.append((metadata.RUN_LIMITS, limits))
-    if approval_id:
-        headers.append((metadata.APPROVAL, approval_id))
+    if approval:
+        headers += [(metadata.APPROVAL, approval.approval_id), (metadata.APPROVAL_DIGEST, approval.digest)]
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]

@@ -8,6 +8,7 @@ as the class of its gRPC status, such as `NotFound`. `is_refusal` separates deci
 from graphmesh_chassis.errors import (
     Aborted,
     AlreadyExists,
+    ApprovalMismatch,
     ApprovalRequired,
     BudgetExceeded,
     CallerError,
@@ -127,12 +128,6 @@ class ApprovalExpired(ApprovalDenied):
     """The approval {approval} of {tool} expired without an answer, which is a denial"""
 
     reason = "APPROVAL_EXPIRED"
-
-
-class ApprovalMismatch(FailedPrecondition):
-    """The approval {approval} is of another call of {tool}: nothing was sent"""
-
-    reason = "APPROVAL_MISMATCH"
 
 
 class ArtifactTooLarge(FailedPrecondition):

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from graphmesh.billing import v1 as pb
 from graphmesh.common.v1 import Money as MoneyMessage
+from graphmesh_chassis.errors import RuleViolated
 from graphmesh_chassis.timestamps import from_timestamp, to_timestamp
 from graphmesh_contracts.money import Money
 
@@ -22,6 +24,8 @@ from graphmesh_billing.domain import (
 )
 from graphmesh_billing.ledger import Period, StatementEntry
 
+MAX_SUM: Final = 2**63 - 1
+"""The largest sum that a field of the contract holds."""
 KIND_MESSAGES = {
     Kind.INVOICE: pb.StatementKind.STATEMENT_KIND_INVOICE,
     Kind.CHARGE: pb.StatementKind.STATEMENT_KIND_CHARGE,
@@ -71,6 +75,17 @@ def period(request: pb.GetStatementRequest) -> Period:
 
 def money_message(amount: Money) -> MoneyMessage:
     return MoneyMessage(currency_code=amount.currency, amount_minor=amount.minor)
+
+
+def sum_of_amounts(total: int) -> int:
+    """Return a sum of amounts, which may have more bits than a field of the contract.
+
+    Raises:
+        RuleViolated: it has.
+    """
+    if abs(total) > MAX_SUM:
+        raise RuleViolated(f"a sum of amounts exceeds {MAX_SUM} minor units", rule="sum_too_large")
+    return total
 
 
 def invoice_message(invoice: Invoice) -> pb.Invoice:
@@ -131,8 +146,8 @@ def balance_message(balance: Balance) -> pb.AccountBalance:
     return pb.AccountBalance(
         account=balance.account,
         currency_code=balance.currency,
-        debit_minor=balance.debit,
-        credit_minor=balance.credit,
+        debit_minor=sum_of_amounts(balance.debit),
+        credit_minor=sum_of_amounts(balance.credit),
     )
 
 
@@ -144,7 +159,7 @@ def statement_entry_message(found: StatementEntry, balance: int) -> pb.Statement
         reference=entry.reference,
         invoice_id=entry.invoice_id,
         amount=money_message(entry.amount),
-        balance_minor=balance,
+        balance_minor=sum_of_amounts(balance),
     )
 
 

@@ -11,7 +11,7 @@ from graphmesh.billing import v1 as pb
 from graphmesh_chassis.errors import ApprovalRequired, FieldViolation, InvalidRequest, RuleViolated
 from graphmesh_contracts.money import EXPONENTS
 
-from graphmesh_billing.convert import charge_message, line_amount_messages, line_message, line_requests, money
+from graphmesh_billing.convert import MAX_SUM, charge_message, line_amount_messages, line_message, line_requests, money
 from graphmesh_billing.convert import money_message as to_message
 from graphmesh_billing.refund_policy import (
     Broken,
@@ -173,7 +173,7 @@ def _broken_message(broken: Broken) -> pb.BrokenRefundRule:
         effect=CONSEQUENCE_MESSAGES[broken.consequence],
         message=broken.message,
         subject=broken.subject,
-        used_minor=broken.used,
+        used_minor=None if broken.used is None else min(broken.used, MAX_SUM),
         allowed_minor=broken.allowed,
         used_count=broken.used_count,
         allowed_count=broken.allowed_count,

@@ -1,43 +1,46 @@
-"""Bounds how many refunds of one customer are made at a time: they wait for each other's locks, and hold connections
-and slots of the service meanwhile, which refunds of other customers need."""
+"""Bounds how many calls wait for the same rows at a time: they hold connections and slots of the service meanwhile,
+which calls about other customers need. Further ones wait here, in their order, and hold neither."""
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from graphmesh_chassis.errors import ConcurrencyLimit
+from graphmesh_chassis.admission import Admission, Waits
+from graphmesh_chassis.calls import current_call
 
-MAX_REFUNDS: Final = 6
-"""Refunds of a customer at a time in this process: fewer than there are connections and slots."""
-RETRY_AFTER: Final = 0.2
-"""Seconds."""
-
-Lane = tuple[str, str]
-"""A tenant and its customer."""
+MAX_ACTIVE: Final = 2
+"""Calls of a lane at a time in this process. They wait for each other's locks, so more of them are not faster."""
+MAX_WAITING: Final = 2048
+"""Calls that wait in all lanes; a tenant alone gets half."""
 
 
 class Lanes:
-    def __init__(self) -> None:
-        self._keys: defaultdict[Lane, dict[str, int]] = defaultdict(dict)
+    """The lanes of a process. Calls of one lane lock the same rows, such as those of a customer."""
 
-    @contextmanager
-    def enter(self, lane: Lane, key: str) -> Iterator[None]:
-        """Hold a place of a lane. Repeats of a key share one, since they wait for one outcome.
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str, str], Admission] = {}
+        self._waits = Waits(MAX_WAITING)
+
+    @asynccontextmanager
+    async def enter(self, name: str) -> AsyncIterator[None]:
+        """Hold a place in a lane of the current call's tenant while the body runs, after a wait for it.
 
         Raises:
-            ConcurrencyLimit: the lane is full.
+            ConcurrencyLimit: too many calls wait, or no place became free in time before the deadline.
         """
-        keys = self._keys[lane]
-        if key not in keys and len(keys) >= MAX_REFUNDS:
-            message = f"{MAX_REFUNDS} refunds of the customer are being made; retry later"
-            raise ConcurrencyLimit(message, retry_after=RETRY_AFTER)
-        keys[key] = keys.get(key, 0) + 1
+        call = current_call()
+        tenant = call.caller.tenant
+        lane = self._lanes.setdefault((tenant, name), Admission(MAX_ACTIVE, MAX_WAITING))
         try:
-            yield
+            async with AsyncExitStack() as held:
+                place = lane.slot(call.deadline, tenant)
+                if lane.active < MAX_ACTIVE:
+                    await held.enter_async_context(place)
+                else:
+                    with self._waits.place(tenant):
+                        async with call.without_slot():
+                            await held.enter_async_context(place)
+                yield
         finally:
-            keys[key] -= 1
-            if not keys[key]:
-                del keys[key]
-            if not keys:
-                self._keys.pop(lane, None)
+            if not lane.active and not lane.queued:
+                self._lanes.pop((tenant, name), None)

@@ -47,7 +47,8 @@ class Ledger(Protocol):
         ...
 
     async def invoice(self, invoice_id: str, *, for_update: bool = False) -> Invoice:
-        """Read an invoice. With `for_update`, its row is locked until the transaction ends. Raises NotFound."""
+        """Read an invoice. With `for_update`, its row is locked until the transaction ends, and the ids of its charges
+        may be left out. Raises NotFound."""
         ...
 
     async def charge(self, charge_id: str, *, for_update: bool = False) -> Charge:
@@ -66,8 +67,11 @@ class Ledger(Protocol):
         """List the credit notes of an invoice, oldest first."""
         ...
 
-    async def lock(self, name: str) -> None:
-        """Hold a lock of the tenant by its name until the transaction ends. To be called before rows are locked."""
+    async def lock(self, name: str, *, shared: bool = False) -> None:
+        """Hold a lock of the tenant by its name until the transaction ends. To be called before rows are locked.
+
+        Holders of a `shared` one wait for none of each other.
+        """
         ...
 
     async def refund_policy(self) -> RefundPolicy: ...
@@ -152,7 +156,7 @@ class MemoryLedger:
     async def credit_notes(self, invoice_id: str) -> list[CreditNote]:
         return [note for note in self._notes if note.invoice_id == invoice_id]
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         pass
 
     async def refund_policy(self) -> RefundPolicy:

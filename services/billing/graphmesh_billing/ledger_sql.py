@@ -1,7 +1,8 @@
 """The ledger in SQL, for SQLite and PostgreSQL."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from graphmesh_chassis.errors import AlreadyExists, NotFound
@@ -25,6 +26,7 @@ from graphmesh_billing.tables import (
     refunds,
 )
 
+PART: Final = 10**9
 OWED = sa.case(
     *((entries.c.kind == kind, kind.sign * entries.c.amount) for kind in Kind if kind.sign), else_=sa.literal(0)
 )
@@ -51,7 +53,7 @@ class SqlLedger:
 
     async def invoice(self, invoice_id: str, *, for_update: bool = False) -> Invoice:
         row = await self._one(invoices, "invoice", invoice_id, for_update)
-        return rows.invoice(row, await self._charge_ids([invoice_id]))
+        return rows.invoice(row, {} if for_update else await self._charge_ids([invoice_id]))
 
     async def charge(self, charge_id: str, *, for_update: bool = False) -> Charge:
         return rows.charge(await self._one(charges, "charge", charge_id, for_update))
@@ -81,11 +83,12 @@ class SqlLedger:
         query = query.order_by(credit_notes.c.created, credit_notes.c.credit_note_id)
         return [rows.credit_note(row) for row in await self._connection.execute(query)]
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold an advisory lock of the transaction. SQLite has one writer."""
         if not self._is_sqlite:
             key = sa.func.hashtextextended(f"graphmesh_billing/{self._tenant}/{name}", 0)
-            await self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            lock = sa.func.pg_advisory_xact_lock_shared if shared else sa.func.pg_advisory_xact_lock
+            await self._connection.execute(sa.select(lock(key)))
 
     async def refund_policy(self) -> RefundPolicy:
         query = self._select(refund_policies).order_by(refund_policies.c.version.desc()).limit(1)
@@ -108,12 +111,12 @@ class SqlLedger:
                 table, column = refunds, refunds.c[f"{subject.scope}_id"]
                 amount = sa.case((refunds.c.currency == currency, refunds.c.amount), else_=sa.literal(0))
                 is_subject = column == subject.id
-        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(amount), 0)).select_from(table)
+        query = sa.select(sa.func.count(), *_parts(amount)).select_from(table)
         query = query.where(table.c.tenant == self._tenant, is_subject)
         if since is not None:
             query = query.where(table.c.created > since)
-        count, total = (await self._connection.execute(query)).one()
-        return Used(count, int(total))
+        count, *parts = (await self._connection.execute(query)).one()
+        return Used(count, *_sums(parts))
 
     async def is_approval_used(self, approval_id: str) -> bool:
         query = sa.select(sa.exists(self._select(refunds).where(refunds.c.approval_id == approval_id)))
@@ -203,10 +206,9 @@ class SqlLedger:
             ).where(own),
         ).subquery()
         columns = (sides.c.account, sides.c.currency)
-        sums = (sa.func.sum(sides.c.debit).label("debit"), sa.func.sum(sides.c.credit).label("credit"))
-        query = sa.select(*columns, *sums).group_by(*columns).order_by(*columns)
-        found = await self._connection.execute(query)
-        return [Balance(row.account, row.currency, int(row.debit), int(row.credit)) for row in found]
+        query = sa.select(*columns, *_parts(sides.c.debit), *_parts(sides.c.credit))
+        found = await self._connection.execute(query.group_by(*columns).order_by(*columns))
+        return [Balance(account, currency, *_sums(parts)) for account, currency, *parts in found]
 
     async def statement(self, period: Period, after: tuple[datetime, int] | None, limit: int) -> list[StatementEntry]:
         query = self._entries_of(period)
@@ -221,9 +223,9 @@ class SqlLedger:
         if after is not None:
             position = sa.tuple_(sa.literal(after[0], entries.c.created.type), sa.literal(after[1], entries.c.id.type))
             before_page = _owed_where(sa.tuple_(entries.c.created, entries.c.id) <= position)
-        sums = [sa.func.coalesce(sa.func.sum(amount), 0) for amount in (opening, before_page, OWED)]
-        row = (await self._connection.execute(self._entries_of(period).with_only_columns(*sums))).one()
-        return Owed(*(int(value) for value in row))
+        parts = [part for amount in (opening, before_page, OWED) for part in _parts(amount)]
+        row = (await self._connection.execute(self._entries_of(period).with_only_columns(*parts))).one()
+        return Owed(*_sums(row))
 
     def _entries_of(self, period: Period) -> sa.Select[Any]:
         """The customer's entries before the end of the period."""
@@ -276,6 +278,16 @@ class SqlLedger:
 
     async def _insert(self, table: sa.Table, **values: Any) -> None:
         await self._connection.execute(sa.insert(table).values(tenant=self._tenant, **values))
+
+
+def _parts(amount: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
+    """The sum of amounts in two parts, for `_sums`: SQLite fails where a sum exceeds 64 bits."""
+    return tuple(sa.func.coalesce(sa.func.sum(part), 0) for part in (amount // PART, amount % PART))
+
+
+def _sums(parts: Sequence[Any]) -> list[int]:
+    """The sums of which `parts` has two parts each."""
+    return [int(high) * PART + int(low) for high, low in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _owed_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:

@@ -80,6 +80,7 @@ async def refund(ledger: Ledger, request: RefundRequest) -> tuple[Charge, Refund
     """
     if request.approval_id:
         await ledger.lock(f"approval/{request.approval_id}")
+    await ledger.lock(POLICY_LOCK, shared=True)
     policy = await ledger.refund_policy()
     charge = await ledger.charge(request.charge_id)
     if any(rule.limit and rule.limit.per is Scope.CUSTOMER for rule in policy.rules):

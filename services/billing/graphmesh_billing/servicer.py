@@ -11,20 +11,22 @@ from graphmesh_chassis.pages import PAGE_BYTES, decode_position, page_of, page_s
 from graphmesh_chassis.store import Store
 
 from graphmesh_billing import convert, convert_refunds, payments, refunds
-from graphmesh_billing.lanes import Lane, Lanes
+from graphmesh_billing.lanes import Lanes
 from graphmesh_billing.ledger import Ledger
 
 EXCEPTION_SCOPES: Final = frozenset({"billing.refund_exception"})
 """The scopes of a refund against the policy."""
 MAX_CACHED_CUSTOMERS: Final = 10_000
 """The number of charges whose customers a process caches."""
+UNKNOWN: Final = ""
+"""The customer of charges that do not exist."""
 
 
 class BillingServicer(pb.BillingServiceServicer):
     def __init__(self, store: Store[Ledger]) -> None:
         self._store = store
         self._lanes = Lanes()
-        self._customers: dict[Lane, Lane] = {}
+        self._customers: dict[tuple[str, str], str] = {}
 
     async def CreateInvoice(self, request: pb.CreateInvoiceRequest, context: Any) -> pb.CreateInvoiceResponse:
         async with self._store.effect() as effect:
@@ -61,7 +63,7 @@ class BillingServicer(pb.BillingServiceServicer):
         return pb.ListInvoicesResponse(invoices=page.messages, next_page_token=page.next_token)
 
     async def Charge(self, request: pb.ChargeRequest, context: Any) -> pb.ChargeResponse:
-        async with self._store.effect() as effect:
+        async with self._lanes.enter(f"invoice/{request.invoice_id}"), self._store.effect() as effect:
             invoice, charge = await payments.charge(effect.port, request.invoice_id, convert.money(request.amount))
             return effect.respond(
                 pb.ChargeResponse(
@@ -74,23 +76,8 @@ class BillingServicer(pb.BillingServiceServicer):
         if request.policy_exception:
             call.caller.require(EXCEPTION_SCOPES)
         wanted = convert_refunds.refund_request(request, call.header(metadata.APPROVAL))
-        with self._lanes.enter(await self._lane_of(call.caller.tenant, request.charge_id), call.effect_key):
-            return await self._refund(request, wanted)
-
-    async def _lane_of(self, tenant: str, charge_id: str) -> Lane:
-        """The customer of a charge. It never changes, so it is cached: a call beyond the lane costs no query."""
-        if (found := self._customers.get((tenant, charge_id))) is not None:
-            return found
-        async with self._store.read() as ledger:
-            lane = (tenant, await refunds.customer_of(ledger, charge_id))
-        if lane[1]:
-            if len(self._customers) >= MAX_CACHED_CUSTOMERS:
-                self._customers.clear()
-            self._customers[tenant, charge_id] = lane
-        return lane
-
-    async def _refund(self, request: pb.RefundRequest, wanted: refunds.RefundRequest) -> pb.RefundResponse:
-        async with self._store.effect() as effect:
+        lane = await self._lane_of(call.caller.tenant, request.charge_id)
+        async with self._lanes.enter(lane), self._store.effect() as effect:
             with convert_refunds.refusals(request):
                 charge, refund = await refunds.refund(effect.port, wanted)
             return effect.respond(
@@ -98,6 +85,18 @@ class BillingServicer(pb.BillingServiceServicer):
                     refund=convert.refund_message(refund), refundable=convert.money_message(charge.refundable)
                 )
             )
+
+    async def _lane_of(self, tenant: str, charge_id: str) -> str:
+        """The lane of a charge's customer, who never changes and is cached: a call that waits costs no query."""
+        customer = self._customers.get((tenant, charge_id), UNKNOWN)
+        if customer == UNKNOWN:
+            async with self._store.read() as ledger:
+                customer = await refunds.customer_of(ledger, charge_id)
+            if customer != UNKNOWN:
+                if len(self._customers) >= MAX_CACHED_CUSTOMERS:
+                    self._customers.clear()
+                self._customers[tenant, charge_id] = customer
+        return f"customer/{customer}"
 
     async def PreviewRefund(self, request: pb.PreviewRefundRequest, context: Any) -> pb.PreviewRefundResponse:
         async with self._store.read() as ledger:
@@ -117,7 +116,7 @@ class BillingServicer(pb.BillingServiceServicer):
             return effect.respond(pb.SetRefundPolicyResponse(policy=convert_refunds.policy_message(policy)))
 
     async def CreateCreditNote(self, request: pb.CreateCreditNoteRequest, context: Any) -> pb.CreateCreditNoteResponse:
-        async with self._store.effect() as effect:
+        async with self._lanes.enter(f"invoice/{request.invoice_id}"), self._store.effect() as effect:
             lines = convert.line_requests(request.lines)
             invoice, note = await payments.credit(effect.port, request.invoice_id, lines, request.cause)
             return effect.respond(
@@ -128,7 +127,8 @@ class BillingServicer(pb.BillingServiceServicer):
             )
 
     async def RecordChargeback(self, request: pb.RecordChargebackRequest, context: Any) -> pb.RecordChargebackResponse:
-        async with self._store.effect() as effect:
+        lane = await self._lane_of(current_call().caller.tenant, request.charge_id)
+        async with self._lanes.enter(lane), self._store.effect() as effect:
             invoice, charge = await payments.charge_back(effect.port, request.charge_id, convert.money(request.amount))
             return effect.respond(
                 pb.RecordChargebackResponse(
@@ -153,8 +153,8 @@ class BillingServicer(pb.BillingServiceServicer):
         )
         return pb.GetStatementResponse(
             entries=page.messages,
-            opening_balance_minor=owed.opening,
-            closing_balance_minor=owed.closing,
+            opening_balance_minor=convert.sum_of_amounts(owed.opening),
+            closing_balance_minor=convert.sum_of_amounts(owed.closing),
             next_page_token=page.next_token,
         )
 

@@ -10,8 +10,8 @@ parts of their work.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit
@@ -59,19 +59,19 @@ class Admission:
         """Seconds until a call that arrives now would get a slot, estimated by past calls."""
         return self._mean_seconds * (self.queued + 1) / self.max_concurrency
 
-    def slot(self, deadline: Deadline, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[None]:
+    def slot(self, deadline: Deadline, tenant: str = DEFAULT_TENANT) -> "HeldSlot":
         """A context manager that holds a slot while the body runs.
 
         It raises ConcurrencyLimit: the queue is full, or no slot became free in time before `deadline`.
         """
-        return _HeldSlot(self, tenant, deadline)
+        return HeldSlot(self, tenant, deadline)
 
-    def part(self, tenant: str) -> AbstractAsyncContextManager[None]:
+    def part(self, tenant: str) -> "HeldSlot":
         """As `slot`, for a part of a call that waits. The queue has room for it: the number of such calls is limited.
 
         It raises ConcurrencyLimit: its place in the queue was given to another tenant.
         """
-        return _HeldSlot(self, tenant, None)
+        return HeldSlot(self, tenant, None)
 
     async def acquire(self, tenant: str, deadline: Deadline | None) -> None:
         """Take a slot, as `slot` does; as `part` without a deadline. `release` gives it back."""
@@ -189,20 +189,34 @@ class Admission:
         )
 
 
-class _HeldSlot(AbstractAsyncContextManager[None]):
+class HeldSlot(AbstractAsyncContextManager["HeldSlot"]):
     """A slot that is held while the body runs. A class, since a generator costs a call ten times as much."""
 
-    __slots__ = ("_admission", "_began", "_deadline", "_tenant")
+    __slots__ = ("_admission", "_began", "_deadline", "_is_held", "_tenant")
 
     def __init__(self, admission: Admission, tenant: str, deadline: Deadline | None) -> None:
         self._admission, self._tenant, self._deadline = admission, tenant, deadline
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> "HeldSlot":
         await self._admission.acquire(self._tenant, self._deadline)
-        self._began = time.monotonic()
+        self._began, self._is_held = time.monotonic(), True
+        return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._is_held:
+            self._admission.release(self._tenant, self._began)
+
+    @asynccontextmanager
+    async def given_back(self) -> AsyncIterator[None]:
+        """Give the slot back while the body waits for something else, and take one again after it.
+
+        Raises:
+            ConcurrencyLimit: as `slot`.
+        """
         self._admission.release(self._tenant, self._began)
+        self._is_held = False
+        yield
+        await self.__aenter__()
 
 
 class Waits:

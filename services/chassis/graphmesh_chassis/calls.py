@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from weakref import ref
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from graphmesh_contracts import MethodPolicy
 
 from graphmesh_chassis import metadata
-from graphmesh_chassis.admission import Admission
+from graphmesh_chassis.admission import Admission, HeldSlot
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.epoch import Epoch
@@ -50,16 +50,27 @@ class Call:
     """The time until which the run's lease holds at least; None where the caller states none."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason of the error that ended it; None before."""
+    slot: HeldSlot | None = None
+    """The slot of the service that the call holds; None where it waits."""
     parts: Admission | None = None
     """Admits the parts of a call that waits; None where the call holds a slot."""
 
     def fingerprint(self) -> bytes:
-        """The SHA-256 of method and request, which are equal in every repeat of an effect."""
-        request = serialized(self.request) if self.request is not None else b""
-        return hashlib.sha256(self.path.encode() + b"\0" + request).digest()
+        """The fingerprint of method and request, which are equal in every repeat of an effect."""
+        return fingerprint(self.path, self.request)
+
+    def without_slot(self) -> AbstractAsyncContextManager[None]:
+        """A context manager that gives the slot back while the body waits, and takes one again; see `HeldSlot`."""
+        return self.slot.given_back() if self.slot is not None else nullcontext()
 
     def header(self, name: str) -> str:
         return metadata.text(self.headers, name)
+
+
+def fingerprint(path: str, request: Message | None) -> bytes:
+    """The SHA-256 of a method and a request; None where requests are streamed. An approval has it as its digest."""
+    content = serialized(request) if request is not None else b""
+    return hashlib.sha256(path.encode() + b"\0" + content).digest()
 
 
 def serialized(message: Message | bytes) -> bytes:

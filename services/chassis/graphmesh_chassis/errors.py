@@ -237,6 +237,12 @@ class ApprovalRequired(FailedPrecondition):
     reason = "APPROVAL_REQUIRED"
 
 
+class ApprovalMismatch(FailedPrecondition):
+    """The approval {approval} is of another call of {tool}"""
+
+    reason = "APPROVAL_MISMATCH"
+
+
 class Unimplemented(CallerError):
     """The server does not support the call"""
 

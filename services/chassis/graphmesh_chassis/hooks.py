@@ -8,19 +8,21 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 from google.protobuf.message import DecodeError, Message
-from graphmesh_contracts import Idempotency
+from graphmesh_contracts import Idempotency, Method
 
 from graphmesh_chassis import metadata, names
 from graphmesh_chassis.admission import Admission
-from graphmesh_chassis.calls import Call, set_current
+from graphmesh_chassis.calls import Call, fingerprint, set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.effects import Replay
 from graphmesh_chassis.epoch import Epoch, lease_of
 from graphmesh_chassis.errors import (
+    ApprovalMismatch,
     ApprovalRequired,
     DeadlineExceeded,
     Defect,
@@ -55,6 +57,7 @@ def hooks_of(mode: IdentityMode, admission: Admission, *, validate_responses: bo
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
         contract(validate_responses),  # before a slot is taken: a bad request delays no other call
+        approved,  # likewise, with the decoded request
         admitted(admission),  # the last check: only calls that may run hold a slot
         effects,  # innermost: a stored response passes all checks like a new one
     )
@@ -125,11 +128,7 @@ def identity(mode: IdentityMode) -> Hook:
 
 
 async def approval(proceed: Proceed, call: Call) -> None:
-    """Require the header of an approval where the policy does.
-
-    The orchestrator has checked that the approval is one of this call. Clients cannot send the header: Envoy's edge
-    listener removes it.
-    """
+    """Require the header of an approval where the policy does. Clients cannot send it: Envoy's edge removes it."""
     if call.policy.needs_approval and not call.header(metadata.APPROVAL):
         raise ApprovalRequired(method=call.path)
     await proceed(call)
@@ -191,6 +190,19 @@ def decode(payload: bytes, call: Call) -> Message:
     return request
 
 
+async def approved(proceed: Proceed, call: Call) -> None:
+    """Check that a call with an approval is the one that was approved, whatever has changed its request since."""
+    if call.header(metadata.APPROVAL):
+        require_approved(call.headers, Method(call.path, call.request_type, call.response_type), call.request)
+    await proceed(call)
+
+
+def require_approved(headers: metadata.Metadata, method: Method[Any, Any], request: Message | None) -> None:
+    """Raises ApprovalMismatch where the approval in `headers` is of another request, or does not state of which."""
+    if metadata.text(headers, metadata.APPROVAL_DIGEST) != fingerprint(method.path, request).hex():
+        raise ApprovalMismatch(approval=metadata.text(headers, metadata.APPROVAL), tool=method.tool)
+
+
 def admitted(admission: Admission) -> Hook:
     """A hook that holds one of the service's slots, after a bounded wait for it, or a place of the calls that wait."""
 
@@ -200,7 +212,7 @@ def admitted(admission: Admission) -> Hook:
             with admission.waits.place(call.caller.tenant):
                 await proceed(call)
             return
-        async with admission.slot(call.deadline, call.caller.tenant):
+        async with admission.slot(call.deadline, call.caller.tenant) as call.slot:
             await proceed(call)
 
     return admitted

@@ -357,6 +357,24 @@ async def test_an_approval_is_used_once(open_ledger: OpenPort[Ledger]) -> None:
     assert sorted(await asyncio.gather(*(attempt(charge) for charge in charges))) == ["", "approval_used"]
 
 
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_policy_is_replaced_after_the_refunds_under_it(open_ledger: OpenPort[Ledger]) -> None:
+    """No refund that commits later was checked against the policy before."""
+    await set_rules(open_ledger)
+    charge, other = await sell(open_ledger), await sell(open_ledger, "in_2")
+    never = Rule("never", Consequence.DENY, Limit(Scope.REFUND, max_count=0))
+    request = RefundRequest(charge.charge_id, euros(5), "broken", (LineRequest("1", 0, euros(5)),))
+    async with open_ledger() as ledger:
+        await refunds.refund(ledger, request)
+        await refund(open_ledger, other.charge_id, amount=5)  # refunds do not wait for each other
+        replacing = asyncio.create_task(set_rules(open_ledger, never))
+        await asyncio.wait((replacing,), timeout=0.2)
+        assert not replacing.done()
+    await replacing
+    with pytest.raises(RefundRefused):
+        await refund(open_ledger, charge.charge_id, amount=5)
+
+
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 async def test_migrations_create_the_declared_tables(store_url: str) -> None:
     assert await migrated(metadata, store_url, MIGRATIONS) == declared(metadata)

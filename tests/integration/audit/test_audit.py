@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphmesh_chassis.calls import fingerprint
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
 from graphmesh_chassis.errors import RuleViolated
@@ -44,6 +45,7 @@ async def cause_effect(shop: TallyServer, run: str) -> None:
     assert shop.served
     headers = {f"x-graphmesh-{name}": name.upper() for name in HEADERS}
     headers |= {"x-graphmesh-run": run, "x-graphmesh-tenant": "acme", "idempotency-key": run, "x-graphmesh-epoch": "3"}
+    headers["x-graphmesh-approval-digest"] = fingerprint(Probe.Change.path, Question(number=5)).hex()
     with suppress(RuleViolated):
         await shop.served.channel.unary(
             Probe.Change, Question(number=5), deadline=Deadline.after(10), headers=[*headers.items()]

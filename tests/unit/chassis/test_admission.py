@@ -85,6 +85,20 @@ async def test_queued_calls_get_slots_in_order() -> None:
         assert (work.active, work.queued) == ([second], [third])
 
 
+async def test_a_slot_is_given_back_during_a_wait() -> None:
+    """Another call has it meanwhile. It is taken again after the wait, or the call is refused and holds none."""
+    async with working(limit=1, queue=1) as work:
+        async with work.admission.slot(Deadline.after(LONG)) as held:
+            async with held.given_back():
+                other = await work.begin()
+                assert work.active == [other]
+                await work.end(other)
+            assert work.admission.active == 1
+        with pytest.raises(ConcurrencyLimit):
+            async with work.admission.slot(Deadline.after(0.05)) as held, held.given_back():
+                await work.begin()
+
+
 async def test_a_slot_is_reserved_for_a_tenant_without_any() -> None:
     """Its first call does not wait until long calls of another one end; a free slot is reserved for the next tenant."""
     async with working(limit=8, queue=5) as work:

@@ -12,7 +12,7 @@ def test_comments_are_found_by_full_name() -> None:
 
 def test_reasons_are_parsed_without_their_causes() -> None:
     assert reasons(BillingService.CreateInvoice) == {"RESOURCE_EXISTS", "RULE_VIOLATED"}
-    assert reasons(BillingService.GetTrialBalance) == frozenset()
+    assert reasons(BillingService.GetRefundPolicy) == frozenset()
 
 
 def test_shared_reasons_are_listed_by_group() -> None:

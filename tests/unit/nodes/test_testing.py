@@ -8,6 +8,7 @@ import pytest
 from graphmesh.billing.v1 import BillingService, Refund, RefundRequest, RefundResponse
 from graphmesh.model.v1 import ModelService
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
+from graphmesh_chassis.calls import fingerprint
 from graphmesh_contracts import Overrides
 from graphmesh_nodes import GraphmeshChatModel, Limits, call, run_context
 from graphmesh_nodes.errors import (
@@ -207,9 +208,12 @@ async def test_twins_refuse_an_epoch_that_is_over() -> None:
 async def test_twins_refuse_calls_without_scope_or_approval() -> None:
     required = Overrides(methods={"Refund": {"approval": "APPROVAL_REQUIRED"}})
     key = {"idempotency-key": "k"}
-    sender, outcomes = sending((1, key), (1, {**key, "x-graphmesh-approval": "apr_1"}), (1, {"x-graphmesh-scopes": ""}))
+    request = RefundRequest(charge_id="ch_1", amount=eur(1), cause="damaged")
+    digest = fingerprint(BillingService.Refund.path, request).hex()
+    approved = {**key, "x-graphmesh-approval": "apr_1", "x-graphmesh-approval-digest": digest}
+    sender, outcomes = sending((1, key), (2, approved), (1, approved), (1, {"x-graphmesh-scopes": ""}))
     await serving(GraphHarness(sender, overrides={BillingService.NAME: required})).run(SMALL)
-    assert outcomes == ["APPROVAL_REQUIRED", "re_1", "SCOPE_MISSING"]
+    assert outcomes == ["APPROVAL_REQUIRED", "APPROVAL_MISMATCH", "re_1", "SCOPE_MISSING"]
 
 
 async def test_a_stored_refusal_is_repeated() -> None:

@@ -61,6 +61,10 @@ COMMANDS = {
     ),
     "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of documents in retrieval."),
     "sql": Entry("graphmesh_cli.commands.sql:sql", "Run one SELECT on the warehouse, or describe its tables."),
+    "statement": Entry(
+        "graphmesh_cli.commands.statement:statement", "Show what a customer was invoiced, has paid and has got back."
+    ),
+    "policy": Entry("graphmesh_cli.commands.policy:commands", "Show and set a tenant's rules for refunds and tickets."),
     "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Create a complete tool service."),
     "protos": Entry("graphmesh_cli.commands.protos:commands", "Generate Python packages from protos, and check them."),
     "render": Entry("graphmesh_cli.commands.render:commands", "Render files from mesh.yaml and the protos."),

@@ -18,6 +18,7 @@ from graphmesh_chassis.errors import (
     DeadlineExceeded,
     GraphmeshError,
 )
+from graphmesh_chassis.hooks import require_approved
 from graphmesh_chassis.identity import Caller
 from graphmesh_chassis.status import from_status, to_status
 from graphmesh_chassis.validation import check_request, violations
@@ -155,6 +156,8 @@ class TwinMesh:
         if policy.needs_approval and not call.approval_id:
             raise ApprovalRequired(method=rpc.path)
         check_request(request, rpc.path)
+        if call.approval_id:
+            require_approved(headers, rpc, request)
         if policy.idempotency is not Idempotency.EFFECT:
             async for response in self._responses(call):
                 yield response

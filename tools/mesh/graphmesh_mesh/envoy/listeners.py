@@ -28,10 +28,8 @@ from graphmesh_mesh.topology import Edge, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""
-IDENTITY_HEADERS = tuple(
-    f"x-graphmesh-{name}"
-    for name in ("subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval", "run-limits")
-)
+IDENTITY_NAMES = ("subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval", "approval-digest")
+IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in (*IDENTITY_NAMES, "run-limits"))
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")

@@ -761,7 +761,7 @@ class BrokenRefundRule(_message.Message):
     subject: _builtins.str
     """What the rule is about, such as the id of a line; empty where it is about the refund as a whole."""
     used_minor: _builtins.int
-    """What was refunded already within the limit, in minor units; absent for rules without amounts."""
+    """What was refunded already within the limit, in minor units, at most 2^63-1; absent for rules without amounts."""
     allowed_minor: _builtins.int
     """What may be refunded within the limit, in minor units; absent for rules without amounts."""
     used_count: _builtins.int
@@ -814,7 +814,7 @@ class RefundRefusal(_message.Message):
     """The version of the refund policy."""
     @_builtins.property
     def broken(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokenRefundRule]:
-        """The rules that it breaks: one of billing, or all broken ones of the refund policy."""
+        """The rules that it breaks: one of billing, or at most 10 of the refund policy."""
 
     @_builtins.property
     def charge(self) -> Global___Charge:
@@ -826,7 +826,7 @@ class RefundRefusal(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]:
-        """The lines that the request names, at most 20 of them, as they are."""
+        """The lines that the request names, at most 5 of them, as they are."""
 
     def __init__(
         self,
@@ -1234,7 +1234,7 @@ class PreviewRefundResponse(_message.Message):
     """The version of the refund policy."""
     @_builtins.property
     def broken(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrokenRefundRule]:
-        """The rules that it breaks, as in RefundRefusal."""
+        """The rules that it breaks: one of billing, or all broken ones of the refund policy."""
 
     @_builtins.property
     def charge(self) -> Global___Charge:

@@ -170,7 +170,7 @@ class BillingServiceServicer:
         Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
         RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
         rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-        billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
+        billing.refund_exception).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,7 +230,7 @@ class BillingServiceServicer:
         """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
         the balances before and after it. Pages are not a snapshot.
 
-        Reasons: INVALID_REQUEST (a page_token that this list did not return).
+        Reasons: INVALID_REQUEST (a page_token that this list did not return), RULE_VIOLATED (a balance that exceeds 64 bits).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,7 +248,7 @@ class BillingServiceServicer:
     def GetTrialBalance(self, request, context):
         """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
 
-        Reasons: none of its own.
+        Reasons: RULE_VIOLATED (a sum that exceeds 64 bits).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

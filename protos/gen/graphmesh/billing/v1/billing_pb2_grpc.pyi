@@ -75,7 +75,7 @@ class BillingServiceStub:
     Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
     RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
     rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-    billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
+    billing.refund_exception).
     """
     PreviewRefund: _grpc.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]
     """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
@@ -111,7 +111,7 @@ class BillingServiceStub:
     """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
     the balances before and after it. Pages are not a snapshot.
 
-    Reasons: INVALID_REQUEST (a page_token that this list did not return).
+    Reasons: INVALID_REQUEST (a page_token that this list did not return), RULE_VIOLATED (a balance that exceeds 64 bits).
     """
     GetCharge: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]
     """Reads one charge with its refunds.
@@ -121,7 +121,7 @@ class BillingServiceStub:
     GetTrialBalance: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetTrialBalanceRequest, _billing_pb2.GetTrialBalanceResponse]
     """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
 
-    Reasons: none of its own.
+    Reasons: RULE_VIOLATED (a sum that exceeds 64 bits).
     """
 
 @_typing.type_check_only
@@ -171,7 +171,7 @@ class BillingServiceAsyncStub(BillingServiceStub):
     Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
     RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
     rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-    billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
+    billing.refund_exception).
     """
     PreviewRefund: _aio.UnaryUnaryMultiCallable[_billing_pb2.PreviewRefundRequest, _billing_pb2.PreviewRefundResponse]  # type: ignore[assignment]
     """Shows what Refund would answer now to the same request, with all rules of the refund policy that it breaks. Nothing
@@ -207,7 +207,7 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
     the balances before and after it. Pages are not a snapshot.
 
-    Reasons: INVALID_REQUEST (a page_token that this list did not return).
+    Reasons: INVALID_REQUEST (a page_token that this list did not return), RULE_VIOLATED (a balance that exceeds 64 bits).
     """
     GetCharge: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetChargeRequest, _billing_pb2.GetChargeResponse]  # type: ignore[assignment]
     """Reads one charge with its refunds.
@@ -217,7 +217,7 @@ class BillingServiceAsyncStub(BillingServiceStub):
     GetTrialBalance: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetTrialBalanceRequest, _billing_pb2.GetTrialBalanceResponse]  # type: ignore[assignment]
     """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
 
-    Reasons: none of its own.
+    Reasons: RULE_VIOLATED (a sum that exceeds 64 bits).
     """
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -294,7 +294,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: RESOURCE_NOT_FOUND, APPROVAL_REQUIRED (a rule of the refund policy that has the effect to require one),
         RULE_VIOLATED (a belief of the request is wrong, more than is left of the charge or of a line, another currency, a
         rule of the refund policy, or an approval that another refund has used), SCOPE_MISSING (a policy_exception without
-        billing.refund_exception), CONCURRENCY_LIMIT (too many refunds of the customer at a time).
+        billing.refund_exception).
         """
 
     @_abc_1.abstractmethod
@@ -366,7 +366,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what a customer has been invoiced, has paid and has got back in a period and one currency, oldest first, with
         the balances before and after it. Pages are not a snapshot.
 
-        Reasons: INVALID_REQUEST (a page_token that this list did not return).
+        Reasons: INVALID_REQUEST (a page_token that this list did not return), RULE_VIOLATED (a balance that exceeds 64 bits).
         """
 
     @_abc_1.abstractmethod
@@ -388,7 +388,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_billing_pb2.GetTrialBalanceResponse, _abc.Awaitable[_billing_pb2.GetTrialBalanceResponse]]:
         """Sums the tenant's ledger by account and currency. Debits equal credits in every currency, at every instant.
 
-        Reasons: none of its own.
+        Reasons: RULE_VIOLATED (a sum that exceeds 64 bits).
         """
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -281,7 +281,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "APPROVAL_ANSWERED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "status": "denied", "by": "ana" } }
     """
     ERROR_REASON_APPROVAL_MISMATCH: _ErrorReason.ValueType  # 50
-    """FAILED_PRECONDITION. The approval is for another call than the graph makes now. The call was not sent.
+    """FAILED_PRECONDITION. The approval is for another call than this one. Nothing was changed.
 
         { "reason": "APPROVAL_MISMATCH", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
     """
@@ -371,8 +371,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     unless the RPC has a further cause for one.
 
     Reasons of every RPC: INVALID_REQUEST, MALFORMED_MESSAGE, INVALID_METADATA, UNAUTHENTICATED, SCOPE_MISSING,
-    APPROVAL_REQUIRED (a policy that requires an approval, and a call without one), DEADLINE_EXCEEDED, CONCURRENCY_LIMIT,
-    DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
+    APPROVAL_REQUIRED (a policy that requires an approval, and a call without one), APPROVAL_MISMATCH, DEADLINE_EXCEEDED,
+    CONCURRENCY_LIMIT, DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
 
     Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, LEASE_EXPIRED,
     OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
@@ -649,7 +649,7 @@ ERROR_REASON_APPROVAL_ANSWERED: ErrorReason.ValueType  # 49
     { "reason": "APPROVAL_ANSWERED", "domain": "graphmesh", "metadata": { "approval": "apr_9", "status": "denied", "by": "ana" } }
 """
 ERROR_REASON_APPROVAL_MISMATCH: ErrorReason.ValueType  # 50
-"""FAILED_PRECONDITION. The approval is for another call than the graph makes now. The call was not sent.
+"""FAILED_PRECONDITION. The approval is for another call than this one. Nothing was changed.
 
     { "reason": "APPROVAL_MISMATCH", "domain": "graphmesh", "metadata": { "approval": "apr_9", "tool": "billing.Refund" } }
 """

@@ -120,7 +120,7 @@ class Approval(_message.Message):
     tool: _builtins.str
     """The tool, such as `billing.Refund`."""
     digest: _builtins.str
-    """SHA-256, in hex, of the tool's name and the serialized request: the call that the approval is bound to."""
+    """SHA-256, in hex, of the method's path and the serialized request: the call that the approval is bound to."""
     question: _builtins.str
     """The reason for the call, as the graph states it; may be empty."""
     status: Global___ApprovalStatus.ValueType
