@@ -1,9 +1,7 @@
 """Every RPC of every service names the invalid field of a request, and never answers INTERNAL."""
 
-import importlib
-import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +9,16 @@ import grpc
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import CreateThreadRequest, ThreadService
-from graphmesh_chassis.testing import running
 from graphmesh_chassis.testing.bad_fields import CALLER_ERRORS
 from graphmesh_contracts import Rpc
-from graphmesh_mesh.topology import load
 
+from tests.contract.contracts.servers import SERVICES, serve
 from tests.contract.fields import bad_requests, rpcs, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MESH = Path(__file__).parents[3] / "deploy/mesh.yaml"
-SERVICES = load(MESH).services
-GRAPHS = Path(__file__).parents[2] / "integration/orchestrator/interrupt_graphs.py"
 GRAPH, THREAD = "gated", "th"
+GRAPHS = {GRAPH: f"{Path(__file__).parents[2]}/integration/orchestrator/interrupt_graphs.py:gated"}
 HEADERS = (("idempotency-key", "k"),)
 
 RPCS = [pytest.param(name, rpc, id=rpc.tool) for name, service in SERVICES.items() for rpc in rpcs(service)]
@@ -33,25 +28,10 @@ RPCS = [pytest.param(name, rpc, id=rpc.tool) for name, service in SERVICES.items
 async def channels(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
     """A plain channel to a server of each service of mesh.yaml, by the service's name."""
     async with AsyncExitStack() as stack:
-        yield {name: await stack.enter_async_context(serve(name, tmp_path_factory.mktemp(name))) for name in SERVICES}
-
-
-@asynccontextmanager
-async def serve(name: str, folder: Path) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve a service on a new SQLite database in `folder`, and open a plain channel to it."""
-    package = SERVICES[name].module
-    settings_type = importlib.import_module(f"{package}.settings").Settings
-    registry = folder / "langgraph.json"
-    registry.write_text(json.dumps({"graphs": {GRAPH: f"{GRAPHS}:gated"}}))
-    values = {"database_url": f"sqlite+aiosqlite:///{folder}/service.db", "graphs": registry}
-    settings = settings_type(**{name: value for name, value in values.items() if name in settings_type.model_fields})
-    build = importlib.import_module(f"{package}.__main__").build
-    async with (
-        build(settings) as servable,
-        running(servable, settings) as served,
-        grpc.aio.insecure_channel(served.address) as channel,
-    ):
-        yield channel
+        yield {
+            name: await stack.enter_async_context(serve(name, tmp_path_factory.mktemp(name), GRAPHS))
+            for name in SERVICES
+        }
 
 
 @pytest.fixture
