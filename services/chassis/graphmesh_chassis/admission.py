@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ConcurrencyLimit
+from graphmesh_chassis.tenant_turns import HELD, Held
 
 SMOOTHING = 0.2
 """The weight of the newest call in the moving average of call durations."""
@@ -86,6 +87,10 @@ class Admission:
         """Give back a slot that was taken at `began`, by the monotonic clock."""
         self._mean_seconds += SMOOTHING * (time.monotonic() - began - self._mean_seconds)
         self._release(tenant)
+
+    def is_awaited_by_others(self, tenant: str) -> bool:
+        """Whether calls of other tenants are queued."""
+        return self._lengths.tenants > (1 if tenant in self._lengths else 0)
 
     async def _queue(self, tenant: str, max_wait: float | None) -> None:
         granted = asyncio.get_running_loop().create_future()
@@ -192,19 +197,23 @@ class Admission:
 class HeldSlot(AbstractAsyncContextManager["HeldSlot"]):
     """A slot that is held while the body runs. A class, since a generator costs a call ten times as much."""
 
-    __slots__ = ("_admission", "_began", "_deadline", "_is_held", "_tenant")
+    __slots__ = ("_admission", "_began", "_deadline", "_is_held", "_outer", "_tenant")
 
     def __init__(self, admission: Admission, tenant: str, deadline: Deadline | None) -> None:
         self._admission, self._tenant, self._deadline = admission, tenant, deadline
+        self._is_held = False
+        self._outer: Held | None = None
 
     async def __aenter__(self) -> "HeldSlot":
-        await self._admission.acquire(self._tenant, self._deadline)
-        self._began, self._is_held = time.monotonic(), True
+        await self._take()
+        self._outer = HELD.get()
+        HELD.set(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        HELD.set(self._outer)  # tasks that the body started keep this slot in their contexts
         if self._is_held:
-            self._admission.release(self._tenant, self._began)
+            self._give_back()
 
     @asynccontextmanager
     async def given_back(self) -> AsyncIterator[None]:
@@ -213,10 +222,23 @@ class HeldSlot(AbstractAsyncContextManager["HeldSlot"]):
         Raises:
             ConcurrencyLimit: as `slot`.
         """
-        self._admission.release(self._tenant, self._began)
-        self._is_held = False
+        self._give_back()
         yield
-        await self.__aenter__()
+        await self._take()
+
+    async def _take(self) -> None:
+        await self._admission.acquire(self._tenant, self._deadline)
+        self._began, self._is_held = time.monotonic(), True
+
+    def _give_back(self) -> None:
+        self._is_held = False
+        self._admission.release(self._tenant, self._began)
+
+    @property
+    def is_awaited(self) -> bool:
+        if self._is_held and self._admission.is_awaited_by_others(self._tenant):
+            return True
+        return self._outer is not None and self._outer.is_awaited
 
 
 class Waits:
@@ -290,6 +312,14 @@ class _Counts:
         del self._tenants[count][tenant]
         if not self._tenants[count]:
             del self._tenants[count]
+
+    def __contains__(self, tenant: str) -> bool:
+        return tenant in self._counts
+
+    @property
+    def tenants(self) -> int:
+        """How many tenants have a count."""
+        return len(self._counts)
 
     def least(self) -> str:
         return next(iter(self._tenants[min(self._tenants)]))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 OVERLOAD_SECONDS = 0.004
@@ -38,6 +38,18 @@ CURRENT_TENANT: ContextVar[str] = ContextVar("graphmesh_tenant", default="")
 """The tenant of the current call, or of the run that this task belongs to."""
 _is_urgent: ContextVar[bool] = ContextVar("graphmesh_is_urgent", default=False)
 """Whether this task holds something that others wait for."""
+
+
+class Held(Protocol):
+    """Something of limited number that a task holds."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether another tenant waits for it: while it does, the task's steps are urgent (priority inheritance)."""
+
+
+HELD: ContextVar[Held | None] = ContextVar("graphmesh_held", default=None)
+"""The last of what this task holds."""
 
 
 class TenantTurns:
@@ -88,10 +100,11 @@ class TenantTurns:
     def _call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
         """Take the place of the loop's method while tenants take turns."""
         if context is None:
-            tenant, is_urgent = CURRENT_TENANT.get(), _is_urgent.get()
+            tenant, is_urgent, held = CURRENT_TENANT.get(), _is_urgent.get(), HELD.get()
         else:
             tenant, is_urgent = context.get(CURRENT_TENANT, ""), context.get(_is_urgent, False)
-        if is_urgent or not tenant:
+            held = context.get(HELD)
+        if is_urgent or not tenant or (held is not None and held.is_awaited):
             self._next_step_until = self._now() + NEXT_STEP_SECONDS
             return self._schedule(callback, *args, context=context)
         handle = Handle(callback, args, self._loop, context)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT, TenantTurns, urgent
 
 STEP_SECONDS = 0.001
@@ -73,13 +74,46 @@ async def test_one_tenant_alone_has_no_queue() -> None:
     assert load.steps >= (STEPS - 1) * HOSTILE_TASKS
 
 
-async def test_task_that_holds_what_others_wait_for_continues_at_once() -> None:
-    async def hold(load: Load) -> None:
-        with urgent():
-            await few_steps(load)
+async def steps_meanwhile(load: Load) -> int:
+    """Do a few steps, and return how many steps of others there were between them."""
+    load.steps = 0
+    await few_steps(load)
+    return load.steps
 
-    load, _ = await overloaded(("watcher", "hostile"), hold)
-    assert load.steps <= 3 * STEPS
+
+async def test_task_that_holds_what_others_wait_for_continues_at_once() -> None:
+    steps = 0
+
+    async def hold(load: Load) -> None:
+        nonlocal steps
+        with urgent():
+            await asyncio.sleep(0)
+            steps = await steps_meanwhile(load)
+
+    await overloaded(("hostile", "watcher", "hostile"), hold)
+    assert steps <= 3 * STEPS
+
+
+@pytest.mark.parametrize("waiting", ["watcher", "hostile"])
+async def test_task_whose_slot_another_tenant_waits_for_continues_at_once(waiting: str) -> None:
+    steps = 0
+
+    async def hold(load: Load) -> None:
+        nonlocal steps
+        admission = Admission(1, 1)
+        async with admission.part("hostile"):
+            queued = asyncio.create_task(enter(admission))
+            while not admission.queued:
+                await asyncio.sleep(0)
+            steps = await steps_meanwhile(load)
+        await queued
+
+    async def enter(admission: Admission) -> None:
+        async with admission.part(waiting):
+            pass
+
+    await overloaded(("hostile", "watcher", "hostile"), hold)
+    assert (steps <= 3 * STEPS) is (waiting == "watcher")
 
 
 async def test_queued_tenants_wait_for_the_acceptance_of_calls() -> None:
