@@ -1,8 +1,9 @@
 """Backends for every suite: one real PostgreSQL and one real Redis per test process, started at first use."""
 
+import gc
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 import pytest_asyncio
@@ -39,6 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
         set_parent_death_signal(worker["controller"], signal.SIGKILL)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Collect tests without garbage collection, which later does not visit modules and tests either."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start a server; `make test-fast` leaves them out."""
     for item in items:
@@ -49,7 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def needs_backend(test: pytest.Function) -> bool:
     """Whether a fixture or a parameter of the test is a PostgreSQL or Redis server."""
     parameters = test.callspec.params.values() if hasattr(test, "callspec") else ()
-    return not BACKEND_FIXTURES.isdisjoint(test.fixturenames) or BACKEND_PARAMETER in map(str, parameters)
+    requests_database = any(isinstance(value, str) and value == BACKEND_PARAMETER for value in parameters)
+    return requests_database or not BACKEND_FIXTURES.isdisjoint(test.fixturenames)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 from graphmesh_chaos import link_faults
-from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
+from graphmesh_chaos.experiment import MeshOptions, Result, run_experiment
 from graphmesh_chaos.kill_schedule import POLICY, SETTINGS, kill_schedule
 from graphmesh_chaos.mesh_files import DRAFTS_FILE
 from graphmesh_chaos.schedule import CUTTING_OFF, NETWORK, FaultKind, Schedule, mixed_schedule
 from graphmesh_local.databases import shared_servers
-from graphmesh_local.fork_client import fork_spawner
+from graphmesh_local.spawning import Spawner
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(500)]
 
 RUNS = 32
 KILLS, KILL_RUNS = 200, 100
@@ -48,28 +48,27 @@ def assert_no_violation(result: Result, runs: int = RUNS) -> None:
     assert result.history.answers
 
 
-async def test_one_orchestrator_on_sqlite(tmp_path: Path) -> None:
+async def test_one_orchestrator_on_sqlite(tmp_path: Path, spawn: Spawner) -> None:
     """A restarted process resumes its own runs."""
     schedule = mixed_schedule(19104, runs=RUNS, seconds=5, faults=6, kinds=PROCESS_KINDS)
     assert faults_of(schedule) >= REQUIRED_FAULTS
-    async with fork_spawner(PROGRAMS) as spawn:
-        result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
+    result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
     assert_no_violation(result)
 
 
-async def test_three_orchestrators_on_postgresql(tmp_path: Path) -> None:
+async def test_three_orchestrators_on_postgresql(tmp_path: Path, spawn: Spawner) -> None:
     """Other orchestrators resume the runs of a paused or dead one, which changes nothing when it continues.
 
     All survive a crash of PostgreSQL, which keeps committed data, and the death of Redis, which keeps none.
     """
     schedule = mixed_schedule(17513, runs=RUNS, seconds=15, faults=14, orchestrators=3, kinds=PROCESS_KINDS)
     assert faults_of(schedule) >= REQUIRED_FAULTS | REQUIRED_SHARED_FAULTS
-    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+    async with shared_servers() as shared:
         result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, spawn=spawn))
     assert_no_violation(result)
 
 
-async def test_links_of_three_orchestrators(tmp_path: Path) -> None:
+async def test_links_of_three_orchestrators(tmp_path: Path, spawn: Spawner) -> None:
     """Links are cut, half dead, slow and lossy; one separates an orchestrator from PostgreSQL for more than a lease."""
     schedule = mixed_schedule(24765, runs=RUNS, seconds=9, faults=9, orchestrators=3, kinds=NETWORK)
     assert {fault.kind for fault in schedule.faults} == set(NETWORK)
@@ -78,16 +77,16 @@ async def test_links_of_three_orchestrators(tmp_path: Path) -> None:
         for fault in schedule.faults
         if fault.target.startswith("orchestrator")
     )
-    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+    async with shared_servers() as shared:
         options = MeshOptions(3, shared, graph=DRAFTS_FILE, settings=link_faults.SETTINGS, spawn=spawn)
         result = await run_experiment(schedule, tmp_path, options)
     assert_no_violation(result)
 
 
-async def test_hundreds_of_kills(tmp_path: Path) -> None:
+async def test_hundreds_of_kills(tmp_path: Path, spawn: Spawner) -> None:
     """A process is killed again soon after its restart, and most kills interrupt work."""
     schedule = kill_schedule(4, runs=KILL_RUNS, seconds=30, faults=KILLS, orchestrators=3)
-    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+    async with shared_servers() as shared:
         options = MeshOptions(3, shared, settings=SETTINGS, policy=POLICY, spawn=spawn)
         result = await run_experiment(schedule, tmp_path, options)
     assert_no_violation(result, KILL_RUNS)

@@ -4,19 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, Result, run_experiment
+from graphmesh_chaos.experiment import MeshOptions, Result, run_experiment
 from graphmesh_chaos.operations import OperationKind
 from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
 from graphmesh_chaos.sessions import Session, Turn, poisoned_session, sessions
 from graphmesh_chaos.thread_model import BUSY
 from graphmesh_local.databases import shared_servers
-from graphmesh_local.fork_client import fork_spawner
+from graphmesh_local.spawning import Spawner
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_orchestrator.run_status import RunStatus
 
-from tests.chaos.sabotage.settings import sabotage_settings
+from tests.chaos.sabotage.settings import sabotaged
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 THREADS = 6
 KINDS = (FaultKind.KILL, FaultKind.FREEZE, FaultKind.TERMINATE, FaultKind.DROP_CONNECTIONS, FaultKind.CRASH)
@@ -26,11 +26,11 @@ def violated(result: Result) -> set[str]:
     return {violation.invariant for violation in result.violations}
 
 
-async def test_sessions_on_three_orchestrators(tmp_path: Path) -> None:
+async def test_sessions_on_three_orchestrators(tmp_path: Path, spawn: Spawner) -> None:
     """Every kind of call has succeeded, some are refused, and what they returned has an order on each thread."""
     schedule = mixed_schedule(11, runs=2, seconds=8, faults=7, orchestrators=3, kinds=KINDS)
     schedule = replace(schedule, sessions=sessions(11, threads=THREADS, seconds=8))
-    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+    async with shared_servers() as shared:
         result = await run_experiment(schedule, tmp_path, MeshOptions(3, shared, spawn=spawn))
     assert result.violations == []
     operations = result.history.observed.operations
@@ -39,13 +39,12 @@ async def test_sessions_on_three_orchestrators(tmp_path: Path) -> None:
     assert {run.status for run in result.history.runs} >= {RunStatus.SUCCESS, RunStatus.CANCELLED}
 
 
-async def test_run_that_kills_its_worker_harms_no_other(tmp_path: Path) -> None:
+async def test_run_that_kills_its_worker_harms_no_other(tmp_path: Path, spawn: Spawner) -> None:
     """It ends with an error after some takeovers, its charge is made once, and the runs beside it succeed."""
     neighbour = Session("neighbour", [Turn(0.0, "neighbour-0", 10_00, seconds=3)])
     schedule = Schedule(faults=[], submissions=[], sessions=[poisoned_session(1), neighbour])
-    async with fork_spawner(PROGRAMS) as spawn:
-        options = MeshOptions(spawn=spawn, on_death=OnDeath.RESTART)
-        result = await run_experiment(schedule, tmp_path, options)
+    options = MeshOptions(spawn=spawn, on_death=OnDeath.RESTART)
+    result = await run_experiment(schedule, tmp_path, options)
     assert result.violations == []
     statuses = {run.request_id: (run.status, run.epoch > 1) for run in result.history.runs}
     assert statuses == {"poisoned-0": (RunStatus.ERROR, True), "neighbour-0": (RunStatus.SUCCESS, True)}
@@ -63,21 +62,20 @@ SABOTAGES: dict[str, tuple[list[Turn], str]] = {
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES)
-async def test_finds_each_sabotage(tmp_path: Path, sabotage: str) -> None:
+async def test_finds_each_sabotage(tmp_path: Path, spawn: Spawner, sabotage: str) -> None:
     """The orchestrator breaks one guarantee; there is no fault."""
     turns, invariant = SABOTAGES[sabotage]
     schedule = Schedule(faults=[], submissions=[], sessions=[Session("thread", turns)])
-    result = await run_experiment(schedule, tmp_path, MeshOptions(settings=sabotage_settings(sabotage)))
+    result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=sabotaged(spawn, sabotage)))
     assert invariant in violated(result)
 
 
-async def test_finds_nothing_without_a_sabotage(tmp_path: Path) -> None:
+async def test_finds_nothing_without_a_sabotage(tmp_path: Path, spawn: Spawner) -> None:
     """The same runs, each sabotage's on a thread of its own."""
     threads = {
         name: [replace(turn, name=f"{turn.name}-{number}") for turn in turns]
         for number, (name, (turns, _)) in enumerate(SABOTAGES.items())
     }
     schedule = Schedule([], [], [Session(name, turns) for name, turns in threads.items()])
-    async with fork_spawner(PROGRAMS) as spawn:
-        result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
+    result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=spawn))
     assert result.violations == []

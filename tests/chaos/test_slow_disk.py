@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 from graphmesh_chaos.environment_schedule import slow_disk_schedule
-from graphmesh_chaos.experiment import PROGRAMS, MeshOptions, run_experiment
+from graphmesh_chaos.experiment import MeshOptions, run_experiment
 from graphmesh_chaos.schedule import FaultKind
 from graphmesh_local.databases import shared_servers
-from graphmesh_local.fork_client import fork_spawner
+from graphmesh_local.spawning import Spawner
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 RUNS = 8
 
 
-async def test_runs_end_while_commits_are_slow(tmp_path: Path) -> None:
+async def test_runs_end_while_commits_are_slow(tmp_path: Path, spawn: Spawner) -> None:
     """Leases may be lost, since their renewals are slow too; no run is given up for its takeovers."""
     schedule = slow_disk_schedule(6, runs=RUNS, seconds=3, faults=1)
     assert [fault.kind for fault in schedule.faults] == [FaultKind.SLOW_DISK]
-    async with shared_servers() as shared, fork_spawner(PROGRAMS) as spawn:
+    async with shared_servers() as shared:
         result = await run_experiment(schedule, tmp_path, MeshOptions(2, shared, spawn=spawn))
     assert result.violations == []
     assert len(result.history.tickets) == RUNS

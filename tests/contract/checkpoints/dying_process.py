@@ -1,9 +1,9 @@
 """A process that dies between two statements: `python -m tests.contract.checkpoints.dying_process <url>`.
 
-For every number, a child executes three graphs on threads of its own, and exits, as by SIGKILL, before the statement or
-the commit of that number, or after a single statement. The last child completes. The second graph uses a write-behind
-buffer, as the runs of the orchestrator do. The thread of the third is pruned between two runs. A line is printed for
-each checkpoint that was reported as stored: `<thread> <checkpoint id>`.
+For every graph and every number, a child executes the graph on a thread of its own, and exits, as by SIGKILL, before
+the statement or the commit of that number, or after a single statement. The last child of a graph completes. The second
+graph uses a write-behind buffer, as the runs of the orchestrator do. The thread of the third is pruned between two
+runs. A line is printed for each checkpoint that was reported as stored: `<thread> <checkpoint id>`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from graphmesh_chassis.database import open_database
+from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_orchestrator.checkpoints import (
     CheckpointRef,
@@ -36,7 +36,7 @@ class ReportingSaver(LogSaver):
     async def aput(self, config: RunnableConfig, *args: Any) -> RunnableConfig:
         stored = await super().aput(config, *args)
         if buffer := write_behind_of(config):
-            self._reporting = asyncio.create_task(self._report_later(CheckpointRef.of(stored), buffer))
+            self.reporting = asyncio.create_task(self._report_later(CheckpointRef.of(stored), buffer))
         else:
             report(CheckpointRef.of(stored))
         return stored
@@ -62,47 +62,61 @@ def exit_at(number: int) -> Callable[..., None]:
     return count_call
 
 
-async def run(url: str, number: int) -> None:
-    async with open_database(url) as database:
-        thread = f"t{number}"
-        await kit.add_run(database, thread)
-        count_call = exit_at(number)
-        observed = ControlledDatabase(database, before=count_call, after=count_call).as_database
-        with engine_events(count_call, count_call):
-            async with GroupCommit(SqlBatchWriter(observed)).running() as commits:
-                saver, config = ReportingSaver(observed, commits), kit.at(f"ask{number}")
-                await kit.interrupting(saver).ainvoke({"log": []}, config, durability="sync")
-                graph = kit.chain(ReportingSaver(observed, commits), nodes=kit.TWO)
-                async with WriteBehind(commits, RunEpoch(thread, Epoch(1))) as buffer:
-                    config = kit.with_write_behind(kit.with_epoch(kit.at(thread), thread), buffer)
-                    await graph.ainvoke({"log": [kit.LONG], "document": kit.DOCUMENT}, config, durability="sync")
-                await run_and_prune(LogSaver(observed, commits), f"prune{number}")
+async def interrupt(database: Database, commits: GroupCommit, thread: str) -> None:
+    graph = kit.interrupting(ReportingSaver(database, commits))
+    await graph.ainvoke({"log": []}, kit.at(thread), durability="sync")
 
 
-async def run_and_prune(saver: LogSaver, thread: str) -> None:
+async def write_behind(database: Database, commits: GroupCommit, thread: str) -> None:
+    saver = ReportingSaver(database, commits)
+    async with WriteBehind(commits, RunEpoch(thread, Epoch(1))) as buffer:
+        config = kit.with_write_behind(kit.with_epoch(kit.at(thread), thread), buffer)
+        given = {"log": [kit.LONG], "document": kit.DOCUMENT}
+        await kit.chain(saver, nodes=kit.TWO).ainvoke(given, config, durability="sync")
+        await saver.reporting
+
+
+async def prune(database: Database, commits: GroupCommit, thread: str) -> None:
+    saver = LogSaver(database, commits)
     graph = kit.chain(saver, nodes=kit.TWO)
     await graph.ainvoke({"log": [kit.LONG]}, kit.at(thread), durability="sync")
     await saver.aprune([thread])
     await graph.ainvoke({"log": ["again"]}, kit.at(thread), durability="sync")
 
 
-def completes(url: str, number: int) -> bool:
+EXECUTIONS = {kit.INTERRUPTED: interrupt, kit.BUFFERED: write_behind, kit.PRUNED: prune}
+"""Executions of a graph, by the prefix of the names of their threads."""
+
+
+async def run(url: str, prefix: str, number: int) -> None:
+    async with open_database(url) as database:
+        thread = f"{prefix}{number}"
+        await kit.add_run(database, thread)
+        count_call = exit_at(number)
+        observed = ControlledDatabase(database, before=count_call, after=count_call).as_database
+        with engine_events(count_call, count_call):
+            async with GroupCommit(SqlBatchWriter(observed)).running() as commits:
+                await EXECUTIONS[prefix](observed, commits, thread)
+
+
+def completes(url: str, prefix: str, number: int) -> bool:
     """Execute a child that dies at that number; return whether it completed before."""
     child = os.fork()
     if child == 0:
-        asyncio.run(run(url, number))
+        asyncio.run(run(url, prefix, number))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 9):
-        sys.exit(f"number {number}: the child exited with {code}")
+        sys.exit(f"{prefix}{number}: the child exited with {code}")
     return code == 0
 
 
 def main(url: str) -> None:
-    for number in count(1):
-        if completes(url, number):
-            return
+    for prefix in EXECUTIONS:
+        for number in count(1):
+            if completes(url, prefix, number):
+                break
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ DOCUMENT = "x" * 100_000
 LONG = "l" * 10_000
 """An element of a list whose further elements are stored as what they add to it."""
 
+INTERRUPTED, BUFFERED, PRUNED = "interrupted-", "buffered-", "pruned-"
+"""Prefixes of the threads of processes that die."""
+
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]

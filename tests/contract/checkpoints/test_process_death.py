@@ -35,12 +35,13 @@ async def test_resumes_after_death_between_any_two_statements(url: str, database
     reported = await reported_checkpoints(url)
     stored = {found.config["configurable"]["thread_id"] for found in await kit.list_all(saver, None)}
     assert len(stored) > 20
+    assert {thread.rpartition("-")[0] + "-" for thread in stored} == {kit.INTERRUPTED, kit.BUFFERED, kit.PRUNED}
     assert reported.keys() <= stored
     for thread in sorted(stored):
         found = await kit.list_all(saver, kit.at(thread, ns=""))
         ids = [one.checkpoint["id"] for one in found]
         parents = [one.parent_config["configurable"]["checkpoint_id"] for one in found if one.parent_config]
-        is_pruned = thread.startswith("prune") and len(parents) == len(ids)
+        is_pruned = thread.startswith(kit.PRUNED) and len(parents) == len(ids)
         assert parents[: -1 if is_pruned else None] == ids[1:]
         everywhere = [one async for one in saver.alist({"configurable": {"thread_id": thread}})]
         assert set(reported[thread]) <= {one.checkpoint["id"] for one in everywhere}
@@ -49,11 +50,11 @@ async def test_resumes_after_death_between_any_two_statements(url: str, database
 
 
 async def resume(saver: LogSaver, thread: str) -> None:
-    if thread.startswith("t"):
+    if thread.startswith(kit.BUFFERED):
         ended = await kit.chain(saver, nodes=kit.TWO).ainvoke(None, kit.at(thread), durability="sync")
         assert ended == {"log": [kit.LONG, *kit.TWO], "document": kit.DOCUMENT}
         return
-    if thread.startswith("prune"):
+    if thread.startswith(kit.PRUNED):
         ended = await kit.chain(saver, nodes=kit.TWO).ainvoke(None, kit.at(thread), durability="sync")
         once = [kit.LONG, *kit.TWO]
         assert ended["log"] in (once, [*once, "again", *kit.TWO])

@@ -8,7 +8,6 @@ import pytest
 from graphmesh_chassis.settings import BadSetting
 from graphmesh_model.alias_settings import ModelSettings
 from graphmesh_model.vendor_models import open_model
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, ValidationError
 
 from tests.unit.model.fake_chat_model import FakeChatModel
@@ -41,6 +40,8 @@ def refusal(model: ModelSettings) -> str:
 
 def test_retries_are_disabled() -> None:
     """They belong to the remote node alone."""
+    from langchain_openai import ChatOpenAI  # here, since it takes a second
+
     model = opened(settings("openai:gpt-5"), openai="sk")
     assert isinstance(model, ChatOpenAI)
     assert (model.max_retries, model.model_name) == (0, "gpt-5")
