@@ -25,6 +25,7 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from graphmesh_orchestrator.import_errors import describe
 from graphmesh_orchestrator.project import ProjectError
 from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.server_keys import server_keys
 
 log = structlog.get_logger("graphmesh.orchestrator.graphs")
 
@@ -51,10 +52,9 @@ class FactoryCall:
     def of_run(cls, run: Run, context_schema: Any, store: BaseStore | None = None) -> "FactoryCall":
         """Return the call for a run; without a store it only reads what the graph of the run takes."""
         identity, request = run.identity, run.request
-        ids = {"thread_id": identity.thread_id, "run_id": identity.run_id, "graph_id": identity.graph}
+        ids = {"thread_id": identity.thread_id, **server_keys(run)}
         configurable = {**configurable_with(request.context, request.configurable), **ids}
-        if request.assistant_id:
-            configurable["assistant_id"] = request.assistant_id
+        user = ids.pop("langgraph_auth_user")
         metadata = {**request.labels, **ids}
         config: RunnableConfig = {
             "configurable": configurable,
@@ -62,9 +62,9 @@ class FactoryCall:
             "recursion_limit": request.recursion_limit,
         }
         if store is None:
-            return cls(config, _ReadRuntime(access_context="threads.read", user=None, store=InMemoryStore()))
+            return cls(config, _ReadRuntime(access_context="threads.read", user=user, store=InMemoryStore()))
         context = _coerce_context(context_schema, request.context)
-        return cls(config, _ExecutionRuntime(access_context=EXECUTION, user=None, store=store, context=context))
+        return cls(config, _ExecutionRuntime(access_context=EXECUTION, user=user, store=store, context=context))
 
 
 class GraphFactory(Generic[GraphT]):

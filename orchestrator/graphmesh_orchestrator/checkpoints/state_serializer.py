@@ -15,9 +15,12 @@ from langchain_core.load.load import Reviver
 from langgraph.checkpoint.serde import _msgpack, jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.store.base import Item, SearchItem
 
 from graphmesh_orchestrator.checkpoints.stored_objects import FROM_TEXT, UnreadableObject, made, model
 
+LOCAL = "<locals>"
+"""In the full name of a class that a function has made, by which it is not found."""
 PLAIN = frozenset(("null", "bytes", "bytearray"))
 CORE = Reviver(allowed_objects="core")
 """Reads objects of LangChain in JSON: its messages, documents and prompts."""
@@ -27,15 +30,33 @@ _langgraph_default = jsonplus._msgpack_default
 
 
 def _default(value: Any) -> Any:
-    """Return what to write for a value that MessagePack lacks: for a scalar of numpy the number, at any depth.
+    """Return what to write for a value that MessagePack lacks, at any depth.
 
-    LangGraph writes its arrays, and refuses its scalars, such as the score of a document.
+    That is what LangGraph writes, but for what it refuses or could not read again: a scalar of numpy, such as the score
+    of a document, is its number; a class within a class has its full name; a search result of the store all its fields.
     """
     kind = type(value)
-    if kind.__module__ != "numpy" or kind.__name__ == "ndarray" or not hasattr(value, "item"):
-        return _langgraph_default(value)
-    is_time = value.dtype.kind in "mM"  # of nanoseconds it would be an integer
-    return value.astype(f"{value.dtype.kind}8[us]").item() if is_time else value.item()
+    if kind is SearchItem:
+        fields = {name: getattr(value, name) for name in (*Item.__slots__, *SearchItem.__slots__)}
+        return ormsgpack.Ext(
+            jsonplus.EXT_CONSTRUCTOR_KW_ARGS, jsonplus._msgpack_enc((kind.__module__, kind.__name__, fields))
+        )
+    if kind.__module__ == "numpy" and kind.__name__ != "ndarray" and hasattr(value, "item"):
+        is_time = value.dtype.kind in "mM"  # of nanoseconds it would be an integer
+        return value.astype(f"{value.dtype.kind}8[us]").item() if is_time else value.item()
+    written = _langgraph_default(value)
+    if kind.__qualname__ != kind.__name__ and isinstance(written, ormsgpack.Ext):
+        return _with_name(written, kind)
+    return written
+
+
+def _with_name(written: ormsgpack.Ext, kind: type) -> ormsgpack.Ext:
+    """Return an object as it was written, with the name by which its class is found in the module."""
+    if LOCAL in kind.__qualname__:
+        return written
+    code, packed = ormsgpack.unpackb(ormsgpack.packb(written), ext_hook=lambda *parts: parts)
+    module, _, *content = ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
+    return ormsgpack.Ext(code, jsonplus._msgpack_enc((module, kind.__qualname__, *content)))
 
 
 jsonplus._msgpack_default = _default  # type: ignore[assignment]  # it is called for the parts of objects too

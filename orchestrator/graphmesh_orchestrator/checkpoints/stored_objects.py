@@ -5,10 +5,12 @@ import importlib
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
 from graphmesh_contracts.structs import printable
 from langgraph.types import Send
+from pydantic import RootModel
 
 FROM_TEXT = "fromisoformat"
 """The method that LangGraph stores with dates and times; no other is called."""
@@ -32,7 +34,7 @@ def made(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any],
             return Send(args[0], args[1], **({"timeout": args[2]} if len(args) > 2 else {}), **kwargs)
         if dataclasses.is_dataclass(cls) and kwargs and not args:
             return _dataclass(cls, kwargs)
-        if args and isinstance(args[0], list) and issubclass(cls, Enum):
+        if args and isinstance(args[0], list) and issubclass(cls, Enum | set | frozenset):
             return cls(_tuple(args[0]))  # MessagePack has no tuples
         return cls(*args, **kwargs)
     except Exception as error:
@@ -48,6 +50,8 @@ def model(module: str, name: str, fields: Mapping[str, Any]) -> Any:
         UnreadableObject: there is no such class, or it has other fields.
     """
     cls = _found(module, name)
+    if issubclass(cls, RootModel):
+        fields = {"root": fields}
     try:
         return cls(**fields)
     except Exception as error:
@@ -66,7 +70,7 @@ def _tuple(value: Any) -> Any:
 
 def _found(module: str, name: str) -> Any:
     try:
-        return getattr(importlib.import_module(module), name)
+        return attrgetter(name)(importlib.import_module(module))
     except ModuleNotFoundError as error:
         reason = f"there is no module {error.name}"
     except AttributeError:
@@ -106,8 +110,8 @@ def _by_names(cls: Any, fields: Mapping[str, Any]) -> Any:
 
 def _has_fields(cls: Any, fields: Mapping[str, Any]) -> bool:
     known: Mapping[str, Any] = getattr(cls, "model_fields", None) or getattr(cls, "__fields__", {})
-    required = {name for name, field in known.items() if _is_required(field)}
-    return required <= fields.keys() <= known.keys()
+    required = {name for name, field in known.items() if _is_required(field) and not getattr(field, "exclude", False)}
+    return required <= fields.keys() <= known.keys() | getattr(cls, "model_computed_fields", {}).keys()
 
 
 def _is_required(field: Any) -> bool:

@@ -32,6 +32,7 @@ from graphmesh_orchestrator.run_requests import check_run
 from graphmesh_orchestrator.runs.event_contents import node_finished, node_started, one_struct
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run, StreamMode
+from graphmesh_orchestrator.runs.server_keys import server_keys
 from graphmesh_orchestrator.store.memory import RunMemory
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.failures import node_error, serialized
@@ -101,6 +102,7 @@ class Execution:
         return {
             "configurable": {
                 **configurable_with(self.run.request.context, self.run.request.configurable),
+                **server_keys(self.run),
                 **thread_config(identity.tenant, identity.thread_id)["configurable"],
                 RUN_EPOCH: RunEpoch(identity.run_id, self.run.state.epoch),
                 WRITE_BEHIND_KEY: self.journal,

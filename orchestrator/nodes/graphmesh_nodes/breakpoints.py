@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from graphmesh_contracts.keys import BREAKPOINT_KEY
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, StateSnapshot
 
-BREAKPOINT = "breakpoint"
-"""The only key of a breakpoint's question; its value names the nodes that are executed next."""
 Nodes = Literal["*"] | Sequence[str]
 
 
@@ -49,7 +48,9 @@ def breakpoint_of(state: StateSnapshot) -> Interrupt | None:
     if not state.next or state.interrupts:
         return None
     checkpoint_id = state.config["configurable"]["checkpoint_id"]
-    return Interrupt(value={BREAKPOINT: list(state.next)}, id=hashlib.sha256(checkpoint_id.encode()).hexdigest()[:32])
+    return Interrupt(
+        value={BREAKPOINT_KEY: list(state.next)}, id=hashlib.sha256(checkpoint_id.encode()).hexdigest()[:32]
+    )
 
 
 def _joined(own: Nodes, further: Sequence[str]) -> Nodes:

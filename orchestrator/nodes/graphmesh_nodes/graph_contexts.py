@@ -5,6 +5,7 @@ from typing import Any
 
 import typing_extensions
 from graphmesh_chassis.errors import FieldViolation
+from graphmesh_contracts.keys import SERVER_KEYS
 from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -13,8 +14,6 @@ from graphmesh_nodes.graph_inputs import REQUIRED, is_constructed, is_model, mod
 from graphmesh_nodes.json_schemas import portable_type, violations_of
 
 FIELD = "context"
-OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"))
-"""Keys of a config's `configurable` that LangGraph and the orchestrator set."""
 
 
 class GraphContext:
@@ -80,4 +79,4 @@ def configurable_with(context: Mapping[str, Any] | None, configurable: Mapping[s
 
 
 def _is_reserved(name: str) -> bool:
-    return name in OF_LANGGRAPH or name.startswith("__")
+    return name in SERVER_KEYS or name.startswith("__")

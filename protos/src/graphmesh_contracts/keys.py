@@ -6,9 +6,21 @@ APPROVAL_KEY: Final = "graphmesh.approval"
 """The only key of an interrupt's value that requests an approval, and of the answer to it. It sets both apart from the
 interrupts that a graph raises itself, so ResumeRun refuses answers that have it. Stored states contain it: it never
 changes."""
+BREAKPOINT_KEY: Final = "breakpoint"
+"""The only key of a breakpoint's question; its value names the nodes that are executed next."""
 WRITE_BEHIND_KEY: Final = "__graphmesh_write_behind"
 """The key in the `configurable` of a graph's config that holds the write-behind buffer of its checkpoints and task
 writes. A graph outside of the orchestrator has none."""
+
+SERVER_KEYS: Final = frozenset(
+    (
+        *("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"),
+        *("assistant_id", "graph_id", "run_id"),
+        *("langgraph_auth_user", "langgraph_auth_user_id", "langgraph_auth_permissions"),
+    )
+)
+"""The keys in the `configurable` of a graph's config that LangGraph or the server of a run sets. No caller passes them:
+graphs trust the identity in them."""
 
 
 def checkpoint_thread(tenant: str, thread_id: str) -> str:

@@ -13,8 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
+from graphmesh.policy.v1 import policy_pb2
 from graphmesh_contracts import PolicyError, method_policy, service_policies
 from graphmesh_contracts.narrowed_rules import narrowed_requests
 
@@ -146,3 +148,15 @@ def _policies_of(protos: Path, file: FileDescriptorProto, pool: DescriptorPool) 
                 check()
             except PolicyError as error:
                 yield f"{protos / file.name}:{lines[name]}: {error}"
+        for method in found.methods:
+            yield from (f"{protos / file.name}:{lines[method.full_name]}: {lack}" for lack in _undeclared(method))
+
+
+def _undeclared(method: MethodDescriptor) -> Iterator[str]:
+    """Yield what a method has to state and does not: a default would be a guess about its effect, and who may call."""
+    options = method.GetOptions()
+    if options.idempotency_level == MethodOptions.IDEMPOTENCY_UNKNOWN:
+        levels = "NO_SIDE_EFFECTS where it changes nothing, IDEMPOTENT for an effect, which has a key"
+        yield f"{method.full_name} has no idempotency_level: {levels}"
+    if not options.Extensions[policy_pb2.method].scopes:
+        yield f'{method.full_name} has no scopes: its policy names what a caller needs, such as scopes: ["orders.read"]'

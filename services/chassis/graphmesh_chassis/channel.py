@@ -11,6 +11,7 @@ from graphmesh_contracts import Method, Rpc, StreamingRpc
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, InvalidResponse
+from graphmesh_chassis.foreign_responses import check_foreign_response
 from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
 
@@ -154,12 +155,13 @@ def _decoded(response: type[ResponseT], content: bytes) -> ResponseT | None:
 
 
 def _checked(response: ResponseT | None, rpc: Method[Any, ResponseT]) -> ResponseT:
-    """Raises InvalidResponse where a response could not be decoded: the server has another contract."""
+    """Raises InvalidResponse where a response could not be decoded, or is not what the contract of its service says."""
     if response is None:
         message = (
             f"{rpc.tool}: the response is no {rpc.response.DESCRIPTOR.full_name}: the service has another contract"
         )
         raise InvalidResponse(message, method=rpc.path)
+    check_foreign_response(response, rpc)
     return response
 
 

@@ -57,6 +57,44 @@ def check_response(message: Message, method: str) -> None:
         raise InvalidResponse(method=method) from InvalidRequest(violations=broken, method=method)
 
 
+def has_rules(descriptor: Descriptor) -> bool:
+    """Return whether a message, or one that it may contain at any depth, has a rule that `violations` checks."""
+
+    def is_ruled(field: FieldDescriptor) -> bool:
+        inner, oneof = field.message_type, field.containing_oneof
+        return (
+            field.GetOptions().HasExtension(validate_pb2.field)
+            or (oneof is not None and oneof.GetOptions().HasExtension(validate_pb2.oneof))
+            or (inner is not None and (inner.full_name in TIMES or _has_own_rules(inner)))
+        )
+
+    return _has_own_rules(descriptor) or bool(_fields_reaching(descriptor, is_ruled))
+
+
+def _has_own_rules(descriptor: Descriptor) -> bool:
+    return bool(descriptor.GetOptions().HasExtension(validate_pb2.message))
+
+
+def has_more_elements(message: Message, limit: int) -> bool:
+    """Return whether the lists and maps in a message, those whose elements are checked, have more than `limit`."""
+    return _left(message, limit) < 0
+
+
+def _left(message: Message, limit: int) -> int:
+    """Return what remains of a limit of elements; negative where they are more."""
+    for field in _fields_with_lists(message.DESCRIPTOR):
+        inner = field.message_type
+        if inner is not None and inner.full_name in JSON_TYPES:
+            continue
+        if field.is_repeated and (inner is not None or field.GetOptions().HasExtension(validate_pb2.field)):
+            limit -= len(getattr(message, field.name))
+        for _, value in _values(message, field) if inner is not None and limit >= 0 else ():
+            limit = _left(value, limit)
+            if limit < 0:
+                break
+    return limit
+
+
 @cache
 def _validator_of(pool: DescriptorPool) -> protovalidate.Validator:
     """The validator of one pool: it keeps rules by the name of a message, which another pool may have too."""

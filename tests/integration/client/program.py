@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from graphmesh_client import Client, RemoteGraph
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.pregel.protocol import PregelProtocol
 from typing_extensions import TypedDict
 
 
@@ -21,7 +22,7 @@ class State(TypedDict, total=False):
     notes: Annotated[list[str], operator.add]
 
 
-def program(node: RemoteGraph) -> StateGraph[State, None, State, State]:
+def program(node: PregelProtocol[Any, Any, Any, Any]) -> StateGraph[State, None, State, State]:
     """A graph with a node before and a node after the node of the mesh."""
     graph = StateGraph(State)
     graph.add_node("before", lambda state: {"mine": "not the mesh's"})

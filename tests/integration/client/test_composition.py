@@ -19,7 +19,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy
 
 from tests.integration.client.program import State, program
-from tests.integration.orchestrator import graphs
+from tests.integration.orchestrator import graphs, interrupt_graphs
 from tests.integration.orchestrator.gates import GATES, PASSED
 from tests.integration.orchestrator.mesh import Mesh
 
@@ -157,12 +157,45 @@ async def test_the_program_streams_the_events_of_the_run(mesh: Mesh) -> None:
     assert [namespace[0].partition(":")[0] for namespace, _ in parts if namespace] == ["mesh", "mesh"]
 
 
-async def test_the_program_streams_the_values_of_the_run_once(mesh: Mesh) -> None:
-    GATES["values"].set()
-    graph = program(RemoteGraph(mesh.client, "gated")).compile(checkpointer=InMemorySaver())
-    stream = graph.astream({"name": "values"}, new_thread(), subgraphs=True, stream_mode="values")
-    parts: list[Any] = [part async for part in stream]
-    assert [data["notes"] for namespace, data in parts if namespace] == [[], ["values"], ["values", "done"]]
+async def test_node_streams_in_each_mode_of_the_program(mesh: Mesh) -> None:
+    """As the same graph within the program does."""
+    modes: Any = ["values", "updates", "tasks", "checkpoints", "custom", "debug", "messages"]
+    parts = {}
+    for side, node in (("local", interrupt_graphs.nested.compile()), ("remote", RemoteGraph(mesh.client, "nested"))):
+        graph = program(node).compile(checkpointer=InMemorySaver())
+        stream: Any = graph.astream({"name": "x"}, new_thread(), subgraphs=True, stream_mode=modes)
+        parts[side] = [shape(*part) async for part in stream if part[0]]
+    assert {mode for _, mode, _ in parts["remote"]} == {*modes} - {"messages"}
+    for mode in modes:
+        remote, local = ([part for part in parts[side] if part[1] == mode] for side in ("remote", "local"))
+        assert remote == local, mode
+
+
+def shape(namespace: Any, mode: str, data: Any) -> tuple[list[str], str, Any]:
+    """Return a part without what differs from run to run: the nodes around, the mode, and the data or its names."""
+    payload = data.get("payload", data) if mode == "debug" else data
+    if mode in ("tasks", "checkpoints", "debug"):
+        payload = {name: payload.get(name) for name in ("name", "next")} | {"keys": sorted(payload)}
+    return [level.partition(":")[0] for level in namespace], mode, payload
+
+
+async def test_node_streams_the_messages_of_models(mesh: Mesh) -> None:
+    """With their metadata."""
+    graph = StateGraph(graphs.State)
+    graph.add_node("mesh", RemoteGraph(mesh.client, "talking"))
+    graph.add_edge(START, "mesh")
+    given: Any = {"invoice_id": "x", "amount": 1}
+    parts: list[Any] = [part async for part in graph.compile().astream(given, subgraphs=True, stream_mode="messages")]
+    assert "".join(message.content for _, (message, _) in parts) == "ink dries in the feed"
+    assert {(metadata["langgraph_node"], metadata["langgraph_step"]) for _, (_, metadata) in parts} == {("talk", 1)}
+
+
+async def test_mode_that_runs_do_not_have_is_refused(mesh: Mesh) -> None:
+    graph = program(RemoteGraph(mesh.client, "nested")).compile(checkpointer=InMemorySaver())
+    mode: Any = "tools"
+    with pytest.raises(NotImplementedError, match="stream mode tools"):
+        _ = [part async for part in graph.astream({"name": "x"}, new_thread(), subgraphs=True, stream_mode=mode)]
+    assert await mesh.client.list_runs(graph="nested") == []
 
 
 async def test_assistant_is_a_node(mesh: Mesh) -> None:

@@ -52,6 +52,23 @@ async def test_interrupts_are_returned_and_answered(mesh: Mesh, side: Side) -> N
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
+async def test_none_resumes_at_a_breakpoint(mesh: Mesh, side: Side) -> None:
+    """A question stays open."""
+    graph, config = graph_on(side, mesh, "ask_twice"), new_thread()
+    await graph.ainvoke({"name": "x"}, config, interrupt_before=["ask"])
+    assert (await graph.aget_state(config)).next == ("ask",)
+    for _ in range(2):
+        output = without_ids(await graph.ainvoke(None, config))
+        assert (output["notes"], output["__interrupt__"]) == (["begun"], [{"ask": "how many?"}])
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+async def test_interrupted_output_has_no_private_channels(mesh: Mesh, side: Side) -> None:
+    output = await graph_on(side, mesh, "ask_private").ainvoke({"name": "x"}, new_thread())
+    assert without_ids(output) == {"name": "x", "notes": ["begun"], "__interrupt__": ["sure?"]}
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
 async def test_concurrent_interrupts_are_answered_by_id(mesh: Mesh, side: Side) -> None:
     graph, config = graph_on(side, mesh, "ask_both"), new_thread()
     interrupts = (await graph.ainvoke({"name": "x"}, config))["__interrupt__"]

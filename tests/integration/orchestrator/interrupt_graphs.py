@@ -60,6 +60,17 @@ for side in ("left", "right"):
     ask_both.add_edge(side, "end")
 ask_both.add_node("end", lambda state: {"notes": ["done"]})
 
+
+class Private(State, total=False):
+    mine: str
+
+
+ask_private = StateGraph(Private, input_schema=Input, output_schema=State)
+ask_private.add_node("note", lambda state: {"mine": "hidden", "notes": ["begun"]})
+ask_private.add_node("ask", _interrupt("sure?"))
+ask_private.add_edge(START, "note")
+ask_private.add_edge("note", "ask")
+
 _inner = _chain(ask=_interrupt("deep")).compile()
 ask_nested = _chain(inner=_inner, end=lambda state: {"notes": ["done"]})
 ask_invoked = _chain(outer=lambda state: _inner.invoke(state), end=lambda state: {"notes": ["done"]})

@@ -56,6 +56,7 @@ GRAPHS = {
     "interrupt_graphs.py": (
         "ask_twice",
         "ask_both",
+        "ask_private",
         "ask_nested",
         "ask_invoked",
         "ask_blocking",

@@ -31,7 +31,7 @@ service OrdersService {
   // Reads an order.
   rpc GetOrder(GetOrderRequest) returns (GetOrderResponse) {
     option idempotency_level = NO_SIDE_EFFECTS;
-    option (graphmesh.policy.v1.method) = {timeout: {seconds: 2}, max_attempts: 3};
+    option (graphmesh.policy.v1.method) = {timeout: {seconds: 2}, max_attempts: 3, scopes: ["orders.read"]};
   }
 }
 
@@ -177,12 +177,16 @@ def test_lint_names_file_line_and_field_of_each_finding(protos: Path) -> None:
     change(protos, "  // Reads an order.\n", "")
     change(protos, " [(buf.validate.field).string.max_len = 64]", "")
     change(protos, "timeout: {seconds: 2}, ", "")
+    change(protos, ', scopes: ["orders.read"]', "")
+    change(protos, "    option idempotency_level = NO_SIDE_EFFECTS;\n", "")
     lines = protos.read_text().splitlines()
     method, field = (1 + next(i for i, line in enumerate(lines) if text in line) for text in ("rpc Get", "order_id"))
     code, output = run("lint")
     assert code == 1
     assert f"protos/{FILE}:{field}: acme.orders.v1.GetOrderRequest.order_id has no bound" in output
     assert f"protos/{FILE}:{method}: policy of acme.orders.v1.OrdersService.GetOrder: timeout: value is req" in output
+    for lack in ("scopes", "idempotency_level"):
+        assert f"protos/{FILE}:{method}: acme.orders.v1.OrdersService.GetOrder has no {lack}: " in output
     assert f'protos/{FILE}:{method}:3:RPC "GetOrder" should have a non-empty comment' in output
 
 

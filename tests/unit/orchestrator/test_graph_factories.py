@@ -15,6 +15,7 @@ from graphmesh_orchestrator.graph_loading import loaded_graphs
 from graphmesh_orchestrator.project import ProjectError
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.runs.server_keys import RunUser
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.contract import runs
@@ -27,6 +28,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
 from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
 
@@ -77,6 +79,20 @@ def in_thread(config):
 def with_runtime(runtime: ServerRuntime[Context]):
     found = runtime.execution_runtime
     return built(f"{found.context.tone} {type(found.store).__name__}" if found else runtime.access_context)
+
+def with_user(runtime: ServerRuntime[Context], config):
+    if not runtime.execution_runtime:
+        return built("nobody")
+    user = runtime.ensure_user()
+    assert user is config["configurable"]["langgraph_auth_user"]
+    assert (user["identity"], user.is_authenticated, "permissions" in user) == (user.identity, True, False)
+    def seen(state, runtime: Runtime[Context]):
+        info = runtime.server_info
+        return {"name": f"{user.identity} {info.user.identity} {info.graph_id} {info.assistant_id}"}
+    return StateGraph(State, context_schema=Context).add_node("seen", seen).add_edge(START, "seen")
+
+def with_permissions(runtime: ServerRuntime[Context]):
+    return built(runtime.user.permissions if runtime.user else "nobody")
 
 def both(config: RunnableConfig, runtime: ServerRuntime, *, loud: bool = False):
     assert runtime.store is not None
@@ -156,6 +172,29 @@ async def test_factory_without_parameters_is_called_once(tmp_path: Path) -> None
 async def test_runtime_has_the_typed_context_and_the_store_of_the_run(tmp_path: Path) -> None:
     async with orchestrator(tmp_path, "with_runtime") as here:
         assert await output(here, a_run(context={"tone": "dear"})) == {"name": "dear TenantStore ada"}
+
+
+async def test_graph_knows_the_caller_of_its_run(tmp_path: Path) -> None:
+    """In the factory, in the nodes, and in their config."""
+    async with orchestrator(tmp_path, "with_user") as here:
+        run = a_run(assistant_id="asst_1")
+        assert await output(here, run) == {"name": f"{run.identity.subject} {run.identity.subject} {GRAPH} asst_1"}
+
+
+async def test_permissions_of_the_caller_are_refused_by_name(tmp_path: Path) -> None:
+    async with orchestrator(tmp_path, "with_permissions") as here:
+        here.shows_causes = True
+        failed = error_of(await here.worker().execute(a_run()))
+        assert (failed.reason, failed.data["cause"]) == ("GRAPH_FACTORY_FAILED", "AttributeError")
+        with pytest.raises(AttributeError, match="permissions of a run's caller are not known"):
+            _ = RunUser(a_run().identity).permissions
+
+
+@pytest.mark.parametrize("key", ["langgraph_auth_user", "langgraph_auth_user_id", "run_id", "graph_id", "thread_id"])
+async def test_caller_cannot_pretend_to_be_another(tmp_path: Path, key: str) -> None:
+    async with orchestrator(tmp_path, "with_user") as here:
+        with pytest.raises(InvalidInput, match=rf"configurable\.{key}: is set by the orchestrator"):
+            await here.worker().execute(a_run(configurable={key: "root"}))
 
 
 async def test_context_is_in_the_configurable_of_the_factory(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graphmesh_contracts import WRITE_BEHIND_KEY
+from graphmesh_contracts.keys import SERVER_KEYS
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import (  # they have no public names
     CONFIG_KEY_CHECKPOINTER,
@@ -16,9 +17,6 @@ from langgraph._internal._constants import (  # they have no public names
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 
 from graphmesh_client.langgraph_convert import CHECKPOINT_NS, LEVELS, StreamPart
-
-OF_LANGGRAPH = frozenset(("checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"))
-"""Keys of `configurable` with a meaning of their own."""
 
 
 class WriteBehind(Protocol):
@@ -87,6 +85,11 @@ class Invocation:
         return bool(self.request_id)
 
     @property
+    def continues_thread(self) -> bool:
+        """Whether the call is one on its own, on the newest state of a thread that it names."""
+        return bool(self.thread_id) and not self.is_task and not self.checkpoint_id
+
+    @property
     def program_modes(self) -> frozenset[str]:
         """The modes of the program's stream, to which the events of the run are forwarded."""
         return frozenset(self.program_stream.modes) if self.program_stream is not None else frozenset()
@@ -110,7 +113,7 @@ class Invocation:
 
 def _is_passed(key: str, value: object) -> bool:
     """Report whether a key of a config is passed on: LangGraph's own are not, nor are objects of the program."""
-    return key not in OF_LANGGRAPH and not key.startswith("__") and _is_json(value)
+    return key not in SERVER_KEYS and not key.startswith("__") and _is_json(value)
 
 
 def _is_json(value: object) -> bool:

@@ -44,7 +44,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         builder.add_node("support", support)
 
     On its own it runs on the thread of the config, or on a new one. A run that parks returns `__interrupt__`, and
-    `Command(resume=...)` on the same thread answers it.
+    `Command(resume=...)` on the same thread answers it, as the input None does at a breakpoint.
 
     As a node, or called in one, each task of the program has one run, on a thread of its own: a task that is executed
     again, after a crash or an answer, finds its run. This requires that the program keeps the ids of its tasks through
@@ -126,7 +126,7 @@ class RemoteGraph(PregelProtocol[Any, Any, Any, Any]):
         and the namespace of each part.
 
         A run that is resumed has the modes with which it was begun; without `values`, that mode has its output. As a
-        task, a graph streams updates, custom events, the text of models, and values where its program does.
+        task, a graph streams in the modes of its program.
         """
         own = _own_options(others)
         requested = stream_mode or "updates"

@@ -6,6 +6,7 @@ from typing import Any
 
 from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus, RunView
 from graphmesh_contracts import struct_value, value_of
+from graphmesh_contracts.keys import BREAKPOINT_KEY
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, interrupt
 from pydantic_core import to_jsonable_python
@@ -28,15 +29,15 @@ class RemoteRuns:
 
     def __init__(self, client: Client, graph: str, options: RunOptions) -> None:
         self._client, self._graph, self._options = client, graph, options
-        self._input_fields: set[str] = set()
+        self._schemas: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     async def follow(
         self, input: Any, invocation: Invocation, modes: Collection[str] = (), own: RunOptions | None = None
     ) -> AsyncGenerator[StreamPart, None]:
         """Begin a run, or find it again, and follow it until it ends or parks. The last part has the mode `OUTPUT`.
 
-        The run of a task streams updates, custom events and text, and values if the stream of the program has them when
-        the task is first executed: later the run is found again by its request.
+        The run of a task streams updates, custom events and text, and in the other modes that the stream of the program
+        has when the task is first executed: later the run is found again by its request.
 
         Args:
             own: options of this run alone.
@@ -45,6 +46,7 @@ class RemoteRuns:
             RunFailed: the run failed.
             GraphmeshError: a call of the mesh failed.
             GraphInterrupt: the invocation is a task, and its run waits for an answer.
+            NotImplementedError: the program streams in a mode that runs do not have.
         """
         has_values = False
         run, seq = await self._begin(input, invocation, self._options_with(modes, own or {}, invocation))
@@ -69,9 +71,7 @@ class RemoteRuns:
         options: RunOptions = {**self._options, **own}
         if invocation.configurable:
             options["configurable"] = {**options.get("configurable", {}), **invocation.configurable}
-        named = {*modes}
-        if invocation.is_task:
-            named = {*BY_DEFAULT, "text", "values"} if "values" in invocation.program_modes else set()
+        named = _modes_of_task(invocation.program_modes) if invocation.is_task else {*modes}
         if not BY_DEFAULT.issuperset(named):
             numbers = {STREAM_MODES[mode] for mode in named} | {*options.get("stream_modes", ())}
             options["stream_modes"] = sorted(numbers)
@@ -81,6 +81,8 @@ class RemoteRuns:
         """Return the run, and the number of its last event before this call."""
         if isinstance(input, Command):
             return await self._resume(input, invocation.thread_id)
+        if input is None and invocation.continues_thread and (parked := await self._parked(invocation.thread_id)):
+            return await self._passed(parked), parked.last_seq
         graph_input = await self._graph_input(input, invocation)
         await invocation.flush_checkpoints()
         run = await self._client.create_run(
@@ -98,27 +100,39 @@ class RemoteRuns:
         plain: dict[str, Any] | None = to_jsonable_python(state)
         if plain is None or not invocation.is_task:
             return plain
-        if not self._input_fields:
+        input_schema, _ = await self._graph_schemas()
+        return _known_fields(plain, input_schema)
+
+    async def _graph_schemas(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the JSON schemas of the graph's input and output; empty where the graph is not known any more."""
+        if self._schemas is None:
             graphs = {graph.name: graph for graph in await self._client.list_graphs()}
             name = self._graph or (await self._client.assistants.get(self._options.get("assistant", ""))).graph
-            schema = struct_value(graphs[name].input_schema) if name in graphs else {}
-            self._input_fields = set(schema.get("properties", plain))
-        return {key: value for key, value in plain.items() if key in self._input_fields}
+            found = graphs.get(name)
+            self._schemas = (struct_value(found.input_schema), struct_value(found.output_schema)) if found else ({}, {})
+        return self._schemas
 
     async def _resume(self, command: Command[Any], thread_id: str) -> tuple[Run, int]:
         """Answer the run that is parked on a thread."""
         reject_unsupported("Command with update or goto", (command.update, command.goto))
-        parked: list[Run] = []
-        if thread_id:
-            status = RunStatus.RUN_STATUS_INTERRUPTED
-            parked = await self._client.list_runs(
-                graph=self._graph, thread_id=thread_id, status=status, limit=1, view=RunView.RUN_VIEW_FULL
-            )
-        if not parked:
+        run = await self._parked(thread_id) if thread_id else None
+        if run is None:
             raise ValueError(f"no run of {self._graph} waits for an answer on the thread {thread_id or '(none)'}")
-        [run] = parked
         answers = _answers_by_id(command.resume, [one.interrupt_id for one in run.interrupts])
         return await self._client.resume_run(run.run_id, answers), run.last_seq
+
+    async def _parked(self, thread_id: str) -> Run | None:
+        """Return the run that is parked on a thread."""
+        status = RunStatus.RUN_STATUS_INTERRUPTED
+        runs = await self._client.list_runs(
+            graph=self._graph, thread_id=thread_id, status=status, limit=1, view=RunView.RUN_VIEW_FULL
+        )
+        return runs[0] if runs else None
+
+    async def _passed(self, run: Run) -> Run:
+        """Resume a run that is parked at a breakpoint; one that waits for answers still does."""
+        answers = {one.interrupt_id: True for one in run.interrupts if _is_breakpoint(one)}
+        return await self._client.resume_run(run.run_id, answers) if len(answers) == len(run.interrupts) else run
 
     async def _answer_from_program(self, run_id: str, interrupts: Iterable[Interrupt]) -> None:
         """Interrupt the program with the run's interrupts, and answer the run with its answers.
@@ -144,7 +158,26 @@ class RemoteRuns:
         if invocation.is_task:
             raise GraphInterrupt(interrupts)
         state = await self._client.threads.state(run.thread_id)
-        return {**struct_value(state.values), INTERRUPT: interrupts}
+        _, output_schema = await self._graph_schemas()
+        return {**_known_fields(struct_value(state.values), output_schema), INTERRUPT: interrupts}
+
+
+def _modes_of_task(of_program: frozenset[str]) -> set[str]:
+    """Return the modes of a run whose events a program streams: the default ones, and those that the program has."""
+    further = of_program.difference(BY_DEFAULT)
+    reject_unsupported("the stream mode tools", further - STREAM_MODES.keys())
+    return {*BY_DEFAULT, *further} if "messages" in further else {*BY_DEFAULT, "text", *further} if further else set()
+
+
+def _known_fields(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a schema has; all of them where it has none."""
+    known = schema.get("properties") or values
+    return {key: value for key, value in values.items() if key in known}
+
+
+def _is_breakpoint(interrupt: Interrupt) -> bool:
+    value = value_of(interrupt.value)
+    return isinstance(value, Mapping) and list(value) == [BREAKPOINT_KEY]
 
 
 def _answers_by_id(answer: Any, interrupt_ids: Sequence[str]) -> dict[str, Any]:

@@ -139,7 +139,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "CANCELLED", "domain": "graphmesh", "metadata": { "cause": "no longer needed" } }
     """
     ERROR_REASON_INVALID_RESPONSE: _ErrorReason.ValueType  # 23
-    """INTERNAL. The server's own response broke the rules of its proto, and was not sent. A defect of the service.
+    """INTERNAL. The server's own response broke the rules of its proto, and was not sent; or its caller has refused it,
+    where a service of another team sent it. A defect of the service.
 
         { "reason": "INVALID_RESPONSE", "domain": "graphmesh", "metadata": { "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
     """
@@ -507,7 +508,8 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 22
     { "reason": "CANCELLED", "domain": "graphmesh", "metadata": { "cause": "no longer needed" } }
 """
 ERROR_REASON_INVALID_RESPONSE: ErrorReason.ValueType  # 23
-"""INTERNAL. The server's own response broke the rules of its proto, and was not sent. A defect of the service.
+"""INTERNAL. The server's own response broke the rules of its proto, and was not sent; or its caller has refused it,
+where a service of another team sent it. A defect of the service.
 
     { "reason": "INVALID_RESPONSE", "domain": "graphmesh", "metadata": { "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
 """
