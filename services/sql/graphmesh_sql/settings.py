@@ -18,11 +18,16 @@ class Settings(ServerSettings):
     )
     sample: str = Field(default=".graphmesh/sample-warehouse.db", description="the file of the sample warehouse")
     declarations: str = Field(default="", description="a TOML file with roles, datasets and rewrites")
-    workers: int = Field(default=8, ge=1, le=64, description="processes that run queries, so many at a time")
     max_rows: int = Field(default=10_000, ge=1, le=1_000_000, description="limit of a query's rows")
     max_bytes: int = Field(default=16 * MIB, ge=65536, le=1024 * MIB, description="limit of the bytes of a result")
     query_memory: int = Field(
         default=24 * MIB, ge=16 * MIB, le=4096 * MIB, description="bytes of memory that a query may use in its process"
+    )
+    backend_memory: int = Field(
+        default=128 * MIB,
+        ge=64 * MIB,
+        le=65536 * MIB,
+        description="PostgreSQL: bytes of memory that a query may take in the server",
     )
     temp_bytes: int = Field(
         default=512 * MIB, ge=MIB, le=1024 * 1024 * MIB, description="limit of the temporary space of a query, in bytes"

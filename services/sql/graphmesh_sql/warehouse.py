@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import structlog
+
 from graphmesh_sql.domain import End, Query, ResultPart, Schema
 from graphmesh_sql.worker import frames
 from graphmesh_sql.worker.settings import WorkerSettings
@@ -12,6 +14,8 @@ from graphmesh_sql.worker_pool import WorkerPool
 
 DESCRIBE_SECONDS: Final = 8.0
 PING_SECONDS: Final = 4.0
+
+log = structlog.get_logger("graphmesh.sql")
 
 
 class Warehouse:
@@ -21,6 +25,7 @@ class Warehouse:
         """`control` describes and pings, so that neither waits for queries."""
         self._queries = queries
         self._control = control
+        self._unenforced: tuple[str, ...] = ()
 
     async def describe(self, role: str = "") -> Schema:
         """Read the tables and views that the role may read; without one, those of the connection.
@@ -55,13 +60,16 @@ class Warehouse:
                 request = ("next",)
 
     async def ping(self) -> None:
-        """Check that the database answers.
+        """Check that the database answers, and log the limits that cannot be enforced in it.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
         async with self._control.worker() as worker:
-            await worker.request(PING_SECONDS, "ping", PING_SECONDS)
+            _, unenforced = await worker.request(PING_SECONDS, "ping", PING_SECONDS)
+        for sentence in set(unenforced) - set(self._unenforced):
+            log.warning("a limit of queries cannot be enforced", cause=sentence)
+        self._unenforced = tuple(unenforced)
 
 
 @asynccontextmanager

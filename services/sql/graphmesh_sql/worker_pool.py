@@ -37,10 +37,12 @@ log = structlog.get_logger("graphmesh.sql")
 class WorkerPool:
     def __init__(self, settings: WorkerSettings, size: int) -> None:
         self._settings = settings
+        self._size = size
         self._free = asyncio.Semaphore(size)
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._closed = False
+        self._spare: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator["Worker"]:
@@ -48,6 +50,7 @@ class WorkerPool:
         async with self._free:
             worker = self._idle.pop() if self._idle else await self._start()
             worker.cancel_retirement()
+            self._keep_spare()
             try:
                 yield worker
             finally:
@@ -64,7 +67,21 @@ class WorkerPool:
     async def close(self) -> None:
         """Kill all workers, also those with a query."""
         self._closed = True
+        if self._spare:
+            await asyncio.gather(self._spare, return_exceptions=True)
         await asyncio.gather(*(worker.end() for worker in tuple(self._all)))
+
+    def _keep_spare(self) -> None:
+        """Where half of the workers are busy and none is idle, start one: the next query need not wait for it."""
+        is_starting = self._spare is not None and not self._spare.done()
+        if not self._idle and not is_starting and self._size // 2 <= len(self._all) < self._size:
+            self._spare = asyncio.create_task(self._add_spare(), name="spare worker")
+
+    async def _add_spare(self) -> None:
+        with suppress(DatabaseUnavailable):
+            worker = await self._start()
+            self._idle.append(worker)
+            worker.retire_later(lambda: self._retire(worker))
 
     async def _start(self) -> "Worker":
         try:
@@ -99,7 +116,8 @@ class Worker:
     async def start(cls, settings: WorkerSettings) -> "Worker":
         """Start a process: without `site`, whose work is what most of a start would take."""
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        paths = os.pathsep.join(filter(None, sys.path))
+        environment = {**os.environ, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1"}  # arenas take address space
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220  (it takes a millisecond, and needs no thread to be waited for)
                 [sys.executable, "-S", "-W", "ignore", "-m", "graphmesh_sql.worker", json.dumps(asdict(settings))],

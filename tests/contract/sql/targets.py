@@ -129,7 +129,7 @@ class Session:
 
 
 def worker_settings(target: str, roles: dict[str, dict[str, list[str]]]) -> WorkerSettings:
-    return WorkerSettings(target, 0, 32 << 20, 64 << 20, max_steps=50_000_000, max_cost=MAX_COST, roles=roles)
+    return WorkerSettings(target, 0, 32 << 20, 96 << 20, 64 << 20, max_steps=50_000_000, max_cost=MAX_COST, roles=roles)
 
 
 def sqlite_target(folder: Path) -> Target:

@@ -85,8 +85,7 @@ class Session:
                 yield ("done",)
             case "ping", [seconds]:
                 limit_cpu(seconds)
-                self._engine.ping()
-                yield ("done",)
+                yield "done", self._engine.ping()
 
 
 def open_engine(settings: WorkerSettings) -> Engine:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
+NICE: Final = 5
 TEMP_FILES: Final = 4
 """Temporary files that a query may have open at once; each gets an equal part of the space."""
 
@@ -23,7 +24,11 @@ def die_with(parent: int) -> None:
 
 
 def limit_process(memory_bytes: int, temp_bytes: int) -> None:
-    """Bound what this process may add to its present memory, and the space of its temporary files."""
+    """Bound what this process may add to its present memory, and the space of its temporary files.
+
+    Its queries give way to the service, and to all else on this machine.
+    """
+    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if used := _address_space():
         resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes,) * 2)

@@ -45,7 +45,9 @@ from graphmesh_sql.domain import (
     batches,
 )
 from graphmesh_sql.worker.postgresql_guard import Checked, check
+from graphmesh_sql.worker.postgresql_memory import bounded_memory, is_bounded
 from graphmesh_sql.worker.postgresql_schema import TYPES, describe
+from graphmesh_sql.worker.postgresql_sizes import MAX_COMPUTED
 from graphmesh_sql.worker.settings import WorkerSettings
 
 CONNECT_SECONDS: Final = 5
@@ -63,6 +65,7 @@ FIXED_TYPES: Final = frozenset(
 )
 TEXT_TYPES: Final = frozenset(("text", "varchar", "bpchar", "bytea"))
 MARKER: Final = "graphmesh: too large a row"
+WORK_MEM: Final = 16 * 1024 * 1024
 
 SETTINGS: Final = {
     "timezone": "UTC",
@@ -70,15 +73,29 @@ SETTINGS: Final = {
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",  # as the parser of the guard reads strings
     "row_security": "on",
-    "work_mem": "16MB",
+    "work_mem": f"{WORK_MEM // 1024}kB",
     "hash_mem_multiplier": "1",
     "max_parallel_workers_per_gather": "0",  # each worker would have work_mem of its own
     "jit": "off",
 }
 LIMIT_QUERY: Final = """
-    SELECT current_setting('is_superuser') = 'on', setting::bigint FROM pg_catalog.pg_settings
-    WHERE name = 'temp_file_limit'
+    SELECT setting::bigint, context = 'user' OR {} FROM pg_catalog.pg_settings WHERE name = 'temp_file_limit'
 """
+MAY_SET: Final = "has_parameter_privilege(current_user, 'temp_file_limit', 'SET')"
+IS_SUPERUSER: Final = "current_setting('is_superuser') = 'on'"
+"""What `MAY_SET` is before PostgreSQL 15."""
+NO_MEMORY_LIMIT: Final = (
+    "the memory of PostgreSQL's backends is not bounded: it runs on another host, and the role may not execute "
+    "graphmesh.backend_memory(integer), or there is none (docs/sql.md)"
+)
+NO_TEMP_LIMIT: Final = (
+    "temporary space is bounded by the planner's estimate alone: temp_file_limit is not set, and the role may not set "
+    "it (ALTER ROLE … SET temp_file_limit = …)"
+)
+SPILLING: Final = frozenset(
+    ("Sort", "Hash", "Materialize", "WindowAgg", "Function Scan", "CTE Scan", "Recursive Union", "SetOp", "Aggregate")
+)
+"""Nodes of plans that write what does not fit into work_mem to temporary files."""
 FUNCTIONS_QUERY: Final = """
     SELECT proname::text FROM pg_catalog.pg_proc WHERE proname = ANY (%(names)s)
     UNION SELECT typname::text FROM pg_catalog.pg_type WHERE typname = ANY (%(names)s) ORDER BY 1 LIMIT 1
@@ -89,22 +106,25 @@ class PostgresEngine:
     def __init__(self, settings: WorkerSettings) -> None:
         self._url = settings.target.replace("postgresql+psycopg://", "postgresql://", 1)
         self._max_cost = settings.max_cost
-        self._temp_kib = settings.temp_bytes // 1024
+        self._temp_bytes = settings.temp_bytes
+        self._backend_bytes = settings.backend_bytes
         self._roles = settings.roles
 
     def describe(self, role: str) -> Schema:
         with translated(), self._transaction(DESCRIBE_SECONDS, role=role) as connection:
             return describe(connection)
 
-    def ping(self) -> None:
-        with translated(), self._transaction(PING_SECONDS):
-            return
+    def ping(self) -> tuple[str, ...]:
+        with translated(), self._transaction(PING_SECONDS) as connection:
+            temp_kib, _ = _temp_limit(connection)
+            return (NO_MEMORY_LIMIT,) * (not is_bounded(connection)) + (NO_TEMP_LIMIT,) * (temp_kib < 0)
 
     def query(self, query: Query, schema: Schema) -> Iterator[ResultPart]:
         checked = check(query.text, schema, len(query.parameters))
         with (
             translated(),
             self._transaction(query.limits.seconds, query.tenant, query.role, TextLoaders()) as connection,
+            bounded_memory(connection, self._backend_bytes, self._connect),
         ):
             refuse_functions(connection, checked.fields)
             connection.execute("SELECT set_config('search_path', 'pg_catalog', true)")
@@ -136,7 +156,22 @@ class PostgresEngine:
                 Rule.COST,
                 f"the planner expects a cost of {cost:.0f}, the limit is {self._max_cost:.0f}: read less, or join less",
             )
+        if (spilled := _spilled(plan)) > self._temp_bytes:
+            raise RuleBroken(
+                Rule.COST,
+                f"the planner expects {spilled:.0f} bytes of temporary space, the limit is {self._temp_bytes}: "
+                "read less, or aggregate",
+            )
         return Estimate(cost, float(plan.get("Plan Rows", 0)), tuple(_plan_lines(plan)))
+
+    def _connect(self, values: AdaptContext | None = None) -> Connection[Any]:
+        return Connection.connect(
+            self._url,
+            context=values,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="graphmesh-sql",
+            prepare_threshold=None,
+        )
 
     @contextmanager
     def _transaction(
@@ -145,20 +180,14 @@ class PostgresEngine:
         """Open a connection with a read-only transaction, and `seconds` as the timeout of each statement."""
         if role and role not in self._roles:
             raise RuleBroken(Rule.ROLE, f"there is no role {role}")
-        connection = Connection.connect(
-            self._url,
-            context=values,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="graphmesh-sql",
-            prepare_threshold=None,
-        )
+        connection = self._connect(values)
         try:
             connection.set_read_only(True)
             connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)  # one snapshot, which is the data's version
             settings = {**SETTINGS, "graphmesh.tenant": tenant, **_timeouts(connection, seconds)}
-            superuser, temp_kib = connection.execute(LIMIT_QUERY).fetchone() or (False, -1)
-            if superuser and not 0 <= temp_kib <= self._temp_kib:
-                settings["temp_file_limit"] = str(self._temp_kib)
+            temp_kib, may_set = _temp_limit(connection)
+            if may_set and not 0 <= temp_kib <= self._temp_bytes // 1024:
+                settings["temp_file_limit"] = str(self._temp_bytes // 1024)
             calls = SQL(", ").join(SQL("set_config({}, {}, true)").format(*item) for item in settings.items())
             connection.execute(SQL("SELECT {}").format(calls))
             if role:
@@ -168,6 +197,12 @@ class PostgresEngine:
             if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
                 connection.rollback()  # a pooler gives the session to the next client after the end of a transaction
             connection.close()
+
+
+def _temp_limit(connection: Connection[Any]) -> tuple[int, bool]:
+    """Return the limit of temporary space in KiB, -1 for none, and whether the role may set it."""
+    may_set = MAY_SET if connection.info.server_version >= 150000 else IS_SUPERUSER
+    return connection.execute(LIMIT_QUERY.format(may_set).encode()).fetchone() or (-1, False)
 
 
 def _timeouts(connection: Connection[Any], seconds: float) -> dict[str, str]:
@@ -225,6 +260,13 @@ def _size(name: str, kind: str) -> str:
     return f"coalesce(octet_length({name}{'' if kind in TEXT_TYPES else '::text'}), 0)::int8"
 
 
+def _spilled(plan: dict[str, Any]) -> float:
+    """Return the bytes that the planner expects a plan to write to temporary files, approximately."""
+    own = float(plan.get("Plan Rows", 0)) * float(plan.get("Plan Width", 0))
+    written = own if plan.get("Node Type") in SPILLING and own > WORK_MEM else 0.0
+    return written + sum(map(_spilled, plan.get("Plans", ())))
+
+
 def _plan_lines(plan: dict[str, Any], depth: int = 0) -> Iterator[str]:
     on = f" on {plan['Relation Name']}" if "Relation Name" in plan else ""
     rows, cost = plan.get("Plan Rows", 0), plan.get("Total Cost", 0.0)
@@ -273,6 +315,8 @@ def _translated(error: psycopg.Error) -> Exception:
         return LimitExceeded(
             "the query needs more memory or temporary space than a query may use: read less, or aggregate"
         )
+    if message == "integer out of range":
+        message += f"; and repeat, lpad and rpad make {MAX_COMPUTED} characters at most where the size is computed"
     if state[:2] in ("0A", "20", "21", "22", "2F", "38", "39", "42", "44", "54", "P0"):
         return Unanswerable(message)
     return Unreachable(str(error)[:MESSAGE_CHARACTERS])

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graphmesh_sql.domain import Rule, RuleBroken, Schema
+from graphmesh_sql.worker.postgresql_expansion import check_expansion
 from graphmesh_sql.worker.postgresql_functions import FUNCTIONS, TYPES, VOLATILE
 from graphmesh_sql.worker.postgresql_grammar import CLOCKS, DIRECT, EXPLAIN_OPTIONS, FIELDS, LEAVES, READING, STATEMENTS
 from graphmesh_sql.worker.postgresql_parser import NotSql, parse
+from graphmesh_sql.worker.postgresql_sizes import Sizes
 
 CATALOG: Final = "pg_catalog"
 Scope = frozenset[str]
@@ -54,8 +56,9 @@ def check(text: str, schema: Schema, parameters: int) -> Checked:
     if kind != "SelectStmt":
         verb = kind.removesuffix("Stmt").upper()
         raise RuleBroken(Rule.READ_ONLY, f"{STATEMENTS.get(kind, verb)} is not allowed: queries only read")
-    walk = _Walk(schema, parameters)
+    walk = _Walk(text, schema, parameters)
     walk.check(node)
+    check_expansion(node)
     return Checked(_spliced(text, statements[0], walk.insertions), explain, walk.repeatable, frozenset(walk.fields))
 
 
@@ -83,7 +86,8 @@ def _spliced(text: str, statement: Node, insertions: dict[int, str]) -> str:
 class _Walk:
     """One pass over a tree, with a stack of its own: trees may be deep."""
 
-    def __init__(self, schema: Schema, parameters: int) -> None:
+    def __init__(self, text: str, schema: Schema, parameters: int) -> None:
+        self._sizes = Sizes(text)
         self._schema = schema
         self._parameters = parameters
         self._columns = {_unquoted(column.name) for table in schema.tables for column in table.columns}
@@ -161,25 +165,31 @@ class _Walk:
             self._qualify(node, found)
 
     def _qualify(self, node: Node, namespace: str) -> None:
-        self.insertions[node.get("location", 0)] = '"' + namespace.replace('"', '""') + '".'
+        self._insert(node.get("location", 0), '"' + namespace.replace('"', '""') + '".')
+
+    def _insert(self, position: int, text: str) -> None:
+        self.insertions[position] = self.insertions.get(position, "") + text
 
     def _check_funccall(self, node: Node, scope: Scope) -> None:
         name = self._own(node["funcname"], FUNCTIONS, "function", Rule.FUNCTION)
         if name in VOLATILE:
             self.repeatable = False
+        for insertion in self._sizes.of_call(name, node):
+            self._insert(*insertion)
 
     def _check_typename(self, node: Node, scope: Scope) -> None:
         names = _strings(node.get("names", ()))
         if len(names) == 1 and names[0] in self._types and names[0] not in TYPES:
             self._qualify(node, self._types[names[0]])
         elif tuple(names) not in self._schema.types:
-            self._own(node.get("names", ()), TYPES, "type", Rule.FUNCTION)
+            self._sizes.of_type(self._own(node.get("names", ()), TYPES, "type", Rule.FUNCTION), node)
 
     def _check_collateclause(self, node: Node, scope: Scope) -> None:
         self._own(node["collname"], None, "collation", Rule.FUNCTION)
 
     def _check_a_expr(self, node: Node, scope: Scope) -> None:
-        self._own(node["name"], None, "operator", Rule.FUNCTION)
+        if self._own(node["name"], None, "operator", Rule.FUNCTION) == "||":
+            self._sizes.of_operator(node)
 
     def _check_sublink(self, node: Node, scope: Scope) -> None:
         self._own(node.get("operName", ()), None, "operator", Rule.FUNCTION)

@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -36,6 +37,57 @@ def parse(text: str) -> list[Any]:
     sys.setrecursionlimit(MAX_DEPTH)
     statements: list[Any] = json.loads(tree).get("stmts", [])
     return statements
+
+
+def tokens(text: str) -> Iterator[tuple[int, int, int]]:
+    """Yield the tokens of a text that can be parsed: where each begins and ends, in bytes, and its kind.
+
+    The kind of a punctuation mark is its ASCII code.
+    """
+    result = _BINDING.lib.pg_query_scan(text.encode())
+    try:
+        message = ctypes.string_at(result.pbuf.data, result.pbuf.len) if not result.error else b""
+    finally:
+        _BINDING.lib.pg_query_free_scan_result(result)
+    for number, _, token in _fields(message):
+        if number == TOKENS:
+            values = {name: value for name, value, _ in _fields(token)}
+            yield values.get(START, 0), values.get(END, 0), values.get(KIND, 0)
+
+
+TOKENS: Final = 2
+"""The number of a field of libpg_query's message ScanResult; those of a ScanToken are START, END and KIND."""
+START: Final = 1
+END: Final = 2
+KIND: Final = 4
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the fields of a message of protobuf: the number of each, its integer, or its bytes."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        value, at = _varint(message, at)
+        if tag & 7 != LENGTH_DELIMITED:
+            yield tag >> 3, value, b""
+            continue
+        yield tag >> 3, 0, message[at : at + value]
+        at += value
+
+
+LENGTH_DELIMITED: Final = 2
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return the integer at a position, and the position behind it."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
 
 
 def _load_binding() -> ModuleType:

@@ -11,6 +11,8 @@ class WorkerSettings:
     """The pid of the service, with which the worker dies."""
     memory_bytes: int
     """What a query may add to the memory of a fresh worker."""
+    backend_bytes: int
+    """PostgreSQL: memory that a query may take in the server."""
     temp_bytes: int
     """Space of a query's temporary files."""
     max_steps: int

@@ -82,9 +82,10 @@ class SqliteEngine:
         with translated(), closing(self._connect()) as connection:
             return describe(connection, self._readable(connection, role))
 
-    def ping(self) -> None:
+    def ping(self) -> tuple[str, ...]:
         with translated(), closing(self._connect()) as connection:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        return ()
 
     def query(self, query: Query, schema: Schema) -> Iterator[ResultPart]:
         with translated(), closing(self._connect()) as connection:

@@ -271,3 +271,112 @@ SELECT "unclosed
 hello
 ;
 -- only a comment
+SELECT ('1259'::text)::regclass
+SELECT 'pg_authid'::text::regclass::oid
+SELECT CAST(CAST(1259 AS oid) AS pg_catalog.regclass)
+SELECT '{hidden}'::regclass[]
+SELECT (ARRAY['hidden'])::regclass[]
+SELECT id::regtype FROM item
+SELECT oid FROM item
+SELECT tableoid::regclass FROM item
+SELECT pg_catalog."current_user"()
+SELECT pg_sleep_until(now() + interval '1 minute')
+SELECT * FROM pg_sleep(10)
+SELECT id FROM item WHERE pg_sleep(10) IS NULL
+SELECT id FROM item ORDER BY pg_sleep(10)
+SELECT (SELECT pg_sleep(10)) FROM item
+SELECT CASE WHEN id = 1 THEN pg_sleep(10) END FROM item
+SELECT coalesce(pg_sleep(10)::text, 'x')
+SELECT U&"pg\005fsleep"(10)
+SELECT pg_catalog . pg_sleep ( 10 )
+SELECT pg_sleep/**/(10)
+SELECT lo_put(1, 0, 'x')
+SELECT lo_from_bytea(0, 'x')
+SELECT lo_unlink(1)
+SELECT lo_open(1, 131072)
+SELECT lo_truncate(1, 0)
+SELECT lowrite(1, 'x')
+SELECT * FROM pg_largeobject
+SELECT * FROM pg_largeobject_metadata
+COPY (SELECT 1) TO PROGRAM 'id'
+COPY hidden (secret) TO STDOUT WITH (FORMAT csv)
+COPY item FROM PROGRAM 'id'
+WITH x AS (COPY customer TO STDOUT) SELECT 1
+EXPLAIN COPY customer TO STDOUT
+SELECT dblink_connect('host=127.0.0.1')
+SELECT dblink_exec('x', 'DELETE FROM customer')
+SELECT * FROM public.dblink('x', 'SELECT 1') AS t(a INT)
+SELECT set_config('graphmesh.tenant', 'globex', true)
+SELECT set_config('search_path', 'public', true), leak(1, 2)
+SELECT set_config('role', 'postgres', true)
+SELECT current_setting('graphmesh.tenant')
+SELECT current_setting('is_superuser', true)
+SELECT id FROM item WHERE set_config('row_security', 'off', true) = 'off'
+SELECT query_to_xml_and_xmlschema('SELECT secret FROM hidden', true, true, '')
+SELECT xpath('/a', '<a/>')
+SELECT xmlparse(DOCUMENT '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>')
+SELECT xmlserialize(CONTENT '<a/>' AS text)
+SELECT xmlforest(label) FROM item
+SELECT xmlconcat('<a/>', '<b/>')
+SELECT database_to_xmlschema(true, true, '')
+WITH RECURSIVE t(a) AS (SELECT secret FROM hidden UNION ALL SELECT a FROM t) SELECT * FROM t
+WITH RECURSIVE t(a) AS (SELECT 'x' UNION ALL SELECT h.secret FROM t, hidden h) SELECT * FROM t
+WITH RECURSIVE hidden(secret) AS (SELECT 'x' UNION ALL SELECT secret FROM public.hidden) SELECT * FROM hidden
+SELECT (SELECT h FROM hidden h)::text
+SELECT row(h.*) FROM hidden h
+SELECT leak(ROW(1, 'a', 'b', 2)::customer)
+SELECT ROW(1)::public.hidden
+SELECT json_populate_recordset(NULL::public.hidden, '[{}]')
+SELECT (json_populate_record(NULL::customer, '{"salary": 1}')).salary
+SELECT * FROM jsonb_to_record('{"a": 1}') AS t(a hidden)
+SELECT * FROM json_table('[1]', '$[*]' COLUMNS (a regclass PATH '$')) AS t
+SELECT json_value('1259', '$' RETURNING regclass)
+SELECT jsonb_path_query('{}', '$', (SELECT to_jsonb(h) FROM hidden h))
+SELECT json_query((SELECT to_json(h) FROM hidden h), '$')
+SELECT E'\x41' FROM hidden
+SELECT E'a\'; DELETE FROM customer; --' FROM hidden
+SELECT U&'\0061' FROM U&"\0068idden"
+SELECT U&"d\0061t" UESCAPE '!' FROM hidden
+SELECT /* */ secret /* FROM item */ FROM hidden -- item
+SELECT 1 /* nested /* */ FROM item */ FROM hidden
+SELECT $$a$$ FROM hidden
+SELECT $a$ $b$ $a$ FROM hidden
+SELECT 'a' 'b' FROM hidden
+SELECT 1::information_schema.sql_identifier
+SELECT 'x'::information_schema.character_data
+SELECT 'x'::pg_catalog.pg_lsn
+SELECT '1:1:'::pg_snapshot
+SELECT NULL::pg_class
+SELECT NULL::pg_catalog.pg_authid
+SELECT 'x'::refcursor
+SELECT '(0,1)'::tid
+SELECT ctid FROM hidden
+SELECT l.* FROM item i, LATERAL (SELECT h.secret FROM hidden h LIMIT i.id) l
+SELECT l.* FROM item i CROSS JOIN LATERAL pg_ls_dir(i.label) l
+SELECT l.* FROM item i LEFT JOIN LATERAL (SELECT leak(1, i.id)) l ON true
+SELECT a.* FROM generate_series(1, 3) g, LATERAL (SELECT * FROM pg_stat_activity) a
+SELECT id FROM item i1 CROSS JOIN LATERAL generate_series(1, 100000) a CROSS JOIN LATERAL generate_series(1, 100000) b CROSS JOIN LATERAL generate_series(1, a * b) c ORDER BY c
+SELECT count(*) FROM item a, item b, generate_series(1, 100000) c, generate_series(1, 100000) d
+SELECT pg_input_is_valid('hidden', 'regclass')
+SELECT pg_input_error_info('hidden', 'regclass')
+SELECT pg_catalog.pg_get_expr('x', 1259)
+SELECT pg_get_indexdef(1)
+SELECT pg_identify_object(1259, 1259, 0)
+SELECT pg_tablespace_location(1)
+SELECT shobj_description(1, 'pg_database')
+SELECT pg_stat_reset()
+SELECT pg_logical_emit_message(false, 'x', 'y')
+SELECT pg_log_backend_memory_contexts(1)
+SELECT * FROM pg_backend_memory_contexts
+SELECT pg_ls_waldir()
+SELECT pg_ls_tmpdir()
+SELECT pg_read_server_files FROM item
+SELECT pg_promote()
+SELECT binary_upgrade_set_next_pg_type_oid(1)
+SELECT graphmesh.backend_memory(1)
+SELECT repeat('a', 900000000)
+SELECT lpad('a', 900000000), rpad('a', 900000000)
+SELECT string_agg(repeat('x', 90000), repeat('y', 90000)) FROM generate_series(1, 100000)
+SELECT array_fill('x'::text, ARRAY[100000000])
+SELECT format('%100000000s', 'x')
+SELECT 'x'::char(10000000)

@@ -216,3 +216,94 @@ hello
 GRANT ALL ON customer TO x
 .tables
 .shell id
+SELECT m.sql FROM sqlite_master AS m
+SELECT m.name FROM main.sqlite_schema m, item
+SELECT (SELECT group_concat(sql) FROM sqlite_master m)
+WITH m AS (SELECT * FROM sqlite_master) SELECT * FROM m
+WITH sqlite_master AS (SELECT * FROM sqlite_schema) SELECT * FROM sqlite_master
+SELECT id FROM item WHERE label IN (SELECT name FROM sqlite_master)
+SELECT id FROM item JOIN sqlite_master ON 1
+SELECT id FROM item UNION SELECT rootpage FROM sqlite_master
+SELECT rowid FROM sqlite_master
+SELECT name FROM [sqlite_master]
+SELECT name FROM `sqlite_schema`
+SELECT tbl_name FROM 'sqlite_master'
+SELECT name FROM SQLITE_MASTER
+SELECT name FROM "main"."sqlite_master"
+SELECT * FROM pragma_table_info((SELECT name FROM sqlite_master))
+SELECT t.name FROM item i, pragma_table_info(i.label) t
+SELECT * FROM pragma_collation_list
+SELECT * FROM pragma_pragma_list
+SELECT * FROM pragma_index_info('x')
+SELECT * FROM pragma_index_xinfo('x')
+SELECT * FROM pragma_journal_mode
+SELECT * FROM pragma_wal_checkpoint
+SELECT * FROM pragma_integrity_check
+SELECT * FROM pragma_quick_check
+SELECT * FROM pragma_data_version
+SELECT * FROM pragma_table_info('customer', 'main')
+SELECT "name" FROM PRAGMA_TABLE_INFO('hidden')
+SELECT * FROM pragma_optimize
+SELECT * FROM pragma_hard_heap_limit
+EXPLAIN SELECT * FROM pragma_table_list
+SELECT load_extension('/lib/x.so', 'sqlite3_x_init')
+SELECT coalesce(load_extension('x'), 1)
+SELECT /* load */ load_extension /* extension */ ('x')
+SELECT [load_extension]('x')
+SELECT id FROM item WHERE CASE WHEN id THEN load_extension('x') END
+SELECT hex(readfile('/etc/passwd'))
+SELECT value FROM json_each(readfile('/etc/passwd'))
+SELECT * FROM readfile('/etc/passwd')
+SELECT lsdir('/')
+SELECT * FROM zipfile('/tmp/x.zip')
+SELECT * FROM csv('/etc/passwd')
+SELECT * FROM lines_read('/etc/passwd')
+SELECT zeroblob(2000000000)
+SELECT length(zeroblob(2000000000))
+SELECT length(randomblob(2000000000))
+SELECT hex(randomblob(1000000))
+SELECT zeroblob(-1) || zeroblob(5000000)
+SELECT replace(printf('%.*c', 900000, 'x'), 'x', 'yyyy')
+SELECT group_concat(printf('%.*c', 900000, 'x')) FROM item
+SELECT json_group_array(printf('%.*c', 900000, 'x')) FROM item
+WITH RECURSIVE t(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM t) SELECT max(length(s)) FROM t
+WITH RECURSIVE t(a) AS (SELECT secret FROM hidden UNION SELECT a || 'x' FROM t) SELECT a FROM t LIMIT 2
+WITH RECURSIVE hidden(secret) AS (SELECT 1 UNION ALL SELECT secret FROM main.hidden) SELECT * FROM hidden
+SELECT count(*) FROM item a, item b, item c, item d, item e, item f, item g, item h, item i, item j, item k, item l, item m, item n, item o, item p, item q, item r
+SELECT 1 LIKE printf('%.*c', 60000, '%')
+SELECT 'a' GLOB printf('%.*c', 5000, '*')
+SELECT 'a' LIKE 'b' ESCAPE 'ab'
+CREATE VIRTUAL TABLE temp.f USING fts5(a, content='hidden')
+SELECT * FROM fts5('x')
+SELECT fts5(x'00')
+SELECT highlight(item, 0, 'a', 'b') FROM item
+SELECT bm25(item) FROM item
+SELECT snippet(item) FROM item
+SELECT id FROM item WHERE item MATCH 'pen'
+SELECT id FROM item WHERE label MATCH 'pen'
+SELECT * FROM fts3tokenize('simple', 'a b')
+SELECT optimize(item) FROM item
+SELECT matchinfo(item) FROM item
+SELECT rtreedepth(x'00')
+SELECT geopoly_area('x')
+SELECT sqlite_crypt('x', 'y')
+SELECT eval('SELECT secret FROM hidden')
+SELECT sha3_query('SELECT secret FROM hidden')
+SELECT decimal_sum(salary) FROM customer
+SELECT c.* FROM customer c JOIN item i USING (id)
+SELECT customer.salary + 0 FROM customer
+SELECT sum(salary) FILTER (WHERE id = 1) FROM customer
+SELECT json_group_object(id, salary) FROM customer
+SELECT id FROM customer WHERE (salary, 1) > (7001, 0)
+SELECT (SELECT salary FROM customer c WHERE c.id = i.id) FROM item i
+SELECT id FROM customer ORDER BY salary COLLATE NOCASE
+SELECT id FROM customer INDEXED BY hidden_index
+SELECT id, sum(id) OVER (PARTITION BY salary) FROM customer
+SELECT 'x' FROM customer GROUP BY id HAVING max(salary) > 1
+SELECT * FROM customer NATURAL JOIN item
+SELECT secret AS id FROM (SELECT * FROM hidden)
+SELECT h.oid FROM hidden AS h
+SELECT hidden.rowid, item.id FROM item, hidden
+/**/SELECT secret FROM/**/hidden
+SELECT secret FROM hidden;--
+SELECT x'41' FROM hidden

@@ -214,3 +214,44 @@ SELECT json_serialize('{}'), json_scalar(1), json('{}')
 SELECT * FROM (VALUES (1, 'a')) AS t (a, b)
 SELECT a.id FROM (item a JOIN customer b USING (id)) WHERE b.id > 0
 SELECT string_agg(label, ',' ORDER BY price) FILTER (WHERE price > 1) FROM item
+SELECT label, repeat('#', round(price)::int) AS bar FROM item ORDER BY price DESC
+SELECT lpad(id::text, 6, '0') AS code, rpad(label, 12, '.') || price AS line FROM item
+SELECT format('%s costs %s (%5s)', label, price, id) FROM item
+SELECT to_char(day, 'YYYY-MM') AS month, sum(total), count(DISTINCT customer_id) FROM "Order" GROUP BY 1 ORDER BY 1
+SELECT date_trunc('quarter', day)::date AS quarter, sum(total) FROM "Order" GROUP BY 1
+SELECT day, total, sum(total) OVER (ORDER BY day, id ROWS UNBOUNDED PRECEDING) AS running FROM "Order"
+SELECT day, avg(total) OVER (ORDER BY day RANGE BETWEEN INTERVAL '30 days' PRECEDING AND CURRENT ROW) FROM "Order"
+SELECT customer_id, total, total / sum(total) OVER (PARTITION BY customer_id) AS share FROM "Order"
+SELECT * FROM (SELECT o.*, row_number() OVER (PARTITION BY customer_id ORDER BY total DESC) AS place FROM "Order" o) x WHERE place = 1
+WITH m AS (SELECT date_trunc('month', day) AS month, sum(total) AS revenue FROM "Order" GROUP BY 1) SELECT month, revenue, revenue - lag(revenue) OVER (ORDER BY month) AS change FROM m
+WITH m AS (SELECT date_trunc('month', day) AS month, sum(total) AS revenue FROM "Order" GROUP BY 1) SELECT month, round(100.0 * (revenue / nullif(lag(revenue) OVER (ORDER BY month), 0) - 1), 1) AS growth FROM m
+WITH days AS (SELECT generate_series(date '2026-01-01', date '2026-03-31', '1 day')::date AS day) SELECT d.day, coalesce(sum(o.total), 0) FROM days d LEFT JOIN "Order" o USING (day) GROUP BY 1 ORDER BY 1
+SELECT sum(total) FILTER (WHERE day < '2026-02-01') AS january, sum(total) FILTER (WHERE day >= '2026-02-01') AS later FROM "Order"
+SELECT percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY total) FROM "Order"
+SELECT width_bucket(total, 0, 100, 4) AS bucket, count(*) FROM "Order" GROUP BY 1 ORDER BY 1
+SELECT customer_id, min(day) AS first_day, max(day) - min(day) AS days FROM "Order" GROUP BY customer_id HAVING count(*) > 1
+WITH first AS (SELECT customer_id, min(date_trunc('month', day)) AS cohort FROM "Order" GROUP BY 1) SELECT f.cohort, extract(month FROM age(date_trunc('month', o.day), f.cohort)) AS month, count(DISTINCT o.customer_id) FROM first f JOIN "Order" o USING (customer_id) GROUP BY 1, 2
+SELECT c.name, string_agg(DISTINCT i.label, ', ' ORDER BY i.label) FROM customer c JOIN "Order" o ON o.customer_id = c.id JOIN item i ON i.id = o.line GROUP BY c.id, c.name
+SELECT c.name, array_to_string(array_agg(o.total ORDER BY o.day), ' | ') FROM customer c LEFT JOIN "Order" o ON o.customer_id = c.id GROUP BY c.name
+SELECT json_build_object('customer', c.name, 'orders', (SELECT json_agg(json_build_object('day', o.day, 'total', o.total)) FROM "Order" o WHERE o.customer_id = c.id)) FROM customer c
+SELECT concat_ws(', ', label, price, NULL, 'x'), concat(label, ' ', price) FROM item
+SELECT regexp_replace(label, '[aeiou]', '*', 'g'), regexp_replace(label, '(.)(.*)', '\2\1') FROM item
+SELECT array_to_string(string_to_array('a-b-c', '-'), chr(10)), array_replace(ARRAY[1, 2, 3], 2, -5)
+SELECT corr(total, line), regr_slope(total, line), stddev_samp(total), var_pop(total) FROM "Order"
+SELECT tags::jsonb -> 0 AS first, jsonb_array_length(tags::jsonb) FROM item
+SELECT t.tag, count(*) FROM item i CROSS JOIN LATERAL jsonb_array_elements_text(i.tags::jsonb) AS t(tag) GROUP BY 1 ORDER BY 2 DESC, 1
+SELECT a.label, b.label FROM item a JOIN item b ON a.price < b.price AND a.id <> b.id ORDER BY b.price - a.price LIMIT 3
+SELECT EXTRACT(ISODOW FROM day) AS weekday, count(*) FROM "Order" GROUP BY 1 ORDER BY 1
+SELECT day, EXTRACT(EPOCH FROM (day::timestamp - timestamp '2026-01-01')) / 86400 AS days FROM "Order"
+SELECT coalesce(c.name, 'total') AS who, sum(o.total) FROM "Order" o JOIN customer c ON c.id = o.customer_id GROUP BY ROLLUP (c.name) ORDER BY grouping(c.name), 2 DESC
+SELECT CASE WHEN total >= 50 THEN 'large' WHEN total BETWEEN 5 AND 49.99 THEN 'medium' ELSE 'small' END AS size, count(*), round(avg(total), 2) FROM "Order" GROUP BY 1
+SELECT id, label FROM item WHERE price BETWEEN SYMMETRIC 20 AND 5 AND label NOT ILIKE '%z%'
+SELECT (SELECT count(*) FROM customer) AS customers, (SELECT count(*) FROM "Order") AS orders, (SELECT sum(total) FROM spending) AS spent
+SELECT name, ntile(4) OVER (ORDER BY total) AS quartile FROM spending s JOIN customer c ON c.id = s.customer_id
+SELECT i.label, coalesce(n.n, 0) FROM item i LEFT JOIN (SELECT line, count(*) AS n FROM "Order" GROUP BY line) n ON n.line = i.id
+SELECT id FROM item EXCEPT ALL (SELECT line FROM "Order" INTERSECT SELECT id FROM customer) ORDER BY 1
+WITH RECURSIVE path(id, label, route) AS (SELECT id, label, label FROM item WHERE id = 1 UNION ALL SELECT i.id, i.label, p.route || ' > ' || i.label FROM item i JOIN path p ON i.id = p.id + 1) SELECT repeat('  ', id - 1) || label, route FROM path
+SELECT v.metric, v.value FROM "Order" o CROSS JOIN LATERAL (VALUES ('total', o.total), ('line', o.line::numeric)) AS v(metric, value)
+SELECT mode() WITHIN GROUP (ORDER BY label), count(*) FILTER (WHERE label ~ '^p') * 100.0 / count(*) AS share FROM item
+SELECT to_char(sum(total), 'FM999,999,990.00') || ' EUR' FROM "Order"
+SELECT md5(string_agg(label, '' ORDER BY id)), left(string_agg(label, ','), 5) FROM item

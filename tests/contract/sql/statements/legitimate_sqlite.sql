@@ -150,3 +150,44 @@ SELECT label, count(*) AS n FROM item GROUP BY label HAVING n >= 1
 SELECT CASE WHEN total > 10 THEN 'high' ELSE 'low' END AS band, count(*) FROM "Order" GROUP BY band
 SELECT trim(label) || ' ' || upper(substr(label, 1, 1)) FROM item
 SELECT * FROM item WHERE id IN (1, 2, 3) AND price IS NOT NULL ORDER BY price LIMIT 1
+SELECT label, printf('%.*c', price, '#') AS bar FROM item ORDER BY price DESC
+SELECT printf('%06d', id) AS code, printf('%-12s', label) || price AS line FROM item
+SELECT format('%s costs %.2f', label, price) FROM item
+SELECT strftime('%Y-%m', day) AS month, sum(total), count(DISTINCT customer_id) FROM "Order" GROUP BY 1 ORDER BY 1
+SELECT strftime('%Y', day) || '-Q' || ((CAST(strftime('%m', day) AS INTEGER) + 2) / 3) AS quarter, sum(total) FROM "Order" GROUP BY 1
+SELECT day, total, sum(total) OVER (ORDER BY day, id ROWS UNBOUNDED PRECEDING) AS running FROM "Order"
+SELECT day, avg(total) OVER (ORDER BY julianday(day) RANGE BETWEEN 30 PRECEDING AND CURRENT ROW) FROM "Order"
+SELECT customer_id, total, total / sum(total) OVER (PARTITION BY customer_id) AS share FROM "Order"
+SELECT * FROM (SELECT o.*, row_number() OVER (PARTITION BY customer_id ORDER BY total DESC) AS place FROM "Order" o) WHERE place = 1
+WITH m AS (SELECT strftime('%Y-%m', day) AS month, sum(total) AS revenue FROM "Order" GROUP BY 1) SELECT month, revenue, revenue - lag(revenue) OVER (ORDER BY month) AS change FROM m
+WITH m AS (SELECT strftime('%Y-%m', day) AS month, sum(total) AS revenue FROM "Order" GROUP BY 1) SELECT month, round(100.0 * (revenue / nullif(lag(revenue) OVER (ORDER BY month), 0) - 1), 1) AS growth FROM m
+WITH RECURSIVE days(day) AS (SELECT '2026-01-01' UNION ALL SELECT date(day, '+1 day') FROM days WHERE day < '2026-03-31') SELECT d.day, coalesce(sum(o.total), 0) FROM days d LEFT JOIN "Order" o USING (day) GROUP BY 1 ORDER BY 1
+SELECT sum(total) FILTER (WHERE day < '2026-02-01') AS january, total(total) FILTER (WHERE day >= '2026-02-01') AS later FROM "Order"
+SELECT total FROM "Order" ORDER BY total LIMIT 1 OFFSET (SELECT count(*) / 2 FROM "Order")
+SELECT CAST(total / 25 AS INTEGER) AS bucket, count(*) FROM "Order" GROUP BY 1 ORDER BY 1
+SELECT customer_id, min(day) AS first_day, julianday(max(day)) - julianday(min(day)) AS days FROM "Order" GROUP BY customer_id HAVING count(*) > 1
+WITH first AS (SELECT customer_id, min(strftime('%Y-%m', day)) AS cohort FROM "Order" GROUP BY 1) SELECT f.cohort, strftime('%Y-%m', o.day) AS month, count(DISTINCT o.customer_id) FROM first f JOIN "Order" o USING (customer_id) GROUP BY 1, 2
+SELECT c.name, group_concat(DISTINCT i.label) FROM customer c JOIN "Order" o ON o.customer_id = c.id JOIN item i ON i.id = o.line GROUP BY c.id, c.name
+SELECT c.name, group_concat(o.total, ' | ') FROM customer c LEFT JOIN "Order" o ON o.customer_id = c.id GROUP BY c.name
+SELECT json_object('customer', c.name, 'orders', (SELECT json_group_array(json_object('day', o.day, 'total', o.total)) FROM "Order" o WHERE o.customer_id = c.id)) FROM customer c
+SELECT label || ', ' || price || coalesce(NULL, '') FROM item
+SELECT replace(replace(label, 'e', '*'), 'i', '*'), upper(substr(label, 1, 1)) || substr(label, 2) FROM item
+SELECT avg(total * total) - avg(total) * avg(total) AS variance, sqrt(avg(total * total) - avg(total) * avg(total)) FROM "Order"
+SELECT json_extract(tags, '$[0]') AS first, json_array_length(tags) FROM item
+SELECT t.value AS tag, count(*) FROM item i, json_each(i.tags) t GROUP BY 1 ORDER BY 2 DESC, 1
+SELECT a.label, b.label FROM item a JOIN item b ON a.price < b.price AND a.id <> b.id ORDER BY b.price - a.price LIMIT 3
+SELECT CASE strftime('%w', day) WHEN '0' THEN 'Sunday' WHEN '6' THEN 'Saturday' ELSE 'weekday' END AS kind, count(*) FROM "Order" GROUP BY 1
+SELECT day, julianday(day) - julianday('2026-01-01') AS days, unixepoch(day) / 86400 FROM "Order"
+SELECT coalesce(name, 'total') AS who, total FROM (SELECT c.name, sum(o.total) AS total FROM "Order" o JOIN customer c ON c.id = o.customer_id GROUP BY c.name UNION ALL SELECT NULL, sum(total) FROM "Order")
+SELECT CASE WHEN total >= 50 THEN 'large' WHEN total BETWEEN 5 AND 49.99 THEN 'medium' ELSE 'small' END AS size, count(*), round(avg(total), 2) FROM "Order" GROUP BY 1
+SELECT id, label FROM item WHERE price BETWEEN 5 AND 20 AND label NOT LIKE '%z%' AND label GLOB '[a-p]*'
+SELECT (SELECT count(*) FROM customer) AS customers, (SELECT count(*) FROM "Order") AS orders, (SELECT sum(total) FROM spending) AS spent
+SELECT name, ntile(4) OVER (ORDER BY total) AS quartile FROM spending s JOIN customer c ON c.id = s.customer_id
+SELECT i.label, coalesce(n.n, 0) FROM item i LEFT JOIN (SELECT line, count(*) AS n FROM "Order" GROUP BY line) n ON n.line = i.id
+SELECT id FROM item EXCEPT SELECT line FROM "Order" UNION SELECT id FROM customer ORDER BY 1
+WITH RECURSIVE path(id, label, route) AS (SELECT id, label, label FROM item WHERE id = 1 UNION ALL SELECT i.id, i.label, p.route || ' > ' || i.label FROM item i JOIN path p ON i.id = p.id + 1) SELECT substr('          ', 1, 2 * (id - 1)) || label, route FROM path
+SELECT 'total' AS metric, total AS value FROM "Order" UNION ALL SELECT 'line', line FROM "Order"
+SELECT label, count(*) * 100.0 / sum(count(*)) OVER () AS share FROM item GROUP BY label
+SELECT printf('%,d EUR', CAST(sum(total) AS INTEGER)) FROM "Order"
+SELECT substr(group_concat(label, ','), 1, 5), hex(label), instr(label, 'e') FROM item
+SELECT o.day, o.total, (SELECT count(*) FROM "Order" p WHERE p.total <= o.total) AS place FROM "Order" o
