@@ -154,6 +154,7 @@ async def _finish(connection: AsyncConnection, corpus: int, block: int, gone: by
         sa.update(corpora)
         .where(corpora.c.corpus == corpus)
         .values(
+            dead=row.dead - (len(marks.get(DEAD, b"")) - len(changed.get(DEAD, marks.get(DEAD, b"")))) // 4,
             gone=row.gone - removed,
             passages=row.passages - removed,
             length=row.length - round(row.length * removed / row.passages),

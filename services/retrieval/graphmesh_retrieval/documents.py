@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, StoredPassage
 
 Lists = Mapping[int, Sequence[tuple[int, bytes]]]
 """The posting lists of terms: the blocks, ascending, with their entries."""
+MAX_SURVEYED_ENTRIES: Final = 64
+"""Entries of a row that are read where the sizes of posting lists are."""
+
+
+class Surveyed(NamedTuple):
+    """The postings of a term: how many they are, and the list itself where it is short."""
+
+    size: int
+    rows: Sequence[tuple[int, bytes]] | None
+    """None: a row has more than `MAX_SURVEYED_ENTRIES`."""
 
 
 class Documents(Protocol):
@@ -43,8 +53,8 @@ class Documents(Protocol):
 
     async def corpus(self) -> Corpus: ...
 
-    async def counts(self, terms: Sequence[int]) -> dict[int, int]:
-        """Return how many indexed passages have each term, including dead ones."""
+    async def survey(self, terms: Sequence[int]) -> dict[int, Surveyed]:
+        """Return the terms that indexed passages have, including dead ones."""
         ...
 
     async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:

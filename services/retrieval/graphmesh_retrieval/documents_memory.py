@@ -7,7 +7,7 @@ from datetime import datetime
 
 from graphmesh_chassis.errors import NotFound
 
-from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.documents import MAX_SURVEYED_ENTRIES, Lists, Surveyed
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, StoredPassage
 from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers
 from graphmesh_retrieval.postings import BLOCK_PASSAGES, NewPostings
@@ -79,8 +79,8 @@ class MemoryDocuments:
     async def corpus(self) -> Corpus:
         return self._corpus
 
-    async def counts(self, terms: Sequence[int]) -> dict[int, int]:
-        return {term: sum(map(len, self._index[term].values())) // 4 for term in terms if term in self._index}
+    async def survey(self, terms: Sequence[int]) -> dict[int, Surveyed]:
+        return {term: surveyed(rows) for term, rows in (await self.lists(terms)).items()}
 
     async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
         rows = {term: sorted(self._index[term].items()) for term in terms if term in self._index}
@@ -158,6 +158,12 @@ class MemoryDocuments:
             for number in version.numbers:
                 del self._passages[number]
                 self._vectors.pop(number, None)
+
+
+def surveyed(rows: Sequence[tuple[int, bytes]]) -> Surveyed:
+    """Return what a survey finds of a posting list."""
+    sizes = [len(entries) // 4 for _, entries in rows]
+    return Surveyed(sum(sizes), rows if max(sizes) <= MAX_SURVEYED_ENTRIES else None)
 
 
 def _end(version: _Version) -> datetime:

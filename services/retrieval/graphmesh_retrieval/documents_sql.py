@@ -10,7 +10,7 @@ from graphmesh_chassis.database import dialect_insert
 from graphmesh_chassis.errors import NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.documents import Lists, Surveyed
 from graphmesh_retrieval.documents_tables import NUMBERS_OF_CORPUS, corpora, documents, passages, vectors
 from graphmesh_retrieval.domain import AnalyzedDocument, Corpus, Document, Format, Passage, StoredPassage
 from graphmesh_retrieval.indexing import added_rows, dead_rows, first_numbers, gone_rows
@@ -47,7 +47,7 @@ class SqlDocuments:
         await SqlVectors(self._connection, corpus.corpus).add(prepared, firsts)
         for rows in (dead_rows(_numbers(ended)), *added_rows(prepared, corpus.next_number)):
             await SqlPostings(self._connection, corpus.corpus).append(rows)
-        await self._update_corpus(corpus, prepared, firsts[-1])
+        await self._update_corpus(corpus, prepared, firsts[-1], len(_numbers(ended)))
 
     async def get(self, document_id: str, version: int = 0, as_of: datetime | None = None) -> Document:
         row = await self._version(document_id, version, as_of, _COLUMNS, documents.c.text)
@@ -73,7 +73,10 @@ class SqlDocuments:
         found = await self._rows(self._among(document_ids))
         await self._delete_versions(corpus, found)
         current = [row for row in found if row.end_time is None]
-        await SqlPostings(self._connection, corpus.corpus).append(dead_rows(_numbers(current)))
+        dead = _numbers(current)
+        await SqlPostings(self._connection, corpus.corpus).append(dead_rows(dead))
+        counted = sa.update(corpora).where(corpora.c.corpus == corpus.corpus)
+        await self._connection.execute(counted.values(dead=corpora.c.dead + len(dead)))
         return len(current)
 
     async def prune(self, document_ids: Sequence[str], keep: int, before: datetime) -> None:
@@ -89,11 +92,20 @@ class SqlDocuments:
         if row is None:
             return Corpus()
         languages = _by_count(row.languages)
-        return Corpus(row.passages, row.length, row.next_number, languages, _blocks(row), row.compactions)
+        return Corpus(
+            row.passages,
+            row.length,
+            row.next_number,
+            languages,
+            _blocks(row),
+            row.compactions,
+            has_dead=row.dead > 0,
+            has_restricted=row.restricted > 0,
+        )
 
-    async def counts(self, terms: Sequence[int]) -> dict[int, int]:
+    async def survey(self, terms: Sequence[int]) -> dict[int, Surveyed]:
         row = await self._corpus_row()
-        return await SqlPostings(self._connection, row.corpus).counts(terms, _blocks(row)) if row else {}
+        return await SqlPostings(self._connection, row.corpus).survey(terms, _blocks(row)) if row else {}
 
     async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
         row = await self._corpus_row()
@@ -153,7 +165,7 @@ class SqlDocuments:
 
     async def _lock(self) -> sa.Row[Any]:
         """Return the row of the corpus, which no other transaction changes until the end of this one."""
-        counts = dict.fromkeys(("next_number", "passages", "length", "gone", "compactions"), 0)
+        counts = dict.fromkeys(("next_number", "passages", "length", "dead", "gone", "restricted", "compactions"), 0)
         empty: dict[str, Any] = {**counts, "languages": {}, "empty_blocks": []}
         insert = dialect_insert(self._connection.dialect, corpora).values(tenant=self._tenant, **empty)
         await self._connection.execute(insert.on_conflict_do_nothing(index_elements=["tenant"]))
@@ -227,7 +239,9 @@ class SqlDocuments:
             "text": draft.text,
         }
 
-    async def _update_corpus(self, corpus: sa.Row[Any], prepared: Sequence[AnalyzedDocument], next_number: int) -> None:
+    async def _update_corpus(
+        self, corpus: sa.Row[Any], prepared: Sequence[AnalyzedDocument], next_number: int, ended: int
+    ) -> None:
         languages = dict(corpus.languages)
         for document in prepared:
             languages[document.draft.language] = languages.get(document.draft.language, 0) + 1
@@ -240,6 +254,8 @@ class SqlDocuments:
                 passages=corpus.passages + len(indexed),
                 length=corpus.length + sum(passage.length for passage in indexed),
                 languages=languages,
+                dead=corpus.dead + ended,
+                restricted=corpus.restricted + sum(bool(document.draft.readers) for document in prepared),
             )
         )
         self._corpus = None

@@ -134,6 +134,10 @@ class Corpus:
     """The blocks of the index, without those that compaction has emptied."""
     compactions: int = 0
     """How many blocks were compacted."""
+    has_dead: bool = True
+    """False: no passage was deleted or replaced, except for those that compaction has removed."""
+    has_restricted: bool = True
+    """False: no document has had readers."""
 
     @property
     def mean_length(self) -> float:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from graphmesh_retrieval.analysis.terms import term_of
 from graphmesh_retrieval.domain import IndexedPassage
 
-BLOCK_PASSAGES: Final = 8192
-"""Passages of a block. A row of a common term has up to 32 KB, and is rewritten when passages are added."""
+BLOCK_PASSAGES: Final = 16_384
+"""Passages of a block. A row of a common term has up to 64 KB, and is rewritten when passages are added."""
 MAX_WEIGHT: Final = 255
 LENGTH_STEPS: Final = 16
 """Steps of the logarithmic scale for the length of a text, for each doubling."""

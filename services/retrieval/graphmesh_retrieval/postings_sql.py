@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.documents import MAX_SURVEYED_ENTRIES, Lists, Surveyed
 from graphmesh_retrieval.postings import NewPostings
 
 # A list is one parameter: the statement is the same for every number of terms, and is compiled once.
@@ -33,9 +33,10 @@ _SQLITE_AMONG = """
 _POSTGRESQL_AMONG = """
     corpus = :corpus AND block = ANY(CAST(:blocks AS integer[])) AND term = ANY(CAST(:terms AS bigint[]))
 """
-_COUNTS = {
-    True: sa.text(f"SELECT term, sum(size) FROM postings WHERE {_SQLITE_AMONG} GROUP BY term"),
-    False: sa.text(f"SELECT term, sum(size) FROM postings WHERE {_POSTGRESQL_AMONG} GROUP BY term"),
+_SURVEYED = f"term, block, size, CASE WHEN size <= {MAX_SURVEYED_ENTRIES} THEN entries END"
+_SURVEY = {
+    True: sa.text(f"SELECT {_SURVEYED} FROM postings WHERE {_SQLITE_AMONG}"),
+    False: sa.text(f"SELECT {_SURVEYED} FROM postings WHERE {_POSTGRESQL_AMONG}"),
 }
 _LISTS = {
     True: sa.text(f"SELECT term, block, entries FROM postings WHERE {_SQLITE_AMONG}"),
@@ -63,9 +64,12 @@ class SqlPostings:
         values: dict[str, Any] = {name: _array(numbers) for name, numbers in arrays.items()}
         await self._connection.execute(_POSTGRESQL_APPEND, {"corpus": self._corpus, "entries": added.entries, **values})
 
-    async def counts(self, terms: Sequence[int], blocks: Iterable[int]) -> dict[int, int]:
-        """Return the number of postings of each term."""
-        return {term: int(size) for term, size in await self._select(_COUNTS, terms, blocks)}
+    async def survey(self, terms: Sequence[int], blocks: Iterable[int]) -> dict[int, Surveyed]:
+        """Return the terms that have postings."""
+        rows: dict[int, list[tuple[int, int, bytes | None]]] = {}
+        for term, *row in await self._select(_SURVEY, terms, blocks):
+            rows.setdefault(term, []).append(tuple(row))
+        return {term: _surveyed(found) for term, found in rows.items()}
 
     async def lists(self, terms: Sequence[int], blocks: Iterable[int]) -> Lists:
         """Return the posting lists of the terms that have any."""
@@ -80,6 +84,11 @@ class SqlPostings:
         values = {"blocks": list(blocks), "terms": list(terms)}
         encoded = {name: json.dumps(value) for name, value in values.items()} if self._sqlite else values
         return await self._connection.execute(statements[self._sqlite], {"corpus": self._corpus, **encoded})
+
+
+def _surveyed(rows: list[tuple[int, int, bytes | None]]) -> Surveyed:
+    short = sorted((block, entries) for block, _, entries in rows if entries is not None)
+    return Surveyed(sum(size for _, size, _ in rows), short if len(short) == len(rows) else None)
 
 
 def _array(numbers: Iterable[int]) -> str:

@@ -159,7 +159,7 @@ def rest_of(corpus: Corpus, words: Iterable[tuple[QueryWord, int]]) -> Rest:
 
 def postings_of(word: QueryWord, lists: Lists) -> tuple[Numbers, Postings]:
     """Return the postings of a word with their numbers; a passage that has several of its terms counts once."""
-    parts = [_decoded(lists[term]) for term in word.terms if term in lists]
+    parts = [_decoded(lists[term]) for term in word.terms if lists.get(term)]
     if not parts:
         return _NONE, np.empty(0, np.uint32)
     if len(parts) == 1:

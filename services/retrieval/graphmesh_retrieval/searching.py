@@ -59,9 +59,10 @@ class Searcher:
         if not words:
             return []
         plan = await plan_words(documents, words, corpus)
-        marks = (DEAD, RESTRICTED, *_reader_marks(query.reader))
-        lists = await documents.lists([*plan.first_terms(), *marks])
-        hidden = _hidden(lists, marks[1:] if query.as_of else marks)
+        marks = [mark for mark, is_used in ((DEAD, corpus.has_dead), (RESTRICTED, corpus.has_restricted)) if is_used]
+        first = [*plan.first_terms(), *marks]
+        lists = await documents.lists(first) if first else {}
+        hidden = await _hidden(documents, lists, query)
         rank = partial(rank_by_words, documents, corpus, plan, lists, hidden)
         if query.as_of:
             return await _hits_as_of(documents, await rank(sum(HISTORY_BATCHES), query.min_score), query)
@@ -99,16 +100,18 @@ def _reader_marks(reader: Reader) -> Iterator[int]:
         yield from (reader_mark(f"{SCOPE}{scope}") for scope in sorted(reader.scopes)[:MAX_READER_SCOPES])
 
 
-def _hidden(lists: Lists, marks: Sequence[int]) -> Numbers:
+async def _hidden(documents: Documents, lists: Lists, query: Query) -> Numbers:
     """Return the numbers of the passages that a search must not find.
 
-    `marks` are those of dead passages, of restricted ones, and of those that the reader may find.
+    `lists` have those of the marks of dead and restricted passages. A search of the past finds dead ones.
     """
-    empty = np.empty(0, np.int64)
-    marked = {mark: numbers_of(lists[mark]) for mark in marks if mark in lists}
-    allowed = [numbers for mark, numbers in marked.items() if mark not in (DEAD, RESTRICTED)]
-    restricted = np.setdiff1d(marked.get(RESTRICTED, empty), np.concatenate((empty, *allowed)))
-    return np.concatenate((marked.get(DEAD, empty), restricted))
+    dead = numbers_of(() if query.as_of else lists.get(DEAD, ()))
+    if RESTRICTED not in lists:
+        return dead
+    # The reader's own passages are restricted ones, so they are in the same blocks.
+    own = await documents.lists(list(_reader_marks(query.reader)), [block for block, _ in lists[RESTRICTED]])
+    allowed = np.concatenate([numbers_of(()), *map(numbers_of, own.values())])
+    return np.concatenate((dead, np.setdiff1d(numbers_of(lists[RESTRICTED]), allowed)))
 
 
 async def _hits(documents: Documents, ranked: Sequence[Ranked]) -> list[Hit]:

@@ -5,7 +5,7 @@ can hardly change which passages are the best: mostly they are read for the bloc
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -23,7 +23,7 @@ MAX_POSTINGS: Final = 500_000
 """Postings that are read where candidates do not suffice, without those of the rarest word."""
 MAX_CANDIDATE_POSTINGS: Final = 300_000
 """Postings that are read in the blocks of the candidates; the commonest words are left out."""
-MIN_COUNTED_PASSAGES: Final = 4 * BLOCK_PASSAGES
+MIN_COUNTED_PASSAGES: Final = 2 * BLOCK_PASSAGES
 """Passages of a corpus from which on postings are counted before they are read."""
 MIN_THREAD_POSTINGS: Final = 20_000
 """Postings from which on they are ranked in a thread, so that the event loop continues."""
@@ -41,14 +41,20 @@ class Plan:
     others: Sequence[QueryWord] = ()
     """Those that are added to candidates alone."""
     sizes: Mapping[QueryWord, int] = field(default_factory=dict)
-    """The postings of each word; empty where all words are read at once."""
+    """The number of postings of each word; empty where all words are read at once."""
+    known: Lists = field(default_factory=dict)
+    """The posting lists that are read already."""
 
     @property
     def is_whole(self) -> bool:
         return not self.sizes
 
-    def first_terms(self) -> Iterator[int]:
-        yield from terms_of((*self.first, *self.others) if self.is_whole else self.first)
+    def first_terms(self) -> list[int]:
+        """Return the terms whose posting lists are to be read first."""
+        return self.unknown_terms((*self.first, *self.others) if self.is_whole else self.first)
+
+    def unknown_terms(self, words: Sequence[QueryWord]) -> list[int]:
+        return [term for word in words for term in word.terms if term not in self.known]
 
 
 async def plan_words(documents: Documents, words: Sequence[QueryWord], corpus: Corpus) -> Plan:
@@ -57,13 +63,16 @@ async def plan_words(documents: Documents, words: Sequence[QueryWord], corpus: C
     function_words = [word for word in words if word.is_function_word]
     if corpus.next_number < MIN_COUNTED_PASSAGES:
         return Plan(content, others=function_words)
-    counts = await documents.counts(list(terms_of(words)))
-    sizes = {word: sum(counts.get(term, 0) for term in word.terms) for word in words}
+    surveyed = await documents.survey([term for word in words for term in word.terms])
+    sizes = {word: sum(surveyed[term].size for term in word.terms if term in surveyed) for word in words}
+    known = {term: found.rows for term, found in surveyed.items() if found.rows is not None}
+    known |= {term: () for word in words for term in word.terms if term not in surveyed}
     content.sort(key=sizes.__getitem__)
     function_words.sort(key=sizes.__getitem__)
     first = _affordable(content, sizes, FIRST_POSTINGS)
     second = _affordable(content[first:], sizes, MAX_POSTINGS)
-    return Plan(content[:first], content[first : first + second], [*content[first + second :], *function_words], sizes)
+    others = [*content[first + second :], *function_words]
+    return Plan(content[:first], content[first : first + second], others, sizes, known)
 
 
 async def rank_by_words(
@@ -71,6 +80,7 @@ async def rank_by_words(
 ) -> list[Ranked]:
     """Return the best passages without the `hidden` ones. `lists` are those of the plan's first terms."""
     ranking = Ranking(corpus, hidden)
+    lists = {**lists, **plan.known}
     await _run(lists, lambda: ranking.add(plan.first, lists))
     if plan.is_whole:
         await _run(lists, lambda: ranking.refine(plan.others, lists, plan.sizes))
@@ -78,16 +88,12 @@ async def rank_by_words(
     words = (*plan.second, *plan.others)
     candidates, is_decided = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
     if plan.second and not is_decided:
-        found = await documents.lists(list(terms_of(plan.second)))
+        found = {**plan.known, **await documents.lists(plan.unknown_terms(plan.second))}
         await _run(found, lambda: ranking.add(plan.second, found))
         words = tuple(plan.others)
         candidates, _ = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
     await _refine(documents, corpus, ranking, plan, words, candidates)
     return ranking.best(limit, min_score)
-
-
-def terms_of(words: Sequence[QueryWord]) -> Iterator[int]:
-    return (term for word in words for term in word.terms)
 
 
 async def _refine(
@@ -99,7 +105,7 @@ async def _refine(
     estimates = {word: round(share * plan.sizes[word]) for word in words}
     words = words[: _affordable(words, estimates, MAX_CANDIDATE_POSTINGS)]
     if words and blocks:
-        lists = await documents.lists(list(terms_of(words)), blocks)
+        lists = {**plan.known, **await documents.lists(plan.unknown_terms(words), blocks)}
         await _run(lists, lambda: ranking.refine(words, lists, plan.sizes))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from graphmesh_retrieval import word_search
 from graphmesh_retrieval.analysis.terms import QueryWord, term_of
-from graphmesh_retrieval.documents import Lists
+from graphmesh_retrieval.documents import Lists, Surveyed
 from graphmesh_retrieval.domain import Corpus, IndexedPassage, Passage
 from graphmesh_retrieval.postings import BLOCK_PASSAGES, rows_of
 from graphmesh_retrieval.ranking import Ranked
@@ -35,8 +35,12 @@ class Index:
         self.corpus = Corpus(PASSAGES, PASSAGES * 12, BLOCKS * BLOCK_PASSAGES, blocks=range(BLOCKS))
         self.read = 0
 
-    async def counts(self, terms: Sequence[int]) -> dict[int, int]:
-        return {term: sum(map(len, self._rows[term].values())) // 4 for term in terms if term in self._rows}
+    async def survey(self, terms: Sequence[int]) -> dict[int, Surveyed]:
+        return {
+            term: Surveyed(sum(map(len, rows.values())) // 4, list(rows.items()) if len(rows) <= 3 else None)
+            for term, rows in self._rows.items()
+            if term in terms
+        }
 
     async def lists(self, terms: Sequence[int], blocks: Sequence[int] | None = None) -> Lists:
         found = {
@@ -52,7 +56,7 @@ class Index:
 
 
 async def rank(index: Any, plan: Plan, limit: int, min_score: float) -> list[Ranked]:
-    lists = await index.lists(list(plan.first_terms()))
+    lists = await index.lists(plan.first_terms())
     return await rank_by_words(index, index.corpus, plan, lists, np.empty(0, np.int64), limit, min_score)
 
 
@@ -90,8 +94,7 @@ async def test_common_words_are_read_for_candidates_alone(monkeypatch: pytest.Mo
     common, rare = WORDS[0], WORDS[-1]
     plan = await plan_words(index, words([common, rare]), index.corpus)
     assert await rank(index, plan, 1, 0.0)
-    counts = await index.counts([term_of(common), term_of(rare)])
-    assert index.read < counts[term_of(rare)] + counts[term_of(common)] / 2
+    assert index.read < (await index.survey([term_of(common)]))[term_of(common)].size / 2
 
 
 async def test_postings_of_very_common_words_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

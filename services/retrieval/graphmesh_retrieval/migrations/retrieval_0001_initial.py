@@ -23,7 +23,9 @@ def upgrade() -> None:
         sa.Column("passages", sa.BigInteger, nullable=False),
         sa.Column("length", sa.BigInteger, nullable=False),
         sa.Column("languages", sa.JSON, nullable=False),
+        sa.Column("dead", sa.BigInteger, nullable=False),
         sa.Column("gone", sa.BigInteger, nullable=False),
+        sa.Column("restricted", sa.BigInteger, nullable=False),
         sa.Column("compactions", sa.Integer, nullable=False),
         sa.Column("empty_blocks", sa.JSON, nullable=False),
     )

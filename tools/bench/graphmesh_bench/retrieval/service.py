@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
+from uuid import uuid4
 
 from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis import metadata
@@ -38,11 +39,12 @@ async def ingest(
 ) -> None:
     """Store documents; `on_batch` gets the number of passages of each batch."""
     numbered = enumerate(batches(documents))
+    ingestion = uuid4()
 
     async def send() -> None:
         for number, batch in numbered:
             request = pb.IngestDocumentsRequest(documents=batch)
-            headers = [(metadata.IDEMPOTENCY_KEY, f"bench-{number}")]
+            headers = [(metadata.IDEMPOTENCY_KEY, f"{ingestion}-{number}")]
             rpc = pb.RetrievalService.IngestDocuments
             response = await channel.unary(rpc, request, deadline=Deadline.after(60), headers=headers)
             on_batch(response.passage_count)
