@@ -16,6 +16,7 @@ from graphmesh_chaos.history import (
     Event,
     History,
     Invoice,
+    JournalEntry,
     Observed,
     Posting,
     ReceivedEvent,
@@ -42,6 +43,8 @@ EVENTS = [
 ]
 INVOICE_POSTING = Posting("receivable", "revenue", 2000, "INV-1")
 CHARGE_POSTING = Posting("cash", "receivable", 500, "ch-1")
+INVOICE_ENTRY = JournalEntry("invoice", 2000, "INV-1", "INV-1")
+CHARGE_ENTRY = JournalEntry("charge", 500, "ch-1", "INV-1")
 CHARGE_EFFECT = Effect("run-1", "charge", has_response=True, key="key-1")
 TICKET_EFFECT = Effect("run-1", "ticket", has_response=True, key="key-2")
 ENDED = CommittedEnd("run-1", RunStatus.SUCCESS, NOW)
@@ -55,6 +58,7 @@ CORRECT = History(
     invoices=[Invoice("INV-1", 2000, 1500)],
     charges=[Charge("ch-1", "INV-1", 500)],
     postings=[INVOICE_POSTING, CHARGE_POSTING],
+    entries=[INVOICE_ENTRY, CHARGE_ENTRY],
     tickets=[Ticket("T-1", "cu_1")],
     effects=[CHARGE_EFFECT, TICKET_EFFECT],
     epochs=[Epoch("billing", "run-1", 1), Epoch("ticketing", "run-1", 2)],
@@ -71,6 +75,7 @@ APPROVED = replace(
     invoices=[Invoice("INV-1", 240_00, 180_00)],
     charges=[Charge("ch-1", "INV-1", 60_00)],
     postings=[replace(INVOICE_POSTING, amount=240_00), replace(CHARGE_POSTING, amount=60_00)],
+    entries=[replace(INVOICE_ENTRY, amount=240_00), replace(CHARGE_ENTRY, amount=60_00)],
     effects=[APPROVED_EFFECT, TICKET_EFFECT],
     approvals=[GRANTED],
     answers=[Answer("apr-1", ApprovalStatus.APPROVED)],
@@ -82,6 +87,7 @@ REFUSED = replace(
     invoices=[Invoice("INV-1", 240_00, 240_00)],
     charges=[],
     postings=[replace(INVOICE_POSTING, amount=240_00)],
+    entries=[replace(INVOICE_ENTRY, amount=240_00)],
     effects=[TICKET_EFFECT],
     epochs=[Epoch("ticketing", "run-1", 2)],
     approvals=[DENIED],
@@ -167,6 +173,7 @@ def cancelled(effects: list[Effect]) -> History:
         invoices=[Invoice("INV-1", 2000, 1500 if is_charged else 2000)],
         charges=CORRECT.charges if is_charged else [],
         postings=CORRECT.postings if is_charged else [INVOICE_POSTING],
+        entries=CORRECT.entries if is_charged else [INVOICE_ENTRY],
         tickets=CORRECT.tickets if is_ticketed else [],
         effects=effects,
     )
@@ -196,6 +203,11 @@ VIOLATIONS: dict[str, tuple[str, History]] = {
     "an invoice that is not reduced": ("invoices_add_up", changed(invoices=[Invoice("INV-1", 2000, 2000)])),
     "an overcharged invoice": ("invoices_add_up", changed(invoices=[Invoice("INV-1", 400, -100)])),
     "a charge without a posting": ("books_balance", changed(postings=[INVOICE_POSTING])),
+    "a charge without an entry": ("journal_is_complete", changed(entries=[INVOICE_ENTRY])),
+    "an entry of another invoice": (
+        "journal_is_complete",
+        changed(entries=[INVOICE_ENTRY, replace(CHARGE_ENTRY, invoice_id="INV-2")]),
+    ),
     "a duplicate posting": ("books_balance", added(postings=CHARGE_POSTING)),
     "a posting of another amount": (
         "books_balance",

@@ -17,6 +17,7 @@ HISTORY = History(
     invoices=[],
     charges=[Charge("ch-1", "INV-1", 500)],
     postings=[],
+    entries=[],
     tickets=[],
     effects=[],
     epochs=[],

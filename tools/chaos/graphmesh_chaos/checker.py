@@ -8,7 +8,7 @@ from graphmesh_nodes.approval_terms import ApprovalStatus
 from graphmesh_orchestrator.run_status import RunStatus
 
 from graphmesh_chaos.grouping import group_by
-from graphmesh_chaos.history import CHARGE, DRAFT, TICKET, Event, History, Posting, Run, RunRequest
+from graphmesh_chaos.history import CHARGE, DRAFT, TICKET, Event, History, JournalEntry, Posting, Run, RunRequest
 from graphmesh_chaos.late_effects import late_effects
 from graphmesh_chaos.thread_checker import (
     answers_are_used,
@@ -120,6 +120,17 @@ def books_balance(history: History) -> Iterator[str]:
         yield f"{posting.reference} over {posting.amount} is not posted ({count})"
     for posting, count in (stored - expected).items():
         yield f"{posting.reference} over {posting.amount} is posted without an invoice or a charge ({count})"
+
+
+def journal_is_complete(history: History) -> Iterator[str]:
+    """Every invoice and every charge has one entry of the journal, of its amount and invoice. No other exists."""
+    expected = Counter(JournalEntry("invoice", one.total, one.invoice_id, one.invoice_id) for one in history.invoices)
+    expected += Counter(JournalEntry("charge", one.amount, one.charge_id, one.invoice_id) for one in history.charges)
+    stored = Counter(history.entries)
+    for entry, count in (expected - stored).items():
+        yield f"{entry.reference} over {entry.amount} has no entry ({count})"
+    for entry, count in (stored - expected).items():
+        yield f"{entry.reference} over {entry.amount} has an entry without an invoice or a charge ({count})"
 
 
 def effects_are_recorded(history: History) -> Iterator[str]:
@@ -239,6 +250,7 @@ INVARIANTS: Sequence[Invariant] = (
     ticketed_once,
     invoices_add_up,
     books_balance,
+    journal_is_complete,
     effects_are_recorded,
     effects_are_reported,
     effects_precede_ends,

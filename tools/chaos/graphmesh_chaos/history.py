@@ -118,6 +118,17 @@ class Posting:
 
 
 @dataclass(frozen=True)
+class JournalEntry:
+    """A row of billing's journal, from which statements are made."""
+
+    kind: str
+    amount: int
+    reference: str
+    """The id of the invoice or of the charge."""
+    invoice_id: str
+
+
+@dataclass(frozen=True)
 class Ticket:
     """A row of ticketing."""
 
@@ -198,6 +209,7 @@ class History:
     invoices: Sequence[Invoice]
     charges: Sequence[Charge]
     postings: Sequence[Posting]
+    entries: Sequence[JournalEntry]
     tickets: Sequence[Ticket]
     effects: Sequence[Effect]
     epochs: Sequence[Epoch]

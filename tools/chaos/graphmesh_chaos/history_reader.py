@@ -22,6 +22,7 @@ from graphmesh_chaos.history import (
     Event,
     History,
     Invoice,
+    JournalEntry,
     Observed,
     Posting,
     Run,
@@ -40,6 +41,7 @@ EVENTS = sa.table("run_events", *map(sa.column, ("run_id", "last_seq", "kinds", 
 INVOICES = sa.table("invoices", *map(sa.column, ("invoice_id", "total", "outstanding")))
 CHARGES = sa.table("charges", *map(sa.column, ("charge_id", "invoice_id", "amount")))
 POSTINGS = sa.table("postings", *map(sa.column, ("debit", "credit", "amount", "reference")))
+ENTRIES = sa.table("entries", *map(sa.column, ("kind", "amount", "reference", "invoice_id")))
 TICKETS = sa.table("tickets", *map(sa.column, ("number", "customer_id")))
 EFFECTS = sa.table("effects", *map(sa.column, ("key", "run", "node", "response", "approval")))
 INTERRUPTS = sa.table("interrupts", *map(sa.column, ("approval_id", "run_id", "status")))
@@ -71,6 +73,7 @@ def read_history(
             invoices=[Invoice(**row) for row in billing(INVOICES)],
             charges=[Charge(**row) for row in billing(CHARGES)],
             postings=[Posting(**row) for row in billing(POSTINGS)],
+            entries=[JournalEntry(**row) for row in billing(ENTRIES)],
             tickets=[Ticket(f"T-{row['number']}", row["customer_id"]) for row in ticketing(TICKETS)],
             effects=[_effect(row) for row in (*billing(EFFECTS), *ticketing(EFFECTS)) if row["run"]],
             epochs=[_epoch("billing", row) for row in billing(EPOCHS)]
