@@ -10,6 +10,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import FieldViolation, GraphmeshError, InvalidInput, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_contracts.keys import checkpoint_thread
+from graphmesh_nodes.breakpoints import STOPPED_AT, stopped_at
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.graph_inputs import GraphInput
 from graphmesh_nodes.json_values import JsonEncoder
@@ -114,14 +115,15 @@ class ThreadStates:
         Of a subgraph by its namespace; then node and checkpoint are its own.
 
         LangGraph's writes are deferred and stored in one transaction, in which no run holds the thread or is added to
-        it, and the newest checkpoint is still the one that the update was made from.
+        it, and the newest checkpoint is still the one that the update was made from. A run that is parked at a
+        breakpoint holds the thread, and resumes from the update.
 
         Raises:
             NotFound: the thread has no such checkpoint, or the graph no such subgraph.
             GraphNotFound: the thread's graph is no longer registered.
             GraphFactoryFailed: it has a factory, which failed.
             InvalidInput: the values do not fit the graph's state, or there is no such node.
-            ThreadBusy: a run holds the thread, or waits for it.
+            ThreadBusy: a run holds the thread, or waits for it, and is not parked at a breakpoint.
             CheckpointConflict: the thread has another newest checkpoint by now, or the named one was pruned.
         """
         if not thread.graph:
@@ -135,6 +137,8 @@ class ThreadStates:
                 values = _check_last_node(graph, values, await _last_node(of, checkpoint_id), before)
             deferred = DeferredCommit(self._database)
             config = of.config(checkpoint_id, of.root.saver.with_commits(deferred))
+            if before and before.next and not checkpoint_id:
+                config["metadata"] = {STOPPED_AT: stopped_at(before)}
             written = await _update_state(of, config, values, as_node)
         parent = checkpoint_id_of(before)
         await store_update(self._database, thread, deferred, of.ns, parent, is_newest=not checkpoint_id)

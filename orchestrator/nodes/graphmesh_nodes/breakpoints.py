@@ -14,6 +14,9 @@ from graphmesh_contracts.keys import BREAKPOINT_KEY
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, StateSnapshot
 
+STOPPED_AT = "graphmesh_stopped_at"
+"""The key in the metadata of an update's checkpoint that has the checkpoint at which the graph has stopped: an update
+at a breakpoint leaves its question as it is."""
 Nodes = Literal["*"] | Sequence[str]
 
 
@@ -47,10 +50,13 @@ def breakpoint_of(state: StateSnapshot) -> Interrupt | None:
     """Return the question of a graph that has stopped at a breakpoint; None where it waits for something else."""
     if not state.next or state.interrupts:
         return None
-    checkpoint_id = state.config["configurable"]["checkpoint_id"]
-    return Interrupt(
-        value={BREAKPOINT_KEY: list(state.next)}, id=hashlib.sha256(checkpoint_id.encode()).hexdigest()[:32]
-    )
+    interrupt_id = hashlib.sha256(stopped_at(state).encode()).hexdigest()[:32]
+    return Interrupt(value={BREAKPOINT_KEY: list(state.next)}, id=interrupt_id)
+
+
+def stopped_at(state: StateSnapshot) -> str:
+    """Return the checkpoint at which a graph has stopped, before the updates of its state since then."""
+    return str((state.metadata or {}).get(STOPPED_AT) or state.config["configurable"]["checkpoint_id"])
 
 
 def _joined(own: Nodes, further: Sequence[str]) -> Nodes:

@@ -23,6 +23,11 @@ SERVER_KEYS: Final = frozenset(
 graphs trust the identity in them."""
 
 
+def is_breakpoint(question: object) -> bool:
+    """Return whether the value of an interrupt is the question of a breakpoint."""
+    return isinstance(question, dict) and list(question) == [BREAKPOINT_KEY]
+
+
 def checkpoint_thread(tenant: str, thread_id: str) -> str:
     """Return the name of a tenant's thread in checkpoints. Stored rows have it: it never changes."""
     return f"{tenant}/{thread_id}"

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from graphmesh_chassis.errors import InvalidInput, NotFound
+from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.errors import CheckpointConflict, GraphNotFound, ThreadBusy
 from graphmesh_orchestrator.threads.states import ThreadStates
 from graphmesh_orchestrator.threads.thread import State, Thread, ThreadStatus
 
-from tests.contract.orchestrator.stores import SqlStores
+from tests.contract.orchestrator.stores import SqlStores, a_question
 from tests.contract.orchestrator.test_deletion import add_run
 from tests.contract.orchestrator.thread_kit import ThreadKit
 
@@ -201,6 +203,38 @@ async def test_thread_that_a_run_holds_is_not_updated(here: ThreadKit, status: s
         await here.states.update(thread, {}, "a", "")
     assert await here.stores.counts() == before
     assert (await here.forks.fork("acme", "th", "", "copy")).status is ThreadStatus.IDLE
+
+
+BREAKPOINT = {"breakpoint": ["d"]}
+
+
+@pytest.mark.parametrize(
+    ("questions", "reason", "is_newest", "is_updated"),
+    [
+        ([BREAKPOINT], "", True, True),
+        ([BREAKPOINT, "sure?"], "", True, False),
+        ([BREAKPOINT], "enough", True, False),
+        ([BREAKPOINT], "", False, False),
+    ],
+    ids=["breakpoint", "question", "cancelled", "older"],
+)
+async def test_newest_state_is_updated_at_a_breakpoint(
+    here: ThreadKit, questions: list[Any], reason: str, is_newest: bool, is_updated: bool
+) -> None:
+    """Of a parked run that only a breakpoint stops, and that resumes: its row is locked meanwhile."""
+    thread = await here.create()
+    run = await add_run(here.stores, "th", "running")
+    await here.stores.park(run, *(a_question(run.run_id, str(at), value=one) for at, one in enumerate(questions)))
+    if reason:
+        async with here.stores.database.transaction() as connection:
+            await connection.execute(sa.update(runs).values(cancel_reason=reason))
+    newest = await here.states.get(thread)
+    update = here.states.update(thread, {"log": ["by hand"]}, "c", "" if is_newest else newest.checkpoint_id)
+    if not is_updated:
+        with pytest.raises(ThreadBusy, match=run.run_id):
+            await update
+    else:
+        assert (await update).values["log"] == [*LETTERS, "by hand"]
 
 
 async def test_state_is_visible_to_its_tenant_alone(here: ThreadKit) -> None:

@@ -53,13 +53,15 @@ async def test_interrupts_are_returned_and_answered(mesh: Mesh, side: Side) -> N
 
 @pytest.mark.parametrize("side", ["local", "remote"])
 async def test_none_resumes_at_a_breakpoint(mesh: Mesh, side: Side) -> None:
-    """A question stays open."""
+    """After the state was changed, too. A question stays open."""
     graph, config = graph_on(side, mesh, "ask_twice"), new_thread()
     await graph.ainvoke({"name": "x"}, config, interrupt_before=["ask"])
     assert (await graph.aget_state(config)).next == ("ask",)
+    for note in ("by", "hand"):
+        await graph.aupdate_state(config, {"notes": [note]})
     for _ in range(2):
         output = without_ids(await graph.ainvoke(None, config))
-        assert (output["notes"], output["__interrupt__"]) == (["begun"], [{"ask": "how many?"}])
+        assert (output["notes"], output["__interrupt__"]) == (["begun", "by", "hand"], [{"ask": "how many?"}])
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphmesh.orchestrator.v1 import Interrupt, Run, RunStatus, RunView
 from graphmesh_contracts import struct_value, value_of
-from graphmesh_contracts.keys import BREAKPOINT_KEY
+from graphmesh_contracts.keys import is_breakpoint
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, interrupt
 from pydantic_core import to_jsonable_python
@@ -131,7 +131,7 @@ class RemoteRuns:
 
     async def _passed(self, run: Run) -> Run:
         """Resume a run that is parked at a breakpoint; one that waits for answers still does."""
-        answers = {one.interrupt_id: True for one in run.interrupts if _is_breakpoint(one)}
+        answers = {one.interrupt_id: True for one in run.interrupts if is_breakpoint(value_of(one.value))}
         return await self._client.resume_run(run.run_id, answers) if len(answers) == len(run.interrupts) else run
 
     async def _answer_from_program(self, run_id: str, interrupts: Iterable[Interrupt]) -> None:
@@ -173,11 +173,6 @@ def _known_fields(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
     """Return the fields that a schema has; all of them where it has none."""
     known = schema.get("properties") or values
     return {key: value for key, value in values.items() if key in known}
-
-
-def _is_breakpoint(interrupt: Interrupt) -> bool:
-    value = value_of(interrupt.value)
-    return isinstance(value, Mapping) and list(value) == [BREAKPOINT_KEY]
 
 
 def _answers_by_id(answer: Any, interrupt_ids: Sequence[str]) -> dict[str, Any]:

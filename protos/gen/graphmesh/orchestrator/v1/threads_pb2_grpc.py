@@ -180,7 +180,8 @@ class ThreadServiceServicer:
 
     def UpdateThreadState(self, request, context):
         """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
-        thread's history there. A repeat writes another checkpoint.
+        thread's history there. A repeat writes another checkpoint. A run holds its thread, but for one that is parked at a
+        breakpoint alone: the newest state may be updated, and the run resumes from that.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a

@@ -86,7 +86,8 @@ class ThreadServiceStub:
     """
     UpdateThreadState: _grpc.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
-    thread's history there. A repeat writes another checkpoint.
+    thread's history there. A repeat writes another checkpoint. A run holds its thread, but for one that is parked at a
+    breakpoint alone: the newest state may be updated, and the run resumes from that.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
@@ -179,7 +180,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     """
     UpdateThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]  # type: ignore[assignment]
     """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
-    thread's history there. A repeat writes another checkpoint.
+    thread's history there. A repeat writes another checkpoint. A run holds its thread, but for one that is parked at a
+    breakpoint alone: the newest state may be updated, and the run resumes from that.
 
     Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
@@ -317,7 +319,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_threads_pb2.UpdateThreadStateResponse, _abc.Awaitable[_threads_pb2.UpdateThreadStateResponse]]:
         """Writes to the state as a node would: a new checkpoint follows the newest one, or the given one, which forks the
-        thread's history there. A repeat writes another checkpoint.
+        thread's history there. A repeat writes another checkpoint. A run holds its thread, but for one that is parked at a
+        breakpoint alone: the newest state may be updated, and the run resumes from that.
 
         Reasons: RESOURCE_NOT_FOUND (the thread, the checkpoint or the subgraph), GRAPH_NOT_FOUND, INVALID_INPUT (the values
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
