@@ -1,9 +1,11 @@
 """Sessions: several runs on a thread, with clients that read, answer, cancel and update while processes die."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from graphmesh_chaos.experiment import MeshOptions, Result, run_experiment
 from graphmesh_chaos.operations import OperationKind
 from graphmesh_chaos.schedule import FaultKind, Schedule, mixed_schedule
@@ -14,6 +16,7 @@ from graphmesh_local.spawning import Spawner
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_orchestrator.run_status import RunStatus
 
+from tests.chaos.concurrent_experiments import run_concurrently
 from tests.chaos.sabotage.settings import sabotaged
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -61,13 +64,21 @@ SABOTAGES: dict[str, tuple[list[Turn], str]] = {
 }
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def sabotaged_results(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> Mapping[str, Result]:
+    """The result of an experiment for each sabotage."""
+    experiments = {
+        name: (Schedule([], [], [Session("thread", turns)]), MeshOptions(spawn=sabotaged(spawn, name)))
+        for name, (turns, _) in SABOTAGES.items()
+    }
+    return await run_concurrently(experiments, tmp_path_factory.mktemp("sabotages"))
+
+
 @pytest.mark.parametrize("sabotage", SABOTAGES)
-async def test_finds_each_sabotage(tmp_path: Path, spawn: Spawner, sabotage: str) -> None:
+async def test_finds_each_sabotage(sabotaged_results: Mapping[str, Result], sabotage: str) -> None:
     """The orchestrator breaks one guarantee; there is no fault."""
-    turns, invariant = SABOTAGES[sabotage]
-    schedule = Schedule(faults=[], submissions=[], sessions=[Session("thread", turns)])
-    result = await run_experiment(schedule, tmp_path, MeshOptions(spawn=sabotaged(spawn, sabotage)))
-    assert invariant in violated(result)
+    _, invariant = SABOTAGES[sabotage]
+    assert invariant in violated(sabotaged_results[sabotage])
 
 
 async def test_finds_nothing_without_a_sabotage(tmp_path: Path, spawn: Spawner) -> None:

@@ -1,7 +1,6 @@
 """Savers over both databases."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,11 +11,9 @@ from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWr
 from tests.contract.batch_writers import ControlledWriter
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path}/orchestrator.db"
+@pytest.fixture
+def url(sql_url: str) -> str:
+    return sql_url
 
 
 @pytest_asyncio.fixture
