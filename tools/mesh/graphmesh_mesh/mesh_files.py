@@ -9,6 +9,7 @@ import yaml
 from yaml import MarkedYAMLError
 
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.identity import ISSUERS, JWKS_FILE
 from graphmesh_mesh.tls import FILES
 
 INCLUDE, SERVICES, ENVIRONMENTS = "include", "services", "environments"
@@ -16,6 +17,7 @@ INCLUDED_KEYS = (INCLUDE, SERVICES, ENVIRONMENTS)
 """The keys of an included file: it lists services, and nothing of the mesh itself."""
 DESCRIPTOR_SET = "descriptor_set"
 TLS = "tls"
+IDENTITY = "identity"
 PATHS = (DESCRIPTOR_SET, "python", "folder")
 """The fields of a service that are paths, relative to the file that they are in."""
 SUFFIXES = (".yaml", ".yml")
@@ -47,6 +49,24 @@ class MeshFiles:
         """
         raw = self._read_one(path, ())
         self.content |= {key: value for key, value in raw.items() if key not in INCLUDED_KEYS}
+        self.content |= self._resolved_identity(self.content, path.parent)
+        self.environments = {
+            name: {**overrides, **self._resolved_identity(overrides, path.parent)} if overrides else overrides
+            for name, overrides in self.environments.items()
+        }
+
+    def _resolved_identity(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """Return the section of identity with absolute paths."""
+        identity = content.get(IDENTITY)
+        if not isinstance(identity, Mapping):
+            return {}
+        issuers = identity.get(ISSUERS)
+        if not isinstance(issuers, Sequence) or not all(isinstance(one, Mapping) for one in issuers):
+            return {}
+        paths = [_absolute(one, (JWKS_FILE, "ca"), folder) for one in issuers]
+        self.paths += [path for found in paths for path in found.values()]
+        resolved = [{**one, **found} for one, found in zip(issuers, paths, strict=True)]
+        return {IDENTITY: {**identity, ISSUERS: resolved}}
 
     def _read_one(self, path: Path, parents: tuple[Path, ...]) -> Mapping[str, Any]:
         real = path.resolve()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
@@ -31,9 +32,10 @@ class Edge(Listener):
     """The services that clients may call. Every other service is reached through the mesh listener only."""
     origins: tuple[str, ...] = ()
     """The web origins that CORS allows, each exactly as browsers send it."""
-    identity: Literal["removed", "forwarded"] = "removed"
-    """Whether the headers with the caller's subject and scopes reach the services. `forwarded` is for an edge that only
-    an authenticating proxy can reach, which sets them and the tenant's."""
+    identity: Literal["removed", "forwarded", "tokens"] = "removed"
+    """The origin of the caller's tenant, subject and scopes: `removed` passes the header of the tenant alone,
+    `forwarded` is for an edge that only an authenticating proxy can reach, which sets all of them, and with `tokens`
+    they are claims of a token that Envoy verifies, by the section `identity`."""
     tenant_rate: TenantRate | None = None
     """The rate of calls of each tenant; calls above it end at Envoy. None: unlimited."""
     wait: Annotated[float, Field(ge=0, le=60)] = 0.0
@@ -50,6 +52,16 @@ class Mesh(Model):
     admin: Listener
     """Envoy's admin interface: statistics, readiness."""
     services: Mapping[ShortName, Service]
+    identity: Identity | None = None
+    """The issuers of tokens, and the scopes of roles."""
+
+    @model_validator(mode="after")
+    def _tokens_have_issuers(self) -> Self:
+        if self.edge.identity == "tokens" and self.identity is None:
+            raise ValueError("identity: is required where edge.identity is tokens")
+        if self.edge.identity != "tokens" and self.identity is not None:
+            raise ValueError("identity: edge.identity must be tokens")
+        return self
 
     @model_validator(mode="after")
     def _edge_services_exist(self) -> Self:
@@ -110,6 +122,7 @@ class Mesh(Model):
             {
                 **{name: listener(getattr(self, name)) for name in ("edge", "mesh", "admin")},
                 "services": {name: replicas(service) for name, service in self.services.items()},
+                "identity": self.identity,
             }
         )
 

@@ -16,6 +16,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.tokens import jwks_clusters
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.tls import Tls, is_ip_address
 from graphmesh_mesh.topology import Mesh
@@ -59,7 +60,8 @@ def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
         | (waiting(mesh.services[name], settings) if mesh.edge.wait else {})
         for name in mesh.edge.services
     ]
-    return {"resources": [*at_mesh, *at_edge]}
+    keys = jwks_clusters(mesh.identity) if mesh.identity else []
+    return {"resources": [*at_mesh, *at_edge, *keys]}
 
 
 def cluster(

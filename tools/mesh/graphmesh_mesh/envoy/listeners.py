@@ -23,6 +23,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identity_of_tokens, verified_tokens
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Edge, Mesh
 
@@ -48,6 +49,7 @@ FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
 REPLIES = {
     400: (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     401: (code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    403: (code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
     404: (code_pb2.NOT_FOUND, "UNKNOWN_METHOD"),
     405: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
     408: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
@@ -63,8 +65,8 @@ REPLIES = {
 """The google.rpc.Code and the graphmesh.common.v1.ErrorReason of each HTTP status that Envoy itself answers with."""
 REASONS_OF_503 = {"UC": "CONNECTION_LOST", "UH": "CIRCUIT_OPEN", "UO": "CONCURRENCY_LIMIT"}
 """The reasons of a 503, by response flag."""
-CORRECTED_CODES = (400, 405, 413, 415)
-"""The HTTP statuses of a caller's fault for which Envoy's table has INTERNAL or UNKNOWN."""
+CORRECTED_CODES = (400, 403, 405, 413, 415)
+"""The HTTP statuses of a caller's fault for which Envoy's table has another code. 403: a token of another audience."""
 IS_JSON_REQUEST = {
     "or_filter": {
         "filters": [
@@ -95,6 +97,7 @@ def edge_listener(mesh: Mesh) -> Document:
         bad_requests(),
         cors(),
         grpc_web(),
+        *([verified_tokens(), identity_of_tokens(mesh, mesh.identity)] if mesh.identity else []),
         transcoder(mesh),
         rate_limits(),
         whole_requests(),
@@ -161,6 +164,8 @@ def edge_limits() -> Document:
 
 
 def remove_identity_headers(edge: Edge) -> Document:
+    if edge.identity == "tokens":
+        return request_mutations([*PARSED, OUR_HEADERS])
     kept = CALLER_HEADERS if edge.identity == "forwarded" else ()
     return request_mutations([*PARSED, *({"remove": header} for header in IDENTITY_HEADERS if header not in kept)])
 
@@ -247,6 +252,7 @@ def json_reply(http: int, reason: str, filters: Sequence[Document] = ()) -> Docu
     return {
         "filter": {"and_filter": {"filters": [IS_JSON_REQUEST, status_is(http), *filters]}},
         "body_format_override": {"json_format": body},
+        **({"status_code": 401} if http == 403 else {}),
         **({"headers_to_add": FLAGS} if http == 503 else {}),
     }
 
@@ -289,6 +295,8 @@ def access_log(name: str) -> Document:
         "service": "%UPSTREAM_CLUSTER%",
         "replica": "%UPSTREAM_HOST%",
         "tenant": "%REQ(X-GRAPHMESH-TENANT)%",
+        "subject": "%REQ(X-GRAPHMESH-SUBJECT)%",
+        "client": "%REQ(X-GRAPHMESH-CLIENT)%",
         "run": "%REQ(X-GRAPHMESH-RUN)%",
         "thread": "%REQ(X-GRAPHMESH-THREAD)%",
         "node": "%REQ(X-GRAPHMESH-NODE)%",

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from graphmesh_mesh.envoy.binary import validate_command
-from graphmesh_mesh.envoy.documents import CDS, LDS, Document
+from graphmesh_mesh.envoy.documents import CDS, ECDS, LDS, Document
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import BOOTSTRAP, encode
 
@@ -39,9 +39,18 @@ def static(files: Mapping[str, bytes]) -> Document:
     clusters, listeners = _resources(files[CDS]), _resources(files[LDS])
     for listener in listeners:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["http_filters"] = [_discovered(one, files) for one in manager["http_filters"]]
         routes = manager.pop("rds")["config_source"]["path_config_source"]["path"]
         manager["route_config"] = _resources(files[routes])[0]
     return {**bootstrap, "static_resources": {"clusters": clusters, "listeners": listeners}}
+
+
+def _discovered(filter: Document, files: Mapping[str, bytes]) -> Document:
+    """Return a filter with its configuration, which it may have in a file of its own."""
+    if "config_discovery" not in filter:
+        return filter
+    (config,) = (one for one in _resources(files[ECDS]) if one["name"] == filter["name"])
+    return config
 
 
 def _resources(content: bytes) -> list[dict[str, Any]]:

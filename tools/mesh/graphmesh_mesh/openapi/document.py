@@ -33,6 +33,12 @@ PARAMETERS: dict[str, Document] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     },
 }
+TOKEN: Document = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "Its claims are the tenant, the subject and the roles of the caller; roles have scopes.",
+}
 INFO: Document = {
     "title": "graphmesh",
     "version": "1",
@@ -52,10 +58,11 @@ def openapi(mesh: Mesh) -> bytes:
 
 def openapi_document(mesh: Mesh) -> Document:
     schemas, paths = Schemas(), dict[str, Document]()
+    has_tokens = mesh.edge.identity == "tokens"
     services = [mesh.services[name] for name in mesh.edge.services]
     for service in services:
         for method, policy in service.method_policies.items():
-            for path, verb, operation in operations(method, policy, schemas):
+            for path, verb, operation in operations(method, policy, schemas, has_tokens=has_tokens):
                 paths.setdefault(path, {})[verb] = operation
     return {
         "openapi": "3.1.0",
@@ -66,11 +73,14 @@ def openapi_document(mesh: Mesh) -> Document:
         "components": {
             "schemas": dict(sorted({**schemas.components, "google.rpc.Status": STATUS}.items())),
             "parameters": PARAMETERS,
+            **({"securitySchemes": {"token": TOKEN}} if has_tokens else {}),
         },
     }
 
 
-def operations(method: MethodDescriptor, policy: MethodPolicy, schemas: Schemas) -> Iterator[tuple[str, str, Document]]:
+def operations(
+    method: MethodDescriptor, policy: MethodPolicy, schemas: Schemas, *, has_tokens: bool
+) -> Iterator[tuple[str, str, Document]]:
     """Yield path, verb and operation of each binding of a method. Streams of requests have no JSON form."""
     if method.client_streaming:
         return
@@ -80,15 +90,18 @@ def operations(method: MethodDescriptor, policy: MethodPolicy, schemas: Schemas)
             "operationId": f"{service.name}_{method.name}{f'_{number + 1}' if number else ''}",
             "tags": [service.full_name],
             **_described(method),
-            "parameters": parameters(method, binding, policy, schemas),
+            "parameters": parameters(method, binding, policy, schemas, has_tokens=has_tokens),
             **_body(method, binding, schemas),
             "responses": {"200": _success(method, schemas), **error_responses(method, policy)},
             "x-required-scopes": sorted(policy.scopes),
+            **({"security": [{"token": []}]} if has_tokens else {}),
         }
         yield binding.path, binding.verb, operation
 
 
-def parameters(method: MethodDescriptor, binding: Binding, policy: MethodPolicy, schemas: Schemas) -> list[Document]:
+def parameters(
+    method: MethodDescriptor, binding: Binding, policy: MethodPolicy, schemas: Schemas, *, has_tokens: bool
+) -> list[Document]:
     """Return the parameters: the variables of the path, what the body lacks as a query, and headers."""
     found = []
     for path, pattern in binding.variables.items():
@@ -100,7 +113,8 @@ def parameters(method: MethodDescriptor, binding: Binding, policy: MethodPolicy,
         for path, field in query_fields(method.input_type, left_out):
             is_required = "." not in path and field.name in required_fields(method.input_type)
             found.append(_parameter(_json_path(method, path), "query", schemas.of_field(field), required=is_required))
-    found.append({"$ref": "#/components/parameters/tenant"})
+    if not has_tokens:
+        found.append({"$ref": "#/components/parameters/tenant"})
     if policy.idempotency is Idempotency.EFFECT:
         found.append({"$ref": "#/components/parameters/idempotency-key"})
     return found

@@ -1,0 +1,324 @@
+"""Tokens at the edge: who gets in, as whom, and what the others get, over gRPC, gRPC-Web and JSON."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from google.rpc import error_details_pb2, status_pb2
+from graphmesh_mesh.envoy.folder import write
+from graphmesh_mesh.envoy.render import render
+from graphmesh_mesh.envoy.validate import validate
+from graphmesh_mesh.topology import Mesh
+
+from tests.integration.envoy import books_contract
+from tests.integration.envoy.envoy_harness import (
+    EnvoyHarness,
+    Outcome,
+    books_mesh,
+    envoy_with_replica,
+    error_info,
+    eventually,
+)
+from tests.integration.envoy.http_client import fetch
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ISSUER, OTHER_ISSUER = "https://id.example.com", "https://partner.example.com"
+GET = books_contract.path("GetBook")
+ROLES = {"reader": ["books.read"], "librarian": ["books.read", "books.write"], "admin": ["*"]}
+KEYS: dict[str, Any] = {
+    "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+STRANGE = ec.generate_private_key(ec.SECP256R1())
+NAMES = ("tenant", "subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval", "run-limits", "client")
+
+
+def jwk(algorithm: str, key: Any, kid: str = "") -> dict[str, Any]:
+    """The public key, without the algorithm, which the mesh adds."""
+    made = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    kept: dict[str, Any] = {name: value for name, value in made.items() if name not in ("alg", "key_ops")}
+    return {**kept, "kid": kid or algorithm}
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    given = {"iss": ISSUER, "aud": "graphmesh", "exp": now + 300, "sub": "mira", "tenant": "acme", "roles": ["reader"]}
+    return {name: value for name, value in {**given, **changes}.items() if value is not None}
+
+
+def token(algorithm: str = "ES256", key: Any = None, headers: Any = None, **changes: Any) -> str:
+    return jwt.encode(
+        claims(**changes), key or KEYS[algorithm], algorithm, headers={"kid": algorithm, **(headers or {})}
+    )
+
+
+def part(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def pem(key: Any) -> bytes:
+    found: bytes = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return found
+
+
+def by_hand(header: Mapping[str, Any], signed: bytes = b"") -> str:
+    """A token that no library would make."""
+    return f"{part(header)}.{part(claims())}.{base64.urlsafe_b64encode(signed).decode().rstrip('=')}"
+
+
+def confused(algorithm: str, secret: bytes) -> str:
+    """A token signed with HS256, and the bytes of a public key as the secret."""
+    signed = f"{part({'alg': 'HS256', 'typ': 'JWT', 'kid': algorithm})}.{part(claims())}"
+    digest = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def relabelled() -> str:
+    """A signature of ES256 under a header that says HS256."""
+    _, payload, _ = token().split(".")
+    made = part({"alg": "HS256", "kid": "ES256"})
+    r, s = decode_dss_signature(KEYS["ES256"].sign(f"{made}.{payload}".encode(), ec.ECDSA(hashes.SHA256())))
+    signed = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    return f"{made}.{payload}.{base64.urlsafe_b64encode(signed).decode().rstrip('=')}"
+
+
+def tampered() -> str:
+    header, _, signature = token().split(".")
+    return f"{header}.{part(claims(tenant='other'))}.{signature}"
+
+
+@dataclass
+class TokenEdge:
+    """An edge that requires tokens."""
+
+    envoy: EnvoyHarness
+    jwks: Path
+    mesh: Mesh
+
+    async def call(self, bearer: str | None, headers: Mapping[str, str] | None = None) -> Outcome:
+        return await self.envoy.edge(headers={**(headers or {}), **authorization(bearer)})
+
+    async def json(
+        self, bearer: str | None, path: str = "/v1/books/b1", headers: Mapping[str, str] | None = None
+    ) -> Any:
+        return await fetch(self.mesh.edge, "GET", path, headers={**(headers or {}), **authorization(bearer)})
+
+    async def web(self, bearer: str | None, headers: Mapping[str, str] | None = None) -> Any:
+        sent = {"content-type": "application/grpc-web+proto", **(headers or {}), **authorization(bearer)}
+        return await fetch(self.mesh.edge, "POST", GET, b"\0\0\0\0\0", sent)
+
+
+def authorization(bearer: str | None) -> dict[str, str]:
+    return {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TokenEdge]:
+    folder = tmp_path_factory.mktemp("tokens")
+    jwks, partner = folder / "jwks.json", folder / "partner.json"
+    jwks.write_text(json.dumps({"keys": [jwk(algorithm, key) for algorithm, key in KEYS.items()]}))
+    partner.write_text(json.dumps({"keys": [jwk("ES256", STRANGE, "partner")]}))
+    issuers = [
+        {"issuer": ISSUER, "audiences": ["graphmesh", "spare"], "jwks_file": str(jwks)},
+        {
+            "issuer": OTHER_ISSUER,
+            "audiences": ["graphmesh"],
+            "jwks_file": str(partner),
+            "claims": {"tenant": "org.name", "subject": "email", "roles": "realm_access.roles"},
+        },
+    ]
+    mesh = books_mesh(
+        edge={"identity": "tokens", "origins": ["https://app"]}, identity={"issuers": issuers, "roles": ROLES}
+    )
+    async with envoy_with_replica(mesh, folder) as envoy:
+        made = TokenEdge(envoy, jwks, mesh)
+
+        async def passes() -> bool:
+            return (await made.call(token())).code is grpc.StatusCode.OK
+
+        await eventually(passes)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_received(edge: TokenEdge) -> None:
+    edge.envoy.replica.received.clear()
+
+
+def caller_of(edge: TokenEdge) -> dict[str, str]:
+    metadata = edge.envoy.replica.received[-1].metadata
+    return {name: metadata[f"x-graphmesh-{name}"] for name in NAMES if f"x-graphmesh-{name}" in metadata}
+
+
+async def test_envoy_accepts_the_files(edge: TokenEdge) -> None:
+    """The validation includes the filter that has a file of its own, and no private key is rendered."""
+    files = render(edge.mesh)
+    await asyncio.to_thread(validate, files)  # the replica has to answer its health checks meanwhile
+    assert b"lds.yaml" not in files["ecds.yaml"]
+    assert b'"d"' not in files["ecds.yaml"]
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+async def test_a_caller_is_what_its_token_says(edge: TokenEdge, algorithm: str) -> None:
+    """Tenant, subject and the scopes of its roles, over each protocol; the token itself goes no further."""
+    bearer = token(algorithm, roles="librarian unknown", azp="app")
+    assert (await edge.call(bearer)).code is grpc.StatusCode.OK
+    assert (await edge.json(bearer)).status == 200
+    assert (await edge.web(bearer)).headers.get("grpc-status", "0") == "0"
+    assert len(edge.envoy.replica.received) == 3
+    for received in edge.envoy.replica.received:
+        assert "authorization" not in received.metadata
+        assert caller_of(edge) == {
+            "tenant": "acme",
+            "subject": "mira",
+            "scopes": "books.read books.write",
+            "client": "app",
+        }
+
+
+async def test_claims_may_be_inside_of_objects(edge: TokenEdge) -> None:
+    """As other identity providers have them."""
+    theirs = {"org": {"name": "partner"}, "email": "a@b.c", "realm_access": {"roles": ["admin"]}}
+    made = claims(iss=OTHER_ISSUER, tenant=None, sub=None, roles=["x"], **theirs)
+    bearer = jwt.encode(made, STRANGE, "ES256", headers={"kid": "partner"})
+    assert (await edge.call(bearer)).code is grpc.StatusCode.OK
+    found = caller_of(edge)
+    assert (found["tenant"], found["subject"]) == ("partner", "a@b.c")
+    assert found["scopes"].split() == ["approvals.books", "books.read", "books.write"]
+
+
+REFUSED: dict[str, Callable[[], str | None]] = {
+    "no token": lambda: None,
+    "not a token": lambda: "abc",
+    "expired": lambda: token(exp=int(time.time()) - 30),
+    "without an end": lambda: token(exp=None),
+    "not yet valid": lambda: token(nbf=int(time.time()) + 300),
+    "another audience": lambda: token(aud="other"),
+    "no audience": lambda: token(aud=None),
+    "another issuer": lambda: token(iss="https://evil.example.com"),
+    "no issuer": lambda: token(iss=None),
+    "the key of another issuer": lambda: token(key=STRANGE),
+    "the issuer of another key": lambda: token(iss=OTHER_ISSUER),
+    "alg none": lambda: by_hand({"alg": "none", "typ": "JWT"}),
+    "alg None": lambda: by_hand({"alg": "None"}, b"x"),
+    "no alg": lambda: by_hand({"typ": "JWT"}, b"x"),
+    "HS256 with the PEM of RS256": lambda: confused("RS256", pem(KEYS["RS256"])),
+    "HS256 with the PEM of ES256": lambda: confused("ES256", pem(KEYS["ES256"])),
+    "ES256 that says HS256": relabelled,
+    "RS384": lambda: jwt.encode(claims(), KEYS["RS256"], "RS384", headers={"kid": "RS256"}),
+    "PS256": lambda: jwt.encode(claims(), KEYS["RS256"], "PS256", headers={"kid": "RS256"}),
+    "another payload": tampered,
+    "no signature": lambda: token().rpartition(".")[0] + ".",
+    "no tenant": lambda: token(tenant=None),
+    "a tenant of another form": lambda: token(tenant="ACME/other"),
+    "a tenant that is a list": lambda: token(tenant=["acme"]),
+    "a long tenant": lambda: token(tenant="a" * 64),
+    "no subject": lambda: token(sub=None),
+    "a subject with a line": lambda: token(sub="mira\r\nx-graphmesh-tenant: other"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+async def test_others_are_refused(edge: TokenEdge, fault: str) -> None:
+    """UNAUTHENTICATED with a reason over each protocol, before anything reaches a service."""
+    bearer = REFUSED[fault]()
+    over_grpc, over_json, over_web = await edge.call(bearer), await edge.json(bearer), await edge.web(bearer)
+    assert over_grpc.code is grpc.StatusCode.UNAUTHENTICATED, over_grpc
+    status = status_pb2.Status.FromString(over_grpc.trailing["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.domain, info.reason) == ("graphmesh", "UNAUTHENTICATED")
+    assert (over_json.status, over_json.json["code"]) == (401, 16)
+    assert over_json.json["details"] == [error_info("UNAUTHENTICATED")]
+    assert over_json.json["message"] == over_grpc.details == status.message != ""
+    assert over_web.headers["grpc-status"] == "16"
+    assert over_web.headers["grpc-status-details-bin"] == base64.b64encode(status.SerializeToString()).decode()
+    assert not edge.envoy.replica.received
+
+
+async def test_a_token_in_the_query_is_none(edge: TokenEdge) -> None:
+    """Paths are logged."""
+    assert (await edge.json(None, f"/v1/books/b1?access_token={token()}")).status == 401
+
+
+SPELLINGS = [
+    *({f"x-graphmesh-{name}": "other"} for name in NAMES),
+    {"X-GraphMesh-Tenant": "other", "X-GRAPHMESH-SCOPES": "books.write"},
+    {"connection": "x-graphmesh-tenant, x-graphmesh-scopes, authorization"},
+    {"x-graphmesh-tenant": "", "x-graphmesh-subject": ""},
+    {"x-graphmesh-tenant ": "other"},
+    {"x-graphmesh-anything-to-come": "other"},
+]
+
+
+@pytest.mark.parametrize("headers", SPELLINGS, ids=str)
+async def test_no_header_of_a_client_is_an_identity(edge: TokenEdge, headers: dict[str, str]) -> None:
+    """Over each protocol the call is that of its token, or it is refused."""
+    mine = {"tenant": "acme", "subject": "mira", "scopes": "books.read"}
+    if all(name.islower() and name != "connection" and " " not in name for name in headers):
+        assert (await edge.call(token(), headers)).code is grpc.StatusCode.OK
+        assert caller_of(edge) == mine
+    for send in (edge.json, edge.web):
+        edge.envoy.replica.received.clear()
+        await send(token(), headers=headers)
+        assert not edge.envoy.replica.received or caller_of(edge) == mine
+        assert not any("to-come" in name for one in edge.envoy.replica.received for name in one.metadata)
+
+
+async def test_an_underscore_in_a_header_is_refused(edge: TokenEdge) -> None:
+    """Some servers read it as a hyphen."""
+    assert (await edge.json(token(), headers={"x_graphmesh_tenant": "other"})).status == 400
+    assert not edge.envoy.replica.received
+
+
+async def test_health_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
+    """Reflection, the OpenAPI document and unknown paths need a token; browsers may ask for permission without one."""
+    assert await edge.envoy.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
+    for path in ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/unknown.Service/Method"):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await edge.envoy.edge.raw(path)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    for path in ("/openapi.json", "/v1/nothing", "//v1/books/b1", "/grpc.health.v1.Health/../v1/books/b1"):
+        assert (await edge.json(None, path)).status == 401, path
+    document = (await edge.json(token(), "/openapi.json")).json
+    assert document["paths"]["/v1/books/{book_id}"]["get"]["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    asked = {"origin": "https://app", "access-control-request-method": "GET"}
+    reply = await fetch(edge.mesh.edge, "OPTIONS", "/v1/books/b1", headers=asked)
+    assert (reply.status, "authorization" in reply.headers["access-control-allow-headers"]) == (200, True)
+
+
+async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:
+    """A removed key is refused at once, also where its token was accepted before on the same connection."""
+    old, new = token("EdDSA"), ed25519.Ed25519PrivateKey.generate()
+    assert (await edge.call(old)).code is grpc.StatusCode.OK
+    before = edge.jwks.read_text()
+    kept = [one for one in json.loads(before)["keys"] if one["kid"] != "EdDSA"]
+    edge.jwks.write_text(json.dumps({"keys": [*kept, jwk("EdDSA", new, "new")]}))
+    write(edge.envoy.folder, render(Mesh.model_validate(edge.mesh.model_dump())))
+    bearer = token("EdDSA", key=new, headers={"kid": "new"})
+
+    async def is_replaced() -> bool:
+        return (await edge.call(bearer)).code is grpc.StatusCode.OK
+
+    await eventually(is_replaced)
+    assert (await edge.call(old)).code is grpc.StatusCode.UNAUTHENTICATED
+    edge.jwks.write_text(before)

@@ -1,0 +1,80 @@
+"""The section `identity` of mesh.yaml: what is accepted, and what is refused by the name of its key."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from graphmesh_mesh.envoy.render import documents
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.topology import Mesh, load
+
+EC: dict[str, Any] = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "one"}
+ISSUER: dict[str, Any] = {"issuer": "https://id.example.com", "audiences": ["graphmesh"], "jwks_file": "keys.json"}
+IDENTITY: dict[str, Any] = {"issuers": [ISSUER], "roles": {"reader": ["billing.read"], "admin": ["*"]}}
+
+
+def mesh_of(folder: Path, identity: Any = None, key: Any = None, mode: str = "tokens", **issuer: Any) -> Mesh:
+    """Load a mesh.yaml with a section `identity`, and a file with one key beside it."""
+    section = identity or {**IDENTITY, "issuers": [{**ISSUER, **issuer}]}
+    (folder / "keys.json").write_text(json.dumps({"keys": [key or EC]}))
+    service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100}
+    edge = {"port": 1, "services": ["billing"], "identity": mode}
+    content = {"edge": edge, "mesh": {"port": 2}, "admin": {"port": 3}, "services": {"billing": service}}
+    (folder / "mesh.yaml").write_text(
+        yaml.safe_dump({**content, **({"identity": section} if section != "none" else {})})
+    )
+    return load(folder / "mesh.yaml")
+
+
+def test_keys_have_one_algorithm_each(tmp_path: Path) -> None:
+    """The file is relative to mesh.yaml, and is one of those that are watched."""
+    read: list[Path] = []
+    mesh_of(tmp_path)
+    mesh = load(tmp_path / "mesh.yaml", read=read)
+    assert mesh.identity
+    (key,) = json.loads(mesh.identity.issuers[0].jwks)["keys"]
+    assert (key["alg"], key["use"], key["kid"]) == ("ES256", "sig", "one")
+    assert tmp_path / "keys.json" in read
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"mode": "removed"}, "identity: edge.identity must be tokens"),
+        ({"identity": "none"}, "identity: is required where edge.identity is tokens"),
+        ({"key": {**EC, "d": "eA"}}, "is a private key"),
+        ({"key": {"kty": "oct", "k": "c2VjcmV0"}}, "must be of RSA, EC with P-256, or OKP with Ed25519"),
+        ({"key": {**EC, "crv": "P-384"}}, "must be of RSA, EC with P-256, or OKP with Ed25519"),
+        ({"key": {**EC, "alg": "HS256"}}, "its algorithm must be ES256"),
+        ({"key": {**EC, "use": "enc"}}, "is not for signatures"),
+        ({"key": {"kty": "EC", "crv": "P-256"}}, "lacks x, y"),
+        ({"jwks_file": "none.json"}, "No such file"),
+        ({"audiences": []}, "identity.issuers.0.audiences"),
+        ({"jwks_url": "https://id.example.com/keys"}, "it needs either jwks_file or jwks_url"),
+        ({"jwks_file": None, "jwks_url": "http://id.example.com/keys"}, "jwks_url: must be an HTTPS URL"),
+        ({"jwks_file": None, "jwks_url": "https://192.0.2.1/keys"}, "jwks_url: must name its host"),
+        ({"ca": "keys.json"}, "ca: only with jwks_url"),
+        ({"claims": {"tenants": "org"}}, "identity.issuers.0.claims.tenants"),
+        ({"identity": {**IDENTITY, "roles": {"reader": ["everything"]}}}, "identity.roles.reader.0"),
+        ({"identity": {**IDENTITY, "issuers": [ISSUER, ISSUER]}}, "https://id.example.com is there twice"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_breaks_a_rule_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(MeshError) as refused:
+        mesh_of(tmp_path, **changes)
+    assert rule in str(refused.value)
+
+
+def test_keys_of_a_url_come_over_verified_tls(tmp_path: Path) -> None:
+    """From a cluster of their own, whose server must have the name of the URL."""
+    mesh = mesh_of(tmp_path, jwks_file=None, jwks_url="https://id.example.com/keys")
+    (cluster,) = (one for one in documents(mesh)["cds.yaml"]["resources"] if one["name"] == "issuer-0")
+    context = cluster["transport_socket"]["typed_config"]
+    trusted = context["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+    assert (context["sni"], trusted) == (
+        "id.example.com",
+        [{"san_type": "DNS", "matcher": {"exact": "id.example.com"}}],
+    )

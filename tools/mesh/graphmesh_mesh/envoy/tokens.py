@@ -1,0 +1,166 @@
+"""Tokens at the edge: verified by Envoy, and turned into the identity headers of a call."""
+
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from google.rpc import error_details_pb2, status_pb2
+
+from graphmesh_mesh.envoy.documents import ECDS, Document, config_source, extension, socket, typed
+from graphmesh_mesh.identity import ALGORITHMS, EVERY_SCOPE, Identity, Issuer
+from graphmesh_mesh.tls import Tls, is_ip_address
+from graphmesh_mesh.topology import Mesh
+
+TOKENS = "graphmesh.tokens"
+"""The name of the filter that verifies tokens. It is discovered, so that new keys replace no listener: connections that
+stay open would else be served with the old ones."""
+IDENTITY = "graphmesh.identity"
+JWT_AUTHN = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+SCRIPT = Path(__file__).with_name("identity.lua")
+HEALTH = "/grpc.health.v1.Health/"
+CLOCK_SKEW_SECONDS = 5
+CACHED_TOKENS = 1000
+"""Tokens of each issuer with a file of keys, whose signatures are verified once."""
+JWKS_SECONDS = 300
+OUR_HEADERS: Document = {"remove_on_match": {"key_matcher": {"prefix": "x-graphmesh-"}}}
+"""Removal of every header of ours, of those to come too."""
+
+
+def verified_tokens() -> Document:
+    """The filter whose configuration is `token_configuration`."""
+    discovery = {"config_source": config_source(ECDS), "type_urls": [f"type.googleapis.com/{JWT_AUTHN}"]}
+    return {"name": TOKENS, "config_discovery": discovery}
+
+
+def ecds(identity: Identity) -> Document:
+    config = typed("envoy.config.core.v3.TypedExtensionConfig", name=TOKENS, typed_config=token_configuration(identity))
+    return {"resources": [config]}
+
+
+def token_configuration(identity: Identity) -> Document:
+    """Every path but health needs a token of one of the issuers."""
+    names = [provider(number) for number in range(len(identity.issuers))]
+    needed = [{"provider_name": name} for name in names]
+    requires = needed[0] if len(needed) == 1 else {"requires_any": {"requirements": needed}}
+    return typed(
+        JWT_AUTHN,
+        providers={name: _provider(name, issuer) for name, issuer in zip(names, identity.issuers, strict=True)},
+        rules=[{"match": {"prefix": HEALTH}}, {"match": {"prefix": "/"}, "requires": requires}],
+    )
+
+
+def provider(number: int) -> str:
+    """The name of an issuer's provider, of the metadata with its claims, and of the cluster with its keys."""
+    return f"issuer-{number}"
+
+
+def _provider(name: str, issuer: Issuer) -> Document:
+    if issuer.jwks_url:
+        uri = {"uri": issuer.jwks_url, "cluster": name, "timeout": "5s"}
+        keys: Document = {
+            "remote_jwks": {
+                "http_uri": uri,
+                "cache_duration": f"{JWKS_SECONDS}s",
+                "async_fetch": {"fast_listener": True},
+            }
+        }
+    else:
+        cache = {"jwt_cache_size": CACHED_TOKENS}
+        keys = {"local_jwks": {"inline_string": issuer.jwks}, "jwt_cache_config": cache}
+    return {
+        "issuer": issuer.issuer,
+        "audiences": list(issuer.audiences),
+        **keys,
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "forward": False,
+        "require_expiration": True,
+        "clock_skew_seconds": CLOCK_SKEW_SECONDS,
+        "payload_in_metadata": name,
+        "header_in_metadata": f"{name}-header",
+    }
+
+
+def identity_of_tokens(mesh: Mesh, identity: Identity) -> Document:
+    """The filter that sets the headers of the caller from the claims of a verified token."""
+    tables = {
+        "CLAIMS": {provider(number): one.claims.model_dump() for number, one in enumerate(identity.issuers)},
+        "ROLES": {role: sorted(scopes - {EVERY_SCOPE}) for role, scopes in roles(mesh).items()},
+        "ALGORITHMS": dict.fromkeys(ALGORITHMS.values(), True),
+        "REFUSALS": dict(_refusals(identity)),
+        "ERROR_INFO": error_info(),
+    }
+    rendered = "\n".join(f"local {name} = {_lua(value)}" for name, value in tables.items())
+    source = {"inline_string": f"{rendered}\n{SCRIPT.read_text()}"}
+    return extension(IDENTITY, "envoy.extensions.filters.http.lua.v3.Lua", default_source_code=source)
+
+
+def roles(mesh: Mesh) -> dict[str, set[str]]:
+    """Return the scopes of each role; `*` are those of all methods, and of the approvals of all tools."""
+    every = set[str]()
+    for service in mesh.services.values():
+        for method, policy in service.method_policies.items():
+            every |= policy.scopes | (policy.approvers or {f"approvals.{method.full_name.split('.')[-4]}"})
+    given = mesh.identity.roles if mesh.identity else {}
+    return {role: every | set(scopes) if EVERY_SCOPE in scopes else set(scopes) for role, scopes in given.items()}
+
+
+def jwks_clusters(identity: Identity) -> list[Document]:
+    """The clusters that Envoy reads keys from."""
+    return [_cluster(provider(n), one) for n, one in enumerate(identity.issuers) if one.jwks_url]
+
+
+def _cluster(name: str, issuer: Issuer) -> Document:
+    url = urlsplit(issuer.jwks_url)
+    host, secure = str(url.hostname), url.scheme == "https"
+    endpoint = {"endpoint": {"address": socket(host, url.port or (443 if secure else 80))}}
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        type="STATIC" if is_ip_address(host) else "STRICT_DNS",
+        connect_timeout="5s",
+        load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        **(_tls(host, issuer) if secure else {}),
+    )
+
+
+def _tls(host: str, issuer: Issuer) -> Document:
+    kind, sni = ("IP_ADDRESS", {}) if is_ip_address(host) else ("DNS", {"sni": host})
+    trust = {
+        "trusted_ca": {"filename": str(Tls(ca=issuer.ca).trusted)},
+        "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": host}}],
+    }
+    context = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    secured = extension("envoy.transport_sockets.tls", context, common_tls_context={"validation_context": trust}, **sni)
+    return {"transport_socket": secured}
+
+
+def error_info() -> bytes:
+    """Return the details of a google.rpc.Status about a call without a valid token, serialized."""
+    status = status_pb2.Status()
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="UNAUTHENTICATED", domain="graphmesh"))
+    return bytes(status.SerializeToString(deterministic=True))
+
+
+def _refusals(identity: Identity) -> Iterator[tuple[str, str]]:
+    """Yield the messages for verified tokens that name no caller, by what they lack."""
+    yield "algorithm", "the token must be signed with RS256, ES256 or EdDSA"
+    for number, issuer in enumerate(identity.issuers):
+        tenant, subject = issuer.claims.tenant, issuer.claims.subject
+        rule = "1 to 63 lower-case letters, digits, - and _"
+        yield f"{provider(number)}-tenant", f"the token needs a claim {tenant} of {rule}"
+        rule = "1 to 255 printable characters of ASCII, without spaces"
+        yield f"{provider(number)}-subject", f"the token needs a claim {subject} of {rule}"
+
+
+def _lua(value: object) -> str:
+    """Return a value as a literal of Lua."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'[{_lua(key)}] = {_lua(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"{{{', '.join(map(_lua, value))}}}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    encoded = value if isinstance(value, bytes) else str(value).encode()
+    plain = b" _-.:/," + string.ascii_letters.encode()
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in encoded) + '"'
