@@ -183,8 +183,11 @@ class Worker:
 
     async def _wait(self) -> None:
         with suppress(OSError):
-            while await self._reader.read(frames.HEADER.size * 1024):  # the kernel closes the other side at its end
-                pass
+            while not self._reader.at_eof():  # the kernel closes the other side at its end
+                try:
+                    await self._reader.read(frames.HEADER.size * 1024)
+                except RuntimeError:  # a request still reads, and ends now
+                    await asyncio.sleep(0.005)
         self.kill()
 
     def kill(self) -> None:
