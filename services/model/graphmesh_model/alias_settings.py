@@ -149,9 +149,17 @@ class EmbeddingSettings(Frozen):
         return self
 
 
+class SimilarSettings(Frozen):
+    """Answers are shared by prompts whose last messages are similar."""
+
+    threshold: float = Field(ge=0.5, lt=1, description="the least cosine of the embeddings of the messages")
+    embeddings: str = Field(default="default", description="the alias of the embeddings")
+
+
 class CacheSettings(Frozen):
     seconds: float = Field(gt=0, le=30 * 86_400, description="the time for which an answer is kept")
     max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, le=4 * 1024**3, description="in each replica")
+    similar: SimilarSettings | None = Field(default=None, description="None: only prompts that are equal share answers")
 
 
 class ModelSettings(Frozen):

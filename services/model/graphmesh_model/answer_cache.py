@@ -1,10 +1,11 @@
-"""The cache of one alias: answers to prompts that are equal in every byte, for the same tenant."""
+"""The cache of one alias: answers to prompts that are equal in every byte, or similar, for the same tenant."""
 
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from graphmesh_model import json_text
 from graphmesh_model.domain import (
@@ -19,7 +20,10 @@ from graphmesh_model.domain import (
     ToolCallDelta,
     Usage,
 )
+from graphmesh_model.similar_prompts import Place
 
+MAX_COMPARED = 500
+"""The stored answers with which a prompt is compared: those that were used last."""
 TENANT_SHARE = 4
 """A tenant has one part of so many at most, so that it does not displace the answers of all others."""
 
@@ -37,6 +41,7 @@ class _Stored:
     answer: Answer
     expires: float
     size: int
+    place: Place | None
 
 
 class AnswerCache:
@@ -58,15 +63,27 @@ class AnswerCache:
         answers.move_to_end(key)
         return stored.answer
 
-    def store(self, tenant: str, prompt: bytes, answer: Answer, size: int) -> None:
+    def find_similar(self, tenant: str, place: Place, threshold: float) -> Answer | None:
+        """Return the stored answer to the most similar prompt, at no cost, if it is similar enough."""
+        answers, now = self._tenants.get(tenant), self._clock()
+        recent = islice(reversed(answers.values()), MAX_COMPARED) if answers else ()
+        compared = [(place.similarity(one.place), one.answer) for one in recent if one.place and one.expires > now]
+        similarity, answer = max(compared, key=lambda one: one[0], default=(0.0, None))
+        return replace(answer, cache_similarity=similarity) if answer and similarity >= threshold else None
+
+    def store(self, tenant: str, prompt: bytes, answer: Answer, size: int, place: Place | None = None) -> None:
         """Store a complete answer of `size` bytes; one that was cut off or withheld is not worth a repetition."""
+        size += place.size if place else 0
         is_whole = answer.finish_reason in (FinishReason.STOP, FinishReason.TOOL_CALLS)
         if not is_whole or size > self._limits.max_bytes // TENANT_SHARE:
             return
         free = replace(answer, usage=Usage(0, 0), cost_micro_usd=0, failed_attempts=(), cached=True)
         key = _key(prompt)
         self._remove(tenant, key)
-        self._tenants.setdefault(tenant, OrderedDict())[key] = _Stored(free, self._clock() + self._limits.seconds, size)
+        stored = _Stored(
+            free, self._clock() + self._limits.seconds, size, place if not answer.message.tool_calls else None
+        )
+        self._tenants.setdefault(tenant, OrderedDict())[key] = stored
         self._sizes[tenant] = self._sizes.get(tenant, 0) + size
         while self._sizes[tenant] > self._limits.max_bytes // TENANT_SHARE:
             self._remove(tenant, next(iter(self._tenants[tenant])))

@@ -1,7 +1,9 @@
 """Answers a prompt with the model that it names: repairs an invalid answer once, then calls the fallback models."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 from graphmesh_chassis.errors import (
@@ -18,11 +20,13 @@ from graphmesh_model.accounting.totals import of_usages
 from graphmesh_model.answer_cache import events_of
 from graphmesh_model.attempting import Events, attempt
 from graphmesh_model.calling import ModelCall
-from graphmesh_model.catalogue import Entry
+from graphmesh_model.catalogue import Entry, Similar
 from graphmesh_model.domain import Answer, Prompt, StreamEvent
+from graphmesh_model.embedding import embed
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.moderation import Moderation
 from graphmesh_model.racing import Runner, first_to_answer
+from graphmesh_model.similar_prompts import Place, Question, place_of
 from graphmesh_model.validating import repair_prompt
 
 log = structlog.get_logger()
@@ -30,6 +34,8 @@ log = structlog.get_logger()
 FALLS_BACK = (ProviderUnavailable, ProviderMisconfigured, RateLimited, RuleViolated, OutputInvalid)
 """The errors after which another model may still answer."""
 MAX_ATTEMPTS_LISTED = 8
+EMBEDDING_SECONDS = 3.0
+"""The longest time for which an answer waits until its prompt is compared with others."""
 
 
 class Answering:
@@ -66,7 +72,8 @@ class Answering:
     async def _events(
         self, chain: Sequence[Entry], prompt: Prompt, call: ModelCall
     ) -> AsyncGenerator[StreamEvent, None]:
-        if (cache := chain[0].cache) and (stored := cache.find(call.tenant, call.prompt)):
+        stored, place = await self._stored(chain[0], call)
+        if stored:
             await self._accounts.count_cache_hit(chain[0], call)
             for event in events_of(stored) if call.streamed else (stored,):
                 yield event
@@ -80,12 +87,33 @@ class Answering:
         try:
             first, rest = await first_to_answer(runners, FALLS_BACK)
             async with aclosing(rest):
-                yield _kept(first, chain[0], call)
+                yield _kept(first, chain[0], call, place)
                 async for event in rest:
-                    yield _kept(event, chain[0], call)
+                    yield _kept(event, chain[0], call, place)
         except GraphmeshError as error:
             _describe(error, call)
             raise
+
+    async def _stored(self, entry: Entry, call: ModelCall) -> tuple[Answer | None, Place | None]:
+        """Return the stored answer to the prompt, or to a similar one, and the place of a prompt that has none."""
+        if not entry.cache:
+            return None, None
+        stored = entry.cache.find(call.tenant, call.prompt)
+        if stored or not entry.similar or not call.question:
+            return stored, None
+        place = await self._place(entry.similar, call.question, call)
+        return (entry.cache.find_similar(call.tenant, place, entry.similar.threshold) if place else None), place
+
+    async def _place(self, similar: Similar, question: Question, call: ModelCall) -> Place | None:
+        """Embed a question; None where that fails: its answer does not depend on it."""
+        own = replace(call, failed=[])
+        try:
+            async with asyncio.timeout(min(EMBEDDING_SECONDS, call.deadline.remaining / 4)):
+                made = await embed(self._accounts, similar.embedder, [question.text], own)
+        except (GraphmeshError, TimeoutError) as error:
+            log.warning("a prompt is not compared with others", alias=similar.embedder.alias, cause=str(error))
+            return None
+        return place_of(question, made.vectors[0])
 
     async def _of_entry(self, entry: Entry, prompt: Prompt, call: ModelCall, models_left: int) -> Events:
         """Yield the events of one model; an answer that is invalid before anything was sent is repaired once.
@@ -123,10 +151,10 @@ class Answering:
             yield event
 
 
-def _kept(event: StreamEvent, entry: Entry, call: ModelCall) -> StreamEvent:
+def _kept(event: StreamEvent, entry: Entry, call: ModelCall, place: Place | None) -> StreamEvent:
     """Store a first answer of the alias's own model in its cache."""
     if entry.cache and isinstance(event, Answer) and not event.failed_attempts:
-        entry.cache.store(call.tenant, call.prompt, event, convert.response(event).ByteSize())
+        entry.cache.store(call.tenant, call.prompt, event, convert.response(event).ByteSize(), place)
     return event
 
 

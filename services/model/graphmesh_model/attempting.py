@@ -35,6 +35,7 @@ async def attempt(accounts: Accounts, entry: Entry, prompt: Prompt, call: ModelC
     except GraphmeshError as error:
         charge.refuse(error)
         raise
+    answer: Answer | None = None
     async with charge, entry.gate.slot(call.tenant, call.deadline):
         charge.begin()
         async with aclosing(_paced(entry, charge.prompt, call, seconds)) as events:
@@ -43,11 +44,15 @@ async def attempt(accounts: Accounts, entry: Entry, prompt: Prompt, call: ModelC
                 if isinstance(event, Answer):
                     validate(event, prompt)
                     convert.checked(convert.response, event)
-                    yield replace(await charge.complete(event), failed_attempts=tuple(call.failed))
-                    return
+                    answer = await charge.complete(event)
+                    break
                 if not isinstance(event, UsageSoFar):
                     yield event
-        raise unavailable(entry.provider.vendor, Fault.CUT_OFF, "the stream ended without an answer")
+        if answer is None:
+            raise unavailable(entry.provider.vendor, Fault.CUT_OFF, "the stream ended without an answer")
+    yield replace(
+        answer, failed_attempts=tuple(call.failed)
+    )  # the gate has counted it, also where the caller reads no further
 
 
 async def _paced(entry: Entry, prompt: Prompt, call: ModelCall, seconds: float) -> Events:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from graphmesh_chassis.deadline import Deadline
 
 from graphmesh_model.domain import Attempt
+from graphmesh_model.similar_prompts import Question
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,7 @@ class ModelCall:
     streamed: bool = False
     prompt: bytes = b""
     """The serialized prompt, by which its answer is cached."""
+    question: Question | None = None
+    """The question of the prompt, where answers to similar ones may be shared."""
     failed: list[Attempt] = field(default_factory=list)
     """Its attempts without a usable answer, as they end."""

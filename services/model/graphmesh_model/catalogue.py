@@ -16,6 +16,15 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
+class Similar:
+    """The sharing of answers to similar prompts."""
+
+    embedder: EmbeddingEntry
+    threshold: float
+    """The least cosine of two embeddings whose prompts share an answer."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """A model under its alias."""
 
@@ -29,6 +38,8 @@ class Entry:
     """The tokens that a budget reserves for an answer, and bounds it to, where the prompt states no maximum."""
     cache: AnswerCache | None = None
     """The answers to equal prompts; None: they are not kept."""
+    similar: Similar | None = None
+    """How answers to similar prompts are shared; None: they are not."""
     gate: Gate = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

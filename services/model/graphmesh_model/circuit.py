@@ -65,7 +65,8 @@ class Breaker:
     """The breakers of one alias: one for each tenant, and one for all.
 
     The prompts of one tenant may be the cause of a vendor's failures. So a tenant's own failures close the way to that
-    tenant alone, and the common breaker counts only runs of failures that several tenants share.
+    tenant alone, and the common breaker counts only runs of failures that several tenants share. It opens at once when
+    the vendor has stalled for two tenants without an answer to anyone in between: no third one waits for it.
     """
 
     def __init__(self, limits: BreakerLimits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,6 +74,8 @@ class Breaker:
         self._common = Circuit(limits, clock)
         self._failing: set[str] = set()
         """The tenants of the failures since the last success; at most as many as the limit of failures."""
+        self._stalling: set[str] = set()
+        """Those for which the vendor has stalled since then. Two different ones state that it does so for all."""
         self._tenants: OrderedDict[str, Circuit] = OrderedDict()
 
     def wait_seconds(self, tenant: str) -> float:
@@ -91,6 +94,7 @@ class Breaker:
     def succeed(self, tenant: str) -> None:
         self._common.succeed()
         self._failing.clear()
+        self._stalling.clear()
         self._tenants.pop(tenant, None)
 
     def fail(self, tenant: str, *, opens: bool = False) -> None:
@@ -102,8 +106,10 @@ class Breaker:
             self._tenants.popitem(last=False)
         if len(self._failing) < self._limits.failures:
             self._failing.add(tenant)
+        if opens and len(self._stalling) < 2:
+            self._stalling.add(tenant)
         if len(self._failing) > 1:
-            self._common.fail(opens=False)
+            self._common.fail(opens=len(self._stalling) > 1)
         else:
             self._common.end()
 

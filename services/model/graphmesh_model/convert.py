@@ -122,6 +122,7 @@ def response(answer: domain.Answer) -> pb.GenerateResponse:
         vendor_answer_id=answer.vendor_answer_id,
         failed_attempts=map(usage_convert.attempt, answer.failed_attempts),
         cached=answer.cached,
+        cache_similarity=answer.cache_similarity,
     )
 
 

@@ -217,6 +217,8 @@ class Answer:
     """The attempts before this one; their cost is not in `cost_micro_usd`."""
     cached: bool = False
     """Whether it comes from the cache of this service, and so has cost nothing."""
+    cache_similarity: float = 0.0
+    """The cosine of the embeddings of its prompt and of the one that it was stored for; 0 where those are equal."""
 
 
 @dataclass(frozen=True)

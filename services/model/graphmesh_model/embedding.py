@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.accounting.prices import UNKNOWN, Prices
@@ -17,7 +18,10 @@ from graphmesh_model.gate import DEFAULT_LIMITS, Gate, GateLimits
 from graphmesh_model.vendor_errors import unavailable
 
 MAX_DIMENSIONS = 16_384
+MAX_PARALLEL = 4
+"""Batches of one call that are with the vendor at a time."""
 Vectors = Sequence[Sequence[float]]
+T = TypeVar("T")
 
 
 class Embedder(Protocol):
@@ -70,15 +74,33 @@ async def embed(accounts: Accounts, entry: EmbeddingEntry, texts: Sequence[str],
         As Provider and Gate.
     """
     batches = [texts[at : at + entry.max_batch] for at in range(0, len(texts), entry.max_batch)]
-    vectors: list[Sequence[float]] = []
-    answers: list[Answer] = []
-    for batch in batches:
-        found, answer = await _embed_batch(accounts, entry, batch, call)
-        vectors += found
-        answers.append(answer)
+    made = await _in_parallel([partial(_embed_batch, accounts, entry, batch, call) for batch in batches])
+    vectors = [vector for found, _ in made for vector in found]
+    answers = [answer for _, answer in made]
     costs = [answer.cost_micro_usd for answer in answers]
     cost = None if None in costs else sum(cost or 0 for cost in costs)
     return Embeddings(vectors, of_usages(answer.usage for answer in answers), cost)
+
+
+async def _in_parallel(begins: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Return the results in their order, of at most MAX_PARALLEL at a time.
+
+    Raises:
+        Exception: the first error; the others are cancelled, and have ended.
+    """
+    places = asyncio.Semaphore(MAX_PARALLEL)
+
+    async def run(begin: Callable[[], Awaitable[T]]) -> T:
+        async with places:
+            return await begin()
+
+    tasks = [asyncio.ensure_future(run(begin)) for begin in begins]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _embed_batch(

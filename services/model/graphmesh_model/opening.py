@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from graphmesh_model.accounting.prices import NO_COST
 from graphmesh_model.alias_settings import OFFLINE, EmbeddingSettings, ModelSettings
 from graphmesh_model.answer_cache import AnswerCache, CacheLimits
-from graphmesh_model.catalogue import Catalogue, Entry
+from graphmesh_model.catalogue import Catalogue, Entry, Similar
 from graphmesh_model.embedding import EmbeddingEntry
 from graphmesh_model.offline_provider import OfflineProvider
 from graphmesh_model.provider import Provider
@@ -33,14 +33,17 @@ async def open_catalogue(settings: Settings) -> AsyncIterator[Catalogue]:
         if tiny := [alias for alias, model in settings.models.items() if model.model == TINY]:
             require_installed(f"{MODELS}: {min(tiny)} is {TINY}")
             tiny_address = await stack.enter_async_context(tiny_server())
-        entries = [_entry(alias, model, keys, tiny_address) for alias, model in settings.models.items()]
-        embeddings = [_embedding(alias, model, keys) for alias, model in settings.embeddings.items()]
-        for entry in embeddings:
+        embeddings = {alias: _embedding(alias, model, keys) for alias, model in settings.embeddings.items()}
+        for entry in embeddings.values():
             stack.push_async_callback(entry.provider.close)
-        yield Catalogue(entries, embeddings)
+        entries = [_entry(alias, model, keys, tiny_address, embeddings) for alias, model in settings.models.items()]
+        yield Catalogue(entries, embeddings.values())
 
 
-def _entry(alias: str, model: ModelSettings, keys: Keys, tiny_address: str) -> Entry:
+def _entry(
+    alias: str, model: ModelSettings, keys: Keys, tiny_address: str, embeddings: Mapping[str, EmbeddingEntry]
+) -> Entry:
+    similar = model.cache.similar if model.cache else None
     return Entry(
         alias,
         _provider(alias, model, keys, tiny_address),
@@ -49,6 +52,7 @@ def _entry(alias: str, model: ModelSettings, keys: Keys, tiny_address: str) -> E
         model.limits.limits(),
         model.max_output_tokens,
         AnswerCache(CacheLimits(model.cache.seconds, model.cache.max_bytes)) if model.cache else None,
+        Similar(embeddings[similar.embeddings], similar.threshold) if similar else None,
     )
 
 

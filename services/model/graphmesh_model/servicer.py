@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from graphmesh.model import v1 as pb
@@ -18,6 +19,7 @@ from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.catalogue import Catalogue, Entry
 from graphmesh_model.domain import Answer
 from graphmesh_model.moderation import Moderation
+from graphmesh_model.similar_prompts import question_of
 
 ALL_TENANTS = "model.usage.all"
 """The scope to read the usage of all tenants."""
@@ -34,7 +36,7 @@ class ModelServicer(pb.ModelServiceServicer):
         chain = self._catalogue.chain(request.prompt.model)
         prompt = convert.prompt(request.prompt)
         async with _vendor_faults(context):
-            answer = await self._answering.answer(chain, prompt, _call(_cached(chain, request.prompt)))
+            answer = await self._answering.answer(chain, prompt, _prompt_call(chain, request.prompt))
         return convert.response(answer)  # held to the contract already, where a fallback could still answer
 
     async def StreamGenerate(
@@ -42,7 +44,7 @@ class ModelServicer(pb.ModelServiceServicer):
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         chain = self._catalogue.chain(request.prompt.model)
         stream = self._answering.stream(
-            chain, convert.prompt(request.prompt), _call(_cached(chain, request.prompt), streamed=True)
+            chain, convert.prompt(request.prompt), replace(_prompt_call(chain, request.prompt), streamed=True)
         )
         async with _vendor_faults(context), aclosing(stream) as pieces:
             async for piece in pieces:
@@ -82,17 +84,20 @@ class ModelServicer(pb.ModelServiceServicer):
         return pb.ListBudgetsResponse(budgets=map(usage_convert.budget, accounts, balances))
 
 
-def _cached(chain: Sequence[Entry], prompt: pb.Prompt) -> bytes:
-    """Return the prompt as the cache of its alias knows it; empty where it has none."""
-    return serialized(prompt) if chain[0].cache else b""
+def _prompt_call(chain: Sequence[Entry], prompt: pb.Prompt) -> ModelCall:
+    """Return the present call, with the prompt as the cache of its alias knows it, where it has one."""
+    first, call = chain[0], _call()
+    if not first.cache:
+        return call
+    return replace(call, prompt=serialized(prompt), question=question_of(prompt) if first.similar else None)
 
 
-def _call(prompt: bytes = b"", *, streamed: bool = False) -> ModelCall:
+def _call() -> ModelCall:
     """Return the present call. Raises InvalidMetadata where its limits are malformed."""
     call = current_call()
     run = call.header(metadata.RUN)[:MAX_RUN]
     limits = usage_convert.run_limits(call.header(metadata.RUN_LIMITS)) if run else RunLimits()
-    return ModelCall(call.deadline, call.caller.tenant, run, limits, streamed=streamed, prompt=prompt)
+    return ModelCall(call.deadline, call.caller.tenant, run, limits)
 
 
 @asynccontextmanager

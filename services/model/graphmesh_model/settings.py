@@ -107,6 +107,16 @@ class Settings(ServerSettings):
         return self
 
     @model_validator(mode="after")
+    def _similar_prompts_can_be_found(self) -> Self:
+        for alias, model in self.models.items():
+            similar = model.cache.similar if model.cache else None
+            if similar and similar.embeddings not in self.embeddings:
+                raise ValueError(
+                    f"models.{alias}.cache.similar needs embeddings, and {EMBEDDINGS} has no alias {similar.embeddings}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _budgets_can_be_kept(self) -> Self:
         aliases: dict[str, ModelSettings | EmbeddingSettings] = {**self.embeddings, **self.models}
         for name, budget in self.budgets.items():

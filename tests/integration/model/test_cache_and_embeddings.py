@@ -1,6 +1,8 @@
 """Answers from the cache, caching by the vendor, and embeddings, over a real channel."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,12 +12,20 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import BudgetExceeded, NotFound, ProviderUnavailable
+from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.accounting.ledger_memory import MemoryLedger
+from graphmesh_model.calling import ModelCall
+from graphmesh_model.embedding import EmbeddingEntry
+from graphmesh_model.embedding import embed as embedding_of
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.settings import Settings
+from pydantic import ValidationError
 
 from tests.integration.model.served import running_models
 from tests.integration.model.vendor_server import (
     Answer,
+    Reply,
+    Request,
     VendorServer,
     anthropic,
     failing,
@@ -130,11 +140,103 @@ async def embedding(*replies: Answer, **others: Any) -> AsyncIterator[tuple[Vend
             yield server, served.channel
 
 
+def directions(**vectors: Sequence[float]) -> Answer:
+    """Answer with the vector of each text's first word."""
+
+    def answer(request: Request) -> Reply:
+        found = [vectors[text.split()[0]] for text in request.body["input"]]
+        data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(found)]
+        return Reply(json.dumps({"object": "list", "data": data, "model": "e", "usage": {}}).encode())
+
+    return answer
+
+
+@asynccontextmanager
+async def sharing(embedder: Answer, *replies: Answer) -> AsyncIterator[tuple[VendorServer, Channel]]:
+    async with VendorServer(*replies).serving() as server, VendorServer(embedder).serving() as embedding:
+        cache = {"seconds": 60, "similar": {"threshold": 0.9, "embeddings": "words"}}
+        models = {"default": {"model": "openai:large", "base_url": server.url, "cache": cache}}
+        words = {"model": "openai:embed", "base_url": embedding.url}
+        given = {"models": models, "embeddings": {"words": words}, "api_keys": {"words": "sk-1"}}
+        async with running_models(Settings.model_validate(given)) as served:
+            yield server, served.channel
+
+
+async def test_similar_prompts_of_a_tenant_share_an_answer() -> None:
+    """It says how similar; nothing but the words of the last message may differ."""
+    vectors = directions(open=[1, 0], opened=[0.95, 0.3], close=[0, 1])
+    async with sharing(vectors, *(openai(f"Answer {number}.") for number in range(9))) as (server, channel):
+        first, similar = await generate(channel, "open 7"), await generate(channel, "opened 7")
+        assert (similar.message, similar.cached) == (first.message, True)
+        assert similar.cache_similarity == pytest.approx(0.9536, abs=1e-3)
+        *_, streamed = await stream(channel, "opened 7 now")
+        assert (streamed.completed.message, streamed.completed.cached) == (first.message, True)
+        equal = await generate(channel, "open 7")
+        assert (equal.cached, equal.cache_similarity) == (True, 0)
+        for other in (
+            await generate(channel, "close 7"),
+            await generate(channel, "opened 8"),
+            await generate(channel, "opened 7", tenant="other"),
+            await generate(channel, "opened 7", temperature=0.5),
+            await generate(channel, "opened 7", tools=[TOOL]),
+        ):
+            assert not other.cached
+        assert len(server.requests) == 6
+
+
+async def test_prompt_that_cannot_be_compared_is_answered() -> None:
+    async with sharing(failing(503), openai("One."), openai("Two.")) as (_, channel):
+        answers = [await generate(channel, text) for text in ("open", "opened", "open")]
+        assert [answer.message.text for answer in answers] == ["One.", "Two.", "One."]
+        assert answers[2].cached
+
+
+def test_sharing_needs_an_embedder() -> None:
+    cache = {"seconds": 60, "similar": {"threshold": 0.9}}
+    with pytest.raises(ValidationError, match=r"models\.default\.cache\.similar needs .*no alias default"):
+        Settings.model_validate({"models": {"default": {"model": "offline", "cache": cache}}})
+
+
+async def test_batches_are_embedded_in_parallel_and_end_with_the_first_error() -> None:
+    """Of five batches four are sent at a time; the vectors keep the order of the texts."""
+    arrived = asyncio.Semaphore(0)
+    together = asyncio.Event()
+
+    class Slow:
+        vendor, model, offline = "slow", "embed", False
+
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            arrived.release()
+            await together.wait()
+            if "bad" in texts:
+                raise ProviderUnavailable(provider="slow")
+            return [[float(len(text))] for text in texts]
+
+        async def close(self) -> None:
+            pass
+
+    entry, accounts = EmbeddingEntry("words", Slow(), max_batch=1), Accounts(MemoryLedger())
+    for texts in (["a", "bb", "ccc", "dddd", "eeeee"], ["a", "bad", "a", "a", "a"]):
+        together.clear()
+        made = asyncio.create_task(embedding_of(accounts, entry, texts, ModelCall(Deadline.after(5))))
+        async with asyncio.timeout(5):
+            for _ in range(4):
+                await arrived.acquire()
+        assert arrived.locked()
+        together.set()
+        if "bad" in texts:
+            with pytest.raises(ProviderUnavailable):
+                await made
+        else:
+            assert (await made).vectors == [[1], [2], [3], [4], [5]]
+            await arrived.acquire()
+
+
 async def test_texts_are_embedded_in_batches() -> None:
     async with embedding(openai_embeddings()) as (server, channel):
         response = await embed(channel, "a", "bb", "ccc")
         assert [list(vector.values) for vector in response.embeddings] == [[1, 0, 0], [2, 0, 0], [3, 0, 0]]
-        assert [body["input"] for body in server.bodies] == [["a", "bb"], ["ccc"]]
+        assert sorted(body["input"] for body in server.bodies) == [["a", "bb"], ["ccc"]]
         assert (response.provider, response.usage.estimated) == ("openai", True)
         assert response.usage.cost_micro_usd == response.usage.input_tokens > 0
         with pytest.raises(NotFound):

@@ -74,6 +74,34 @@ async def test_stall_is_waited_for_once() -> None:
             assert (len(bad.requests), len(good.requests)) == (1, 2)
 
 
+async def test_stall_of_two_tenants_is_not_waited_for_by_a_third() -> None:
+    """That of one tenant, however often, does not concern others."""
+    async with VendorServer(openai("Hi"), *[STALL] * 9).serving() as bad:
+        limits = {"answer_seconds": 0.3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+        async with running_models(settings(default=vendor(bad, limits=limits))) as served:
+            assert (await generate(served.channel, tenant="zero")).message.text == "Hi"
+            for tenant, fault in (
+                ("one", "stalled"),
+                ("one", "breaker_open"),
+                ("two", "stalled"),
+                ("three", "breaker_open"),
+            ):
+                with pytest.raises(ProviderUnavailable) as failed:
+                    await generate(served.channel, tenant=tenant)
+                assert failed.value.data["fault"] == fault
+            assert len(bad.requests) == 3
+
+
+async def test_stalls_between_answers_to_others_concern_their_tenants_alone() -> None:
+    async with VendorServer(STALL, openai("Hi"), STALL, openai("Hi")).serving() as mixed:
+        limits = {"answer_seconds": 0.3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+        async with running_models(settings(default=vendor(mixed, limits=limits))) as served:
+            for stalled, answered in (("one", "two"), ("three", "four")):
+                with pytest.raises(ProviderUnavailable):
+                    await generate(served.channel, tenant=stalled)
+                assert (await generate(served.channel, tenant=answered)).message.text == "Hi"
+
+
 @pytest.mark.parametrize(
     ("reply", "limit"),
     [

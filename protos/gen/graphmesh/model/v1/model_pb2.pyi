@@ -795,6 +795,7 @@ class GenerateResponse(_message.Message):
     VENDOR_ANSWER_ID_FIELD_NUMBER: _builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    CACHE_SIMILARITY_FIELD_NUMBER: _builtins.int
     finish_reason: Global___FinishReason.ValueType
     """Why the model stopped."""
     model: _builtins.str
@@ -806,7 +807,13 @@ class GenerateResponse(_message.Message):
     vendor_answer_id: _builtins.str
     """The vendor's id of the answer, for its support; empty where it gives none."""
     cached: _builtins.bool
-    """Whether the answer is a stored one to an equal prompt of the tenant, which has cost nothing."""
+    """Whether the answer is a stored one to an equal prompt of the tenant, which has cost nothing; or to a similar one,
+    where the settings of the alias allow it.
+    """
+    cache_similarity: _builtins.float
+    """How similar the last message is to that of the prompt that the stored answer was given to: the cosine of their
+    embeddings; 0 where the prompts are equal, and where the answer is not a stored one.
+    """
     @_builtins.property
     def message(self) -> Global___AssistantMessage:
         """The answer."""
@@ -831,10 +838,11 @@ class GenerateResponse(_message.Message):
         vendor_answer_id: _builtins.str = ...,
         failed_attempts: _abc.Iterable[Global___FailedAttempt] | None = ...,
         cached: _builtins.bool = ...,
+        cache_similarity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_similarity", b"cache_similarity", "cached", b"cached", "failed_attempts", b"failed_attempts", "finish_reason", b"finish_reason", "message", b"message", "model", b"model", "offline", b"offline", "provider", b"provider", "usage", b"usage", "vendor_answer_id", b"vendor_answer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
