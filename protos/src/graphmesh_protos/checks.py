@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, MethodOptions
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from graphmesh.policy.v1 import policy_pb2
 from graphmesh_contracts import PolicyError, method_policy, service_policies
@@ -155,8 +155,8 @@ def _policies_of(protos: Path, file: FileDescriptorProto, pool: DescriptorPool) 
 def _undeclared(method: MethodDescriptor) -> Iterator[str]:
     """Yield what a method has to state and does not: a default would be a guess about its effect, and who may call."""
     options = method.GetOptions()
-    if options.idempotency_level == MethodOptions.IDEMPOTENCY_UNKNOWN:
-        levels = "NO_SIDE_EFFECTS where it changes nothing, IDEMPOTENT for an effect, which has a key"
+    if not options.HasField("idempotency_level"):
+        levels = "NO_SIDE_EFFECTS of a read, IDEMPOTENT of an effect, IDEMPOTENCY_UNKNOWN of what no graph calls"
         yield f"{method.full_name} has no idempotency_level: {levels}"
     if not options.Extensions[policy_pb2.method].scopes:
         yield f'{method.full_name} has no scopes: its policy names what a caller needs, such as scopes: ["orders.read"]'
