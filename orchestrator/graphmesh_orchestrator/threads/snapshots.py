@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from graphmesh_chassis.errors import DependencyError
 from graphmesh_chassis.large_values import convert_aside, is_large
-from graphmesh_nodes.json_values import JsonEncoder, showable
+from graphmesh_nodes.json_values import JsonEncoder, as_object, showable
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER, NS_SEP
 from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
@@ -135,7 +135,7 @@ def _showable(values: Any, encoder: JsonEncoder) -> tuple[dict[str, Any], list[s
     """Return the channels that can be shown, and the others with their reasons. A workflow has a result only."""
     found: dict[str, Any] = {}
     not_shown: list[str] = []
-    for name, value in (values if isinstance(values, dict) else {"value": values}).items():
+    for name, value in as_object(values).items():
         shown, reason = encoder.showable({name: value})
         if reason:
             not_shown.append(f"values{reason}")

@@ -16,7 +16,7 @@ from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.graph_contexts import configurable_with
-from graphmesh_nodes.json_values import JsonEncoder, to_json
+from graphmesh_nodes.json_values import JsonEncoder, as_object, to_json
 from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
 from langchain_core.runnables import RunnableConfig
@@ -170,12 +170,10 @@ class Execution:
     async def output(self) -> tuple[dict[str, Any], Size]:
         """Return the graph's output as JSON, and its size. Raises as `stream`."""
         output, channels = self._values, self.graph.compiled.output_channels
-        if not isinstance(output, dict):
-            output = {"value": output}
-        elif self._output_keys != channels:
+        if isinstance(output, dict) and self._output_keys != channels:
             output = {channel: output[channel] for channel in channels if channel in output}
         with self._located():
-            return await convert_aside(is_large(output), _json_of, output)
+            return await convert_aside(is_large(output), lambda: _json_of(as_object(output)))
 
     @property
     def _output_keys(self) -> str | Sequence[str]:

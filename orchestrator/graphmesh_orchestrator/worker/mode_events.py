@@ -9,7 +9,7 @@ from typing import Any
 
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
 from graphmesh_contracts.structs import struct_bytes
-from graphmesh_nodes.json_values import JsonEncoder
+from graphmesh_nodes.json_values import JsonEncoder, as_object
 
 from graphmesh_orchestrator.runs.event_contents import Content, message, not_shown, one_struct
 from graphmesh_orchestrator.runs.events import EventKind
@@ -53,7 +53,7 @@ class ModeEvents:
                 shown = {"message": message, "metadata": _metadata(metadata)}
                 return self._encode(EventKind.MESSAGE, part, shown, node)
             case "values":
-                return self._encode(EventKind.VALUES, part, value if isinstance(value, dict) else {"value": value})
+                return self._encode(EventKind.VALUES, part, value)
             case "task":
                 return self._encode(EventKind.TASK, part, _task(value), value["name"])
             case "checkpoints":
@@ -89,7 +89,7 @@ async def _encode_aside(kind: EventKind, value: Any, add: Callable[[Content, Siz
 
 def _encoded(kind: EventKind, value: Any) -> tuple[Content, Size]:
     encoder = JsonEncoder()
-    shown, reason = encoder.showable(value)
+    shown, reason = encoder.showable(as_object(value))
     if reason:
         return not_shown(kind, reason), encoder.size
     if kind is EventKind.MESSAGE:

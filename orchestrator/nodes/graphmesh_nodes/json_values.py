@@ -54,6 +54,19 @@ def showable(value: Any) -> tuple[Any, str]:
     return JsonEncoder().showable(value)
 
 
+def as_object(value: Any) -> Mapping[Any, Any]:
+    """Return what a workflow has returned as an object: any other value is the member `value` of one."""
+    if isinstance(value, Mapping):
+        return value
+    try:
+        if isinstance(value, BaseModel) and isinstance(fields := _fields(value), dict):
+            return fields
+        names = _field_names(value)
+        return {"value": value} if names is None else {name: getattr(value, name) for name in names}
+    except Exception:  # of the value's own code: its encoding fails likewise, and is reported
+        return {"value": value}
+
+
 class JsonEncoder:
     """Encodes values that are stored or shown together: the bounds of elements and bytes are for all of them."""
 

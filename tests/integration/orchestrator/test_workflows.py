@@ -37,6 +37,38 @@ def graph(order: Order) -> dict:
 """
 
 
+RETURNING = """
+from dataclasses import dataclass
+from langgraph.func import entrypoint
+from pydantic import BaseModel
+
+class Report(BaseModel):
+    topic: str
+
+@dataclass
+class Pair:
+    report: Report
+
+@entrypoint()
+def graph(topic: str):
+    return Pair(Report(topic=topic)) if topic == "pair" else Report(topic=topic) if topic != "list" else [topic]
+"""
+OUTPUTS = {"model": {"topic": "model"}, "pair": {"report": {"topic": "pair"}}, "list": {"value": ["list"]}}
+
+
+async def test_result_that_is_an_object_is_the_output(tmp_path: Path) -> None:
+    """In the run, its values and the state of its thread."""
+    (tmp_path / "returning.py").write_text(RETURNING)
+    modes = [pb.StreamMode.STREAM_MODE_VALUES]
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        for topic, output in OUTPUTS.items():
+            begun = await mesh.client.create_run("returning", {"topic": topic}, stream_modes=modes)
+            run = await mesh.wait(begun)
+            state = await mesh.client.threads.state(run.thread_id)
+            values = [event.values for event in await mesh.events(run) if event.HasField("values")]
+            assert [struct_value(one) for one in (run.output, state.values, values[-1])] == [output] * 3
+
+
 async def test_workflow_parks_resumes_and_remembers(tmp_path: Path) -> None:
     """Also in another process; tasks have events as nodes have, and the next run has the result of the last."""
     (tmp_path / "text.py").write_text(TEXT)
