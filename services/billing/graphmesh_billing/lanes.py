@@ -1,12 +1,13 @@
 """Bounds how many calls wait for the same rows at a time: they hold connections and slots of the service meanwhile,
 which calls about other customers need. Further ones wait here, in their order, and hold neither."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from graphmesh_chassis.admission import Admission, Waits
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.errors import ConcurrencyLimit
 
 MAX_ACTIVE: Final = 2
 """Calls of a lane at a time in this process. They wait for each other's locks, so more of them are not faster."""
@@ -39,8 +40,19 @@ class Lanes:
                 else:
                     with self._waits.place(tenant):
                         async with call.without_slot():
-                            await held.enter_async_context(place)
+                            with _named(name):
+                                await held.enter_async_context(place)
                 yield
         finally:
             if not lane.active and not lane.queued:
                 self._lanes.pop((tenant, name), None)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let the refusal of a lane state what the calls in it are about."""
+    try:
+        yield
+    except ConcurrencyLimit as error:
+        message = f"other calls about {name.replace('/', ' ')} took too long; retry later"
+        raise ConcurrencyLimit(message, retry_after=error.retry_after) from error
