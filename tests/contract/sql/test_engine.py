@@ -376,5 +376,11 @@ def test_allowed_postgresql_functions_have_no_side_effects(postgres_url: str) ->
     }
 
 
+def test_memory_of_sqlite_is_bounded(tmp_path: Path) -> None:
+    """Also where no single value is large, and the process has no limit."""
+    with pytest.raises(MemoryError):
+        Session(sqlite_target(tmp_path)).rows("SELECT " + ", ".join(["hex(zeroblob(450000))"] * 40))
+
+
 def test_dialects_are_described(session: Session) -> None:
     assert session.schema().dialect is (Dialect.SQLITE if session.target.is_sqlite else Dialect.POSTGRESQL)

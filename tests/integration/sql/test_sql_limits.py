@@ -95,6 +95,13 @@ async def test_memory_of_a_query_is_bounded(channel: Channel) -> None:
     assert 0 < peak < 64 * MEGABYTES
 
 
+async def test_memory_of_a_row_is_bounded_outside_of_the_database_too(channel: Channel) -> None:
+    """One wide character takes four bytes for each of a text in Python, of which SQLite's own limit knows nothing."""
+    error = await refusal(channel, "SELECT " + ", ".join(["printf('%.*c', 900000, 'a') || '😀'"] * 9))
+    assert isinstance(error, QueryFailed)
+    assert "more memory" in str(error)
+
+
 async def test_temporary_space_of_a_query_is_bounded(channel: Channel) -> None:
     error = await refusal(channel, SPILLING)
     assert isinstance(error, QueryFailed)
