@@ -336,6 +336,9 @@ METRICS = """
     [[rewrites]]
     query = "SELECT sum(a.quantity) FROM fact_order_line a, fact_order_line b, fact_order_line c, fact_order_line d"
     instead = "SELECT sum(items) FROM monthly_revenue"
+    [[rewrites]]
+    query = "SELECT length(printf('%.*c', 2000000000, 'x'))"
+    instead = "SELECT 'instead'"
 """
 
 
@@ -388,5 +391,7 @@ async def test_too_expensive_query_is_answered_from_a_pre_aggregated_table(chann
     rewritten = await run_query(channel_of_metrics, f"SELECT sum(a.quantity)\n  FROM {tables};")
     expected = await run_query(channel_of_metrics, "SELECT sum(items) FROM monthly_revenue")
     assert rewritten.rows == expected.rows
+    stuck = await run_query(channel_of_metrics, "SELECT length(printf('%.*c', 2000000000, 'x'))", seconds=4)
+    assert stuck.rows == [["instead"]]  # it checks no limit: its process is killed after half of the time
     with pytest.raises(QueryRefused, match="too expensive"):
         await run_query(channel_of_metrics, f"SELECT max(a.quantity) FROM {tables}")
