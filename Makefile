@@ -43,7 +43,7 @@ chaos: $(ENV) ## Kill processes of a mesh by a seed while runs charge money, and
 env: $(ENV) ## Make or update .venv; EXTRAS="openai anthropic" adds the packages of model vendors
 
 .PHONY: test
-test: $(ENV) ## Run all tests, one process for each core; ARGS="tests/unit -k name" for some
+test: $(ENV) ## Run all tests, in one process more than there are cores; ARGS="tests/unit -k name" for some
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 $(ARGS)
 
 .PHONY: test-fast

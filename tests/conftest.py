@@ -28,6 +28,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedF
     return SharedFixtureScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than the machine has cores: many tests wait, for leases and processes, without CPU."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure_node(node: WorkerController) -> None:
     """Pass the controller's pid to a worker."""
     node.workerinput["controller"] = os.getpid()

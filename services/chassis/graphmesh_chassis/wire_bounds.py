@@ -31,8 +31,8 @@ CONTENTS: Mapping[str, Mapping[int, str]] = {
     LIST: {1: VALUE},
 }
 """The parts of JSON messages by field number."""
-NUMBER, STRING = 0x11, 0x1A
-"""The first bytes of a Value that is a number or a string."""
+NULL, NUMBER, STRING, BOOL, OBJECT, ARRAY = 0x08, 0x11, 0x1A, 0x20, 0x2A, 0x32
+"""The first bytes of a Value by its kind."""
 JSON_TYPES = {f"google.protobuf.{kind}": kind for kind in (STRUCT, VALUE, LIST)}
 
 
@@ -127,7 +127,7 @@ class _Scan:
     def contents(self, position: int, end: int, kind: str, levels: int, left: int) -> int:
         """Count the elements of a JSON message. Returns how many of the `left` ones it leaves.
 
-        Most leaves are recognized by their first byte and their length, without a call of their own.
+        Leaves and empty lists are recognized by their first byte and their length, without a call of their own.
         """
         data, parts = self.data, CONTENTS[kind]
         while position < end:
@@ -161,6 +161,13 @@ class _Scan:
                 continue
             if part is VALUE and length >= 2:
                 first = data[begin]
+                if length == 2:
+                    if first in (NULL, BOOL) and data[begin + 1] < 128:
+                        continue
+                    if first in (OBJECT, ARRAY) and not data[begin + 1]:
+                        if not levels:
+                            raise _TooDeepError
+                        continue
                 if first == NUMBER and length == 9:
                     continue
                 if first == STRING and data[begin + 1] == length - 2 < 128:

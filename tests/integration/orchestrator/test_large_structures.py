@@ -139,8 +139,10 @@ async def test_requests_take_no_long_step(counting_mesh: Mesh, elements: int) ->
                     await asyncio.sleep(0.05)
                 for _ in range(50):
                     await watching.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id))
+            # In the same load: processes that share the caches of a core take more CPU time.
+            expected = await asyncio.to_thread(conversion, MAX_ELEMENTS)
 
-    assert steps.longest < REQUEST_SHARE * conversion(MAX_ELEMENTS), steps.callback
+    assert steps.longest < REQUEST_SHARE * expected, steps.callback
 
 
 @pytest.mark.parametrize("place", ["state", "event", "interrupt"])

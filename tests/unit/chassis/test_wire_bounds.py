@@ -43,8 +43,8 @@ def violation(payload: bytes, message: Any = pb.CreateRunRequest) -> tuple[str, 
     return found.field, found.description
 
 
-def nested(levels: int, *, lists: bool = False) -> Any:
-    value: Any = "x"
+def nested(levels: int, *, lists: bool = False, innermost: Any = "x") -> Any:
+    value = innermost
     for _ in range(levels):
         value = [value] if lists else {"in": value}
     return value
@@ -67,6 +67,13 @@ def test_members_are_elements() -> None:
     check(created({str(number): None for number in range(MAX_ELEMENTS - 1)}))
 
     assert violation(created({str(number): None for number in range(MAX_ELEMENTS)}))[0] == "input"
+
+
+@pytest.mark.parametrize("empty", [[], {}], ids=str)
+def test_empty_lists_and_objects_are_levels(empty: Any) -> None:
+    check(created(nested(MAX_DEPTH - 2, innermost=empty)))
+
+    assert violation(created(nested(MAX_DEPTH - 1, innermost=empty)))[1].startswith("is nested deeper than 24 levels")
 
 
 @pytest.mark.parametrize("lists", [False, True])
