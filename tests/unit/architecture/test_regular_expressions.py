@@ -35,6 +35,7 @@ REPEATS = 5
 
 AT_RUN_TIME = {
     ("graphmesh_nodes.model_tools", "pattern"): "compiled to check its syntax, never matched",
+    ("graphmesh_mesh.openapi.rules", "pattern"): "likewise",
 }
 """Expressions that are parameters, with the reason that they need no measurement. Those of callers of the model are
 matched by another engine: `graphmesh_chassis.linear_patterns`."""

@@ -146,7 +146,7 @@ VALUES: list[Any] = [
 SERDE, LANGGRAPH = StateSerializer(), JsonPlusSerializer()
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES)
 def test_value_is_stored_with_its_type(value: Any) -> None:
     for written in (value, {"in": [value]}):
         LANGGRAPH.dumps_typed(written)

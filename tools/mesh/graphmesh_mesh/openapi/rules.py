@@ -87,7 +87,8 @@ def zero(field: FieldDescriptor) -> Any:
 def portable(pattern: str) -> str:
     """Return a pattern of RE2 in the dialect of JSON Schema; empty where it has none."""
     pattern = pattern.replace(*CONTROL)
-    pattern = re.sub(r"^\\A", "^", re.sub(r"\\z$", "$", pattern))
+    pattern = re.sub(r"^\\A", "^", pattern)
+    pattern = re.sub(r"\\z$", "$", pattern)
     if re.search(r"\(\?[^:]|\\[pPQAzC]|\[\[:", pattern):
         return ""
     try:
