@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -188,6 +189,7 @@ async def serve_orchestrator(
     billing_address: str = "",
     intervals: Intervals = DEFAULT_INTERVALS,
     backend: OpenBackend = open_backend,
+    keys: Mapping[str, Any] = MappingProxyType({}),
     **fields: Any,
 ) -> AsyncIterator[Mesh]:
     """Serve an orchestrator. A module in `folder` adds its variable `graph`, under the module's name.
@@ -196,13 +198,14 @@ async def serve_orchestrator(
         folder: holds the database and the graph registry.
         served: the billing service of its mesh.
         billing_address: the address for its calls of billing; by default that of `served`.
+        keys: further keys of the graph registry.
         fields: further settings.
     """
     registry = folder / "langgraph.json"
     here = Path(__file__).parent
     entries = {name: f"{here / file}:{name}" for file, names in GRAPHS.items() for name in names}
     entries |= {module.stem: f"{module}:graph" for module in folder.glob("*.py")}
-    registry.write_text(json.dumps({"graphs": entries}))
+    registry.write_text(json.dumps({"graphs": entries, **keys}))
     fields = {"database_url": f"sqlite+aiosqlite:///{folder}/orchestrator.db"} | fields
     settings = Settings(mesh=billing_address or served.address, graphs=registry, **fields)
     async with (

@@ -158,8 +158,10 @@ class RemoteRuns:
         if invocation.is_task:
             raise GraphInterrupt(interrupts)
         state = await self._client.threads.state(run.thread_id)
-        _, output_schema = await self._graph_schemas()
-        return {**_known_fields(struct_value(state.values), output_schema), INTERRUPT: interrupts}
+        _, schema = await self._graph_schemas()
+        is_workflow = bool(schema) and "properties" not in schema  # the state of one is the result of an earlier run
+        output = {} if is_workflow else _known_fields(struct_value(state.values), schema)
+        return {**output, INTERRUPT: interrupts}
 
 
 def _modes_of_task(of_program: frozenset[str]) -> set[str]:
