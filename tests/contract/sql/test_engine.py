@@ -341,8 +341,9 @@ async def test_queries_pass_a_pooler_that_shares_sessions(postgres_url: str) -> 
             assert (await asyncio.to_thread(answer, number))[1] == [(number,)]
 
 
-def test_a_large_row_never_leaves_postgresql(on_postgresql: Session) -> None:
+def test_a_large_row_never_leaves_postgresql(on_postgresql: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fails in the server, whatever the type of its columns."""
+    monkeypatch.setattr("graphmesh_sql.domain.ROW_BYTES", 1 << 40)  # the check of what has arrived
     long = "string_agg(repeat('a', 10000), '')"
     for columns, count in (
         (long, 300),

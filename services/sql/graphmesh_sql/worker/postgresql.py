@@ -93,7 +93,7 @@ NO_TEMP_LIMIT: Final = (
     "it (ALTER ROLE … SET temp_file_limit = …)"
 )
 SPILLING: Final = frozenset(
-    ("Sort", "Hash", "Materialize", "WindowAgg", "Function Scan", "CTE Scan", "Recursive Union", "SetOp", "Aggregate")
+    ("Sort", "Hash", "Materialize", "Function Scan", "CTE Scan", "Recursive Union", "SetOp", "Aggregate")
 )
 """Nodes of plans that write what does not fit into work_mem to temporary files."""
 FUNCTIONS_QUERY: Final = """
@@ -109,6 +109,7 @@ class PostgresEngine:
         self._temp_bytes = settings.temp_bytes
         self._backend_bytes = settings.backend_bytes
         self._roles = settings.roles
+        self._temp_is_limited = False
 
     def describe(self, role: str) -> Schema:
         with translated(), self._transaction(DESCRIBE_SECONDS, role=role) as connection:
@@ -156,7 +157,8 @@ class PostgresEngine:
                 Rule.COST,
                 f"the planner expects a cost of {cost:.0f}, the limit is {self._max_cost:.0f}: read less, or join less",
             )
-        if (spilled := _spilled(plan)) > self._temp_bytes:
+        spilled = 0.0 if self._temp_is_limited else _spilled(plan)
+        if spilled > self._temp_bytes:
             raise RuleBroken(
                 Rule.COST,
                 f"the planner expects {spilled:.0f} bytes of temporary space, the limit is {self._temp_bytes}: "
@@ -186,6 +188,7 @@ class PostgresEngine:
             connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)  # one snapshot, which is the data's version
             settings = {**SETTINGS, "graphmesh.tenant": tenant, **_timeouts(connection, seconds)}
             temp_kib, may_set = _temp_limit(connection)
+            self._temp_is_limited = may_set or temp_kib >= 0
             if may_set and not 0 <= temp_kib <= self._temp_bytes // 1024:
                 settings["temp_file_limit"] = str(self._temp_bytes // 1024)
             calls = SQL(", ").join(SQL("set_config({}, {}, true)").format(*item) for item in settings.items())
