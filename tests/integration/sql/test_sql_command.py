@@ -14,6 +14,8 @@ from graphmesh_sql.settings import Settings
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
+from tests.integration.sql.sample_version import wait_for_version
+
 
 @pytest_asyncio.fixture
 async def address(tmp_path: Path) -> AsyncIterator[str]:
@@ -44,8 +46,8 @@ async def test_rows_are_printed_as_a_table_or_as_json(address: str, tmp_path: Pa
         assert list(json.loads(lines[0])) == ["product_id", "name", "note"]
 
 
-async def test_notes_report_limits_and_the_cache(address: str) -> None:
-    await asyncio.sleep(0.06)  # the sample has just been written; its version is exact after a tick of the clock
+async def test_notes_report_limits_and_the_cache(address: str, tmp_path: Path) -> None:
+    await wait_for_version(tmp_path / "sample.db")
     query = "SELECT order_id, order_id FROM fact_order_line"
     first, again = [await command(address, query, "--max-rows", "2") for _ in range(2)]
     assert "cut off at the maximum of rows" in first.stderr

@@ -23,6 +23,8 @@ from graphmesh_sql.errors import QueryFailed, QueryRefused
 from graphmesh_sql.sample import make_sample
 from graphmesh_sql.settings import Settings
 
+from tests.integration.sql.sample_version import wait_for_version
+
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
@@ -177,11 +179,11 @@ async def test_abandoned_stream_ends_its_query(channel: Channel) -> None:
     assert (await run_query(channel, "SELECT 1", seconds=5)).rows == [[1]]
 
 
-async def test_cached_result_says_its_age(channel: Channel) -> None:
+async def test_cached_result_says_its_age(channel: Channel, tmp_path: Path) -> None:
     """A hit is the same result; other data, another value or `refresh` run the query."""
     text = "SELECT name FROM dim_product WHERE product_id = $1"
     one, two = [pb.Parameter(int64_value=1)], [pb.Parameter(int64_value=2)]
-    await asyncio.sleep(0.06)  # the sample has just been written; its version is exact after a tick of the clock
+    await wait_for_version(tmp_path / "sample.db")
     first = await run_query(channel, text, parameters=one)
     again = await run_query(channel, text, parameters=one)
     assert (first.summary.HasField("cache_age"), again.summary.HasField("cache_age")) == (False, True)
