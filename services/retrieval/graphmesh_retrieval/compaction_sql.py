@@ -42,12 +42,12 @@ class Compactor:
     def __init__(
         self,
         database: Database,
-        min_gone: int = MIN_GONE,
+        min_gone: int | None = None,
         pause: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`pause` is awaited between two transactions; None: sleep for `PAUSE_SECONDS`."""
+        """`pause` is awaited between two transactions; None: sleep for `PAUSE_SECONDS`. `min_gone` is by default `MIN_GONE`."""
         self._database = database
-        self._min_gone = min_gone
+        self._min_gone = min_gone or MIN_GONE
         self._pause = pause or partial(asyncio.sleep, PAUSE_SECONDS)
         self._due = asyncio.Event()
         self._due.set()

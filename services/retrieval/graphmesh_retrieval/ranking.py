@@ -27,8 +27,6 @@ FUNCTION_WORD_WEIGHT: Final = 0.4
 FIELD_UNIT: Final = 4
 """The weighted frequency of a word that occurs once in the text."""
 
-MAX_CANDIDATES: Final = 500
-"""Passages to which the commonest words are added."""
 
 TOLERANCE: Final = 1e-5
 """The precision of sums of scores."""
@@ -105,10 +103,10 @@ class Ranking:
                 self._score[numbers] += idf
                 self._total += idf
 
-    def candidates(self, limit: int, rest: Rest, min_score: float) -> tuple[Numbers, bool]:
-        """Return the passages that may be among the best, and whether no other passage can be.
+    def candidates(self, limit: int, rest: Rest, min_score: float, most: int) -> tuple[Numbers, bool]:
+        """Return the passages that may be among the best `limit`, and whether no other passage can be.
 
-        They are the most relevant `MAX_CANDIDATES` at most, or `limit`. `rest` is of the words not yet added.
+        Of more than `most` the most relevant are returned. `rest` is of the words not yet added.
         """
         total = self._total + rest.score
         found = np.concatenate((_NONE, *self._found))
@@ -119,7 +117,6 @@ class Ranking:
             least = float(np.partition(certain, len(certain) - limit)[len(certain) - limit])
         near = relevance + rest.relevance >= least
         found, relevance = found[near], relevance[near]
-        most = max(MAX_CANDIDATES, limit)
         if len(found) > most:
             found = found[np.argpartition(-relevance, most)[:most]]
         return found, rest.relevance < least or rest.score < min_score * total - TOLERANCE

@@ -7,6 +7,7 @@ can hardly change which passages are the best: mostly they are read for the bloc
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -21,8 +22,12 @@ FIRST_POSTINGS: Final = 50_000
 """Postings that are read first: those of the rarest words, and of one word at least."""
 MAX_POSTINGS: Final = 500_000
 """Postings that are read where candidates do not suffice, without those of the rarest word."""
-MAX_CANDIDATE_POSTINGS: Final = 300_000
-"""Postings that are read in the blocks of the candidates; the commonest words are left out."""
+MAX_CANDIDATES: Final = 500
+"""Passages to which further words are added."""
+FEW_CANDIDATES: Final = 20
+"""As `MAX_CANDIDATES`, for a word that is too common for their blocks."""
+MAX_CANDIDATE_POSTINGS: Final = 250_000
+"""Postings that are read in the blocks of the candidates; then the commonest words are left out."""
 MIN_COUNTED_PASSAGES: Final = 2 * BLOCK_PASSAGES
 """Passages of a corpus from which on postings are counted before they are read."""
 MIN_THREAD_POSTINGS: Final = 20_000
@@ -69,7 +74,7 @@ async def plan_words(documents: Documents, words: Sequence[QueryWord], corpus: C
     known |= {term: () for word in words for term in word.terms if term not in surveyed}
     content.sort(key=sizes.__getitem__)
     function_words.sort(key=sizes.__getitem__)
-    first = _affordable(content, sizes, FIRST_POSTINGS)
+    first = max(1, _affordable(content, sizes, FIRST_POSTINGS))
     second = _affordable(content[first:], sizes, MAX_POSTINGS)
     others = [*content[first + second :], *function_words]
     return Plan(content[:first], content[first : first + second], others, sizes, known)
@@ -86,27 +91,42 @@ async def rank_by_words(
         await _run(lists, lambda: ranking.refine(plan.others, lists, plan.sizes))
         return ranking.best(limit, min_score)
     words = (*plan.second, *plan.others)
-    candidates, is_decided = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
-    if plan.second and not is_decided:
+    if plan.second and not ranking.candidates(limit, _rest(corpus, words, plan), min_score, limit)[1]:
         found = {**plan.known, **await documents.lists(plan.unknown_terms(plan.second))}
         await _run(found, lambda: ranking.add(plan.second, found))
         words = tuple(plan.others)
-        candidates, _ = ranking.candidates(limit, _rest(corpus, words, plan), min_score)
-    await _refine(documents, corpus, ranking, plan, words, candidates)
+    await _refine(documents, corpus, ranking, plan, words, limit, min_score)
     return ranking.best(limit, min_score)
 
 
 async def _refine(
-    documents: Documents, corpus: Corpus, ranking: Ranking, plan: Plan, words: Sequence[QueryWord], candidates: Numbers
+    documents: Documents,
+    corpus: Corpus,
+    ranking: Ranking,
+    plan: Plan,
+    words: Sequence[QueryWord],
+    limit: int,
+    min_score: float,
 ) -> None:
-    """Add words to the candidates."""
-    blocks = np.unique(candidates // BLOCK_PASSAGES).tolist()
-    share = len(blocks) / len(corpus.blocks)
-    estimates = {word: round(share * plan.sizes[word]) for word in words}
-    words = words[: _affordable(words, estimates, MAX_CANDIDATE_POSTINGS)]
-    if words and blocks:
-        lists = {**plan.known, **await documents.lists(plan.unknown_terms(words), blocks)}
-        await _run(lists, lambda: ranking.refine(words, lists, plan.sizes))
+    """Add words to the candidates, which each word makes fewer, as far as the budget goes."""
+    budget = MAX_CANDIDATE_POSTINGS
+    most = max(MAX_CANDIDATES, limit)
+    while words:
+        candidates, _ = ranking.candidates(limit, _rest(corpus, words, plan), min_score, most)
+        blocks = np.unique(candidates // BLOCK_PASSAGES).tolist()
+        share = len(blocks) / len(corpus.blocks)
+        estimates = {word: round(share * plan.sizes[word]) for word in words}
+        count = _affordable(words, estimates, budget)
+        if count:
+            added = words[:count]
+            lists = {**plan.known, **await documents.lists(plan.unknown_terms(added), blocks)}
+            await _run(lists, partial(ranking.refine, added, lists, plan.sizes))
+            words = words[count:]
+            budget -= sum(estimates[word] for word in added)
+        elif most > max(FEW_CANDIDATES, limit):
+            most = max(FEW_CANDIDATES, limit)
+        else:
+            return
 
 
 def _rest(corpus: Corpus, words: Sequence[QueryWord], plan: Plan) -> Rest:
@@ -114,10 +134,10 @@ def _rest(corpus: Corpus, words: Sequence[QueryWord], plan: Plan) -> Rest:
 
 
 def _affordable(words: Sequence[QueryWord], sizes: Mapping[QueryWord, int], budget: int) -> int:
-    """Return how many of the words have `budget` postings together at the most; the first one is always among them."""
+    """Return how many of the words have `budget` postings together at the most."""
     for count, word in enumerate(words):
         budget -= sizes[word]
-        if count and budget < 0:
+        if budget < 0:
             return count
     return len(words)
 

@@ -8,15 +8,17 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_retrieval import compaction_sql
+from graphmesh_retrieval import compaction_sql, vectors
 from graphmesh_retrieval.__main__ import MIGRATIONS
 from graphmesh_retrieval.compaction_sql import Compactor
 from graphmesh_retrieval.documents_sql import SqlDocuments
 from graphmesh_retrieval.documents_tables import corpora, postings
 from graphmesh_retrieval.domain import AnalyzedDocument, Draft, Reader
-from graphmesh_retrieval.ingestion import analyze
+from graphmesh_retrieval.ingestion import add_vectors, analyze
 from graphmesh_retrieval.postings import BLOCK_PASSAGES
 from graphmesh_retrieval.searching import Query, Searcher
+
+from tests.contract.retrieval.test_documents import Colours
 
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -28,9 +30,13 @@ async def database(store_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def put(database: Database, day: int = 0, tenant: str = "acme", **texts: Any) -> None:
+async def put(
+    database: Database, day: int = 0, tenant: str = "acme", embedder: Colours | None = None, **texts: Any
+) -> None:
     drafts = {name: Draft(name, name, "", text, {}, readers=("subject:alice",)) for name, text in texts.items()}
     found = analyze(drafts, {name: draft.digest() for name, draft in drafts.items()}, lambda: False)
+    if embedder:
+        found = await add_vectors(embedder, found)
     async with database.transaction() as connection:
         documents = [document for document in found.values() if isinstance(document, AnalyzedDocument)]
         await SqlDocuments(connection, tenant).put(documents, NOW + timedelta(days=day))
@@ -92,6 +98,27 @@ async def test_earlier_versions_are_still_found_as_of_their_time(database: Datab
         await SqlDocuments(connection, "acme").prune(["a"], 0, NOW)
     assert await Compactor(database, min_gone=1).compact_all() == 1
     assert await found(database, "walruses", NOW + timedelta(hours=1)) == []
+
+
+async def test_deleted_passages_take_no_places_in_a_ranking_by_meaning(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors are cached, and compaction removes the marks that hide them."""
+    monkeypatch.setattr(vectors, "DEPTH", 1)
+    embedder = Colours()
+    searcher = Searcher(embedder)
+
+    async def similar() -> list[str]:
+        async with database.read() as connection:
+            wanted = Query("crimson", Reader("alice", frozenset()), 5)
+            hits = await searcher.search("acme", SqlDocuments(connection, "acme"), wanted)
+        return [hit.found.passage_id for hit in hits]
+
+    await put(database, embedder=embedder, best="Scarlet.", second="Red and blue.")
+    assert await similar() == ["best#0"]
+    await delete(database, "best")
+    assert await Compactor(database, min_gone=1).compact_all() == 1
+    assert await similar() == ["second#0"]
 
 
 async def test_emptied_block_is_not_read_any_more(database: Database) -> None:

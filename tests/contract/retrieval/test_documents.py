@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from graphmesh_chassis.errors import NotFound
+from graphmesh_retrieval import vectors
 from graphmesh_retrieval.__main__ import MIGRATIONS
 from graphmesh_retrieval.analysis.terms import query_words
 from graphmesh_retrieval.documents import Documents
@@ -180,6 +181,17 @@ async def test_function_words_are_found_where_a_query_has_no_others(open_documen
     assert await found(open_documents, "who has pens?") == [("pens#0", 1.0)]
 
 
+async def test_title_counts_more_than_heading_and_heading_more_than_text(open_documents: OpenPort[Documents]) -> None:
+    """In texts of the same length, whatever the order in which they are stored."""
+    await ingest(
+        open_documents,
+        draft("text", "Plain walrus is here.", "Lemurs"),
+        draft("heading", "# Walrus\n\nPlain penguin is here.", "Zebras"),
+        draft("title", "Plain penguin is here.", "Walrus"),
+    )
+    assert [passage for passage, _ in await found(open_documents, "walrus")] == ["title#0", "heading#0", "text#0"]
+
+
 OPERATORS = ["refund", "AND", "NOT", "NEAR(", *"()\"'*:^-&|!\\\0%", "''", "<->", ";--"]
 
 
@@ -315,6 +327,33 @@ async def test_passages_are_found_by_meaning(open_documents: OpenPort[Documents]
     await put(draft("a", "A navy pen."), replace(draft("c", "A red pen."), readers=("subject:alice",)))
     assert await similar("crimson") == []
     assert await similar("blue") == [("b#0", 1.0), ("a#0", 1.0)]
+
+
+class Renamed(Colours):
+    """Another embedder, whose vectors cannot be compared with the first one's."""
+
+    name = "other"
+
+
+@pytest.mark.parametrize("most", [vectors.MAX_SEARCHED_PASSAGES, 0], ids=["all vectors", "those of the best by words"])
+async def test_vectors_of_another_embedder_are_not_compared(
+    open_documents: OpenPort[Documents], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(vectors, "MAX_SEARCHED_PASSAGES", most)
+    drafts = (
+        draft("words", "A crimson pen, a blue one, and a navy one."),
+        draft("meaning", "A scarlet pen. A crimson."),
+    )
+    found: dict[str, list[str]] = {}
+    async with open_documents() as documents:
+        embedded = await add_vectors(Colours(), results(drafts))
+        await store_changed(documents, embedded, 0, datetime.now(UTC), Retention())
+    for embedder in (Colours(), Renamed()):
+        async with open_documents() as documents:
+            hits = await Searcher(embedder).search("acme", documents, Query("crimson navy pen", ANYONE, 5))
+        found[embedder.name] = [hit.found.document.document_id for hit in hits]
+    assert found["other"] == ["words", "meaning"]
+    assert sorted(found["colours"]) == ["meaning", "words"]
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)

@@ -1,6 +1,8 @@
 """Retrieval over a real channel, with every hook, on SQLite."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from graphmesh_chassis.errors import (
 )
 from graphmesh_chassis.settings import BadSetting
 from graphmesh_chassis.testing import running
+from graphmesh_retrieval import compaction_sql
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
 
@@ -252,3 +255,20 @@ async def test_an_embedder_that_cannot_be_used_is_refused_at_the_start(tmp_path:
     with pytest.raises(BadSetting, match="GRAPHMESH_RETRIEVAL_EMBEDDER=nobody:model cannot be used"):
         async with build(settings):
             pass
+
+
+async def test_index_of_deleted_documents_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the service itself, soon after the deletion."""
+    monkeypatch.setattr(compaction_sql, "MIN_GONE", 1)
+    monkeypatch.setattr(compaction_sql, "INTERVAL_SECONDS", 0.01)
+    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db")
+    async with build(settings) as servable, running(servable, settings) as served:
+        client = ServiceClient(served.channel)
+        await ingest(client, "k1", REFUNDS)
+        with contextlib.closing(sqlite3.connect(tmp_path / "retrieval.db")) as database:
+            count = "SELECT count(*) FROM postings"
+            assert database.execute(count).fetchone()[0] > 0
+            await client(Retrieval.DeleteDocuments, pb.DeleteDocumentsRequest(document_ids=["refunds.md"]), "k2")
+            async with asyncio.timeout(30):
+                while database.execute(count).fetchone()[0]:
+                    await asyncio.sleep(0.02)
