@@ -45,7 +45,7 @@ class Compactor:
         min_gone: int | None = None,
         pause: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`pause` is awaited between two transactions; None: sleep for `PAUSE_SECONDS`. `min_gone` is by default `MIN_GONE`."""
+        """By default `min_gone` is `MIN_GONE`, and `pause`, awaited between transactions, sleeps `PAUSE_SECONDS`."""
         self._database = database
         self._min_gone = min_gone or MIN_GONE
         self._pause = pause or partial(asyncio.sleep, PAUSE_SECONDS)

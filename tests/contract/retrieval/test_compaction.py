@@ -145,8 +145,8 @@ async def test_all_tenants_read_and_write_during_a_compaction(
     async def pause() -> None:
         nonlocal pauses
         pauses += 1
-        await put(database, 0, "rival", **{f"new{pauses}": "One."})
-        await put(database, 0, "acme", **{f"new{pauses}": "Nine."})
+        await put(database, 0, "rival", None, **{f"new{pauses}": "One."})
+        await put(database, 0, "acme", None, **{f"new{pauses}": "Nine."})
         assert await found(database, "two") == ["kept#0"]
         assert len(await found(database, "one", tenant="rival")) == pauses + 1
 

@@ -341,19 +341,18 @@ async def test_vectors_of_another_embedder_are_not_compared(
 ) -> None:
     monkeypatch.setattr(vectors, "MAX_SEARCHED_PASSAGES", most)
     drafts = (
-        draft("words", "A crimson pen, a blue one, and a navy one."),
-        draft("meaning", "A scarlet pen. A crimson."),
+        draft("words", "Crimson, crimson, blue, azure, navy."),
+        draft("meaning", "A scarlet pen, a red one and, at the end of a longer text, a crimson one."),
     )
-    found: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     async with open_documents() as documents:
         embedded = await add_vectors(Colours(), results(drafts))
         await store_changed(documents, embedded, 0, datetime.now(UTC), Retention())
     for embedder in (Colours(), Renamed()):
         async with open_documents() as documents:
-            hits = await Searcher(embedder).search("acme", documents, Query("crimson navy pen", ANYONE, 5))
-        found[embedder.name] = [hit.found.document.document_id for hit in hits]
-    assert found["other"] == ["words", "meaning"]
-    assert sorted(found["colours"]) == ["meaning", "words"]
+            hits = await Searcher(embedder).search("acme", documents, Query("crimson", ANYONE, 5))
+        first[embedder.name] = hits[0].found.document.document_id
+    assert first == {"colours": "meaning", "other": "words"}
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
