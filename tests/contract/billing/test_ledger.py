@@ -203,6 +203,9 @@ async def test_isolates_tenants(open_ledger: OpenPort[Ledger]) -> None:
         assert await ledger.statement(Period("cu_1", "EUR"), None, 10) == []
         assert await ledger.owed(Period("cu_1", "EUR"), None) == Owed(0, 0, 0)
     await issue(open_ledger, tenant="blue")
+    async with open_ledger("blue") as ledger:
+        assert (await ledger.invoice("in_1")).charge_ids == ()
+        assert [invoice.charge_ids for invoice in await ledger.invoices("cu_1", None, 10)] == [()]
 
 
 async def test_counts_what_is_used(open_ledger: OpenPort[Ledger]) -> None:
@@ -367,6 +370,8 @@ async def test_a_policy_is_replaced_after_the_refunds_under_it(open_ledger: Open
     async with open_ledger() as ledger:
         await refunds.refund(ledger, request)
         await refund(open_ledger, other.charge_id, amount=5)  # refunds do not wait for each other
+        async with open_ledger("blue") as blue:
+            await refunds.set_policy(blue, (never,), None)  # nor tenants
         replacing = asyncio.create_task(set_rules(open_ledger, never))
         await asyncio.wait((replacing,), timeout=0.2)
         assert not replacing.done()

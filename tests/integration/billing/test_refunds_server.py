@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.billing import v1 as pb
+from graphmesh_billing import lanes
 from graphmesh_billing.tables import charges, entries, postings, refunds
 from graphmesh_chassis.calls import fingerprint
 from graphmesh_chassis.database import open_database
@@ -275,8 +276,13 @@ async def test_a_contended_charge_does_not_stop_other_customers(postgres_url: st
         async with database.transaction() as connection:
             await connection.execute(sa.select(charges).where(charges.c.charge_id == hot).with_for_update())
             blocked = [asyncio.create_task(billing.refund(hot, 1)) for _ in range(40)]
+            waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not (await connection.execute(waiting)).scalar_one():
+                await asyncio.sleep(0.01)
             await billing.refund(charge_id, 1000)
+            ended = sum(task.done() for task in blocked)
         outcomes = await asyncio.gather(*blocked, return_exceptions=True)
+    assert ended <= 4 * lanes.MAX_ACTIVE  # it has not waited until all others had failed
     late = DeadlineExceeded | ConcurrencyLimit  # where the other refund has taken seconds
     assert all(isinstance(outcome, pb.RefundResponse | late) for outcome in outcomes)
 
