@@ -58,7 +58,7 @@ class Source(Protocol):
 
     @property
     def is_deferrable(self) -> bool:
-        """Whether no caller awaits it: then it is stored up to 20 ms later, to share a transaction."""
+        """Whether no caller awaits it: then it is stored up to 100 ms later, with what follows it."""
 
     @property
     def is_complete(self) -> bool:

@@ -28,8 +28,10 @@ BUSY_BYTES = 16 * 1024
 is overloaded: so the entries of other tenants wait for some rows of it, and not for all that it has."""
 RETRY_SECONDS = 0.5
 """The wait between two attempts to reach the database."""
-DEFER_SECONDS = 0.02
-"""The delay of entries that no caller awaits, so that they share a transaction with their checkpoint."""
+DEFER_SECONDS, MAX_DEFER_SECONDS = 0.02, 0.1
+"""The least and the most delay of entries that no caller awaits, so that a run stores several supersteps at once."""
+DEFER_FACTOR = 20
+"""The delay between these, by the duration of the last transaction: the slower they are, the fewer."""
 MAX_LOOP_TURNS = 16
 """Event-loop iterations to wait for the checkpoint that follows a task's writes. Each takes microseconds, and LangGraph
 needs a few from the end of the last task to the checkpoint. A graph with delta channels awaits the writes first, so a
@@ -44,6 +46,8 @@ EVENT_LOOP_TURNS = 4
 class _Request:
     source: Source
     tenant: str
+    arrived: float
+    """By the clock of the event loop."""
     done: "asyncio.Future[None]"
 
 
@@ -56,7 +60,8 @@ class _Write:
 class GroupCommit:
     """Stores entries in batches. One a process, so that many runs share a transaction; several would be as correct.
 
-    A checkpoint that arrives alone is stored at once; entries that arrive during a transaction share the next.
+    An entry that a caller awaits is stored at once, or after the transaction that is under way, with all other awaited
+    ones. The others are left to wait until they are awaited too, or the oldest has been deferred for long enough.
     """
 
     def __init__(
@@ -64,6 +69,8 @@ class GroupCommit:
     ) -> None:
         self._writer, self._defer_seconds, self._retry_seconds = writer, defer_seconds, retry_seconds
         self._requests: list[_Request] = []
+        self._took = 0.0
+        """The seconds of the last transaction."""
         self._woken = asyncio.Event()
         self._is_closing = False
 
@@ -82,7 +89,8 @@ class GroupCommit:
         """See `Commits.store`. Raises ShuttingDown besides."""
         if self._is_closing:
             raise ShuttingDown()
-        request = _Request(source, CURRENT_TENANT.get(), asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        request = _Request(source, CURRENT_TENANT.get(), loop.time(), loop.create_future())
         self._requests.append(request)
         self._woken.set()
         await request.done
@@ -96,15 +104,32 @@ class GroupCommit:
             if not self._requests:
                 await self._wait()
                 continue
+            is_awaited = await self._wait_until_due()
             await self._wait_for_checkpoint()
-            await self._commit([_Write(request.source.take(), request.done) for request in self._next_batch()])
+            batch = self._next_batch(only_awaited=is_awaited)
+            await self._commit([_Write(request.source.take(), request.done) for request in batch])
+
+    async def _wait_until_due(self) -> bool:
+        """Wait until an entry is awaited, or has been deferred for long enough.
+
+        Returns whether only those that are awaited are to be stored.
+        """
+        oldest = next((request for request in self._requests if self._is_deferred(request)), None)
+        if oldest is None:
+            return True
+        seconds = max(self._defer_seconds, min(DEFER_FACTOR * self._took, MAX_DEFER_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(oldest.arrived + seconds):
+                while all(map(self._is_deferred, self._requests)):
+                    await self._wait()
+                return asyncio.get_running_loop().time() < oldest.arrived + seconds
+        return False
+
+    def _is_deferred(self, request: _Request) -> bool:
+        return request.source.is_deferrable and not self._is_closing
 
     async def _wait_for_checkpoint(self) -> None:
-        """Delay entries that no caller awaits, so that they share a transaction with their superstep's checkpoint."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._defer_seconds):
-                while all(request.source.is_deferrable for request in self._requests) and not self._is_closing:
-                    await self._wait()
+        """Let the writes of tasks share a transaction with their superstep's checkpoint."""
         until = time.monotonic() + MAX_LOOP_SECONDS
         for _ in range(MAX_LOOP_TURNS):
             if any(request.source.is_complete for request in self._requests) or time.monotonic() > until:
@@ -115,7 +140,7 @@ class GroupCommit:
                 break
             await asyncio.sleep(0)
 
-    def _next_batch(self) -> Sequence[_Request]:
+    def _next_batch(self, *, only_awaited: bool) -> Sequence[_Request]:
         """Remove and return the requests of the next transaction: the first ones, without further large entries."""
         batch: list[_Request] = []
         later: list[_Request] = []
@@ -123,7 +148,11 @@ class GroupCommit:
         for request in self._requests:
             is_large = request.source.size > LARGE_BYTES
             is_full = len(batch) == MAX_ENTRIES or sizes[request.tenant] >= limit
-            (later if is_full or (is_large and has_large) else batch).append(request)
+            waits = only_awaited and self._is_deferred(request)
+            if waits or is_full or (is_large and has_large):
+                later.append(request)
+                continue
+            batch.append(request)
             has_large = has_large or is_large
             sizes[request.tenant] += request.source.size
         self._requests = later
@@ -141,8 +170,10 @@ class GroupCommit:
     async def _commit(self, batch: Sequence[_Write]) -> None:
         """Store a batch, however long the database is unavailable: storing the same rows again changes nothing."""
         while True:
+            began = time.monotonic()
             try:
                 outcomes = await self._writer.write([write.entry for write in batch])
+                self._took = time.monotonic() - began
             except DependencyError as error:
                 log.warning("checkpoints not stored yet", entries=len(batch), reason=error.reason)
                 if self._is_closing:

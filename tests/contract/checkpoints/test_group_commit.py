@@ -212,17 +212,33 @@ async def test_large_entries_do_not_share_a_transaction(
     assert len(await kit.list_all(saver, None)) == 9
 
 
-async def test_a_deferrable_source_shares_the_transaction_of_the_next_checkpoint(
+async def test_a_deferrable_source_grows_while_awaited_entries_are_stored(
     deferring: GroupCommit, database: Database, writer: ControlledWriter
 ) -> None:
-    """With all that it has by then."""
-    source = Numbers()
+    """It shares none of their transactions, and when it is awaited it is stored with all that it has by then."""
+    source, saver = Numbers(), LogSaver(database, deferring)
     storing = asyncio.create_task(deferring.store(source))
     await progress()
-    source.numbers.append(2)
-    assert writer.batches == []
-    await asyncio.gather(storing, kit.put(LogSaver(database, deferring), T, value=1))
-    assert (source.taken, len(writer.batches)) == ([1, 2], 1)
+    for number in range(2):
+        await kit.put(saver, kit.at(f"t{number}"), value=number)
+        source.numbers.append(number)
+    assert (source.taken, len(writer.batches)) == ([], 2)
+    source.is_deferrable = False
+    await asyncio.gather(storing, kit.put(saver, T, value=1))
+    assert (source.taken, len(writer.batches)) == ([1, 0, 1], 3)
+
+
+async def test_a_source_is_deferred_no_longer_than_the_delay(database: Database, writer: ControlledWriter) -> None:
+    """However many transactions of others there are meanwhile."""
+    async with GroupCommit(writer, defer_seconds=0.2).running() as commits:
+        first, second, saver = Numbers(), Numbers(), LogSaver(database, commits)
+        storing = [asyncio.create_task(commits.store(source)) for source in (first, second)]
+        await progress()
+        async with asyncio.timeout(20):
+            while not first.taken:
+                await kit.put(saver, T, value=1)
+            await asyncio.gather(*storing)
+    assert first.taken == second.taken == [1]
 
 
 async def test_a_deferrable_source_is_stored_after_the_delay(commits: GroupCommit) -> None:
