@@ -144,7 +144,7 @@ def nested(levels: int, query: str, expression: str) -> str:
         "SELECT " + "||".join(["label"] * 70) + " FROM item",
         "SELECT " + ", ".join(["lpad('a', 90000)"] * 12),
         nested(22, "SELECT label AS s FROM item", "s || s"),
-        "WITH v(s) AS (SELECT string_agg(label, '') FROM item) SELECT " + "||".join(["s"] * 40) + " FROM v",
+        "WITH v(s) AS (SELECT string_agg(label, '') FROM item) SELECT " + "||".join(["s"] * 12) + " FROM v",
         "SELECT " + "(" * 16 + "true" + " BETWEEN SYMMETRIC false AND true)" * 16,
         "SELECT " + "(" * 12 + "id" + " IN (id, id, id))::int" * 12 + " FROM item",
     ],

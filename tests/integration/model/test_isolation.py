@@ -93,13 +93,16 @@ async def test_stall_of_two_tenants_is_not_waited_for_by_a_third() -> None:
 
 
 async def test_stalls_between_answers_to_others_concern_their_tenants_alone() -> None:
-    async with VendorServer(STALL, openai("Hi"), STALL, openai("Hi")).serving() as mixed:
-        limits = {"answer_seconds": 0.3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+    replies = (STALL, openai("Hi"), STALL, failing(503), openai("Hi"))
+    async with VendorServer(*replies).serving() as mixed:
+        limits = {"answer_seconds": 0.5, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
         async with running_models(settings(default=vendor(mixed, limits=limits))) as served:
-            for stalled, answered in (("one", "two"), ("three", "four")):
-                with pytest.raises(ProviderUnavailable):
-                    await generate(served.channel, tenant=stalled)
-                assert (await generate(served.channel, tenant=answered)).message.text == "Hi"
+            for number in (0, 1, 2, 3, 4):
+                if number in (1, 4):
+                    assert (await generate(served.channel, tenant=f"t{number}")).message.text == "Hi"
+                else:
+                    with pytest.raises(ProviderUnavailable):
+                        await generate(served.channel, tenant=f"t{number}")
 
 
 @pytest.mark.parametrize(

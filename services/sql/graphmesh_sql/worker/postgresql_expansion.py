@@ -2,8 +2,8 @@
 
 The planner replaces columns of subqueries by their expressions, and the analysis of BETWEEN and IN copies the operand:
 twenty nested subqueries whose columns are used twice are a million expressions. What each expression becomes is
-counted here, with columns found by their names alone. Columns that collect many values count more, since each use of
-one may copy megabytes in one step.
+counted here, with columns found by their names alone. Uses of columns that collect many values are counted, too, since
+each may copy megabytes in one step.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +13,10 @@ from graphmesh_sql.domain import Rule, RuleBroken
 
 MAX_NODES: Final = 100_000
 """Nodes of the expressions of one SELECT, after expansion."""
-COLLECTED_NODES: Final = 5_000
-"""Nodes that a column counts in addition where an outer query uses it, if it collects many values."""
+MAX_USES: Final = 10
+"""Uses, in the expressions of one SELECT, of what it or its subqueries collect."""
+USE: Final = 10**9
+"""One use; a count is the number of nodes, and so many for each use."""
 _COLLECTING = """
     string_agg array_agg json_agg json_agg_strict jsonb_agg jsonb_agg_strict json_object_agg json_object_agg_strict
     json_object_agg_unique json_object_agg_unique_strict jsonb_object_agg jsonb_object_agg_strict range_agg
@@ -61,8 +63,8 @@ class _Select:
         self._own: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._growing = growing
-        self._collects = False
-        """Whether the expression that is being counted collects many values."""
+        self._grows = False
+        """Whether the expression that is being counted makes a column that counts as one that collects."""
 
     def columns(self, node: Node) -> Columns:
         """Return the columns of the result. Raises RuleBroken."""
@@ -73,7 +75,7 @@ class _Select:
             self._ctes[found["ctename"]] = _renamed(made, found.get("aliascolnames", ()))
         if "larg" in node:
             left, right = (self._inner(node[arm], self._growing) for arm in ("larg", "rarg"))
-            made = [(name, max(nodes, other)) for (name, nodes), (_, other) in zip(left, right, strict=False)]
+            made = [(name, _most((nodes, other))) for (name, nodes), (_, other) in zip(left, right, strict=False)]
         else:
             for item in node.get("fromClause", ()):
                 _merge(self._own, self._relation(item))
@@ -91,12 +93,13 @@ class _Select:
             if fields and "A_Star" in fields[-1]:
                 made += self._own.items()
                 continue
-            self._collects = False
+            self._grows = False
             nodes = self._nodes(value)
-            total = _check(total + nodes)
+            is_whole = fields or any(_name(*each) in COLLECTING for each in value.items())
+            total = _check(total + (nodes % USE if is_whole else nodes))  # what is only passed on is not copied
             names = [field["String"]["sval"] for field in fields if "String" in field]
             name = target["ResTarget"].get("name", names[-1] if names else "")
-            made.append((name, nodes + COLLECTED_NODES * self._collects))
+            made.append((name, nodes if fields else nodes % USE + USE * (self._grows or nodes >= USE)))
         return made
 
     def _inner(self, node: Node, growing: frozenset[str] = COLLECTING) -> Columns:
@@ -150,11 +153,10 @@ class _Select:
                 return 1 + max(1, len(items)) * self._nodes(value.get("lexpr")) + self._nodes(value.get("rexpr"))
             case "SelectStmt":
                 return 1 + sum(nodes for _, nodes in self._inner(value))
-            case "subLinkType" | "sval" if isinstance(value, str):
-                self._collects |= value in self._growing
             case _ if isinstance(value, dict | list):
-                self._collects |= kind in self._growing
-                return kind[0].isupper() + self._nodes(value)
+                name = _name(kind, value)
+                self._grows |= name in self._growing
+                return kind[0].isupper() + USE * (name in COLLECTING) + self._nodes(value)
         return 0
 
     def _of_reference(self, fields: Sequence[Node]) -> int:
@@ -162,23 +164,41 @@ class _Select:
         name = next((field["String"]["sval"] for field in reversed(fields) if "String" in field), "")
         scopes = (self._outer, self._rows, self._own)
         known = [scope[name] for scope in scopes if name in scope]
-        return max(known or [scope.get("", 1) for scope in scopes])
+        return _most(known or [scope.get("", 1) for scope in scopes])
+
+
+def _name(kind: str, value: Any) -> str:
+    """Return the name of a function or operator, the kind of a subquery, or that of another node."""
+    match kind:
+        case "FuncCall":
+            return str(value["funcname"][-1]["String"]["sval"])
+        case "A_Expr":
+            return str(value["name"][-1]["String"]["sval"])
+        case "SubLink":
+            return str(value.get("subLinkType", ""))
+    return kind
 
 
 def _merge(scope: dict[str, int], columns: Iterable[tuple[str, int]]) -> None:
     """Add columns; of those of one name the largest counts."""
     for name, nodes in columns:
-        scope[name] = max(nodes, scope.get(name, 1))
+        scope[name] = _most((nodes, scope.get(name, 1)))
 
 
 def _renamed(columns: Columns, names: Sequence[Node]) -> Columns:
     """Return the columns under new names: each may be any of them, since those of tables are not listed."""
-    most = max((nodes for _, nodes in columns), default=1)
+    most = _most([nodes for _, nodes in columns] or [1])
     return [*columns, *((name["String"]["sval"], most) for name in names)]
 
 
+def _most(counts: Sequence[int]) -> int:
+    return max(count // USE for count in counts) * USE + max(count % USE for count in counts)
+
+
 def _check(nodes: int) -> int:
-    if nodes > MAX_NODES:
+    if nodes // USE > MAX_USES:
+        raise RuleBroken(Rule.COMPLEXITY, f"the expressions of a query use more than {MAX_USES} times what it collects")
+    if nodes % USE > MAX_NODES:
         raise RuleBroken(
             Rule.COMPLEXITY, f"the expressions of the query, with those of its subqueries, are more than {MAX_NODES}"
         )
