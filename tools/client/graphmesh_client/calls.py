@@ -15,6 +15,7 @@ from graphmesh_chassis.errors import DependencyError
 from graphmesh_contracts import Rpc, StreamingRpc, declared_timeout
 
 from graphmesh_client.endpoint import Endpoint
+from graphmesh_client.token import Token, TokenSource
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -36,10 +37,17 @@ class Calls:
     Timeouts are those of the contracts. Failed attempts are retried for `retry_timeout` seconds.
     """
 
-    def __init__(self, address: str, tenant: str, retry_timeout: float, on_retry: OnRetry = lambda error: None) -> None:
+    def __init__(
+        self,
+        address: str,
+        tenant: str,
+        retry_timeout: float,
+        on_retry: OnRetry = lambda error: None,
+        token: TokenSource | None = None,
+    ) -> None:
         self._endpoint = Endpoint.parse(address)
         self._opened: tuple[Channel, asyncio.AbstractEventLoop] | None = None
-        self._headers = [(metadata.TENANT, tenant)]
+        self._tenant, self._token = tenant, Token(token)
         self.retry_timeout, self.on_retry = retry_timeout, on_retry
 
     async def close(self) -> None:
@@ -84,7 +92,8 @@ class Calls:
         deadline = Deadline.after(self.retry_timeout)
         while True:
             try:
-                return await channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=self._headers)
+                headers = await self._headers()
+                return await channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=headers)
             except DependencyError as error:
                 backoff = error.retry_after or RETRY_SECONDS
                 if not is_retryable(error) or backoff > deadline.remaining:
@@ -126,8 +135,12 @@ class Calls:
     ) -> AsyncGenerator[ResponseT, None]:
         """Yield the responses of a streaming call, without retries."""
         deadline = Deadline.after(declared_timeout(rpc.descriptor))
-        async for response in self._channel().stream(rpc, request, deadline=deadline, headers=self._headers):
+        headers = await self._headers()
+        async for response in self._channel().stream(rpc, request, deadline=deadline, headers=headers):
             yield response
+
+    async def _headers(self) -> list[tuple[str, str]]:
+        return [(metadata.TENANT, self._tenant), *await self._token.headers()]
 
 
 def duration_of(seconds: float) -> Duration:

@@ -43,6 +43,7 @@ from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_client.schedules import Schedules
 from graphmesh_client.store import Store
 from graphmesh_client.threads import Threads
+from graphmesh_client.token import TokenSource
 
 MAX_WAIT = 60.0
 """Seconds of one call of WaitRun."""
@@ -94,16 +95,20 @@ class Client:
         tenant: str = "default",
         retry_timeout: float = 10.0,
         on_retry: OnRetry = lambda error: None,
+        token: TokenSource | None = None,
     ) -> None:
         """
         Args:
+            tenant: that of the calls, where the edge takes it from the client. A token names its own.
+            token: for an edge that requires one, or an asynchronous function that returns one, which is called again
+                30 seconds before it expires. By default it is that of the environment variable GRAPHMESH_TOKEN.
             address: `http://host:port` or `host:port`, without TLS, or `https://host`. TLS trusts the certificates in
                 the file of the environment variable GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, by default those of gRPC.
 
         Raises:
             ValueError: the address has another form.
         """
-        self._calls = Calls(address, tenant, retry_timeout, on_retry)
+        self._calls = Calls(address, tenant, retry_timeout, on_retry, token)
         self.threads = Threads(self._calls)
         self.store = Store(self._calls)
         self.assistants = Assistants(self._calls)

@@ -14,6 +14,7 @@ from graphmesh_client.deliveries import Deliveries
 from graphmesh_client.schedules import Schedules
 from graphmesh_client.store import Store
 from graphmesh_client.threads import Threads
+from graphmesh_client.token import TokenSource
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -140,9 +141,16 @@ class SyncClient(_Twin[Client]):
     resume_run, cancel_run = _call(Client.resume_run), _call(Client.cancel_run)
     list_runs, list_graphs = _call(Client.list_runs), _call(Client.list_graphs)
 
-    def __init__(self, address: str, *, tenant: str = "default", retry_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        tenant: str = "default",
+        retry_timeout: float = 10.0,
+        token: TokenSource | None = None,
+    ) -> None:
         """As `Client`. Raises ValueError where the address has another form."""
-        client = Client(address, tenant=tenant, retry_timeout=retry_timeout)
+        client = Client(address, tenant=tenant, retry_timeout=retry_timeout, token=token)
         super().__init__(client, _Loop())
         self.threads = SyncThreads(client.threads, self._loop)
         self.store = SyncStore(client.store, self._loop)

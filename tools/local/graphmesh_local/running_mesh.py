@@ -80,7 +80,7 @@ async def running_mesh(
             it. By default it is that of this process.
         settings: environment variables of the servers, added to those of this process.
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
-        reroute: returns the mesh as Envoy is to connect to it, where proxies are between it and the servers.
+        reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers, or with tokens.
         on_change: called with each process that starts, becomes ready or dies.
         notify: called with the result of each edit of mesh.yaml, and with each change of an external service's health.
 
@@ -102,7 +102,8 @@ async def running_mesh(
         async with Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            programs = mesh_programs(started, environment, folder, settings or {}, process_settings or {})
+            required = {**_required_identity(reroute(mesh)), **(settings or {})}
+            programs = mesh_programs(started, environment, folder, required, process_settings or {})
             await supervisor.start(*programs)
             admin = local_address(mesh.admin)
             await wait_for_own_services(mesh, admin)
@@ -141,6 +142,12 @@ def _check_identity(mesh: Mesh, settings: Mapping[str, str]) -> None:
     missing = [f"{name}=required" for name in needed if {**os.environ, **settings}.get(name) != "required"]
     if missing:
         raise MeshError(f"edge.identity is forwarded, so services have to identify callers: set {', '.join(missing)}")
+
+
+def _required_identity(mesh: Mesh) -> dict[str, str]:
+    """Return the settings by which the services at an edge with tokens refuse calls without the claims of one."""
+    names = mesh.edge.services if mesh.edge.identity == "tokens" else ()
+    return {f"GRAPHMESH_{name.upper()}_IDENTITY": "required" for name in names}
 
 
 def _check_ports(mesh: Mesh) -> None:

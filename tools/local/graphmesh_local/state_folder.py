@@ -70,6 +70,9 @@ class StateFolder:
         """The descriptor sets of services whose contracts are not installed."""
         self.environments = self.path / "environments"
         """The Python environments of projects."""
+        self.issuer_key = self.path / "issuer-key.pem"
+        """The private key of the development issuer of tokens."""
+        self.issuer_jwks = self.path / "issuer-jwks.json"
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 

@@ -1,6 +1,8 @@
 """The connection of a command to a mesh: its address, its tenant, and advice on the mesh's errors."""
 
 import asyncio
+import getpass
+import os
 import re
 import shlex
 from collections.abc import Awaitable, Callable
@@ -15,6 +17,8 @@ from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
+from graphmesh_client.token import TOKEN_VARIABLE, TokenSource
+from graphmesh_local.development_issuer import issue_token
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
 
 from graphmesh_cli.commands.output import print_note
@@ -25,6 +29,8 @@ Address = Annotated[str, typer.Option(help="The edge, as http://host:port; by de
 State = Annotated[Path, typer.Option(help="The state folder of the running mesh.")]
 Tenant = Annotated[str, typer.Option(help="The tenant.")]
 DEFAULT_TENANT = "default"
+TOKEN_SECONDS = 600.0
+"""The life of the tokens that commands make for themselves."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_SECONDS = 100 * 365 * UNITS["d"]
@@ -39,6 +45,7 @@ ADVICE = {
     "APPROVAL_REQUIRED": "[approve {approval}]",
     "APPROVAL_ANSWERED": "an approval is answered once",
     "QUEUE_FULL": "wait until some runs have begun, or cancel some: [runs]",
+    "UNAUTHENTICATED": "set GRAPHMESH_TOKEN to a token of an issuer of the mesh",
     "SCOPE_MISSING": "a caller with these scopes must make the call",
     "UNREACHABLE": NO_MESH,
     "CIRCUIT_OPEN": NO_MESH,
@@ -101,8 +108,23 @@ class Connection:
                 print_note(f"{address}: {error.reason}; trying again for {self.retry_timeout:g} s")
             noted = True
 
-        async with Client(address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once) as client:
+        token = None if self.address else _development_token(self.state, self.tenant)
+        async with Client(
+            address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once, token=token
+        ) as client:
             return await action(client)
+
+
+def _development_token(state: Path, tenant: str) -> TokenSource | None:
+    """Return what makes tokens for a mesh on this machine that requires them; None where GRAPHMESH_TOKEN has one."""
+    folder = StateFolder(state)
+    if os.environ.get(TOKEN_VARIABLE) or not folder.issuer_key.exists():
+        return None
+
+    async def issue() -> str:
+        return issue_token(folder, tenant, getpass.getuser(), ["admin"], TOKEN_SECONDS)
+
+    return issue
 
 
 def running_mesh_of(state: Path) -> MeshState:

@@ -14,10 +14,11 @@ import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
+from graphmesh_local.development_issuer import with_development_issuer
 from graphmesh_local.graph_reloader import reload_graphs
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
-from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
+from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.topology import Mesh
@@ -68,6 +69,9 @@ def up(
         typer.Option(metavar="KEY", help="Run the graphs without this key of langgraph.json, which is not supported."),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Require tokens at the edge; graphmesh token makes them.")
+    ] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
@@ -88,7 +92,7 @@ def up(
         notify=display.notify,
         orchestrator_python=partial(_interpreter, _project(graphs), display, without or []),
         settings=_settings(graphs, environment, without or [], reload=reload),
-        reroute=_with_wait if reload else lambda mesh: mesh,
+        reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens),
     )
     project = _project(graphs) if reload else None
     raise typer.Exit(asyncio.run(_up(starting, display, sample, project)))
@@ -106,8 +110,12 @@ def _settings(graphs: Path | None, environment: str, without: list[str], *, relo
     return settings
 
 
-def _with_wait(mesh: Mesh) -> Mesh:
-    """Let calls wait at the edge while the only orchestrator is replaced."""
+def _at_edge(folder: StateFolder, mesh: Mesh, *, reload: bool, tokens: bool) -> Mesh:
+    """Require tokens, and let calls wait while the only orchestrator is replaced, where that is wanted."""
+    if tokens:
+        mesh = with_development_issuer(mesh, folder)
+    if not reload:
+        return mesh
     edge = mesh.edge.model_copy(update={"wait": mesh.edge.wait or RELOAD_SECONDS})
     return mesh.model_copy(update={"edge": edge})
 

@@ -1,0 +1,69 @@
+"""An issuer of tokens for one machine: its key is in the state folder, and no one else may read it."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphmesh_mesh.identity import Identity, Issuer
+from graphmesh_mesh.topology import Mesh
+
+from graphmesh_local.errors import LocalError
+from graphmesh_local.state_folder import StateFolder
+
+ISSUER = AUDIENCE = "graphmesh-development"
+ALGORITHM = "ES256"
+ROLES: Mapping[str, tuple[str, ...]] = {"admin": ("*",)}
+"""The roles where mesh.yaml has none."""
+
+
+class NoIssuer(LocalError):
+    """A state folder has no development issuer."""
+
+
+def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
+    """Return the mesh with tokens at the edge, of the development issuer and of those that it has already."""
+    own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
+    given = mesh.identity
+    section = Identity(issuers=(own, *(given.issuers if given else ())), roles=given.roles if given else ROLES)
+    edge = mesh.edge.model_copy(update={"identity": "tokens"})
+    return Mesh.model_validate({**mesh.model_dump(), "edge": edge.model_dump(), "identity": section})
+
+
+def open_issuer(folder: StateFolder) -> Path:
+    """Return the file with the public key, which is made with its private one where there is none."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from jwt import get_algorithm_by_name
+
+    if not folder.issuer_key.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        no_password = serialization.NoEncryption()
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
+        public = dict[str, Any](get_algorithm_by_name(ALGORITHM).to_jwk(key.public_key(), as_dict=True))
+        kept = {name: public[name] for name in ("kty", "crv", "x", "y")}
+        folder.issuer_jwks.write_text(json.dumps({"keys": [{**kept, "kid": public["x"][:8]}]}))
+        descriptor = os.open(folder.issuer_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            target.write(pem)
+    return folder.issuer_jwks
+
+
+def issue_token(folder: StateFolder, tenant: str, subject: str, roles: Sequence[str], seconds: float) -> str:
+    """Return a token of the development issuer, valid from now on for so many seconds.
+
+    Raises:
+        NoIssuer: no mesh with tokens has run from the folder, or another user's has.
+    """
+    from jwt import encode
+
+    try:
+        key, jwks = folder.issuer_key.read_text(), json.loads(folder.issuer_jwks.read_bytes())
+    except OSError:
+        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up --tokens makes one") from None
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + int(seconds), "sub": subject, "tenant": tenant}
+    headers = {"kid": jwks["keys"][0]["kid"]}
+    return encode({**claims, "roles": list(roles)}, key, ALGORITHM, headers=headers)
