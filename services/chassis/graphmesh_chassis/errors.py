@@ -7,7 +7,7 @@
     │   │   └── InvalidMetadata      └── MessageTooLarge
     │   ├── FailedPrecondition
     │   │   ├── RuleViolated         ├── Fenced               ├── IdempotencyKeyReused
-    │   │   └── ApprovalRequired
+    │   │   └── ApprovalRequired     └── ApprovalMismatch
     │   ├── PermissionDenied
     │   │   └── ScopeMissing
     │   ├── Unimplemented
