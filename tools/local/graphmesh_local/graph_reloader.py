@@ -23,6 +23,9 @@ QUIET_SECONDS = 0.3
 """Seconds without a further change after which an edit is complete: editors and git write several files."""
 MAX_NAMES = 3
 """Changed files that a message names."""
+NOT_INSTALLED = "dependencies: not installed"
+"""The part of an error of the orchestrator about packages that the changed project requires."""
+INSTALL = "; graphmesh up installs them when it is started again"
 STANDBY_FILE = "standby"
 
 
@@ -59,12 +62,17 @@ async def _replace(supervisor: Supervisor, standby: Path, names: str, notify: No
     except ProcessError as error:
         runs = all(child.state is State.READY for child in _orchestrators(supervisor))
         if names and runs:
-            notify(f"{names} changed, but the graphs are not reloaded: {error}")
+            notify(f"{names} changed, but the graphs are not reloaded: {error}{_remedy(error)}")
         elif names:
             notify(f"{names} changed, and the orchestrator does not start: {error}")
         return runs
     notify(f"{names} changed: the graphs are reloaded" if names else "the orchestrator is started again")
     return True
+
+
+def _remedy(error: ProcessError) -> str:
+    """Return what follows an error of packages that are missing: a running mesh keeps its environment."""
+    return INSTALL if NOT_INSTALLED in str(error) else ""
 
 
 def _orchestrators(supervisor: Supervisor) -> Sequence[Child]:
