@@ -156,7 +156,8 @@ def _success(method: MethodDescriptor, schemas: Schemas) -> Document:
 def _described(method: MethodDescriptor) -> Document:
     """Return summary and description: the comment, without the list of reasons, which the responses have."""
     text = comments_of(method.containing_service.file).get(method.full_name, "")
-    text = re.sub(r"\n\nReasons: [^\n]*(\n[^\n]+)*$", "", text)
+    before, _, last = text.rpartition("\n\n")
+    text = before if last.startswith("Reasons: ") else text
     sentence = re.match(r"(.*?[.:])(\s|$)", text, re.DOTALL)
     found = {"summary": " ".join(sentence[1].split())} if sentence else {}
     found |= {"description": text} if text else {}
