@@ -322,3 +322,28 @@ async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:
     await eventually(is_replaced)
     assert (await edge.call(old)).code is grpc.StatusCode.UNAUTHENTICATED
     edge.jwks.write_text(before)
+
+
+async def test_keys_may_come_from_a_url(tmp_path: Path) -> None:
+    """Envoy reads them; a token of another key is refused, as one of another algorithm of the same key is."""
+    body = json.dumps({"keys": [jwk("RS256", KEYS["RS256"])]}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
+    issuer = {"issuer": ISSUER, "audiences": ["graphmesh"], "jwks_url": url}
+    mesh = books_mesh(edge={"identity": "tokens"}, identity={"issuers": [issuer], "roles": ROLES})
+    async with server, envoy_with_replica(mesh, tmp_path) as envoy:
+        edge = TokenEdge(envoy, tmp_path, mesh)
+
+        async def passes() -> bool:
+            return (await edge.call(token("RS256"))).code is grpc.StatusCode.OK
+
+        await eventually(passes)
+        for refused in (token("ES256"), REFUSED["RS384"](), REFUSED["HS256 with the PEM of RS256"]()):
+            assert (await edge.call(refused)).code is grpc.StatusCode.UNAUTHENTICATED
