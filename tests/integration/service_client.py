@@ -9,7 +9,7 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_contracts import Rpc
 
-TIMEOUT = 10
+TIMEOUT = 60
 """Seconds for each call."""
 
 RequestT = TypeVar("RequestT", bound=Message)

@@ -46,7 +46,7 @@ from tests.contract.batch_writers import ControlledWriter
 from tests.contract.stored_events import Event, events_in
 
 GRAPH = "pay"
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 """Seconds until a test fails that waits for a run."""
 
 

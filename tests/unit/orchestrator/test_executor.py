@@ -94,7 +94,7 @@ class Gate:
         return {"log": ["gate"]}
 
     async def until_entered(self, times: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.entered < times:
                 await asyncio.sleep(0)
 
@@ -332,7 +332,7 @@ async def test_worker_that_has_lost_its_lease_stores_nothing() -> None:
         await until_stored(here, run, "running", "+gate")
         before = await here.trace(run)
         gates[0].is_open.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while one.in_flight.held:
                 await asyncio.sleep(0)
         assert await here.trace(run) == before
@@ -432,6 +432,6 @@ def notified(worker: MemoryWorker, topic: Topic) -> Iterator[list[str]]:
 
 async def until_stored(here: MemoryOrchestrator, run: Run, *events: str) -> None:
     """Wait until these are the last events that are stored."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await here.trace(run))[-len(events) :] != list(events):
             await asyncio.sleep(0.005)

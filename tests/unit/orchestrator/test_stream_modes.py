@@ -212,7 +212,7 @@ async def test_values_of_a_subgraph_are_left_out_while_too_many_events_wait() ->
         worker = here.worker()
         with here.writer.held():
             run = await worker.submission.create(a_run(stream_modes=["values"]))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await ended.wait()
         run = await worker.stopped(run)
         rows = list(here.tables.events[run.run_id].values())
