@@ -2,15 +2,11 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-ONE_PROCESS_FOLDERS = ("tests/acceptance/", "tests/integration/support/")
-"""Folders whose tests share fixtures that take long to start: each folder runs in one process."""
-ONE_PROCESS_MODULES = (
-    "tests/integration/",
-    "tests/contract/contracts/",
-    "tests/chaos/test_sabotage.py",
-    "tests/chaos/test_sessions.py",
-)
-"""Modules, and folders of modules, in which the tests share such fixtures: each module runs in one process."""
+ONE_PROCESS_FOLDERS = ("tests/acceptance/", "tests/chaos/", "tests/integration/support/")
+"""Folders whose tests share fixtures that take long to start: each folder runs in one process. Experiments of chaos are
+made of waiting and of bursts of many processes, which should meet tests that compute and not each other."""
+ONE_PROCESS_MODULES = ("tests/integration/", "tests/contract/contracts/")
+"""Folders in which the tests of a module share such fixtures: each module runs in one process."""
 
 
 class SharedFixtureScheduling(LoadScopeScheduling):

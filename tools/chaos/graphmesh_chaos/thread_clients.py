@@ -9,10 +9,10 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from google.protobuf import json_format
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import CallerError, GraphmeshError
 from graphmesh_client import Client
+from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import gather_or_cancel
 from graphmesh_orchestrator.run_status import RunStatus
 
@@ -171,7 +171,7 @@ class ThreadCalls:
 
     async def state(self) -> pb.ThreadState:
         def log_of(state: pb.ThreadState) -> dict[str, Any]:
-            return {"log": tuple(json_format.MessageToDict(state.values).get("log", ()))}
+            return {"log": tuple(struct_value(state.values).get("log", ()))}
 
         return await self._record(OperationKind.STATE, self._client.threads.state(self._thread_id), log_of)
 
