@@ -108,14 +108,14 @@ class Connection:
                 print_note(f"{address}: {error.reason}; trying again for {self.retry_timeout:g} s")
             noted = True
 
-        token = None if self.address else _development_token(self.state, self.tenant)
+        token = None if self.address else development_token(self.state, self.tenant)
         async with Client(
             address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once, token=token
         ) as client:
             return await action(client)
 
 
-def _development_token(state: Path, tenant: str) -> TokenSource | None:
+def development_token(state: Path, tenant: str) -> TokenSource | None:
     """Return what makes tokens for a mesh on this machine that requires them; None where GRAPHMESH_TOKEN has one."""
     folder = StateFolder(state)
     if os.environ.get(TOKEN_VARIABLE) or not folder.issuer_key.exists():

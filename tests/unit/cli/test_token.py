@@ -1,0 +1,58 @@
+"""`graphmesh token`, and the tokens that commands make for themselves."""
+
+import asyncio
+from pathlib import Path
+
+import jwt
+import pytest
+from graphmesh_cli.app import app
+from graphmesh_cli.commands.connection import development_token
+from graphmesh_client.token import TOKEN_VARIABLE, Token
+from graphmesh_local.development_issuer import open_issuer
+from graphmesh_local.state_folder import StateFolder
+from typer.testing import CliRunner
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["token", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+def claims(token: str) -> dict[str, object]:
+    found: dict[str, object] = jwt.decode(token, options={"verify_signature": False})
+    return found
+
+
+def test_prints_a_token_of_what_it_is_given(tmp_path: Path) -> None:
+    open_issuer(StateFolder(tmp_path))
+    options = ("--tenant", "acme", "--subject", "mira", "--role", "a", "--role", "b", "--ttl", "10m")
+    code, output = run("--state", tmp_path, *options)
+    found = claims(output.strip())
+    assert (code, found["tenant"], found["sub"], found["roles"]) == (0, "acme", "mira", ["a", "b"])
+    assert int(str(found["exp"])) - int(str(found["iat"])) == 600
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "rule"),
+    [
+        ((), 1, "graphmesh up --tokens makes one"),
+        (("--tenant", "ACME"), 2, "--tenant"),
+        (("--ttl", "0s"), 2, "--ttl"),
+        (("--ttl", "soon"), 2, "must be a number followed by"),
+    ],
+)
+def test_refuses_what_it_cannot_issue(tmp_path: Path, options: tuple[str, ...], code: int, rule: str) -> None:
+    found, output = run("--state", tmp_path, *options)
+    assert found == code
+    assert rule in " ".join(output.split())
+
+
+def test_commands_make_tokens_of_their_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the state folder; that of the environment comes first, and without an issuer there is none."""
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    assert development_token(tmp_path, "acme") is None
+    open_issuer(StateFolder(tmp_path))
+    ((_, sent),) = asyncio.run(Token(development_token(tmp_path, "acme")).headers())
+    assert claims(sent.removeprefix("Bearer "))["tenant"] == "acme"
+    monkeypatch.setenv(TOKEN_VARIABLE, "given")
+    assert development_token(tmp_path, "acme") is None
