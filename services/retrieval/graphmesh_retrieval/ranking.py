@@ -103,10 +103,11 @@ class Ranking:
                 self._score[numbers] += idf
                 self._total += idf
 
-    def candidates(self, limit: int, rest: Rest, min_score: float, most: int) -> tuple[Numbers, bool]:
-        """Return the passages that may be among the best `limit`, and whether no other passage can be.
+    def narrow(self, limit: int, rest: Rest, min_score: float, most: int) -> tuple[Numbers, bool]:
+        """Drop passages that cannot be among the best `limit`, whatever is added.
 
-        Of more than `most` the most relevant are returned. `rest` is of the words not yet added.
+        Returns those that may be, the most relevant of more than `most`, and whether no other passage can be. `rest` is
+        of the words not yet added.
         """
         total = self._total + rest.score
         found = np.concatenate((_NONE, *self._found))
@@ -117,6 +118,7 @@ class Ranking:
             least = float(np.partition(certain, len(certain) - limit)[len(certain) - limit])
         near = relevance + rest.relevance >= least
         found, relevance = found[near], relevance[near]
+        self._found = [found]
         if len(found) > most:
             found = found[np.argpartition(-relevance, most)[:most]]
         return found, rest.relevance < least or rest.score < min_score * total - TOLERANCE

@@ -91,7 +91,7 @@ async def rank_by_words(
         await _run(lists, lambda: ranking.refine(plan.others, lists, plan.sizes))
         return ranking.best(limit, min_score)
     words = (*plan.second, *plan.others)
-    if plan.second and not ranking.candidates(limit, _rest(corpus, words, plan), min_score, limit)[1]:
+    if plan.second and not ranking.narrow(limit, _rest(corpus, words, plan), min_score, limit)[1]:
         found = {**plan.known, **await documents.lists(plan.unknown_terms(plan.second))}
         await _run(found, lambda: ranking.add(plan.second, found))
         words = tuple(plan.others)
@@ -112,7 +112,7 @@ async def _refine(
     budget = MAX_CANDIDATE_POSTINGS
     most = max(MAX_CANDIDATES, limit)
     while words:
-        candidates, _ = ranking.candidates(limit, _rest(corpus, words, plan), min_score, most)
+        candidates, _ = ranking.narrow(limit, _rest(corpus, words, plan), min_score, most)
         blocks = np.unique(candidates // BLOCK_PASSAGES).tolist()
         share = len(blocks) / len(corpus.blocks)
         estimates = {word: round(share * plan.sizes[word]) for word in words}
