@@ -61,6 +61,22 @@ def bench_runs(
     )
 
 
+@app.command("compare")
+def bench_compare(
+    python: Annotated[Path, typer.Argument(exists=True, help="The interpreter of another checkout's environment.")],
+    pairs: Annotated[int, typer.Option(min=1, max=1000, help="Turns of each checkout with each load.")] = 40,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="Runs in a turn.")] = 64,
+    callers: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent callers.")] = 16,
+) -> None:
+    """The CPU of runs and calls here, beside that of another checkout, which gets the same load in turns.
+
+    Never fails for a number.
+    """
+    from graphmesh_bench.compare import Plan, main
+
+    main(python, Plan(pairs, runs, callers))
+
+
 @app.command("retrieval")
 def bench_retrieval(
     passages: Annotated[int, typer.Option(min=1, max=10_000_000, help="Passages of the synthetic corpus.")] = 16_000,

@@ -40,11 +40,11 @@ def mesh_with(**services: tuple[Rpc[Any, Any], int]) -> Mesh:
     )
 
 
-def server_program(folder: Path, log_level: str, address: str, *further: str) -> Program:
-    """`graphmesh_bench.server` at an address, with its `further` arguments."""
+def server_program(folder: Path, log_level: str, address: str, *further: str, python: str = sys.executable) -> Program:
+    """`graphmesh_bench.server` at an address, with its `further` arguments. `python` is the interpreter that has it."""
     return Program(
         name="server",
-        argv=[sys.executable, "-m", server.__name__, log_level, address, *further],
+        argv=[python, "-m", server.__name__, log_level, address, *further],
         log=folder / "server.log",
         probe=grpc_health_probe(address, server.CHASSIS.service),
     )

@@ -37,7 +37,7 @@ def main(plan: Plan, json: Path | None) -> None:
 
 async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Report:
     """Execute a plan with processes of its own. `on_stage` gets the name of each stage at its beginning."""
-    async with open_harness(plan) as harness:
+    async with open_harness(plan.state_kb) as harness:
         await add_variants(harness, plan)
         await harness.usage.delay_flushes(plan.flush_ms)
         on_stage("Warming up")

@@ -1,5 +1,6 @@
 """The processes under measurement: one PostgreSQL, a database and processes for each variant."""
 
+import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -16,11 +17,10 @@ from graphmesh_local.probes import Probe, grpc_health_probe
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_mesh.topology import Mesh
 
-from graphmesh_bench.mesh import mesh_with
+from graphmesh_bench.mesh import envoy_program, mesh_with, server_program, wait_until_routed
 from graphmesh_bench.runs import local_graphs, remote_graph
 from graphmesh_bench.runs.local_graphs import BLOCKING, INTERRUPTING, LOCAL, REMOTE, STATE_KB
 from graphmesh_bench.runs.resource_usage import UsageReader, process_tree, usage_reader
-from graphmesh_bench.runs.rounds import Plan
 from graphmesh_bench.runs.variants import Iteration, Variant, VariantName
 from graphmesh_bench.server import CHASSIS
 
@@ -63,8 +63,8 @@ class Harness:
         """Returns its URL."""
         return await self.stack.enter_async_context(self.server.database())
 
-    async def start_orchestrator(self, module: str, database: str = "") -> Orchestrator:
-        """Start an orchestrator, with a new database if none is given."""
+    async def start_orchestrator(self, module: str, database: str = "", python: str = sys.executable) -> Orchestrator:
+        """Start an orchestrator, with a new database if none is given. `python` is the interpreter that has it."""
         address, url = f"127.0.0.1:{reserve_port()}", database or await self.create_database()
         settings = {
             "DATABASE_URL": url,
@@ -74,14 +74,16 @@ class Harness:
             "LOG_LEVEL": LOG_LEVEL,
         }
         env = {f"GRAPHMESH_ORCHESTRATOR_{name}": value for name, value in settings.items()}
-        process = await self.start_python(["-m", module], env, grpc_health_probe(address))
+        process = await self.start_python(["-m", module], env, grpc_health_probe(address), python)
         return Orchestrator(await self.stack.enter_async_context(Client(address)), process, url)
 
-    async def start_python(self, arguments: list[str], env: dict[str, str], probe: Probe) -> psutil.Process:
+    async def start_python(
+        self, arguments: list[str], env: dict[str, str], probe: Probe, python: str = sys.executable
+    ) -> psutil.Process:
         name = f"process-{len(self.supervisor.children)}"
         program = Program(
             name=name,
-            argv=[sys.executable, *arguments],
+            argv=[python, *arguments],
             log=self.folder / f"{name}.log",
             probe=probe,
             env={**self.environment, **env},
@@ -100,9 +102,16 @@ class Harness:
         called = self.mesh_processes if name.is_on_mesh else []
         self.variants.append(Variant(name, iterate, [*executing, *called], callers))
 
+    async def start_mesh(self) -> None:
+        """Start Envoy, and the service behind it."""
+        service = server_program(self.folder, LOG_LEVEL, self.mesh.services["billing"].replica_listeners[0].target)
+        envoy = envoy_program(self.mesh, self.folder / "envoy")
+        self.mesh_processes += await asyncio.gather(self.start(service), self.start(envoy))
+        await wait_until_routed(self.mesh, CHASSIS)
+
 
 @asynccontextmanager
-async def open_harness(plan: Plan) -> AsyncIterator[Harness]:
+async def open_harness(state_kb: int) -> AsyncIterator[Harness]:
     """A harness without variants."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphmesh-bench-")))
@@ -111,4 +120,4 @@ async def open_harness(plan: Plan) -> AsyncIterator[Harness]:
         usage = await stack.enter_async_context(usage_reader(server))
         supervisor = await stack.enter_async_context(Supervisor(OnDeath.STOP))
         mesh = mesh_with(billing=(CHASSIS, reserve_port()))
-        yield Harness(stack, folder, server, usage, supervisor, mesh, {STATE_KB: str(plan.state_kb)})
+        yield Harness(stack, folder, server, usage, supervisor, mesh, {STATE_KB: str(state_kb)})

@@ -14,9 +14,9 @@ from graphmesh_local.probes import http_probe
 from graphmesh_orchestrator.backend import MIGRATIONS
 from graphmesh_orchestrator.checkpoints import GroupCommit, LogSaver, SqlBatchWriter
 
-from graphmesh_bench.mesh import envoy_program, in_run, server_program, wait_until_routed
+from graphmesh_bench.mesh import in_run
 from graphmesh_bench.runs import fastapi_recipe, not_durable, on_postgres_saver
-from graphmesh_bench.runs.harness import LOG_LEVEL, PRODUCT, Harness, Orchestrator
+from graphmesh_bench.runs.harness import PRODUCT, Harness, Orchestrator
 from graphmesh_bench.runs.http_client import connection_pool
 from graphmesh_bench.runs.local_graphs import REMOTE, local_graph
 from graphmesh_bench.runs.on_postgres_saver import create_tables, postgres_saver
@@ -32,7 +32,6 @@ from graphmesh_bench.runs.variants import (
     over_http,
     round_robin,
 )
-from graphmesh_bench.server import CHASSIS
 
 WORKERS = 2
 """Processes of uvicorn, and of the orchestrators that are compared with them."""
@@ -43,7 +42,7 @@ async def add_variants(harness: Harness, plan: Plan) -> None:
     modules = (PRODUCT, on_postgres_saver.__name__, not_durable.__name__)
     ours, official, none = await asyncio.gather(*map(harness.start_orchestrator, modules))
     full_table, recipe, _ = await asyncio.gather(
-        _start_full_table(harness, plan.rows), _start_recipe(harness), _start_mesh(harness)
+        _start_full_table(harness, plan.rows), _start_recipe(harness), harness.start_mesh()
     )
     harness.add(VariantName.ORCHESTRATOR, execute(ours.client), ours.process)
     harness.add(VariantName.BACKGROUND, background(ours.client), ours.process)
@@ -58,14 +57,6 @@ async def add_variants(harness: Harness, plan: Plan) -> None:
     harness.add(VariantName.MESH_ON_POSTGRES_SAVER, on_mesh, official.process, callers=[16])
     harness.add(VariantName.MESH_NOT_DURABLE, execute(none.client, REMOTE), none.process)
     await _add_in_process(harness)
-
-
-async def _start_mesh(harness: Harness) -> None:
-    """Envoy, and the service behind it."""
-    service = server_program(harness.folder, LOG_LEVEL, harness.mesh.services["billing"].replica_listeners[0].target)
-    envoy = envoy_program(harness.mesh, harness.folder / "envoy")
-    harness.mesh_processes += await asyncio.gather(harness.start(service), harness.start(envoy))
-    await wait_until_routed(harness.mesh, CHASSIS)
 
 
 async def _start_full_table(harness: Harness, rows: int) -> Orchestrator | None:

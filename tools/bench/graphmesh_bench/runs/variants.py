@@ -93,6 +93,18 @@ def execute(client: Client, graph: str = LOCAL) -> Iteration:
     return iterate
 
 
+def create_and_wait(client: Client, graph: str = LOCAL) -> Iteration:
+    """CreateRun, then WaitRun."""
+
+    async def iterate() -> list[float]:
+        began = time.perf_counter()
+        run = await client.create_run(graph, INPUT)
+        _require_success(await client.wait_run(run.run_id))
+        return [time.perf_counter() - began]
+
+    return iterate
+
+
 def round_robin(iterations: Sequence[Iteration]) -> Iteration:
     """Each iteration by the next of several equal ones."""
     cycle = itertools.cycle(iterations)
