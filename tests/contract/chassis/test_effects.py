@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis import effects
-from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.calls import current_call, fingerprint
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
@@ -370,8 +370,11 @@ async def test_effects_table_is_an_audit_log(url: str, tmp_path: Path) -> None:
     async with database(url, tmp_path) as stored, opened(SqlStore(stored, SqlTally)) as server:
         assert server.served
         headers = [(f"x-graphmesh-{name}", name.upper()) for name in HEADERS] + [("x-graphmesh-epoch", "7")]
-        key = ("idempotency-key", "k")
-        await server.served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(5), headers=[key, *headers])
+        headers += [
+            ("idempotency-key", "k"),
+            ("x-graphmesh-approval-digest", fingerprint(Probe.Change.path, Question()).hex()),
+        ]
+        await server.served.channel.unary(Probe.Change, Question(), deadline=Deadline.after(60), headers=headers)
         server.then = refuse
         with pytest.raises(RuleViolated):
             await server.add(1, "refused")

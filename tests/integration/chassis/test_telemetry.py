@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 import structlog
+from graphmesh_chassis.calls import fingerprint
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RuleViolated
@@ -137,7 +138,8 @@ def log_to(stream: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_each_call_is_one_log_line(logged: StringIO) -> None:
     """As JSON, with identity, method, duration and outcome, without the contents of messages."""
     identity = {"x_graphmesh_run": "run_1", "x_graphmesh_tenant": "acme", "x_graphmesh_approval": "apr_1"}
-    await make_call({"Ask": echo}, NEVER, **identity)
+    digest = fingerprint(Probe.Ask.path, Question(text=SECRET)).hex()
+    await make_call({"Ask": echo}, NEVER, **identity, x_graphmesh_approval_digest=digest)
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     [call] = [line for line in lines if line["event"] == "call"]
     assert (call["rpc.method"], call["rpc.response.status_code"]) == (Probe.Ask.path, "OK")

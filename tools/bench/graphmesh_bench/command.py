@@ -96,8 +96,11 @@ def bench_retrieval(
     With --quality, recall, MRR and nDCG of the rankings. Everything is in new databases and on this machine, except
     with --url. Never fails for a number.
     """
+    from graphmesh_chassis.logs import configure_logs
+
     from graphmesh_bench.retrieval.command import main, show_quality
 
+    configure_logs("bench", "error")
     if quality:
         return show_quality(quality, embedder)
     return main([url] if url else ["sqlite", "postgresql"] if database == "both" else [database], passages, queries)

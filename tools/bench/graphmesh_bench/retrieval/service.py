@@ -12,7 +12,6 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
-from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.serve import serving
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
@@ -24,7 +23,6 @@ CONCURRENT_BATCHES: Final = 2
 @asynccontextmanager
 async def served(url: str, embedder: str = "") -> AsyncIterator[Channel]:
     """Serve retrieval over the database at `url`, and yield a channel to it."""
-    configure_logs("bench", "error")
     settings = Settings(database_url=url, embedder=embedder)
     async with (
         build(settings) as servable,
