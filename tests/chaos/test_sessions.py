@@ -55,12 +55,13 @@ async def test_run_that_kills_its_worker_harms_no_other(tmp_path: Path, spawn: S
 
 
 TWO_RUNS = [Turn(0.0, "first", 10_00, seconds=1), Turn(0.5, "second", 10_00, cancel_after=0.2)]
+LONG_AND_SHORT = [Turn(0.0, "first", 10_00, seconds=6), Turn(0.5, "second", 10_00)]
 SABOTAGES: dict[str, tuple[list[Turn], str]] = {
     "stale_reads": ([Turn(0.0, "run", 10_00, seconds=1)], "threads_are_linearizable"),
     "lost_cancellations": (TWO_RUNS, "threads_are_linearizable"),
     "second_ends": ([Turn(0.0, "run", 10_00, cancel_after=3)], "threads_are_linearizable"),
     "lost_events": ([Turn(0.0, "run", 10_00)], "streams_are_stored"),
-    "concurrent_runs_of_a_thread": (TWO_RUNS, "threads_are_linearizable"),
+    "concurrent_runs_of_a_thread": (LONG_AND_SHORT, "threads_are_linearizable"),
 }
 
 
