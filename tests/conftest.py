@@ -47,12 +47,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None]:
-    """Collect tests without garbage collection, which later does not visit modules and tests either."""
+    """Collect tests without garbage collection, which later does not visit modules and tests either.
+
+    A full one takes a second where tests share the cores, in which no event loop of the process does anything, so that
+    calls miss their deadlines. They are a tenth as frequent as by default.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(700, 10, 100)
         gc.enable()
 
 
