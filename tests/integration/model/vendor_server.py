@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -38,11 +39,18 @@ Answer = Callable[[Request], Reply]
 
 
 class VendorServer:
-    """Answers requests in the order of `replies`; the last one answers all further requests."""
+    """Answers requests in the order of `replies`; the last one answers all further requests.
+
+    Each has an address of its own, also where a port is used again: clients of vendors share connections by address,
+    and would use those of a loop that is closed.
+    """
+
+    _numbers = itertools.count(1)
 
     def __init__(self, *replies: Answer) -> None:
         self.replies = list(replies)
         self.requests: list[Request] = []
+        self._prefix = f"/{next(self._numbers)}"
         self.closed_by_client = asyncio.Event()
         self._connections: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
@@ -52,7 +60,7 @@ class VendorServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self._prefix}/v1"
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator["VendorServer"]:
@@ -71,6 +79,7 @@ class VendorServer:
         self._connections[asyncio.current_task()] = writer
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while request := await _read(reader):
+                request = replace(request, path=request.path.removeprefix(self._prefix))
                 self.requests.append(request)
                 reply = (self.replies.pop(0) if len(self.replies) > 1 else self.replies[0])(request)
                 await self._send(reply, reader, writer)
