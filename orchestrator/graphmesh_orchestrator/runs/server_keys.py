@@ -1,4 +1,4 @@
-"""What the server of a run tells its graph about the run and its caller, under the keys of LangGraph's own server."""
+"""The keys of LangGraph's own server in the config of a graph: facts about the run and its caller."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from graphmesh_orchestrator.runs.run import Run, RunIdentity
 class RunUser:
     """The caller that created a run, as the user of LangGraph's server.
 
-    Its permissions are not known: callers are authorised by their scopes, at the edge and for each RPC.
+    Its permissions are not known: callers are authorized by their scopes, at the edge and for each RPC.
     """
 
     is_authenticated = True
@@ -24,7 +24,7 @@ class RunUser:
     @property
     def permissions(self) -> list[str]:
         """Raises AttributeError: see the class."""
-        raise AttributeError("the permissions of a run's caller are not known: each RPC is authorised by its scopes")
+        raise AttributeError("the permissions of a run's caller are not known: each RPC is authorized by its scopes")
 
     def __getitem__(self, key: str) -> Any:
         if key not in FIELDS:

@@ -82,7 +82,7 @@ def with_runtime(runtime: ServerRuntime[Context]):
 
 def with_user(runtime: ServerRuntime[Context], config):
     if not runtime.execution_runtime:
-        return built("nobody")
+        return built("no user")
     user = runtime.ensure_user()
     assert user is config["configurable"]["langgraph_auth_user"]
     assert (user["identity"], user.is_authenticated, "permissions" in user) == (user.identity, True, False)
@@ -92,7 +92,7 @@ def with_user(runtime: ServerRuntime[Context], config):
     return StateGraph(State, context_schema=Context).add_node("seen", seen).add_edge(START, "seen")
 
 def with_permissions(runtime: ServerRuntime[Context]):
-    return built(runtime.user.permissions if runtime.user else "nobody")
+    return built(runtime.user.permissions if runtime.user else "no user")
 
 def both(config: RunnableConfig, runtime: ServerRuntime, *, loud: bool = False):
     assert runtime.store is not None
