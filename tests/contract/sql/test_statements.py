@@ -130,7 +130,7 @@ def test_mutants_read_nothing_hidden_on_postgresql(postgres_session: Session) ->
     texts = statements("hostile_postgresql") + statements("legitimate_postgresql")
     schema, accepted = postgres_session.schema(), 0
     with psycopg.connect(postgres_session.target.address) as connection:
-        for text in mutants(texts, MUTANTS * 10):
+        for text in mutants(texts, MUTANTS * 12):
             connection.rollback()
             try:
                 checked = check(text, schema, 0)
@@ -148,7 +148,7 @@ def test_mutants_read_nothing_hidden_on_postgresql(postgres_session: Session) ->
                 accepted += 1
                 assert relations(plan) <= READABLE, text
                 assert not re.search(HIDDEN_MEANING, LITERAL.sub("", json.dumps(plan))), text
-    assert accepted > MUTANTS // 3
+    assert accepted > MUTANTS // 2
 
 
 def relations(plan: Any) -> set[str]:
