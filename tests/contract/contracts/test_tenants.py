@@ -172,7 +172,7 @@ def _other(name: Any) -> Any:
     return re.sub(r"mine", "none", name) if "mine" in name else name[:-4] + name[-4:].translate(TURNED)
 
 
-TURNED = str.maketrans("0123456789abcdef", "fedcba9876543210"[::-1][1:] + "0")
+TURNED = str.maketrans("0123456789abcdef", "123456789abcdef0")
 
 
 def _position(token: str) -> list[Any]:
