@@ -1,5 +1,7 @@
 """TLS between Envoy and a service that others run, and a service without health checks."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,11 @@ import pytest
 import trustme
 from graphmesh_mesh.topology import Mesh
 
-from tests.integration.envoy.envoy_harness import EnvoyHarness, Replica, books_mesh, eventually, running_envoy
+from tests.integration.envoy.envoy_harness import EnvoyHarness, Replica, books_mesh, eventually, outcome, running_envoy
 
+CALL_BYTES = 2000
+"""More than Envoy sends on a connection before the headers of a call with LONG."""
+LONG = {"x-test": "x" * 4000}
 NAME = "books.acme.example"
 EXTERNAL: dict[str, Any] = {"external": True, "module": None}
 
@@ -126,3 +131,25 @@ async def test_calls_wait_at_the_edge_for_a_replica(tmp_path: Path) -> None:
             return (await envoy.edge()).flags == "UH"
 
         await eventually(is_refused_at_once)
+
+
+async def test_a_call_on_a_connection_that_is_not_served_is_sent_again(tmp_path: Path) -> None:
+    """As on one that a server still accepts while it ends. A call that must not be repeated gets UNAVAILABLE."""
+    mesh, replica = books_mesh(**EXTERNAL, health_check=False, edge={"wait": 20}), Replica()
+    listener = mesh.services["books"].replica_listeners[0]
+    closed = asyncio.Queue[None]()
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readexactly(CALL_BYTES)
+        writer.transport.abort()
+        closed.put_nowait(None)
+
+    async with running_envoy(mesh, tmp_path, replica) as envoy:
+        async with await asyncio.start_server(close, "127.0.0.1", listener.port):
+            repeated, single = envoy.edge.start("GetBook", headers=LONG), envoy.edge.start("DiscardBook", headers=LONG)
+            failed = await outcome(single)
+            assert (failed.code, failed.flags) == (grpc.StatusCode.UNAVAILABLE, "UC")
+            await closed.get()
+        async with replica.serving(listener):
+            assert (await repeated).book_id == "book"

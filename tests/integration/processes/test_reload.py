@@ -64,6 +64,17 @@ def cause(run: Run) -> DebugInfo:
     return info
 
 
+async def test_edit_while_the_mesh_starts_is_loaded(tmp_path: Path) -> None:
+    """The files are compared with those of before the start: an orchestrator may have loaded what is edited then."""
+    mesh, agent, project = tmp_path / "mesh.yaml", tmp_path / "agent.py", tmp_path / "langgraph.json"
+    mesh.write_text(MESH)
+    agent.write_text(GRAPH)
+    project.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}}))
+    async with graphmesh_up(mesh, tmp_path / "state", "--graphs", str(project), "--reload") as process:
+        agent.write_text(GRAPH + "# edited\n")
+        await printed(process, "agent.py changed: the graphs are reloaded")
+
+
 @asynccontextmanager
 async def calling(edge: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Call the orchestrator without retries until the body ends; the function waits for a further response."""

@@ -23,6 +23,7 @@ def project(tmp_path: Path) -> Path:
         "node_modules/a.txt",
         "myenv/pyvenv.cfg",
         "myenv/lib/a.py",
+        "state/envoy/cds.yaml",
         "../shared/tools.py",
         "../other/a.py",
     ):
@@ -35,12 +36,12 @@ def project(tmp_path: Path) -> Path:
 
 
 def watched(project: Path) -> set[str]:
-    files = ProjectFiles(project)
+    files = ProjectFiles(project, project.parent / "state")
     return set(files.changed({}, files.stamps()))
 
 
 def test_sources_of_the_project_and_of_its_folders_are_watched(project: Path) -> None:
-    """Not those of environments and caches, nor data."""
+    """Not those of environments, caches and the state folder, nor data."""
     assert watched(project) == {"agent.py", "prompts/system.md", "local.env", "langgraph.json", "../shared/tools.py"}
 
 
@@ -51,7 +52,7 @@ def test_a_broken_langgraph_json_is_watched_too(project: Path, text: str) -> Non
 
 
 def test_changes_are_named(project: Path) -> None:
-    files = ProjectFiles(project)
+    files = ProjectFiles(project, project.parent / "state")
     before = files.stamps()
     (project.parent / "agent.py").write_text("longer")
     (project.parent / "new.py").write_text("x")
@@ -61,4 +62,4 @@ def test_changes_are_named(project: Path) -> None:
 
 def test_the_number_of_files_is_bounded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project_files, "MAX_FILES", 2)
-    assert len(ProjectFiles(project).stamps()) == 2
+    assert len(ProjectFiles(project, project.parent / "state").stamps()) == 2

@@ -29,14 +29,15 @@ INSTALL = "; graphmesh up installs them when it is started again"
 STANDBY_FILE = "standby"
 
 
-async def reload_graphs(supervisor: Supervisor, folder: Path, project: Path, notify: Notify) -> None:
+async def reload_graphs(
+    supervisor: Supervisor, folder: Path, files: ProjectFiles, seen: Stamps, notify: Notify
+) -> None:
     """Poll the files of a langgraph.json, and reload the graphs after each change, until cancelled.
 
     Args:
         folder: the state folder of the mesh.
+        seen: the files as they were before the orchestrators loaded the graphs.
     """
-    files = ProjectFiles(project)
-    seen = await asyncio.to_thread(files.stamps)
     pause, is_loaded = POLL_SECONDS, True
     while True:
         await asyncio.sleep(pause)

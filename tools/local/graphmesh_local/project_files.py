@@ -17,10 +17,14 @@ Stamps = Mapping[str, tuple[int, int]]
 
 
 class ProjectFiles:
-    """The files of the project of a langgraph.json: in its folder, and in the folders that it depends on."""
+    """The files of the project of a langgraph.json: in its folder, and in the folders that it depends on.
 
-    def __init__(self, project: Path) -> None:
-        self._project = project.resolve()
+    Args:
+        state: the state folder of the mesh, whose files are not the project's, wherever it is.
+    """
+
+    def __init__(self, project: Path, state: Path) -> None:
+        self._project, self._state = project.resolve(), str(state.resolve())
 
     def stamps(self) -> Stamps:
         """Return the present files. A file that vanishes meanwhile is left out."""
@@ -50,7 +54,7 @@ class ProjectFiles:
         folders = {(self._project.parent / one).resolve() for one in (".", *names) if one.startswith(".")}
         for folder in sorted(folders):
             if not any(folder.is_relative_to(other) for other in folders - {folder}):
-                yield from _sources(str(folder))
+                yield from self._sources(str(folder))
 
     def _settings(self) -> Mapping[str, object]:
         """Return the content of langgraph.json; empty where it is broken: it is watched in any case."""
@@ -60,19 +64,18 @@ class ProjectFiles:
             return {}
         return settings if isinstance(settings, dict) else {}
 
-
-def _sources(folder: str) -> Iterator[str]:
-    """Yield the sources below a folder, without entering ignored folders or links to folders."""
-    try:
-        with os.scandir(folder) as scanned:
-            entries = list(scanned)
-    except OSError:
-        return
-    if any(entry.name == ENVIRONMENT_MARK for entry in entries):
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if not (entry.name.startswith(".") or entry.name in IGNORED):
-                yield from _sources(entry.path)
-        elif entry.name.endswith(SUFFIXES):
-            yield entry.path
+    def _sources(self, folder: str) -> Iterator[str]:
+        """Yield the sources below a folder, without entering ignored folders or links to folders."""
+        try:
+            with os.scandir(folder) as scanned:
+                entries = list(scanned)
+        except OSError:
+            return
+        if any(entry.name == ENVIRONMENT_MARK for entry in entries):
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if not (entry.name.startswith(".") or entry.name in IGNORED or entry.path == self._state):
+                    yield from self._sources(entry.path)
+            elif entry.name.endswith(SUFFIXES):
+                yield entry.path

@@ -16,6 +16,7 @@ from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.development_issuer import with_development_issuer
 from graphmesh_local.graph_reloader import reload_graphs
+from graphmesh_local.project_files import ProjectFiles
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy, StateFolder
@@ -94,8 +95,8 @@ def up(
         settings=_settings(graphs, environment, without or [], reload=reload),
         reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens),
     )
-    project = _project(graphs) if reload else None
-    raise typer.Exit(asyncio.run(_up(starting, display, sample, project)))
+    files = ProjectFiles(_project(graphs), state) if reload else None
+    raise typer.Exit(asyncio.run(_up(starting, display, sample, files)))
 
 
 def _settings(graphs: Path | None, environment: str, without: list[str], *, reload: bool) -> dict[str, str]:
@@ -131,10 +132,10 @@ async def _interpreter(project: Path, display: "Display", without: list[str], en
 
 
 async def _up(
-    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, project: Path | None
+    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, files: ProjectFiles | None
 ) -> int:
-    """Run the mesh to its end, and return the exit code. The graphs of `project` are reloaded, unless it is None."""
-    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, project), name="mesh")
+    """Run the mesh to its end, and return the exit code. The graphs are reloaded when `files` change."""
+    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, files), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -149,8 +150,9 @@ async def _up(
 
 
 async def _serve_until_failure(
-    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, project: Path | None
+    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, files: ProjectFiles | None
 ) -> None:
+    seen = await asyncio.to_thread(files.stamps) if files else {}
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
@@ -159,8 +161,8 @@ async def _serve_until_failure(
         display.show_endpoints(running)
         failures = asyncio.create_task(show_failed_runs(running, display.notify), name="failed runs")
         stack.callback(failures.cancel)
-        if project:
-            reloading = reload_graphs(running.supervisor, running.folder.path, project, display.notify)
+        if files:
+            reloading = reload_graphs(running.supervisor, running.folder.path, files, seen, display.notify)
             stack.callback(asyncio.create_task(reloading, name="reload graphs").cancel)
         await running.supervisor.wait_failure()
         display.notify("stopping the others")

@@ -224,11 +224,13 @@ def edge_retries(policy: MethodPolicy, wait: float) -> Document:
     """The edge's retries, of every method: a dead replica gets calls until its health check fails.
 
     With a `wait` calls are retried for about so many seconds, since the pause of a retry is half of `WAIT_STEP` on
-    average. A server that ends cancels calls that it has not begun, with the status of one that it has.
+    average. A server that ends cancels calls that it has not begun, with the status of one that it has, and closes
+    connections that it is still accepting, after their first calls were sent: such calls are sent again where the
+    method permits it.
     """
     repeatable = retries(policy)
     if wait:
-        retry_on = f"{RETRY_ON},cancelled" if repeatable else RETRY_ON
+        retry_on = f"{RETRY_ON},reset,cancelled" if repeatable else RETRY_ON
         return retry_policy(retry_on, math.ceil(2 * wait / WAIT_STEP), (WAIT_STEP, WAIT_STEP))
     return repeatable or retry_policy("connect-failure", 2)
 
