@@ -22,8 +22,9 @@ from graphmesh_chaos.operations import Operation, OperationKind, OperationRecord
 from graphmesh_chaos.sessions import LONG_TIMEOUT, Pause, Session, Turn
 
 TENANT = "default"
-PATIENCE_SECONDS = 60.0
-"""Time for which a client repeats a call that got no response."""
+PATIENCE_SECONDS = 600.0
+"""Time for which a client repeats a call that got no response: longer than a storm lasts on a loaded machine, since a
+run whose client gives up waits for its answer or its cancellation without end."""
 RETRY_SECONDS = 0.25
 READ_SECONDS = (0.05, 0.6)
 """The range of the interval between two reads of a client."""
