@@ -235,14 +235,14 @@ async def wait_for_node(client: Client, run_id: str, node: str) -> None:
     raise AssertionError(f"{run_id} ended without {node}")
 
 
-async def wait_until(condition: Callable[[], bool], timeout: float = 20) -> None:
+async def wait_until(condition: Callable[[], bool], timeout: float = 60) -> None:
     """Poll a condition of this process until it is true."""
     async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.02)
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 20) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 60) -> None:
     """Poll a condition of the mesh until it is true."""
     async with asyncio.timeout(timeout):
         while not await condition():

@@ -44,7 +44,7 @@ async def test_workers_die_with_the_server(tmp_path: Path, postgres_url: str) ->
 
 def is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30):
             return True
     except OSError:
         return False

@@ -210,7 +210,7 @@ async def caller(listener: Listener) -> AsyncIterator[Caller]:
         yield Caller(channel)
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 15.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 60.0) -> None:
     """Poll until `condition` returns True."""
     deadline = time.monotonic() + timeout
     while not await condition():

@@ -33,7 +33,7 @@ async def test_a_higher_cap_admits_more_calls(tmp_path: Path) -> None:
             await asyncio.wait(calls[-1:], timeout=0.05)
             return len(envoy.replica.received) > 3
 
-        await eventually(admits_more, timeout=4)
+        await eventually(admits_more)
         envoy.replica.released.set()
         outcomes = await asyncio.gather(*calls)
     assert [outcome.code for outcome in outcomes[:3]] == [grpc.StatusCode.OK] * 3

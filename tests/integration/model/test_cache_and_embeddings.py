@@ -44,13 +44,15 @@ async def generate(channel: Channel, text: str = "Hello", tenant: str = "shop", 
     prompt = pb.Prompt(messages=[pb.ChatMessage(user=pb.UserMessage(text=text))], **options)
     request = pb.GenerateRequest(prompt=prompt)
     rpc = pb.ModelService.Generate
-    return await channel.unary(rpc, request, deadline=Deadline.after(5), headers=_headers(tenant))
+    return await channel.unary(rpc, request, deadline=Deadline.after(60), headers=_headers(tenant))
 
 
 async def stream(channel: Channel, text: str = "Hello", **options: Any) -> list[pb.StreamGenerateResponse]:
     prompt = pb.Prompt(messages=[pb.ChatMessage(user=pb.UserMessage(text=text))], **options)
     request, rpc = pb.StreamGenerateRequest(prompt=prompt), pb.ModelService.StreamGenerate
-    return [event async for event in channel.stream(rpc, request, deadline=Deadline.after(5), headers=_headers("shop"))]
+    return [
+        event async for event in channel.stream(rpc, request, deadline=Deadline.after(60), headers=_headers("shop"))
+    ]
 
 
 @asynccontextmanager
@@ -73,7 +75,7 @@ async def test_equal_prompts_of_a_tenant_are_answered_once() -> None:
         assert (await generate(channel, temperature=0.5)).message.text == "Three."
         assert len(server.requests) == 3
         usage = await channel.unary(
-            pb.ModelService.ListUsage, pb.ListUsageRequest(), deadline=Deadline.after(5), headers=_headers("shop")
+            pb.ModelService.ListUsage, pb.ListUsageRequest(), deadline=Deadline.after(60), headers=_headers("shop")
         )
         assert [(group.attempts, group.cache_hits) for group in usage.groups] == [(2, 1)]
 
@@ -127,7 +129,7 @@ async def test_vendor_caches_prompts_and_writes_are_priced() -> None:
 
 async def embed(channel: Channel, *texts: str, **options: Any) -> pb.EmbedResponse:
     request = pb.EmbedRequest(texts=texts, **options)
-    return await channel.unary(pb.ModelService.Embed, request, deadline=Deadline.after(5), headers=_headers("shop"))
+    return await channel.unary(pb.ModelService.Embed, request, deadline=Deadline.after(60), headers=_headers("shop"))
 
 
 @asynccontextmanager
@@ -218,8 +220,8 @@ async def test_batches_are_embedded_in_parallel_and_end_with_the_first_error() -
     entry, accounts = EmbeddingEntry("words", Slow(), max_batch=1), Accounts(MemoryLedger())
     for texts in (["a", "bb", "ccc", "dddd", "eeeee"], ["a", "bad", "a", "a", "a"]):
         together.clear()
-        made = asyncio.create_task(embedding_of(accounts, entry, texts, ModelCall(Deadline.after(5))))
-        async with asyncio.timeout(5):
+        made = asyncio.create_task(embedding_of(accounts, entry, texts, ModelCall(Deadline.after(60))))
+        async with asyncio.timeout(60):
             for _ in range(4):
                 await arrived.acquire()
         assert arrived.locked()

@@ -130,14 +130,14 @@ async def test_flood_on_a_stalled_alias_is_not_noticed_by_others() -> None:
     async with VendorServer(STALL).serving() as bad, VendorServer(openai("Hi")).serving() as good:
         limits = {"max_concurrency": 4, "max_queue": 50}
         async with running_models(settings(default=vendor(bad, limits=limits), other=vendor(good))) as served:
-            flood = [asyncio.create_task(generate(served.channel, seconds=20)) for _ in range(200)]
-            async with asyncio.timeout(10):
+            flood = [asyncio.create_task(generate(served.channel, seconds=60)) for _ in range(200)]
+            async with asyncio.timeout(60):
                 while len(bad.requests) < 4:
                     await asyncio.sleep(0.01)
             began = time.monotonic()
             for _ in range(10):
-                assert (await generate(served.channel, "other", "watcher", 10)).message.text == "Hi"
-            assert time.monotonic() - began < 8
+                assert (await generate(served.channel, "other", "watcher", 30)).message.text == "Hi"
+            assert time.monotonic() - began < 25
             refused = [task for task in flood if task.done()]
             assert {type(task.exception()) for task in refused} <= {RateLimited} | set(RateLimited.__subclasses__())
             assert len(bad.requests) <= 4

@@ -21,7 +21,7 @@ async def graphmesh_up(mesh_file: Path, state: Path, *options: str) -> AsyncIter
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while b"Ctrl-C" not in (line := await process.stdout.readline()):
                 assert line, "it ended before it was ready"
         yield process

@@ -61,7 +61,7 @@ def shipping_of(running: RunningMesh, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.05)
 

@@ -20,7 +20,7 @@ from graphmesh_chassis.errors import InvalidMetadata, NotFound, ScopeMissing, Un
 from graphmesh_local.child_process import ProcessDied, State
 from graphmesh_local.probes import http_get
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
-from graphmesh_local.server_programs import mesh_programs
+from graphmesh_local.server_programs import STOP_TIMEOUT, mesh_programs
 from graphmesh_local.state_folder import MeshBusy, NoMesh, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
@@ -52,7 +52,7 @@ def state(tmp_path: Path) -> Path:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.05)
 
@@ -253,7 +253,7 @@ async def test_a_second_signal_kills(mesh_file: Path, state: Path) -> None:
         await wait_until(lambda: not psutil.pid_exists(known.processes["billing-1"].pid))
         assert process.returncode is None
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(STOP_TIMEOUT - 3):
             assert await process.wait() == 0
 
 
