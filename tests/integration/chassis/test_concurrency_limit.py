@@ -43,7 +43,7 @@ async def test_fifty_calls_share_two_slots() -> None:
     """Never more than two are active, and with room in the queue all are served."""
     counter = Counter(seconds=0.01)
     async with probing({"Ask": counter}, limits(concurrency=2, queue=48)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(5)) for n in range(50)]
+        calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(30)) for n in range(50)]
         answers = await asyncio.gather(*calls)
     assert (counter.most, counter.served) == (2, 50)
     assert sorted(answer.number for answer in answers) == list(range(50))
@@ -92,11 +92,11 @@ async def test_stream_holds_its_slot_until_the_client_cancels() -> None:
 
     async with probing({"Count": endless}, limits(concurrency=1, queue=0)) as served:
         admission = served.running.admissions[NAME]
-        stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5))
+        stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(30))
         await anext(stream)
         assert admission.active == 1
         with pytest.raises(ConcurrencyLimit):
-            await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(5)))
+            await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(30)))
         await stream.aclose()
         await until_idle(admission)
 

@@ -38,12 +38,12 @@ class Started:
         line = pb.InvoiceLine(description="ink", quantity=1, unit_price=price)
         request = pb.CreateInvoiceRequest(invoice_id=invoice_id, customer_id="cu_1", lines=[line])
         headers = [("idempotency-key", next(KEYS))]
-        await self.channel.unary(pb.BillingService.CreateInvoice, request, deadline=Deadline.after(5), headers=headers)
+        await self.channel.unary(pb.BillingService.CreateInvoice, request, deadline=Deadline.after(30), headers=headers)
 
     async def balance(self) -> dict[str, tuple[int, int]]:
         """Debit and credit by account."""
         found = await self.channel.unary(
-            pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), deadline=Deadline.after(5)
+            pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), deadline=Deadline.after(30)
         )
         return {row.account: (row.debit_minor, row.credit_minor) for row in found.accounts}
 
@@ -119,7 +119,7 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
         balance = await server.balance()
         for invoice_id in confirmed:
             await server.channel.unary(
-                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(5)
+                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(30)
             )
     assert len(confirmed) >= 20
     assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(confirmed)

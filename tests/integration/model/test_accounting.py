@@ -82,7 +82,7 @@ class Accounted:
 
     async def _list(self, rpc: Any, request: Any, tenant: str) -> Any:
         headers = [(metadata.TENANT, tenant), (metadata.SCOPES, "model.usage.read")]
-        return await self._channel.unary(rpc, request, deadline=Deadline.after(5), headers=headers)
+        return await self._channel.unary(rpc, request, deadline=Deadline.after(30), headers=headers)
 
 
 def _deadline(options: dict[str, Any]) -> Deadline:

@@ -76,14 +76,16 @@ def _value(value: pb.Value) -> object:
 
 
 async def test_describe_schema_returns_tables_and_prompt_text(channel: Channel) -> None:
-    response = await channel.unary(pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(5))
+    response = await channel.unary(
+        pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(30)
+    )
     assert [table.name for table in response.tables] == [
         "dim_customer", "dim_product", "fact_order_line", "monthly_revenue"
     ]  # fmt: skip
     assert response.dialect == pb.Dialect.DIALECT_SQLITE
     assert len(response.prompt_text.splitlines()) == 4
     one = pb.DescribeSchemaRequest(tables=["dim_product", "nowhere"])
-    response = await channel.unary(pb.SqlService.DescribeSchema, one, deadline=Deadline.after(5))
+    response = await channel.unary(pb.SqlService.DescribeSchema, one, deadline=Deadline.after(30))
     assert [table.name for table in response.tables] == ["dim_product"]
 
 
@@ -259,7 +261,7 @@ async def test_callers_read_what_their_role_may_read(channel_of_roles: Channel) 
 
 async def test_schema_is_described_by_role(channel_of_roles: Channel) -> None:
     request = pb.DescribeSchemaRequest(role="analyst")
-    response = await channel_of_roles.unary(pb.SqlService.DescribeSchema, request, deadline=Deadline.after(5))
+    response = await channel_of_roles.unary(pb.SqlService.DescribeSchema, request, deadline=Deadline.after(30))
     assert [table.name for table in response.tables] == ["dim_customer", "dim_product"]
     assert [column.name for column in response.tables[0].columns] == ["customer_id", "country"]
 
@@ -287,7 +289,7 @@ async def test_describe_schema_requires_its_scope(channel: Channel) -> None:
     headers = [("x-graphmesh-scopes", "billing.read")]
     with pytest.raises(ScopeMissing):
         await channel.unary(
-            pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(5), headers=headers
+            pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(30), headers=headers
         )
 
 
@@ -379,7 +381,7 @@ async def test_metrics_are_queried_by_name(channel_of_metrics: Channel) -> None:
 
 async def test_datasets_are_described(channel_of_metrics: Channel) -> None:
     request = pb.DescribeMetricsRequest()
-    response = await channel_of_metrics.unary(pb.SqlService.DescribeMetrics, request, deadline=Deadline.after(5))
+    response = await channel_of_metrics.unary(pb.SqlService.DescribeMetrics, request, deadline=Deadline.after(30))
     assert [(one.name, list(one.metrics), list(one.dimensions)) for one in response.datasets] == [
         ("sales", ["revenue", "lines"], ["category", "month"]), ("slow", ["revenue"], ["month"])
     ]  # fmt: skip
