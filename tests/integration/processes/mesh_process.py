@@ -22,8 +22,10 @@ async def graphmesh_up(mesh_file: Path, state: Path, *options: str) -> AsyncIter
     assert process.stdout
     try:
         async with asyncio.timeout(120):
+            shown = b""
             while b"Ctrl-C" not in (line := await process.stdout.readline()):
-                assert line, "it ended before it was ready"
+                shown += line
+                assert line, f"it ended before it was ready: {shown.decode()}"
         yield process
     finally:
         if process.returncode is None:

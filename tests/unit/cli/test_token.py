@@ -7,7 +7,7 @@ import jwt
 import pytest
 from graphmesh_cli.app import app
 from graphmesh_cli.commands.connection import development_token
-from graphmesh_client.token import TOKEN_VARIABLE, Token
+from graphmesh_client.token import Token
 from graphmesh_local.development_issuer import open_issuer
 from graphmesh_local.state_folder import StateFolder
 from typer.testing import CliRunner
@@ -47,12 +47,9 @@ def test_refuses_what_it_cannot_issue(tmp_path: Path, options: tuple[str, ...], 
     assert rule in " ".join(output.split())
 
 
-def test_commands_make_tokens_of_their_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the state folder; that of the environment comes first, and without an issuer there is none."""
-    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    assert development_token(tmp_path, "acme") is None
+def test_commands_make_tokens_of_their_tenant(tmp_path: Path) -> None:
+    """From the state folder; without an issuer there is none."""
+    assert development_token(tmp_path, "acme") == ""
     open_issuer(StateFolder(tmp_path))
-    ((_, sent),) = asyncio.run(Token(development_token(tmp_path, "acme")).headers())
+    ((_, sent),) = asyncio.run(Token(development_token(tmp_path, "acme"), "127.0.0.1:1", "acme").headers())
     assert claims(sent.removeprefix("Bearer "))["tenant"] == "acme"
-    monkeypatch.setenv(TOKEN_VARIABLE, "given")
-    assert development_token(tmp_path, "acme") is None

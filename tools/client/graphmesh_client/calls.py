@@ -47,7 +47,7 @@ class Calls:
     ) -> None:
         self._endpoint = Endpoint.parse(address)
         self._opened: tuple[Channel, asyncio.AbstractEventLoop] | None = None
-        self._tenant, self._token = tenant, Token(token)
+        self._tenant, self._token = tenant, Token(token, self._endpoint.target, tenant)
         self.retry_timeout, self.on_retry = retry_timeout, on_retry
 
     async def close(self) -> None:

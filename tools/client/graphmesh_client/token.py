@@ -5,19 +5,33 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 
 TokenSource = str | Callable[[], Awaitable[str]]
 TOKEN_VARIABLE = "GRAPHMESH_TOKEN"
 """The environment variable of the token of clients that are given none."""
+CREDENTIALS = Path(".graphmesh/credentials.json")
+"""The file of `graphmesh up --tokens` for clients in the same folder: `edge`, `tenant` and `token`, which it renews."""
 REFRESH_SECONDS = 30.0
 """Seconds before the end of a token at which another one is requested."""
+ABSENT_SECONDS = 1.0
+"""Seconds between two reads of the credentials of a mesh that has none."""
 
 
 class Token:
-    """The header `authorization` of each call; none where there is no token."""
+    """The header `authorization` of each call; none where there is no token.
 
-    def __init__(self, source: TokenSource | None) -> None:
-        self._source = os.environ.get(TOKEN_VARIABLE, "") if source is None else source
+    Args:
+        source: None for the variable GRAPHMESH_TOKEN, and where it is not set for the credentials of the mesh that
+            `graphmesh up` runs in the present folder.
+        target: the edge as host:port. A token in a file is sent to the edge and for the tenant that the file names.
+    """
+
+    def __init__(self, source: TokenSource | None, target: str, tenant: str) -> None:
+        if source is None:
+            source = os.environ.get(TOKEN_VARIABLE) or partial(_stored_token, target, tenant)
+        self._source = source
         self._token = ""
         self._renew_at = 0.0
         """By the wall clock, as the end of a token is."""
@@ -28,8 +42,18 @@ class Token:
             return _authorization(self._source)
         if time.time() >= self._renew_at:
             self._token = await self._source()
-            self._renew_at = _end_of(self._token) - REFRESH_SECONDS
+            self._renew_at = _end_of(self._token) - REFRESH_SECONDS if self._token else time.time() + ABSENT_SECONDS
         return _authorization(self._token)
+
+
+async def _stored_token(target: str, tenant: str) -> str:
+    """Return the token in the credentials; empty where they are of another edge or tenant, or cannot be read."""
+    try:
+        stored = json.loads(CREDENTIALS.read_bytes())
+        is_its = (stored["edge"], stored["tenant"]) == (target.replace("localhost:", "127.0.0.1:"), tenant)
+        return str(stored["token"]) if is_its else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _authorization(token: str) -> list[tuple[str, str]]:

@@ -1,9 +1,12 @@
 """An issuer of tokens for one machine: its key is in the state folder, and no one else may read it."""
 
+import asyncio
+import getpass
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,18 @@ from graphmesh_mesh.identity import Identity, Issuer
 from graphmesh_mesh.topology import Mesh
 
 from graphmesh_local.errors import LocalError
-from graphmesh_local.state_folder import StateFolder
+from graphmesh_local.state_folder import Credentials, StateFolder
 
 ISSUER = AUDIENCE = "graphmesh-development"
 ALGORITHM = "ES256"
 ROLES: Mapping[str, tuple[str, ...]] = {"admin": ("*",)}
 """The roles where mesh.yaml has none."""
+TENANT = "default"
+"""The tenant of the stored credentials, and of clients that name none."""
+CREDENTIALS_SECONDS = 3600.0
+"""The life of the token in them."""
+RENEW_SECONDS = 60.0
+"""Seconds after which it is renewed: often, since a computer that sleeps does not count."""
 
 
 class NoIssuer(LocalError):
@@ -67,3 +76,24 @@ def issue_token(folder: StateFolder, tenant: str, subject: str, roles: Sequence[
     claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + int(seconds), "sub": subject, "tenant": tenant}
     headers = {"kid": jwks["keys"][0]["kid"]}
     return encode({**claims, "roles": list(roles)}, key, ALGORITHM, headers=headers)
+
+
+@asynccontextmanager
+async def credentials(folder: StateFolder, edge: str) -> AsyncIterator[None]:
+    """Keep a token of the role admin in the state folder, for clients of the edge, while the body runs."""
+
+    def store() -> None:
+        token = issue_token(folder, TENANT, getpass.getuser(), ["admin"], CREDENTIALS_SECONDS)
+        folder.write_credentials(Credentials(edge=edge, tenant=TENANT, token=token))
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            store()
+
+    store()
+    renewing = asyncio.create_task(renew(), name="credentials")
+    try:
+        yield
+    finally:
+        renewing.cancel()

@@ -58,6 +58,15 @@ class MeshState(Model):
     processes: Mapping[str, ProcessState]
 
 
+class Credentials(Model):
+    """A token for clients of a mesh on this machine, as stored in credentials.json."""
+
+    edge: str
+    """host:port."""
+    tenant: str
+    token: str
+
+
 class StateFolder:
     """Paths of a mesh's databases, logs, contracts and Envoy files, and the lock on them."""
 
@@ -73,6 +82,8 @@ class StateFolder:
         self.issuer_key = self.path / "issuer-key.pem"
         """The private key of the development issuer of tokens."""
         self.issuer_jwks = self.path / "issuer-jwks.json"
+        self.credentials = self.path / "credentials.json"
+        """A token for clients in the folder of the state folder."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 
@@ -101,6 +112,7 @@ class StateFolder:
                 yield
             finally:
                 self._file.unlink(missing_ok=True)
+                self.credentials.unlink(missing_ok=True)
 
     def delete(self) -> None:
         """Delete the folder with all that a mesh has left in it.
@@ -119,10 +131,11 @@ class StateFolder:
 
     def write(self, state: MeshState) -> None:
         """Replace mesh.json atomically."""
-        temporary = self._file.with_suffix(".new")
-        temporary.touch(mode=0o600)
-        temporary.write_text(state.model_dump_json(indent=2) + "\n")
-        temporary.replace(self._file)
+        _replace(self._file, state.model_dump_json(indent=2) + "\n")
+
+    def write_credentials(self, credentials: Credentials) -> None:
+        """Replace credentials.json atomically."""
+        _replace(self.credentials, credentials.model_dump_json() + "\n")
 
     def read(self) -> MeshState:
         """Return the mesh that runs from this folder.
@@ -147,3 +160,11 @@ class StateFolder:
             except BlockingIOError:
                 return True
         return False
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file atomically. Only its user may read it."""
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -11,7 +11,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.text import Text
 
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
 from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.run_view import local_time
 
@@ -23,11 +23,12 @@ def approve(
     limit: Annotated[int, typer.Option(min=1, help="The most approvals to list.")] = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Approve or deny one call of a tool. Without an argument, list the pending approvals, the oldest first."""
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
     if not approval_id and (deny or comment):
         raise typer.BadParameter("name the approval to answer; without one, pending approvals are listed")
     if not approval_id:

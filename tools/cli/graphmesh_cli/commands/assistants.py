@@ -18,6 +18,7 @@ from graphmesh_cli.commands.connection import (
     Connection,
     State,
     Tenant,
+    Token,
     max_value,
 )
 from graphmesh_cli.commands.json_arguments import json_argument
@@ -62,12 +63,13 @@ def create(
     id: Annotated[str, typer.Option(help="The id; a new one by default.")] = "",
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Create an assistant."""
     content = _content(name, description, context, configurable, metadata, recursion_limit)
-    made = Connection(address, state, tenant).run(
+    made = Connection(address, state, tenant, token).run(
         lambda client: client.assistants.create(graph, assistant_id=id, **content)
     )
     _print_version(made, as_json)
@@ -80,6 +82,7 @@ def list_assistants(
     limit: Limit = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -89,7 +92,9 @@ def list_assistants(
     async def read(client: Client) -> list[Assistant]:
         return [one async for one in client.assistants.search(graph=graph, metadata=wanted, limit=limit)]
 
-    show_list(Connection(address, state, tenant).run(read), COLUMNS, ids=IDS, empty="no assistants", as_json=as_json)
+    show_list(
+        Connection(address, state, tenant, token).run(read), COLUMNS, ids=IDS, empty="no assistants", as_json=as_json
+    )
 
 
 @commands.command()
@@ -97,11 +102,12 @@ def show(
     assistant: Name,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show the latest version of an assistant."""
-    found = Connection(address, state, tenant).run(lambda client: _get(client, assistant))
+    found = Connection(address, state, tenant, token).run(lambda client: _get(client, assistant))
     _print_version(found, as_json)
     if as_json:
         return
@@ -123,6 +129,7 @@ def update(
     recursion_limit: RecursionLimit = None,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -133,7 +140,7 @@ def update(
         found = await _get(client, assistant)
         return await client.assistants.update(found.assistant_id, graph=graph, **content)
 
-    _print_version(Connection(address, state, tenant).run(make), as_json)
+    _print_version(Connection(address, state, tenant, token).run(make), as_json)
 
 
 @commands.command()
@@ -142,6 +149,7 @@ def versions(
     limit: Limit = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -151,7 +159,9 @@ def versions(
         found = await _get(client, assistant)
         return await client.assistants.versions(found.assistant_id, limit)
 
-    show_list(Connection(address, state, tenant).run(read), COLUMNS, ids=IDS, empty="no versions", as_json=as_json)
+    show_list(
+        Connection(address, state, tenant, token).run(read), COLUMNS, ids=IDS, empty="no versions", as_json=as_json
+    )
 
 
 @commands.command("set-latest")
@@ -160,6 +170,7 @@ def set_latest(
     version: Annotated[int, typer.Argument(min=1, help="The number of the version.")],
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -169,7 +180,7 @@ def set_latest(
         found = await _get(client, assistant)
         return await client.assistants.set_latest(found.assistant_id, version)
 
-    _print_version(Connection(address, state, tenant).run(change), as_json)
+    _print_version(Connection(address, state, tenant, token).run(change), as_json)
 
 
 @commands.command()
@@ -177,6 +188,7 @@ def delete(
     assistant: Name,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -187,7 +199,7 @@ def delete(
         await client.assistants.delete(found.assistant_id)
         return found.assistant_id
 
-    deleted = Connection(address, state, tenant).run(remove)
+    deleted = Connection(address, state, tenant, token).run(remove)
     if as_json:
         print_json_line({"deleted": {"assistant_id": deleted}})
     else:

@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import os
 import re
 import shlex
 from collections.abc import Awaitable, Callable
@@ -28,6 +27,9 @@ ResultT = TypeVar("ResultT")
 Address = Annotated[str, typer.Option(help="The edge, as http://host:port; by default that of the running mesh.")]
 State = Annotated[Path, typer.Option(help="The state folder of the running mesh.")]
 Tenant = Annotated[str, typer.Option(help="The tenant.")]
+Token = Annotated[
+    str, typer.Option(envvar=TOKEN_VARIABLE, show_default=False, help="A token of an issuer of the mesh.")
+]
 DEFAULT_TENANT = "default"
 TOKEN_SECONDS = 600.0
 """The life of the tokens that commands make for themselves."""
@@ -45,7 +47,7 @@ ADVICE = {
     "APPROVAL_REQUIRED": "[approve {approval}]",
     "APPROVAL_ANSWERED": "an approval is answered once",
     "QUEUE_FULL": "wait until some runs have begun, or cancel some: [runs]",
-    "UNAUTHENTICATED": "set GRAPHMESH_TOKEN to a token of an issuer of the mesh",
+    "UNAUTHENTICATED": "pass a token of an issuer of the mesh: --token, or the environment variable GRAPHMESH_TOKEN",
     "SCOPE_MISSING": "a caller with these scopes must make the call",
     "UNREACHABLE": NO_MESH,
     "CIRCUIT_OPEN": NO_MESH,
@@ -62,6 +64,8 @@ class Connection:
     """The address of the edge, as a client takes it; empty: that of the mesh that runs from `state`."""
     state: Path
     tenant: str
+    token: str = ""
+    """That of the calls; empty: one of the development issuer of the mesh that runs from `state`, if it has one."""
     retry_timeout: float = 10.0
     """Seconds to retry while the mesh does not respond."""
 
@@ -108,18 +112,18 @@ class Connection:
                 print_note(f"{address}: {error.reason}; trying again for {self.retry_timeout:g} s")
             noted = True
 
-        token = None if self.address else development_token(self.state, self.tenant)
+        token = self.token or ("" if self.address else development_token(self.state, self.tenant))
         async with Client(
             address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once, token=token
         ) as client:
             return await action(client)
 
 
-def development_token(state: Path, tenant: str) -> TokenSource | None:
-    """Return what makes tokens for a mesh on this machine that requires them; None where GRAPHMESH_TOKEN has one."""
+def development_token(state: Path, tenant: str) -> TokenSource:
+    """Return what makes tokens for a mesh on this machine that requires them; empty where it has no issuer."""
     folder = StateFolder(state)
-    if os.environ.get(TOKEN_VARIABLE) or not folder.issuer_key.exists():
-        return None
+    if not folder.issuer_key.exists():
+        return ""
 
     async def issue() -> str:
         return issue_token(folder, tenant, getpass.getuser(), ["admin"], TOKEN_SECONDS)

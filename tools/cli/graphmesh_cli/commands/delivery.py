@@ -8,7 +8,7 @@ from graphmesh_client import Client
 from graphmesh_local.state_folder import DEFAULT_STATE
 
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
 from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
 from graphmesh_cli.commands.run_view import local_time
 
@@ -23,6 +23,7 @@ def list_deliveries(
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -32,7 +33,7 @@ def list_deliveries(
         return await client.deliveries.find(run_id=await short_ids.run_id(client, run), limit=limit)
 
     show_list(
-        Connection(address, state, tenant).run(find),
+        Connection(address, state, tenant, token).run(find),
         {
             "delivery": lambda one: one.delivery_id,
             "run": lambda one: one.run_id,
@@ -52,6 +53,7 @@ def retry(
     delivery_id: Annotated[str, typer.Argument(help="The delivery: its id, or the beginning of it.")],
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -60,7 +62,7 @@ def retry(
     async def send(client: Client) -> Delivery:
         return await client.deliveries.retry(await short_ids.delivery_id(client, delivery_id))
 
-    retried = Connection(address, state, tenant).run(send)
+    retried = Connection(address, state, tenant, token).run(send)
     if as_json:
         print_json_line(retried)
     else:

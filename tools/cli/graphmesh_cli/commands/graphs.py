@@ -8,7 +8,7 @@ from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.text import Text
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
 from graphmesh_cli.commands.output import AsJson, console, print_json_line, print_values, show_list
 from graphmesh_cli.failures import Failure
 
@@ -17,11 +17,12 @@ def graphs(
     name: Annotated[str, typer.Argument(help="Show this graph alone, with the schema of its input.")] = "",
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the graphs, and the fields of the input that each takes; those in brackets may be omitted."""
-    found = Connection(address, state, tenant).run(lambda client: client.list_graphs())
+    found = Connection(address, state, tenant, token).run(lambda client: client.list_graphs())
     if not name:
         columns = {"graph": lambda one: one.name, "input": _input_fields, "description": _summary}
         return show_list(found, columns, ids=["graph"], empty="no graphs", as_json=as_json)

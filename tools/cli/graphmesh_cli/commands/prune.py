@@ -7,7 +7,7 @@ from graphmesh.orchestrator.v1 import PruneThreadsResponse
 from graphmesh_client import Client
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, parse_seconds
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token, parse_seconds
 from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line
 
 
@@ -24,6 +24,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; only count.")] = False,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -31,7 +32,7 @@ def prune(
 
     Threads with an active or parked run are skipped.
     """
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
 
     async def delete_or_count(client: Client) -> PruneThreadsResponse:
         async with noted("pruning: many threads take a while"):

@@ -9,7 +9,7 @@ from graphmesh_client.run_status import RUN_STATUS_NAMES
 from graphmesh_local.state_folder import DEFAULT_STATE
 
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
 from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line, show_list
 from graphmesh_cli.commands.run_view import local_time, outcome
 
@@ -25,6 +25,7 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="The most runs to list.")] = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -44,7 +45,7 @@ def runs(
         )
 
     show_list(
-        Connection(address, state, tenant).run(find),
+        Connection(address, state, tenant, token).run(find),
         {
             "run": lambda one: one.run_id,
             "graph": lambda one: one.graph,
@@ -73,6 +74,7 @@ def cancel(
     reason: Annotated[str, typer.Option(help="The reason; stored with the run.")] = "cancelled at the command line",
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -84,7 +86,7 @@ def cancel(
         async with noted("waiting, at most 30 s, for the calls of the run to end"):
             return await client.wait_run(whole_id, timeout=30)
 
-    ended = Connection(address, state, tenant).run(cancel_and_wait)
+    ended = Connection(address, state, tenant, token).run(cancel_and_wait)
     if as_json:
         print_json_line(ended)
     else:

@@ -23,6 +23,7 @@ from graphmesh_cli.commands.connection import (
     Connection,
     State,
     Tenant,
+    Token,
     max_value,
     parse_seconds,
 )
@@ -63,6 +64,7 @@ def run(
         str, typer.Argument(help="The input as a JSON object, or @FILE. Without one, --thread continues its state.")
     ] = "",
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
     thread: Annotated[str, typer.Option(help="The thread to continue; a new one by default.")] = "",
@@ -107,7 +109,7 @@ def run(
 
     Exits with 0 if it succeeds, 3 if it waits for an answer, 1 if it fails. Ctrl-C leaves it running.
     """
-    connection, value = Connection(address, state, tenant), json_argument(input, "INPUT")
+    connection, value = Connection(address, state, tenant, token), json_argument(input, "INPUT")
     options = RunOptions(
         timeout=timeout,
         multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
@@ -158,6 +160,7 @@ def watch(
     stream_mode: Modes = None,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -165,7 +168,7 @@ def watch(
 
     Reconnects where the connection breaks. Exits as `run` does. Ctrl-C leaves the run running.
     """
-    watch_run(Connection(address, state, tenant), run_id, after, as_json, stream_mode)
+    watch_run(Connection(address, state, tenant, token), run_id, after, as_json, stream_mode)
 
 
 def watch_run(connection: Connection, run_id: str, after_seq: int, as_json: bool = False, modes: Modes = None) -> None:
@@ -190,11 +193,12 @@ def resume(
     ] = None,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Answer the questions of a parked run, and show its further events. Exits as `run` does."""
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
 
     async def answer_and_watch(client: Client) -> Run:
         parked = await client.get_run(await short_ids.run_id(client, run_id))

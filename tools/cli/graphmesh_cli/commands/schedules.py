@@ -14,7 +14,7 @@ from graphmesh_client.schedules import Timing
 from graphmesh_local.state_folder import DEFAULT_STATE
 
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, parse_seconds
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token, parse_seconds
 from graphmesh_cli.commands.json_arguments import json_argument
 from graphmesh_cli.commands.output import AsJson, console, print_json_line, show_list
 from graphmesh_cli.commands.run_view import local_time
@@ -70,6 +70,7 @@ def create(
     paused: Annotated[bool, typer.Option("--paused", help="Create it paused.")] = False,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -80,7 +81,7 @@ def create(
     async def call(client: Client) -> Schedule:
         return await client.schedules.create(await make(client), schedule_id=id, paused=paused, **timing)
 
-    _show(Connection(address, state, tenant).run(call), as_json)
+    _show(Connection(address, state, tenant, token).run(call), as_json)
 
 
 @commands.command()
@@ -102,6 +103,7 @@ def update(
     configurable: Object = "",
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -113,7 +115,7 @@ def update(
         schedule_id = await short_ids.schedule_id(client, schedule)
         return await client.schedules.update(schedule_id, await make(client), **timing)
 
-    _show(Connection(address, state, tenant).run(call), as_json)
+    _show(Connection(address, state, tenant, token).run(call), as_json)
 
 
 @commands.command("list")
@@ -122,6 +124,7 @@ def list_schedules(
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -131,7 +134,7 @@ def list_schedules(
         return [one async for one in client.schedules.find(graph=graph, limit=limit)]
 
     show_list(
-        Connection(address, state, tenant).run(read),
+        Connection(address, state, tenant, token).run(read),
         {
             "schedule": lambda one: one.schedule_id,
             "runs": lambda one: one.spec.run.graph or one.spec.run.assistant,
@@ -150,11 +153,12 @@ def show(
     schedule: ScheduleId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show a schedule, its last tick and its next ones."""
-    found = _change(Connection(address, state, tenant), schedule, lambda client, id: client.schedules.get(id))
+    found = _change(Connection(address, state, tenant, token), schedule, lambda client, id: client.schedules.get(id))
     _show(found, as_json)
     if as_json:
         return
@@ -173,11 +177,12 @@ def pause(
     schedule: ScheduleId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Pause a schedule: it has no ticks until it is resumed."""
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
     _show(_change(connection, schedule, lambda client, id: client.schedules.pause(id)), as_json)
 
 
@@ -186,11 +191,12 @@ def resume(
     schedule: ScheduleId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Resume a paused or failed schedule with its first tick from now on."""
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
     _show(_change(connection, schedule, lambda client, id: client.schedules.resume(id)), as_json)
 
 
@@ -199,6 +205,7 @@ def trigger(
     schedule: ScheduleId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -207,7 +214,7 @@ def trigger(
     async def call(client: Client) -> Run:
         return await client.schedules.trigger(await short_ids.schedule_id(client, schedule))
 
-    run = Connection(address, state, tenant).run(call)
+    run = Connection(address, state, tenant, token).run(call)
     if as_json:
         print_json_line(run)
     else:
@@ -219,6 +226,7 @@ def delete(
     schedule: ScheduleId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -229,7 +237,7 @@ def delete(
         await client.schedules.delete(schedule_id)
         return schedule_id
 
-    deleted = Connection(address, state, tenant).run(call)
+    deleted = Connection(address, state, tenant, token).run(call)
     if as_json:
         print_json_line({"deleted": {"schedule_id": deleted}})
     else:

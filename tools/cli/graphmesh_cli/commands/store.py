@@ -15,6 +15,7 @@ from graphmesh_cli.commands.connection import (
     Connection,
     State,
     Tenant,
+    Token,
     parse_seconds,
 )
 from graphmesh_cli.commands.json_arguments import json_argument
@@ -48,12 +49,15 @@ def put(
     ] = None,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Store an item, in place of the one under the same namespace and key."""
     labels, parsed = _labels(namespace), json_argument(value, "VALUE") or {}
-    Connection(address, state, tenant).run(lambda client: client.store.put(labels, key, parsed, time_to_live=ttl))
+    Connection(address, state, tenant, token).run(
+        lambda client: client.store.put(labels, key, parsed, time_to_live=ttl)
+    )
     _print_change(namespace, key, "stored", as_json)
 
 
@@ -63,11 +67,12 @@ def get(
     key: Key,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Show the value of an item."""
-    item = Connection(address, state, tenant).run(lambda client: client.store.get(_labels(namespace), key))
+    item = Connection(address, state, tenant, token).run(lambda client: client.store.get(_labels(namespace), key))
     if as_json:
         return print_json_line(item)
     if item.HasField("time_to_live"):
@@ -83,11 +88,12 @@ def delete(
     key: Key,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Delete an item."""
-    Connection(address, state, tenant).run(lambda client: client.store.delete(_labels(namespace), key))
+    Connection(address, state, tenant, token).run(lambda client: client.store.delete(_labels(namespace), key))
     _print_change(namespace, key, "deleted", as_json)
 
 
@@ -98,6 +104,7 @@ def search(
     limit: Limit = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -107,7 +114,7 @@ def search(
     async def read(client: Client) -> list[Item]:
         return [item async for item in client.store.search(_labels(namespace), filter=conditions, limit=limit)]
 
-    found = Connection(address, state, tenant).run(read)
+    found = Connection(address, state, tenant, token).run(read)
     show_list(
         found,
         {
@@ -129,11 +136,12 @@ def namespaces(
     limit: Limit = 100,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the namespaces that have items."""
-    found = Connection(address, state, tenant).run(
+    found = Connection(address, state, tenant, token).run(
         lambda client: client.store.namespaces(
             prefix=_labels(prefix), suffix=_labels(suffix), max_depth=depth, limit=limit
         )

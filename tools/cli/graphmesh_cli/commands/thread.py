@@ -10,7 +10,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from rich.console import Console
 
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
 from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_values, show_list
 from graphmesh_cli.commands.run_view import local_time
 
@@ -30,12 +30,13 @@ def list_threads(
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 20,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List the newest threads."""
     show_list(
-        Connection(address, state, tenant).run(lambda client: client.threads.find(graph=graph, limit=limit)),
+        Connection(address, state, tenant, token).run(lambda client: client.threads.find(graph=graph, limit=limit)),
         {
             "thread": lambda one: one.thread_id,
             "graph": lambda one: one.graph,
@@ -60,6 +61,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -73,7 +75,7 @@ def show(
         state = await client.threads.state(whole_id, checkpoint_id, namespace=levels, subgraphs=subgraphs)
         return found, state
 
-    thread, found = Connection(address, state, tenant).run(read)
+    thread, found = Connection(address, state, tenant, token).run(read)
     if as_json:
         return print_json_line({"thread": fields_of(thread), "state": fields_of(found)})
     target = console()
@@ -100,6 +102,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1, help="The most entries to list.")] = 50,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -110,7 +113,7 @@ def history(
         return [one async for one in client.threads.history(whole_id, limit, view=BASIC)]
 
     show_list(
-        Connection(address, state, tenant).run(read),
+        Connection(address, state, tenant, token).run(read),
         {
             "checkpoint": lambda one: one.checkpoint_id,
             "written": lambda one: local_time(one.create_time),
@@ -131,11 +134,12 @@ def fork(
     into: Annotated[str, typer.Option(help="The id of the new thread; a new one by default.")] = "",
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Create a thread with the state of this one, the newest or at a checkpoint."""
-    connection = Connection(address, state, tenant)
+    connection = Connection(address, state, tenant, token)
 
     async def copy(client: Client) -> Thread:
         whole_id = await short_ids.thread_id(client, thread_id)
@@ -155,6 +159,7 @@ def delete(
     thread_id: ThreadId,
     as_json: AsJson = False,
     address: Address = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -165,7 +170,7 @@ def delete(
         await client.threads.delete(whole_id)
         return whole_id
 
-    deleted = Connection(address, state, tenant).run(delete_whole)
+    deleted = Connection(address, state, tenant, token).run(delete_whole)
     if as_json:
         print_json_line({"deleted": {"thread_id": deleted}})
     else:

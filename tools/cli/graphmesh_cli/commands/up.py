@@ -14,7 +14,7 @@ import typer
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.development_issuer import with_development_issuer
+from graphmesh_local.development_issuer import credentials, with_development_issuer
 from graphmesh_local.graph_reloader import reload_graphs
 from graphmesh_local.project_files import ProjectFiles
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
@@ -96,7 +96,7 @@ def up(
         reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens),
     )
     files = ProjectFiles(_project(graphs), state) if reload else None
-    raise typer.Exit(asyncio.run(_up(starting, display, sample, files)))
+    raise typer.Exit(asyncio.run(_up(starting, display, sample, files, tokens=tokens)))
 
 
 def _settings(graphs: Path | None, environment: str, without: list[str], *, reload: bool) -> dict[str, str]:
@@ -132,10 +132,15 @@ async def _interpreter(project: Path, display: "Display", without: list[str], en
 
 
 async def _up(
-    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, files: ProjectFiles | None
+    starting: AbstractAsyncContextManager[RunningMesh],
+    display: "Display",
+    sample: bool,
+    files: ProjectFiles | None,
+    *,
+    tokens: bool,
 ) -> int:
     """Run the mesh to its end, and return the exit code. The graphs are reloaded when `files` change."""
-    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, files), name="mesh")
+    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, files, tokens=tokens), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -150,12 +155,19 @@ async def _up(
 
 
 async def _serve_until_failure(
-    starting: AbstractAsyncContextManager[RunningMesh], display: "Display", sample: bool, files: ProjectFiles | None
+    starting: AbstractAsyncContextManager[RunningMesh],
+    display: "Display",
+    sample: bool,
+    files: ProjectFiles | None,
+    *,
+    tokens: bool,
 ) -> None:
     seen = await asyncio.to_thread(files.stamps) if files else {}
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
+        if tokens:
+            await stack.enter_async_context(credentials(running.folder, running.mesh.edge.target))
         if sample:
             await _load_sample(running, display)
         display.show_endpoints(running)
