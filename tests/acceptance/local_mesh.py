@@ -196,6 +196,7 @@ async def start_mesh(
 def mesh_of(folder: Path, *names: str, edge: str = "orchestrator", **changes: Mapping[str, Any]) -> Path:
     """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them."""
     whole = yaml.safe_load(MESH_FILE.read_text())
+    del whole["roles"]  # they name tools of all services
     services = {name: {**whole["services"][name], **changes.get(name, {})} for name in names}
     path = folder / "mesh.yaml"
     path.write_text(

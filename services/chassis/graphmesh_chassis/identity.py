@@ -12,6 +12,9 @@ IdentityMode = Literal["open", "required"]
 development on one machine. `required`: such a call is refused."""
 
 DEFAULT_TENANT = "default"
+APPROVALS = "approvals."
+ALL_APPROVALS = f"{APPROVALS}*"
+"""The scope that stands for those of all approvals, which graphs name too."""
 TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -53,5 +56,7 @@ class Caller:
             ScopeMissing: at least one is missing; the error lists them.
         """
         missing = scopes - self.scopes if self.scopes is not None else frozenset()
+        if missing and self.scopes and ALL_APPROVALS in self.scopes:
+            missing = frozenset(scope for scope in missing if not scope.startswith(APPROVALS))
         if missing:
             raise ScopeMissing(scopes=" ".join(sorted(missing)))

@@ -39,14 +39,20 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ISSUER, OTHER_ISSUER = "https://id.example.com", "https://partner.example.com"
 GET = books_contract.path("GetBook")
-ROLES = {"reader": ["books.read"], "librarian": ["books.read", "books.write"], "admin": ["*"]}
+ROLES = {
+    "reader": {"scopes": ["books.read"]},
+    "writer": {"scopes": ["books.write"]},
+    "librarian": {"scopes": ["books.read", "books.write"]},
+    "admin": {"scopes": ["*"], "approvals": ["*"]},
+}
 KEYS: dict[str, Any] = {
     "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
     "ES256": ec.generate_private_key(ec.SECP256R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
 STRANGE = ec.generate_private_key(ec.SECP256R1())
-NAMES = ("tenant", "subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval", "run-limits", "client")
+CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "run-limits")
+NAMES = ("tenant", "subject", "roles", "scopes", *CALL_NAMES, "client")
 
 
 def jwk(algorithm: str, key: Any, kid: str = "") -> dict[str, Any]:
@@ -146,7 +152,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TokenE
         },
     ]
     mesh = books_mesh(
-        edge={"identity": "tokens", "origins": ["https://app"]}, identity={"issuers": issuers, "roles": ROLES}
+        edge={"identity": "tokens", "origins": ["https://app"]}, identity={"issuers": issuers}, roles=ROLES
     )
     async with envoy_with_replica(mesh, folder) as envoy:
         made = TokenEdge(envoy, jwks, mesh)
@@ -189,6 +195,7 @@ async def test_a_caller_is_what_its_token_says(edge: TokenEdge, algorithm: str) 
         assert caller_of(edge) == {
             "tenant": "acme",
             "subject": "mira",
+            "roles": "librarian",
             "scopes": "books.read books.write",
             "client": "app",
         }
@@ -202,7 +209,7 @@ async def test_claims_may_be_inside_of_objects(edge: TokenEdge) -> None:
     assert (await edge.call(bearer)).code is grpc.StatusCode.OK
     found = caller_of(edge)
     assert (found["tenant"], found["subject"]) == ("partner", "a@b.c")
-    assert found["scopes"].split() == ["approvals.books", "books.read", "books.write"]
+    assert found["scopes"].split() == ["approvals.*", "approvals.books", "books.read", "books.write"]
 
 
 REFUSED: dict[str, Callable[[], str | None]] = {
@@ -272,7 +279,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("headers", SPELLINGS, ids=str)
 async def test_no_header_of_a_client_is_an_identity(edge: TokenEdge, headers: dict[str, str]) -> None:
     """Over each protocol the call is that of its token, or it is refused."""
-    mine = {"tenant": "acme", "subject": "mira", "scopes": "books.read"}
+    mine = {"tenant": "acme", "subject": "mira", "roles": "reader", "scopes": "books.read"}
     if all(name.islower() and name != "connection" and " " not in name for name in headers):
         assert (await edge.call(token(), headers)).code is grpc.StatusCode.OK
         assert caller_of(edge) == mine
@@ -306,6 +313,42 @@ async def test_health_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
     assert (reply.status, "authorization" in reply.headers["access-control-allow-headers"]) == (200, True)
 
 
+@pytest.mark.parametrize("roles", [["writer"], ["unknown"], [], None, "writer unknown", {"reader": True}, [["reader"]]])
+async def test_a_role_without_the_scopes_of_a_method_is_refused_at_the_edge(edge: TokenEdge, roles: Any) -> None:
+    """SCOPE_MISSING with the scopes over each protocol, as the service would answer; nothing reaches it."""
+    bearer = token(roles=roles)
+    over_grpc, over_json, over_web = await edge.call(bearer), await edge.json(bearer), await edge.web(bearer)
+    assert over_grpc.code is grpc.StatusCode.PERMISSION_DENIED, over_grpc
+    assert over_grpc.details == "The caller lacks the scopes books.read"
+    status = status_pb2.Status.FromString(over_grpc.trailing["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, dict(info.metadata)) == ("SCOPE_MISSING", {"scopes": "books.read"})
+    assert (status.code, status.message) == (7, over_grpc.details)
+    assert (over_json.status, over_json.json["code"], over_json.json["message"]) == (403, 7, over_grpc.details)
+    assert over_json.json["details"] == [{**error_info("SCOPE_MISSING"), "metadata": {"scopes": "books.read"}}]
+    assert over_web.headers["grpc-status"] == "7"
+    assert over_web.headers["grpc-status-details-bin"] == base64.b64encode(status.SerializeToString()).decode()
+    assert not edge.envoy.replica.received
+
+
+async def test_an_edit_of_the_roles_applies_to_open_connections(edge: TokenEdge) -> None:
+    """A role gets and loses scopes at once, also on connections that were opened before."""
+
+    async def calls_until(roles: Any, code: grpc.StatusCode) -> None:
+        edited = {**edge.mesh.model_dump(), "roles": {"roles": roles}}
+        write(edge.envoy.folder, render(Mesh.model_validate(edited)))
+
+        async def is_applied() -> bool:
+            return (await edge.call(bearer)).code is code
+
+        await eventually(is_applied)
+
+    bearer = token(roles=["writer"])
+    await calls_until({**ROLES, "writer": {"scopes": ["books.read"]}}, grpc.StatusCode.OK)
+    await calls_until(ROLES, grpc.StatusCode.PERMISSION_DENIED)
+
+
 async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:
     """A removed key is refused at once, also where its token was accepted before on the same connection."""
     old, new = token("EdDSA"), ed25519.Ed25519PrivateKey.generate()
@@ -337,7 +380,7 @@ async def test_keys_may_come_from_a_url(tmp_path: Path) -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
     issuer = {"issuer": ISSUER, "audiences": ["graphmesh"], "jwks_url": url}
-    mesh = books_mesh(edge={"identity": "tokens"}, identity={"issuers": [issuer], "roles": ROLES})
+    mesh = books_mesh(edge={"identity": "tokens"}, identity={"issuers": [issuer]}, roles=ROLES)
     async with server, envoy_with_replica(mesh, tmp_path) as envoy:
         edge = TokenEdge(envoy, tmp_path, mesh)
 

@@ -12,7 +12,8 @@ from graphmesh_mesh.topology import Mesh, load
 
 EC: dict[str, Any] = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "one"}
 ISSUER: dict[str, Any] = {"issuer": "https://id.example.com", "audiences": ["graphmesh"], "jwks_file": "keys.json"}
-IDENTITY: dict[str, Any] = {"issuers": [ISSUER], "roles": {"reader": ["billing.read"], "admin": ["*"]}}
+IDENTITY: dict[str, Any] = {"issuers": [ISSUER]}
+ROLES = {"roles": {"reader": {"scopes": ["billing.read"]}, "admin": {"scopes": ["*"]}}}
 
 
 def mesh_of(folder: Path, identity: Any = None, key: Any = None, mode: str = "tokens", **issuer: Any) -> Mesh:
@@ -21,7 +22,9 @@ def mesh_of(folder: Path, identity: Any = None, key: Any = None, mode: str = "to
     (folder / "keys.json").write_text(json.dumps({"keys": [key or EC]}))
     service = {"service": "graphmesh.billing.v1.BillingService", "module": "graphmesh_billing", "port": 100}
     edge = {"port": 1, "services": ["billing"], "identity": mode}
+    (folder / "roles.yaml").write_text(yaml.safe_dump(ROLES))
     content = {"edge": edge, "mesh": {"port": 2}, "admin": {"port": 3}, "services": {"billing": service}}
+    content["roles"] = "roles.yaml"
     (folder / "mesh.yaml").write_text(
         yaml.safe_dump({**content, **({"identity": section} if section != "none" else {})})
     )
@@ -57,7 +60,7 @@ def test_keys_have_one_algorithm_each(tmp_path: Path) -> None:
         ({"jwks_file": None, "jwks_url": "https://192.0.2.1/keys"}, "jwks_url: must name its host"),
         ({"ca": "keys.json"}, "ca: only with jwks_url"),
         ({"claims": {"tenants": "org"}}, "identity.issuers.0.claims.tenants"),
-        ({"identity": {**IDENTITY, "roles": {"reader": ["everything"]}}}, "identity.roles.reader.0"),
+        ({"identity": {**IDENTITY, "roles": {"reader": ["billing.read"]}}}, "identity.roles: Extra inputs"),
         ({"identity": {**IDENTITY, "issuers": [ISSUER, ISSUER]}}, "https://id.example.com is there twice"),
     ],
     ids=lambda value: str(value)[:60],

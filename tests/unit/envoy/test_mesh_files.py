@@ -133,7 +133,7 @@ OWN = {"external": False, "addresses": [], "port": 9}
         (included("services: {a: 1}\nservices: {b: 2}\n"), "a.yaml: line 1, column 1: is no YAML: the key services"),
         (included("a: &a {b: 1}\nc: {<<: *a}\n"), "a.yaml: line 2, column 4: is no YAML: merge keys are not supported"),
         (included("services: ["), "is no YAML"),
-        (included("- a list"), "a.yaml: not a mapping"),
+        (included("- a list"), "a.yaml: is not a mapping"),
         (included({"services": []}), "a.yaml: services: is not a mapping"),
         (included({"environments": "test"}), "a.yaml: environments: is not a mapping"),
         (included(f"a: &a [{'1, ' * 1_000}]\nb: [{'*a, ' * 100}]\n"), "has more than 100,000 values"),

@@ -27,15 +27,20 @@ def test_only_its_user_reads_the_key_and_it_stays_the_same(folder: StateFolder) 
 
 
 def test_a_mesh_with_it_accepts_its_tokens(folder: StateFolder) -> None:
-    """The key in the mesh verifies them; the roles of mesh.yaml, where it has none, are one with every scope."""
-    mesh = with_development_issuer(load(MESH_FILE), folder)
+    """The key in the mesh verifies them. A mesh without roles has one, which may do everything."""
+    given = load(MESH_FILE)
+    mesh = with_development_issuer(given, folder)
     assert mesh.identity
     token = issue_token(folder, "acme", "mira", ["admin"], 60)
     key = jwt.PyJWKSet.from_json(mesh.identity.issuers[0].jwks).keys[0]
     claims = jwt.decode(token, key, ["ES256"], audience=AUDIENCE, issuer=mesh.identity.issuers[0].issuer)
     assert (claims["tenant"], claims["sub"], claims["roles"]) == ("acme", "mira", ["admin"])
     assert claims["exp"] - claims["iat"] == 60
-    assert (mesh.edge.identity, mesh.identity.roles) == ("tokens", {"admin": ("*",)})
+    assert (mesh.edge.identity, mesh.roles) == ("tokens", given.roles)
+    alone = with_development_issuer(given.model_copy(update={"roles": None}), folder)
+    assert alone.roles
+    assert given.roles
+    assert dict(alone.roles.roles) == {"admin": given.roles.roles["admin"]}
 
 
 def test_a_folder_without_an_issuer_makes_no_token(folder: StateFolder) -> None:

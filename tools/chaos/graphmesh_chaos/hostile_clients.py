@@ -25,6 +25,7 @@ async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[RunningMes
     """A mesh with the limits of deploy/mesh.yaml, of Envoy and one orchestrator, with its files in a new folder."""
     state.mkdir(mode=0o700, parents=True)
     topology = yaml.safe_load(default_mesh_file().read_text())
+    del topology["roles"]  # they name tools of all services
     topology |= {"services": {ORCHESTRATOR: topology["services"][ORCHESTRATOR]}, "environments": {}}
     mesh_file = state / "mesh.yaml"
     mesh_file.write_text(yaml.safe_dump(topology))

@@ -5,12 +5,13 @@ import getpass
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from graphmesh_mesh.identity import Identity, Issuer
+from graphmesh_mesh.roles import ALL, Role, Roles
 from graphmesh_mesh.topology import Mesh
 
 from graphmesh_local.errors import LocalError
@@ -18,8 +19,8 @@ from graphmesh_local.state_folder import Credentials, StateFolder
 
 ISSUER = AUDIENCE = "graphmesh-development"
 ALGORITHM = "ES256"
-ROLES: Mapping[str, tuple[str, ...]] = {"admin": ("*",)}
-"""The roles where mesh.yaml has none."""
+ADMIN = Role(scopes=(ALL,), graphs=(ALL,), tools=(ALL,), approvals=(ALL,))
+"""The only role, `admin`, where mesh.yaml names no file of roles."""
 TENANT = "default"
 """The tenant of the stored credentials, and of clients that name none."""
 CREDENTIALS_SECONDS = 3600.0
@@ -36,9 +37,10 @@ def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
     """Return the mesh with tokens at the edge, of the development issuer and of those that it has already."""
     own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
     given = mesh.identity
-    section = Identity(issuers=(own, *(given.issuers if given else ())), roles=given.roles if given else ROLES)
+    section = Identity(issuers=(own, *(given.issuers if given else ())))
+    roles = mesh.roles or Roles(roles={"admin": ADMIN})
     edge = mesh.edge.model_copy(update={"identity": "tokens"})
-    return Mesh.model_validate({**mesh.model_dump(), "edge": edge.model_dump(), "identity": section})
+    return Mesh.model_validate({**mesh.model_dump(), "edge": edge.model_dump(), "identity": section, "roles": roles})
 
 
 def open_issuer(folder: StateFolder) -> Path:

@@ -1,7 +1,6 @@
-"""The section `identity` of mesh.yaml: who issues tokens, their keys, their claims, and the scopes of roles."""
+"""The section `identity` of mesh.yaml: who issues tokens, their keys, and their claims."""
 
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,13 +15,10 @@ ALGORITHMS = {("RSA", ""): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519")
 """The algorithm of each kind of key, by type and curve. No other token is accepted, whatever its header says."""
 PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 """The members of a public key. A key of another use, or with a private part, is refused and never rendered."""
-EVERY_SCOPE = "*"
 LOOPBACK = ("127.0.0.1", "::1")
 
 Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,200}$")]
 Text = Annotated[str, Field(pattern=r"^[!-~]{1,500}$")]
-RoleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}$")]
-Scope = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+)$")]
 
 
 class Model(BaseModel):
@@ -88,8 +84,6 @@ class Identity(Model):
     """Who may call the edge."""
 
     issuers: Annotated[tuple[Issuer, ...], Field(min_length=1, max_length=20)]
-    roles: Annotated[Mapping[RoleName, tuple[Scope, ...]], Field(min_length=1)]
-    """The scopes of each role; `*` is all that the contracts declare. Other roles in a token have none."""
 
     @model_validator(mode="after")
     def _issuers_are_unique(self) -> Self:

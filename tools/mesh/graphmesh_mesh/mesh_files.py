@@ -18,6 +18,7 @@ INCLUDED_KEYS = (INCLUDE, SERVICES, ENVIRONMENTS)
 DESCRIPTOR_SET = "descriptor_set"
 TLS = "tls"
 IDENTITY = "identity"
+ROLES = "roles"
 PATHS = (DESCRIPTOR_SET, "python", "folder")
 """The fields of a service that are paths, relative to the file that they are in."""
 SUFFIXES = (".yaml", ".yml")
@@ -49,11 +50,23 @@ class MeshFiles:
         """
         raw = self._read_one(path, ())
         self.content |= {key: value for key, value in raw.items() if key not in INCLUDED_KEYS}
-        self.content |= self._resolved_identity(self.content, path.parent)
+        self.content |= self._resolved_callers(self.content, path.parent)
         self.environments = {
-            name: {**overrides, **self._resolved_identity(overrides, path.parent)} if overrides else overrides
+            name: {**overrides, **self._resolved_callers(overrides, path.parent)} if overrides else overrides
             for name, overrides in self.environments.items()
         }
+
+    def _resolved_callers(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """Return the sections about callers with absolute paths."""
+        return {**self._resolved_identity(content, folder), **self._resolved_roles(content, folder)}
+
+    def _resolved_roles(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        if content.get(ROLES) is None:
+            return {}
+        if not (found := _absolute(content, (ROLES,), folder)):
+            raise MeshError(f"{ROLES}: is not the name of a file")
+        self.paths += found.values()
+        return found
 
     def _resolved_identity(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         """Return the section of identity with absolute paths."""
@@ -169,7 +182,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise MeshError(_yaml_problem(error)) from error
     if not isinstance(raw, Mapping):
-        raise MeshError("not a mapping of edge, mesh, admin and services")
+        raise MeshError("is not a mapping")
     _check_nodes(raw)
     return raw
 

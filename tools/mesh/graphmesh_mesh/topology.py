@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
+from graphmesh_mesh.roles import APPROVALS, Contracts, RolesFile
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
 RESERVED = ("envoy",)
@@ -53,7 +55,9 @@ class Mesh(Model):
     """Envoy's admin interface: statistics, readiness."""
     services: Mapping[ShortName, Service]
     identity: Identity | None = None
-    """The issuers of tokens, and the scopes of roles."""
+    """The issuers of tokens."""
+    roles: RolesFile | None = None
+    """What the roles of callers may do. A call without identity is the local developer's, who may do all of it."""
 
     @model_validator(mode="after")
     def _tokens_have_issuers(self) -> Self:
@@ -61,7 +65,28 @@ class Mesh(Model):
             raise ValueError("identity: is required where edge.identity is tokens")
         if self.edge.identity != "tokens" and self.identity is not None:
             raise ValueError("identity: edge.identity must be tokens")
+        if self.identity and self.roles is None:
+            raise ValueError("roles: is required where edge.identity is tokens")
         return self
+
+    @model_validator(mode="after")
+    def _roles_exist(self) -> Self:
+        if self.roles:
+            self.roles.check(self.contracts)
+        return self
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """The scopes and the tools of all services."""
+        policies = [pair for service in self.services.values() for pair in service.method_policies.items()]
+        prefixes = {method: tool_prefix(method.containing_service.full_name) for method, _ in policies}
+        return Contracts(
+            scopes=frozenset().union(*(policy.scopes for _, policy in policies)),
+            approvals=frozenset().union(
+                *(policy.approvers or {f"{APPROVALS}{prefixes[method]}"} for method, policy in policies)
+            ),
+            tools=frozenset({*prefixes.values(), *(f"{prefix}.{method.name}" for method, prefix in prefixes.items())}),
+        )
 
     @model_validator(mode="after")
     def _edge_services_exist(self) -> Self:
@@ -123,6 +148,7 @@ class Mesh(Model):
                 **{name: listener(getattr(self, name)) for name in ("edge", "mesh", "admin")},
                 "services": {name: replicas(service) for name, service in self.services.items()},
                 "identity": self.identity,
+                "roles": self.roles,
             }
         )
 

@@ -14,7 +14,7 @@ from graphmesh_cli.failures import Failure
 
 def token(
     subject: Annotated[str, typer.Option(help="The caller; by default the user of this machine.")] = "",
-    role: Annotated[list[str] | None, typer.Option(help="A role, of identity.roles; repeat for more.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role, of the file with roles; repeat for more.")] = None,
     ttl: Annotated[float, typer.Option(parser=parse_seconds, metavar="TIME", help="1h, 10m, 90s.")] = 3600.0,
     tenant: Tenant = DEFAULT_TENANT,
     state: State = DEFAULT_STATE,

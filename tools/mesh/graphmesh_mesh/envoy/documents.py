@@ -8,8 +8,8 @@ Document = dict[str, Any]
 
 CDS = "cds.yaml"
 LDS = "lds.yaml"
-ECDS = "ecds.yaml"
-"""Filters that change apart from their listener; only where the edge verifies tokens."""
+ECDS, ECDS_ROLES = "ecds.yaml", "ecds-roles.yaml"
+"""Filters that change apart from their listener, one a file; only where the edge verifies tokens."""
 
 CORS = "envoy.filters.http.cors"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"

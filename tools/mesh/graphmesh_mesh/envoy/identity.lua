@@ -1,8 +1,8 @@
--- Sets tenant, subject and scopes of a call from the claims of its verified token, and from nothing else.
+-- Sets tenant, subject, roles and scopes of a call from the claims of its verified token, and from nothing else.
 --
 -- Before it, the edge has removed every header of ours that the client sent, and `jwt_authn` has verified the token.
--- The tables CLAIMS, ROLES, ALGORITHMS and REFUSALS, and the constant ERROR_INFO, are rendered above. ERROR_INFO is the
--- serialized google.rpc.ErrorInfo of UNAUTHENTICATED as field 3 of google.rpc.Status.
+-- The tables CLAIMS, ROLES, ALGORITHMS, REFUSALS, DENIALS and RBAC, and the constant ERROR_INFO, are rendered
+-- above. ERROR_INFO is a serialized google.rpc.Status of UNAUTHENTICATED without its message.
 
 local function claim_of(payload, name)
   if payload[name] ~= nil then
@@ -26,8 +26,18 @@ local function is_name(value)
   return type(value) == "string" and #value <= 255 and string.match(value, "^[\33-\126]+$") ~= nil
 end
 
-local function scopes_of(roles)
-  local found, names = {}, {}
+local function joined(found)
+  local names = {}
+  for name in pairs(found) do
+    table.insert(names, name)
+  end
+  table.sort(names)
+  return table.concat(names, " ")
+end
+
+-- The known ones among the roles of a token, and their scopes.
+local function roles_and_scopes(roles)
+  local known, found, names = {}, {}, {}
   if type(roles) == "string" then
     for role in string.gmatch(roles, "%S+") do
       table.insert(names, role)
@@ -36,16 +46,15 @@ local function scopes_of(roles)
     names = roles
   end
   for _, role in ipairs(names) do
-    for _, scope in ipairs(type(role) == "string" and ROLES[role] or {}) do
-      found[scope] = true
+    local scopes = type(role) == "string" and ROLES[role]
+    if scopes then
+      known[role] = true
+      for _, scope in ipairs(scopes) do
+        found[scope] = true
+      end
     end
   end
-  local scopes = {}
-  for scope in pairs(found) do
-    table.insert(scopes, scope)
-  end
-  table.sort(scopes)
-  return table.concat(scopes, " ")
+  return joined(known), joined(found)
 end
 
 local function refuse(request, name)
@@ -73,7 +82,9 @@ function envoy_on_request(request)
       local headers = request:headers()
       headers:replace("x-graphmesh-tenant", tenant)
       headers:replace("x-graphmesh-subject", subject)
-      headers:replace("x-graphmesh-scopes", scopes_of(claim_of(payload, claims.roles)))
+      local roles, scopes = roles_and_scopes(claim_of(payload, claims.roles))
+      headers:replace("x-graphmesh-roles", roles)
+      headers:replace("x-graphmesh-scopes", scopes)
       if is_name(client) then
         headers:replace("x-graphmesh-client", client)
       end
@@ -92,13 +103,23 @@ local function text_field(tag, text)
   return string.char(tag) .. encoded .. string.char(length) .. text
 end
 
--- The message of Envoy's own refusal of a call in gRPC, or in gRPC-Web, where it is the body; nil of other responses.
+local function is_json(response)
+  return string.find(response:headers():get("content-type") or "", "application/json", 1, true) ~= nil
+end
+
+-- The error of a call that RBAC has denied; nil of others.
+local function denial(response)
+  local found = response:streamInfo():dynamicMetadata():get(RBAC.filter)
+  return found and found[RBAC.result] == RBAC.denied and DENIALS[found[RBAC.policy]] or nil
+end
+
+-- The message of a call in gRPC, or in gRPC-Web, where it is the body, without a valid token; nil of other responses.
 local function refusal_message(response)
   local headers = response:headers()
   local status = headers:get(":status")
   if status == "401" or status == "403" then
     headers:replace(":status", "401")
-    if string.find(headers:get("content-type") or "", "application/json", 1, true) then
+    if is_json(response) then
       return nil
     end
     local body = response:body()
@@ -109,15 +130,21 @@ local function refusal_message(response)
   end
 end
 
--- Gives refusals the details of the services' errors.
+-- Gives Envoy's own refusals the details of the services' errors. Those in JSON without a valid token have them already.
 function envoy_on_response(response)
-  local message = refusal_message(response)
-  if message == nil then
+  local denied = denial(response)
+  if denied and is_json(response) then
+    response:headers():replace(":status", "403")
+    response:body():setBytes(denied.json)
     return
   end
-  local headers = response:headers()
-  local status = string.char(8, 16) .. text_field(18, message) .. ERROR_INFO
-  headers:replace("grpc-status", "16")
+  local message = denied and denied.message or refusal_message(response)
+  if not message then
+    return
+  end
+  local headers, status = response:headers(), denied and denied.status or ERROR_INFO
+  headers:replace("grpc-status", tostring(string.byte(status, 2)))
   headers:replace("grpc-message", message)
-  headers:replace("grpc-status-details-bin", response:base64Escape(status))
+  local details = string.sub(status, 1, 2) .. text_field(18, message) .. string.sub(status, 3)
+  headers:replace("grpc-status-details-bin", response:base64Escape(details))
 end

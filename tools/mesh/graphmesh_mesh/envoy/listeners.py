@@ -23,14 +23,15 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
-from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identity_of_tokens, verified_tokens
+from graphmesh_mesh.envoy.scopes import required_scopes
+from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Edge, Mesh
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""
-IDENTITY_NAMES = ("subject", "scopes", "run", "thread", "node", "epoch", "lease", "approval", "approval-digest")
-IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in (*IDENTITY_NAMES, "run-limits"))
+CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits")
+IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", *CALL_NAMES))
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
@@ -97,8 +98,9 @@ def edge_listener(mesh: Mesh) -> Document:
         bad_requests(),
         cors(),
         grpc_web(),
-        *([verified_tokens(), identity_of_tokens(mesh, mesh.identity)] if mesh.identity else []),
+        *(identified_callers() if mesh.identity else []),
         transcoder(mesh),
+        *([required_scopes(mesh)] if mesh.identity else []),
         rate_limits(),
         whole_requests(),
         router(),

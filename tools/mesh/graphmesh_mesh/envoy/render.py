@@ -7,10 +7,10 @@ import yaml
 
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
-from graphmesh_mesh.envoy.documents import CDS, ECDS, LDS, Document, config_source, extension, rds_file, seconds, socket
+from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
 from graphmesh_mesh.envoy.listeners import lds
 from graphmesh_mesh.envoy.routes import rds
-from graphmesh_mesh.envoy.tokens import ecds
+from graphmesh_mesh.envoy.tokens import discovered_filters
 from graphmesh_mesh.openapi.document import OPENAPI, openapi
 from graphmesh_mesh.topology import Mesh
 
@@ -34,7 +34,7 @@ def documents(
 ) -> dict[str, Document]:
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
     routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh, openapi_digest).items()}
-    filters = {ECDS: ecds(mesh.identity)} if mesh.identity else {}
+    filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
     return {BOOTSTRAP: bootstrap(mesh, settings), CDS: cds(mesh, settings), **filters, LDS: lds(mesh), **routes}
 
 

@@ -1,21 +1,34 @@
 """Tokens at the edge: verified by Envoy, and turned into the identity headers of a call."""
 
+import json
 import string
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf import json_format
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from graphmesh_mesh.envoy.documents import ECDS, Document, config_source, extension, socket, typed
-from graphmesh_mesh.identity import ALGORITHMS, EVERY_SCOPE, Identity, Issuer
+from graphmesh_mesh.envoy.documents import (
+    ECDS,
+    ECDS_ROLES,
+    Document,
+    config_source,
+    extension,
+    socket,
+    typed,
+)
+from graphmesh_mesh.envoy.scopes import CODE, DENIED, POLICY_KEY, RBAC, REASON, RESULT_KEY, missing_scopes
+from graphmesh_mesh.identity import ALGORITHMS, Identity, Issuer
 from graphmesh_mesh.tls import Tls, is_ip_address
 from graphmesh_mesh.topology import Mesh
 
 TOKENS = "graphmesh.tokens"
-"""The name of the filter that verifies tokens. It is discovered, so that new keys replace no listener: connections that
-stay open would else be served with the old ones."""
+"""The name of the filter that verifies tokens."""
 IDENTITY = "graphmesh.identity"
+"""The name of the filter that makes headers of their claims. Both are discovered, so that new keys and roles replace no
+listener: connections that stay open would else be served with the old ones."""
+LUA = "envoy.extensions.filters.http.lua.v3.Lua"
 JWT_AUTHN = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 SCRIPT = Path(__file__).with_name("identity.lua")
 HEALTH = "/grpc.health.v1.Health/"
@@ -27,15 +40,23 @@ OUR_HEADERS: Document = {"remove_on_match": {"key_matcher": {"prefix": "x-graphm
 """Removal of every header of ours, of those to come too."""
 
 
-def verified_tokens() -> Document:
-    """The filter whose configuration is `token_configuration`."""
-    discovery = {"config_source": config_source(ECDS), "type_urls": [f"type.googleapis.com/{JWT_AUTHN}"]}
-    return {"name": TOKENS, "config_discovery": discovery}
+def identified_callers() -> list[Document]:
+    """The filters whose configurations are `discovered_filters`, in their order."""
+    return [_discovered(TOKENS, JWT_AUTHN, ECDS), _discovered(IDENTITY, LUA, ECDS_ROLES)]
 
 
-def ecds(identity: Identity) -> Document:
-    config = typed("envoy.config.core.v3.TypedExtensionConfig", name=TOKENS, typed_config=token_configuration(identity))
-    return {"resources": [config]}
+def _discovered(name: str, message: str, file: str) -> Document:
+    discovery = {"config_source": config_source(file), "type_urls": [f"type.googleapis.com/{message}"]}
+    return {"name": name, "config_discovery": discovery}
+
+
+def discovered_filters(mesh: Mesh, identity: Identity) -> dict[str, Document]:
+    """Return the files with the filters that change apart from the listener."""
+    return {ECDS: _ecds(TOKENS, token_configuration(identity)), ECDS_ROLES: _ecds(IDENTITY, callers(mesh, identity))}
+
+
+def _ecds(name: str, configuration: Document) -> Document:
+    return {"resources": [typed("envoy.config.core.v3.TypedExtensionConfig", name=name, typed_config=configuration)]}
 
 
 def token_configuration(identity: Identity) -> Document:
@@ -81,28 +102,32 @@ def _provider(name: str, issuer: Issuer) -> Document:
     }
 
 
-def identity_of_tokens(mesh: Mesh, identity: Identity) -> Document:
-    """The filter that sets the headers of the caller from the claims of a verified token."""
+def callers(mesh: Mesh, identity: Identity) -> Document:
+    """Set the headers of the caller from the claims of a verified token, and the details of refusals."""
+    roles = mesh.roles.scopes_of(mesh.contracts) if mesh.roles else {}
     tables = {
         "CLAIMS": {provider(number): one.claims.model_dump() for number, one in enumerate(identity.issuers)},
-        "ROLES": {role: sorted(scopes - {EVERY_SCOPE}) for role, scopes in roles(mesh).items()},
+        "ROLES": {role: sorted(scopes) for role, scopes in roles.items()},
         "ALGORITHMS": dict.fromkeys(ALGORITHMS.values(), True),
         "REFUSALS": dict(_refusals(identity)),
-        "ERROR_INFO": error_info(),
+        "ERROR_INFO": error_info(code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
+        "DENIALS": {scopes: denial(scopes) for scopes in missing_scopes(mesh)},
+        "RBAC": {"filter": RBAC, "policy": POLICY_KEY, "result": RESULT_KEY, "denied": DENIED},
     }
     rendered = "\n".join(f"local {name} = {_lua(value)}" for name, value in tables.items())
     source = {"inline_string": f"{rendered}\n{SCRIPT.read_text()}"}
-    return extension(IDENTITY, "envoy.extensions.filters.http.lua.v3.Lua", default_source_code=source)
+    return typed(LUA, default_source_code=source)
 
 
-def roles(mesh: Mesh) -> dict[str, set[str]]:
-    """Return the scopes of each role; `*` are those of all methods, and of the approvals of all tools."""
-    every = set[str]()
-    for service in mesh.services.values():
-        for method, policy in service.method_policies.items():
-            every |= policy.scopes | (policy.approvers or {f"approvals.{method.full_name.split('.')[-4]}"})
-    given = mesh.identity.roles if mesh.identity else {}
-    return {role: every | set(scopes) if EVERY_SCOPE in scopes else set(scopes) for role, scopes in given.items()}
+def denial(scopes: str) -> dict[str, str | bytes]:
+    """Return the error of a call that lacks scopes, as the service itself would answer it."""
+    message, status = f"The caller lacks the scopes {scopes}", error_info(CODE, REASON, scopes=scopes)
+    info = json_format.MessageToDict(status_pb2.Status.FromString(status))["details"]
+    return {
+        "message": message,
+        "status": status,
+        "json": json.dumps({"code": CODE, "message": message, "details": info}),
+    }
 
 
 def jwks_clusters(identity: Identity) -> list[Document]:
@@ -135,10 +160,10 @@ def _tls(host: str, issuer: Issuer) -> Document:
     return {"transport_socket": secured}
 
 
-def error_info() -> bytes:
-    """Return the details of a google.rpc.Status about a call without a valid token, serialized."""
-    status = status_pb2.Status()
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="UNAUTHENTICATED", domain="graphmesh"))
+def error_info(code: int, reason: str, **data: str) -> bytes:
+    """Return a google.rpc.Status without its message, serialized: the code is its first two bytes."""
+    status = status_pb2.Status(code=code)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="graphmesh", metadata=data))
     return bytes(status.SerializeToString(deterministic=True))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from graphmesh_mesh.envoy.binary import validate_command
-from graphmesh_mesh.envoy.documents import CDS, ECDS, LDS, Document
+from graphmesh_mesh.envoy.documents import CDS, LDS, Document
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import BOOTSTRAP, encode
 
@@ -49,7 +49,8 @@ def _discovered(filter: Document, files: Mapping[str, bytes]) -> Document:
     """Return a filter with its configuration, which it may have in a file of its own."""
     if "config_discovery" not in filter:
         return filter
-    (config,) = (one for one in _resources(files[ECDS]) if one["name"] == filter["name"])
+    path = filter["config_discovery"]["config_source"]["path_config_source"]["path"]
+    (config,) = _resources(files[path])
     return config
 
 
