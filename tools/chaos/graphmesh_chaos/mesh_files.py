@@ -34,6 +34,7 @@ def write_registry(folder: Path, graphs: Mapping[str, tuple[Path, str]]) -> Path
 def write_topology(folder: Path, orchestrators: int, policy: Mapping[str, Any] | None = None) -> Path:
     """A mesh.yaml in `folder`: that many orchestrators, billing and ticketing, with `policy` where it is given."""
     topology = yaml.safe_load(default_mesh_file().read_text())
+    del topology["roles"]  # they name tools of all services
     overrides = {"policy": policy} if policy else {}
     services = {name: {**topology["services"][name], **overrides} for name in SERVICES}
     services[ORCHESTRATOR] = {**topology["services"][ORCHESTRATOR], "replicas": orchestrators}
