@@ -11,6 +11,7 @@ import pytest
 from graphmesh_chaos.http2_connection import Http2Connection
 from graphmesh_local.probes import http_get
 from graphmesh_mesh.envoy.clusters import ClusterSettings
+from graphmesh_mesh.envoy.limits import Limits, ProcessLimits
 from graphmesh_mesh.service import Listener
 
 from tests.integration.envoy import books_contract
@@ -201,7 +202,7 @@ async def test_uploads_that_stay_open_exhaust_no_memory(tmp_path: Path) -> None:
         resets.extend(await asyncio.gather(*(upload(envoy) for _ in range(UPLOADS))))
 
     resets: list[bool] = []
-    settings = ClusterSettings(max_heap_bytes=HEAP_BYTES)
+    settings = ClusterSettings(limits=Limits(process=ProcessLimits(heap_bytes=HEAP_BYTES)))
     async with envoy_with_replica(books_mesh(), tmp_path, settings) as envoy:
         seen = await watch(envoy, asyncio.create_task(attack(envoy)))
         memory = await http_get(f"http://{envoy.mesh.admin.target}/stats?filter=fixed_heap.pressure")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from graphmesh_mesh.service import Listener
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 2, 3, 4, 6, 8
 INITIAL_WINDOW = 65_535
 """Bytes that a stream, and a connection, may send before the server grants more."""
 END_STREAM, END_HEADERS = 1, 4
@@ -23,12 +23,18 @@ class Http2Connection:
     It observes no limit that the server announces, except the flow control, with `wait_for_window`.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers_pings: bool = True) -> None:
+        self._answers_pings = answers_pings
         self._reader, self._writer = reader, writer
         self._ends: dict[int, asyncio.Event] = {}
         self._windows: dict[int, int] = {}
         """Bytes that may be sent, by stream; that of the connection is 0."""
         self._granted = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.settings: dict[int, int] = {}
+        """What the server has announced, by the number of the setting."""
+        self.reset_codes: dict[int, int] = {}
+        """The codes of the streams that the server has reset."""
 
     @property
     def is_closed(self) -> bool:
@@ -46,7 +52,7 @@ class Http2Connection:
     def send_data(self, stream: int, body: bytes, is_complete: bool) -> None:
         """Send a part of a request's body."""
         for each in (0, stream):
-            self._windows[each] = self._window(each) - len(body)
+            self._windows[each] = self.window(each) - len(body)
         self.frame(DATA, END_STREAM if is_complete else 0, stream, body)
 
     def reset(self, stream: int) -> None:
@@ -56,11 +62,12 @@ class Http2Connection:
 
     async def wait_for_window(self, stream: int, size: int) -> None:
         """Wait until the server grants `size` bytes of a body, has ended the stream or closed the connection."""
-        while min(self._window(0), self._window(stream)) < size and not self._ends[stream].is_set():
+        while min(self.window(0), self.window(stream)) < size and not self._ends[stream].is_set():
             self._granted.clear()
             await self._granted.wait()
 
-    def _window(self, stream: int) -> int:
+    def window(self, stream: int) -> int:
+        """The bytes that may be sent on a stream, or with 0 on the connection."""
         return self._windows.get(stream, INITIAL_WINDOW)
 
     async def drain(self) -> None:
@@ -72,20 +79,29 @@ class Http2Connection:
         for stream in streams:
             await self._ends[stream].wait()
 
+    async def wait_for_close(self) -> None:
+        """Wait until the server has closed the connection."""
+        await self._closed.wait()
+
     async def read(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await self._reader.readexactly(9)
                 payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
                 self._receive(head[3], head[4], int.from_bytes(head[5:], "big"), payload)
-        for event in (*self._ends.values(), self._granted):
+        for event in (*self._ends.values(), self._granted, self._closed):
             event.set()
 
     def _receive(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == SETTINGS and not flags:
+            self.settings.update(struct.iter_unpack(">HI", payload))
             self.frame(SETTINGS, 1, 0, b"")
+        if kind == PING and not flags and self._answers_pings:
+            self.frame(PING, 1, 0, payload)
+        if kind == RST_STREAM:
+            self.reset_codes[stream] = int.from_bytes(payload, "big")
         if kind == WINDOW_UPDATE:
-            self._windows[stream] = self._window(stream) + int.from_bytes(payload, "big")
+            self._windows[stream] = self.window(stream) + int.from_bytes(payload, "big")
             self._granted.set()
         if stream in self._ends and (kind == RST_STREAM or (kind in {DATA, HEADERS} and flags & END_STREAM)):
             self._ends[stream].set()
@@ -99,9 +115,9 @@ class Http2Connection:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, listener: Listener) -> AsyncIterator["Http2Connection"]:
+    async def open(cls, listener: Listener, answers_pings: bool = True) -> AsyncIterator["Http2Connection"]:
         reader, writer = await asyncio.open_connection(listener.address, listener.port)
-        connection = cls(reader, writer)
+        connection = cls(reader, writer, answers_pings)
         writer.write(PREFACE)
         connection.frame(SETTINGS, 0, 0, b"")
         reading = asyncio.create_task(connection.read())

@@ -16,6 +16,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.limits import DEFAULT_LIMITS, Limits
 from graphmesh_mesh.envoy.tokens import jwks_clusters
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.tls import Tls, is_ip_address
@@ -42,8 +43,7 @@ class ClusterSettings:
     """Seconds between two health checks of an unhealthy replica."""
     external_timeout: float = 5.0
     """Seconds of a connection attempt, and of a health check, of services that others run, as far as they may be."""
-    max_heap_bytes: int = 1024**3
-    """Near this limit Envoy first resets the largest requests, and then refuses new ones."""
+    limits: Limits = DEFAULT_LIMITS
 
 
 DEFAULT_SETTINGS = ClusterSettings()

@@ -20,16 +20,16 @@ from graphmesh_mesh.envoy.documents import (
     extension,
     headers,
     rds_file,
+    seconds,
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.limits import MAX_MESSAGE_BYTES, Limits, ListenerLimits, ProcessLimits
 from graphmesh_mesh.envoy.scopes import required_scopes
 from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Edge, Mesh
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The largest message that servers accept. JSON is larger than the message that it encodes, so it gets twice that."""
 CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits")
 IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", *CALL_NAMES))
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
@@ -88,44 +88,57 @@ IS_JSON_REQUEST = {
 """Matches requests that were transcoded, which sets the original path, and requests that are not gRPC."""
 
 
-def lds(mesh: Mesh) -> Document:
-    return {"resources": [edge_listener(mesh), mesh_listener(mesh)]}
+def lds(mesh: Mesh, limits: Limits) -> Document:
+    return {"resources": [edge_listener(mesh, limits), mesh_listener(mesh, limits)]}
 
 
-def edge_listener(mesh: Mesh) -> Document:
+def edge_listener(mesh: Mesh, limits: Limits) -> Document:
     filters = [
         remove_identity_headers(mesh.edge),
         bad_requests(),
         cors(),
         grpc_web(),
         *(identified_callers() if mesh.identity else []),
-        transcoder(mesh),
+        transcoder(mesh, limits.edge),
         *([required_scopes(mesh)] if mesh.identity else []),
         rate_limits(),
-        whole_requests(),
+        whole_requests(limits.edge),
         router(),
     ]
     replies = {"mappers": [*json_replies(), *grpc_replies(), add_response_flags()]}
-    return listener("edge", mesh.edge, manager("edge", filters, local_reply_config=replies, **edge_limits()))
-
-
-def mesh_listener(mesh: Mesh) -> Document:
-    return listener(
-        "mesh", mesh.mesh, manager("mesh", [remove_parsed_headers(), rate_limits(), whole_requests(), router()])
+    http = http_limits(limits.edge, limits.process, headers_with_underscores_action="REJECT_REQUEST")
+    connections = manager(
+        "edge",
+        filters,
+        local_reply_config=replies,
+        use_remote_address=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        **http,
     )
+    return listener("edge", mesh.edge, connections, limits.edge)
 
 
-def listener(name: str, at: Listener, connections: Document) -> Document:
+def mesh_listener(mesh: Mesh, limits: Limits) -> Document:
+    filters = [remove_parsed_headers(), rate_limits(), whole_requests(limits.mesh), router()]
+    connections = manager("mesh", filters, **http_limits(limits.mesh, limits.process))
+    return listener("mesh", mesh.mesh, connections, limits.mesh)
+
+
+def listener(name: str, at: Listener, connections: Document, limits: ListenerLimits) -> Document:
+    """A listener. Its inspector waits for the first byte of a connection; one that sends none is closed."""
+    inspector = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
     return typed(
         "envoy.config.listener.v3.Listener",
         name=name,
         address=socket(at.address, at.port),
+        listener_filters=[extension("envoy.filters.listener.http_inspector", inspector)],
+        listener_filters_timeout=seconds(limits.silent_seconds),
         filter_chains=[{"filters": [connections]}],
         per_connection_buffer_limit_bytes=1024 * 1024,
     )
 
 
-def manager(name: str, filters: list[Document], **limits: Any) -> Document:
+def manager(name: str, filters: list[Document], **options: Any) -> Document:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -138,30 +151,36 @@ def manager(name: str, filters: list[Document], **limits: Any) -> Document:
             "normalize_path": True,
             "merge_slashes": True,
             "stream_idle_timeout": "0s",
-            **limits,
+            **options,
         },
     )
 
 
-def edge_limits() -> Document:
-    """Limits on the resources of slow or hostile clients."""
+def http_limits(limits: ListenerLimits, process: ProcessLimits, **common: Any) -> Document:
+    """Limits on the resources of slow or hostile clients; `common` are further options of HTTP/1.1 and HTTP/2."""
+    http2 = {
+        "max_concurrent_streams": limits.streams,
+        "initial_stream_window_size": limits.stream_window,
+        "initial_connection_window_size": limits.connection_window,
+        "connection_keepalive": limits.ping_seconds
+        and {"interval": seconds(limits.ping_seconds), "timeout": seconds(limits.pong_seconds or 0)},
+        "max_outbound_frames": process.frames,
+        "max_outbound_control_frames": process.control_frames,
+        "max_consecutive_inbound_frames_with_empty_payload": process.empty_frames,
+        "max_inbound_priority_frames_per_stream": process.priority_frames,
+        "max_inbound_window_update_frames_per_data_frame_sent": process.window_updates,
+    }
     return {
-        "use_remote_address": True,
         "common_http_protocol_options": {
-            "idle_timeout": "900s",
-            "max_headers_count": 100,
-            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": seconds(limits.idle_seconds),
+            "max_headers_count": limits.headers,
+            **common,
         },
-        "max_request_headers_kb": 32,
-        "request_headers_timeout": "10s",
-        "request_timeout": "60s",
-        "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "http2_protocol_options": {
-            "max_concurrent_streams": 128,
-            "initial_stream_window_size": 65536,
-            "initial_connection_window_size": 1024 * 1024,
-            "connection_keepalive": {"interval": "30s", "timeout": "10s"},
-        },
+        "max_request_headers_kb": limits.header_kib,
+        "request_headers_timeout": seconds(limits.header_seconds),
+        "request_timeout": seconds(limits.request_seconds or 0),
+        "stream_flush_timeout": seconds(limits.flush_seconds),
+        "http2_protocol_options": {name: value for name, value in http2.items() if value is not None},
     }
 
 
@@ -202,7 +221,7 @@ def bad_requests() -> Document:
     return {**script, "disabled": True}
 
 
-def transcoder(mesh: Mesh) -> Document:
+def transcoder(mesh: Mesh, limits: ListenerLimits) -> Document:
     """Transcode the API to JSON; a server stream to newline-delimited JSON. Routes enable it, as `bad_requests`."""
     filter = extension(
         TRANSCODER,
@@ -213,7 +232,7 @@ def transcoder(mesh: Mesh) -> Document:
         auto_mapping=True,
         print_options={"stream_newline_delimited": True},
         request_validation_options={"reject_unknown_query_parameters": True},
-        max_request_body_size=2 * MAX_MESSAGE_BYTES,
+        max_request_body_size=limits.body_bytes,
         max_response_body_size=2 * MAX_MESSAGE_BYTES,
     )
     return {**filter, "disabled": True}
@@ -224,9 +243,9 @@ def rate_limits() -> Document:
     return extension(RATE_LIMIT, "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
 
 
-def whole_requests() -> Document:
+def whole_requests(limits: ListenerLimits) -> Document:
     """Forward a request when it is complete, so that one that its client never completes takes none of the cap."""
-    return extension(BUFFER, "envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=2 * MAX_MESSAGE_BYTES)
+    return extension(BUFFER, "envoy.extensions.filters.http.buffer.v3.Buffer", max_request_bytes=limits.body_bytes)
 
 
 def router() -> Document:

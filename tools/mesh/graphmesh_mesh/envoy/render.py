@@ -8,6 +8,7 @@ import yaml
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
 from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
+from graphmesh_mesh.envoy.limits import Limits
 from graphmesh_mesh.envoy.listeners import lds
 from graphmesh_mesh.envoy.routes import rds
 from graphmesh_mesh.envoy.tokens import discovered_filters
@@ -16,16 +17,12 @@ from graphmesh_mesh.topology import Mesh
 
 BOOTSTRAP = "bootstrap.yaml"
 HEAP = "envoy.resource_monitors.fixed_heap"
-MAX_CONNECTIONS = 10_000
-"""Above this limit, new connections are refused, so that clients cannot exhaust Envoy's memory."""
 RESET_HEAP = {"scaling_threshold": 0.4, "saturation_threshold": 0.8}
 """The fractions of the heap between which Envoy resets the streams that buffer the most, so that uploads that
 clients keep open never make it refuse the small requests of others."""
 LARGE_STREAM_POWER = 20
 """The binary logarithm of the smallest buffer of a stream that may be reset: 1 MiB."""
 HEAP_REFRESH_SECONDS = 0.1
-RUNTIME = {"http.max_requests_per_io_cycle": 1}
-"""Connections take turns: requests that a client sends at once on one of them do not delay those of other clients."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
@@ -35,7 +32,8 @@ def documents(
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
     routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh, openapi_digest).items()}
     filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
-    return {BOOTSTRAP: bootstrap(mesh, settings), CDS: cds(mesh, settings), **filters, LDS: lds(mesh), **routes}
+    loaded = {CDS: cds(mesh, settings), **filters, LDS: lds(mesh, settings.limits), **routes}
+    return {BOOTSTRAP: bootstrap(mesh, settings.limits), **loaded}
 
 
 def render(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, bytes]:
@@ -50,16 +48,16 @@ def encode(document: Mapping[str, object]) -> bytes:
     return (HEADER + yaml.safe_dump(document, sort_keys=False, width=120)).encode()
 
 
-def bootstrap(mesh: Mesh, settings: ClusterSettings) -> Document:
+def bootstrap(mesh: Mesh, limits: Limits) -> Document:
     """The part that changes with a restart only: the admin listener, and the files of the dynamic configuration."""
     return {
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
-        "admin": {"address": socket(mesh.admin.address, mesh.admin.port)},
+        "admin": {"address": socket(mesh.admin.address, mesh.admin.port), "ignore_global_conn_limit": True},
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": runtime(limits)}]},
         "overload_manager": {
             "refresh_interval": seconds(HEAP_REFRESH_SECONDS),
-            "resource_monitors": [heap(settings.max_heap_bytes), connections()],
+            "resource_monitors": [heap(limits.process.heap_bytes), connections(limits)],
             "buffer_factory_config": {"minimum_account_to_track_power_of_two": LARGE_STREAM_POWER},
             "actions": [
                 {
@@ -68,6 +66,7 @@ def bootstrap(mesh: Mesh, settings: ClusterSettings) -> Document:
                 },
                 at_heap_usage("envoy.overload_actions.shrink_heap", 0.9),
                 at_heap_usage("envoy.overload_actions.stop_accepting_requests", 0.95),
+                at_heap_usage("envoy.overload_actions.reject_incoming_connections", 0.98),
             ],
         },
     }
@@ -79,11 +78,25 @@ def heap(max_bytes: int) -> Document:
     )
 
 
-def connections() -> Document:
+def runtime(limits: Limits) -> Document:
+    """Limits that Envoy takes from its runtime.
+
+    Connections take turns: requests that a client sends at once on one of them do not delay those of other clients.
+    """
+    listeners = (("edge", limits.edge.connections), ("mesh", limits.mesh.connections))
+    return {
+        "http.max_requests_per_io_cycle": limits.process.requests_a_cycle,
+        "overload.premature_reset_total_stream_count": limits.process.resets,
+        **{f"envoy.resource_limits.listener.{name}.connection_limit": count for name, count in listeners},
+    }
+
+
+def connections(limits: Limits) -> Document:
+    """The connections of both listeners together, whose own limits are in the runtime."""
     return extension(
         "envoy.resource_monitors.global_downstream_max_connections",
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=MAX_CONNECTIONS,
+        max_active_downstream_connections=limits.edge.connections + limits.mesh.connections,
     )
 
 
