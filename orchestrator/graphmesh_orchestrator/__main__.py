@@ -60,7 +60,8 @@ async def build(
         async with worker.heartbeat:
             yield Servable(
                 services=[] if settings.role == "worker" else api,
-                pings={"database": backend.database.ping, "executions": ping_of(in_flight)},
+                database=backend.database,
+                pings={"executions": ping_of(in_flight)},
                 tasks={
                     "database clock": backend.clock.run,
                     "status poller": poller.run,

@@ -22,7 +22,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         servicer = BillingServicer(SqlStore(database, SqlLedger))
         yield Servable(
             services=[Service(BillingService, add_BillingServiceServicer_to_server, servicer)],
-            pings={"database": database.ping},
+            database=database,
         )
 
 

@@ -18,7 +18,9 @@ from google.rpc import status_pb2
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_chassis import metadata
+from graphmesh_chassis import audit_log, metadata
+from graphmesh_chassis.audit_chain import digest
+from graphmesh_chassis.audit_log import OK
 from graphmesh_chassis.calls import Call, serialized
 from graphmesh_chassis.database import UtcDateTime, dialect_insert
 from graphmesh_chassis.effect_key import EffectKey
@@ -42,8 +44,8 @@ RETRY_AFTER = 0.2
 """Seconds after which to retry a call whose key is in use."""
 MAX_CACHED_OUTCOMES = 1000
 """The number of stored outcomes that a process caches."""
-STARTED, OK = "STARTED", "OK"
-"""Results of an effect besides the reasons of errors. Only effects in foreign systems are committed as STARTED;
+STARTED = "STARTED"
+"""The result of an effect without an outcome. Only effects in foreign systems are committed as STARTED;
 `foreign` counts their attempts and holds their keys."""
 
 table = sa.Table(
@@ -67,7 +69,9 @@ table = sa.Table(
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Index("effects_by_run", "tenant", "run"),
 )
-"""One row an effect. It is the audit log too: the effect's subject, run, node, approval and result."""
+"""One row an effect. `audit_log` has a row for each outcome too, with the digest of `RECORDED`."""
+RECORDED = ("method", "fingerprint", "result", "response", "error")
+"""The columns that the audit log protects."""
 
 epochs = sa.Table(
     "run_epochs",
@@ -290,9 +294,17 @@ def lock_timeout_as_key_in_use(call: Call) -> Iterator[None]:
 
 
 async def record_outcome(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
-    """Store the outcome of `call` in the row that `claim_key` has inserted."""
+    """Store the outcome of `call` in the row that `claim_key` has inserted, and in the audit log."""
     values = {"result": outcome.result, "response": outcome.response, "error": outcome.error}
     await connection.execute(sa.update(table).where(has_key_of(call)).values(values))
+    await record_act(connection, call, outcome)
+
+
+async def record_act(connection: AsyncConnection, call: Call, outcome: Outcome) -> None:
+    """Write an outcome, or that an effect was started, to the audit log."""
+    recorded = {"method": call.path, "fingerprint": outcome.fingerprint, "result": outcome.result}
+    content = digest({**recorded, "response": outcome.response, "error": outcome.error})
+    await audit_log.record(connection, call, outcome.result, content=content)
 
 
 def has_key_of(call: Call) -> sa.ColumnElement[bool]:

@@ -28,8 +28,9 @@ from pydantic_settings import CliApp
 
 from graphmesh_chassis.adapter import HookInterceptor
 from graphmesh_chassis.admission import Admission
+from graphmesh_chassis.audit_sealer import Sealer
 from graphmesh_chassis.channel import SERVER_OPTIONS
-from graphmesh_chassis.database import SharedSessions
+from graphmesh_chassis.database import Database, SharedSessions
 from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.large_values import SWITCH_SECONDS
@@ -82,8 +83,10 @@ class Servable:
     """The services of a process, with the resources and tasks that belong to them."""
 
     services: Sequence[Service]
+    database: Database | None = None
+    """The server's own database. Its health is the services' health, and the server seals its audit logs."""
     pings: Mapping[str, Ping] = field(default_factory=dict)
-    """Pings of the resources that the services depend on, by name: their health is the services' health."""
+    """Pings of further resources that the services depend on, by name: their health is the services' health."""
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """Background tasks, by name."""
     drain: Drain | None = None
@@ -92,6 +95,14 @@ class Servable:
     """The tracing of its outgoing calls, which then join the trace of the incoming ones. None: it makes no calls."""
     ping_seconds: float = 1.0
     """Seconds between two pings of each resource."""
+
+    @property
+    def all_pings(self) -> Mapping[str, Ping]:
+        return {**({"database": self.database.ping} if self.database else {}), **self.pings}
+
+    @property
+    def all_tasks(self) -> Mapping[str, Task]:
+        return {**({"audit sealer": Sealer(self.database).run} if self.database else {}), **self.tasks}
 
 
 class Build(Protocol[SettingsT_contra]):
@@ -274,7 +285,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     background = {
         "pings": lambda: _keep_pinging(servable, health_servicer),
         "event loop lag": loop_lag.measure,
-        **servable.tasks,
+        **servable.all_tasks,
     }
     running = [asyncio.create_task(_run_background(name, task), name=name) for name, task in background.items()]
     tasks = asyncio.gather(*running)
@@ -326,7 +337,7 @@ async def _ping(servable: Servable, servicer: health.aio.HealthServicer, before:
         before: the failures of the last time; a change is logged.
     """
     failing = {}
-    for name, ping in servable.pings.items():
+    for name, ping in servable.all_pings.items():
         try:
             await ping()
         except Exception as error:

@@ -37,6 +37,7 @@ from graphmesh_chassis.effects import (
     claim_key,
     error_outcome,
     fence,
+    record_act,
     record_outcome,
     require_lease,
 )
@@ -159,6 +160,8 @@ class SqlStore(Generic[PortT]):
             await fence(connection, call)
             if stored := await claim_key(connection, call):
                 _end_if_resolved(stored, call, outcome)
+            else:
+                await record_act(connection, call, Outcome(call.fingerprint(), STARTED))
             return await hold_key(connection, call)
 
     @asynccontextmanager

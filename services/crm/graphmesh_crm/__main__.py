@@ -22,7 +22,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         servicer = CrmServicer(SqlStore(database, SqlCustomers))
         yield Servable(
             services=[Service(CrmService, add_CrmServiceServicer_to_server, servicer)],
-            pings={"database": database.ping},
+            database=database,
         )
 
 

@@ -29,7 +29,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         async with serving_models(catalogue, ledger, settings) as service:
             yield Servable(
                 [service],
-                pings={"database": database.ping},
+                database=database,
                 tasks={"accounts": partial(ledger.maintain, settings.usage_days)},
             )
         await ledger.flush()

@@ -31,7 +31,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         servicer = RetrievalServicer(store, files, retention, embedder, compactor.wake)
         yield Servable(
             services=[Service(RetrievalService, add_RetrievalServiceServicer_to_server, servicer)],
-            pings={"database": database.ping},
+            database=database,
             tasks={"compaction": compactor.run},
         )
 

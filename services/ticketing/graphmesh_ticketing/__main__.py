@@ -22,7 +22,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         servicer = TicketingServicer(SqlStore(database, SqlTickets))
         yield Servable(
             services=[Service(TicketingService, add_TicketingServiceServicer_to_server, servicer)],
-            pings={"database": database.ping},
+            database=database,
         )
 
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
-from graphmesh_chassis import effects
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.calls import current_call, fingerprint
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.deadline import Deadline
@@ -361,8 +361,8 @@ async def test_repeat_at_another_replica_waits_for_the_first_call(postgres_url: 
         assert await one.tally() == (1, 5)
 
 
-async def test_effects_table_is_an_audit_log(url: str, tmp_path: Path) -> None:
-    """It has the subject, run, node, method, time, approval and result of each effect."""
+async def test_effects_are_in_the_audit_log(url: str, tmp_path: Path) -> None:
+    """With the subject, run, node, method, time, approval and result of each effect."""
 
     async def refuse(effect: Effect[Tally], question: Any) -> Any:
         raise RuleViolated(rule="cap")
@@ -379,7 +379,7 @@ async def test_effects_table_is_an_audit_log(url: str, tmp_path: Path) -> None:
         with pytest.raises(RuleViolated):
             await server.add(1, "refused")
         async with stored.read() as connection:
-            found = await connection.execute(sa.select(effects.table).order_by(effects.table.c.create_time))
+            found = await connection.execute(sa.select(audit_log.table).order_by(audit_log.table.c.entry_id))
             done, refused = found
     assert [getattr(done, name) for name in HEADERS] == [name.upper() for name in HEADERS]
     assert (done.tenant, done.key, done.method, done.epoch) == ("default", "k", Probe.Change.path, 7)

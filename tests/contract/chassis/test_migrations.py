@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from graphmesh_chassis import effects, migrations
+from graphmesh_chassis import audit_chain, audit_log, effects, migrations
 from graphmesh_chassis.database import open_database
 
 ROOT = Path(__file__).parents[3]
@@ -37,6 +37,8 @@ def tables(folder: Path) -> sa.MetaData:
             table.to_metadata(everything)
     effects.table.to_metadata(everything)
     effects.epochs.to_metadata(everything)
+    audit_log.table.to_metadata(everything)
+    audit_chain.chain.to_metadata(everything)
     return everything
 
 

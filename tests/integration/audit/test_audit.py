@@ -1,13 +1,17 @@
 """`graphmesh audit` with databases that real stores have written."""
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from graphmesh_chassis.audit_sealer import Sealer
 from graphmesh_chassis.calls import fingerprint
+from graphmesh_chassis.database import open_database
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effects import Effect
 from graphmesh_chassis.errors import RuleViolated
@@ -82,9 +86,54 @@ def test_options_filter_by_run_tenant_and_service(state: Path) -> None:
 def test_json_has_all_fields_without_contents(state: Path) -> None:
     """Neither requests nor responses nor messages of errors, which may contain private data."""
     first, second = (json.loads(line) for line in audit("--state", state, "--json")[1].splitlines())
-    assert set(first) == {"create_time", "method", "tenant", "key", "epoch", "result", *HEADERS}
+    own = {"create_time", "method", "tenant", "key", "epoch", "result", "detail", "calls", "number"}
+    assert set(first) == {*own, *HEADERS}
     assert (first["thread"], first["epoch"], first["key"]) == ("THREAD", 3, "run_billing")
     assert "Anna" not in json.dumps(second)
+
+
+async def seal(url: str) -> None:
+    async with open_database(url) as stored:
+        await Sealer(stored).seal()
+
+
+async def test_verify_reports_sealed_rows_and_the_first_broken_one(state: Path) -> None:
+    """A warehouse without a log is left out."""
+    code, output = audit("--state", state, "--verify")
+    _, *rows = (line.split() for line in output.splitlines())
+    assert (code, rows) == (0, [["billing", "0", "1", "0" * 64], ["ticketing", "0", "1", "0" * 64]])
+    await seal(f"sqlite+aiosqlite:///{state}/databases/billing.db")
+    log = json.loads(audit("--state", state, "--verify", "--json", "--service", "billing")[1])
+    assert (log["database"], log["sealed"], log["unsealed"], log["broken"]) == ("billing", 1, 0, "")
+    with closing(sqlite3.connect(state / "databases" / "billing.db")) as connection, connection:
+        connection.execute("UPDATE audit_log SET subject = 'eve'")
+    code, output = audit("--state", state, "--verify")
+    assert code == 1
+    assert "billing: row 1 (probe.Change of acme/eve at " in output
+    assert "was changed" in output
+    with closing(sqlite3.connect(state / "databases" / "billing.db")) as connection, connection:
+        connection.execute("DROP TABLE audit_log")
+    code, output = audit("--state", state, "--verify")
+    assert (code, "billing: the table audit_log was removed" in output) == (1, True)
+
+
+async def test_verify_reads_a_database_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    async with probe_service(postgres_url, tmp_path) as shop:
+        await cause_effect(shop, run="run_one")
+        await cause_effect(shop, run="run_two")
+    await seal(postgres_url)
+    code, output = audit("--database", postgres_url, "--verify")
+    assert (code, output.splitlines()[1].split()[:3]) == (0, ["database", "2", "0"])
+    with sa.create_engine(postgres_url, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM audit_log WHERE number = 1")
+    code, output = audit("--database", postgres_url, "--verify")
+    assert (code, "database: row 1 was removed" in output) == (1, True)
+
+
+def test_verify_takes_no_filters(state: Path) -> None:
+    for option in (["--run", "run_1"], ["--tenant", "acme"], ["--limit", "5"], ["--imports"]):
+        code, output = audit("--state", state, "--verify", *option)
+        assert (code, "--verify verifies whole logs" in output) == (2, True)
 
 
 async def test_reads_a_database_on_postgresql(postgres_url: str, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
         servicer = ShippingServicer(SqlStore(database, Parcels), settings.hold)
         yield Servable(
             services=[Service(Handles, grpc.add_ShippingServiceServicer_to_server, servicer)],
-            pings={"database": database.ping},
+            database=database,
         )
 
 

@@ -14,7 +14,11 @@ def connect_read_only(url: str) -> Iterator[sa.Connection]:
     engine = read_only_engine(url, poolclass=sa.NullPool)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect() as connection:
-        yield connection.execution_options(**options) if engine.dialect.name == "postgresql" else connection
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(**options)
+        else:
+            connection.exec_driver_sql("BEGIN")  # the driver begins a transaction for writes only
+        yield connection
 
 
 def read_only_engine(url: str, **options: Any) -> sa.Engine:
