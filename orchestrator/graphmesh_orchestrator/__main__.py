@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.serve import Servable, run, tracing_of
 from graphmesh_nodes.context import Policies
@@ -42,6 +43,7 @@ async def build(
     """Assemble an orchestrator of the role in the settings, over a backend."""
     _limit_memory(settings)
     tracing = tracing_of("orchestrator", settings)
+    signer = CallSigner(settings.call_key) if settings.call_key else None
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
         _contained() as threads,
@@ -49,7 +51,7 @@ async def build(
         _taken_over(settings.standby, graphs),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
-        Channel(settings.mesh, tracing) as channel,
+        Channel(settings.mesh, tracing, signer=signer) as channel,
     ):
         registry = graphs.registry(backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from graphmesh_chassis.settings import ServerSettings, settings_config
+from graphmesh_chassis.call_tokens import CallSigner
+from graphmesh_chassis.settings import ServerSettings, readable, settings_config
 from graphmesh_contracts import Overrides
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
 
@@ -21,6 +22,12 @@ def _tool_policies(value: Any) -> Any:
     return {service: Overrides(**overrides) for service, overrides in json.loads(value or "{}").items()}
 
 
+def _call_key(value: Path | None) -> Path | None:
+    if value:
+        readable(value, CallSigner)
+    return value
+
+
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
 
@@ -29,6 +36,9 @@ class Settings(ServerSettings):
         description="SQLAlchemy URL of the database of runs, events and checkpoints",
     )
     mesh: str = Field(default="127.0.0.1:8081", description="host:port of Envoy's mesh listener")
+    call_key: Annotated[Path | None, AfterValidator(_call_key)] = Field(
+        default=None, description="a PEM file with the private key (EC, P-256) that signs the calls of services"
+    )
     redis_url: str = Field(
         default="",
         repr=False,

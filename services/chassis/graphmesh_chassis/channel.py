@@ -16,6 +16,7 @@ from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
 
 if TYPE_CHECKING:
+    from graphmesh_chassis.call_tokens import CallSigner
     from graphmesh_chassis.telemetry import Tracing
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -60,7 +61,15 @@ Headers = Sequence[tuple[str, str]]
 class Channel:
     """A connection to the mesh, or to one server, for any RPC. `async with` closes it."""
 
-    def __init__(self, address: str, tracing: "Tracing | None" = None, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        tracing: "Tracing | None" = None,
+        *,
+        tls: bool = False,
+        signer: "CallSigner | None" = None,
+    ) -> None:
+        """`signer` adds a token to each call, of what its headers state."""
         self._plain = (
             grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
             if tls
@@ -71,6 +80,7 @@ class Channel:
             if tracing
             else None
         )
+        self._signer = signer
         self._callables: dict[tuple[str, bool], Any] = {}
 
     async def __aenter__(self) -> "Channel":
@@ -143,6 +153,8 @@ class Channel:
             self._callables[key] = make(rpc.path, rpc.request.SerializeToString, partial(_decoded, rpc.response))
         if self._traced is not None and not traced:
             headers = (*headers, NOT_SAMPLED)
+        if self._signer is not None:
+            headers = self._signer.sign(rpc.path, headers)
         return self._callables[key], headers
 
 

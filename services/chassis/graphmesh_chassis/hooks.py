@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from google.protobuf.message import DecodeError, Message
@@ -38,6 +38,9 @@ from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
 
+if TYPE_CHECKING:
+    from graphmesh_chassis.call_tokens import CallVerifier
+
 Proceed = Callable[[Call], Awaitable[None]]
 """Executes the rest of a call: the hooks that are further inside, and the servicer's method."""
 Hook = Callable[[Proceed, Call], Awaitable[None]]
@@ -48,12 +51,18 @@ INLINE_BYTES = 16 * 1024
 """Bytes of JSON that are decoded on the event loop: at most 8,000 elements, which take some milliseconds."""
 
 
-def hooks_of(mode: IdentityMode, admission: Admission, *, validate_responses: bool = False) -> Sequence[Hook]:
-    """The hooks of a service, outermost first."""
+def hooks_of(
+    mode: IdentityMode,
+    admission: Admission,
+    *,
+    validate_responses: bool = False,
+    call_tokens: "CallVerifier | None" = None,
+) -> Sequence[Hook]:
+    """The hooks of a service, outermost first. With `call_tokens` every call needs one."""
     return (
         telemetry,  # first: it records the outcome of everything else
         errors,  # next: every exception below becomes a status, never a stack trace
-        identity(mode),  # before any work is done for the caller
+        signed(call_tokens) if call_tokens else identity(mode),  # before any work is done for the caller
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
         contract(validate_responses),  # before a slot is taken: a bad request delays no other call
@@ -125,6 +134,18 @@ def identity(mode: IdentityMode) -> Hook:
         await proceed(call)
 
     return identity
+
+
+def signed(tokens: "CallVerifier") -> Hook:
+    """A hook like `identity(mode)` for headers that only the token of the call states, whatever else was sent."""
+    required = identity("required")
+
+    async def signed(proceed: Proceed, call: Call) -> None:
+        token, call.headers = call.header(metadata.CALL_TOKEN), metadata.without_claims(call.headers)
+        call.headers |= tokens.claims(call.path, token)
+        await required(proceed, call)
+
+    return signed
 
 
 async def approval(proceed: Proceed, call: Call) -> None:

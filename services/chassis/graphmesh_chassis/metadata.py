@@ -26,6 +26,8 @@ APPROVAL = "x-graphmesh-approval"
 """The id of the approval that an approver gave to this call."""
 APPROVAL_DIGEST = "x-graphmesh-approval-digest"
 """The digest of the request that the approver has approved."""
+CALL_TOKEN = "x-graphmesh-call-token"
+"""What the headers of a call state, signed by the orchestrator. A service with `call_keys` uses the token only."""
 REPLAYED = "idempotency-replayed"
 """In the trailers of an effect: `true` where the response is the stored one of an earlier call with the same key."""
 RESPONSE_FLAGS = "x-envoy-response-flags"
@@ -35,12 +37,33 @@ RATE_LIMIT_RESET = "x-ratelimit-reset"
 STATUS_DETAILS = "grpc-status-details-bin"
 """The serialized `google.rpc.Status` of an error."""
 
+CLAIMS: Mapping[str, str] = {
+    TENANT: "tenant",
+    SUBJECT: "sub",
+    SCOPES: "scope",
+    RUN: "run",
+    THREAD: "thread",
+    NODE: "node",
+    EPOCH: "epoch",
+    RUN_LIMITS: "limits",
+    APPROVAL: "approval",
+    APPROVAL_DIGEST: "digest",
+    IDEMPOTENCY_KEY: "key",
+}
+"""The claims of the token of a call, by the headers that they replace. With the key of an effect among them, whoever
+steals a token can repeat that effect only."""
+
 Metadata = Mapping[str, str | bytes]
 
 
 def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str | bytes]:
     """The headers by name. Of a repeated header the last one counts."""
     return dict(metadata or ())
+
+
+def without_claims(metadata: Metadata) -> dict[str, str | bytes]:
+    """The headers that no token of a call replaces."""
+    return {name: value for name, value in metadata.items() if name not in CLAIMS and name != CALL_TOKEN}
 
 
 def text(metadata: Metadata, name: str) -> str:

@@ -39,6 +39,7 @@ from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.settings import BadSetting, ServerSettings
 
 if TYPE_CHECKING:
+    from graphmesh_chassis.call_tokens import CallVerifier
     from graphmesh_chassis.telemetry import Tracing
 
 log = structlog.get_logger("graphmesh.server")
@@ -262,8 +263,11 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     """
     tracing = servable.tracing or tracing_of(name, settings)
     admissions = _admissions(servable.services, settings)
+    call_tokens = _call_tokens(settings)
     hooks = {
-        service: hooks_of(settings.identity, admission, validate_responses=settings.validate_responses)
+        service: hooks_of(
+            settings.identity, admission, validate_responses=settings.validate_responses, call_tokens=call_tokens
+        )
         for service, admission in admissions.items()
     }
     server = grpc.aio.server(
@@ -306,6 +310,14 @@ def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
     from graphmesh_chassis.telemetry import Tracing
 
     return Tracing(name, settings)
+
+
+def _call_tokens(settings: ServerSettings) -> "CallVerifier | None":
+    if settings.call_keys is None:
+        return None
+    from graphmesh_chassis.call_tokens import CallVerifier
+
+    return CallVerifier(settings.call_keys)
 
 
 def _admissions(services: Sequence[Service], settings: ServerSettings) -> Mapping[str, Admission]:

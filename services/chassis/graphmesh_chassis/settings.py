@@ -1,5 +1,7 @@
 """The settings of a server: read once from the environment and the command line, frozen, with units in names."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import Overrides
@@ -52,6 +54,25 @@ def _address(value: str) -> str:
     return value
 
 
+def _call_keys(value: Path | None) -> Path | None:
+    """Check that a file has the public keys of call tokens."""
+    if value:
+        from graphmesh_chassis.call_tokens import CallVerifier
+
+        readable(value, CallVerifier)
+    return value
+
+
+def readable(file: Path, read: Callable[[Path], object]) -> None:
+    """Raise ValueError where `read` cannot use the file, with the reason."""
+    try:
+        read(file)
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
 class ServerSettings(BaseSettings):
     """The settings of every server. A service subclasses it with its own prefix, `GRAPHMESH_<SERVICE>_`."""
 
@@ -64,6 +85,10 @@ class ServerSettings(BaseSettings):
         default=Overrides(), description="overrides of the policies in the protos, as JSON"
     )
     identity: IdentityMode = Field(default="open", description="open: calls without identity headers are allowed")
+    call_keys: Annotated[Path | None, AfterValidator(_call_keys)] = Field(
+        default=None,
+        description="a JWKS file: every call needs a token that a key of it has signed, and headers are not believed",
+    )
     environment: str = Field(
         default="",
         description="the environment of mesh.yaml; production requires identity=required, development shows causes",
@@ -93,7 +118,7 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _callers_are_identified_in_production(self) -> Self:
-        if self.environment == PRODUCTION and self.identity == "open":
+        if self.environment == PRODUCTION and self.identity == "open" and not self.call_keys:
             setting = f"{self.model_config.get('env_prefix', '')}IDENTITY"
             raise ValueError(f"identity is open, but the environment is {PRODUCTION}; set {setting}=required")
         return self

@@ -14,6 +14,7 @@ from graphmesh_mesh.sample import default_mesh_file
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
+from graphmesh_local.call_keys import open_call_keys
 from graphmesh_local.child_process import Child
 from graphmesh_local.cluster_health import Notify, wait_for_own_services, watching_external_services
 from graphmesh_local.server_programs import ORCHESTRATOR, check_programs, local_address, mesh_programs, own_services
@@ -95,7 +96,7 @@ async def running_mesh(
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
-        started = await _with_interpreter(mesh, folder, orchestrator_python)
+        started = await _with_interpreter(_with_call_tokens(mesh, reroute(mesh), folder), folder, orchestrator_python)
         await check_programs(started)
         write(folder.envoy, source.render(mesh), mode=0o600)
         _replace_contracts(folder, mesh)
@@ -112,6 +113,14 @@ async def running_mesh(
                 watching_external_services(lambda: source.applied, admin, notify),
             ):
                 yield RunningMesh(mesh, folder, supervisor)
+
+
+def _with_call_tokens(mesh: Mesh, rerouted: Mesh, folder: StateFolder) -> Mesh:
+    """Return the mesh with the identity of calls that Envoy's has, and make the keys for it."""
+    if rerouted.mesh.identity != "tokens":
+        return mesh
+    open_call_keys(folder.path)
+    return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update={"identity": "tokens"})})
 
 
 async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpreter | None) -> Mesh:

@@ -189,10 +189,15 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
     settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump(), "VALIDATE_RESPONSES": "true"}
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
+    signs_calls = mesh.mesh.identity == "tokens"
     if name != ORCHESTRATOR:
+        if signs_calls and name not in mesh.edge.services:
+            settings["CALL_KEYS"] = str(folder.call_keys)
         return {f"{prefix}{setting}": value for setting, value in settings.items()}
     policies = {tool: asdict(one.overrides) for one in mesh.services.values() for tool in (one.service, *one.beside)}
     settings |= {"MESH": local_address(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
+    if signs_calls:
+        settings["CALL_KEY"] = str(folder.call_key)
     return {FOLDER_SETTING: str(folder.contracts)} | {f"{prefix}{key}": value for key, value in settings.items()}
 
 

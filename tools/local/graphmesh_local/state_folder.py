@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from graphmesh_local.call_keys import PRIVATE, PUBLIC
 from graphmesh_local.errors import LocalError
 
 DEFAULT_STATE = Path(".graphmesh")
@@ -84,6 +85,10 @@ class StateFolder:
         self.issuer_jwks = self.path / "issuer-jwks.json"
         self.credentials = self.path / "credentials.json"
         """A token for clients in the folder of the state folder."""
+        self.call_key = self.path / PRIVATE
+        """The private key of call tokens."""
+        self.call_keys = self.path / PUBLIC
+        """The public keys of call tokens."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 

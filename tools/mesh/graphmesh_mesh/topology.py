@@ -44,12 +44,20 @@ class Edge(Listener):
     """Seconds that calls wait for a service of which no replica is healthy; 0: they are refused at once."""
 
 
+class MeshListener(Listener):
+    """The listener for the orchestrator and the services."""
+
+    identity: Literal["headers", "tokens"] = "headers"
+    """The origin of the tenant, subject, scopes and approval that services act on: the headers of a call, or with
+    `tokens` the token that the orchestrator has signed for it."""
+
+
 class Mesh(Model):
     """One environment's mesh."""
 
     edge: Edge
     """For clients: gRPC, JSON and gRPC-Web."""
-    mesh: Listener
+    mesh: MeshListener
     """For the orchestrator and the services: gRPC to every service."""
     admin: Listener
     """Envoy's admin interface: statistics, readiness."""

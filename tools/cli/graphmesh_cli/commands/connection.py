@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 import typer
 from buf.validate import validate_pb2
 from google.protobuf.message import Message
+from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
@@ -31,6 +32,8 @@ Token = Annotated[
     str, typer.Option(envvar=TOKEN_VARIABLE, show_default=False, help="A token of an issuer of the mesh.")
 ]
 DEFAULT_TENANT = "default"
+CALL_KEY_VARIABLE = "GRAPHMESH_CALL_KEY"
+"""The environment variable with the path of the key that signs the calls of services."""
 TOKEN_SECONDS = 600.0
 """The life of the tokens that commands make for themselves."""
 
@@ -154,9 +157,34 @@ def check_tenant(tenant: str) -> None:
         raise typer.BadParameter(rule, param_hint="--tenant")
 
 
-def mesh_address(address: str, state: Path) -> str:
+@dataclass(frozen=True)
+class MeshTarget:
+    """Where commands call services."""
+
+    address: str
+    """host:port of the mesh listener, or of one service."""
+    call_key: Path | None = None
+    """The key that signs their calls; None: they have no tokens."""
+
+    def channel(self) -> Channel:
+        """Raises Failure where the key cannot be used."""
+        if self.call_key is None:
+            return Channel(self.address)
+        from graphmesh_chassis.call_tokens import CallSigner
+
+        try:
+            return Channel(self.address, signer=CallSigner(self.call_key))
+        except (OSError, ValueError) as error:
+            raise Failure(f"{self.call_key}: {error}", exit_code=ExitCode.USAGE) from None
+
+
+def mesh_target(address: str, state: Path) -> MeshTarget:
     """Return `address`, or the mesh listener of the mesh that runs from `state`. Raises Failure where none does."""
-    return parsed_address(address).target if address else running_mesh_of(state).mesh
+    own_key = os.environ.get(CALL_KEY_VARIABLE)
+    if address:
+        return MeshTarget(parsed_address(address).target, Path(own_key) if own_key else None)
+    mesh, folder = running_mesh_of(state).mesh, StateFolder(state)
+    return MeshTarget(mesh, Path(own_key) if own_key else folder.call_key if folder.call_key.exists() else None)
 
 
 def max_value(message: type[Message], field: str) -> int:

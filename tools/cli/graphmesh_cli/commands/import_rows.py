@@ -33,7 +33,7 @@ from graphmesh_contracts import Idempotency, Method, Rpc, method_policy
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from graphmesh_cli.commands.connection import State, check_tenant, mesh_address
+from graphmesh_cli.commands.connection import MeshTarget, State, check_tenant, mesh_target
 from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.row_sources import Row, jsonl, sqlite
 from graphmesh_cli.commands.rpc_catalogue import find_rpc, joined_rpcs, rpcs_of_file
@@ -229,7 +229,7 @@ def import_rows_command(
         rule = "must consist of letters, digits, _, . and -, at most 64"
         raise typer.BadParameter(rule, param_hint="--key-prefix")
     joined = rpcs_of_file(contract) if contract else joined_rpcs(StateFolder(state).contracts)
-    method, target = find_rpc(rpc, joined), mesh_address(address, state)
+    method, target = find_rpc(rpc, joined), mesh_target(address, state)
     calls = partial(import_rows, rows=rows, rpc=method, tenant=tenant, key_prefix=key_prefix, concurrency=concurrency)
     counts = asyncio.run(_import_with_progress(target, method.tool, calls, as_json))
     if as_json:
@@ -248,11 +248,11 @@ def _rows(jsonl_file: Path | None, sqlite_file: Path | None, query: str) -> Iter
 
 
 async def _import_with_progress(
-    address: str, tool: str, calls: Callable[..., Awaitable[Counts]], as_json: bool
+    target: MeshTarget, tool: str, calls: Callable[..., Awaitable[Counts]], as_json: bool
 ) -> Counts:
     """Import with a progress line on standard error, and a line for each refusal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    target, notes = console(), console(stderr=True)
+    lines, notes = console(), console(stderr=True)
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
         task = progress.add_task(tool, total=None)
 
@@ -262,7 +262,7 @@ async def _import_with_progress(
                 if as_json:
                     print_json_line({"refused": asdict(refusal)})
                 else:
-                    target.print(str(refusal), style="red", soft_wrap=True)
+                    lines.print(str(refusal), style="red", soft_wrap=True)
 
-        async with Channel(address) as channel:
+        async with target.channel() as channel:
             return await calls(channel, on_row=on_row)

@@ -30,7 +30,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, InvalidRequest
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import State, check_tenant, mesh_address
+from graphmesh_cli.commands.connection import MeshTarget, State, check_tenant, mesh_target
 from graphmesh_cli.commands.output import AsJson, console, print_json_line, print_note
 from graphmesh_cli.failures import Failure
 
@@ -275,7 +275,7 @@ def ingest_command(
     ingestion = Ingestion()
     found = documents(folder, uri_prefix, ingestion)
     common = DocumentInput(readers=reader or [], language=language)
-    asyncio.run(_ingest_at(mesh_address(address, state), _merged(found, common), ingestion, tenant))
+    asyncio.run(_ingest_at(mesh_target(address, state), _merged(found, common), ingestion, tenant))
     if as_json:
         print_json_line(ingestion.total)
     else:
@@ -293,7 +293,7 @@ def _merged(found: Iterable[DocumentInput], common: DocumentInput) -> Iterator[D
         yield document
 
 
-async def _ingest_at(address: str, found: Iterable[DocumentInput], ingestion: Ingestion, tenant: str) -> None:
+async def _ingest_at(target: MeshTarget, found: Iterable[DocumentInput], ingestion: Ingestion, tenant: str) -> None:
     noted = time.monotonic()
 
     def note_progress() -> None:
@@ -302,5 +302,5 @@ async def _ingest_at(address: str, found: Iterable[DocumentInput], ingestion: In
             noted = time.monotonic()
             print_note(ingestion.progress())
 
-    async with Channel(address) as channel:
+    async with target.channel() as channel:
         await ingest(channel, found, ingestion, tenant=tenant, on_batch=note_progress)

@@ -15,7 +15,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_contracts import Rpc, method_policy
 
-from graphmesh_cli.commands.connection import NO_MESH, check_tenant, mesh_address
+from graphmesh_cli.commands.connection import NO_MESH, check_tenant, mesh_target
 from graphmesh_cli.failures import ExitCode, of_mesh
 
 MeshAddress = Annotated[str, typer.Option(help="The mesh listener, as host:port; by default the running mesh's.")]
@@ -56,10 +56,10 @@ def call_services(
         Failure: of the mesh, with advice; or no mesh runs.
     """
     check_tenant(tenant)
-    target = mesh_address(address, state)
+    target = mesh_target(address, state)
 
     async def run() -> ResultT:
-        async with Channel(target) as channel:
+        async with target.channel() as channel:
             return await action(ServiceCalls(channel, tenant, command))
 
     try:

@@ -20,10 +20,11 @@ from graphmesh_local.state_folder import DEFAULT_STATE
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
     NO_MESH,
+    MeshTarget,
     State,
     Tenant,
     check_tenant,
-    mesh_address,
+    mesh_target,
     parse_seconds,
 )
 from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line, print_note, show_list
@@ -37,7 +38,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    address: str
+    mesh: MeshTarget
     headers: tuple[tuple[str, str], ...]
     seconds: float
 
@@ -73,7 +74,7 @@ def sql(
     check_tenant(tenant)
     scopes = " ".join(["sql.read", *([f"sql.role.{role}"] if role else [])])
     headers = ((metadata.TENANT, tenant), (metadata.SUBJECT, "sql"), (metadata.SCOPES, scopes))
-    target = Target(mesh_address(address, state), headers, timeout)
+    target = Target(mesh_target(address, state), headers, timeout)
     text, values = _text(query), [_parameter(value) for value in parameter or ()]
     if estimate and not text:
         raise typer.BadParameter("needs a query", param_hint="--estimate")
@@ -91,7 +92,7 @@ def sql(
 
 
 async def _describe(target: Target, role: str, as_json: bool) -> None:
-    async with Channel(target.address) as channel:
+    async with target.mesh.channel() as channel:
         request = pb.DescribeSchemaRequest(role=role)
         deadline = Deadline.after(target.seconds)
         schema = await channel.unary(pb.SqlService.DescribeSchema, request, deadline=deadline, headers=target.headers)
@@ -105,7 +106,7 @@ async def _describe(target: Target, role: str, as_json: bool) -> None:
 
 
 async def _estimate(target: Target, request: pb.EstimateQueryRequest, as_json: bool) -> None:
-    async with Channel(target.address) as channel:
+    async with target.mesh.channel() as channel:
         deadline = Deadline.after(target.seconds)
         response = await channel.unary(pb.SqlService.EstimateQuery, request, deadline=deadline, headers=target.headers)
     if as_json:
@@ -120,7 +121,7 @@ async def _run(target: Target, request: pb.RunQueryRequest, as_json: bool) -> No
     rows: list[list[Any]] = []
     names: list[str] = []
     summary, expectation = pb.ResultSummary(), ""
-    async with noted("the query is running"), Channel(target.address) as channel:
+    async with noted("the query is running"), target.mesh.channel() as channel:
         async for part in _parts(channel, target, request):
             match part.WhichOneof("part"):
                 case "columns":

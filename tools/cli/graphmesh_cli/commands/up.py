@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.development_issuer import credentials, with_development_issuer
 from graphmesh_local.graph_reloader import reload_graphs
 from graphmesh_local.project_files import ProjectFiles
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
@@ -29,6 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from graphmesh_cli.commands.connection import mesh_target
 from graphmesh_cli.commands.failed_runs import show_failed_runs
 from graphmesh_cli.failures import ExitCode
 
@@ -71,7 +70,7 @@ def up(
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Require tokens at the edge; graphmesh token makes them.")
+        bool, typer.Option("--tokens", help="Require tokens at the edge, which graphmesh token makes, and sign calls.")
     ] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
@@ -184,7 +183,7 @@ async def _load_sample(running: RunningMesh, display: "Display") -> None:
     from graphmesh_cli.commands.sample_shop import load_sample_shop
 
     display.notify("loading the sample shop")
-    async with Channel(local_address(running.mesh.mesh)) as channel:
+    async with mesh_target("", running.folder.path).channel() as channel:
         display.notify(f"sample shop: {await load_sample_shop(channel)}")
 
 

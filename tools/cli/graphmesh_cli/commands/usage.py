@@ -22,7 +22,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, State, Tenant, check_tenant, mesh_address
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, MeshTarget, State, Tenant, check_tenant, mesh_target
 from graphmesh_cli.commands.output import AsJson, show_list
 from graphmesh_cli.failures import ExitCode, of_mesh
 
@@ -57,7 +57,7 @@ def usage(
     for option, day in (("--since", since), ("--until", until)):
         if day and not DAY.fullmatch(day):
             raise typer.BadParameter(f"{day} must be a day, such as 2026-11-30", param_hint=option)
-    target = mesh_address(address, state)
+    target = mesh_target(address, state)
     if budgets:
         found = asyncio.run(_budgets(target, tenant, run))
         return show_list(found, BUDGET_COLUMNS, empty="no budgets", as_json=as_json)
@@ -85,10 +85,10 @@ def _dimensions(by: str) -> list[str]:
     return names
 
 
-async def _usage(target: str, tenant: str, request: ListUsageRequest) -> list[UsageGroup]:
+async def _usage(target: MeshTarget, tenant: str, request: ListUsageRequest) -> list[UsageGroup]:
     """Return all pages. Raises Failure where the mesh does not answer."""
     found: list[UsageGroup] = []
-    async with Channel(target) as channel:
+    async with target.channel() as channel:
         while True:
             page = await _call(channel, ModelService.ListUsage, request, tenant)
             found += page.groups
@@ -97,8 +97,8 @@ async def _usage(target: str, tenant: str, request: ListUsageRequest) -> list[Us
             request.page_token = page.next_page_token
 
 
-async def _budgets(target: str, tenant: str, run: str) -> list[BudgetStatus]:
-    async with Channel(target) as channel:
+async def _budgets(target: MeshTarget, tenant: str, run: str) -> list[BudgetStatus]:
+    async with target.channel() as channel:
         return list((await _call(channel, ModelService.ListBudgets, ListBudgetsRequest(run=run), tenant)).budgets)
 
 

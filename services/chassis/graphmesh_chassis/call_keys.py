@@ -1,0 +1,144 @@
+"""The keys of call tokens: ES256, in files that are read again when they change."""
+
+import hashlib
+import json
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import structlog
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+log = structlog.get_logger("graphmesh.keys")
+
+CHECK_SECONDS = 1.0
+"""Seconds between two looks at a file while its keys are used."""
+MAX_KEYS = 20
+COORDINATE_BYTES = 32
+
+KeysT = TypeVar("KeysT")
+
+
+@dataclass(frozen=True, eq=False)
+class SigningKey:
+    """A private key, with the header of the tokens that it signs."""
+
+    private: ec.EllipticCurvePrivateKey
+    header: str
+    """The first segment of its tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class VerifyingKeys:
+    """Public keys by the header of the tokens that they verify."""
+
+    by_header: Mapping[str, ec.EllipticCurvePublicKey]
+
+
+def encoded(content: bytes) -> str:
+    """Return Base64 for URLs without padding, as in a JWT."""
+    return urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def decoded(segment: str) -> bytes:
+    """The inverse of `encoded`. Raises ValueError for every other form."""
+    content = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if encoded(content) != segment:
+        raise ValueError("is not Base64 for URLs")
+    return content
+
+
+def signing_key(content: bytes) -> SigningKey:
+    """Read a private key from PEM. Raises ValueError with the rule that it breaks."""
+    try:
+        key = serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError):
+        raise ValueError("is no PEM file of a private key without a password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("must be a key of EC with P-256")
+    return SigningKey(key, _header_of(key.public_key()))
+
+
+def verifying_keys(content: bytes) -> VerifyingKeys:
+    """Read public keys from a JWKS (RFC 7517). Raises ValueError with the rule that they break."""
+    try:
+        parsed = json.loads(content)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    keys = parsed.get("keys") if isinstance(parsed, dict) else None
+    if not isinstance(keys, list) or not 1 <= len(keys) <= MAX_KEYS:
+        raise ValueError(f"must have a list of 1 to {MAX_KEYS} keys")
+    public = [_public_key(key, f"keys[{at}]") for at, key in enumerate(keys)]
+    return VerifyingKeys({_header_of(key): key for key in public})
+
+
+def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
+    """Return a public key as a JWK, whose `kid` is its thumbprint (RFC 7638)."""
+    numbers = key.public_numbers()
+    x, y = (encoded(number.to_bytes(COORDINATE_BYTES, "big")) for number in (numbers.x, numbers.y))
+    members = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+    thumbprint = hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
+    return {**members, "kid": encoded(thumbprint), "alg": "ES256", "use": "sig"}
+
+
+def _header_of(key: ec.EllipticCurvePublicKey) -> str:
+    header = {"alg": "ES256", "typ": "JWT", "kid": jwk_of(key)["kid"]}
+    return encoded(json.dumps(header, separators=(",", ":")).encode())
+
+
+def _public_key(key: Any, name: str) -> ec.EllipticCurvePublicKey:
+    if not isinstance(key, dict) or key.get("kty") != "EC" or key.get("crv") != "P-256":
+        raise ValueError(f"{name}: must be a key of EC with P-256")
+    if "d" in key:
+        raise ValueError(f"{name}: is a private key; the file must have public ones only")
+    if key.get("alg", "ES256") != "ES256" or key.get("use", "sig") != "sig":
+        raise ValueError(f"{name}: is not for signatures with ES256")
+    try:
+        x, y = (int.from_bytes(decoded(str(key.get(name))), "big") for name in ("x", "y"))
+        return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    except ValueError:
+        raise ValueError(f"{name}: x and y are no point of P-256") from None
+
+
+class KeyFile(Generic[KeysT]):
+    """The keys in a file. A changed file is read again within a second of use; a broken one keeps the keys before it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: its content is refused.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[bytes], KeysT]) -> None:
+        self._path, self._parse = path, parse
+        self._stamp, self._keys = _stamp(path), parse(path.read_bytes())
+        self._checked = time.monotonic()
+
+    def keys(self) -> KeysT:
+        if time.monotonic() - self._checked >= CHECK_SECONDS:
+            return self.latest()
+        return self._keys
+
+    def latest(self) -> KeysT:
+        """Return the keys after a look at the file."""
+        self._checked, stamp = time.monotonic(), _stamp(self._path)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._keys = self._parse(self._path.read_bytes())
+                log.info("keys read", file=str(self._path))
+            except (OSError, ValueError) as error:
+                log.error("keys not read, the ones before are used", file=str(self._path), cause=str(error))
+        return self._keys
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return a value that differs after a change of the file; empty where it does not exist."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
