@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import re
 import shlex
 from collections.abc import Awaitable, Callable
