@@ -34,11 +34,12 @@ from graphmesh.common.v1 import Money
 from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
+from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_client import Client
-from graphmesh_contracts import Rpc
+from graphmesh_contracts import Rpc, method_policy
 from graphmesh_local.child_process import State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
@@ -94,7 +95,12 @@ class MeshClient:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, key: str = "", timeout: float = 10
     ) -> ResponseT:
         """Call a service. Raises GraphmeshError."""
-        headers = [(metadata.TENANT, self.tenant), (metadata.IDEMPOTENCY_KEY, key or uuid4().hex)]
+        headers = [
+            (metadata.TENANT, self.tenant),
+            (metadata.SUBJECT, "test"),
+            (metadata.SCOPES, " ".join(sorted(method_policy(rpc.descriptor).scopes))),
+            (metadata.IDEMPOTENCY_KEY, key or uuid4().hex),
+        ]
         return await self.channel.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
     async def create_customer(self) -> None:
@@ -188,20 +194,37 @@ async def start_mesh(
         running_mesh(
             mesh_file, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=spawn
         ) as running,
-        Channel(local_address(running.mesh.mesh)) as channel,
+        Channel(local_address(running.mesh.mesh), signer=_signer(running)) as channel,
     ):
         yield LocalMesh(edge=running.edge, channel=channel, running=running)
 
 
-def mesh_of(folder: Path, *names: str, edge: str = "orchestrator", **changes: Mapping[str, Any]) -> Path:
-    """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them."""
+def _signer(running: RunningMesh) -> CallSigner | None:
+    """Sign the calls of tests where the services require it."""
+    return CallSigner(running.folder.call_key) if running.mesh.mesh.identity == "tokens" else None
+
+
+def mesh_of(
+    folder: Path, *names: str, edge: str = "orchestrator", calls: str = "headers", **changes: Mapping[str, Any]
+) -> Path:
+    """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them.
+
+    Args:
+        calls: `mesh.identity`.
+    """
     whole = yaml.safe_load(MESH_FILE.read_text())
     del whole["roles"]  # they name tools of all services
     services = {name: {**whole["services"][name], **changes.get(name, {})} for name in names}
     path = folder / "mesh.yaml"
     path.write_text(
         yaml.safe_dump(
-            {**whole, "edge": {**whole["edge"], "services": [edge]}, "services": services, "environments": {}}
+            {
+                **whole,
+                "edge": {**whole["edge"], "services": [edge]},
+                "mesh": {**whole["mesh"], "identity": calls},
+                "services": services,
+                "environments": {},
+            }
         )
     )
     return path
