@@ -10,19 +10,23 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
+from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import Tracing
+from graphmesh_local.call_keys import PRIVATE, PUBLIC, replace_call_key
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_mesh.topology import Mesh
 from graphmesh_nodes import remote
+from graphmesh_nodes.context import CONTEXT_KEY
 from grpc import aio
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langgraph.graph import START, StateGraph
@@ -104,10 +108,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Meshes:
-    """One server, with an Envoy for untraced and another for traced calls."""
+    """One server, with an Envoy for untraced, another for traced and another for signed calls."""
 
     plain: Mesh
     traced: Mesh
+    signed: Mesh
+    call_key: Path
     processes: list[psutil.Process]
     """All of them, with this process."""
 
@@ -134,18 +140,22 @@ async def _measure(calls: int, rounds: int, sampling: float) -> list[Variant]:
 
 @asynccontextmanager
 async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
-    bare, chassis, traced = reserve_port(), reserve_port(), reserve_port()
+    bare, chassis, traced, signed = (reserve_port() for _ in range(4))
     plain_mesh = mesh_with(crm=(BARE, bare), billing=(CHASSIS, chassis))
     traced_mesh = mesh_with(billing=(CHASSIS, traced))
-    addresses = [f"127.0.0.1:{port}" for port in (chassis, bare, traced)]
-    server = server_program(folder, "info", *addresses, str(sampling))
-    envoys = [envoy_program(plain_mesh, folder / "plain"), envoy_program(traced_mesh, folder / "traced")]
+    signed_mesh = mesh_with(billing=(CHASSIS, signed))
+    replace_call_key(folder)
+    chassis_at, bare_at, traced_at, signed_at = (f"127.0.0.1:{port}" for port in (chassis, bare, traced, signed))
+    further = (bare_at, traced_at, str(sampling), signed_at, str(folder / PUBLIC))
+    server = server_program(folder, "info", chassis_at, *further)
+    meshes = {"plain": plain_mesh, "traced": traced_mesh, "signed": signed_mesh}
+    envoys = [envoy_program(mesh, folder / name) for name, mesh in meshes.items()]
     async with Supervisor(OnDeath.STOP) as supervisor:
         await supervisor.start([server], envoys)
         processes = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
         await wait_until_routed(plain_mesh, BARE, CHASSIS)
         await wait_until_routed(traced_mesh, CHASSIS)
-        yield Meshes(plain_mesh, traced_mesh, processes)
+        yield Meshes(plain_mesh, traced_mesh, signed_mesh, folder / PRIVATE, processes)
 
 
 @asynccontextmanager
@@ -159,6 +169,7 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
         aio.insecure_channel(meshes.plain.mesh.target, options=CHANNEL_OPTIONS) as through_envoy,
         Channel(meshes.plain.mesh.target) as plain,
         Channel(meshes.traced.mesh.target, tracing) as traced,
+        Channel(meshes.signed.mesh.target, signer=CallSigner(meshes.call_key)) as signed,
     ):
         config = in_run(plain, {})
         yield [
@@ -168,6 +179,8 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
             Variant("remote node", _call_in_task(config)),
             Variant("remote node, in a graph", partial(_graph(REMOTE_NODE).ainvoke, STATE, config)),
             Variant("remote node, tracing on", _traced_call(tracing, _call_in_task(in_run(traced, {})))),
+            Variant("remote node, a run each", _call_of_new_run(config)),
+            Variant("the same, with tokens of calls", _call_of_new_run(in_run(signed, {}))),
         ]
         tracing.close()
 
@@ -199,6 +212,19 @@ def _call_in_task(config: RunnableConfig) -> Call:
     return call
 
 
+def _call_of_new_run(config: RunnableConfig) -> Call:
+    """As `_call_in_task`, each call of another run, so that no call has the token of another."""
+    task = ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
+    runtime, context, numbers = Runtime(execution_info=task), config["configurable"][CONTEXT_KEY], count()
+
+    async def call() -> None:
+        own = replace(context, run_id=f"run_{next(numbers)}")
+        var_child_runnable_config.set({"configurable": {CONTEXT_KEY: own, "__pregel_runtime": runtime}})
+        await REMOTE_NODE(STATE)
+
+    return call
+
+
 def _table(variants: list[Variant]) -> Table:
     table = Table("sequential calls", title="graphmesh bench remote")
     for column in ("p50 ms", "p99 ms", "calls/s", "CPU ms a call"):
@@ -210,13 +236,19 @@ def _table(variants: list[Variant]) -> Table:
 
 
 def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
-    local_graph, _, through_envoy, node, graph, traced = variants
+    local_graph, _, through_envoy, node, graph, traced, unsigned, signed = variants
     graph_cpu = statistics.median(graph.cpu) - statistics.median(local_graph.cpu)
     cpu_ratio = Ratio.paired(node.cpu, through_envoy.cpu).median
-    tracing_cpu = statistics.median(on - off for on, off in zip(traced.cpu, node.cpu, strict=True))
     return [
         f"remote node / raw call through Envoy: p50 {node.p50 / through_envoy.p50:.2f}×, CPU {cpu_ratio:.2f}×",
         f"in a graph, less the graph itself: p50 {(graph.p50 - local_graph.p50) / through_envoy.p50:.2f}×, "
         f"CPU {graph_cpu / statistics.median(through_envoy.cpu):.2f}×",
-        f"tracing on at {sampling:.0%}: {tracing_cpu:+.2f} ms CPU a call",
+        f"tokens of calls: {_difference(signed, unsigned):+.2f} ms CPU a call, "
+        f"{Ratio.paired(signed.cpu, unsigned.cpu).median:.2f}×",
+        f"tracing on at {sampling:.0%}: {_difference(traced, node):+.2f} ms CPU a call",
     ]
+
+
+def _difference(variant: Variant, other: Variant) -> float:
+    """The median of what a variant costs more than another in the same round, in milliseconds of CPU a call."""
+    return statistics.median(more - less for more, less in zip(variant.cpu, other.cpu, strict=True))

@@ -1,12 +1,13 @@
 """The server of the benchmarks: one RPC that responds at once, served on the chassis, with tracing, and by grpc.aio.
 
-python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING]
+python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING SIGNED_ADDRESS KEYS]
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -78,16 +79,19 @@ async def _serving_bare(address: str) -> AsyncIterator[None]:
 
 
 async def main(log_level: str, chassis: str, *further: str) -> None:
-    """Serve until cancelled; `further`: the address served by grpc.aio, the traced address, and the sampling share."""
+    """Serve until cancelled; `further`: the address served by grpc.aio, the traced address, the sampling share, the
+    address where calls need tokens, and the file with their public keys."""
     configure_logs("bench", log_level)
     servable = Servable([Service(pb.BillingService, _add_servicer, CHASSIS)])
     async with AsyncExitStack() as stack:
         if further:
-            bare, traced, ratio = further
+            bare, traced, ratio, signed, call_keys = further
             collector = f"http://{bare}"
             sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=collector, trace_ratio=float(ratio))
             await stack.enter_async_context(_serving_bare(bare))
             await stack.enter_async_context(serving("bench", servable, sampled))
+            tokens = ServerSettings(listen=signed, call_keys=Path(call_keys))
+            await stack.enter_async_context(serving("bench", servable, tokens))
         await stack.enter_async_context(serving("bench", servable, ServerSettings(listen=chassis)))
         await asyncio.Event().wait()
 
