@@ -200,21 +200,25 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> GraphmeshError:
     """The error for the failure of a call to `service`.
 
     A status of the service itself takes precedence. Without one the mesh failed, and Envoy's response flags show
-    whether the call was sent; without flags the channel did not reach Envoy.
+    whether the call was sent; without flags the channel did not reach Envoy. To clients Envoy sends details with the
+    reason of the flags, which state less than the flags do.
     """
     initial = metadata.as_mapping(error.initial_metadata())
     trailing = metadata.as_mapping(error.trailing_metadata())
     packed = trailing.get(metadata.STATUS_DETAILS) or initial.get(metadata.STATUS_DETAILS)
+    sent: GraphmeshError | None = None
     if isinstance(packed, bytes):
         with suppress(DecodeError):  # of a foreign server
-            return from_status(status_pb2.Status.FromString(packed))
+            sent = from_status(status_pb2.Status.FromString(packed))
     flags = metadata.text(initial, metadata.RESPONSE_FLAGS) or metadata.text(trailing, metadata.RESPONSE_FLAGS)
     present = set(flags.split(","))
     for flag, kind, meaning in FLAGS:
-        if flag in present:
+        if flag in present and (sent is None or sent.reason == kind.reason):
             retry_after = _rate_limit_reset(trailing) if kind is RateLimited else None
             message = f"{service}: {meaning} (Envoy: {flag})"
             return kind(message, retry_after=retry_after, service=service, flag=flag)
+    if sent is not None:
+        return sent
     code = error.code()
     details = error.details() or ""
     if refused := TOO_LARGE.search(details):

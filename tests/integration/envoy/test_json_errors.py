@@ -2,15 +2,20 @@
 
 import gzip
 import json
+from base64 import b64decode, b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
-from google.rpc import code_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from graphmesh.common.v1 import error_reason_pb2
-from graphmesh_mesh.envoy.listeners import REASONS_OF_503, REPLIES
+from graphmesh_mesh.envoy.clusters import ClusterSettings
+from graphmesh_mesh.envoy.limits import Limits, ListenerLimits
+from graphmesh_mesh.envoy.replies import REPLIES
+from grpc_health.v1 import health_pb2
 
 from tests.integration.envoy import books_contract
-from tests.integration.envoy.envoy_harness import EnvoyHarness, error_info
+from tests.integration.envoy.envoy_harness import EnvoyHarness, books_mesh, envoy_with_replica, error_info
 from tests.integration.envoy.http_client import fetch
 
 JSON = {"content-type": "application/json"}
@@ -77,7 +82,54 @@ async def test_refused_headers_have_details(
 
 def test_reasons_of_envoy_s_replies_are_in_the_contract() -> None:
     known = {name.removeprefix("ERROR_REASON_") for name, _ in error_reason_pb2.ErrorReason.items()}
-    assert {reason for _, reason in REPLIES.values()} | set(REASONS_OF_503.values()) <= known
+    assert {one.reason for one in REPLIES} <= known
+
+
+GET_BOOK = books_contract.path("GetBook")
+LARGE = b"\0\0\0\xff\xff" + bytes(0xFFFF)
+
+
+async def check_reply(envoy: EnvoyHarness, code: int, reason: str, **changes: Any) -> None:
+    """Cause a reply of Envoy itself, in gRPC and in both forms of gRPC-Web, and compare its status and details."""
+    for kind in ("application/grpc", "application/grpc-web+proto", "application/grpc-web-text"):
+        body = changes.get("body", REQUEST)
+        sent = b64encode(body) if kind.endswith("text") else body
+        headers = {"content-type": kind, **changes.get("headers", {})}
+        reply = await fetch(
+            envoy.mesh.edge, changes.get("method", "POST"), changes.get("path", GET_BOOK), sent, headers
+        )
+        details, info = reply.headers.get("grpc-status-details-bin", ""), error_details_pb2.ErrorInfo()
+        status = status_pb2.Status.FromString(b64decode(details + "=="))
+        assert (status.code, reply.headers["grpc-status"]) == (code, str(code)), (kind, reply)
+        assert status.message == reply.headers["grpc-message"] != ""
+        assert status.details[0].Unpack(info)
+        assert (info.domain, info.reason) == ("graphmesh", reason)
+
+
+async def test_replies_of_envoy_in_grpc_have_details(tmp_path: Path) -> None:
+    """Python's and Go's gRPC read them only where code and message are those of the status."""
+    mesh = books_mesh(edge={"tenant_rate": {"calls": 20, "period": 3600}})
+    settings = ClusterSettings(limits=Limits(edge=ListenerLimits(body_bytes=len(LARGE) - 1)))
+    async with envoy_with_replica(mesh, tmp_path, settings) as envoy:
+        await check_reply(envoy, code_pb2.UNIMPLEMENTED, "UNKNOWN_METHOD", path="/acme.v1.Unknown/Get")
+        await check_reply(envoy, code_pb2.INVALID_ARGUMENT, "INVALID_METADATA", method="PUT")
+        await check_reply(envoy, code_pb2.INVALID_ARGUMENT, "INVALID_METADATA", headers={"grpc-encoding": "zstd"})
+        await check_reply(envoy, code_pb2.INVALID_ARGUMENT, "MESSAGE_TOO_LARGE", body=LARGE)
+        busy = {"x-graphmesh-tenant": "busy"}
+        for _ in range(20):
+            await envoy.edge(headers=busy)
+        await check_reply(envoy, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED", headers=busy)
+        envoy.replica.health = health_pb2.HealthCheckResponse.NOT_SERVING
+        await envoy.wait_for_no_replica()
+        await check_reply(envoy, code_pb2.UNAVAILABLE, "CIRCUIT_OPEN", headers={"x-graphmesh-tenant": "other"})
+
+
+async def test_a_missing_header_of_the_proxy_is_named_in_details(tmp_path: Path) -> None:
+    async with envoy_with_replica(books_mesh(edge={"identity": "forwarded"}), tmp_path) as envoy:
+        await check_reply(envoy, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED")
+        identity = {"x-graphmesh-tenant": "acme", "x-graphmesh-subject": "ada"}
+        missing = (await envoy.edge(headers=identity)).details
+        assert missing == "the header x-graphmesh-scopes is missing"
 
 
 @pytest.mark.parametrize(

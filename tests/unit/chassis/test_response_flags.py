@@ -1,5 +1,7 @@
 """Errors for Envoy's own failures. The cases were recorded with Envoy 1.40 in front of real servers."""
 
+from typing import Any
+
 import grpc
 import pytest
 from graphmesh_chassis.errors import (
@@ -12,7 +14,7 @@ from graphmesh_chassis.errors import (
     UnknownMethod,
     Unreachable,
 )
-from graphmesh_chassis.status import from_rpc_error
+from graphmesh_chassis.status import from_rpc_error, to_status
 
 Code = grpc.StatusCode
 
@@ -46,9 +48,12 @@ def test_failure_in_the_mesh_reports_whether_the_call_was_sent(
 
 
 def test_reset_time_of_a_rate_limit_becomes_retry_after() -> None:
-    headers = {"x-envoy-response-flags": "RL", "x-ratelimit-reset": "7"}
+    """Also where Envoy's reply has details, which know no time."""
+    details = to_status(RateLimited()).SerializeToString()
+    headers: dict[str, Any] = {"x-envoy-response-flags": "RL", "x-ratelimit-reset": "7"}
+    headers["grpc-status-details-bin"] = details
     assert from_rpc_error(failure(Code.RESOURCE_EXHAUSTED, "local_rate_limited", **headers), "sql").retry_after == 7
 
 
-def failure(code: grpc.StatusCode, details: str, **trailing: str) -> grpc.aio.AioRpcError:
+def failure(code: grpc.StatusCode, details: str, **trailing: Any) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing.items()), details)

@@ -1,6 +1,7 @@
--- Completes Envoy's own replies with HTTP status 400, 415 or 504.
+-- Completes Envoy's own replies. The table CODES is rendered above: the gRPC status of each HTTP status.
 --
--- gRPC-Web: Envoy's filter makes INTERNAL of 400, UNKNOWN of 415 and UNAVAILABLE of 504, which clients retry.
+-- gRPC-Web: Envoy's filter makes INTERNAL of 400, UNKNOWN of 405, 413 and 415, and UNAVAILABLE, which clients retry, of
+-- 429 and 504.
 -- JSON: the field that the transcoder names in its message is added as a google.rpc.BadRequest.
 
 local ERROR_INFO = '{"code":3,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
@@ -33,11 +34,12 @@ end
 function envoy_on_response(response)
   local headers = response:headers()
   local status = headers:get(":status")
-  if status ~= "400" and status ~= "415" and status ~= "504" then
+  local code = CODES[status]
+  if not code then
     return
   end
   if string.find(headers:get("content-type") or "", "application/grpc", 1, true) then
-    headers:replace("grpc-status", status == "504" and "4" or "3")
+    headers:replace("grpc-status", code)
     return
   end
   local body = response:body()

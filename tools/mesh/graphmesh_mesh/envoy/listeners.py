@@ -1,10 +1,7 @@
 """LDS: the edge listener, for clients, and the mesh listener, for the orchestrator and the services."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from google.rpc import code_pb2
 
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
@@ -13,18 +10,17 @@ from graphmesh_mesh.envoy.documents import (
     CORS,
     LUA,
     RATE_LIMIT,
-    RESPONSE_FLAGS_HEADER,
     TRANSCODER,
     Document,
     config_source,
     extension,
-    headers,
     rds_file,
     seconds,
     socket,
     typed,
 )
 from graphmesh_mesh.envoy.limits import MAX_MESSAGE_BYTES, Limits, ListenerLimits, ProcessLimits
+from graphmesh_mesh.envoy.replies import client_replies, grpc_codes, mesh_replies
 from graphmesh_mesh.envoy.scopes import required_scopes
 from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
 from graphmesh_mesh.service import Listener
@@ -46,47 +42,6 @@ on calls with the same header fail, also those in which its value is valid.
 """
 BAD_REQUESTS = Path(__file__).with_name("bad_requests.lua")
 
-FLAGS = headers({RESPONSE_FLAGS_HEADER: "%RESPONSE_FLAGS%"})
-REPLIES = {
-    400: (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
-    401: (code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    403: (code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
-    404: (code_pb2.NOT_FOUND, "UNKNOWN_METHOD"),
-    405: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
-    408: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
-    413: (code_pb2.INVALID_ARGUMENT, "MESSAGE_TOO_LARGE"),
-    415: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
-    429: (code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-    431: (code_pb2.INVALID_ARGUMENT, "INVALID_METADATA"),
-    500: (code_pb2.INTERNAL, "INTERNAL"),
-    502: (code_pb2.UNAVAILABLE, "CONNECTION_LOST"),
-    503: (code_pb2.UNAVAILABLE, "UNREACHABLE"),
-    504: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
-}
-"""The google.rpc.Code and the graphmesh.common.v1.ErrorReason of each HTTP status that Envoy itself answers with."""
-REASONS_OF_503 = {"UC": "CONNECTION_LOST", "UH": "CIRCUIT_OPEN", "UO": "CONCURRENCY_LIMIT"}
-"""The reasons of a 503, by response flag."""
-CORRECTED_CODES = (400, 403, 405, 413, 415)
-"""The HTTP statuses of a caller's fault for which Envoy's table has another code. 403: a token of another audience."""
-IS_JSON_REQUEST = {
-    "or_filter": {
-        "filters": [
-            {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}},
-            {
-                "header_filter": {
-                    "header": {
-                        "name": "content-type",
-                        "string_match": {"prefix": "application/grpc"},
-                        "invert_match": True,
-                        "treat_missing_header_as_empty": True,
-                    }
-                }
-            },
-        ]
-    }
-}
-"""Matches requests that were transcoded, which sets the original path, and requests that are not gRPC."""
-
 
 def lds(mesh: Mesh, limits: Limits) -> Document:
     return {"resources": [edge_listener(mesh, limits), mesh_listener(mesh, limits)]}
@@ -105,12 +60,11 @@ def edge_listener(mesh: Mesh, limits: Limits) -> Document:
         whole_requests(limits.edge),
         router(),
     ]
-    replies = {"mappers": [*json_replies(), *grpc_replies(), add_response_flags()]}
     http = http_limits(limits.edge, limits.process, headers_with_underscores_action="REJECT_REQUEST")
     connections = manager(
         "edge",
         filters,
-        local_reply_config=replies,
+        local_reply_config=client_replies(mesh.edge, limits.edge.body_bytes),
         use_remote_address=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
         **http,
@@ -147,7 +101,7 @@ def manager(name: str, filters: list[Document], **options: Any) -> Document:
         http_filters=filters,
         access_log=[access_log(name)],
         **{
-            "local_reply_config": {"mappers": [*grpc_replies(), add_response_flags()]},
+            "local_reply_config": mesh_replies(),
             "normalize_path": True,
             "merge_slashes": True,
             "stream_idle_timeout": "0s",
@@ -216,7 +170,7 @@ def bad_requests() -> Document:
 
     Only routes of requests that are not plain gRPC enable it.
     """
-    source = {"inline_string": BAD_REQUESTS.read_text()}
+    source = {"inline_string": f"{grpc_codes()}\n{BAD_REQUESTS.read_text()}"}
     script = extension(LUA, "envoy.extensions.filters.http.lua.v3.Lua", default_source_code=source)
     return {**script, "disabled": True}
 
@@ -254,49 +208,6 @@ def router() -> Document:
         "envoy.extensions.filters.http.router.v3.Router",
         suppress_envoy_headers=True,
     )
-
-
-def add_response_flags() -> Document:
-    """Add the response flags to Envoy's own replies, and only to those."""
-    return {"filter": {"response_flag_filter": {}}, "headers_to_add": FLAGS}
-
-
-def json_replies() -> list[Document]:
-    """Give Envoy's own replies to JSON requests the form of the services' errors, google.rpc.Status."""
-    flagged = [json_reply(503, reason, [has_flag(flag)]) for flag, reason in REASONS_OF_503.items()]
-    return [*flagged, *(json_reply(http, reason) for http, (_, reason) in REPLIES.items())]
-
-
-def json_reply(http: int, reason: str, filters: Sequence[Document] = ()) -> Document:
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "graphmesh"}
-    body = {"code": REPLIES[http][0], "message": "%LOCAL_REPLY_BODY%", "details": [info]}
-    return {
-        "filter": {"and_filter": {"filters": [IS_JSON_REQUEST, status_is(http), *filters]}},
-        "body_format_override": {"json_format": body},
-        **({"status_code": 401} if http == 403 else {}),
-        **({"headers_to_add": FLAGS} if http == 503 else {}),
-    }
-
-
-def grpc_replies() -> list[Document]:
-    """Correct the gRPC status of Envoy's own replies to gRPC requests."""
-    header = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc([+-].*)?"}}}
-    return [
-        {
-            "filter": {"and_filter": {"filters": [status_is(http), {"header_filter": {"header": header}}]}},
-            "headers_to_add": headers({"grpc-status": str(REPLIES[http][0])}),
-        }
-        for http in CORRECTED_CODES
-    ]
-
-
-def has_flag(flag: str) -> Document:
-    return {"response_flag_filter": {"flags": [flag]}}
-
-
-def status_is(http: int) -> Document:
-    value = {"default_value": http, "runtime_key": "unused"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
 
 
 def access_log(name: str) -> Document:
