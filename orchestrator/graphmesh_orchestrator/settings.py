@@ -42,7 +42,7 @@ class Settings(ServerSettings):
     redis_url: str = Field(
         default="",
         repr=False,
-        description="redis://… for notifications between processes; empty: they poll",
+        description="redis://… for notifications between processes and for rates; empty: each polls, and counts alone",
     )
     role: Literal["all", "api", "worker"] = Field(
         default="all", description="api: serves calls and executes no runs; worker: executes runs and serves no calls"

@@ -63,6 +63,7 @@ class MethodPolicy:
     """Seconds."""
     waits: bool = False
     """Whether a call spends its time waiting, and is admitted by `max_waits`."""
+    tenant_rate: "Rate | None" = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,17 @@ class RateLimit:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """Calls in any window of a period, counted exactly. See the message of the same name."""
+
+    calls: int
+    period: int
+    """Seconds."""
+    fails_closed: bool = False
+    """Whether calls are refused while Redis does not answer."""
+
+
+@dataclass(frozen=True)
 class ServicePolicy:
     """The limits of one replica of a service. See the message of the same name."""
 
@@ -94,6 +106,8 @@ class ServicePolicy:
     breaker: Breaker
     rate_limit: RateLimit | None
     max_waits: int = 0
+    tenant_rate: Rate | None = None
+    client_rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,7 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
         approvers=frozenset(message.approvers),
         approval_ttl=_seconds(message.approval_ttl) or APPROVAL_SECONDS,
         waits=message.waits,
+        tenant_rate=_rate(message.tenant_rate) if message.HasField("tenant_rate") else None,
     )
 
 
@@ -187,7 +202,14 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
             else None
         ),
         max_waits=message.max_waits,
+        tenant_rate=_rate(message.tenant_rate) if message.HasField("tenant_rate") else None,
+        client_rate=_rate(message.client_rate) if message.HasField("client_rate") else None,
     )
+
+
+def _rate(message: policy_pb2.Rate) -> Rate:
+    fails_closed = message.failure_mode == policy_pb2.FAILURE_MODE_CLOSED
+    return Rate(message.calls, message.period.seconds, fails_closed)
 
 
 def _merged(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:

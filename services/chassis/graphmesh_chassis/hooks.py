@@ -57,14 +57,19 @@ def hooks_of(
     *,
     validate_responses: bool = False,
     call_tokens: "CallVerifier | None" = None,
+    rated: Hook | None = None,
 ) -> Sequence[Hook]:
-    """The hooks of a service, outermost first. With `call_tokens` every call needs one."""
+    """The hooks of a service, outermost first.
+
+    With `call_tokens` every call needs one. `rated` is the hook of a service with rates.
+    """
     return (
         telemetry,  # first: it records the outcome of everything else
         errors,  # next: every exception below becomes a status, never a stack trace
         signed(call_tokens) if call_tokens else identity(mode),  # before any work is done for the caller
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
+        *([rated] if rated else []),  # before the request costs any work
         contract(validate_responses),  # before a slot is taken: a bad request delays no other call
         approved,  # likewise, with the decoded request
         admitted(admission),  # the last check: only calls that may run hold a slot

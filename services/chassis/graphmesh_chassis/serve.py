@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
-from graphmesh_contracts import PolicyError, service_policies
+from graphmesh_contracts import PolicyError, ServicePolicy, service_policies
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
@@ -36,6 +36,7 @@ from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.large_values import SWITCH_SECONDS
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
+from graphmesh_chassis.rated import open_rates, rated, rated_services
 from graphmesh_chassis.settings import BadSetting, ServerSettings
 
 if TYPE_CHECKING:
@@ -262,11 +263,18 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         PolicyError: a service declares no policy, or an override is invalid.
     """
     tracing = servable.tracing or tracing_of(name, settings)
-    admissions = _admissions(servable.services, settings)
     call_tokens = _call_tokens(settings)
+    policies = _policies(servable.services, settings)
+    admissions = {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
+    with_rates = _rated(policies, settings)
+    rates = open_rates(settings.redis_url, settings.rate_answer_seconds) if with_rates else None
     hooks = {
         service: hooks_of(
-            settings.identity, admission, validate_responses=settings.validate_responses, call_tokens=call_tokens
+            settings.identity,
+            admission,
+            validate_responses=settings.validate_responses,
+            call_tokens=call_tokens,
+            rated=rated(name, policies[service], rates) if rates and service in with_rates else None,
         )
         for service, admission in admissions.items()
     }
@@ -299,6 +307,8 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         tasks.cancel()
         await server.stop(None)
         await asyncio.gather(tasks, return_exceptions=True)
+        if rates:
+            await rates.close()
         if tracing:
             await asyncio.to_thread(tracing.close)
 
@@ -320,11 +330,16 @@ def _call_tokens(settings: ServerSettings) -> "CallVerifier | None":
     return CallVerifier(settings.call_keys)
 
 
-def _admissions(services: Sequence[Service], settings: ServerSettings) -> Mapping[str, Admission]:
-    """The admission of each service, by its full name."""
+def _policies(services: Sequence[Service], settings: ServerSettings) -> Mapping[str, ServicePolicy]:
+    """The policy of each service, by its full name."""
     pool = descriptor_pool.Default()
-    policies = service_policies([pool.FindServiceByName(service.name) for service in services], settings.policy)
-    return {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
+    return service_policies([pool.FindServiceByName(service.name) for service in services], settings.policy)
+
+
+def _rated(policies: Mapping[str, ServicePolicy], settings: ServerSettings) -> frozenset[str]:
+    """The full names of the services with rates."""
+    pool = descriptor_pool.Default()
+    return rated_services([pool.FindServiceByName(name) for name in policies], policies, settings.policy)
 
 
 def _listen(server: grpc.aio.Server, listen: str) -> str:

@@ -89,6 +89,17 @@ class ServerSettings(BaseSettings):
         default=None,
         description="a JWKS file: every call needs a token that a key of it has signed, and headers are not believed",
     )
+    redis_url: str = Field(
+        default="",
+        repr=False,
+        description="redis://… by which the processes of a service count rates together; empty: each counts alone",
+    )
+    rate_answer_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="how long Redis may take to count a call before calls are decided without it",
+    )
     environment: str = Field(
         default="",
         description="the environment of mesh.yaml; production requires identity=required, development shows causes",

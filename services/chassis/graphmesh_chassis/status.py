@@ -4,7 +4,9 @@ An error is sent as `google.rpc.Status` with an `ErrorInfo` (AIP-193) and, where
 `RetryInfo`. A status that a service sent, or Envoy in front of it, becomes the same error again.
 """
 
+import math
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 
@@ -136,8 +138,21 @@ def _text(text: str, length: int) -> str:
 
 def to_grpc(error: GraphmeshError) -> grpc.Status:
     """The status of an error, as `ServicerContext.abort_with_status` takes it."""
-    made: grpc.Status = rpc_status.to_status(to_status(error))
-    return made
+    made = rpc_status.to_status(to_status(error))
+    complete: grpc.Status = made._replace(trailing_metadata=(*made.trailing_metadata, *_retry_headers(error)))
+    return complete
+
+
+def _retry_headers(error: GraphmeshError) -> Iterable[tuple[str, str]]:
+    """The headers by which clients of HTTP know when to retry (draft-ietf-httpapi-ratelimit-headers-10)."""
+    if error.retry_after is None:
+        return
+    seconds = max(1, math.ceil(error.retry_after))
+    yield metadata.RETRY_AFTER, str(seconds)
+    if isinstance(error, RateLimited) and {"rate", "calls", "period_seconds"} <= error.data.keys():
+        name, calls, period = (error.data[key] for key in ("rate", "calls", "period_seconds"))
+        yield metadata.RATE_LIMIT_POLICY, f'"{name}";q={calls};w={period}'
+        yield metadata.RATE_LIMIT, f'"{name}";r=0;t={seconds}'
 
 
 def from_status(status: status_pb2.Status) -> GraphmeshError:

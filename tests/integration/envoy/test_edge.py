@@ -8,6 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import code_pb2
+from graphmesh_chassis.errors import RateLimited
+from graphmesh_chassis.status import to_grpc
 from grpc_health.v1 import health_pb2
 
 from tests.integration.envoy import books_contract
@@ -23,9 +26,8 @@ from tests.integration.envoy.envoy_harness import (
 from tests.integration.envoy.http_client import fetch
 
 ORIGIN = "https://app.example"
-SPOOFED = {
-    f"x-graphmesh-{name}": "mine" for name in ("subject", "scopes", "run", "thread", "node", "epoch", "approval")
-}
+SPOOFED_NAMES = ("subject", "scopes", "client", "run", "thread", "node", "epoch", "approval", "approval-digest")
+SPOOFED = {f"x-graphmesh-{name}": "mine" for name in SPOOFED_NAMES}
 
 
 @pytest.fixture
@@ -137,11 +139,11 @@ async def test_the_edge_removes_identity_headers(envoy: EnvoyHarness) -> None:
 
 
 async def test_an_edge_behind_an_authenticating_proxy_forwards_the_caller(tmp_path: Path) -> None:
-    """Subject and scopes pass with `identity: forwarded`; the headers of runs are still removed."""
+    """Subject, scopes and client pass with `identity: forwarded`; the headers of runs are still removed."""
     async with envoy_with_replica(books_mesh(edge={"identity": "forwarded"}), tmp_path) as envoy:
         await envoy.edge(headers={**SPOOFED, "x-graphmesh-tenant": "acme"})
         received = envoy.replica.received[0].metadata
-    assert SPOOFED.keys() & received.keys() == {"x-graphmesh-subject", "x-graphmesh-scopes"}
+    assert SPOOFED.keys() & received.keys() == {f"x-graphmesh-{name}" for name in ("subject", "scopes", "client")}
 
 
 @pytest.mark.parametrize("header", ["x-graphmesh-tenant", "x-graphmesh-subject", "x-graphmesh-scopes"])
@@ -197,6 +199,25 @@ async def test_calls_above_the_rate_of_a_tenant_end_at_envoy(tmp_path: Path) -> 
         assert all(outcome.trailing["x-ratelimit-reset"] for outcome in limited[20:])
     assert {outcome.code for outcome in (*others, *at_mesh)} == {grpc.StatusCode.OK}
     assert (json_reply.status, json_reply.json["details"]) == (429, [error_info("RATE_LIMITED")])
+    assert 0 < int(json_reply.headers["retry-after"]) <= 3600
+
+
+async def test_json_has_the_headers_of_a_refusal_of_the_service(envoy: EnvoyHarness) -> None:
+    """Those of the IETF's draft: the rate that is used up, and when its next call is due."""
+
+    async def refuse(_: Any, context: Any) -> None:
+        error = RateLimited("used up", retry_after=6.2, rate="tenant", calls=100, period_seconds=60)
+        await context.abort_with_status(to_grpc(error))
+
+    envoy.replica.handler = refuse
+    reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
+    assert (reply.status, reply.json["code"]) == (429, code_pb2.RESOURCE_EXHAUSTED)
+    found = {name: reply.headers[name] for name in ("retry-after", "ratelimit", "ratelimit-policy")}
+    assert found == {
+        "retry-after": "7",
+        "ratelimit": '"tenant";r=0;t=7',
+        "ratelimit-policy": '"tenant";q=100;w=60',
+    }
 
 
 async def test_the_largest_request_passes(envoy: EnvoyHarness) -> None:

@@ -139,6 +139,15 @@ async def test_a_mesh_behind_a_proxy_does_not_start_without_identified_callers(m
             pass
 
 
+async def test_replicas_with_rates_do_not_start_without_a_redis(mesh_file: Path, state: Path) -> None:
+    """Each of them would admit as many calls as all together should."""
+    rates = "{billing: {replicas: 2, methods: {Charge: {tenantRate: {calls: 5, period: 60s}}}}}"
+    mesh_file.write_text(f"{MESH}environments: {{test: {{services: {rates}}}}}\n")
+    with pytest.raises(MeshError, match=r"billing: .* over 2 replicas: set GRAPHMESH_BILLING_REDIS_URL$"):
+        async with running_mesh(mesh_file, state, environment="test", free_ports=True):
+            pass
+
+
 async def test_identified_callers_pass_the_edge_in_production(mesh_file: Path, state: Path) -> None:
     """With a proxy in front that sets the headers; a call without identity or with an empty tenant is refused."""
     mesh_file.write_text(f"{MESH}environments: {{production: {{edge: {{identity: forwarded}}}}}}\n")

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,10 +60,24 @@ def mesh_programs(
 ) -> list[list[Program]]:
     """Return the programs in groups, which are stopped in reverse: the orchestrator drains while services still run."""
     own = own_services(mesh)
+    _check_rates(own, [settings, *process_settings.values()])
     names = {f"GRAPHMESH_{name.upper()}_ENVIRONMENT": environment for name in own if environment}
     servers = {name: _servers(mesh, name, folder, {**names, **settings}, process_settings) for name in own}
     orchestrators = servers.pop(ORCHESTRATOR, [])
     return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
+
+
+def _check_rates(services: Mapping[str, Service], settings: Sequence[Mapping[str, str]]) -> None:
+    """Check that the replicas of a service with rates count them together.
+
+    Raises:
+        MeshError: they would each count alone.
+    """
+    for name, service in services.items():
+        redis = f"{_prefix(name)}REDIS_URL"
+        is_set = any(one.get(redis) for one in (*settings, service.env, os.environ))
+        if service.replicas > 1 and service.has_rates and not is_set:
+            raise MeshError(f"services.{name}: its rates are counted over {service.replicas} replicas: set {redis}")
 
 
 async def check_programs(mesh: Mesh) -> None:

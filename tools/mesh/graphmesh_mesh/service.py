@@ -200,6 +200,13 @@ class Service(Model):
     def service_policy(self) -> ServicePolicy:
         return self.service_policies[self.service]
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether a policy declares a rate that all replicas count together."""
+        policies = self.service_policies.values()
+        of_methods = (policy.tenant_rate for policy in self.method_policies.values())
+        return any(of_methods) or any(one.tenant_rate or one.client_rate for one in policies)
+
     @cached_property
     def method_policies(self) -> Mapping[MethodDescriptor, MethodPolicy]:
         """The policy of each method, in the order of the protos."""

@@ -33,6 +33,8 @@ A call was never sent if all its flags are among those of the first four lines a
 TENANT_HEADER = "x-graphmesh-tenant"
 CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
 """The headers that an authenticating proxy in front of the edge sets, beside that of the tenant."""
+CLIENT_HEADER = "x-graphmesh-client"
+"""The client of the tenant. An authenticating proxy may set it."""
 
 HIDDEN_STATUS = "x-graphmesh-hidden-status"
 """`grpc-status` of a response that the outlier detection must not count, on its way through Envoy."""

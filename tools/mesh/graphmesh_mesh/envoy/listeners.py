@@ -7,6 +7,7 @@ from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
     CALLER_HEADERS,
+    CLIENT_HEADER,
     CORS,
     LUA,
     RATE_LIMIT,
@@ -27,7 +28,7 @@ from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Edge, Mesh
 
 CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits")
-IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", *CALL_NAMES))
+IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", "client", *CALL_NAMES))
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 
 PARSED_HEADERS = ("grpc-status", "grpc-previous-rpc-attempts", "grpc-retry-pushback-ms")
@@ -141,7 +142,7 @@ def http_limits(limits: ListenerLimits, process: ProcessLimits, **common: Any) -
 def remove_identity_headers(edge: Edge) -> Document:
     if edge.identity == "tokens":
         return request_mutations([*PARSED, OUR_HEADERS])
-    kept = CALLER_HEADERS if edge.identity == "forwarded" else ()
+    kept = (*CALLER_HEADERS, CLIENT_HEADER) if edge.identity == "forwarded" else ()
     return request_mutations([*PARSED, *({"remove": header} for header in IDENTITY_HEADERS if header not in kept)])
 
 

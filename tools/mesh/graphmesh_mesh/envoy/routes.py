@@ -81,7 +81,8 @@ CORS_ALLOW_HEADERS = (
     *("authorization", "content-type", "idempotency-key", TENANT_HEADER),
     *("grpc-timeout", "x-grpc-web", "x-user-agent"),
 )
-CORS_EXPOSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER)
+RATE_HEADERS = ("retry-after", "ratelimit", "ratelimit-policy")
+CORS_EXPOSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", RESPONSE_FLAGS_HEADER, *RATE_HEADERS)
 
 
 def rds(mesh: Mesh, openapi_digest: str = "") -> dict[str, Document]:
@@ -329,6 +330,7 @@ def rate_limits(services: Mapping[str, Service], tenant_rate: TenantRate | None 
         always_consume_default_token_bucket=False,
         rate_limited_as_resource_exhausted=True,
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
+        enable_retry_after_header=True,
         response_headers_to_add=headers({RESPONSE_FLAGS_HEADER: "RL"}),
     )
     return {RATE_LIMIT: limits} if buckets else {}

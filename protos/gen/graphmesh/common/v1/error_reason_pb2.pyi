@@ -93,8 +93,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "CONCURRENCY_LIMIT", "domain": "graphmesh", "metadata": { "max_concurrency": "2", "max_queue": "8" } }
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 14
-    """RESOURCE_EXHAUSTED, with RetryInfo when known. The rate limit of the service, or of a model vendor behind it, is
-    used up. The call was not executed.
+    """RESOURCE_EXHAUSTED, with RetryInfo when known. A rate is used up: that of the tenant, of its client, or of its calls
+    to the method (metadata: rate, calls and period_seconds), the rate limit of the service in the mesh, or that of a
+    model vendor behind it. The call was not executed.
 
         { "reason": "RATE_LIMITED", "domain": "graphmesh", "metadata": { "service": "billing.Charge", "flag": "RL" } }
     """
@@ -373,7 +374,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Reasons of every RPC: INVALID_REQUEST, MALFORMED_MESSAGE, INVALID_METADATA, UNAUTHENTICATED, SCOPE_MISSING,
     APPROVAL_REQUIRED (a policy that requires an approval, and a call without one), APPROVAL_MISMATCH, DEADLINE_EXCEEDED,
-    CONCURRENCY_LIMIT, DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
+    RATE_LIMITED (a policy that declares a rate), CONCURRENCY_LIMIT, DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
 
     Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, LEASE_EXPIRED,
     OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
@@ -462,8 +463,9 @@ too many calls in progress. The call was not executed.
     { "reason": "CONCURRENCY_LIMIT", "domain": "graphmesh", "metadata": { "max_concurrency": "2", "max_queue": "8" } }
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 14
-"""RESOURCE_EXHAUSTED, with RetryInfo when known. The rate limit of the service, or of a model vendor behind it, is
-used up. The call was not executed.
+"""RESOURCE_EXHAUSTED, with RetryInfo when known. A rate is used up: that of the tenant, of its client, or of its calls
+to the method (metadata: rate, calls and period_seconds), the rate limit of the service in the mesh, or that of a
+model vendor behind it. The call was not executed.
 
     { "reason": "RATE_LIMITED", "domain": "graphmesh", "metadata": { "service": "billing.Charge", "flag": "RL" } }
 """

@@ -81,6 +81,30 @@ LLM_VISIBILITY_VISIBLE: LlmVisibility.ValueType  # 2
 """A tool schema is made of its request, without any key field."""
 Global___LlmVisibility: _TypeAlias = LlmVisibility  # noqa: Y015
 
+class _FailureMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FailureModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAILURE_MODE_UNSPECIFIED: _FailureMode.ValueType  # 0
+    """Not stated: the same as FAILURE_MODE_OPEN."""
+    FAILURE_MODE_OPEN: _FailureMode.ValueType  # 1
+    """Each process counts by itself, and admits as many calls as all of them together would."""
+    FAILURE_MODE_CLOSED: _FailureMode.ValueType  # 2
+    """They are refused with RATE_LIMITED."""
+
+class FailureMode(_FailureMode, metaclass=_FailureModeEnumTypeWrapper):
+    """What happens to calls whose rate cannot be counted with other processes."""
+
+FAILURE_MODE_UNSPECIFIED: FailureMode.ValueType  # 0
+"""Not stated: the same as FAILURE_MODE_OPEN."""
+FAILURE_MODE_OPEN: FailureMode.ValueType  # 1
+"""Each process counts by itself, and admits as many calls as all of them together would."""
+FAILURE_MODE_CLOSED: FailureMode.ValueType  # 2
+"""They are refused with RATE_LIMITED."""
+Global___FailureMode: _TypeAlias = FailureMode  # noqa: Y015
+
 @_typing.final
 class MethodPolicy(_message.Message):
     """The policy of one method."""
@@ -95,6 +119,7 @@ class MethodPolicy(_message.Message):
     APPROVERS_FIELD_NUMBER: _builtins.int
     APPROVAL_TTL_FIELD_NUMBER: _builtins.int
     WAITS_FIELD_NUMBER: _builtins.int
+    TENANT_RATE_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """The maximum number of attempts of a call, the first one included, by the one component that retries it."""
     approval: Global___Approval.ValueType
@@ -123,6 +148,10 @@ class MethodPolicy(_message.Message):
     def approval_ttl(self) -> _duration_pb2.Duration:
         """The time until an approval without an answer is denied; where absent, a day."""
 
+    @_builtins.property
+    def tenant_rate(self) -> Global___Rate:
+        """The rate of calls of each tenant to the method; where absent, unlimited."""
+
     def __init__(
         self,
         *,
@@ -134,10 +163,11 @@ class MethodPolicy(_message.Message):
         approvers: _abc.Iterable[_builtins.str] | None = ...,
         approval_ttl: _duration_pb2.Duration | None = ...,
         waits: _builtins.bool = ...,
+        tenant_rate: Global___Rate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_ttl", b"approval_ttl", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_ttl", b"approval_ttl", "tenant_rate", b"tenant_rate", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "timeout", b"timeout", "waits", b"waits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "tenant_rate", b"tenant_rate", "timeout", b"timeout", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,6 +216,8 @@ class ServicePolicy(_message.Message):
     BREAKER_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     MAX_WAITS_FIELD_NUMBER: _builtins.int
+    TENANT_RATE_FIELD_NUMBER: _builtins.int
+    CLIENT_RATE_FIELD_NUMBER: _builtins.int
     max_concurrency: _builtins.int
     """The number of calls that one replica executes at the same time; exact, and enforced by the replica itself. While
     calls are queued, a free slot is given to the tenant that holds the fewest.
@@ -207,6 +239,14 @@ class ServicePolicy(_message.Message):
     def rate_limit(self) -> Global___RateLimit:
         """The rate at which the mesh lets calls through; where absent, unlimited."""
 
+    @_builtins.property
+    def tenant_rate(self) -> Global___Rate:
+        """The rate of calls of each tenant to the services of a process that declare the same rate; where absent, unlimited."""
+
+    @_builtins.property
+    def client_rate(self) -> Global___Rate:
+        """The same of each client of a tenant, which is a claim of the caller's token. Calls without one are of one client."""
+
     def __init__(
         self,
         *,
@@ -215,10 +255,12 @@ class ServicePolicy(_message.Message):
         breaker: Global___Breaker | None = ...,
         rate_limit: Global___RateLimit | None = ...,
         max_waits: _builtins.int = ...,
+        tenant_rate: Global___Rate | None = ...,
+        client_rate: Global___Rate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "client_rate", b"client_rate", "rate_limit", b"rate_limit", "tenant_rate", b"tenant_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "max_concurrency", b"max_concurrency", "max_queue", b"max_queue", "max_waits", b"max_waits", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "client_rate", b"client_rate", "max_concurrency", b"max_concurrency", "max_queue", b"max_queue", "max_waits", b"max_waits", "rate_limit", b"rate_limit", "tenant_rate", b"tenant_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +299,40 @@ class Breaker(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    """A rate that servers enforce exactly, over all replicas that share a Redis: in no window of the length of the period,
+    wherever it begins, more calls are admitted. One more is refused with RATE_LIMITED, and does not count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    FAILURE_MODE_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """The calls that are admitted in any such window."""
+    failure_mode: Global___FailureMode.ValueType
+    """What happens to calls while Redis does not answer."""
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """The length of the window, in whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        period: _duration_pb2.Duration | None = ...,
+        failure_mode: Global___FailureMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "failure_mode", b"failure_mode", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
 
 @_typing.final
 class RateLimit(_message.Message):
