@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -31,7 +31,8 @@ from graphmesh_chassis.call_keys import (
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.errors import Unauthenticated
 
-REQUIRED = ("tenant", "sub", "scope")
+REQUIRED = {metadata.TENANT, metadata.SUBJECT, metadata.SCOPES}
+"""The headers that every token has to state."""
 
 LIFE_SECONDS = 60
 WINDOW_SECONDS = 20
@@ -42,6 +43,18 @@ MAX_LIFE_SECONDS = 300
 CACHED = 1024
 """Tokens that a process keeps, of those that it signed and of those that it verified."""
 ES256 = ec.ECDSA(hashes.SHA256())
+COMPACT = json.JSONEncoder(separators=(",", ":"))
+
+
+class Claims(NamedTuple):
+    """What a token states."""
+
+    service: str
+    method: str
+    """The path of the method."""
+    issued: int
+    expires: int
+    headers: Mapping[str, str]
 
 
 class CallSigner:
@@ -67,7 +80,7 @@ def _signed(key: SigningKey, path: str, stated: Headers, window: int) -> str:
     issued = window * WINDOW_SECONDS
     claims: dict[str, str | int] = {metadata.CLAIMS[name]: value for name, value in stated}
     claims |= {"aud": _service_of(path), "method": path, "iat": issued, "exp": issued + LIFE_SECONDS}
-    content = f"{key.header}.{encoded(json.dumps(claims, separators=(',', ':')).encode())}"
+    content = f"{key.header}.{encoded(COMPACT.encode(claims).encode())}"
     numbers = decode_dss_signature(key.private.sign(content.encode(), ES256))
     return f"{content}.{encoded(b''.join(number.to_bytes(COORDINATE_BYTES, 'big') for number in numbers))}"
 
@@ -98,26 +111,26 @@ class CallVerifier:
         keys = self._file.keys()
         if token.partition(".")[0] not in keys.by_header:
             keys = self._file.latest()
-        stated = _verified(keys, token)
-        _check_time(stated, time.time())
-        if stated["aud"] != _service_of(path):
+        claims = _verified(keys, token)
+        _check_time(claims, time.time())
+        if claims.service != _service_of(path):
             raise _refusal("it is for another service")
-        if stated["method"] != path:
+        if claims.method != path:
             raise _refusal("it is for another method")
-        return {header: stated[claim] for header, claim in metadata.CLAIMS.items() if claim in stated}
+        return claims.headers
 
 
 @lru_cache(CACHED)
-def _verified(keys: VerifyingKeys, token: str) -> Mapping[str, Any]:
+def _verified(keys: VerifyingKeys, token: str) -> Claims:
     """Return the claims of a token with a valid signature. What raises is not cached."""
     content, _, signature = token.rpartition(".")
-    header, _, claims = content.partition(".")
+    header, _, body = content.partition(".")
     key = keys.by_header.get(header)
     if key is None:
         raise _refusal("it is signed by no key of the orchestrators, or not by ES256")
     try:
         key.verify(_der(decoded(signature)), content.encode(), ES256)
-        return _well_formed(json.loads(decoded(claims)))
+        return _claims(json.loads(decoded(body)))
     except (InvalidSignature, ValueError):
         raise _refusal("its signature or its form is not valid") from None
 
@@ -130,25 +143,26 @@ def _der(signature: bytes) -> bytes:
     return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
 
 
-def _well_formed(claims: Any) -> Mapping[str, Any]:
-    """Check the types of the claims. Raises ValueError."""
-    if not isinstance(claims, dict):
+def _claims(content: Any) -> Claims:
+    """Read the claims of a token. Raises ValueError where one is missing or has another type."""
+    if not isinstance(content, dict):
         raise ValueError("is no object")
-    texts = ("aud", "method", *REQUIRED, *(claim for claim in metadata.CLAIMS.values() if claim in claims))
-    if not all(isinstance(claims.get(name), str) for name in texts):
+    headers = {header: content[claim] for header, claim in metadata.CLAIMS.items() if claim in content}
+    get: Any = content.get
+    service, method, issued, expires = get("aud"), get("method"), get("iat"), get("exp")
+    if not headers.keys() >= REQUIRED or {*map(type, headers.values()), type(service), type(method)} != {str}:
         raise ValueError("a claim is missing, or is no text")
-    if not all(type(claims.get(name)) is int for name in ("iat", "exp")):
+    if type(issued) is not int or type(expires) is not int:
         raise ValueError("a time is missing, or is no number")
-    return claims
+    return Claims(service, method, issued, expires, headers)
 
 
-def _check_time(claims: Mapping[str, Any], now: float) -> None:
-    issued, expires = claims["iat"], claims["exp"]
-    if expires + LEEWAY_SECONDS <= now:
+def _check_time(claims: Claims, now: float) -> None:
+    if claims.expires + LEEWAY_SECONDS <= now:
         raise _refusal("it has expired")
-    if issued - LEEWAY_SECONDS > now:
+    if claims.issued - LEEWAY_SECONDS > now:
         raise _refusal("it is not valid yet")
-    if expires - issued > MAX_LIFE_SECONDS:
+    if claims.expires - claims.issued > MAX_LIFE_SECONDS:
         raise _refusal(f"it is valid for more than {MAX_LIFE_SECONDS} s")
 
 
