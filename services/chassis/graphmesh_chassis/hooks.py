@@ -146,7 +146,7 @@ def signed(tokens: "CallVerifier") -> Hook:
     required = identity("required")
 
     async def signed(proceed: Proceed, call: Call) -> None:
-        token, call.headers = call.header(metadata.CALL_TOKEN), metadata.without_claims(call.headers)
+        token, call.headers = call.header(metadata.CALL_TOKEN), metadata.unsigned(call.headers)
         call.headers |= tokens.claims(call.path, token)
         await required(proceed, call)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+PREFIX = "x-graphmesh-"
+"""The beginning of the names of our headers."""
 IDEMPOTENCY_KEY = "idempotency-key"
 """The effect key of a call (the name of the IETF httpapi draft)."""
 TENANT = "x-graphmesh-tenant"
@@ -48,6 +50,7 @@ STATUS_DETAILS = "grpc-status-details-bin"
 CLAIMS: Mapping[str, str] = {
     TENANT: "tenant",
     SUBJECT: "sub",
+    CLIENT: "client",
     SCOPES: "scope",
     RUN: "run",
     THREAD: "thread",
@@ -69,9 +72,13 @@ def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, 
     return dict(metadata or ())
 
 
-def without_claims(metadata: Metadata) -> dict[str, str | bytes]:
-    """The headers that no token of a call replaces."""
-    return {name: value for name, value in metadata.items() if name not in CLAIMS and name != CALL_TOKEN}
+def unsigned(metadata: Metadata) -> dict[str, str | bytes]:
+    """The headers that may stand beside the token of a call: of ours only the lease, which each attempt states anew."""
+    return {name: value for name, value in metadata.items() if name not in CLAIMS and _is_foreign(name)}
+
+
+def _is_foreign(name: str) -> bool:
+    return not name.startswith(PREFIX) or name == LEASE
 
 
 def text(metadata: Metadata, name: str) -> str:

@@ -44,6 +44,9 @@ SMUGGLED = {
     "x-graphmesh-approval": "apr_9",
     "x-graphmesh-approval-digest": "0" * 64,
     "x-graphmesh-run-limits": "cost=1",
+    "x-graphmesh-client": "other",
+    "x-graphmesh-roles": "admin",
+    "x-graphmesh-any": "1",
     "idempotency-key": "k9",
 }
 
