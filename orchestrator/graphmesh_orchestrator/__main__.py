@@ -20,6 +20,7 @@ from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.redis_bus import connected
 from graphmesh_orchestrator.notifications.status_poller import StatusPoller
+from graphmesh_orchestrator.roles import RoleRules
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
@@ -55,9 +56,10 @@ async def build(
     ):
         registry = graphs.registry(backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
-        tools = Tools(channel, Policies(settings.tool_policies))
+        roles = RoleRules(settings.roles, registry.names, required=settings.identity == "required")
+        tools = Tools(channel, Policies(settings.tool_policies), roles)
         worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)
-        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin)
+        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin, roles)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
             yield Servable(

@@ -8,6 +8,7 @@ from graphmesh_chassis.errors import (
     Defect,
     FailedPrecondition,
     NotFound,
+    PermissionDenied,
     RateLimited,
 )
 
@@ -16,6 +17,12 @@ class GraphNotFound(NotFound):
     """There is no graph {graph}; registered are: {registered}"""
 
     reason = "GRAPH_NOT_FOUND"
+
+
+class GraphNotAllowed(PermissionDenied):
+    """None of the caller's roles may run the graph {graph}"""
+
+    reason = "GRAPH_NOT_ALLOWED"
 
 
 class ThreadBusy(Aborted, CallerError):

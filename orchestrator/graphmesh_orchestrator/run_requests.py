@@ -12,6 +12,7 @@ from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.checkpoints import thread_config
 from graphmesh_orchestrator.errors import GraphFactoryFailed
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.roles import NO_RULES, RoleRules
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 
@@ -19,8 +20,10 @@ from graphmesh_orchestrator.webhooks.receivers import Receivers
 class RunRequests:
     """The rules for new runs."""
 
-    def __init__(self, registry: Registry, assistants: Assistants, receivers: Receivers) -> None:
-        self._registry, self._assistants, self._receivers = registry, assistants, receivers
+    def __init__(
+        self, registry: Registry, assistants: Assistants, receivers: Receivers, roles: RoleRules = NO_RULES
+    ) -> None:
+        self._registry, self._assistants, self._receivers, self._roles = registry, assistants, receivers, roles
 
     async def checked(self, requested: Run, assistant: str = "") -> Run:
         """Return a run as it is to be stored. `assistant` is the id or the name of the assistant that configures it.
@@ -28,6 +31,7 @@ class RunRequests:
         Raises:
             InvalidRequest: it names neither a graph nor an assistant, or both, or the version of no assistant.
             GraphNotFound: there is no such graph.
+            GraphNotAllowed: none of the caller's roles may run it.
             InvalidInput: the input or the context does not fit; or there is no input, and no state to continue from.
             NotFound: there is no such assistant or version of it, or the thread has no such checkpoint.
             WebhookNotAllowed: the host of the webhook_url may not be called.
@@ -42,6 +46,7 @@ class RunRequests:
         if not requested.identity.graph:
             raise _invalid("graph", "is required, or an assistant")
         graph = self._registry.get(requested.identity.graph)
+        self._roles.require_graph(requested.identity.roles, graph.name)
         if not requested.request.recursion_limit:
             requested = replace(requested, request=replace(requested.request, recursion_limit=graph.recursion_limit))
         if requested.request.webhook_url:

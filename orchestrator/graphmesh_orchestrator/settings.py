@@ -77,6 +77,9 @@ class Settings(ServerSettings):
         default=60, ge=1, description="the least time between two ticks of a schedule with an interval"
     )
     graphs: Path = Field(default=Path("langgraph.json"), description="the langgraph.json of the graphs")
+    roles: Path | None = Field(
+        default=None, description="the graphs and tools of roles: the file that graphmesh render roles writes"
+    )
     without: frozenset[str] = Field(
         default=frozenset(),
         description="keys of langgraph.json that are not honoured, as JSON: the graphs run without them",

@@ -21,6 +21,7 @@ from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.roles import RoleRules
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
 from graphmesh_orchestrator.runs.events import stream_responses
@@ -44,7 +45,9 @@ class RunServicer(pb.RunServiceServicer):
         in_flight: InFlight,
         notifier: Notifier,
         now: Now,
+        roles: RoleRules,
     ) -> None:
+        self._roles = roles
         self._runs, self._interrupts, self._registry = runs, interrupts, registry
         self._submission, self._watcher = submission, watcher
         self._in_flight, self._notifier, self._now = in_flight, notifier, now
@@ -99,13 +102,18 @@ class RunServicer(pb.RunServiceServicer):
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
         caller = current_call().caller
+        if self._roles.restricts(roles := convert.role_names(caller)):
+            resumed = await self._runs.get(caller.tenant, request.run_id)
+            self._roles.require_graph(roles, resumed.identity.graph)
         answers = await convert_aside(request.ByteSize() > INLINE_BYTES, convert.answers, request)
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
         self._notifier.to_claim(run.run_id)
         return pb.ResumeRunResponse(run=await self._message(run))
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
-        return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in self._registry.all()])
+        roles = convert.role_names(current_call().caller)
+        allowed = (graph for graph in self._registry.all() if self._roles.may_run(roles, graph.name))
+        return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in allowed])
 
     async def _create(self, request: pb.CreateRunRequest) -> Run:
         has_large = request.ByteSize() > INLINE_BYTES

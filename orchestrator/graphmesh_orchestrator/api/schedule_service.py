@@ -17,8 +17,8 @@ from graphmesh_orchestrator.api.submission import Submission
 from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.errors import WrongGraph
 from graphmesh_orchestrator.run_requests import RunRequests
+from graphmesh_orchestrator.runs.convert import role_names, run_message
 from graphmesh_orchestrator.runs.convert import run as run_of_request
-from graphmesh_orchestrator.runs.convert import run_message
 from graphmesh_orchestrator.schedules import convert
 from graphmesh_orchestrator.schedules.schedule import Schedule, Spec
 from graphmesh_orchestrator.schedules.schedules import Schedules
@@ -73,7 +73,8 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
     async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, context: Any) -> pb.UpdateScheduleResponse:
         now = self._now()
         spec = await self._checked(request.spec, now)
-        own = spec, current_call().caller.subject, now.timestamp()
+        caller = current_call().caller
+        own = spec, caller.subject, role_names(caller), now.timestamp()
         changed = await self._change(request.schedule_id, lambda schedule: schedule.respecified(*own))
         return pb.UpdateScheduleResponse(schedule=changed)
 

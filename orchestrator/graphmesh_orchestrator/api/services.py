@@ -33,6 +33,7 @@ from graphmesh_orchestrator.backend import Backend
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.roles import RoleRules
 from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.settings import Settings
 from graphmesh_orchestrator.threads.states import ThreadStates
@@ -47,15 +48,16 @@ def services(
     in_flight: InFlight,
     notifier: Notifier,
     begin: Begin,
+    roles: RoleRules,
 ) -> Sequence[Service]:
     """Assemble the services. `begin` executes a run that this process holds from its creation on."""
-    requests = RunRequests(registry, backend.assistants, receivers)
+    requests = RunRequests(registry, backend.assistants, receivers, roles)
     submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts, backend.runs)
     stores = backend.runs, backend.interrupts
-    runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now)
-    threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry)
+    runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles)
+    threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry, roles)
     store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
     assistants = AssistantServicer(backend.assistants, registry, backend.clock.now)
     schedules = ScheduleServicer(

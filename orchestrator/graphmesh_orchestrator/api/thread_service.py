@@ -12,7 +12,8 @@ from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_of, page_size
 
 from graphmesh_orchestrator.registry import Registry
-from graphmesh_orchestrator.runs.convert import json_object
+from graphmesh_orchestrator.roles import RoleRules
+from graphmesh_orchestrator.runs.convert import json_object, role_names
 from graphmesh_orchestrator.threads import convert
 from graphmesh_orchestrator.threads.deletion import Deletion
 from graphmesh_orchestrator.threads.forks_sql import SqlForks
@@ -26,10 +27,16 @@ PART_BYTES = 256 * 1024
 
 class ThreadServicer(pb.ThreadServiceServicer):
     def __init__(
-        self, threads: Threads, states: ThreadStates, forks: SqlForks, deletion: Deletion, registry: Registry
+        self,
+        threads: Threads,
+        states: ThreadStates,
+        forks: SqlForks,
+        deletion: Deletion,
+        registry: Registry,
+        roles: RoleRules,
     ) -> None:
         self._threads, self._states, self._forks = threads, states, forks
-        self._deletion, self._registry = deletion, registry
+        self._deletion, self._registry, self._roles = deletion, registry, roles
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Any) -> pb.CreateThreadResponse:
         if request.graph:
@@ -82,6 +89,8 @@ class ThreadServicer(pb.ThreadServiceServicer):
         self, request: pb.UpdateThreadStateRequest, context: Any
     ) -> pb.UpdateThreadStateResponse:
         thread = await self._get(request.thread_id)
+        if thread.graph:
+            self._roles.require_graph(role_names(current_call().caller), thread.graph)
         values = await convert_aside(request.ByteSize() > INLINE_BYTES, json_object, request.values, "values")
         state = await self._states.update(thread, values, request.as_node, request.checkpoint_id, request.namespace)
         return pb.UpdateThreadStateResponse(state=await _message_of(state))

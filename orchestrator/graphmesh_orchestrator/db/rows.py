@@ -12,6 +12,7 @@ class RunColumns(TypedDict):
     subject: str
     thread_id: str
     graph: str
+    roles: list[str] | None
     input: dict[str, Any] | None
     created: datetime
     recursion_limit: int

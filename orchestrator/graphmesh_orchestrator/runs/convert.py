@@ -68,6 +68,7 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             subject=caller.subject,
             thread_id=request.thread_id or own_thread(run_id),
             graph=request.graph,
+            roles=role_names(caller),
         ),
         RunRequest(
             input=_input(request.input) if request.HasField("input") else None,
@@ -89,6 +90,11 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
         ),
         RunState(deadline),
     )
+
+
+def role_names(caller: Caller) -> list[str] | None:
+    """Return the roles of a caller as they are stored."""
+    return None if caller.roles is None else sorted(caller.roles)
 
 
 def _fingerprint(request: pb.CreateRunRequest) -> bytes:

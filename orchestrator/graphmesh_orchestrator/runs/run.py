@@ -93,6 +93,8 @@ class RunIdentity:
     subject: str
     thread_id: str
     graph: str
+    roles: list[str] | None = None
+    """The roles of the caller that created it; None: the local developer's."""
 
     @property
     def created_thread(self) -> bool:

@@ -91,6 +91,8 @@ class Schedule:
     spec: Spec
     created: datetime
     updated: datetime
+    roles: list[str] | None = None
+    """The roles of that caller, by which its runs are checked; None: the local developer's."""
     status: ScheduleStatus = ScheduleStatus.ACTIVE
     revision: int = 1
     """Incremented with each change by a client: a worker that has read an earlier one changes nothing."""
@@ -140,9 +142,10 @@ class Schedule:
         changed = replace(self, progress=replace(self.progress, last_error=error))
         return changed._without_ticks(ScheduleStatus.FAILED)
 
-    def respecified(self, spec: Spec, subject: str, now: float) -> Self:
-        """Return the schedule with another specification, and its first tick after `now` unless it is paused."""
-        changed = replace(self, spec=spec, subject=subject)
+    def respecified(self, spec: Spec, subject: str, roles: list[str] | None, now: float) -> Self:
+        """Return the schedule with another specification and caller, and its first tick after `now` unless it is
+        paused."""
+        changed = replace(self, spec=spec, subject=subject, roles=roles)
         return changed if self.status is ScheduleStatus.PAUSED else changed.begun(now)
 
     def begun(self, now: float) -> Self:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,6 +31,7 @@ from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Work
 from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases
 from graphmesh_orchestrator.notifications.notifier import Notifier, Topic
 from graphmesh_orchestrator.registry import Registry
+from graphmesh_orchestrator.roles import NO_RULES, RoleRules
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.event_contents import status_changed
 from graphmesh_orchestrator.runs.run import Run
@@ -66,6 +68,7 @@ class Tools:
 
     channel: MeshChannel
     policies: Policies
+    roles: RoleRules = NO_RULES
 
     def context(self, execution: Execution, deadline: Deadline) -> RunContext:
         """Return the context of a run's nodes."""
@@ -84,6 +87,8 @@ class Tools:
             is_durable=execution.graph.is_durable,
             recorder=execution.journal,
             lease=execution,
+            require_tool=partial(self.roles.require_tool, run.identity.roles),
+            caller_scopes=partial(self.roles.scopes, run.identity.roles),
         )
 
 
@@ -182,6 +187,7 @@ class Executor:
                 raise RunCancelled(cause=active.cancel_reason)
             if takeovers > self._bounds.max_takeovers:
                 raise RunPoisoned(run=execution.run.run_id, takeovers=takeovers)
+            self._tools.roles.require_graph(execution.run.identity.roles, execution.run.identity.graph)
             await self._stream(execution)
             await self._stop(execution)
         except Fenced:

@@ -76,7 +76,7 @@ def run_worker(
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
     dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
-    requests = RunRequests(registry, backend.assistants, receivers)
+    requests = RunRequests(registry, backend.assistants, receivers, tools.roles)
     ticker = Ticker(backend.schedules, requests, registry.names, notifier.to_claim, tick_timer)
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer, tick_timer)
     tasks: Mapping[str, Task] = {

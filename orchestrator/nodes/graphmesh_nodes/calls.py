@@ -49,11 +49,13 @@ async def call(
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
             call may have been sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
+        ToolNotAllowed: the roles of the run's caller do not have the tool; nothing was sent.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
     config = get_config()
     context, task = run_context_of(config), current_task()
+    context.require_tool(rpc.tool)
     policy = context.policies.of(rpc)
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
@@ -99,6 +101,7 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
     """
     node, context = node_name(get_config()), run_context()
     error = cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
+    context.require_tool(rpc.tool)
     require_budget(context, rpc)
     policy = context.policies.of(rpc)
     task = current_task()
@@ -155,11 +158,12 @@ def call_headers(
     key: EffectKey,
     approval: ApprovalAnswer | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the metadata of a call: the run's identity, with only the scopes that this call needs."""
+    """Return the metadata of a call: the run's identity, with only the scopes that this call needs, and those of its
+    caller that no contract declares."""
     headers = [
         (metadata.TENANT, context.tenant),
         (metadata.SUBJECT, context.subject),
-        (metadata.SCOPES, " ".join(sorted(policy.scopes))),
+        (metadata.SCOPES, " ".join(sorted(policy.scopes | context.caller_scopes()))),
         (metadata.RUN, context.run_id),
         (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),

@@ -43,6 +43,18 @@ async def assume_durable(config: RunnableConfig) -> bool:
     return True
 
 
+RequireTool = Callable[[str], None]
+
+
+def allow_every_tool(tool: str) -> None:
+    """Let a graph call a tool: there are no roles where it runs without an orchestrator."""
+
+
+def no_scopes() -> frozenset[str]:
+    """Return no scopes: calls carry those of the method alone."""
+    return frozenset()
+
+
 class Policies:
     """The policies of all RPCs, with this environment's overrides by the service's full name."""
 
@@ -96,6 +108,10 @@ class RunContext:
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
     """The lease of the worker. No call is sent after it: by then the run has ended, or another worker may have it."""
+    require_tool: RequireTool = allow_every_tool
+    """Raises ToolNotAllowed where the roles of the run's caller do not have a tool, `billing.Refund`."""
+    caller_scopes: Callable[[], frozenset[str]] = no_scopes
+    """Returns the scopes that calls carry besides those of the method: of readers of documents, of roles of SQL."""
     loop: OwnLoop | None = field(default_factory=_own_loop)
     """The event loop of the channel, on which synchronous nodes wait for calls; None where it was not running."""
 

@@ -101,6 +101,7 @@ __all__ = [
     "ShuttingDown",
     "StepLimit",
     "TokenLimit",
+    "ToolNotAllowed",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -128,6 +129,12 @@ class ApprovalExpired(ApprovalDenied):
     """The approval {approval} of {tool} expired without an answer, which is a denial"""
 
     reason = "APPROVAL_EXPIRED"
+
+
+class ToolNotAllowed(PermissionDenied):
+    """No graph may call {tool} for the roles of the run's caller: nothing was sent"""
+
+    reason = "TOOL_NOT_ALLOWED"
 
 
 class ArtifactTooLarge(FailedPrecondition):

@@ -26,6 +26,8 @@ class Caller:
     subject: str
     scopes: frozenset[str] | None
     """None: every scope."""
+    roles: frozenset[str] | None = None
+    """None: the call states none."""
 
     @classmethod
     def of(cls, headers: metadata.Metadata, mode: IdentityMode) -> "Caller":
@@ -47,6 +49,7 @@ class Caller:
             tenant=tenant,
             subject=metadata.text(headers, metadata.SUBJECT) or "local",
             scopes=frozenset(scopes.split()) if metadata.SCOPES in headers else None,
+            roles=frozenset(metadata.text(headers, metadata.ROLES).split()) if metadata.ROLES in headers else None,
         )
 
     def require(self, scopes: frozenset[str]) -> None:

@@ -44,9 +44,12 @@ async def test_run_without_worker_can_be_claimed(stores: Stores) -> None:
     assert await stores.claimed() == ["run_1"]
 
 
-async def test_stored_run_is_returned_as_it_was_added(stores: Stores) -> None:
-    [run] = await add(stores, a_run(1, labels={"team": "ink"}, webhook_url="https://hooks.example.com"))
+@pytest.mark.parametrize("roles", [None, [], ["support_agent", "auditor"]])
+async def test_stored_run_is_returned_as_it_was_added(stores: Stores, roles: list[str] | None) -> None:
+    hook = "https://hooks.example.com"
+    [run] = await add(stores, a_run(1, labels={"team": "ink"}, webhook_url=hook, roles=roles))
     assert await stores.runs.get("acme", "run_1") == run
+    assert run.identity.roles == roles
 
 
 async def test_run_is_visible_to_its_tenant_alone(stores: Stores) -> None:

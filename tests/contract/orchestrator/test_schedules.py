@@ -67,6 +67,16 @@ def moved(schedule: Schedule) -> Schedule:
     return replace(schedule, progress=progress)
 
 
+@pytest.mark.parametrize("roles", [None, [], ["support_agent"]])
+async def test_schedule_keeps_the_roles_of_its_caller(stores: Stores, roles: list[str] | None) -> None:
+    """Until another one specifies it anew."""
+    await added(stores, roles=roles)
+    assert (await stores.schedules.get(TENANT, "s")).roles == roles
+    changed = await stores.schedules.change(TENANT, "s", lambda one: one.respecified(one.spec, "bob", ["lead"], 0))
+    assert (changed.subject, changed.roles) == ("bob", ["lead"])
+    assert (await stores.schedules.get(TENANT, "s")).roles == ["lead"]
+
+
 async def test_schedule_is_read_as_it_was_created(stores: Stores) -> None:
     progress = Progress(5.0, 4.0, "run_9", b"e", 3, 2, 1.0)
     created = a_schedule(progress=progress, status=ScheduleStatus.PAUSED)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from graphmesh_mesh.envoy.render import documents
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import Mesh, load
@@ -102,6 +103,16 @@ def test_the_file_is_relative_to_mesh_yaml_and_watched(tmp_path: Path) -> None:
     (tmp_path / "mesh.yaml").write_text(yaml.safe_dump({**MESH, "roles": "none.yaml"}))
     with pytest.raises(MeshError, match=r"line \d+: roles: .*none.yaml: No such file"):
         load(tmp_path / "mesh.yaml")
+
+
+@pytest.mark.parametrize("has_roles", [True, False])
+def test_an_authenticating_proxy_sets_the_roles_where_the_mesh_has_them(tmp_path: Path, has_roles: bool) -> None:
+    """Else the edge removes them, so that a client cannot."""
+    edge = {"port": 1, "services": ["billing"], "identity": "forwarded"}
+    mesh = mesh_of(tmp_path, {"roles": {"one": {}}}, edge=edge)
+    rendered = documents(mesh if has_roles else mesh.model_copy(update={"roles": None}))
+    removes, requires = ("x-graphmesh-roles" in str(part) for part in (rendered["lds.yaml"], rendered["rds-edge.yaml"]))
+    assert (removes, requires) == (not has_roles, has_roles)
 
 
 def test_whoever_gives_approvals_may_call_the_method_for_it() -> None:

@@ -27,6 +27,7 @@ from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.leases.leases import MemoryLeases
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Graph, Registry
+from graphmesh_orchestrator.roles import NO_RULES, RoleRules
 from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns
@@ -62,7 +63,7 @@ class MemoryWorker:
         self.executor = Executor(
             self.in_flight,
             stores.registry,
-            Tools(stores.mesh, Policies()),
+            Tools(stores.mesh, Policies(), stores.roles),
             stores.commits,
             self.suspension,
             stores.memory,
@@ -74,7 +75,7 @@ class MemoryWorker:
             shows_causes=stores.shows_causes,
         )
         receivers = Receivers(HostPatterns(["hooks.example.com"]), b"")
-        requests = RunRequests(stores.registry, stores.assistants, receivers)
+        requests = RunRequests(stores.registry, stores.assistants, receivers, stores.roles)
         self.submission = Submission(stores.runs, requests, self.in_flight, self.notifier, self.executor.begin)
         self.watcher = RunWatcher(stores.runs, self.in_flight, self.notifier)
         self._served = stores.registry.served
@@ -111,6 +112,7 @@ class MemoryOrchestrator:
     threads: NodeThreads = field(default_factory=NodeThreads)
     """Where the synchronous nodes of runs are executed, if it is the executor of the loop."""
     shows_causes: bool = False
+    roles: RoleRules = NO_RULES
     advanced: float = 0.0
     """Seconds by which the clock of the tables is ahead of the system's."""
 

@@ -16,6 +16,15 @@ Stamps = Mapping[str, tuple[int, int]]
 """The time of the last change and the size, by path."""
 
 
+def graph_names(project: Path | None) -> frozenset[str] | None:
+    """Return the names of the graphs of a langgraph.json; None where it cannot be read, as its readers report."""
+    try:
+        graphs = json.loads(project.read_bytes())["graphs"] if project else None
+        return frozenset(graphs) if isinstance(graphs, dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class ProjectFiles:
     """The files of the project of a langgraph.json: in its folder, and in the folders that it depends on.
 

@@ -26,6 +26,9 @@ from graphmesh_local.topology_watcher import MeshSource, applying_edits, own_lis
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The environment variable of an orchestrator with the path of its langgraph.json."""
 
+ROLES_SETTING = "GRAPHMESH_ORCHESTRATOR_ROLES"
+"""The environment variable of an orchestrator with the path of the file of roles."""
+
 FindInterpreter = Callable[[Path], Awaitable[Path | None]]
 """Returns an interpreter in an environment below a folder; None: that of this process."""
 
@@ -91,19 +94,21 @@ async def running_mesh(
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
-    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, reroute)
+    project = Path({**os.environ, **(settings or {})}.get(GRAPHS_SETTING, "langgraph.json"))
+    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, reroute, project)
     mesh, folder = source.start(), StateFolder(state)
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
         started = await _with_interpreter(_with_call_tokens(mesh, reroute(mesh), folder), folder, orchestrator_python)
         await check_programs(started)
+        roles = _write_roles(folder, source, mesh)
         write(folder.envoy, source.render(mesh), mode=0o600)
         _replace_contracts(folder, mesh)
         async with Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            required = {**_required_identity(reroute(mesh)), **(settings or {})}
+            required = {**_required_identity(reroute(mesh)), **roles, **(settings or {})}
             programs = mesh_programs(started, environment, folder, required, process_settings or {})
             await supervisor.start(*programs)
             admin = local_address(mesh.admin)
@@ -132,6 +137,13 @@ async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpret
         return mesh
     changed = orchestrator.model_copy(update={"python": python})
     return mesh.model_copy(update={"services": {**mesh.services, ORCHESTRATOR: changed}})
+
+
+def _write_roles(folder: StateFolder, source: MeshSource, mesh: Mesh) -> dict[str, str]:
+    """Write the file of roles, and return the setting of orchestrators with its path. Raises MeshError."""
+    files = source.role_files(mesh)
+    write(folder.path, files, mode=0o600)
+    return {ROLES_SETTING: str(folder.roles)} if files else {}
 
 
 def _replace_contracts(folder: StateFolder, mesh: Mesh) -> None:

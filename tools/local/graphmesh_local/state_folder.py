@@ -13,6 +13,7 @@ from graphmesh_local.call_keys import PRIVATE, PUBLIC
 from graphmesh_local.errors import LocalError
 
 DEFAULT_STATE = Path(".graphmesh")
+ROLES_FILE = "roles.json"
 
 
 class NoMesh(LocalError):
@@ -78,6 +79,8 @@ class StateFolder:
         self.envoy = self.path / "envoy"
         self.contracts = self.path / "contracts"
         """The descriptor sets of services whose contracts are not installed."""
+        self.roles = self.path / ROLES_FILE
+        """The graphs and tools of roles, for orchestrators."""
         self.environments = self.path / "environments"
         """The Python environments of projects."""
         self.issuer_key = self.path / "issuer-key.pem"

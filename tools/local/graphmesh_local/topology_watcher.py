@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from graphmesh_mesh.contracts import broken_contracts, contract_files
+from graphmesh_mesh.envoy.documents import ECDS, ECDS_ROLES
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
@@ -16,8 +17,9 @@ from graphmesh_mesh.topology import Mesh, load
 
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.cluster_health import Notify
+from graphmesh_local.project_files import graph_names
 from graphmesh_local.server_programs import own_services
-from graphmesh_local.state_folder import StateFolder
+from graphmesh_local.state_folder import ROLES_FILE, StateFolder
 
 POLL_SECONDS = 0.5
 """Seconds between two polls of the files."""
@@ -30,9 +32,19 @@ class MeshSource:
     """The mesh.yaml of one run. Free ports are reserved at the first load and reused by each further one."""
 
     def __init__(
-        self, path: Path, environment: str, free_ports: bool, reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh
+        self,
+        path: Path,
+        environment: str,
+        free_ports: bool,
+        reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
+        project: Path | None = None,
     ) -> None:
-        """`reroute` returns the mesh as Envoy is to connect to it."""
+        """
+        Args:
+            reroute: returns the mesh as Envoy is to connect to it.
+            project: the langgraph.json with the names of the graphs, where that is known.
+        """
+        self._project = project
         self.path = path
         self.applied: Mesh
         """The mesh as it was last applied to Envoy."""
@@ -67,6 +79,22 @@ class MeshSource:
     def render(self, mesh: Mesh) -> dict[str, bytes]:
         """Return the content of Envoy's files, by name."""
         return render(self._reroute(mesh))
+
+    def role_files(self, mesh: Mesh) -> dict[str, bytes]:
+        """Return the file of roles that orchestrators read; none where the edge does not identify callers.
+
+        Raises:
+            MeshError: a role has a graph that langgraph.json does not have.
+        """
+        edge = self._reroute(mesh)
+        if edge.identity_is_open or edge.roles is None:
+            return {}
+        try:
+            if (graphs := graph_names(self._project)) is not None:
+                edge.roles.check_graphs(graphs)
+        except ValueError as error:
+            raise MeshError(str(error)) from error
+        return {ROLES_FILE: edge.roles.rendered(edge.contracts)}
 
     def stamps(self) -> Stamps:
         """Return the stamps of all files and folders that the last load has read."""
@@ -133,15 +161,19 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
         raise MeshError("restart the mesh to change its own services or their addresses")
     if broken := broken_contracts(source.applied, edited):
         raise MeshError(f"it breaks the contract that graphs use: {'; '.join(broken)}; restart the mesh to use it")
-    files = source.render(edited)
+    files, role_files = source.render(edited), source.role_files(edited)
     validate(files)
     contracts = write(folder.contracts, contract_files(edited), mode=0o600)
+    roles = write(folder.path, role_files, mode=0o600)
     written = write(folder.envoy, files, mode=0o600)
     source.applied = edited
-    if not written and not contracts:
+    if not written and not contracts and not roles:
         return ", but no setting of Envoy"
-    reloaded = f"Envoy reloads {', '.join(written)}" if written else "the contracts are stored"
-    return f": {reloaded}; restart the mesh to apply it to servers"
+    applied = [f"Envoy reloads {', '.join(written)}"] if written else []
+    applied += ["orchestrators reload the roles"] if roles else []
+    of_servers = contracts or set(written) - {ECDS, ECDS_ROLES}
+    restart = "; restart the mesh to apply it to servers" if of_servers else ""
+    return f": {', '.join(applied) or 'the contracts are stored'}{restart}"
 
 
 def _structure(mesh: Mesh) -> object:

@@ -1,5 +1,6 @@
 """The file with the roles of callers: what each may call, which graphs it may run, and what these may call for it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,6 +79,21 @@ class Roles(Model):
                 if graph not in (ALL, *graphs):
                     loc = ("roles", name, "graphs", number)
                     raise ValueError(_problem(self._path, loc, f"no graph is called {graph}"))
+
+    def rendered(self, contracts: "Contracts") -> bytes:
+        """Return what orchestrators read: graphs, tools, and the scopes that no contract declares."""
+        roles = {
+            name: {
+                "graphs": sorted(set(role.graphs)),
+                "tools": sorted(set(role.tools)),
+                "scopes": sorted(scope for scope in self._scopes_of(role, contracts) if self._is_checked_inside(scope)),
+            }
+            for name, role in self.roles.items()
+        }
+        return json.dumps(roles, indent=2).encode() + b"\n"
+
+    def _is_checked_inside(self, scope: str) -> bool:
+        return scope in self.scopes and not scope.startswith(APPROVALS)
 
     def scopes_of(self, contracts: "Contracts") -> dict[str, frozenset[str]]:
         """Return the scopes of each role, with those of the approvals that it may give."""

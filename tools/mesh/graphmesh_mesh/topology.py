@@ -83,6 +83,11 @@ class Mesh(Model):
             self.roles.check(self.contracts)
         return self
 
+    @property
+    def identity_is_open(self) -> bool:
+        """Whether a call of a client is the local developer's."""
+        return self.edge.identity == "removed"
+
     @cached_property
     def contracts(self) -> Contracts:
         """The scopes and the tools of all services."""

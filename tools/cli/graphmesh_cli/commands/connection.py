@@ -53,6 +53,7 @@ ADVICE = {
     "QUEUE_FULL": "wait until some runs have begun, or cancel some: [runs]",
     "UNAUTHENTICATED": "pass a token of an issuer of the mesh: --token, or the environment variable GRAPHMESH_TOKEN",
     "SCOPE_MISSING": "a caller with these scopes must make the call",
+    "GRAPH_NOT_ALLOWED": "a caller with a role that has the graph must make the call",
     "UNREACHABLE": NO_MESH,
     "CIRCUIT_OPEN": NO_MESH,
     "CONNECTION_LOST": "the call may have happened: check before you repeat it",

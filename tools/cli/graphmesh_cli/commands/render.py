@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from graphmesh_local.project_files import graph_names
+from graphmesh_local.state_folder import ROLES_FILE
 from graphmesh_mesh.contracts import contract_files
 from graphmesh_mesh.envoy.folder import stale_files, write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import validate
+from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.topology import load
 
 from graphmesh_cli.commands.output import AsJson, console, print_json_line
@@ -52,6 +55,31 @@ def render_contracts(
     Orchestrators and tests of graphs find them by GRAPHMESH_DESCRIPTOR_SETS=FOLDER. graphmesh up does this itself.
     """
     _write("contracts", out, contract_files(load(mesh, environment)), check, as_json)
+
+
+@commands.command("roles")
+def render_roles(
+    out: Annotated[Path, typer.Argument(help="The folder to write to.")],
+    mesh: Annotated[Path, typer.Option(help="The mesh whose roles to render.")] = Path("deploy/mesh.yaml"),
+    environment: Annotated[str, typer.Option(help="The environment of the mesh to apply.")] = "",
+    graphs: Annotated[Path, typer.Option(help="The langgraph.json with the graphs of roles.")] = Path("langgraph.json"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is stale.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write roles.json, the graphs and tools of roles.
+
+    Orchestrators read it by GRAPHMESH_ORCHESTRATOR_ROLES, and again when it changes. graphmesh up does this itself.
+    """
+    loaded = load(mesh, environment)
+    if loaded.roles is None:
+        raise Failure(f"{mesh} names no file of roles")
+    if (names := graph_names(graphs)) is None:
+        raise Failure(f"{graphs} has no graphs")
+    try:
+        loaded.roles.check_graphs(names)
+    except ValueError as error:
+        raise MeshError(str(error)) from error
+    _write("roles", out, {ROLES_FILE: loaded.roles.rendered(loaded.contracts)}, check, as_json)
 
 
 def _write(command: str, out: Path, files: Mapping[str, bytes], check: bool, as_json: bool) -> None:

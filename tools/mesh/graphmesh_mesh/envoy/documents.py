@@ -35,6 +35,8 @@ CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
 """The headers that an authenticating proxy in front of the edge sets, beside that of the tenant."""
 CLIENT_HEADER = "x-graphmesh-client"
 """The client of the tenant. An authenticating proxy may set it."""
+ROLES_HEADER = "x-graphmesh-roles"
+"""Another one, where the mesh has roles."""
 
 HIDDEN_STATUS = "x-graphmesh-hidden-status"
 """`grpc-status` of a response that the outlier detection must not count, on its way through Envoy."""

@@ -6,7 +6,6 @@ from typing import Any
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
-    CALLER_HEADERS,
     CLIENT_HEADER,
     CORS,
     LUA,
@@ -22,10 +21,11 @@ from graphmesh_mesh.envoy.documents import (
 )
 from graphmesh_mesh.envoy.limits import MAX_MESSAGE_BYTES, Limits, ListenerLimits, ProcessLimits
 from graphmesh_mesh.envoy.replies import client_replies, grpc_codes, mesh_replies
+from graphmesh_mesh.envoy.routes import caller_headers
 from graphmesh_mesh.envoy.scopes import required_scopes
 from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
 from graphmesh_mesh.service import Listener
-from graphmesh_mesh.topology import Edge, Mesh
+from graphmesh_mesh.topology import Mesh
 
 CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits")
 IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", "client", *CALL_NAMES))
@@ -50,7 +50,7 @@ def lds(mesh: Mesh, limits: Limits) -> Document:
 
 def edge_listener(mesh: Mesh, limits: Limits) -> Document:
     filters = [
-        remove_identity_headers(mesh.edge),
+        remove_identity_headers(mesh),
         bad_requests(),
         cors(),
         grpc_web(),
@@ -139,10 +139,10 @@ def http_limits(limits: ListenerLimits, process: ProcessLimits, **common: Any) -
     }
 
 
-def remove_identity_headers(edge: Edge) -> Document:
-    if edge.identity == "tokens":
+def remove_identity_headers(mesh: Mesh) -> Document:
+    if mesh.edge.identity == "tokens":
         return request_mutations([*PARSED, OUR_HEADERS])
-    kept = (*CALLER_HEADERS, CLIENT_HEADER) if edge.identity == "forwarded" else ()
+    kept = (*caller_headers(mesh), CLIENT_HEADER) if mesh.edge.identity == "forwarded" else ()
     return request_mutations([*PARSED, *({"remove": header} for header in IDENTITY_HEADERS if header not in kept)])
 
 

@@ -15,6 +15,7 @@ from graphmesh_mesh.envoy.documents import (
     LUA,
     RATE_LIMIT,
     RESPONSE_FLAGS_HEADER,
+    ROLES_HEADER,
     TENANT_HEADER,
     TRANSCODER,
     Document,
@@ -101,7 +102,7 @@ def edge_routes(mesh: Mesh, openapi_digest: str) -> Document:
         for name, service in services.items()
         for method, policy in service.method_policies.items()
     ]
-    unidentified = missing_identity(services) if mesh.edge.identity == "forwarded" else []
+    unidentified = missing_identity(services, caller_headers(mesh)) if mesh.edge.identity == "forwarded" else []
     not_transcoded = [transcoded(one) for one in (*unidentified, *not_grpc(services))]
     first_routes = [preflight(first), openapi_route(openapi_digest), grpc_web()]
     known = [*first_routes, *not_transcoded, *calls, *infrastructure, transcoded(unknown_method())]
@@ -169,7 +170,12 @@ def package_prefixes(services: Mapping[str, Service]) -> list[str]:
     return [f"/{package}." for package in sorted(packages)]
 
 
-def missing_identity(services: Mapping[str, Service]) -> list[Document]:
+def caller_headers(mesh: Mesh) -> Sequence[str]:
+    """Return the headers that an authenticating proxy sets, beside that of the tenant."""
+    return (*CALLER_HEADERS, ROLES_HEADER) if mesh.roles else CALLER_HEADERS
+
+
+def missing_identity(services: Mapping[str, Service], names: Sequence[str]) -> list[Document]:
     """Refuse requests without the headers of the authenticating proxy.
 
     Envoy removes the headers that a client's `connection` header nominates, before any filter. Without a tenant the
@@ -181,7 +187,7 @@ def missing_identity(services: Mapping[str, Service]) -> list[Document]:
             "direct_response": {"status": 401, "body": {"inline_string": f"the header {name} is missing"}},
         }
         for prefix in package_prefixes(services)
-        for name in (TENANT_HEADER, *CALLER_HEADERS)
+        for name in (TENANT_HEADER, *names)
     ]
 
 

@@ -364,6 +364,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
     """
+    ERROR_REASON_GRAPH_NOT_ALLOWED: _ErrorReason.ValueType  # 66
+    """PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has.
+
+        { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
+    """
+    ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 67
+    """PERMISSION_DENIED. A graph may not call the tool for the roles of its run's caller. Nothing was sent.
+
+        { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -386,8 +396,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Reasons of runs: RECURSION_LIMIT, NODE_FAILED, GRAPH_FACTORY_FAILED, RUN_POISONED, VALUE_NOT_STORABLE,
     WRITE_AHEAD_REQUIRED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
-    STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, CANCELLED, DEADLINE_EXCEEDED. They are in
-    the `error` of a run that has ended, as is any reason of a tool that its graph called.
+    STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, GRAPH_NOT_ALLOWED (a role has lost the
+    graph since), TOOL_NOT_ALLOWED, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has ended, as is
+    any reason of a tool that its graph called.
 
     A service of another team may answer with reasons of its own under a domain of its own.
     """
@@ -733,5 +744,15 @@ ERROR_REASON_GRAPH_FACTORY_FAILED: ErrorReason.ValueType  # 65
 is the type of the error, or the rule.
 
     { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
+"""
+ERROR_REASON_GRAPH_NOT_ALLOWED: ErrorReason.ValueType  # 66
+"""PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has.
+
+    { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
+"""
+ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 67
+"""PERMISSION_DENIED. A graph may not call the tool for the roles of its run's caller. Nothing was sent.
+
+    { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -110,7 +110,7 @@ class RunServiceServicer:
         A thread executes one run at a time, and an interrupted run keeps its thread; `multitask_strategy` decides what
         becomes of a further run.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
+        Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
         run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
@@ -152,7 +152,7 @@ class RunServiceServicer:
         created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
         continues.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+        Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
         thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
         its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
@@ -217,7 +217,8 @@ class RunServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
+        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
+        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class RunServiceStub:
     A thread executes one run at a time, and an interrupted run keeps its thread; `multitask_strategy` decides what
     becomes of a further run.
 
-    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
+    Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
     run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
@@ -81,7 +81,7 @@ class RunServiceStub:
     created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
     continues.
 
-    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+    Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
     thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
     its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
@@ -130,7 +130,8 @@ class RunServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
+    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
+    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
     """
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -161,7 +162,7 @@ class RunServiceAsyncStub(RunServiceStub):
     A thread executes one run at a time, and an interrupted run keeps its thread; `multitask_strategy` decides what
     becomes of a further run.
 
-    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
+    Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
     without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
     run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
@@ -191,7 +192,7 @@ class RunServiceAsyncStub(RunServiceStub):
     created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
     continues.
 
-    Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+    Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
     thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
     its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
@@ -240,7 +241,8 @@ class RunServiceAsyncStub(RunServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
+    INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
+    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
     """
     ListGraphs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -274,7 +276,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         A thread executes one run at a time, and an interrupted run keeps its thread; `multitask_strategy` decides what
         becomes of a further run.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
+        Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT (the input does not fit the graph's schema, or is absent on a thread
         without a state), INVALID_REQUEST (more input than its bounds allow, a number that JSON cannot express, a NUL
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
         run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
@@ -322,7 +324,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         created. If the call's deadline passes before `max_wait`, the call fails with DEADLINE_EXCEEDED and the run
         continues.
 
-        Reasons: GRAPH_NOT_FOUND, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
+        Reasons: GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, INVALID_INPUT, INVALID_REQUEST (each as in CreateRun), THREAD_BUSY (another run has the
         thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the assistant or
         its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
@@ -395,7 +397,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
-        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character).
+        INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
+        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
         """
 
     @_abc_1.abstractmethod

@@ -105,7 +105,7 @@ class ScheduleServiceServicer:
         """Creates a schedule. Its run is checked as CreateRun checks it, and checked again at each tick.
 
         Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
-        what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
+        what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
         thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
         of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
         have).
@@ -138,7 +138,8 @@ class ScheduleServiceServicer:
         failed or ended one is active again, a paused one stays paused.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+        GRAPH_NOT_ALLOWED, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all
+        as CreateSchedule).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +168,7 @@ class ScheduleServiceServicer:
         """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+        GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (all as CreateRun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,7 +48,7 @@ class ScheduleServiceStub:
     """Creates a schedule. Its run is checked as CreateRun checks it, and checked again at each tick.
 
     Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
-    what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
+    what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
     thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
     of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
     have).
@@ -69,7 +69,8 @@ class ScheduleServiceStub:
     failed or ended one is active again, a paused one stays paused.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+    GRAPH_NOT_ALLOWED, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all
+    as CreateSchedule).
     """
     PauseSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.PauseScheduleRequest, _schedules_pb2.PauseScheduleResponse]
     """Pauses a schedule: it has no ticks until it is resumed. Its runs continue.
@@ -86,7 +87,7 @@ class ScheduleServiceStub:
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+    GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (all as CreateRun).
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]
@@ -115,7 +116,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Creates a schedule. Its run is checked as CreateRun checks it, and checked again at each tick.
 
     Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
-    what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
+    what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
     thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
     of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
     have).
@@ -136,7 +137,8 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     failed or ended one is active again, a paused one stays paused.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+    GRAPH_NOT_ALLOWED, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all
+    as CreateSchedule).
     """
     PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.PauseScheduleRequest, _schedules_pb2.PauseScheduleResponse]  # type: ignore[assignment]
     """Pauses a schedule: it has no ticks until it is resumed. Its runs continue.
@@ -153,7 +155,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-    THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+    GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (all as CreateRun).
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
@@ -185,7 +187,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a schedule. Its run is checked as CreateRun checks it, and checked again at each tick.
 
         Reasons: INVALID_REQUEST (a specification that breaks a rule, a field of the run that a schedule cannot have, or
-        what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
+        what CreateRun refuses so), INVALID_INPUT, GRAPH_NOT_FOUND, GRAPH_NOT_ALLOWED, RESOURCE_NOT_FOUND (the assistant), WRONG_GRAPH (the
         thread belongs to another graph), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state
         of the thread), WEBHOOK_NOT_ALLOWED, RESOURCE_EXISTS (the id), RESOURCE_LIMIT (the tenant has as many as it may
         have).
@@ -224,7 +226,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         failed or ended one is active again, a paused one stays paused.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all as CreateSchedule).
+        GRAPH_NOT_ALLOWED, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, WEBHOOK_NOT_ALLOWED (all
+        as CreateSchedule).
         """
 
     @_abc_1.abstractmethod
@@ -259,7 +262,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
-        THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
+        GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (all as CreateRun).
         """
 

@@ -187,7 +187,7 @@ class ThreadServiceServicer:
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
         become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-        STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
+        STATE_UNREADABLE, GRAPH_FACTORY_FAILED, GRAPH_NOT_ALLOWED (the caller's roles may not run the graph).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

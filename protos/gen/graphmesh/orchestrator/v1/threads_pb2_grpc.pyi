@@ -93,7 +93,7 @@ class ThreadServiceStub:
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
     become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-    STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
+    STATE_UNREADABLE, GRAPH_FACTORY_FAILED, GRAPH_NOT_ALLOWED (the caller's roles may not run the graph).
     """
     ForkThread: _grpc.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -187,7 +187,7 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
     number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
     become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-    STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
+    STATE_UNREADABLE, GRAPH_FACTORY_FAILED, GRAPH_NOT_ALLOWED (the caller's roles may not run the graph).
     """
     ForkThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ForkThreadRequest, _threads_pb2.ForkThreadResponse]  # type: ignore[assignment]
     """Creates a thread from the state of another one, at its newest checkpoint or at the given one, with the history up
@@ -326,7 +326,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         do not fit, there is no such node, or the thread has no graph), INVALID_REQUEST (values beyond their bounds, with a
         number that JSON cannot express, or with a NUL character), THREAD_BUSY, CHECKPOINT_CONFLICT (another checkpoint has
         become the newest meanwhile, or the given one was pruned), STATE_TOO_LARGE, VERSION_UNAVAILABLE, MIGRATION_FAILED,
-        STATE_UNREADABLE, GRAPH_FACTORY_FAILED.
+        STATE_UNREADABLE, GRAPH_FACTORY_FAILED, GRAPH_NOT_ALLOWED (the caller's roles may not run the graph).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,124 @@
+"""The graphs that roles may run, and the tools that these may call for them: the file of the settings."""
+
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from graphmesh_chassis.settings import BadSetting
+from graphmesh_nodes.errors import ToolNotAllowed
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from graphmesh_orchestrator.errors import GraphNotAllowed
+
+log = structlog.get_logger("graphmesh.roles")
+
+ALL = "*"
+POLL_SECONDS = 0.5
+"""The least time between two queries whether the file has changed."""
+SETTING = "GRAPHMESH_ORCHESTRATOR_ROLES"
+
+RoleNames = Sequence[str] | None
+"""The roles of a caller; None: the call had none, as those of the local developer."""
+
+
+class Role(BaseModel):
+    """A role as `graphmesh render roles` writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    graphs: frozenset[str]
+    tools: frozenset[str]
+    """`billing.Refund`, or all of a service: `billing`."""
+    scopes: frozenset[str]
+    """The scopes that services check themselves, and no contract declares."""
+
+
+ROLES = TypeAdapter(dict[str, Role])
+
+
+class RoleRules:
+    """The rules of roles. The file is read again when it has changed: it holds for the next call of a run."""
+
+    def __init__(self, path: Path | None = None, graphs: Collection[str] = (), *, required: bool = False) -> None:
+        """
+        Args:
+            path: the file; None: roles are not restricted, and calls that state roles are refused.
+            graphs: the graphs of the process.
+            required: whether a caller without roles may do nothing. Otherwise it is the local developer.
+
+        Raises:
+            BadSetting: the file cannot be read, or names a graph that does not exist.
+        """
+        self._path, self._graphs, self._is_required = path, frozenset(graphs), required
+        self._stamp = _stamp(path) if path else ()
+        self._roles = self._read(path) if path else {}
+        self._next_poll = time.monotonic() + POLL_SECONDS
+
+    def require_graph(self, roles: RoleNames, graph: str) -> None:
+        """Raises GraphNotAllowed where none of the roles may run a graph."""
+        if not self.may_run(roles, graph):
+            raise GraphNotAllowed(graph=graph, roles=" ".join(roles or ()))
+
+    def may_run(self, roles: RoleNames, graph: str) -> bool:
+        """Return whether one of the roles may run a graph."""
+        return self._allows(roles, "graphs", {ALL, graph})
+
+    def require_tool(self, roles: RoleNames, tool: str) -> None:
+        """Raises ToolNotAllowed where no graph may call a tool, `billing.Refund`, for the roles."""
+        if not self._allows(roles, "tools", {ALL, tool, tool.partition(".")[0]}):
+            raise ToolNotAllowed(tool=tool, roles=" ".join(roles or ()))
+
+    def restricts(self, roles: RoleNames) -> bool:
+        """Return whether a caller with these roles is another one than the local developer."""
+        return roles is not None or (self._path is not None and self._is_required)
+
+    def scopes(self, roles: RoleNames) -> frozenset[str]:
+        """Return the scopes that calls for the roles carry besides those of the method."""
+        known = self._current() if roles else {}
+        return frozenset().union(*(known[role].scopes for role in roles or () if role in known))
+
+    def _allows(self, roles: RoleNames, kind: Literal["graphs", "tools"], names: set[str]) -> bool:
+        if not self.restricts(roles):
+            return True
+        known = self._current()
+        return any(not names.isdisjoint(getattr(known[role], kind)) for role in roles or () if role in known)
+
+    def _current(self) -> dict[str, Role]:
+        if self._path and time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + POLL_SECONDS
+            if (stamp := _stamp(self._path)) != self._stamp:
+                self._stamp = stamp
+                self._replace(self._path)
+        return self._roles
+
+    def _replace(self, path: Path) -> None:
+        try:
+            self._roles = self._read(path)
+        except BadSetting as error:
+            log.error("roles not replaced", cause=str(error))
+
+    def _read(self, path: Path) -> dict[str, Role]:
+        try:
+            found = ROLES.validate_json(path.read_bytes())
+        except OSError as error:
+            raise BadSetting(f"{SETTING}: {path}: {error.strerror}") from error
+        except ValidationError as error:
+            [first, *_] = error.errors()
+            raise BadSetting(f"{SETTING}: {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        for name, role in found.items():
+            if unknown := sorted(role.graphs - self._graphs - {ALL}):
+                raise BadSetting(f"{SETTING}: {path}: {name}.graphs: no graph is called {unknown[0]}")
+        return found
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+NO_RULES = RoleRules()
