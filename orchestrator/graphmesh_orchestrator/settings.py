@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_chassis.call_tokens import CallSigner
-from graphmesh_chassis.settings import ServerSettings, readable, settings_config
+from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, readable, settings_config
 from graphmesh_contracts import Overrides
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
@@ -31,7 +31,7 @@ def _call_key(value: Path | None) -> Path | None:
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
 
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         default="sqlite+aiosqlite:///.graphmesh/orchestrator.db",
         description="SQLAlchemy URL of the database of runs, events and checkpoints",
     )

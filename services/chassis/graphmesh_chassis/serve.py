@@ -24,7 +24,7 @@ from graphmesh_contracts import PolicyError, ServicePolicy, service_policies
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
-from pydantic_settings import CliApp
+from pydantic_settings import CliApp, SettingsError
 
 from graphmesh_chassis.adapter import HookInterceptor
 from graphmesh_chassis.admission import Admission
@@ -37,7 +37,7 @@ from graphmesh_chassis.large_values import SWITCH_SECONDS
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rated import open_rates, rated, rated_services
-from graphmesh_chassis.settings import BadSetting, ServerSettings
+from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallVerifier
@@ -121,12 +121,15 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
     """
     os.umask(PRIVATE_UMASK)
     try:
+        check_arguments(settings_type, sys.argv[1:])
         settings = CliApp.run(settings_type)
         configure_logs(name, settings.log_level)
         with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
             runner.run(_serve_until_signal(name, build, settings))
     except ValidationError as error:
         _exit(2, f"{name}: bad settings: {_violations(error, settings_type)}")
+    except SettingsError as error:
+        _exit(2, f"{name}: bad settings: {error}")
     except (PolicyError, BadSetting) as error:
         _exit(2, f"{name}: bad settings: {error}")
     except SharedSessions as error:

@@ -1,11 +1,13 @@
 """The settings of a server: read once from the environment and the command line, frozen, with units in names."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import Overrides
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graphmesh_chassis.identity import IdentityMode
@@ -15,8 +17,22 @@ PRODUCTION = "production"
 """The environment in which every caller has to be identified."""
 DEVELOPMENT = "development"
 """The environment in which clients see the causes of failures. It is that of `graphmesh up` without another one."""
+
+
+def _database_url(value: str) -> str:
+    """Check a URL without a message of its parser, which may repeat a part of it."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        make_url(value)
+    except Exception:  # whatever the parser raises
+        raise ValueError("is not a SQLAlchemy URL") from None
+    return value
+
+
 DatabaseUrl = Annotated[
     str,
+    AfterValidator(_database_url),
     Field(
         pattern=r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+",
         repr=False,
@@ -24,6 +40,9 @@ DatabaseUrl = Annotated[
     ),
 ]
 """The URL of a service's database. It may hold a password, so it is not shown."""
+
+
+PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 class BadSetting(Exception):
@@ -133,3 +152,25 @@ class ServerSettings(BaseSettings):
             setting = f"{self.model_config.get('env_prefix', '')}IDENTITY"
             raise ValueError(f"identity is open, but the environment is {PRODUCTION}; set {setting}=required")
         return self
+
+
+def check_arguments(settings_type: type[ServerSettings], arguments: Sequence[str]) -> None:
+    """Refuse secrets in the arguments of a server, which every user of the machine can read.
+
+    Raises:
+        BadSetting: an argument sets a secret, or is a URL with a password.
+    """
+    prefix = settings_type.model_config.get("env_prefix", "")
+    for argument in arguments:
+        option = argument.partition("=")[0].removeprefix("--").replace("-", "_")
+        for name, field in settings_type.model_fields.items():
+            is_meant = argument.startswith("--") and option and name.startswith(option)
+            if is_meant and option not in settings_type.model_fields.keys() - {name} and is_secret(field):
+                raise BadSetting(f"--{name.replace('_', '-')} is visible to others: set {prefix}{name.upper()}")
+        if PASSWORD_IN_URL.search(argument):
+            raise BadSetting(f"a password in an argument is visible to others: set the variable {prefix}…")
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether all of a setting is a secret; one that may hold a secret, such as a URL, has `repr=False`."""
+    return "SecretStr" in str(field.annotation)
