@@ -127,7 +127,9 @@ async def test_a_silent_redis_delays_calls_once(redis_url: str) -> None:
     """Calls that wait for it end soon; later ones do not wait. When it answers again, rates are shared again."""
     async with stoppable(redis_url) as (url, proxy):
         rates, opens, closes = Rates(RedisWindows(url)), of_tenant(2, 3600), of_tenant(2, 3600, fails_closed=True)
-        await rates.admit([opens])
+        while not (await is_admitted(rates, of_tenant(1, 3600)) and rates.is_shared):
+            await asyncio.sleep(0.02)
+        rates.without_redis.clear()
         proxy.partition()
         refused = await asyncio.gather(*(rates.admit([closes]) for _ in range(100)), return_exceptions=True)
         assert [getattr(one, "retry_after", None) for one in refused] == [0.5] * 100

@@ -33,7 +33,7 @@ class Claims(Model):
     roles: Claim = "roles"
     """A list, or a text of names with spaces between them."""
     client: Claim = "azp"
-    """The program that the token was issued to. It is logged, where a token has it."""
+    """The program that the token was issued to. It is logged, where a token has it, and has a rate of its own."""
 
 
 class Issuer(Model):
