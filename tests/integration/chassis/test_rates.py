@@ -55,6 +55,12 @@ async def is_admitted(rates: Rates, limit: RateLimit) -> bool:
     return True
 
 
+async def until_shared(rates: Rates) -> None:
+    async with asyncio.timeout(60):
+        while not await is_admitted(rates, of_tenant(1, 3600, fails_closed=True)):
+            await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
 async def stoppable(redis_url: str) -> AsyncIterator[tuple[str, TcpProxy]]:
     """Yield the URL of a proxy to a Redis, and the proxy."""
@@ -127,8 +133,7 @@ async def test_a_silent_redis_delays_calls_once(redis_url: str) -> None:
     """Calls that wait for it end soon; later ones do not wait. When it answers again, rates are shared again."""
     async with stoppable(redis_url) as (url, proxy):
         rates, opens, closes = Rates(RedisWindows(url)), of_tenant(2, 3600), of_tenant(2, 3600, fails_closed=True)
-        while not (await is_admitted(rates, of_tenant(1, 3600)) and rates.is_shared):
-            await asyncio.sleep(0.02)
+        await until_shared(rates)
         rates.without_redis.clear()
         proxy.partition()
         refused = await asyncio.gather(*(rates.admit([closes]) for _ in range(100)), return_exceptions=True)
@@ -137,9 +142,7 @@ async def test_a_silent_redis_delays_calls_once(redis_url: str) -> None:
         assert [await is_admitted(rates, opens) for _ in range(4)] == [True, True, False, False]
         assert rates.without_redis == {"closed": 100, "open": 3}
         proxy.heal()
-        async with asyncio.timeout(60):
-            while not await is_admitted(rates, of_tenant(1, 3600, fails_closed=True)):
-                await asyncio.sleep(0.02)
+        await until_shared(rates)
         await rates.close()
 
 
