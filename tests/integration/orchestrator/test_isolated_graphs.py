@@ -27,9 +27,9 @@ async def orchestrator(folder: Path, name: str, url: str, *arguments: str) -> As
     graphs.write_text(json.dumps({"graphs": {graph: f"{GRAPHS}:{graph}" for graph in ("bomb", "quiet")}}))
     with (folder / name).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "graphmesh_orchestrator", "--listen=127.0.0.1:0", f"--database-url={url}"),
+            *(sys.executable, "-m", "graphmesh_orchestrator", "--listen=127.0.0.1:0"),
             *(f"--graphs={graphs}", f"--max-takeovers={MAX_TAKEOVERS}", *arguments),
-            env=dict(os.environ),
+            env={**os.environ, "GRAPHMESH_ORCHESTRATOR_DATABASE_URL": url},
             stdout=log,
             stderr=log,
         )
