@@ -1,9 +1,11 @@
 """The audit log is sealed in a chain, which shows every removed or changed row, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +17,7 @@ from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import ProviderUnavailable
 from graphmesh_chassis.store import SqlStore
 from graphmesh_local.readonly_database import connect_read_only
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.contract.chassis.test_effects import SqlTally, database, opened, url
 from tests.contract.chassis.test_foreign import lose_response
@@ -117,6 +120,33 @@ async def test_processes_that_share_a_database_seal_each_row_once(stored: Databa
         await asyncio.gather(*(Sealer(stored).seal() for _ in range(4)))
     found = verification(url)
     assert (found.sealed, found.broken) == (count + 5, "")
+
+
+class OvertakenDatabase:
+    """A database in which `overtake` happens between the reads and the first write of its user."""
+
+    def __init__(self, stored: Database, overtake: Callable[[], Awaitable[None]]) -> None:
+        self._stored, self._overtake = stored, overtake
+        self.read = stored.read
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        await self._overtake()
+        async with self._stored.transaction() as connection:
+            yield connection
+
+
+async def test_a_process_that_was_overtaken_seals_nothing(stored: Database, url: str) -> None:
+    """It has read one row; another process seals that and the next one before it writes."""
+
+    async def overtake() -> None:
+        await cause_effects(stored, 7)
+        await Sealer(stored).seal()
+
+    await cause_effects(stored, 6)
+    await Sealer(cast(Database, OvertakenDatabase(stored, overtake))).seal()
+    found = verification(url)
+    assert (found.sealed, found.unsealed, found.broken) == (7, 0, "")
 
 
 async def test_a_server_seals_what_a_dead_one_has_left(stored: Database, url: str) -> None:
