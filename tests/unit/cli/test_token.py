@@ -1,15 +1,19 @@
 """`graphmesh token`, and the tokens that commands make for themselves."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import jwt
 import pytest
 from graphmesh_cli.app import app
 from graphmesh_cli.commands.connection import development_token
+from graphmesh_cli.commands.up import _at_edge
 from graphmesh_client.token import Token
 from graphmesh_local.development_issuer import open_issuer
 from graphmesh_local.state_folder import StateFolder
+from graphmesh_mesh.sample import default_mesh_file
+from graphmesh_mesh.topology import load
 from typer.testing import CliRunner
 
 
@@ -53,3 +57,13 @@ def test_commands_make_tokens_of_their_tenant(tmp_path: Path) -> None:
     open_issuer(StateFolder(tmp_path))
     ((_, sent),) = asyncio.run(Token(development_token(tmp_path, "acme"), "127.0.0.1:1", "acme").headers())
     assert claims(sent.removeprefix("Bearer "))["tenant"] == "acme"
+
+
+def test_graphs_of_others_have_no_roles_of_the_sample(tmp_path: Path) -> None:
+    """The file names graphs that they do not have: the developer is the admin of all."""
+    mesh = load(default_mesh_file())
+    at_edge = partial(_at_edge, StateFolder(tmp_path), mesh, reload=False, tokens=True)
+    for has_roles, roles in ((False, {"admin"}), (True, mesh.roles and mesh.roles.roles.keys())):
+        found = at_edge(has_roles=has_roles).roles
+        assert found
+        assert found.roles.keys() == roles

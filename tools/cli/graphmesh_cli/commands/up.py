@@ -82,6 +82,7 @@ def up(
     """
     on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.CONTINUE
     display = Display(Console(), on_death)
+    has_roles = graphs is None or mesh is not None
     starting = running_mesh(
         mesh,
         state,
@@ -92,7 +93,7 @@ def up(
         notify=display.notify,
         orchestrator_python=partial(_interpreter, _project(graphs), display, without or []),
         settings=_settings(graphs, environment, without or [], reload=reload),
-        reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens),
+        reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens, has_roles=has_roles),
     )
     files = ProjectFiles(_project(graphs), state) if reload else None
     raise typer.Exit(asyncio.run(_up(starting, display, sample, files, tokens=tokens)))
@@ -110,8 +111,13 @@ def _settings(graphs: Path | None, environment: str, without: list[str], *, relo
     return settings
 
 
-def _at_edge(folder: StateFolder, mesh: Mesh, *, reload: bool, tokens: bool) -> Mesh:
-    """Require tokens, and let calls wait while the only orchestrator is replaced, where that is wanted."""
+def _at_edge(folder: StateFolder, mesh: Mesh, *, reload: bool, tokens: bool, has_roles: bool) -> Mesh:
+    """Require tokens, and let calls wait while the only orchestrator is replaced, where that is wanted.
+
+    Without roles there is `admin` alone: those of the sample are of its own graphs.
+    """
+    if not has_roles:
+        mesh = mesh.model_copy(update={"roles": None})
     if tokens:
         mesh = with_development_issuer(mesh, folder)
     if not reload:
