@@ -16,13 +16,13 @@ from tests.integration.chassis.probe import NAME, Answer, Probe, Question, probi
 class Counter:
     """An implementation that counts concurrent calls."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.active, self.most, self.served = seconds, 0, 0, 0
+    def __init__(self, until_set: asyncio.Event | None = None) -> None:
+        self.until_set, self.active, self.most, self.served = until_set, 0, 0, 0
 
     async def __call__(self, question: Any, context: Any) -> Any:
         self.active += 1
         self.most = max(self.most, self.active)
-        await asyncio.sleep(self.seconds)
+        await (self.until_set.wait() if self.until_set else asyncio.sleep(0.01))
         self.active -= 1
         self.served += 1
         return Answer(number=question.number)
@@ -41,7 +41,7 @@ def limits(concurrency: int, queue: int) -> ServerSettings:
 
 async def test_fifty_calls_share_two_slots() -> None:
     """Never more than two are active, and with room in the queue all are served."""
-    counter = Counter(seconds=0.01)
+    counter = Counter()
     async with probing({"Ask": counter}, limits(concurrency=2, queue=48)) as served:
         calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(30)) for n in range(50)]
         answers = await asyncio.gather(*calls)
@@ -51,9 +51,14 @@ async def test_fifty_calls_share_two_slots() -> None:
 
 async def test_calls_above_the_queue_limit_are_refused() -> None:
     """Two are active, eight wait; the other forty are refused with a retry time, without having begun."""
-    counter = Counter(seconds=0.3)
+    counter = Counter(until_set=(go := asyncio.Event()))
     async with probing({"Ask": counter}, limits(concurrency=2, queue=8)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)) for _ in range(50)]
+        calls = [
+            asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)))
+            for _ in range(50)
+        ]
+        await until(lambda: sum(call.done() for call in calls) == 40)
+        go.set()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refusals = [outcome for outcome in outcomes if isinstance(outcome, ConcurrencyLimit)]
     assert (len(refusals), counter.served, counter.most) == (40, 10, 2)
