@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.identity import Caller
@@ -78,6 +79,8 @@ class SqlApprovals:
             run = await locked_run(connection, caller.tenant, approval.run_id)
             (await _get(connection, caller.tenant, approval_id)).require_open()
             await _store_answer(connection, approval, status, caller.subject, comment)
+            about = {"run": run.run_id, "thread": run.identity.thread_id, "approval": approval_id}
+            await audit_log.record_current(connection, **about, detail=status)
             await resume_if_answered(connection, run)
             return await _get(connection, caller.tenant, approval_id)
 

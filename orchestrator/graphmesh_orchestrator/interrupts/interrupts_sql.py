@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,7 +70,11 @@ class SqlInterrupts:
                 raise RunNotInterrupted(run=run_id, status=run.status)
             for interrupt_id in new:
                 await store_answer(connection, run_id, interrupt_id, ANSWERED, answers[interrupt_id], by)
-            return await resume_if_answered(connection, run) if new else run
+            if not new:
+                return run
+            thread_id, answered = run.identity.thread_id, " ".join(sorted(new))
+            await audit_log.record_current(connection, run=run_id, thread=thread_id, detail=answered)
+            return await resume_if_answered(connection, run)
 
 
 async def locked_run(connection: AsyncConnection, tenant: str, run_id: str) -> Run:

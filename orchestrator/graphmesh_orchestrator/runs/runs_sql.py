@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.keyset import keyset_page
@@ -174,7 +175,9 @@ class SqlRuns:
 
     async def request_cancellation(self, tenant: str, run_id: str, reason: str) -> Run:
         async with self._database.transaction() as connection:
-            await cancel(connection, sa.and_(runs.c.tenant == tenant, runs.c.run_id == run_id), reason)
+            is_run = sa.and_(runs.c.tenant == tenant, runs.c.run_id == run_id)
+            for thread_id in await cancel(connection, is_run, reason):
+                await audit_log.record_current(connection, run=run_id, thread=thread_id)
         return await self.get(tenant, run_id)
 
     async def rolled_back(self, run: Run) -> Sequence[str]:
@@ -276,17 +279,20 @@ def _request(run: Run) -> dict[str, str]:
     return {"of_tenant": run.identity.tenant, "of_request": run.request.request_id}
 
 
-async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], reason: str) -> None:
-    """Record that runs are to be ended. A parked run becomes pending, for a worker to end it."""
+async def cancel(connection: AsyncConnection, where: sa.ColumnElement[bool], reason: str) -> Sequence[str]:
+    """Record that runs are to be ended; returns the threads of those that were not before.
+
+    A parked run becomes pending, for a worker to end it.
+    """
     parked = runs.c.status == RunStatus.INTERRUPTED
     cancelled = sa.update(runs).where(where, sa.or_(ACTIVE, parked), runs.c.cancel_reason == "")
-    await connection.execute(
-        cancelled.values(
-            cancel_reason=reason,
-            status=sa.case((parked, RunStatus.PENDING), else_=runs.c.status),
-            lease_expires=sa.case((parked, 0.0), else_=runs.c.lease_expires),
-        )
+    values = cancelled.values(
+        cancel_reason=reason,
+        status=sa.case((parked, RunStatus.PENDING), else_=runs.c.status),
+        lease_expires=sa.case((parked, 0.0), else_=runs.c.lease_expires),
     )
+    threads: Sequence[str] = (await connection.execute(values.returning(runs.c.thread_id))).scalars().all()
+    return threads
 
 
 async def preempt(connection: AsyncConnection, where: sa.ColumnElement[bool]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database, UtcDateTime
 from graphmesh_contracts.keys import checkpoint_thread
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -35,6 +36,7 @@ class SqlDeletion:
     async def delete(self, tenant: str, thread_id: str) -> Deleted:
         async with self._database.transaction() as connection:
             await lock_idle(connection, tenant, thread_id)
+            await audit_log.record_current(connection, thread=thread_id)
             return await self._delete(connection, tenant, thread_id)
 
     async def prune(self, tenant: str, unused_for: timedelta, delete: bool, dry_run: bool) -> Deleted:

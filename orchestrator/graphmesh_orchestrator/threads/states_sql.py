@@ -1,6 +1,7 @@
 """Stores an update of a thread's state under the thread's lock."""
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_contracts.keys import checkpoint_thread, is_breakpoint
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,6 +38,7 @@ async def store_update(
         await deferred.write(connection)
         used = sa.update(threads).where(*is_thread(thread.tenant, thread.thread_id))
         await connection.execute(used.values(used=await read_clock(connection)))
+        await audit_log.record_current(connection, run=run_id or "", thread=thread.thread_id, detail=parent_id)
 
 
 async def _is_at_breakpoint(connection: AsyncConnection, run_id: str) -> bool:

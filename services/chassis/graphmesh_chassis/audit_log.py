@@ -7,11 +7,15 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_chassis import metadata
-from graphmesh_chassis.calls import Call
+from graphmesh_chassis.calls import Call, find_current_call
 from graphmesh_chassis.database import UtcDateTime
 
 OK = "OK"
 """The result of an act that was carried out."""
+MAX_DETAIL = 255
+"""Characters."""
+_TEXTS = ("subject", "method", "result", "detail", "run", "thread", "node", "approval", "key")
+_EMPTY: dict[str, Any] = {**dict.fromkeys(_TEXTS, ""), "epoch": None, "content": None, "calls": 1}
 
 table = sa.Table(
     "audit_log",
@@ -58,23 +62,36 @@ async def record(
 
     The run, thread and approval are those of the call's headers where they are not stated.
     """
-    row: dict[str, Any] = {
-        "create_time": datetime.now(UTC),
-        "tenant": call.caller.tenant,
-        "subject": call.caller.subject,
-        "method": call.path,
-        "result": result,
-        "detail": detail,
-        "run": run or call.header(metadata.RUN),
-        "thread": thread or call.header(metadata.THREAD),
-        "node": call.header(metadata.NODE),
-        "epoch": call.epoch,
-        "approval": approval or call.header(metadata.APPROVAL),
-        "key": call.effect_key,
-        "content": content,
-        "calls": 1,
-    }
+    row = new_row(
+        datetime.now(UTC),
+        tenant=call.caller.tenant,
+        subject=call.caller.subject,
+        method=call.path,
+        result=result,
+        detail=detail[:MAX_DETAIL],
+        run=run or call.header(metadata.RUN),
+        thread=thread or call.header(metadata.THREAD),
+        node=call.header(metadata.NODE),
+        epoch=call.epoch,
+        approval=approval or call.header(metadata.APPROVAL),
+        key=call.effect_key,
+        content=content,
+    )
     await connection.execute(sa.insert(table).values(row))
+    call.is_audited = True
+
+
+async def record_current(
+    connection: AsyncConnection, *, run: str = "", thread: str = "", approval: str = "", detail: str = ""
+) -> None:
+    """As `record`, of the current call. What a server does by itself has no caller and no row."""
+    if (call := find_current_call()) is not None:
+        await record(connection, call, run=run, thread=thread, approval=approval, detail=detail)
+
+
+def new_row(create_time: datetime, **columns: Any) -> dict[str, Any]:
+    """Return a row; the texts that are not stated are empty."""
+    return {"create_time": create_time, **_EMPTY, **columns}
 
 
 def act_name(method: str) -> str:

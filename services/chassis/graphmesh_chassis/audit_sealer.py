@@ -1,4 +1,4 @@
-"""Seals the rows of the audit log of a database: `audit_chain` describes the chain."""
+"""The background task of an audit log: it writes refusals, and seals rows as `audit_chain` describes."""
 
 import asyncio
 from contextlib import suppress
@@ -8,6 +8,7 @@ import structlog
 
 from graphmesh_chassis.audit_chain import chain, next_hash
 from graphmesh_chassis.audit_log import table
+from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import DependencyError
 
@@ -31,16 +32,28 @@ class Sealer:
     succeeds. What a crash leaves unsealed is sealed by the next process.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, refusals: Refusals | None = None) -> None:
+        self._database, self._refusals = database, refusals or Refusals()
         self._has_end = True
 
     async def run(self) -> None:
-        """Seal new rows every `POLL_SECONDS`, until cancelled; while the database is away they stay unsealed."""
+        """Write refusals and seal new rows every `POLL_SECONDS`, until cancelled; as soon as the database responds."""
         while True:
             with suppress(DependencyError):
+                await self.write_refusals()
                 await self.seal()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def write_refusals(self) -> None:
+        """Write the refusals that are due. Raises DatabaseUnavailable; then they are due again."""
+        if not (rows := self._refusals.take()):
+            return
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(sa.insert(table), rows)
+        except DependencyError:
+            self._refusals.give_back(rows)
+            raise
 
     async def seal(self) -> None:
         """Seal all rows that are committed. Raises DatabaseUnavailable."""

@@ -50,6 +50,8 @@ class Call:
     """The time until which the run's lease holds at least; None where the caller states none."""
     refusal: tuple[str, str] | None = None
     """The status code and the reason of the error that ended it; None before."""
+    is_audited: bool = False
+    """Whether the audit log has the outcome."""
     slot: HeldSlot | None = None
     """The slot of the service that the call holds; None where it waits."""
     parts: Admission | None = None
@@ -93,7 +95,7 @@ def current_call() -> Call:
     Raises:
         LookupError: the task belongs to no call.
     """
-    call = _find_current_call()
+    call = find_current_call()
     if call is None:
         raise LookupError("this task belongs to no call")
     return call
@@ -106,7 +108,7 @@ async def working() -> AsyncIterator[None]:
     Raises:
         ConcurrencyLimit: the tenant has too many such parts in the queue.
     """
-    call = _find_current_call()
+    call = find_current_call()
     if call is None or call.parts is None:
         yield
         return
@@ -116,10 +118,11 @@ async def working() -> AsyncIterator[None]:
 
 def current_deadline() -> Deadline | None:
     """The deadline of the current call; None outside of calls."""
-    call = _find_current_call()
+    call = find_current_call()
     return call.deadline if call is not None else None
 
 
-def _find_current_call() -> Call | None:
+def find_current_call() -> Call | None:
+    """The call of this task; None where it belongs to none."""
     reference = _current.get()
     return reference() if reference is not None else None

@@ -123,6 +123,7 @@ class Outcome:
             OutcomeUnknown: the outcome is open.
         """
         self.require_same(call)
+        call.is_audited = True
         if self.is_open:
             raise OutcomeUnknown(key=call.effect_key)
         if self.error is not None:

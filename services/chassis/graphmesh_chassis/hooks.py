@@ -16,6 +16,7 @@ from graphmesh_contracts import Idempotency, Method
 
 from graphmesh_chassis import metadata, names
 from graphmesh_chassis.admission import Admission
+from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.calls import Call, fingerprint, set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
@@ -24,6 +25,7 @@ from graphmesh_chassis.epoch import Epoch, lease_of
 from graphmesh_chassis.errors import (
     ApprovalMismatch,
     ApprovalRequired,
+    CallerError,
     DeadlineExceeded,
     Defect,
     DependencyError,
@@ -58,14 +60,17 @@ def hooks_of(
     validate_responses: bool = False,
     call_tokens: "CallVerifier | None" = None,
     rated: Hook | None = None,
+    refusals: Refusals | None = None,
 ) -> Sequence[Hook]:
     """The hooks of a service, outermost first.
 
-    With `call_tokens` every call needs one. `rated` is the hook of a service with rates.
+    With `call_tokens` every call needs one. `rated` is the hook of a service with rates. `refusals` takes those for the
+    audit log.
     """
     return (
         telemetry,  # first: it records the outcome of everything else
         errors,  # next: every exception below becomes a status, never a stack trace
+        refused(refusals),  # around every check that may refuse the call
         signed(call_tokens) if call_tokens else identity(mode),  # before any work is done for the caller
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
@@ -127,6 +132,20 @@ async def errors(proceed: Proceed, call: Call) -> None:
 async def _abort(call: Call, error: GraphmeshError) -> None:
     call.refusal = (error.code.name, error.reason)
     await call.context.abort_with_status(to_grpc(error))
+
+
+def refused(refusals: Refusals | None) -> Hook:
+    """A hook that counts refused calls for the audit log."""
+
+    async def refused(proceed: Proceed, call: Call) -> None:
+        try:
+            await proceed(call)
+        except CallerError as error:
+            if refusals is not None:
+                refusals.add(call, error)
+            raise
+
+    return refused
 
 
 def identity(mode: IdentityMode) -> Hook:

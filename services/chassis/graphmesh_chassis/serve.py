@@ -28,6 +28,7 @@ from pydantic_settings import CliApp, SettingsError
 
 from graphmesh_chassis.adapter import HookInterceptor
 from graphmesh_chassis.admission import Admission
+from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.audit_sealer import Sealer
 from graphmesh_chassis.channel import SERVER_OPTIONS
 from graphmesh_chassis.database import Database, SharedSessions
@@ -101,10 +102,6 @@ class Servable:
     @property
     def all_pings(self) -> Mapping[str, Ping]:
         return {**({"database": self.database.ping} if self.database else {}), **self.pings}
-
-    @property
-    def all_tasks(self) -> Mapping[str, Task]:
-        return {**({"audit sealer": Sealer(self.database).run} if self.database else {}), **self.tasks}
 
 
 class Build(Protocol[SettingsT_contra]):
@@ -271,6 +268,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     admissions = {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
     with_rates = _rated(policies, settings)
     rates = open_rates(settings.redis_url, settings.rate_answer_seconds) if with_rates else None
+    refusals = Refusals() if servable.database else None
     hooks = {
         service: hooks_of(
             settings.identity,
@@ -278,6 +276,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             validate_responses=settings.validate_responses,
             call_tokens=call_tokens,
             rated=rated(name, policies[service], rates) if rates and service in with_rates else None,
+            refusals=refusals,
         )
         for service, admission in admissions.items()
     }
@@ -300,7 +299,8 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     background = {
         "pings": lambda: _keep_pinging(servable, health_servicer),
         "event loop lag": loop_lag.measure,
-        **servable.all_tasks,
+        **({"audit log": Sealer(servable.database, refusals).run} if servable.database else {}),
+        **servable.tasks,
     }
     running = [asyncio.create_task(_run_background(name, task), name=name) for name, task in background.items()]
     tasks = asyncio.gather(*running)

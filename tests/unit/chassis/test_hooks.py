@@ -10,6 +10,7 @@ def test_order_of_hooks() -> None:
     assert names == [
         "telemetry",
         "errors",
+        "refused",
         "identity",
         "approval",
         "deadline",

@@ -74,7 +74,7 @@ def audit(
     verify: Annotated[bool, typer.Option("--verify", help="Verify that no row was removed or changed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List effects with caller, run, node, approval and result, in the order of time.
+    """List effects, answers, cancellations, updates and refusals with their callers, in the order of time.
 
     The result is OK, the reason of the error that the caller got, or STARTED: begun in an external system, with an
     open outcome. The command reads the databases of the state folder and those that the servers' settings name.
