@@ -7,10 +7,8 @@
 """
 
 import asyncio
-import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -38,6 +36,7 @@ from graphmesh_chassis.large_values import SWITCH_SECONDS
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rated import open_rates, rated, rated_services
+from graphmesh_chassis.running import Drain, Running, StopSignals
 from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ Ping = Callable[[], Awaitable[None]]
 """Returns where the resource responds, raises where it does not."""
 Task = Callable[[], Awaitable[None]]
 """Runs as long as the server. Its end, by return or by exception, stops the server."""
-Drain = Callable[[], Awaitable[None]]
 
 
 class Handles(Protocol):
@@ -200,58 +198,6 @@ async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> Non
 async def _run_background(name: str, task: Task) -> None:
     await task()
     raise RuntimeError(f"the background task {name} ended while the server was running")
-
-
-class StopSignals:
-    """SIGTERM and SIGINT: the first one starts to drain, the second one stops at once."""
-
-    def __init__(self) -> None:
-        self.first, self.second = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signal)
-
-    def _signal(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
-
-
-@dataclass(frozen=True)
-class Running:
-    """A running server."""
-
-    address: str
-    """`host:port`, with the port that was bound."""
-    server: grpc.aio.Server
-    health: health.aio.HealthServicer
-    admissions: Mapping[str, Admission]
-    """By the service's full name."""
-    tasks: "asyncio.Future[list[None]]"
-    """The background tasks; done only when one of them has failed or ended."""
-    drain_background: Drain | None
-    """Ends the server's background work."""
-    loop_lag: LoopLag
-
-    async def linger(self, signals: StopSignals, seconds: float) -> None:
-        """Report NOT_SERVING, and serve for `seconds` until proxies have noticed, or until a second signal."""
-        await self.health.enter_graceful_shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await signals.second.wait()
-
-    async def drain(self, signals: StopSignals, seconds: float) -> None:
-        """Refuse new calls, let present ones end, and cancel them after `seconds` or at a second signal."""
-        await self.health.enter_graceful_shutdown()
-        drained = asyncio.create_task(self._drain(seconds), name="drain")
-        insisted = asyncio.create_task(signals.second.wait(), name="second signal")
-        await asyncio.wait((drained, insisted), return_when=asyncio.FIRST_COMPLETED)
-        insisted.cancel()
-        if not drained.done():
-            await self.server.stop(None)
-        await drained
-
-    async def _drain(self, seconds: float) -> None:
-        """End calls and background work at the same time, since calls may wait for background work."""
-        await asyncio.gather(self.server.stop(seconds), *([self.drain_background()] if self.drain_background else []))
 
 
 @asynccontextmanager

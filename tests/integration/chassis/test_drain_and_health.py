@@ -8,7 +8,8 @@ import grpc
 import pytest
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError
-from graphmesh_chassis.serve import Servable, StopSignals
+from graphmesh_chassis.running import StopSignals
+from graphmesh_chassis.serve import Servable
 from graphmesh_chassis.testing import Served, running
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc

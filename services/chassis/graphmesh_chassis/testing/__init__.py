@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphmesh_chassis.channel import Channel
-    from graphmesh_chassis.serve import Running, Servable
+    from graphmesh_chassis.running import Running
+    from graphmesh_chassis.serve import Servable
     from graphmesh_chassis.settings import ServerSettings
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 
-from graphmesh_chassis.serve import Running, Servable, serving
+from graphmesh_chassis.running import Running
+from graphmesh_chassis.serve import Servable, serving
 from graphmesh_chassis.settings import ServerSettings
 
 Started = Future[tuple[Running, Callable[[], object]]]
