@@ -105,7 +105,10 @@ async def run_experiment(
         async with _mesh(options, databases, state, schedule.links) as (mesh, links):
             environment = Environment(mesh, databases, options.shared, options.clocks, options.disk, options.replicated)
             injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
-            async with Approvers(mesh.edge).running() as approvers, clients_of(mesh.edge, records) as clients:
+            async with (
+                Approvers(mesh.edge).running() as approvers,
+                clients_of(mesh.edge, records, schedule.patience) as clients,
+            ):
                 requests = await _run_schedule(schedule, mesh, injector, clients)
                 await _wait_for_ends(databases)
                 await clients.read_all(schedule.sessions)

@@ -14,6 +14,9 @@ RESTART_SECONDS = 4.0
 """Least time between the end of a fault and the next fault of the same process."""
 LEAD_SECONDS = 0.25
 """Runs are submitted at most this long before the fault that they are to meet."""
+PATIENCE_SECONDS = 60.0
+LATENESS = 5.0
+"""The factor by which faults may be late on a machine under load."""
 POSTGRES = "postgres"
 """The target of a fault of the database server."""
 DISK = "disk"
@@ -150,6 +153,14 @@ class Schedule:
     faults: Sequence[Fault]
     submissions: Sequence[Submission]
     sessions: Sequence[Session] = ()
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which clients of sessions repeat a call: a machine under load is late with the faults.
+
+        A run whose client gives up earlier waits for its answer or its cancellation without end.
+        """
+        return PATIENCE_SECONDS + LATENESS * max((fault.at for fault in self.faults), default=0)
 
     @property
     def links(self) -> frozenset[str]:

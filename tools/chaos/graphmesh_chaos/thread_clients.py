@@ -22,9 +22,6 @@ from graphmesh_chaos.operations import Operation, OperationKind, OperationRecord
 from graphmesh_chaos.sessions import LONG_TIMEOUT, Pause, Session, Turn
 
 TENANT = "default"
-PATIENCE_SECONDS = 600.0
-"""Time for which a client repeats a call that got no response: longer than a storm lasts on a loaded machine, since a
-run whose client gives up waits for its answer or its cancellation without end."""
 RETRY_SECONDS = 0.25
 READ_SECONDS = (0.05, 0.6)
 """The range of the interval between two reads of a client."""
@@ -76,15 +73,19 @@ class Records:
 
 
 @asynccontextmanager
-async def clients_of(edge: str, records: Records) -> AsyncIterator["SessionClients"]:
-    """Clients that repeat no call by themselves, so that each attempt is recorded."""
+async def clients_of(edge: str, records: Records, patience: float) -> AsyncIterator["SessionClients"]:
+    """Clients that repeat no call by themselves, so that each attempt is recorded.
+
+    Args:
+        patience: the seconds for which they repeat a call that got no response.
+    """
     async with Client(edge, tenant=TENANT, retry_timeout=0) as client:
-        yield SessionClients(client, records)
+        yield SessionClients(client, records, patience)
 
 
 class SessionClients:
-    def __init__(self, client: Client, records: Records) -> None:
-        self._client, self._records = client, records
+    def __init__(self, client: Client, records: Records, patience: float) -> None:
+        self._client, self._records, self._patience = client, records, patience
 
     async def run(self, sessions: Sequence[Session]) -> None:
         """Returns when all runs of the sessions have ended, or have no response."""
@@ -93,15 +94,15 @@ class SessionClients:
     async def read_all(self, sessions: Sequence[Session]) -> None:
         """Read each thread and its runs once, as they are at the end."""
         for session in sessions:
-            calls = ThreadCalls(self._client, self._records, session.thread_id)
+            calls = ThreadCalls(self._client, self._records, session.thread_id, self._patience)
             for turn in session.turns:
                 for run_id in self._records.run_ids.get(turn.name, [])[:1]:
-                    await repeat(partial(calls.get, turn.name, run_id))
-            await repeat(calls.list)
-            await repeat(calls.state)
+                    await calls.repeat(partial(calls.get, turn.name, run_id))
+            await calls.repeat(calls.list)
+            await calls.repeat(calls.state)
 
     async def _run_session(self, session: Session) -> None:
-        calls = ThreadCalls(self._client, self._records, session.thread_id)
+        calls = ThreadCalls(self._client, self._records, session.thread_id, self._patience)
         reading = asyncio.create_task(calls.read_repeatedly(Random(session.thread_id)))
         began = asyncio.get_running_loop().time()
         try:
@@ -112,7 +113,7 @@ class SessionClients:
 
     async def _run_turn(self, calls: "ThreadCalls", turn: Turn, began: float) -> None:
         await asyncio.sleep(began + turn.at - asyncio.get_running_loop().time())
-        created = await asyncio.gather(*(repeat(lambda: calls.create(turn)) for _ in range(turn.copies)))
+        created = await asyncio.gather(*(calls.repeat(lambda: calls.create(turn)) for _ in range(turn.copies)))
         run_ids = [run_id for run_id in created if run_id]
         if not run_ids:
             return
@@ -125,14 +126,14 @@ class SessionClients:
     async def _cancel(self, calls: "ThreadCalls", turn: Turn, run_id: str) -> None:
         if turn.cancel_after is not None:
             await asyncio.sleep(turn.cancel_after)
-            await repeat(lambda: calls.cancel(turn.name, run_id))
+            await calls.repeat(lambda: calls.cancel(turn.name, run_id))
 
 
 class ThreadCalls:
     """The calls of clients on one thread, each of which is recorded."""
 
-    def __init__(self, client: Client, records: Records, thread_id: str) -> None:
-        self._client, self._records, self._thread_id = client, records, thread_id
+    def __init__(self, client: Client, records: Records, thread_id: str, patience: float) -> None:
+        self._client, self._records, self._thread_id, self._patience = client, records, thread_id, patience
         self._known: dict[str, str] = {}
         """The request_id of each run_id."""
 
@@ -200,7 +201,7 @@ class ThreadCalls:
                     after_seq = event.seq
                     await self._receive(request_id, run_id, event)
                     if status_of(event) in FINAL:
-                        await repeat(lambda: self.get(request_id, run_id))
+                        await self.repeat(lambda: self.get(request_id, run_id))
                         return
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -223,7 +224,20 @@ class ThreadCalls:
             await self._record(OperationKind.READ, resuming, _seen, request_id=request_id)
             self._records.resumptions.append(Resumption(request_id, answer))
 
-        await repeat(resume)
+        await self.repeat(resume)
+
+    async def repeat(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+        """Make a call until it has a response, as long as the patience lasts; None if it is refused."""
+        with suppress(*NO_RESULT):
+            async with asyncio.timeout(self._patience):
+                while True:
+                    try:
+                        return await call()
+                    except CallerError:
+                        return None
+                    except GraphmeshError:
+                        await asyncio.sleep(RETRY_SECONDS)
+        return None
 
     def _record(
         self,
@@ -242,20 +256,6 @@ async def attempt(call: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
     """Make a call once; None if it is refused, or without a response."""
     with suppress(*NO_RESULT):
         return await call()
-    return None
-
-
-async def repeat(call: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
-    """Make a call until it has a response, at most for `PATIENCE_SECONDS`; None if it is refused."""
-    with suppress(*NO_RESULT):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    return await call()
-                except CallerError:
-                    return None
-                except GraphmeshError:
-                    await asyncio.sleep(RETRY_SECONDS)
     return None
 
 

@@ -25,9 +25,9 @@ MAX_IN_FLIGHT = 24
 """Runs that clients wait for at the same time."""
 INVOICE_FACTOR = 4
 """An invoice is this many times the charge: the rules of billing must not hide a second charge."""
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 180.0
 """Time for which clients repeat calls that got no response."""
-ENDED_WITHIN_SECONDS = 900.0
+ENDED_WITHIN_SECONDS = 400.0
 """Longest wait of a client for the end of its run: one that is parked without a question never ends."""
 POLL_SECONDS = 0.2
 """Interval of polling pending approvals and parked runs."""

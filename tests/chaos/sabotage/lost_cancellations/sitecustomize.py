@@ -8,8 +8,8 @@ PACKAGE = "graphmesh_orchestrator"
 
 
 def without_record(original: Any) -> Any:
-    async def cancel(*_: object) -> None:
-        return None
+    async def cancel(*_: object) -> list[str]:
+        return []
 
     return cancel
 

@@ -10,11 +10,11 @@ PACKAGE = "graphmesh_orchestrator"
 
 
 def of_any_run(original: Any) -> Any:
-    async def cancel(connection: Any, where: Any, reason: str) -> None:
+    async def cancel(connection: Any, where: Any, reason: str) -> Any:
         from graphmesh_orchestrator.db.tables import runs
 
         await connection.execute(sa.update(runs).where(where, runs.c.status == "success").values(status="cancelled"))
-        await original(connection, where, reason)
+        return await original(connection, where, reason)
 
     return cancel
 
