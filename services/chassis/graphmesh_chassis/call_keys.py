@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 log = structlog.get_logger("graphmesh.keys")
 
 CHECK_SECONDS = 1.0
-"""Seconds between two looks at a file while its keys are used."""
+"""Seconds between two checks of a file for changes, while its keys are used."""
 MAX_KEYS = 20
 COORDINATE_BYTES = 32
 
@@ -123,7 +123,7 @@ class KeyFile(Generic[KeysT]):
         return self._keys
 
     def latest(self) -> KeysT:
-        """Return the keys after a look at the file."""
+        """Return the keys, read again where the file has changed."""
         self._checked, stamp = time.monotonic(), _stamp(self._path)
         if stamp != self._stamp:
             self._stamp = stamp

@@ -63,8 +63,8 @@ CLAIMS: Mapping[str, str] = {
     APPROVAL_DIGEST: "digest",
     IDEMPOTENCY_KEY: "key",
 }
-"""The claims of the token of a call, by the headers that they replace. With the key of an effect among them, whoever
-steals a token can repeat that effect only."""
+"""The claims of the token of a call, by the headers that they replace. The key of an effect is
+among them, so that a stolen token can repeat that effect only."""
 
 Metadata = Mapping[str, str | bytes]
 

@@ -89,17 +89,17 @@ async def test_the_token_states_all_that_a_service_acts_on(served: Served, keys:
     signer = CallSigner(keys / PRIVATE)
     async with Channel(served.address, signer=signer) as channel:
         signed = Served(served.running, channel)
-        told = await ask(signed, None, *EFFECT, *APPROVED, rpc=Probe.Change, number=5)
-    assert (told["tenant"], told["subject"], told["epoch"]) == ("acme", "ada", 3)
-    assert {"x-graphmesh-approval", "x-graphmesh-run", "idempotency-key"} <= told["stated"]
+        received = await ask(signed, None, *EFFECT, *APPROVED, rpc=Probe.Change, number=5)
+    assert (received["tenant"], received["subject"], received["epoch"]) == ("acme", "ada", 3)
+    assert {"x-graphmesh-approval", "x-graphmesh-run", "idempotency-key"} <= received["stated"]
 
 
 async def test_headers_beside_a_token_are_not_believed(served: Served, keys: Path) -> None:
     """Each header that a token replaces is dropped, where the token says otherwise and where it says nothing."""
     token = token_of(keys, Probe.Ask.path, *ACME, READ)
-    told = await ask(served, token, *SMUGGLED.items())
-    assert (told["tenant"], told["subject"], told["epoch"]) == ("acme", "ada", 0)
-    assert told["stated"] == {"x-graphmesh-tenant", "x-graphmesh-subject", "x-graphmesh-scopes"}
+    received = await ask(served, token, *SMUGGLED.items())
+    assert (received["tenant"], received["subject"], received["epoch"]) == ("acme", "ada", 0)
+    assert received["stated"] == {"x-graphmesh-tenant", "x-graphmesh-subject", "x-graphmesh-scopes"}
 
 
 async def test_an_approval_key_or_scope_beside_a_token_is_not_believed(served: Served, keys: Path) -> None:
@@ -130,8 +130,8 @@ async def test_a_stolen_token_is_of_no_use_elsewhere(served: Served, keys: Path)
         await ask(served, token_of(keys, "/graphmesh.billing.v1.BillingService/Ask", *ACME, READ))
     with pytest.raises(ApprovalMismatch):
         await ask(served, effect, rpc=Probe.Change, number=500)
-    told = await ask(served, effect, ("x-graphmesh-tenant", "umbrella"), rpc=Probe.Change, number=5)
-    assert told["tenant"] == "acme"
+    received = await ask(served, effect, ("x-graphmesh-tenant", "umbrella"), rpc=Probe.Change, number=5)
+    assert received["tenant"] == "acme"
 
 
 @pytest.mark.parametrize(("after", "rule"), [(-5, ""), (-6, "not valid yet"), (64, ""), (65, "expired")])

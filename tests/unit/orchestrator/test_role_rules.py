@@ -68,7 +68,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RoleRules:
 def test_a_caller_may_do_what_any_of_its_roles_may(
     rules: RoleRules, roles: list[str] | None, may_run: bool, tools: set[str]
 ) -> None:
-    """Whoever has none, or roles that the file does not have, may do nothing."""
+    """A caller without roles, or with roles that the file does not have, may do nothing."""
     assert rules.may_run(roles, GRAPH) is may_run
     allowed = set[str]()
     for tool in ("billing.Refund", "billing.GetCharge", "model.Generate", "models.Generate"):

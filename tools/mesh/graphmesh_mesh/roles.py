@@ -135,7 +135,7 @@ def _broken_rules(role: Role, known: set[str] | frozenset[str], contracts: Contr
         if scope != ALL and scope not in contracts.approvals and scope not in known - contracts.scopes:
             yield ("approvals", number), f"no approval requires {scope}: list those of graphs in scopes of the file"
     if role.approvals and not {ALL, GIVE_APPROVALS} & set(role.scopes) and GIVE_APPROVALS in contracts.scopes:
-        yield ("approvals",), f"whoever gives approvals needs the scope {GIVE_APPROVALS}"
+        yield ("approvals",), f"a role with approvals needs the scope {GIVE_APPROVALS}"
 
 
 def _problem(path: Path | None, loc: tuple[int | str, ...], rule: str) -> str:

@@ -22,7 +22,7 @@ def token(
 ) -> None:
     """Print a token for the edge of a mesh that graphmesh up --tokens runs. The default role is admin.
 
-    Whoever can read the state folder can make one: it is for development on this machine.
+    All users that can read the state folder can make one: it is for development on this machine.
     """
     check_tenant(tenant)
     if ttl < 1:
