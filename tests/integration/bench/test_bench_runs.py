@@ -3,12 +3,13 @@
 import json
 from io import StringIO
 
-import psutil
 import pytest
 from graphmesh_bench.runs.command import measure
 from graphmesh_bench.runs.rounds import Plan
 from graphmesh_bench.runs.variants import VariantName
 from rich.console import Console
+
+from tests.integration.bench.descendants import descendants
 
 CALLERS = {
     VariantName.MESH_LOG_SAVER: {1},
@@ -19,16 +20,10 @@ CALLERS = {
 PLAN = Plan(seconds=0.05, repeats=1, callers=(1, 16), crowd=20, flush_ms=1, rows=50, memory_runs=2, turns=5)
 
 
-def children() -> list[psutil.Process]:
-    """The descendants of this process; other tests may have left servers to the session."""
-    found: list[psutil.Process] = psutil.Process().children(recursive=True)
-    return found
-
-
 @pytest.mark.timeout(300)
 async def test_report_is_complete() -> None:
     """Every variant is measured at all its numbers of callers, every goal is judged, and no process is left."""
-    before, stages = set(children()), list[str]()
+    before, stages = descendants(), list[str]()
     report = await measure(PLAN, stages.append)
     assert stages == ["Warming up", "Round 1 of 1", "Memory", "Conversation"]
     expected = {(name, callers) for name in VariantName for callers in CALLERS.get(name, PLAN.callers)}
@@ -39,7 +34,7 @@ async def test_report_is_complete() -> None:
     assert [goal.text for goal in report.goals if goal.met is None] == [
         "runs/s at 16 callers ≥ 2× the orchestrator on AsyncPostgresSaver"
     ]
-    assert not set(children()) - before
+    assert not descendants() - before
 
     printed = StringIO()
     report.print(Console(file=printed, width=200))

@@ -5,12 +5,13 @@ from collections import Counter
 from io import StringIO
 from pathlib import Path
 
-import psutil
 import pytest
 from graphmesh_bench.soak.command import soak
 from graphmesh_bench.soak.plan import Outcomes, Plan, Sample
 from graphmesh_bench.soak.report import Report
 from rich.console import Console
+
+from tests.integration.bench.descendants import descendants
 
 CASES = {
     "synchronous",
@@ -33,11 +34,11 @@ TABLES = {
 @pytest.mark.timeout(300)
 async def test_report_is_complete(tmp_path: Path) -> None:
     """All cases succeed; each process, connection and table is sampled; no process is left."""
-    before = set(psutil.Process().children(recursive=True))
+    before = descendants()
     report = await soak(Plan(seconds=2, every=0.25, callers=2), tmp_path / "state", lambda status: None)
     assert report.succeeded
     assert report.outcomes.runs.keys() == CASES
-    assert not set(psutil.Process().children(recursive=True)) - before
+    assert not descendants() - before
 
     assert report.trends.keys() >= {(process, measure) for process in PROCESSES for measure in MEASURES}
     last = report.samples[-1].figures
