@@ -141,7 +141,10 @@ async def test_a_flood_of_calls_of_a_tenant_shuts_no_other_out() -> None:
 
 
 async def test_calls_at_once_of_a_tenant_are_not_all_executed_before_one_of_another() -> None:
-    """gRPC accepts the calls of a method one after the other. Those of the first tenant wait once they are accepted."""
+    """gRPC accepts the calls of a method one after the other. Those of the first tenant wait once they are accepted.
+
+    There are so many that the other's call arrives while some wait, on a loaded machine too.
+    """
 
     async def compute(question: Any, context: Any) -> Any:
         order.append(current_call().caller.tenant)
@@ -153,13 +156,13 @@ async def test_calls_at_once_of_a_tenant_are_not_all_executed_before_one_of_anot
         return Answer()
 
     order: list[str] = []
-    settings = ServerSettings(policy=Overrides(service={"max_concurrency": 400}, methods={"Ask": {"timeout": "60s"}}))
+    settings = ServerSettings(policy=Overrides(service={"max_concurrency": 1000}, methods={"Ask": {"timeout": "60s"}}))
     async with probing({"Ask": compute}, settings) as served:
         await ask(served, OTHER)
-        busy = [asyncio.create_task(ask(served, BUSY)) for _ in range(300)]
+        busy = [asyncio.create_task(ask(served, BUSY)) for _ in range(900)]
         async with asyncio.timeout(LONG):
             while order.count("busy") < 5:
                 await asyncio.sleep(0.001)
         await ask(served, OTHER)
         await asyncio.gather(*busy)
-    assert order[1:].index("other") < 290
+    assert order[1:].index("other") < 890
