@@ -41,7 +41,7 @@ class State(TypedDict, total=False):
 
 async def charge(state):
     if state.get("asks"):
-        interrupt("go on?")
+        interrupt("continue?")
     await call(BillingService.GetCharge, GetChargeRequest(charge_id="ch_1"))
     return {}
 

@@ -1,4 +1,4 @@
-"""Secrets of servers: the settings that hold them, found in all settings classes, are shown to nobody else."""
+"""Secrets of servers, found in the settings classes of all, are in no text, argument or file, and in no other process."""
 
 import importlib
 import json

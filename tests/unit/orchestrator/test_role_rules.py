@@ -177,7 +177,7 @@ async def test_a_parked_run_is_checked_by_the_roles_of_today(rules: RoleRules, t
     """On another worker too: the run has its roles, and the file their rights."""
 
     async def ask(state: State) -> State:
-        interrupt("go on?")
+        interrupt("continue?")
         return await refund(state)
 
     for edited, reason in (
