@@ -1,4 +1,4 @@
-"""Secrets of servers, found in the settings classes of all, are in no text, argument or file, and in no other process."""
+"""Secrets of servers, found in all settings classes, are in no text, argument or file, and in no other process."""
 
 import importlib
 import json
