@@ -1,8 +1,4 @@
-"""Storages of the `limits` library for its moving windows, in the memory of one process and in Redis.
-
-Those of the library do not do here. Its memory is scanned as a whole, in a thread for each key, when a call is counted;
-and a window in Redis holds the clocks of the processes, so that one whose clock is fast closes it to all others.
-"""
+"""Moving windows: the times of the last calls of each key, in the memory of one process and in Redis."""
 
 import asyncio
 import time
@@ -12,9 +8,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from limits.aio.storage import MovingWindowSupport, Storage
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -26,7 +21,7 @@ MAX_KEYS = 100_000
 """The most windows of one length in memory; the one that is unused for the longest time is dropped."""
 TRIM_EVERY = 64
 """Calls after which those that have left a window are removed from its memory."""
-PREFIX = "graphmesh:"
+PREFIX = "graphmesh:rates/"
 MAX_BATCH = 1000
 """The most queries that are sent together."""
 MAX_WAITING = 10_000
@@ -54,40 +49,26 @@ return oldest and tostring(clock[1] + clock[2] / 1000000 - oldest)
 """The age of the call that has to leave a full window before the next one."""
 
 
-Windows: TypeAlias = "OrderedDict[str, array[float]]"
+Times: TypeAlias = "OrderedDict[str, array[float]]"
 """The times of the calls in each window, the oldest first. The key that was used last is the last one."""
 
 
-class WindowStorage(Storage, MovingWindowSupport):
-    """A storage of moving windows alone."""
+class Windows(Protocol):
+    """A moving window of each key, in which `calls` are admitted within `period` seconds."""
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return RedisError
+    async def admits(self, key: str, calls: int, period: int) -> bool:
+        """Count a call, and return whether the window has room for it. One without room is not counted."""
 
-    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError
-
-    async def get(self, key: str) -> int:
-        raise NotImplementedError
-
-    async def get_expiry(self, key: str) -> float:
-        raise NotImplementedError
-
-    async def clear(self, key: str) -> None:
-        raise NotImplementedError
-
-    async def reset(self) -> int | None:
-        raise NotImplementedError
+    async def seconds_full(self, key: str, calls: int, period: int) -> float:
+        """Return the seconds until the oldest call leaves a full window; 0 where it is not full."""
 
 
-class MemoryWindows(WindowStorage):
+class MemoryWindows:
     """Windows of one process. A key is removed when its window is empty."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS) -> None:
-        super().__init__()
         self._clock, self._max_keys = clock, max_keys
-        self._windows: dict[int, Windows] = {}
+        self._windows: dict[int, Times] = {}
         """By their length."""
 
     @property
@@ -95,33 +76,28 @@ class MemoryWindows(WindowStorage):
         """How many windows there are."""
         return sum(map(len, self._windows.values()))
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    async def admits(self, key: str, calls: int, period: int) -> bool:
         now = self._clock()
-        windows = self._windows.setdefault(expiry, OrderedDict())
+        windows = self._windows.setdefault(period, OrderedDict())
         times = windows.get(key)
         if times is None:
             times = windows[key] = array("d")
         windows.move_to_end(key)
-        is_open = len(times) < limit or times[-limit] + expiry <= now
+        is_open = len(times) < calls or times[-calls] + period <= now
         if is_open:
             times.append(now)
             if len(times) % TRIM_EVERY == 0:
-                del times[: max(len(times) - limit, bisect_right(times, now - expiry))]
-        _drop_unused(windows, now - expiry, self._max_keys)
+                del times[: max(len(times) - calls, bisect_right(times, now - period))]
+        _drop_unused(windows, now - period, self._max_keys)
         return is_open
 
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        now = self._clock()
-        windows = self._windows.get(expiry)
-        times = (windows.get(key) if windows else None) or array("d")
-        is_full = len(times) >= limit and times[-limit] + expiry > now
-        return (time.time() - (now - times[-limit]), limit) if is_full else (time.time() - expiry, 0)
-
-    async def check(self) -> bool:
-        return True
+    async def seconds_full(self, key: str, calls: int, period: int) -> float:
+        windows = self._windows.get(period)
+        times = windows.get(key) if windows else None
+        return max(0.0, times[-calls] + period - self._clock()) if times and len(times) >= calls else 0.0
 
 
-def _drop_unused(windows: Windows, before: float, max_keys: int) -> None:
+def _drop_unused(windows: Times, before: float, max_keys: int) -> None:
     """Drop at most two windows that are empty since `before`, or more than there may be: calls add one at most."""
     for _ in range(2):
         key, times = next(iter(windows.items()))
@@ -143,14 +119,13 @@ class _Query:
     answer: "asyncio.Future[Any]"
 
 
-class RedisWindows(WindowStorage):
+class RedisWindows:
     """Windows of all processes that share a Redis, by its clock. They expire with their last call.
 
     Queries that arrive while Redis is at work on others are sent together, so that each waits for two answers at most.
     """
 
     def __init__(self, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
-        super().__init__()
         self._answer_seconds = answer_seconds
         self._redis: Redis = Redis.from_url(
             url,
@@ -163,14 +138,14 @@ class RedisWindows(WindowStorage):
         self._asking: set[asyncio.Future[Any]] = set()
         """Includes those for which nothing waits any more."""
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    async def admits(self, key: str, calls: int, period: int) -> bool:
         """Raises NoAnswer."""
-        return bool(await self._query(ACQUIRE, key, limit, expiry))
+        return bool(await self._query(ACQUIRE, key, calls, period))
 
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+    async def seconds_full(self, key: str, calls: int, period: int) -> float:
         """Raises NoAnswer."""
-        age = await self._query(AGE, key, limit)
-        return (time.time() - float(age), limit) if age is not None else (time.time() - expiry, 0)
+        age = await self._query(AGE, key, calls)
+        return 0.0 if age is None else max(0.0, period - float(age))
 
     async def check(self) -> bool:
         """Return whether Redis answers in time."""

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import structlog
 from graphmesh_contracts import Rate
-from limits import RateLimitItemPerSecond
-from limits.aio.strategies import MovingWindowRateLimiter
 
 from graphmesh_chassis.errors import RateLimited
-from graphmesh_chassis.rate_windows import MAX_KEYS, MemoryWindows, NoAnswer, RedisWindows, cancel
+from graphmesh_chassis.rate_windows import MAX_KEYS, MemoryWindows, NoAnswer, RedisWindows, Windows, cancel
 
 log = structlog.get_logger("graphmesh.rates")
 
@@ -53,9 +51,8 @@ class Rates:
 
     def __init__(self, redis: RedisWindows | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._alone = MovingWindowRateLimiter(MemoryWindows(clock))
+        self._alone = MemoryWindows(clock)
         self._redis = redis
-        self._shared = MovingWindowRateLimiter(redis) if redis else None
         self._full: OrderedDict[tuple[str, ...], _Full] = OrderedDict()
         """The windows that were full last, by the keys of their rates."""
         self._recovery: asyncio.Task[None] | None = None
@@ -65,7 +62,7 @@ class Rates:
     @property
     def is_shared(self) -> bool:
         """Whether calls are counted with other processes now."""
-        return self._shared is not None and self._recovery is None
+        return self._redis is not None and self._recovery is None
 
     async def admit(self, limits: Sequence[RateLimit]) -> None:
         """Count a call.
@@ -95,12 +92,12 @@ class Rates:
 
     async def _count(self, limit: RateLimit) -> None:
         """Count a call for one rate. Raises RateLimited."""
-        if self._shared is None:
+        if self._redis is None:
             await self._hit(self._alone, limit)
             return
         if self._recovery is None:
             try:
-                await self._hit(self._shared, limit)
+                await self._hit(self._redis, limit)
             except NoAnswer as error:
                 self._lose_redis(error)
             else:
@@ -111,13 +108,12 @@ class Rates:
             raise RateLimited(message, retry_after=PROBE_SECONDS, rate=limit.name)
         await self._hit(self._alone, limit)
 
-    async def _hit(self, windows: MovingWindowRateLimiter, limit: RateLimit) -> None:
+    async def _hit(self, windows: Windows, limit: RateLimit) -> None:
         """Raises RateLimited, and NoAnswer."""
-        item = RateLimitItemPerSecond(limit.rate.calls, limit.rate.period, "rates")
-        if await windows.hit(item, *limit.key):
+        key, calls, period = "/".join(limit.key), limit.rate.calls, limit.rate.period
+        if await windows.admits(f"{key}/{calls}/{period}", calls, period):
             return
-        stats = await windows.get_window_stats(item, *limit.key)
-        seconds = max(0.001, stats.reset_time - time.time())
+        seconds = max(0.001, await windows.seconds_full(f"{key}/{calls}/{period}", calls, period))
         now = self._clock()
         self._full[limit.key] = _Full(now, now + seconds)
         self._full.move_to_end(limit.key)

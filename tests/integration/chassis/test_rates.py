@@ -119,12 +119,12 @@ async def test_no_window_over_two_processes_has_more_calls(redis_url: str) -> No
 async def test_windows_in_redis_expire(redis_url: str) -> None:
     """A tenant that has left takes no memory after its window."""
     windows, tenant = RedisWindows(redis_url, PATIENT), new_tenant()
-    assert await windows.acquire_entry(tenant, 10, 3600)
+    assert await windows.admits(tenant, 10, 3600)
     async with Redis.from_url(redis_url) as redis:
         [key] = [one async for one in redis.scan_iter(f"*{tenant}*")]
         assert 3590 < await redis.ttl(key) <= 3600
         for _ in range(20):
-            await windows.acquire_entry(tenant, 10, 3600)
+            await windows.admits(tenant, 10, 3600)
         assert await redis.llen(key) == 10
     await windows.close()
 

@@ -97,7 +97,7 @@ async def test_memory_holds_the_tenants_of_the_last_window_only() -> None:
     windows = MemoryWindows(clock)
     for number in range(20_000):
         clock.now += 0.001
-        assert await windows.acquire_entry(f"tenant-{number}", 5, 1)
+        assert await windows.admits(f"tenant-{number}", 5, 1)
     assert windows.keys <= 1001
 
 
@@ -105,9 +105,9 @@ async def test_memory_is_bounded_where_windows_are_long() -> None:
     """The tenants that have made no call for the longest time are dropped."""
     windows = MemoryWindows(Clock(), max_keys=100)
     for number in range(1000):
-        assert await windows.acquire_entry(f"tenant-{number}", 1, 86_400)
+        assert await windows.admits(f"tenant-{number}", 1, 86_400)
     assert windows.keys == 100
-    assert not await windows.acquire_entry("tenant-999", 1, 86_400)
+    assert not await windows.admits("tenant-999", 1, 86_400)
 
 
 async def test_a_window_keeps_no_more_calls_than_it_admits() -> None:
@@ -115,6 +115,6 @@ async def test_a_window_keeps_no_more_calls_than_it_admits() -> None:
     windows = MemoryWindows(clock)
     for _ in range(10_000):
         clock.now += 0.1
-        assert await windows.acquire_entry("acme", 50, 1)
+        assert await windows.admits("acme", 50, 1)
     [kept] = windows._windows[1].values()  # pyright: ignore[reportPrivateUsage]
     assert len(kept) < 200
