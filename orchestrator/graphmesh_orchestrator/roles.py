@@ -1,22 +1,17 @@
 """The graphs that roles may run, and the tools that these may call for them: the file of the settings."""
 
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-import structlog
+from graphmesh_chassis.reread_file import RereadFile
 from graphmesh_chassis.settings import BadSetting
 from graphmesh_nodes.errors import ToolNotAllowed
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from graphmesh_orchestrator.errors import GraphNotAllowed
 
-log = structlog.get_logger("graphmesh.roles")
-
 ALL = "*"
-POLL_SECONDS = 0.5
-"""The least time between two queries whether the file has changed."""
 SETTING = "GRAPHMESH_ORCHESTRATOR_ROLES"
 
 RoleNames = Sequence[str] | None
@@ -51,10 +46,13 @@ class RoleRules:
         Raises:
             BadSetting: the file cannot be read, or names a graph that does not exist.
         """
-        self._path, self._graphs, self._is_required = path, frozenset(graphs), required
-        self._stamp = _stamp(path) if path else ()
-        self._roles = self._read(path) if path else {}
-        self._next_poll = time.monotonic() + POLL_SECONDS
+        self._graphs, self._is_required = frozenset(graphs), required
+        try:
+            self._file = RereadFile(path, self._parsed) if path else None
+        except OSError as error:
+            raise BadSetting(f"{SETTING}: {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise BadSetting(f"{SETTING}: {path}: {error}") from error
 
     def require_graph(self, roles: RoleNames, graph: str) -> None:
         """Raises GraphNotAllowed where none of the roles may run a graph."""
@@ -72,53 +70,32 @@ class RoleRules:
 
     def restricts(self, roles: RoleNames) -> bool:
         """Return whether a caller with these roles is another one than the local developer."""
-        return roles is not None or (self._path is not None and self._is_required)
+        return roles is not None or (self._file is not None and self._is_required)
 
     def scopes(self, roles: RoleNames) -> frozenset[str]:
         """Return the scopes that calls for the roles carry besides those of the method."""
-        known = self._current() if roles else {}
+        known = self._known() if roles else {}
         return frozenset().union(*(known[role].scopes for role in roles or () if role in known))
 
     def _allows(self, roles: RoleNames, kind: Literal["graphs", "tools"], names: set[str]) -> bool:
         if not self.restricts(roles):
             return True
-        known = self._current()
+        known = self._known()
         return any(not names.isdisjoint(getattr(known[role], kind)) for role in roles or () if role in known)
 
-    def _current(self) -> dict[str, Role]:
-        if self._path and time.monotonic() >= self._next_poll:
-            self._next_poll = time.monotonic() + POLL_SECONDS
-            if (stamp := _stamp(self._path)) != self._stamp:
-                self._stamp = stamp
-                self._replace(self._path)
-        return self._roles
+    def _known(self) -> dict[str, Role]:
+        return self._file.content() if self._file else {}
 
-    def _replace(self, path: Path) -> None:
+    def _parsed(self, content: bytes) -> dict[str, Role]:
         try:
-            self._roles = self._read(path)
-        except BadSetting as error:
-            log.error("roles not replaced", cause=str(error))
-
-    def _read(self, path: Path) -> dict[str, Role]:
-        try:
-            found = ROLES.validate_json(path.read_bytes())
-        except OSError as error:
-            raise BadSetting(f"{SETTING}: {path}: {error.strerror}") from error
+            found = ROLES.validate_json(content)
         except ValidationError as error:
             [first, *_] = error.errors()
-            raise BadSetting(f"{SETTING}: {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         for name, role in found.items():
             if unknown := sorted(role.graphs - self._graphs - {ALL}):
-                raise BadSetting(f"{SETTING}: {path}: {name}.graphs: no graph is called {unknown[0]}")
+                raise ValueError(f"{name}.graphs: no graph is called {unknown[0]}")
         return found
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 NO_RULES = RoleRules()

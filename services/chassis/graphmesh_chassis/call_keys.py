@@ -2,25 +2,16 @@
 
 import hashlib
 import json
-import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-log = structlog.get_logger("graphmesh.keys")
-
-CHECK_SECONDS = 1.0
-"""Seconds between two checks of a file for changes, while its keys are used."""
 MAX_KEYS = 20
 COORDINATE_BYTES = 32
-
-KeysT = TypeVar("KeysT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,43 +93,3 @@ def _public_key(key: Any, name: str) -> ec.EllipticCurvePublicKey:
         return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     except ValueError:
         raise ValueError(f"{name}: x and y are no point of P-256") from None
-
-
-class KeyFile(Generic[KeysT]):
-    """The keys in a file. A changed file is read again within a second of use; a broken one keeps the keys before it.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: its content is refused.
-    """
-
-    def __init__(self, path: Path, parse: Callable[[bytes], KeysT]) -> None:
-        self._path, self._parse = path, parse
-        self._stamp, self._keys = _stamp(path), parse(path.read_bytes())
-        self._checked = time.monotonic()
-
-    def keys(self) -> KeysT:
-        if time.monotonic() - self._checked >= CHECK_SECONDS:
-            return self.latest()
-        return self._keys
-
-    def latest(self) -> KeysT:
-        """Return the keys, read again where the file has changed."""
-        self._checked, stamp = time.monotonic(), _stamp(self._path)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._keys = self._parse(self._path.read_bytes())
-                log.info("keys read", file=str(self._path))
-            except (OSError, ValueError) as error:
-                log.error("keys not read, the ones before are used", file=str(self._path), cause=str(error))
-        return self._keys
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return a value that differs after a change of the file; empty where it does not exist."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns

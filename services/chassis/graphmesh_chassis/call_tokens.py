@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from graphmesh_chassis import metadata
 from graphmesh_chassis.call_keys import (
     COORDINATE_BYTES,
-    KeyFile,
     SigningKey,
     VerifyingKeys,
     decoded,
@@ -30,6 +29,7 @@ from graphmesh_chassis.call_keys import (
 )
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.errors import Unauthenticated
+from graphmesh_chassis.reread_file import RereadFile
 
 REQUIRED = {metadata.TENANT, metadata.SUBJECT, metadata.SCOPES}
 """The headers that every token has to state."""
@@ -66,12 +66,12 @@ class CallSigner:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = KeyFile(file, signing_key)
+        self._file = RereadFile(file, signing_key)
 
     def sign(self, path: str, headers: Headers) -> Headers:
         """Return the headers of a call of the method `path`, with a token of what they state."""
         stated = tuple(pair for pair in headers if pair[0] in metadata.CLAIMS)
-        token = _signed(self._file.keys(), path, stated, int(time.time()) // WINDOW_SECONDS)
+        token = _signed(self._file.content(), path, stated, int(time.time()) // WINDOW_SECONDS)
         return (*headers, (metadata.CALL_TOKEN, token))
 
 
@@ -98,7 +98,7 @@ class CallVerifier:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = KeyFile(file, verifying_keys)
+        self._file = RereadFile(file, verifying_keys)
 
     def claims(self, path: str, token: str) -> Mapping[str, str]:
         """Return what the token of a call of the method `path` states, as headers.
@@ -108,7 +108,7 @@ class CallVerifier:
         """
         if not token:
             raise _refusal("it is missing")
-        keys = self._file.keys()
+        keys = self._file.content()
         if token.partition(".")[0] not in keys.by_header:
             keys = self._file.latest()
         claims = _verified(keys, token)

@@ -12,12 +12,13 @@ import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from graphmesh_chassis.call_keys import KeyFile, encoded, jwk_of, verifying_keys
+from graphmesh_chassis.call_keys import encoded, jwk_of, verifying_keys
 from graphmesh_chassis.call_tokens import CallSigner, CallVerifier
 from graphmesh_chassis.calls import current_call, fingerprint
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import ApprovalMismatch, IdempotencyKeyRequired, ScopeMissing, Unauthenticated
+from graphmesh_chassis.reread_file import RereadFile
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.testing import Served
 from graphmesh_local.call_keys import PRIVATE, PUBLIC, open_call_keys, replace_call_key
@@ -156,7 +157,7 @@ def claims(**changes: object) -> Mapping[str, object]:
 
 
 def private(keys: Path) -> Any:
-    return CallSigner(keys / PRIVATE)._file.keys().private
+    return CallSigner(keys / PRIVATE)._file.content().private
 
 
 def headers_of(keys: Path) -> dict[str, str]:
@@ -279,7 +280,7 @@ async def test_keys_are_replaced_under_load_without_a_failed_call(served: Served
                 await asyncio.sleep(0.01)
 
     loads = [asyncio.create_task(load(signer)) for signer in calls]
-    headers = {quick._file.keys().header}
+    headers = {quick._file.content().header}
     try:
         for _ in range(3):
             replace_call_key(keys)
@@ -302,7 +303,7 @@ def test_a_removed_key_is_refused(keys: Path, monkeypatch: pytest.MonkeyPatch) -
     verifier.claims(Probe.Ask.path, stolen)
     replace_call_key(keys)
     clock = time.monotonic() + 1
-    monkeypatch.setattr("graphmesh_chassis.call_keys.time.monotonic", lambda: clock)
+    monkeypatch.setattr("graphmesh_chassis.reread_file.time.monotonic", lambda: clock)
     with pytest.raises(Unauthenticated, match="signed by no key"):
         verifier.claims(Probe.Ask.path, stolen)
 
@@ -342,6 +343,6 @@ P256 = jwk_of(ec.generate_private_key(ec.SECP256R1()).public_key())
 def test_bad_keys_are_refused_by_their_place(tmp_path: Path, content: str, rule: str) -> None:
     (tmp_path / PUBLIC).write_text(content)
     with pytest.raises(ValueError, match=rule):
-        KeyFile(tmp_path / PUBLIC, verifying_keys)
+        RereadFile(tmp_path / PUBLIC, verifying_keys)
     with pytest.raises(ValueError, match=rf"(?s)call.keys.*{rule}"):
         ServerSettings(call_keys=tmp_path / PUBLIC)

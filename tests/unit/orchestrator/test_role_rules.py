@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from graphmesh.billing.v1 import BillingService, RefundRequest
+from graphmesh_chassis import reread_file
 from graphmesh_chassis.settings import BadSetting
 from graphmesh_nodes import call, degrade, remote
 from graphmesh_nodes.errors import ToolNotAllowed
-from graphmesh_orchestrator import roles as module
 from graphmesh_orchestrator.errors import GraphNotAllowed
 from graphmesh_orchestrator.roles import NO_RULES, RoleRules
 from graphmesh_orchestrator.run_status import RunStatus
@@ -48,7 +48,7 @@ def write(path: Path, roles: Mapping[str, Any]) -> Path:
 
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RoleRules:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0)
+    monkeypatch.setattr(reread_file, "CHECK_SECONDS", 0)
     return RoleRules(write(tmp_path, ROLES), [GRAPH], required=True)
 
 
