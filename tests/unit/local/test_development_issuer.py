@@ -1,12 +1,14 @@
 """The development issuer: its files, its tokens, and the mesh that accepts them."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import jwt
 import pytest
+from graphmesh_local import development_issuer
 from graphmesh_local.development_issuer import AUDIENCE, NoIssuer, issue_token, open_issuer, with_development_issuer
-from graphmesh_local.state_folder import StateFolder
+from graphmesh_local.state_folder import Credentials, StateFolder
 from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
@@ -46,3 +48,27 @@ def test_a_mesh_with_it_accepts_its_tokens(folder: StateFolder) -> None:
 def test_a_folder_without_an_issuer_makes_no_token(folder: StateFolder) -> None:
     with pytest.raises(NoIssuer, match="graphmesh up --tokens makes one"):
         issue_token(folder, "acme", "mira", [], 60)
+
+
+async def test_stored_credentials_are_renewed_after_a_failure_too(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the disk, which keeps the present ones."""
+    monkeypatch.setattr(development_issuer, "RENEW_SECONDS", 0.01)
+    open_issuer(folder)
+    write, attempts = folder.write_credentials, 0
+
+    def write_seldom(credentials: Credentials) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            raise OSError("no space left")
+        write(credentials)
+
+    monkeypatch.setattr(folder, "write_credentials", write_seldom)
+    async with development_issuer.credentials(folder, "127.0.0.1:8080"), asyncio.timeout(60):
+        first = folder.credentials.read_bytes()
+        while folder.credentials.read_bytes() == first:
+            await asyncio.sleep(0.01)
+    assert attempts >= 3
+    assert json.loads(first)["edge"] == "127.0.0.1:8080"

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ async def credentials(folder: StateFolder, edge: str) -> AsyncIterator[None]:
     async def renew() -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            store()
+            with suppress(OSError):  # the disk is full: the stored one is valid for an hour
+                store()
 
     store()
     renewing = asyncio.create_task(renew(), name="credentials")
