@@ -126,7 +126,9 @@ class WriteBehind:
             while not (self._is_closed and self.is_empty):
                 await self._woken.wait()
                 self._woken.clear()
-                if not self.is_empty:
+                if self.is_empty:
+                    self._resolve_next()  # it was requested while the last entries were being stored
+                else:
                     await self._store()
         finally:
             self._fail(ShuttingDown())
@@ -148,6 +150,9 @@ class WriteBehind:
         """Drop the buffered entries, and refuse further ones."""
         self._error = self._error or error
         self._entries, self._bytes = [], 0
+        self._resolve_next()
+
+    def _resolve_next(self) -> None:
         waiting, self._next = self._next, None
         _resolve(waiting)
 

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import ShuttingDown
+from graphmesh_chassis.large_values import Size
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.tool_calls import ToolCalled
 from graphmesh_orchestrator.checkpoints import Entry
@@ -16,6 +17,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.event_contents import node_started
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run
+from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_BYTES
 from graphmesh_orchestrator.worker.journal import Journal
 
 from tests.contract.orchestrator.stores import NOW, WORKER, Stores
@@ -92,6 +94,23 @@ async def test_events_are_stored_when_the_execution_is_cancelled(stores: Stores,
         await executing
     status, events = await stored(stores)
     assert (status, len(events)) == (RunStatus.ERROR, 2)
+
+
+async def test_graph_that_is_too_far_ahead_continues_when_its_events_are_stored(
+    stores: Stores, journal: Journal
+) -> None:
+    """Also where it begins to wait while they are being stored, and nothing else is to be stored after them."""
+    async with journal:
+        journal.add_event(node_started([]), "a", Size(0, MAX_PENDING_BYTES + 1))
+        with stores.writer.held():
+            before = asyncio.create_task(journal.wait_for_room())
+            while not stores.writer.batches:
+                await asyncio.sleep(0)
+            meanwhile = asyncio.create_task(journal.wait_for_room())
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await asyncio.gather(before, meanwhile)
+        assert len((await stored(stores))[1]) == 1
 
 
 async def test_text_is_joined_until_it_is_stored(stores: Stores, journal: Journal) -> None:
