@@ -5,11 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from graphmesh_chassis.large_values import convert_aside
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_orchestrator.checkpoints.encoding import Head, pack, unpack
 from graphmesh_orchestrator.checkpoints.large_values import StoredValue, artifact_names, with_bases
+from graphmesh_orchestrator.checkpoints.packing import INLINE_BYTES
 from graphmesh_orchestrator.checkpoints.queries import WITHOUT_DATA, in_batches
 from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.tables import artifacts
@@ -63,7 +65,7 @@ async def keep_latest(connection: AsyncConnection, serde: SerializerProtocol, th
     query = sa.select(checkpoints.c.thread_id, checkpoints.c.ns).where(checkpoints.c.thread_id.in_(thread_ids))
     for thread_id, ns in (await connection.execute(query.distinct())).all():
         rows = await _lock_rows(connection, thread_id, ns)
-        heads = {row.checkpoint_id: Head.unpacked(serde, row.head) for row in rows if row.head is not None}
+        heads = await _heads_of(serde, rows)
         parents = {row.checkpoint_id: row.parent_id for row in rows}
         if heads:
             newest = next(reversed(heads))
@@ -141,6 +143,13 @@ async def _lock_rows(connection: AsyncConnection, thread_id: str, ns: str) -> Se
     return (await connection.execute(query.order_by(checkpoints.c.stamp).with_for_update())).all()
 
 
+async def _heads_of(serde: SerializerProtocol, rows: Sequence[sa.Row[Any]]) -> Mapping[str, Head]:
+    """Return the heads of the checkpoints among rows of a namespace, by their ids."""
+    packed = {row.checkpoint_id: row.head for row in rows if row.head is not None}
+    is_large = sum(map(len, packed.values())) > INLINE_BYTES
+    return await convert_aside(is_large, lambda: {name: Head.unpacked(serde, head) for name, head in packed.items()})
+
+
 async def _keep_only(
     connection: AsyncConnection, serde: SerializerProtocol, rows: Sequence[sa.Row[Any]], kept: Collection[str]
 ) -> None:
@@ -149,10 +158,9 @@ async def _keep_only(
     A run that continues meanwhile shares values only with kept checkpoints, so it is not affected.
     """
     channels: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.checkpoint_id in kept:
-            for channel, value_row in Head.unpacked(serde, row.head).value_rows.items():
-                channels[value_row].add(channel)
+    for head in (await _heads_of(serde, [row for row in rows if row.checkpoint_id in kept])).values():
+        for channel, value_row in head.value_rows.items():
+            channels[value_row].add(channel)
     others = [row for row in rows if row.checkpoint_id not in kept]
     for row in others:
         if row.checkpoint_id in channels:
