@@ -143,7 +143,7 @@ async def _lock_rows(connection: AsyncConnection, thread_id: str, ns: str) -> Se
     return (await connection.execute(query.order_by(checkpoints.c.stamp).with_for_update())).all()
 
 
-async def _heads_of(serde: SerializerProtocol, rows: Sequence[sa.Row[Any]]) -> Mapping[str, Head]:
+async def _heads_of(serde: SerializerProtocol, rows: Sequence[sa.Row[Any]]) -> dict[str, Head]:
     """Return the heads of the checkpoints among rows of a namespace, by their ids."""
     packed = {row.checkpoint_id: row.head for row in rows if row.head is not None}
     is_large = sum(map(len, packed.values())) > INLINE_BYTES
