@@ -7,6 +7,7 @@ acknowledges the bytes, or where a router has forgotten the connection and nothi
 import asyncio
 import os
 import socket
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self, TypeVar
@@ -47,7 +48,11 @@ class PostgresqlConnection(psycopg.AsyncConnection[Any]):
         cls, conninfo: str = "", *, response_seconds: float | None = None, **options: Any
     ) -> Self:
         """Connect. Raises psycopg.OperationalError where the server does not answer in time."""
-        connection = await super().connect(conninfo, **{**OPTIONS, **options, "autocommit": True})
+        try:
+            connection = await super().connect(conninfo, **{**OPTIONS, **options, "autocommit": True})
+        except BaseException as error:  # its frames refer to a connection that is not made, which keeps that open
+            traceback.clear_frames(error.__traceback__)
+            raise
         connection.response_seconds = response_seconds or cls.response_seconds
         try:
             await connection.execute(SESSION)

@@ -103,6 +103,30 @@ async def test_connecting_to_a_half_dead_server_fails(postgres_url: str) -> None
             await PostgresqlConnection.connect(_driver_url(direct.set(port=proxy.port)), connect_timeout=2)
 
 
+@pytest.mark.parametrize("seconds", [0.2, WITHIN_SECONDS], ids=["cancelled", "too late"])
+async def test_a_connection_that_is_not_made_is_closed(seconds: float) -> None:
+    """At once, while its error is still handled: until then PostgreSQL drops no database."""
+    closed = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    async with await asyncio.start_server(accept, "127.0.0.1") as server:
+        url = f"postgresql://user@127.0.0.1:{server.sockets[0].getsockname()[1]}/none"
+        gc.disable()
+        try:
+            with pytest.raises((TimeoutError, psycopg.OperationalError)) as error:
+                async with asyncio.timeout(seconds):
+                    await PostgresqlConnection.connect(url, connect_timeout=2)
+            async with asyncio.timeout(WITHIN_SECONDS):
+                await closed.wait()
+        finally:
+            gc.enable()
+        assert error.value.__traceback__
+
+
 async def test_the_server_ends_transactions_of_lost_clients(postgres_url: str) -> None:
     """Else their locks would be held until the server's TCP finds the client dead, in hours."""
     async with await PostgresqlConnection.connect(_driver_url(postgres_url)) as connection:
