@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
-from graphmesh_chassis.serve import Servable, run, tracing_of
+from graphmesh_chassis.serve import Servable, run, tracing_of, workload_of
 from graphmesh_nodes.context import Policies
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -52,7 +52,7 @@ async def build(
         _taken_over(settings.standby, graphs),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
-        Channel(settings.mesh, tracing, signer=signer) as channel,
+        Channel(settings.mesh, tracing, signer=signer, workload=workload_of(settings)) as channel,
     ):
         registry = graphs.registry(backend.saver)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)

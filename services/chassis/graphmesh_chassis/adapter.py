@@ -1,5 +1,6 @@
 """The adapter between grpc.aio's handlers, of all four arities, and hooks over calls."""
 
+import inspect
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -16,8 +17,8 @@ from graphmesh_contracts import MethodPolicy, Overrides, method_policy
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call, serialized
-from graphmesh_chassis.errors import MalformedMessage, UnknownMethod
-from graphmesh_chassis.handlers import Handler, implementation_of, with_reading
+from graphmesh_chassis.errors import MalformedMessage, UnknownMethod, WorkloadNotAllowed
+from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation, with_reading
 from graphmesh_chassis.hooks import Hook, Proceed, decode, inside
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.tenant_turns import work_for
@@ -25,6 +26,7 @@ from graphmesh_chassis.validation import check_response
 
 if TYPE_CHECKING:
     from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.workload import Workload
 
 INCOMPLETE = "The request ended before its message was complete"
 
@@ -34,7 +36,15 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class HookInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method in the hooks of its service. Services without hooks (health, reflection) stay unchanged."""
 
-    def __init__(self, hooks: Mapping[str, Sequence[Hook]], overrides: Overrides, tracing: "Tracing | None") -> None:
+    def __init__(
+        self,
+        hooks: Mapping[str, Sequence[Hook]],
+        overrides: Overrides,
+        tracing: "Tracing | None",
+        workload: "Workload | None" = None,
+    ) -> None:
+        """`workload` checks the callers of the services without hooks."""
+        self._workload = workload
         self._hooks = hooks
         self._overrides = overrides
         self._tracing = tracing
@@ -57,6 +67,8 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
     async def _with_hooks(self, path: str, handler: Handler) -> Handler:
         hooks = self._hooks.get(path[1:].partition("/")[0])
         if hooks is None:
+            if self._workload:
+                handler = _of_workloads(handler, path, self._workload)
             return handler if handler.request_streaming else _reading_one(handler)
         descriptor = descriptor_pool.Default().FindMethodByName(path[1:].replace("/", "."))
         method = _Method(path, descriptor, method_policy(descriptor, self._overrides))
@@ -139,6 +151,30 @@ async def _stream(implementations: _Implementations, call: Call) -> None:
 
 def _parsed(response: Message | bytes, call: Call) -> Message:
     return call.response_type.FromString(response) if isinstance(response, bytes) else response
+
+
+def _of_workloads(handler: Handler, path: str, workload: "Workload") -> Handler:
+    """A handler that refuses workloads which may not call it."""
+    respond = implementation_of(handler)
+
+    async def check(context: Context) -> None:
+        try:
+            workload.require_caller(path, context)
+        except WorkloadNotAllowed as error:
+            await context.abort_with_status(to_grpc(error))
+
+    async def stream(incoming: Any, context: Context) -> AsyncIterator[Message]:
+        await check(context)
+        async for response in respond(incoming, context):
+            yield response
+
+    async def answer(incoming: Any, context: Context) -> Message | None:
+        await check(context)
+        response: Message | None = await respond(incoming, context)
+        return response
+
+    guarded = stream if inspect.isasyncgenfunction(respond) else answer
+    return with_implementation(handler, guarded, handler.request_deserializer, handler.response_serializer)
 
 
 def _reading_one(handler: Handler) -> Handler:

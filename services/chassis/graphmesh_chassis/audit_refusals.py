@@ -22,6 +22,7 @@ from graphmesh_chassis.errors import (
     NotFound,
     PermissionDenied,
     Unauthenticated,
+    WorkloadNotAllowed,
 )
 
 PERIOD_SECONDS = 60.0
@@ -65,7 +66,8 @@ class Refusals:
         is_write = call.policy.idempotency is not Idempotency.READ
         if call.is_audited or not (isinstance(error, _REFUSALS) or (is_write and isinstance(error, NotFound))):
             return
-        caller = ("", "") if isinstance(error, Unauthenticated) else (call.caller.tenant, call.caller.subject)
+        is_unknown = isinstance(error, Unauthenticated | WorkloadNotAllowed)
+        caller = ("", "") if is_unknown else (call.caller.tenant, call.caller.subject)
         self._counts[self._kind(Kind(caller[0], caller[1][:MAX_TEXT], call.path, error.reason))] += 1
 
     def _kind(self, kind: Kind) -> Kind:

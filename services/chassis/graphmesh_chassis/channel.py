@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from graphmesh_contracts import Method, Rpc, StreamingRpc
 
 from graphmesh_chassis import metadata
+from graphmesh_chassis.connection import Connection, WorkloadConnection
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, InvalidResponse
 from graphmesh_chassis.foreign_responses import check_foreign_response
@@ -18,6 +19,7 @@ from graphmesh_chassis.status import from_rpc_error
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallSigner
     from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.workload import Workload
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The limit of a message that a server reads; up to here the rules of the message's fields apply."""
@@ -68,28 +70,27 @@ class Channel:
         *,
         tls: bool = False,
         signer: "CallSigner | None" = None,
+        workload: "Workload | None" = None,
     ) -> None:
-        """`signer` adds a token to each call, of what its headers state."""
-        self._plain = (
-            grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
-            if tls
-            else grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        )
-        self._traced = (
-            grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=tracing.client_interceptors)
-            if tracing
-            else None
+        """
+        Args:
+            tls: encrypt the connection, to a server with a certificate that the system trusts.
+            signer: adds a token to each call, of what its headers state.
+            workload: the certificate of this program, for a mesh listener with mutual TLS.
+        """
+        credentials = grpc.ssl_channel_credentials() if tls else None
+        self._connection = (
+            WorkloadConnection(address, CHANNEL_OPTIONS, tracing, workload)
+            if workload
+            else Connection(address, CHANNEL_OPTIONS, tracing, credentials)
         )
         self._signer = signer
-        self._callables: dict[tuple[str, bool], Any] = {}
 
     async def __aenter__(self) -> "Channel":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._plain.close()
-        if self._traced:
-            await self._traced.close()
+        await self._connection.close()
 
     async def unary(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
@@ -101,9 +102,11 @@ class Channel:
             GraphmeshError: the error of the service, or of the mesh where no service responded.
         """
         timeout = _timeout(rpc, deadline)
-        call, headers = self._callable(rpc, "unary_unary", headers)
+        connection = self._connection.present()
+        call, headers = self._callable(connection, rpc, "unary_unary", headers)
         try:
-            response: ResponseT | None = await call(request, timeout=timeout, metadata=headers)
+            with connection:
+                response: ResponseT | None = await call(request, timeout=timeout, metadata=headers)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
         return _checked(response, rpc)
@@ -113,10 +116,12 @@ class Channel:
     ) -> tuple[ResponseT, bool]:
         """As `unary`; also returns whether the response is a stored one, so that this call has changed nothing."""
         timeout = _timeout(rpc, deadline)
-        make, headers = self._callable(rpc, "unary_unary", headers)
+        connection = self._connection.present()
+        make, headers = self._callable(connection, rpc, "unary_unary", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
-            response: ResponseT | None = await call
+            with connection:
+                response: ResponseT | None = await call
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
         return _checked(response, rpc), metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
@@ -134,28 +139,32 @@ class Channel:
         Raises as `unary` does, also between two responses.
         """
         timeout = _timeout(rpc, deadline)
-        make, headers = self._callable(rpc, "unary_stream", headers)
+        connection = self._connection.present()
+        make, headers = self._callable(connection, rpc, "unary_stream", headers)
         call = make(request, timeout=timeout, metadata=headers)
         try:
-            async for response in call:
-                yield _checked(response, rpc)
+            with connection:
+                async for response in call:
+                    yield _checked(response, rpc)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, rpc.tool) from error
         finally:
             call.cancel()
 
-    def _callable(self, rpc: Method[Any, Any], arity: str, headers: Headers) -> tuple[Any, Headers]:
-        traced = self._traced is not None and is_traced()
-        channel = self._traced if self._traced is not None and traced else self._plain
+    def _callable(
+        self, connection: Connection, rpc: Method[Any, Any], arity: str, headers: Headers
+    ) -> tuple[Any, Headers]:
+        traced = connection.traced is not None and is_traced()
+        channel = connection.traced if connection.traced is not None and traced else connection.plain
         key = (rpc.path, traced)
-        if key not in self._callables:
+        if key not in connection.callables:
             make = getattr(channel, arity)
-            self._callables[key] = make(rpc.path, rpc.request.SerializeToString, partial(_decoded, rpc.response))
-        if self._traced is not None and not traced:
+            connection.callables[key] = make(rpc.path, rpc.request.SerializeToString, partial(_decoded, rpc.response))
+        if connection.traced is not None and not traced:
             headers = (*headers, NOT_SAMPLED)
         if self._signer is not None:
             headers = self._signer.sign(rpc.path, headers)
-        return self._callables[key], headers
+        return connection.callables[key], headers
 
 
 def _decoded(response: type[ResponseT], content: bytes) -> ResponseT | None:

@@ -9,7 +9,7 @@
     │   │   ├── RuleViolated         ├── Fenced               ├── IdempotencyKeyReused
     │   │   └── ApprovalRequired     └── ApprovalMismatch
     │   ├── PermissionDenied
-    │   │   └── ScopeMissing
+    │   │   └── ScopeMissing         └── WorkloadNotAllowed
     │   ├── Unimplemented
     │   │   └── UnknownMethod
     │   ├── BudgetExceeded           ├── TokenLimit           (also ResourceExhausted)
@@ -179,6 +179,12 @@ class ScopeMissing(PermissionDenied):
     """The caller lacks the scopes {scopes}"""
 
     reason = "SCOPE_MISSING"
+
+
+class WorkloadNotAllowed(PermissionDenied):
+    """The workload {workload} may not call this method"""
+
+    reason = "WORKLOAD_NOT_ALLOWED"
 
 
 class NotFound(CallerError):

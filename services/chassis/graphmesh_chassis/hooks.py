@@ -42,6 +42,7 @@ from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallVerifier
+    from graphmesh_chassis.workload import Workload
 
 Proceed = Callable[[Call], Awaitable[None]]
 """Executes the rest of a call: the hooks that are further inside, and the servicer's method."""
@@ -61,16 +62,18 @@ def hooks_of(
     call_tokens: "CallVerifier | None" = None,
     rated: Hook | None = None,
     refusals: Refusals | None = None,
+    workload: "Workload | None" = None,
 ) -> Sequence[Hook]:
     """The hooks of a service, outermost first.
 
-    With `call_tokens` every call needs one. `rated` is the hook of a service with rates. `refusals` takes those for the
-    audit log.
+    With `call_tokens` every call needs one. With `workload` every call has to come from Envoy. `rated` is the hook of a
+    service with rates. `refusals` takes those for the audit log.
     """
     return (
         telemetry,  # first: it records the outcome of everything else
         errors,  # next: every exception below becomes a status, never a stack trace
         refused(refusals),  # around every check that may refuse the call
+        *([from_envoy(workload)] if workload else []),  # before anything that another workload states
         signed(call_tokens) if call_tokens else identity(mode),  # before any work is done for the caller
         approval,  # likewise: a caller with the scopes may need an approval too
         deadline,  # before anything that may wait
@@ -146,6 +149,16 @@ def refused(refusals: Refusals | None) -> Hook:
             raise
 
     return refused
+
+
+def from_envoy(workload: "Workload") -> Hook:
+    """A hook that accepts calls of Envoy only, which has checked the workload that they come from."""
+
+    async def from_envoy(proceed: Proceed, call: Call) -> None:
+        workload.require_caller(call.path, call.context)
+        await proceed(call)
+
+    return from_envoy
 
 
 def identity(mode: IdentityMode) -> Hook:

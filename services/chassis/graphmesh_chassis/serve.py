@@ -42,6 +42,7 @@ from graphmesh_chassis.settings import BadSetting, ServerSettings, check_argumen
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallVerifier
     from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.workload import Workload
 
 log = structlog.get_logger("graphmesh.server")
 
@@ -209,7 +210,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         PolicyError: a service declares no policy, or an override is invalid.
     """
     tracing = servable.tracing or tracing_of(name, settings)
-    call_tokens = _call_tokens(settings)
+    call_tokens, workload = _call_tokens(settings), workload_of(settings)
     policies = _policies(servable.services, settings)
     admissions = {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
     with_rates = _rated(policies, settings)
@@ -223,11 +224,12 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             call_tokens=call_tokens,
             rated=rated(name, policies[service], rates) if rates and service in with_rates else None,
             refusals=refusals,
+            workload=workload,
         )
         for service, admission in admissions.items()
     }
     server = grpc.aio.server(
-        interceptors=[HookInterceptor(hooks, settings.policy, tracing)],
+        interceptors=[HookInterceptor(hooks, settings.policy, tracing, workload)],
         options=SERVER_OPTIONS,
     )
     for service in servable.services:
@@ -238,7 +240,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         (*admissions, health.SERVICE_NAME, reflection.SERVICE_NAME), server, pool=descriptor_pool.Default()
     )
     await _ping(servable, health_servicer, {})
-    address = _listen(server, settings.listen)
+    address = _listen(server, settings.listen, workload)
     await server.start()
     sys.setswitchinterval(SWITCH_SECONDS)
     loop_lag = LoopLag()
@@ -271,6 +273,15 @@ def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
     return Tracing(name, settings)
 
 
+def workload_of(settings: ServerSettings) -> "Workload | None":
+    """The certificate that the settings name; None: connections are plain."""
+    if settings.certificate is None or settings.authorities is None:
+        return None
+    from graphmesh_chassis.workload import Workload
+
+    return Workload(settings.certificate, settings.authorities)
+
+
 def _call_tokens(settings: ServerSettings) -> "CallVerifier | None":
     if settings.call_keys is None:
         return None
@@ -291,9 +302,10 @@ def _rated(policies: Mapping[str, ServicePolicy], settings: ServerSettings) -> f
     return rated_services([pool.FindServiceByName(name) for name in policies], policies, settings.policy)
 
 
-def _listen(server: grpc.aio.Server, listen: str) -> str:
+def _listen(server: grpc.aio.Server, listen: str, workload: "Workload | None") -> str:
     try:
-        port = server.add_insecure_port(listen)
+        secured = workload.server() if workload else None
+        port = server.add_secure_port(listen, secured) if secured else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {listen}") from error
     return f"{listen.rpartition(':')[0]}:{port}"

@@ -82,6 +82,24 @@ def _call_keys(value: Path | None) -> Path | None:
     return value
 
 
+def _certificate(value: Path | None) -> Path | None:
+    """Check that a file has a workload's certificate and key."""
+    if value:
+        from graphmesh_chassis.certificates import certificate
+
+        readable(value, lambda file: certificate(file.read_bytes()))
+    return value
+
+
+def _authorities(value: Path | None) -> Path | None:
+    """Check that a file has certificates."""
+    if value:
+        from graphmesh_chassis.certificates import authorities
+
+        readable(value, lambda file: authorities(file.read_bytes()))
+    return value
+
+
 def readable(file: Path, read: Callable[[Path], object]) -> None:
     """Raise ValueError where `read` cannot use the file, with the reason."""
     try:
@@ -107,6 +125,13 @@ class ServerSettings(BaseSettings):
     call_keys: Annotated[Path | None, AfterValidator(_call_keys)] = Field(
         default=None,
         description="a JWKS file: every call needs a token that a key of it has signed, and headers are not believed",
+    )
+    certificate: Annotated[Path | None, AfterValidator(_certificate)] = Field(
+        default=None,
+        description="a PEM file with this server's certificate and its private key: mutual TLS, calls of Envoy only",
+    )
+    authorities: Annotated[Path | None, AfterValidator(_authorities)] = Field(
+        default=None, description="a PEM file with the certificates of the authorities that workloads are trusted by"
     )
     redis_url: str = Field(
         default="",
@@ -145,6 +170,13 @@ class ServerSettings(BaseSettings):
     trace_ratio: float = Field(
         default=0.1, ge=0, le=1, description="share of calls without a traceparent that are traced"
     )
+
+    @model_validator(mode="after")
+    def _certificate_has_authorities(self) -> Self:
+        if (self.certificate is None) != (self.authorities is None):
+            prefix = self.model_config.get("env_prefix", "")
+            raise ValueError(f"{prefix}CERTIFICATE and {prefix}AUTHORITIES: the one needs the other")
+        return self
 
     @model_validator(mode="after")
     def _callers_are_identified_in_production(self) -> Self:

@@ -15,6 +15,7 @@ from graphmesh_chassis.hooks import effects, hooks_of
 from graphmesh_chassis.rates import Rates
 from graphmesh_chassis.status import FLAGS, from_rpc_error
 from graphmesh_chassis.store import SqlStore
+from graphmesh_chassis.workload import Workload
 from graphmesh_contracts import Method, reasons, shared_reasons
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -111,7 +112,7 @@ def test_hooks_and_databases_raise_the_reasons_of_every_rpc(
 ) -> None:
     hooks = [hook for hook in hooks_of("open", Admission(1, 1)) if hook is not effects]
     found = [chassis.reasons(hook) for hook in hooks]
-    found += [chassis.reasons(Rates.admit, Rates)]
+    found += [chassis.reasons(Rates.admit, Rates), chassis.reasons(Workload.require_caller, Workload)]
     found += [chassis.reasons(method, Database) for method in (Database.read, Database.transaction, Database.rows)]
     assert frozenset().union(*found) == shared["every RPC"]
 

@@ -374,6 +374,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
     """
+    ERROR_REASON_WORKLOAD_NOT_ALLOWED: _ErrorReason.ValueType  # 68
+    """PERMISSION_DENIED. The program at the other end of the connection may not call the method, by the identity in its
+    certificate. Nothing was executed. `workload` is there where the server refuses, and not where Envoy does.
+
+        { "reason": "WORKLOAD_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "workload": "spiffe://graphmesh.local/crm" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -383,8 +389,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     unless the RPC has a further cause for one.
 
     Reasons of every RPC: INVALID_REQUEST, MALFORMED_MESSAGE, INVALID_METADATA, UNAUTHENTICATED, SCOPE_MISSING,
-    APPROVAL_REQUIRED (a policy that requires an approval, and a call without one), APPROVAL_MISMATCH, DEADLINE_EXCEEDED,
-    RATE_LIMITED (a policy that declares a rate), CONCURRENCY_LIMIT, DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
+    WORKLOAD_NOT_ALLOWED (a mesh with mutual TLS), APPROVAL_REQUIRED (a policy that requires an approval, and a call
+    without one), APPROVAL_MISMATCH, DEADLINE_EXCEEDED, RATE_LIMITED (a policy that declares a rate), CONCURRENCY_LIMIT,
+    DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
 
     Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, LEASE_EXPIRED,
     OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
@@ -754,5 +761,11 @@ ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 67
 """PERMISSION_DENIED. A graph may not call the tool for the roles of its run's caller. Nothing was sent.
 
     { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
+"""
+ERROR_REASON_WORKLOAD_NOT_ALLOWED: ErrorReason.ValueType  # 68
+"""PERMISSION_DENIED. The program at the other end of the connection may not call the method, by the identity in its
+certificate. Nothing was executed. `workload` is there where the server refuses, and not where Envoy does.
+
+    { "reason": "WORKLOAD_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "workload": "spiffe://graphmesh.local/crm" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
