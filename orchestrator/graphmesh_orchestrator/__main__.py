@@ -16,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from graphmesh_orchestrator.api.services import services
 from graphmesh_orchestrator.backend import Backend, open_backend
 from graphmesh_orchestrator.graph_loading import MadeGraphs, made_graphs
+from graphmesh_orchestrator.graph_rates import open_graph_rates, require_graphs
 from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.leases.in_flight import InFlight, Worker
 from graphmesh_orchestrator.notifications.redis_bus import connected
@@ -53,13 +54,17 @@ async def build(
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
         Channel(settings.mesh, tracing, signer=signer, workload=workload_of(settings)) as channel,
+        open_graph_rates(settings.graph_rates, settings.redis_url, settings.rate_answer_seconds, backend.runs) as rates,
     ):
         registry = graphs.registry(backend.saver)
+        require_graphs(settings.graph_rates, registry.names)
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         roles = RoleRules(settings.roles, registry.names, required=settings.identity == "required")
         tools = Tools(channel, Policies(settings.tool_policies), roles)
-        worker = run_worker(settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals)
-        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin, roles)
+        worker = run_worker(
+            settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals, rates
+        )
+        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin, roles, rates)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
             yield Servable(

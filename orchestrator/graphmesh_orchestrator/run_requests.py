@@ -11,6 +11,7 @@ from graphmesh_orchestrator.assistants.assistant import configured
 from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.checkpoints import thread_config
 from graphmesh_orchestrator.errors import GraphFactoryFailed
+from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.registry import Graph, Registry
 from graphmesh_orchestrator.roles import NO_RULES, RoleRules
 from graphmesh_orchestrator.runs.run import Run
@@ -21,9 +22,27 @@ class RunRequests:
     """The rules for new runs."""
 
     def __init__(
-        self, registry: Registry, assistants: Assistants, receivers: Receivers, roles: RoleRules = NO_RULES
+        self,
+        registry: Registry,
+        assistants: Assistants,
+        receivers: Receivers,
+        roles: RoleRules = NO_RULES,
+        rates: GraphRates | None = None,
     ) -> None:
         self._registry, self._assistants, self._receivers, self._roles = registry, assistants, receivers, roles
+        self._rates = rates
+
+    async def accepted(self, requested: Run, assistant: str = "") -> Run:
+        """Return a run that is to be created, as it is to be stored, and count it for the rate of its graph.
+
+        Raises:
+            GraphmeshError: as `checked`.
+            RateLimited: the rate of the graph is used up.
+        """
+        run = await self.checked(requested, assistant)
+        if self._rates:
+            await self._rates.count(run)
+        return run
 
     async def checked(self, requested: Run, assistant: str = "") -> Run:
         """Return a run as it is to be stored. `assistant` is the id or the name of the assistant that configures it.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, readable, settings_config
-from graphmesh_contracts import Overrides
+from graphmesh_contracts import Overrides, Rate, parse_rate
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
@@ -20,6 +20,15 @@ def _tool_policies(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return {service: Overrides(**overrides) for service, overrides in json.loads(value or "{}").items()}
+
+
+def _graph_rates(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    rates = json.loads(value or "{}")
+    if not isinstance(rates, dict) or not all(isinstance(rate, dict) for rate in rates.values()):
+        raise ValueError("has to be an object of rates, by the names of graphs")
+    return {graph: parse_rate(rate, f"the rate of {graph}") for graph, rate in rates.items()}
 
 
 def _call_key(value: Path | None) -> Path | None:
@@ -115,6 +124,10 @@ class Settings(ServerSettings):
     )
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
         default_factory=dict, description="overrides of the policies of tools, as JSON, by the service's full name"
+    )
+    graph_rates: Annotated[Mapping[str, Rate], NoDecode, BeforeValidator(_graph_rates)] = Field(
+        default_factory=dict,
+        description="the rate of runs that each tenant may create of a graph, as JSON, by its name",
     )
 
     @property

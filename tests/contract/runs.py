@@ -22,6 +22,7 @@ def a_run(
     created: datetime = NOW,
     subject: str = "ana",
     roles: list[str] | None = None,
+    client: str = "",
     **fields: Any,
 ) -> Run:
     """Return a run, by default with a thread of its own and a deadline one hour after `created`.
@@ -33,7 +34,9 @@ def a_run(
     request: dict[str, Any] = {"input": {}, "created": created, "recursion_limit": 25}
     state: dict[str, Any] = {"deadline": created + timedelta(hours=1)}
     return Run(
-        RunIdentity(run_id, tenant, subject, own_thread(run_id) if thread_id is None else thread_id, graph, roles),
+        RunIdentity(
+            run_id, tenant, subject, own_thread(run_id) if thread_id is None else thread_id, graph, roles, client
+        ),
         RunRequest(**request | _only(_REQUEST, fields)),
         RunState(**state | _only(_STATE, fields) | {"epoch": Epoch(fields.get("epoch", 0))}),
         Accounting(**_only(_ACCOUNTING, fields)),

@@ -74,7 +74,7 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
         now = self._now()
         spec = await self._checked(request.spec, now)
         caller = current_call().caller
-        own = spec, caller.subject, role_names(caller), now.timestamp()
+        own = spec, caller.subject, role_names(caller), caller.client, now.timestamp()
         changed = await self._change(request.schedule_id, lambda schedule: schedule.respecified(*own))
         return pb.UpdateScheduleResponse(schedule=changed)
 

@@ -30,6 +30,7 @@ from graphmesh_orchestrator.api.submission import Begin, Submission
 from graphmesh_orchestrator.api.thread_service import ThreadServicer
 from graphmesh_orchestrator.api.webhook_service import WebhookServicer
 from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
 from graphmesh_orchestrator.registry import Registry
@@ -49,9 +50,10 @@ def services(
     notifier: Notifier,
     begin: Begin,
     roles: RoleRules,
+    rates: GraphRates | None,
 ) -> Sequence[Service]:
     """Assemble the services. `begin` executes a run that this process holds from its creation on."""
-    requests = RunRequests(registry, backend.assistants, receivers, roles)
+    requests = RunRequests(registry, backend.assistants, receivers, roles, rates)
     submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts, backend.runs)

@@ -31,9 +31,9 @@ class Submission:
         the name of the assistant that configures it; empty where it names a graph.
 
         Raises:
-            GraphmeshError: as `RunRequests.checked` and `Runs.add`.
+            GraphmeshError: as `RunRequests.accepted` and `Runs.add`.
         """
-        checked = await self._requests.checked(requested, assistant)
+        checked = await self._requests.accepted(requested, assistant)
         begun = time.monotonic()
         claimant = self._in_flight.claimant(checked.identity.graph)
         run = await self._runs.add(checked, claimant)

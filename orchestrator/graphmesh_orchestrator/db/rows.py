@@ -13,6 +13,7 @@ class RunColumns(TypedDict):
     thread_id: str
     graph: str
     roles: list[str] | None
+    client: str
     input: dict[str, Any] | None
     created: datetime
     recursion_limit: int

@@ -19,6 +19,7 @@ runs = sa.Table(
     sa.Column("thread_id", sa.String(64), nullable=False),
     sa.Column("graph", sa.String(64), nullable=False),
     sa.Column("roles", sa.JSON(none_as_null=True)),
+    sa.Column("client", sa.String(255), nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("input", sa.JSON(none_as_null=True)),
     sa.Column("output", sa.JSON(none_as_null=True)),

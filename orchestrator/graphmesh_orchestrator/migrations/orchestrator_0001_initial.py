@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("thread_id", sa.String(64), nullable=False),
         sa.Column("graph", sa.String(64), nullable=False),
         sa.Column("roles", sa.JSON),
+        sa.Column("client", sa.String(255), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("input", sa.JSON),
         sa.Column("output", sa.JSON),

@@ -69,6 +69,7 @@ def run(request: pb.CreateRunRequest, caller: Caller, now: datetime) -> Run:
             thread_id=request.thread_id or own_thread(run_id),
             graph=request.graph,
             roles=role_names(caller),
+            client=caller.client,
         ),
         RunRequest(
             input=_input(request.input) if request.HasField("input") else None,

@@ -95,6 +95,8 @@ class RunIdentity:
     graph: str
     roles: list[str] | None = None
     """The roles of the caller that created it; None: the local developer's."""
+    client: str = ""
+    """The program through which that caller created it; empty where its token states none."""
 
     @property
     def created_thread(self) -> bool:

@@ -117,7 +117,7 @@ def _catch_up(number: int) -> CatchUp:
 def new_schedule(request: pb.CreateScheduleRequest, spec: Spec, caller: Caller, now: datetime) -> Schedule:
     uid = uuid4().hex
     schedule_id, roles = request.schedule_id or f"sch_{uid}", runs_convert.role_names(caller)
-    new = Schedule(caller.tenant, schedule_id, uid, caller.subject, spec, now, now, roles)
+    new = Schedule(caller.tenant, schedule_id, uid, caller.subject, spec, now, now, roles, caller.client)
     return new.paused() if request.paused else new.begun(now.timestamp())
 
 
@@ -129,7 +129,8 @@ def template_of(schedule: Schedule) -> pb.CreateRunRequest:
 def run_of_tick(schedule: Schedule, tick: int, now: datetime) -> Run:
     """Return the run of a tick: the same request for the same tick, whichever worker makes it. Raises as `run`."""
     roles = None if schedule.roles is None else frozenset(schedule.roles)
-    run = runs_convert.run(template_of(schedule), Caller(schedule.tenant, schedule.subject, None, roles), now)
+    caller = Caller(schedule.tenant, schedule.subject, None, roles, schedule.client)
+    run = runs_convert.run(template_of(schedule), caller, now)
     return _of_schedule(run, schedule, f"{schedule.uid}.{tick}", due=float(tick))
 
 

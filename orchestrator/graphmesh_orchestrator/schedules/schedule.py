@@ -93,6 +93,8 @@ class Schedule:
     updated: datetime
     roles: list[str] | None = None
     """The roles of that caller, by which its runs are checked; None: the local developer's."""
+    client: str = ""
+    """The program of that caller; empty where its token states none."""
     status: ScheduleStatus = ScheduleStatus.ACTIVE
     revision: int = 1
     """Incremented with each change by a client: a worker that has read an earlier one changes nothing."""
@@ -142,10 +144,10 @@ class Schedule:
         changed = replace(self, progress=replace(self.progress, last_error=error))
         return changed._without_ticks(ScheduleStatus.FAILED)
 
-    def respecified(self, spec: Spec, subject: str, roles: list[str] | None, now: float) -> Self:
+    def respecified(self, spec: Spec, subject: str, roles: list[str] | None, client: str, now: float) -> Self:
         """Return the schedule with another specification and caller, and its first tick after `now` unless it is
         paused."""
-        changed = replace(self, spec=spec, subject=subject, roles=roles)
+        changed = replace(self, spec=spec, subject=subject, roles=roles, client=client)
         return changed if self.status is ScheduleStatus.PAUSED else changed.begun(now)
 
     def begun(self, now: float) -> Self:

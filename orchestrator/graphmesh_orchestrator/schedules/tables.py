@@ -13,6 +13,7 @@ schedules = sa.Table(
     sa.Column("uid", sa.String(40), nullable=False),
     sa.Column("subject", sa.String(255), nullable=False),
     sa.Column("roles", sa.JSON(none_as_null=True)),
+    sa.Column("client", sa.String(255), nullable=False),
     sa.Column("run", sa.LargeBinary, nullable=False),
     sa.Column("graph", sa.String(64), nullable=False),
     sa.Column("thread_id", sa.String(64), nullable=False),

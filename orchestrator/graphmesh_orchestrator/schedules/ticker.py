@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import structlog
-from graphmesh_chassis.errors import DatabaseUnavailable, DependencyError, GraphmeshError, Internal
+from graphmesh_chassis.errors import DatabaseUnavailable, DependencyError, GraphmeshError, Internal, RateLimited
 from graphmesh_chassis.status import to_status
 from graphmesh_chassis.tenant_turns import work_for
 
@@ -95,7 +95,7 @@ class Ticker:
             return Tick(schedule, schedule.left_out(due))
         try:
             run = convert.run_of_tick(schedule, due.tick, datetime.fromtimestamp(now, UTC))
-            checked = await self._requests.checked(run, convert.template_of(schedule).assistant)
+            checked = await self._requests.accepted(run, convert.template_of(schedule).assistant)
             return Tick(schedule, schedule.ran(due, checked.run_id), checked, due)
         except DatabaseUnavailable:
             raise
@@ -121,5 +121,5 @@ def _refused(schedule: Schedule, due: Due, error: Exception) -> Schedule:
         log.warning("tick failed", schedule=schedule.schedule_id, exc_info=error)
         error = Internal()
     log.warning("tick without a run", schedule=schedule.schedule_id, tick=due.tick, reason=error.reason)
-    is_failure = not isinstance(error, ThreadBusy | QueueFull)
+    is_failure = not isinstance(error, ThreadBusy | QueueFull | RateLimited)
     return schedule.refused(due, to_status(error).SerializeToString(), is_failure=is_failure)

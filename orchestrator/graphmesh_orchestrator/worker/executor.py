@@ -89,6 +89,7 @@ class Tools:
             lease=execution,
             require_tool=partial(self.roles.require_tool, run.identity.roles),
             caller_scopes=partial(self.roles.scopes, run.identity.roles),
+            client=run.identity.client,
         )
 
 

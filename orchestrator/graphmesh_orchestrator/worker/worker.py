@@ -8,6 +8,7 @@ from graphmesh_chassis.serve import Task
 from graphmesh_chassis.settings import DEVELOPMENT
 
 from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.interrupts.approval_expiry import ApprovalExpiry
 from graphmesh_orchestrator.intervals import Intervals
 from graphmesh_orchestrator.leases.claiming import Claiming
@@ -50,6 +51,7 @@ def run_worker(
     threads: NodeThreads,
     notifier: Notifier,
     intervals: Intervals,
+    rates: GraphRates | None,
 ) -> RunWorker:
     """Assemble the worker."""
     queue_timer, expiry_timer, delivery_timer, tick_timer = (PollTimer(notifier, intervals.idle) for _ in range(4))
@@ -76,7 +78,7 @@ def run_worker(
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
     dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
-    requests = RunRequests(registry, backend.assistants, receivers, tools.roles)
+    requests = RunRequests(registry, backend.assistants, receivers, tools.roles, rates)
     ticker = Ticker(backend.schedules, requests, registry.names, notifier.to_claim, tick_timer)
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer, tick_timer)
     tasks: Mapping[str, Task] = {

@@ -168,6 +168,8 @@ def call_headers(
         (metadata.THREAD, task.thread_id or ""),
         (metadata.NODE, node),
     ]
+    if context.client:
+        headers.append((metadata.CLIENT, context.client))
     if limits := context.budget.model_limits:
         headers.append((metadata.RUN_LIMITS, limits))
     if approval:

@@ -112,6 +112,8 @@ class RunContext:
     """Raises ToolNotAllowed where the roles of the run's caller do not have a tool, `billing.Refund`."""
     caller_scopes: Callable[[], frozenset[str]] = no_scopes
     """Returns the scopes that calls carry besides those of the method: of readers of documents, of roles of SQL."""
+    client: str = ""
+    """The program through which the run was created; empty where that is not known."""
     loop: OwnLoop | None = field(default_factory=_own_loop)
     """The event loop of the channel, on which synchronous nodes wait for calls; None where it was not running."""
 

@@ -17,6 +17,7 @@ from graphmesh_contracts.policy import (
     declared_timeout,
     field_path,
     method_policy,
+    parse_rate,
     service_policies,
 )
 from graphmesh_contracts.rpc import Method, Rpc, StreamingRpc
@@ -51,6 +52,7 @@ __all__ = [
     "format_money",
     "method_policy",
     "parse_amount",
+    "parse_rate",
     "read_descriptor_set",
     "reasons",
     "service",

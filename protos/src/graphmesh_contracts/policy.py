@@ -207,25 +207,43 @@ def _service_policy(service: ServiceDescriptor, overrides: Overrides) -> Service
     )
 
 
+def parse_rate(value: Mapping[str, Any], name: str) -> Rate:
+    """Read the JSON form of a rate. `name` is that of its place, for the error.
+
+    Raises:
+        PolicyError: it breaks a rule.
+    """
+    message = policy_pb2.Rate()
+    try:
+        json_format.ParseDict(dict(value), message)
+    except json_format.ParseError as error:
+        raise PolicyError(f"{name}: {error}") from error
+    _check(message, name)
+    return _rate(message)
+
+
 def _rate(message: policy_pb2.Rate) -> Rate:
     fails_closed = message.failure_mode == policy_pb2.FAILURE_MODE_CLOSED
     return Rate(message.calls, message.period.seconds, fails_closed)
 
 
 def _merged(declared: PolicyMessage, override: Mapping[str, Any], name: str) -> PolicyMessage:
-    from protovalidate import collect_violations  # half of the import of a client, which needs no policies
-
     try:
         _replace(declared, override)
     except json_format.ParseError as error:
         raise PolicyError(f"override of {name}: {error}") from error
     if not declared.ListFields():
         raise PolicyError(f"{name} declares no policy: the option {_OPTIONS[type(declared)]}")
-    violations = collect_violations(declared)
-    if violations:
-        broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
-        raise PolicyError(f"policy of {name}: {broken}")
+    _check(declared, f"policy of {name}")
     return declared
+
+
+def _check(message: Message, name: str) -> None:
+    from protovalidate import collect_violations  # half of the import of a client, which needs no policies
+
+    if violations := collect_violations(message):
+        broken = "; ".join(f"{field_path(violation)}: {violation.proto.message}" for violation in violations)
+        raise PolicyError(f"{name}: {broken}")
 
 
 def _replace(target: Message, override: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ APPROVALS = "approvals."
 ALL_APPROVALS = f"{APPROVALS}*"
 """The scope that stands for those of all approvals, which graphs name too."""
 TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+MAX_LENGTH = 255
+"""Characters of a subject and of a client, which are stored."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Caller:
     """None: every scope."""
     roles: frozenset[str] | None = None
     """None: the call states none."""
+    client: str = ""
+    """The program that the caller's token was issued to; empty where it states none."""
 
     @classmethod
     def of(cls, headers: metadata.Metadata, mode: IdentityMode) -> "Caller":
@@ -35,7 +39,8 @@ class Caller:
 
         Raises:
             Unauthenticated: a header is missing, or the subject is empty, and the mode requires it.
-            InvalidMetadata: the tenant does not match TENANT_RULE. An empty one is no tenant, and not the default.
+            InvalidMetadata: the tenant does not match TENANT_RULE, or the subject or the client is too long. An empty
+                tenant is none, and not the default.
         """
         if mode == "required":
             for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
@@ -44,12 +49,14 @@ class Caller:
         tenant = metadata.text(headers, metadata.TENANT) if metadata.TENANT in headers else DEFAULT_TENANT
         if not TENANT_RULE.fullmatch(tenant):
             raise InvalidMetadata(header=metadata.TENANT, rule="lower-case letters, digits, - and _, 63 at the most")
+        subject, client = _name(headers, metadata.SUBJECT), _name(headers, metadata.CLIENT)
         scopes = metadata.text(headers, metadata.SCOPES)
         return cls(
             tenant=tenant,
-            subject=metadata.text(headers, metadata.SUBJECT) or "local",
+            subject=subject or "local",
             scopes=frozenset(scopes.split()) if metadata.SCOPES in headers else None,
             roles=frozenset(metadata.text(headers, metadata.ROLES).split()) if metadata.ROLES in headers else None,
+            client=client,
         )
 
     def require(self, scopes: frozenset[str]) -> None:
@@ -63,3 +70,10 @@ class Caller:
             missing = frozenset(scope for scope in missing if not scope.startswith(APPROVALS))
         if missing:
             raise ScopeMissing(scopes=" ".join(sorted(missing)))
+
+
+def _name(headers: metadata.Metadata, header: str) -> str:
+    """Raises InvalidMetadata where it is too long."""
+    if len(name := metadata.text(headers, header)) > MAX_LENGTH:
+        raise InvalidMetadata(header=header, rule=f"{MAX_LENGTH} characters at the most")
+    return name

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from google.protobuf.descriptor import ServiceDescriptor
 from graphmesh_contracts import Overrides, Rate, ServicePolicy, method_policy
 
-from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import Call
 from graphmesh_chassis.hooks import Hook, Proceed
 
@@ -46,7 +45,7 @@ def rated(server: str, policy: ServicePolicy, rates: "Rates") -> Hook:
         if policy.tenant_rate:
             limits.append(RateLimit("tenant", ("tenant", server, tenant), policy.tenant_rate))
         if policy.client_rate:
-            key = ("client", server, tenant, call.header(metadata.CLIENT))
+            key = ("client", server, tenant, call.caller.client)
             limits.append(RateLimit("client", key, policy.client_rate))
         if call.policy.tenant_rate:
             limits.append(RateLimit("method", ("method", call.path, tenant), call.policy.tenant_rate))

@@ -8,8 +8,9 @@ failure mode of each rate states whether they are admitted as far as the process
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from graphmesh_contracts import Rate
@@ -30,9 +31,14 @@ class RateLimit:
     """A rate, and whose calls share it."""
 
     name: str
-    """`tenant`, `client` or `method`, as callers see it."""
+    """`tenant`, `client`, `method` or `graph`, as callers see it."""
     key: tuple[str, ...]
     rate: Rate
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """What a refusal states besides its rate."""
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.detail.values()))
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,8 @@ class Rates:
                 return
         self.without_redis["closed" if limit.rate.fails_closed else "open"] += 1
         if limit.rate.fails_closed:
-            message = f"The rate of the {limit.name} cannot be counted at the moment"
-            raise RateLimited(message, retry_after=PROBE_SECONDS, rate=limit.name)
+            message = f"The rate of the {limit} cannot be counted at the moment"
+            raise RateLimited(message, retry_after=PROBE_SECONDS, rate=limit.name, **limit.detail)
         await self._hit(self._alone, limit)
 
     async def _hit(self, windows: Windows, limit: RateLimit) -> None:
@@ -137,5 +143,7 @@ class Rates:
 
 def _refusal(limit: RateLimit, seconds: float) -> RateLimited:
     calls, period = limit.rate.calls, limit.rate.period
-    message = f"The rate of the {limit.name}, {calls} calls in {period} s, is used up; retry in {seconds:.1f} s"
-    return RateLimited(message, retry_after=seconds, rate=limit.name, calls=calls, period_seconds=period)
+    message = f"The rate of the {limit}, {calls} calls in {period} s, is used up; retry in {seconds:.1f} s"
+    return RateLimited(
+        message, retry_after=seconds, rate=limit.name, calls=calls, period_seconds=period, **limit.detail
+    )

@@ -47,9 +47,9 @@ async def test_run_without_worker_can_be_claimed(stores: Stores) -> None:
 @pytest.mark.parametrize("roles", [None, [], ["support_agent", "auditor"]])
 async def test_stored_run_is_returned_as_it_was_added(stores: Stores, roles: list[str] | None) -> None:
     hook = "https://hooks.example.com"
-    [run] = await add(stores, a_run(1, labels={"team": "ink"}, webhook_url=hook, roles=roles))
+    [run] = await add(stores, a_run(1, labels={"team": "ink"}, webhook_url=hook, roles=roles, client="web"))
     assert await stores.runs.get("acme", "run_1") == run
-    assert run.identity.roles == roles
+    assert (run.identity.roles, run.identity.client) == (roles, "web")
 
 
 async def test_run_is_visible_to_its_tenant_alone(stores: Stores) -> None:

@@ -68,13 +68,16 @@ def moved(schedule: Schedule) -> Schedule:
 
 
 @pytest.mark.parametrize("roles", [None, [], ["support_agent"]])
-async def test_schedule_keeps_the_roles_of_its_caller(stores: Stores, roles: list[str] | None) -> None:
+async def test_schedule_keeps_the_roles_and_the_client_of_its_caller(stores: Stores, roles: list[str] | None) -> None:
     """Until another one specifies it anew."""
-    await added(stores, roles=roles)
-    assert (await stores.schedules.get(TENANT, "s")).roles == roles
-    changed = await stores.schedules.change(TENANT, "s", lambda one: one.respecified(one.spec, "bob", ["lead"], 0))
-    assert (changed.subject, changed.roles) == ("bob", ["lead"])
-    assert (await stores.schedules.get(TENANT, "s")).roles == ["lead"]
+    await added(stores, roles=roles, client="web")
+    stored = await stores.schedules.get(TENANT, "s")
+    assert (stored.roles, stored.client) == (roles, "web")
+    by_bob = await stores.schedules.change(
+        TENANT, "s", lambda one: one.respecified(one.spec, "bob", ["lead"], "app", 0)
+    )
+    assert (by_bob.subject, by_bob.roles, by_bob.client) == ("bob", ["lead"], "app")
+    assert await stores.schedules.get(TENANT, "s") == by_bob
 
 
 async def test_schedule_is_read_as_it_was_created(stores: Stores) -> None:

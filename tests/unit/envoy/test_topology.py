@@ -42,6 +42,8 @@ def raw(environments: Raw | None = None, edge: Raw | None = None, **billing: Any
         (raw(policy={"maxConcurrency": 0}), "max_concurrency: must be greater than or equal to 1"),
         (raw(policy={"cap": 2}), 'no field named "cap"'),
         (raw(methods={"Charge": {"timeout": "0s"}}), "timeout: must be greater than 0s"),
+        (raw() | {"graphs": {"a": {"tenant_rate": {"calls": 5}}}}, "graphs.a.tenant_rate: rate: period: "),
+        (raw() | {"graphs": {"a": {"rate": {}}}}, "graphs.a.tenant_rate: Field required"),
         (raw(methods={"Steal": {"timeout": "1s"}}), "graphmesh.billing.v1.BillingService has no method Steal"),
     ],
 )

@@ -171,7 +171,7 @@ def test_failures_in_a_row_end_the_ticks_until_the_schedule_is_resumed() -> None
 def test_paused_schedule_has_no_ticks_and_catches_up_with_none() -> None:
     paused = a_schedule(CatchUp.ALL, HOUR).paused()
     assert (paused.status, paused.progress.next_tick) == (ScheduleStatus.PAUSED, 0)
-    assert paused.respecified(paused.spec, "bob", None, T0).status is ScheduleStatus.PAUSED
+    assert paused.respecified(paused.spec, "bob", None, "", T0).status is ScheduleStatus.PAUSED
     assert paused.resumed(T0 + DAY).progress.next_tick == T0 + DAY + MINUTE
 
 

@@ -9,7 +9,10 @@ import pytest_asyncio
 from google.rpc import status_pb2
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import DatabaseUnavailable, InvalidInput
+from graphmesh_chassis.rates import Rates
 from graphmesh_chassis.status import from_status
+from graphmesh_contracts import Rate
+from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.schedules.schedule import Progress, Schedule, ScheduleStatus, Spec
@@ -59,9 +62,9 @@ async def orchestrator() -> AsyncIterator[MemoryOrchestrator]:
         yield opened
 
 
-def ticker_of(orchestrator: MemoryOrchestrator, schedules: MemorySchedules) -> Ticker:
+def ticker_of(orchestrator: MemoryOrchestrator, schedules: MemorySchedules, rates: GraphRates | None = None) -> Ticker:
     receivers = Receivers(HostPatterns([]), b"")
-    requests = RunRequests(orchestrator.registry, orchestrator.assistants, receivers)
+    requests = RunRequests(orchestrator.registry, orchestrator.assistants, receivers, rates=rates)
     notifier = orchestrator.worker().notifier
     return Ticker(schedules, requests, orchestrator.registry.names, notifier.to_claim, PollTimer(notifier))
 
@@ -90,10 +93,11 @@ def reason_of(schedule: Schedule) -> str:
     return from_status(status_pb2.Status.FromString(schedule.progress.last_error)).reason
 
 
-async def test_run_of_a_tick_has_the_subject_of_the_schedule(orchestrator: MemoryOrchestrator) -> None:
-    ticked = await after_tick(orchestrator, a_schedule("x"))
+async def test_run_of_a_tick_has_the_subject_and_the_client_of_the_schedule(orchestrator: MemoryOrchestrator) -> None:
+    ticked = await after_tick(orchestrator, replace(a_schedule("x"), client="web"))
     run = await orchestrator.runs.get("acme", ticked.progress.last_run_id)
-    assert (run.identity.subject, run.request.due, run.request.schedule_id) == ("ana", TICK, "s")
+    assert (run.identity.subject, run.identity.client) == ("ana", "web")
+    assert (run.request.due, run.request.schedule_id) == (TICK, "s")
     assert run.request.request_id == f"uid-s.{TICK}"
 
 
@@ -104,6 +108,18 @@ async def test_tick_whose_input_is_refused_fails(
     """Also where the graph's own validator raises an error."""
     ticked = await after_tick(orchestrator, a_schedule(text))
     assert (reason_of(ticked), ticked.progress.failures, ticked.progress.run_count) == (reason, 1, 0)
+
+
+async def test_tick_above_the_rate_of_its_graph_is_left_out_and_no_failure(orchestrator: MemoryOrchestrator) -> None:
+    rates = GraphRates({GRAPH: Rate(2, 3600)}, Rates(), orchestrator.runs)
+    schedules = MemorySchedules(orchestrator.tables, orchestrator.runs)
+    for number in range(3):
+        await schedules.create(a_schedule("x", f"s{number}"))
+    await ticker_of(orchestrator, schedules, rates).poll()
+    ticked = [await schedules.get("acme", f"s{number}") for number in range(3)]
+    [refused] = [one for one in ticked if one.progress.run_count == 0]
+    assert (reason_of(refused), refused.progress.failures) == ("RATE_LIMITED", 0)
+    assert refused.progress.next_tick > TICK
 
 
 async def test_schedule_whose_time_zone_is_gone_fails(orchestrator: MemoryOrchestrator) -> None:

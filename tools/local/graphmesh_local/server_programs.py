@@ -60,23 +60,26 @@ def mesh_programs(
 ) -> list[list[Program]]:
     """Return the programs in groups, which are stopped in reverse: the orchestrator drains while services still run."""
     own = own_services(mesh)
-    _check_rates(own, [settings, *process_settings.values()])
+    _check_rates(mesh, [settings, *process_settings.values()])
     names = {f"GRAPHMESH_{name.upper()}_ENVIRONMENT": environment for name in own if environment}
     servers = {name: _servers(mesh, name, folder, {**names, **settings}, process_settings) for name in own}
     orchestrators = servers.pop(ORCHESTRATOR, [])
     return [[server for group in servers.values() for server in group], [_envoy(mesh, folder)], orchestrators]
 
 
-def _check_rates(services: Mapping[str, Service], settings: Sequence[Mapping[str, str]]) -> None:
+def _check_rates(mesh: Mesh, settings: Sequence[Mapping[str, str]]) -> None:
     """Check that the replicas of a service with rates count them together.
 
     Raises:
-        MeshError: they would each count alone.
+        MeshError: they would each count alone, or no orchestrator counts the rates of graphs.
     """
-    for name, service in services.items():
+    if mesh.graphs and ORCHESTRATOR not in own_services(mesh):
+        raise MeshError(f"graphs: services.{ORCHESTRATOR} counts their rates, and the mesh starts none")
+    for name, service in own_services(mesh).items():
+        has_rates = service.has_rates or (name == ORCHESTRATOR and bool(mesh.graphs))
         redis = f"{_prefix(name)}REDIS_URL"
         is_set = any(one.get(redis) for one in (*settings, service.env, os.environ))
-        if service.replicas > 1 and service.has_rates and not is_set:
+        if service.replicas > 1 and has_rates and not is_set:
             raise MeshError(f"services.{name}: its rates are counted over {service.replicas} replicas: set {redis}")
 
 
@@ -210,6 +213,8 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
         return {f"{prefix}{setting}": value for setting, value in settings.items()}
     policies = {tool: asdict(one.overrides) for one in mesh.services.values() for tool in (one.service, *one.beside)}
     settings |= {"MESH": local_address(mesh.mesh), "TOOL_POLICIES": json.dumps(policies)}
+    if mesh.graphs:
+        settings["GRAPH_RATES"] = json.dumps({graph: limits.tenant_rate for graph, limits in mesh.graphs.items()})
     if signs_calls:
         settings["CALL_KEY"] = str(folder.call_key)
     return {FOLDER_SETTING: str(folder.contracts)} | {f"{prefix}{key}": value for key, value in settings.items()}

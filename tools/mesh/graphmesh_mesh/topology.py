@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from graphmesh_contracts import parse_rate
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
@@ -52,6 +53,18 @@ class MeshListener(Listener):
     `tokens` the token that the orchestrator has signed for it."""
 
 
+def _is_rate(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    parse_rate(value, "rate")
+    return value
+
+
+class GraphLimits(Model):
+    """The limits of one graph."""
+
+    tenant_rate: Annotated[Mapping[str, Any], AfterValidator(_is_rate)]
+    """The rate of runs that each tenant may create of it: the JSON form of `graphmesh.policy.v1.Rate`."""
+
+
 class Mesh(Model):
     """One environment's mesh."""
 
@@ -62,6 +75,8 @@ class Mesh(Model):
     admin: Listener
     """Envoy's admin interface: statistics, readiness."""
     services: Mapping[ShortName, Service]
+    graphs: Mapping[Annotated[str, Field(min_length=1)], GraphLimits] = {}
+    """The limits of graphs by their names, which the orchestrator checks."""
     identity: Identity | None = None
     """The issuers of tokens."""
     roles: RolesFile | None = None
@@ -160,6 +175,7 @@ class Mesh(Model):
             {
                 **{name: listener(getattr(self, name)) for name in ("edge", "mesh", "admin")},
                 "services": {name: replicas(service) for name, service in self.services.items()},
+                "graphs": self.graphs,
                 "identity": self.identity,
                 "roles": self.roles,
             }

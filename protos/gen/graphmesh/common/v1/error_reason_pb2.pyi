@@ -94,8 +94,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 14
     """RESOURCE_EXHAUSTED, with RetryInfo when known. A rate is used up: that of the tenant, of its client, or of its calls
-    to the method (metadata: rate, calls and period_seconds), the rate limit of the service in the mesh, or that of a
-    model vendor behind it. The call was not executed.
+    to the method or its runs of the graph (metadata: rate, calls and period_seconds; graph), the rate limit of the
+    service in the mesh, or that of a model vendor behind it. The call was not executed.
 
         { "reason": "RATE_LIMITED", "domain": "graphmesh", "metadata": { "service": "billing.Charge", "flag": "RL" } }
     """
@@ -482,8 +482,8 @@ too many calls in progress. The call was not executed.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 14
 """RESOURCE_EXHAUSTED, with RetryInfo when known. A rate is used up: that of the tenant, of its client, or of its calls
-to the method (metadata: rate, calls and period_seconds), the rate limit of the service in the mesh, or that of a
-model vendor behind it. The call was not executed.
+to the method or its runs of the graph (metadata: rate, calls and period_seconds; graph), the rate limit of the
+service in the mesh, or that of a model vendor behind it. The call was not executed.
 
     { "reason": "RATE_LIMITED", "domain": "graphmesh", "metadata": { "service": "billing.Charge", "flag": "RL" } }
 """
