@@ -9,7 +9,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 MAX_COUNT = 900
-STEP_SECONDS = 0.005
+STEP_SECONDS = 0.02
 
 
 class Input(TypedDict):

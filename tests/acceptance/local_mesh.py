@@ -81,7 +81,7 @@ class MeshClient:
         """Return a client of another tenant."""
         return replace(self, tenant=tenant)
 
-    def client(self, retry_timeout: float = 10) -> Client:
+    def client(self, retry_timeout: float = 60) -> Client:
         """Return a client of the edge."""
         return Client(self.edge, tenant=self.tenant, retry_timeout=retry_timeout)
 
@@ -92,7 +92,7 @@ class MeshClient:
             return await client.wait_run(begun.run_id, timeout=60)
 
     async def call(
-        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, key: str = "", timeout: float = 10
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, key: str = "", timeout: float = 60
     ) -> ResponseT:
         """Call a service. Raises GraphmeshError."""
         headers = [
@@ -244,7 +244,7 @@ def output(run: Run) -> dict[str, Any]:
 @contextmanager
 def write_locked(database: Path) -> Iterator[None]:
     """Hold the write lock of an SQLite database while the body runs."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
@@ -252,7 +252,7 @@ def write_locked(database: Path) -> Iterator[None]:
 
 async def wait_for_node(client: Client, run_id: str, node: str) -> None:
     """Follow a run until a node begins."""
-    async with asyncio.timeout(20), aclosing(client.stream_run(run_id)) as events:
+    async with asyncio.timeout(60), aclosing(client.stream_run(run_id)) as events:
         async for event in events:
             if event.node == node:
                 return
@@ -273,7 +273,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 
             await asyncio.sleep(0.05)
 
 
-async def retry_until_answered(call: Callable[[], Awaitable[T]], timeout: float = 30) -> T:
+async def retry_until_answered(call: Callable[[], Awaitable[T]], timeout: float = 60) -> T:
     """Repeat a call while dependencies fail, and return its response."""
     async with asyncio.timeout(timeout):
         while True:

@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 
 STEP_SECONDS = 0.1
 STEPS = 20
-ATTACK_SECONDS = 1.0
-"""How long an attack waits for the run's first checkpoint to be stored: the next execution's would be progress."""
+ATTACK_STEPS = 15
+"""How often an attack waits, so that the run's first checkpoint is stored: the next execution's would be progress."""
 
 WAYS: dict[str, Callable[[], Any]] = {
     "ends": lambda: os._exit(3),
@@ -33,7 +33,8 @@ class Count(TypedDict, total=False):
 
 
 async def attack(state: Poison) -> dict[str, Any]:
-    await asyncio.sleep(ATTACK_SECONDS)
+    for _ in range(ATTACK_STEPS):
+        await asyncio.sleep(STEP_SECONDS)
     WAYS[state["way"]]()
     return {}
 

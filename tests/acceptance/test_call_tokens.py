@@ -27,7 +27,7 @@ async def test_headers_alone_open_no_service(killable_mesh: LocalMesh) -> None:
     for address in (killable_mesh.running.mesh.mesh.target, billing.target):
         async with Channel(address) as channel:
             with pytest.raises(Unauthenticated, match="it is missing"):
-                await channel.unary(BillingService.Charge, charge, deadline=Deadline.after(30), headers=STATED)
+                await channel.unary(BillingService.Charge, charge, deadline=Deadline.after(60), headers=STATED)
     read = GetInvoiceRequest(invoice_id="INV-STATED")
     assert len((await killable_mesh.call(BillingService.GetInvoice, read)).invoice.charge_ids) == 1
 

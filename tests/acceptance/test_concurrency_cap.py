@@ -13,7 +13,7 @@ from tests.acceptance.local_mesh import MIRA, MeshClient, eur, mesh_of, start_me
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CALLERS, CONCURRENCY, QUEUE = 50, 2, 5
+CALLERS, CONCURRENCY, QUEUE = 20, 2, 5
 
 
 async def create_invoice(mesh: MeshClient, number: int) -> GraphmeshError | None:

@@ -36,7 +36,7 @@ def with_deadline(seconds: float) -> Attack:
 def cancelled_after(seconds: float) -> Attack:
     async def call(channel: grpc.aio.Channel, path: str, request: Message, headers: Headers) -> str:
         rpc: Any = channel.unary_unary(path)
-        call = rpc(request.SerializeToString(), timeout=10, metadata=headers)
+        call = rpc(request.SerializeToString(), timeout=60, metadata=headers)
         await asyncio.wait({asyncio.ensure_future(call.code())}, timeout=seconds)
         call.cancel()
         return await outcome(call)
@@ -46,8 +46,10 @@ def cancelled_after(seconds: float) -> Attack:
 
 async def outcome(call: Any) -> str:
     """Return the code of a call. Envoy closes connections on which most calls are cancelled early."""
-    is_cut_off = "Stream removed" in (await call.details() or "")
-    return "CUT_OFF" if is_cut_off else (await call.code()).name
+    code, details = await call.code(), await call.details() or ""
+    if "Stream removed" in details:
+        return "CUT_OFF"
+    return f"UNKNOWN: {details}" if code is grpc.StatusCode.UNKNOWN else str(code.name)
 
 
 async def attack(listener: Listener, path: str, request: Message, one: Attack) -> Counter[str]:
@@ -70,7 +72,7 @@ async def watch(mesh: LocalMesh, attacking: asyncio.Task[Counter[str]]) -> int:
     calls, calls_after = 0, 0
     async with Channel(mesh.edge) as edge:
         while calls_after < 20:
-            deadline = Deadline.after(10)
+            deadline = Deadline.after(60)
             await edge.unary(RunService.ListRuns, ListRunsRequest(), deadline=deadline, headers=headers)
             await mesh.for_tenant("watcher").call(BillingService.GetTrialBalance, GetTrialBalanceRequest())
             calls += 1

@@ -16,7 +16,7 @@ from graphmesh_local.state_folder import StateFolder
 
 from tests.acceptance.wheel_environment import ROOT, WheelEnvironment
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SERVICE = "acme.parcels.v1.ParcelsService"
 GRAPH = """
@@ -104,7 +104,7 @@ async def graphmesh_up(environment: WheelEnvironment, folder: Path) -> AsyncIter
     assert process.stdout
     try:
         lines: list[bytes] = []
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(200):
             while not lines or b"Ctrl-C" not in lines[-1]:
                 lines.append(await process.stdout.readline())
                 assert lines[-1], b"".join(lines).decode()

@@ -1,6 +1,5 @@
 """A team makes a service in a repository of its own, from wheels only: no clone of graphmesh."""
 
-import socket
 import subprocess
 import zipfile
 from pathlib import Path
@@ -8,12 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
+from graphmesh_local.child_process import reserve_port
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.acceptance.wheel_environment import ROOT, VERSION, WheelEnvironment
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_wheels_need_their_siblings_in_their_own_version(wheel_environment: WheelEnvironment) -> None:
@@ -49,17 +49,15 @@ def test_a_new_repository_tests_and_serves_itself(wheel_environment: WheelEnviro
 
 
 def assert_serves(environment: WheelEnvironment, folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{reserve_port()}"
     database = f"sqlite+aiosqlite:///{folder}/cards.db"
     program = (environment.program("gift-cards-service"), "--listen", address, "--database-url", database)
     server = subprocess.Popen(program, cwd=folder, env=environment.variables, stderr=subprocess.DEVNULL)
     try:
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            HealthStub(channel).Check(HealthCheckRequest(), timeout=30, wait_for_ready=True)
+            HealthStub(channel).Check(HealthCheckRequest(), timeout=60, wait_for_ready=True)
             call: Any = channel.unary_unary("/acme.gift_cards.v1.GiftCardsService/ListGiftCards")
-            assert call(b"", timeout=10) == b""
+            assert call(b"", timeout=60) == b""
     finally:
         server.terminate()
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0

@@ -19,7 +19,7 @@ from tests.acceptance.poisoned_graphs import STEPS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TIMEOUT = 90
+TIMEOUT = 150
 NEIGHBOURS = 12
 MAX_TAKEOVERS = 3
 

@@ -26,7 +26,7 @@ from tests.acceptance.local_mesh import (
 from tests.integration.processes.mesh_process import graphmesh_up, processes_of
 
 INVOICES = [f"INV-{number}" for number in range(6)]
-STOP_SECONDS = 15
+STOP_SECONDS = 60
 """The orchestrator ends the current superstep of each run and begins no other."""
 
 

@@ -11,7 +11,7 @@ from graphmesh_chaos.watcher import attacking, observe
 from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.running_mesh import RunningMesh
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 SECONDS = 1.5
 ROUNDS = 7

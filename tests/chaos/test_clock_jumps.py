@@ -10,7 +10,7 @@ from graphmesh_chaos.wall_clock import wall_clocks
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.fork_client import fork_spawner
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 RUNS = 8
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tests.chaos.sabotage.settings import sabotage_settings
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def chaos(state: Path, *options: str, **environment: str) -> tuple[int, str]:

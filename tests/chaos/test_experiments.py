@@ -12,7 +12,7 @@ from graphmesh_local.databases import shared_servers
 from graphmesh_local.spawning import Spawner
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 RUNS = 32
 KILLS, KILL_RUNS = 200, 100

@@ -12,7 +12,7 @@ from graphmesh_chaos.small_disk import POSTGRES_BYTES, DiskUnavailable, small_di
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.spawning import Spawner
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 RUNS = 12
 SQLITE_BYTES = 24 * 1024**2

@@ -10,7 +10,7 @@ from graphmesh_local.databases import shared_servers
 from graphmesh_local.spawning import Spawner
 from graphmesh_orchestrator.run_status import RunStatus
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 SETTINGS = {"GRAPHMESH_ORCHESTRATOR_MAX_TAKEOVERS": "2"}
 PARTITIONS = [

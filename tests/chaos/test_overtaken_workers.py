@@ -12,7 +12,7 @@ from graphmesh_local.spawning import Spawner
 
 from tests.chaos.sabotage.settings import sabotaged
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("is_fenced", [True, False])

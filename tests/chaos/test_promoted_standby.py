@@ -11,7 +11,7 @@ from graphmesh_local.backends import BackendMissing
 from graphmesh_local.spawning import Spawner
 from graphmesh_orchestrator.leases.liveness import LOCK_ACQUIRED
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 RUNS = 8
 ORCHESTRATORS = 2

@@ -14,7 +14,7 @@ from graphmesh_local.spawning import Spawner
 from tests.chaos.concurrent_experiments import run_concurrently
 from tests.chaos.sabotage.settings import FOLDER, sabotaged
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 RUNS = 3
 KILL = Fault(2.5, "orchestrator", FaultKind.KILL, 0.1)

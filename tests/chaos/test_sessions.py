@@ -19,7 +19,7 @@ from graphmesh_orchestrator.run_status import RunStatus
 from tests.chaos.concurrent_experiments import run_concurrently
 from tests.chaos.sabotage.settings import sabotaged
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 THREADS = 6
 KINDS = (FaultKind.KILL, FaultKind.FREEZE, FaultKind.TERMINATE, FaultKind.DROP_CONNECTIONS, FaultKind.CRASH)

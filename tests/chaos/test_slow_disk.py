@@ -9,7 +9,7 @@ from graphmesh_chaos.schedule import FaultKind
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.spawning import Spawner
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 RUNS = 8
 

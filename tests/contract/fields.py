@@ -59,7 +59,7 @@ async def send(
     """Send the bytes as a request, and return its error; None where it succeeds."""
     streams = rpc.descriptor.server_streaming
     make: Any = channel.unary_stream if streams else channel.unary_unary
-    call = make(rpc.path, None, rpc.response.FromString)(payload, timeout=20, metadata=headers)
+    call = make(rpc.path, None, rpc.response.FromString)(payload, timeout=60, metadata=headers)
     try:
         if streams:
             await call.read()

@@ -90,12 +90,12 @@ async def ship(channel: Channel, shipping: Any, order_id: str) -> Any:
     """Ship a parcel by the handles of a descriptor set. Raises GraphmeshError."""
     headers = [(metadata.TENANT, "default"), (metadata.IDEMPOTENCY_KEY, order_id)]
     request = shipping.Ship.request(order_id=order_id, to={"city": "Riga"})
-    return await channel.unary(shipping.Ship, request, deadline=Deadline.after(5), headers=headers)
+    return await channel.unary(shipping.Ship, request, deadline=Deadline.after(60), headers=headers)
 
 
 async def parcels(channel: Channel, shipping: Any, order_id: str) -> list[str]:
     """Return the ids of the parcels of an order."""
     request = shipping.ListParcels.request(order_id=order_id)
     headers = [(metadata.TENANT, "default")]
-    found = await channel.unary(shipping.ListParcels, request, deadline=Deadline.after(5), headers=headers)
+    found = await channel.unary(shipping.ListParcels, request, deadline=Deadline.after(60), headers=headers)
     return [parcel.parcel_id for parcel in found.parcels]

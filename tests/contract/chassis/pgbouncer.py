@@ -52,7 +52,7 @@ async def pgbouncer(server: URL, mode: str) -> AsyncIterator[str]:
 
 
 async def _wait_until_open(port: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

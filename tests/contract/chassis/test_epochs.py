@@ -22,7 +22,7 @@ async def add(server: TallyServer, key: str, epoch: object, run: str = "run_1", 
         ("x-graphmesh-epoch", str(epoch)),
     ]
     return await server.served.channel.unary(
-        Probe.Change, Question(number=1), deadline=Deadline.after(10), headers=headers
+        Probe.Change, Question(number=1), deadline=Deadline.after(60), headers=headers
     )
 
 

@@ -113,9 +113,9 @@ async def test_key_is_held_no_longer_than_the_deadline(replicas: Replicas) -> No
     """By the database's clock."""
     replicas.one.provider.before = blocked = BlockingProvider()
     before = datetime.now(UTC)
-    working = asyncio.create_task(replicas.one.add(5, timeout=4))
+    working = asyncio.create_task(replicas.one.add(5, timeout=40))
     await blocked.began.wait()
-    latest = datetime.now(UTC) + timedelta(seconds=5)  # gRPC rounds up the timeout that it sends
+    latest = datetime.now(UTC) + timedelta(seconds=41)  # gRPC rounds up the timeout that it sends
     async with replicas.database.read() as connection:
         held_until = (await connection.execute(sa.select(effects.table.c.held_until))).scalar_one()
     blocked.go.set()
@@ -133,7 +133,7 @@ async def test_repeat_waits_for_a_transaction_that_outlives_its_hold(postgres_ur
         blocked.go.set()
         await held.began.wait()
         with pytest.raises(IdempotencyKeyInUse):
-            await replicas.other.add(5, timeout=2)
+            await replicas.other.add(5, timeout=8)
         held.go.set()
         assert await first == await replicas.other.add(5)
 

@@ -26,7 +26,7 @@ async def add(server: TallyServer, lease: str, epoch: int = 1) -> Any:
         ("x-graphmesh-lease", lease),
     ]
     return await server.served.channel.unary(
-        Probe.Change, Question(number=1), deadline=Deadline.after(10), headers=headers
+        Probe.Change, Question(number=1), deadline=Deadline.after(60), headers=headers
     )
 
 

@@ -26,7 +26,7 @@ T = kit.at("t")
 @pytest_asyncio.fixture
 async def deferring(writer: ControlledWriter) -> AsyncIterator[GroupCommit]:
     """A group commit that delays deferrable entries for a minute."""
-    async with GroupCommit(writer, defer_seconds=60).running() as commits:
+    async with GroupCommit(writer, defer_seconds=3600).running() as commits:
         yield commits
 
 
@@ -94,7 +94,7 @@ async def test_a_superstep_is_one_transaction(saver: LogSaver, writer: Controlle
 async def test_writes_of_a_task_are_stored_without_a_checkpoint(saver: LogSaver) -> None:
     """They do not wait for the task's siblings."""
     stored = await kit.put(saver, T, value=1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await saver.aput_writes(stored, [("value", 2)], "task")
 
 
@@ -234,7 +234,7 @@ async def test_a_source_is_deferred_no_longer_than_the_delay(database: Database,
         first, second, saver = Numbers(), Numbers(), LogSaver(database, commits)
         storing = [asyncio.create_task(commits.store(source)) for source in (first, second)]
         await progress()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not first.taken:
                 await kit.put(saver, T, value=1)
             await asyncio.gather(*storing)
@@ -242,7 +242,7 @@ async def test_a_source_is_deferred_no_longer_than_the_delay(database: Database,
 
 
 async def test_a_deferrable_source_is_stored_after_the_delay(commits: GroupCommit) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await commits.store(Numbers())
 
 
@@ -253,7 +253,7 @@ async def test_a_source_that_is_not_deferrable_any_more_is_stored_at_once(deferr
     assert not storing.done()
     source.is_deferrable = False
     deferring.wake()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await storing
 
 

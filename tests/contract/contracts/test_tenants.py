@@ -79,7 +79,7 @@ class Callers:
         streams = rpc.descriptor.server_streaming
         make: Any = channel.unary_stream if streams else channel.unary_unary
         headers = (("x-graphmesh-tenant", tenant), ("idempotency-key", key))
-        call = make(rpc.path, None, rpc.response.FromString)(payload, timeout=30, metadata=headers)
+        call = make(rpc.path, None, rpc.response.FromString)(payload, timeout=60, metadata=headers)
         try:
             content = [_json(one) async for one in call] if streams else _json(await call)
         except grpc.aio.AioRpcError as error:

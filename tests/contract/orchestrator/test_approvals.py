@@ -104,7 +104,7 @@ async def test_concurrent_answers_and_expiry_agree(stores: Stores) -> None:
     attempts = [stores.approvals.answer(ANA, f"apr_run_{number}_1", APPROVED, "") for number in range(40)]
     expiring = [stores.approvals.expire(100) for _ in range(20)]
     await asyncio.gather(*expiring, *attempts, return_exceptions=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await stores.approvals.find(
             "acme", ApprovalStatus.PENDING, "", None, 100
         ) or await stores.approvals.expire(100):

@@ -65,12 +65,12 @@ async def test_blocked_event_loop_keeps_its_leases(sql_stores: SqlStores) -> Non
     active = executing(in_flight, await sql_stores.begun(a_run(), "one"))
     heartbeat = Heartbeat(partial(sql_stores.open_leases, "one"), in_flight, interval=NEVER)
     async with cancelled_at_end(in_flight), heartbeat:
-        assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=20)
+        assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=60)
         for _ in range(3):
             await sql_stores.advance(LEASE_SECONDS / 2)
             aged = await sql_stores.lease_expires("run_1")
             heartbeat.poll("run_1")  # as the interval does
-            assert in_flight.renewals.acquire(timeout=20), "renewed while the loop is blocked by this wait"
+            assert in_flight.renewals.acquire(timeout=60), "renewed while the loop is blocked by this wait"
             assert await sql_stores.lease_expires("run_1") > aged
         assert await sql_stores.claimed() == []
         assert not active.task.cancelling()
@@ -81,7 +81,7 @@ async def test_execution_stops_when_its_lease_is_lost(stores: Stores) -> None:
     active = executing(in_flight, await stores.begun(a_run(), "one"))
     await stores.advance(LEASE_SECONDS + 1)
     assert await stores.claimed() == ["run_1"]
-    async with Heartbeat(partial(stores.open_leases, "one"), in_flight), asyncio.timeout(10):
+    async with Heartbeat(partial(stores.open_leases, "one"), in_flight), asyncio.timeout(60):
         with suppress(asyncio.CancelledError):
             await active.task
     assert (active.task.cancelled(), active.cancel_reason) == (True, "")
@@ -97,7 +97,7 @@ async def test_execution_of_the_next_epoch_is_not_lost(stores: Stores) -> None:
     async with cancelled_at_end(in_flight), Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=0.01):
         in_flight.lost(first.run_id, first.state.epoch)
         for _ in range(3):
-            assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=20)
+            assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=60)
         assert not active.task.done()
 
 
@@ -108,7 +108,7 @@ async def test_notified_worker_polls_at_once(stores: Stores) -> None:
     heartbeat = Heartbeat(partial(stores.open_leases, "one"), in_flight, interval=NEVER)
     await stores.runs.add(a_run(1), worker="")
     task = asyncio.create_task(claiming.run(lambda run, _: begun.put_nowait(executing(in_flight, run))))
-    async with cancelled_at_end(in_flight), heartbeat, asyncio.timeout(30):
+    async with cancelled_at_end(in_flight), heartbeat, asyncio.timeout(60):
         assert (await begun.get()).run.run_id == "run_1"
         await stores.runs.add(a_run(2), worker="")
         claiming.poll()
@@ -129,7 +129,7 @@ async def test_worker_without_free_capacity_claims_nothing(stores: Stores) -> No
     claiming = Claiming(stores.leases("one"), SERVED, in_flight, NoDeadWorkers(), interval=0.01)
     async with cancelled_at_end(in_flight):
         task = asyncio.create_task(claiming.run(lambda run, _: pytest.fail(f"claimed {run.run_id}")))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while in_flight.polls < 3:
                 await asyncio.sleep(0.01)
         task.cancel()

@@ -108,7 +108,7 @@ async def test_graph_that_is_too_far_ahead_continues_when_its_events_are_stored(
                 await asyncio.sleep(0)
             meanwhile = asyncio.create_task(journal.wait_for_room())
             await asyncio.sleep(0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(before, meanwhile)
         assert len((await stored(stores))[1]) == 1
 

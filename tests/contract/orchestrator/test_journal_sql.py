@@ -117,7 +117,7 @@ async def test_end_is_stored_though_the_execution_is_cancelled(
         executing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await executing
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await sql_stores.runs.get("acme", "run_1")).status is not RunStatus.ERROR:
             await asyncio.sleep(0.01)
     assert len(await kit.list_all(saver, kit.at("t"))) == 2

@@ -43,7 +43,7 @@ async def is_locked(database: Database, worker: str) -> bool:
 
 
 async def until_unlocked(database: Database, worker: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await is_locked(database, worker):
             await asyncio.sleep(0.02)
 
@@ -108,7 +108,7 @@ async def holders(database: Database) -> list[int]:
 
 
 async def until_held_by_another(database: Database, broken: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await holders(database) in ([], [broken]):
             await asyncio.sleep(0.02)
 
@@ -141,7 +141,7 @@ async def test_lock_is_acquired_again_when_its_connection_is_half_dead(shared: S
 async def until_pinged(database: Database, holder: int) -> None:
     """Wait until the last statement of a connection is a ping."""
     statement = sa.text("SELECT query FROM pg_stat_activity WHERE pid = :pid")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with database.read() as connection:
                 query = (await connection.execute(statement, {"pid": holder})).scalar_one_or_none()
@@ -153,7 +153,7 @@ async def until_pinged(database: Database, holder: int) -> None:
 async def test_lock_is_acquired_while_a_broken_session_has_it(shared: SqlStores) -> None:
     """The server may notice late that the session before has broken; the worker does not wait for that."""
     async with worker_lock(shared.url, "me"):
-        async with asyncio.timeout(10), worker_lock(shared.url, "me"):
+        async with asyncio.timeout(60), worker_lock(shared.url, "me"):
             pass
         assert await is_locked(shared.database, "me")
 
@@ -163,7 +163,7 @@ async def test_detection_of_a_dead_worker_is_notified(shared: SqlStores) -> None
     await holds_a_run(shared, "gone")
     detected = asyncio.Event()
     task = asyncio.create_task(DeadWorkerDetector(shared.database, "me").run(detected.set))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await detected.wait()
     task.cancel()
 

@@ -52,7 +52,7 @@ async def cause_effect(shop: TallyServer, run: str) -> None:
     headers["x-graphmesh-approval-digest"] = fingerprint(Probe.Change.path, Question(number=5)).hex()
     with suppress(RuleViolated):
         await shop.served.channel.unary(
-            Probe.Change, Question(number=5), deadline=Deadline.after(10), headers=[*headers.items()]
+            Probe.Change, Question(number=5), deadline=Deadline.after(60), headers=[*headers.items()]
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from graphmesh_bench.compare import Plan, compare
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_load_is_measured_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphmesh_bench.compare, "IDLE_SECONDS", 0.1)
     stages = list[str]()

@@ -20,7 +20,7 @@ CALLERS = {
 PLAN = Plan(seconds=0.05, repeats=1, callers=(1, 16), crowd=20, flush_ms=1, rows=50, memory_runs=2, turns=5)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_report_is_complete() -> None:
     """Every variant is measured at all its numbers of callers, every goal is judged, and no process is left."""
     before, stages = descendants(), list[str]()

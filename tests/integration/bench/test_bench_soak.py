@@ -31,7 +31,7 @@ TABLES = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_report_is_complete(tmp_path: Path) -> None:
     """All cases succeed; each process, connection and table is sampled; no process is left."""
     before = descendants()

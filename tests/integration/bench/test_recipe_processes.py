@@ -33,7 +33,7 @@ async def test_workers_die_with_the_server(tmp_path: Path, postgres_url: str) ->
         assert len(children) >= workers
         server.kill()
         await server.wait()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
                 await asyncio.sleep(0.02)
     finally:
@@ -44,7 +44,7 @@ async def test_workers_die_with_the_server(tmp_path: Path, postgres_url: str) ->
 
 def is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60):
             return True
     except OSError:
         return False

@@ -182,11 +182,11 @@ async def test_requires_the_scope_of_each_effect(billing: BillingClient) -> None
 
 
 async def wait_for_health(billing: BillingClient, status: str) -> None:
-    async with grpc.aio.insecure_channel(billing.served.address) as channel, asyncio.timeout(10):
+    async with grpc.aio.insecure_channel(billing.served.address) as channel, asyncio.timeout(60):
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service=Billing.NAME)
         while True:
-            response = await stub.Check(request, timeout=2)
+            response = await stub.Check(request, timeout=60)
             if health_pb2.HealthCheckResponse.ServingStatus.Name(response.status) == status:
                 return
             await asyncio.sleep(0.05)

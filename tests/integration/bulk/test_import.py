@@ -51,7 +51,7 @@ async def stored(channel: Channel, tenant: str = "default") -> int:
     headers = [("x-graphmesh-tenant", tenant)]
     request = crm.SearchCustomersRequest(page_size=100)
     return len(
-        (await channel.unary(Crm.SearchCustomers, request, deadline=Deadline.after(30), headers=headers)).customers
+        (await channel.unary(Crm.SearchCustomers, request, deadline=Deadline.after(60), headers=headers)).customers
     )
 
 
@@ -213,7 +213,7 @@ async def test_a_grouped_query_becomes_invoices_with_lines(tmp_path: Path) -> No
         arguments = ("--sqlite", str(shop), "--query", query, "--address", served.address)
         code, output = await cli("billing.CreateInvoice", *arguments)
         request = BillingService.GetInvoice.request(invoice_id="shop-1")
-        invoice = (await served.channel.unary(BillingService.GetInvoice, request, deadline=Deadline.after(30))).invoice
+        invoice = (await served.channel.unary(BillingService.GetInvoice, request, deadline=Deadline.after(60))).invoice
     assert (code, output) == (0, "billing.CreateInvoice: 2 done, 0 already there, 0 refused\n")
     assert (invoice.total.amount_minor, len(invoice.lines)) == (2008, 2)
 

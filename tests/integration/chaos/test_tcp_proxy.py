@@ -36,7 +36,7 @@ async def echo_behind_proxy() -> AsyncIterator[Echo]:
                 writer.write(read)
 
     server = await asyncio.start_server(connected, LOOPBACK, 0)
-    async with asyncio.timeout(30), tcp_proxy(LOOPBACK, server.sockets[0].getsockname()[1]) as proxy:
+    async with asyncio.timeout(60), tcp_proxy(LOOPBACK, server.sockets[0].getsockname()[1]) as proxy:
         echo = Echo(proxy, received)
         yield echo
         for writer in echo.writers:

@@ -82,7 +82,7 @@ async def ask(
 ) -> Any:
     own = () if token is None else (("x-graphmesh-call-token", token),)
     request = Question(number=number)
-    answer = await served.channel.unary(rpc, request, deadline=Deadline.after(30), headers=(*headers, *own))
+    answer = await served.channel.unary(rpc, request, deadline=Deadline.after(60), headers=(*headers, *own))
     return {**json.loads(answer.text), "stated": set(answer.counts)}
 
 

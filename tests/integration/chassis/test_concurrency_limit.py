@@ -29,7 +29,7 @@ class Counter:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -43,7 +43,7 @@ async def test_fifty_calls_share_two_slots() -> None:
     """Never more than two are active, and with room in the queue all are served."""
     counter = Counter()
     async with probing({"Ask": counter}, limits(concurrency=2, queue=48)) as served:
-        calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(30)) for n in range(50)]
+        calls = [served.channel.unary(Probe.Ask, Question(number=n), deadline=Deadline.after(60)) for n in range(50)]
         answers = await asyncio.gather(*calls)
     assert (counter.most, counter.served) == (2, 50)
     assert sorted(answer.number for answer in answers) == list(range(50))
@@ -54,7 +54,7 @@ async def test_calls_above_the_queue_limit_are_refused() -> None:
     counter = Counter(until_set=(go := asyncio.Event()))
     async with probing({"Ask": counter}, limits(concurrency=2, queue=8)) as served:
         calls = [
-            asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)))
+            asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
             for _ in range(50)
         ]
         await until(lambda: sum(call.done() for call in calls) == 40)
@@ -81,7 +81,7 @@ async def test_call_without_a_slot_in_time_is_refused_as_not_begun() -> None:
         long = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await until(lambda: len(begun) == 1)
         with pytest.raises(ConcurrencyLimit):
-            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(3))
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(5))
         go.set()
         await long
     assert len(begun) == 1
@@ -97,11 +97,11 @@ async def test_stream_holds_its_slot_until_the_client_cancels() -> None:
 
     async with probing({"Count": endless}, limits(concurrency=1, queue=0)) as served:
         admission = served.running.admissions[NAME]
-        stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(30))
+        stream = served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(60))
         await anext(stream)
         assert admission.active == 1
         with pytest.raises(ConcurrencyLimit):
-            await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(30)))
+            await anext(served.channel.stream(Probe.Count, Question(), deadline=Deadline.after(60)))
         await stream.aclose()
         await until_idle(admission)
 
@@ -118,10 +118,10 @@ async def test_cancelled_call_frees_its_slot() -> None:
             stopped.set()
 
     async with probing({"Ask": never}, limits(concurrency=1, queue=0)) as served:
-        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30)))
+        call = asyncio.create_task(served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60)))
         await began.wait()
         call.cancel()
-        await asyncio.wait_for(stopped.wait(), 20)
+        await asyncio.wait_for(stopped.wait(), 60)
         await until_idle(served.running.admissions[NAME])
 
 

@@ -32,12 +32,12 @@ class Blocking:
 async def health(served: Served, service: str) -> str:
     async with grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 async def until_health(served: Served, status: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await health(served, NAME) != status:
             await asyncio.sleep(0.02)
 
@@ -51,7 +51,7 @@ async def watch(served: Served, seen: list[int]) -> None:
 
 async def until_seen(seen: list[int], status: int) -> None:
     """Wait until a watcher has received the status."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while status not in seen:
             await asyncio.sleep(0.01)
 
@@ -67,14 +67,14 @@ async def test_draining_server_completes_calls_in_progress() -> None:
         draining = asyncio.create_task(served.running.drain(StopSignals(), 60))
         await until_seen(seen, health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(GraphmeshError) as refused:
-            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
+            await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60))
         assert not refused.value.may_have_happened or refused.value.reason == "CONNECTION_LOST"
         slow.go.set()
         assert (await call).text == "done"
         watching.cancel()
         with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             await watching
-        await asyncio.wait_for(draining, 20)
+        await asyncio.wait_for(draining, 60)
     assert seen[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -87,9 +87,9 @@ async def test_lingering_server_accepts_calls() -> None:
     async with probing({"Ask": echo}) as served:
         lingering = asyncio.create_task(served.running.linger(signals, 60))
         await until_health(served, "NOT_SERVING")
-        assert await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(20))
+        assert await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60))
         signals.second.set()
-        await asyncio.wait_for(lingering, 20)
+        await asyncio.wait_for(lingering, 60)
 
 
 async def test_second_signal_cancels_calls_in_progress() -> None:
@@ -101,7 +101,7 @@ async def test_second_signal_cancels_calls_in_progress() -> None:
         draining = asyncio.create_task(served.running.drain(signals, 60))
         await asyncio.sleep(0.1)
         signals.second.set()
-        await asyncio.wait_for(draining, 20)
+        await asyncio.wait_for(draining, 60)
         with pytest.raises(GraphmeshError):
             await call
 

@@ -55,15 +55,15 @@ async def channel_to(reply: Reply) -> AsyncIterator[Channel]:
 
 
 async def unary(channel: Channel) -> Any:
-    return await channel.unary(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(20))
+    return await channel.unary(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(60))
 
 
 async def effect(channel: Channel) -> Any:
-    return await channel.effect(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(20))
+    return await channel.effect(BillingService.GetCharge, GetChargeRequest(), deadline=Deadline.after(60))
 
 
 async def stream(channel: Channel) -> Any:
-    return [one async for one in channel.stream(RunService.StreamRun, StreamRunRequest(), deadline=Deadline.after(20))]
+    return [one async for one in channel.stream(RunService.StreamRun, StreamRunRequest(), deadline=Deadline.after(60))]
 
 
 @pytest.mark.parametrize("call", [unary, effect, stream])
@@ -97,7 +97,7 @@ def shipping(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 async def called(shipping: Any, rpc: str, response: Any) -> Any:
     """Call an RPC whose service answers with a response."""
-    handle, deadline = getattr(shipping, rpc), Deadline.after(20)
+    handle, deadline = getattr(shipping, rpc), Deadline.after(60)
 
     async def reply(context: Any) -> bytes:
         return bytes(response.SerializeToString())
@@ -163,6 +163,6 @@ async def test_method_that_does_not_exist_is_named() -> None:
 
     async with channel_to(reply) as channel:
         with pytest.raises(UnknownMethod) as raised:
-            await channel.unary(BillingService.Refund, BillingService.Refund.request(), deadline=Deadline.after(20))
+            await channel.unary(BillingService.Refund, BillingService.Refund.request(), deadline=Deadline.after(60))
         error: GraphmeshError = raised.value
         assert "billing.Refund" in str(error)

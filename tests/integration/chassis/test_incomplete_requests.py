@@ -26,5 +26,5 @@ async def test_an_incomplete_request_is_refused_at_once(path: str, body: bytes) 
             "content-type": "application/grpc",
             "te": "trailers",
         }
-        async with asyncio.timeout(20), Http2Connection.open(Listener(address=host, port=int(port))) as connection:
+        async with asyncio.timeout(60), Http2Connection.open(Listener(address=host, port=int(port))) as connection:
             await connection.wait_for_ends([connection.send(headers, body)])

@@ -38,24 +38,24 @@ class Started:
         line = pb.InvoiceLine(description="ink", quantity=1, unit_price=price)
         request = pb.CreateInvoiceRequest(invoice_id=invoice_id, customer_id="cu_1", lines=[line])
         headers = [("idempotency-key", next(KEYS))]
-        await self.channel.unary(pb.BillingService.CreateInvoice, request, deadline=Deadline.after(30), headers=headers)
+        await self.channel.unary(pb.BillingService.CreateInvoice, request, deadline=Deadline.after(60), headers=headers)
 
     async def balance(self) -> dict[str, tuple[int, int]]:
         """Debit and credit by account."""
         found = await self.channel.unary(
-            pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), deadline=Deadline.after(30)
+            pb.BillingService.GetTrialBalance, pb.GetTrialBalanceRequest(), deadline=Deadline.after(60)
         )
         return {row.account: (row.debit_minor, row.credit_minor) for row in found.accounts}
 
     async def health(self, service: str = BILLING) -> str:
         async with grpc.aio.insecure_channel(self.address) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 10)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
 
 async def spawn(folder: Path, *arguments: str, url: str = "") -> asyncio.subprocess.Process:
@@ -73,7 +73,7 @@ async def started(folder: Path, *arguments: str, url: str = "") -> AsyncIterator
     process = await spawn(folder, *arguments, url=url)
     assert process.stdout
     try:
-        first = await asyncio.wait_for(process.stdout.readline(), 30)
+        first = await asyncio.wait_for(process.stdout.readline(), 60)
         assert first, "the process ended before it listened"
         address = json.loads(first)["address"]
         async with Channel(address) as channel:
@@ -87,7 +87,7 @@ async def started(folder: Path, *arguments: str, url: str = "") -> AsyncIterator
 async def refusal(folder: Path, *arguments: str, url: str = "") -> tuple[int | None, str]:
     """The exit code and the output of a process that does not start."""
     process = await spawn(folder, *arguments, url=url)
-    _, output = await asyncio.wait_for(process.communicate(), 30)
+    _, output = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, output.decode()
 
 
@@ -110,7 +110,7 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
 
     async with started(tmp_path) as server:
         issuing = [asyncio.create_task(keep_issuing(server))]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(confirmed) < 20:
                 await asyncio.sleep(0.01)
         await server.end(signal.SIGKILL)
@@ -119,7 +119,7 @@ async def test_committed_effects_survive_a_kill(tmp_path: Path) -> None:
         balance = await server.balance()
         for invoice_id in confirmed:
             await server.channel.unary(
-                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(30)
+                pb.BillingService.GetInvoice, pb.GetInvoiceRequest(invoice_id=invoice_id), deadline=Deadline.after(60)
             )
     assert len(confirmed) >= 20
     assert balance["receivable"][0] == balance["revenue"][1] >= 100 * len(confirmed)

@@ -32,7 +32,7 @@ def grpc_stub_cls():
     return HealthStub
 
 def test_serves(grpc_stub):
-    assert grpc_stub.Check(HealthCheckRequest(), timeout=30).status == 1
+    assert grpc_stub.Check(HealthCheckRequest(), timeout=60).status == 1
 """
 WITHOUT_ROOT = """
 import pytest
@@ -53,7 +53,7 @@ def grpc_stub_cls():
     return HealthStub
 
 def test_serves(grpc_stub, grpc_server):
-    assert grpc_stub.Check(HealthCheckRequest(), timeout=30).status == 1
+    assert grpc_stub.Check(HealthCheckRequest(), timeout=60).status == 1
     assert type(grpc_server).__module__ == "grpc._server"
 """
 IDLE = """

@@ -23,7 +23,7 @@ async def test_first_call_waits_for_a_slow_connection() -> None:
         async with await asyncio.start_server(accept_slowly, "127.0.0.1", 0) as slow:
             near = slow.sockets[0].getsockname()
             async with Channel(f"{near[0]}:{near[1]}") as channel:
-                answer = await channel.unary(Probe.Ask, Question(number=5), deadline=Deadline.after(20))
+                answer = await channel.unary(Probe.Ask, Question(number=5), deadline=Deadline.after(60))
     assert answer.number == 5
 
 

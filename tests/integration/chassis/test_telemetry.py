@@ -38,7 +38,7 @@ async def make_call(bodies: Bodies, settings: ServerSettings, **headers: str) ->
     traced = replace(servable(bodies), tracing=Tracing("probe", settings, spans))
     async with running(traced, settings) as served:
         with suppress(GraphmeshError):
-            await served.channel.unary(Probe.Ask, Question(text=SECRET), deadline=Deadline.after(30), headers=named)
+            await served.channel.unary(Probe.Ask, Question(text=SECRET), deadline=Deadline.after(60), headers=named)
     return spans.get_finished_spans()
 
 
@@ -89,7 +89,7 @@ async def test_sampling_decision_is_propagated(parent: str, flags: str) -> None:
         async with Channel(behind.address, tracing) as onward:
 
             async def forward(question: Any, context: Any) -> Any:
-                return await onward.unary(Probe.Ask, question, deadline=Deadline.after(30))
+                return await onward.unary(Probe.Ask, question, deadline=Deadline.after(60))
 
             await make_call({"Ask": forward}, ALWAYS, traceparent=parent)
         tracing.close()
@@ -153,7 +153,7 @@ async def test_unwritable_log_fails_no_call(logged: StringIO, monkeypatch: pytes
     full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, which fails too
     log_to(full, monkeypatch)
     async with running(servable({"Ask": echo})) as served:
-        await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(30))
+        await served.channel.unary(Probe.Ask, Question(), deadline=Deadline.after(60))
     with suppress(OSError):
         full.close()
 

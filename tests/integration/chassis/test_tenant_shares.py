@@ -19,10 +19,10 @@ BUSY, OTHER = (((metadata.TENANT, tenant),) for tenant in ("busy", "other"))
 SETTINGS = ServerSettings(
     policy=Overrides(
         service={"max_concurrency": 4, "max_queue": 40, "max_waits": 1000},
-        methods={"Ask": {"timeout": "60s"}, "Count": {"timeout": "60s", "waits": True}},
+        methods={"Ask": {"timeout": "200s"}, "Count": {"timeout": "200s", "waits": True}},
     )
 )
-LONG = 60.0
+LONG = 200.0
 
 
 async def idle(question: Any, context: Any) -> AsyncIterator[Any]:
@@ -156,7 +156,7 @@ async def test_calls_at_once_of_a_tenant_are_not_all_executed_before_one_of_anot
         return Answer()
 
     order: list[str] = []
-    settings = ServerSettings(policy=Overrides(service={"max_concurrency": 1000}, methods={"Ask": {"timeout": "60s"}}))
+    settings = ServerSettings(policy=Overrides(service={"max_concurrency": 1000}, methods={"Ask": {"timeout": "200s"}}))
     async with probing({"Ask": compute}, settings) as served:
         await ask(served, OTHER)
         busy = [asyncio.create_task(ask(served, BUSY)) for _ in range(900)]

@@ -156,7 +156,7 @@ class Caller:
     async def __call__(
         self,
         method: str = "GetBook",
-        timeout: float | None = 10,
+        timeout: float | None = 60,
         headers: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> Outcome:
@@ -164,7 +164,7 @@ class Caller:
         return await outcome(self.start(method, timeout, headers, **fields))
 
     def start(
-        self, method: str, timeout: float | None = 10, headers: Mapping[str, str] | None = None, **fields: Any
+        self, method: str, timeout: float | None = 60, headers: Mapping[str, str] | None = None, **fields: Any
     ) -> Any:
         """Start one unary call."""
         request = books_contract.message(f"{method}Request", **fields).SerializeToString()
@@ -175,7 +175,7 @@ class Caller:
     def raw(self, path: str, request: bytes = b"") -> Any:
         """Call any path with a serialized request."""
         rpc: Any = self._channel.unary_unary(path)
-        return rpc(request, timeout=10)
+        return rpc(request, timeout=60)
 
     def list_books(self, timeout: float | None = None) -> Any:
         """Start the stream of ListBooks."""
@@ -297,7 +297,7 @@ async def running_envoy(
     rendered, log = folder / "envoy", folder / "envoy.log"
     write(rendered, render(mesh, settings))
     ready = http_probe(f"http://{mesh.admin.target}/ready")
-    child = Child(Program("envoy", serve_command(), log, ready, folder=rendered, start_timeout=30))
+    child = Child(Program("envoy", serve_command(), log, ready, folder=rendered, start_timeout=60))
     try:
         await child.start()
         await child.wait_ready()

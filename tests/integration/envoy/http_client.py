@@ -28,7 +28,7 @@ async def fetch(
     """Send one HTTP/1.1 request on a connection of its own."""
 
     def exchange() -> HttpResponse:
-        connection = http.client.HTTPConnection(listener.address, listener.port, timeout=30)
+        connection = http.client.HTTPConnection(listener.address, listener.port, timeout=60)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()

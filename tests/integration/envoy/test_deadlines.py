@@ -12,25 +12,25 @@ from tests.integration.envoy.envoy_harness import EnvoyHarness, books_mesh, envo
 
 async def test_the_caller_s_deadline_reaches_the_service(envoy: EnvoyHarness) -> None:
     """A deadline shorter than the policy's timeout is forwarded."""
-    await envoy.call(timeout=1.5)
-    assert 0 < (envoy.replica.received[0].remaining or 0) < 1.6  # gRPC rounds up on the wire.
+    await envoy.call(timeout=15)
+    assert 0 < (envoy.replica.received[0].remaining or 0) < 15.1  # gRPC rounds up on the wire.
 
 
 @pytest.mark.parametrize("timeout", [None, 60.0], ids=["none", "longer"])
 async def test_the_policy_caps_the_deadline(tmp_path: Path, timeout: float | None) -> None:
     """A call without a deadline, or with a longer one, gets the policy's, which Envoy enforces and forwards."""
-    async with envoy_with_replica(books_mesh(methods={"GetBook": {"timeout": "0.5s"}}), tmp_path) as envoy:
+    async with envoy_with_replica(books_mesh(methods={"GetBook": {"timeout": "2s"}}), tmp_path) as envoy:
         envoy.replica.handler = envoy.replica.block
         outcome = await envoy.call(timeout=timeout)
     assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0.4 < outcome.seconds < 20
-    assert 0 < (envoy.replica.received[0].remaining or 0) < 0.6
+    assert 1.9 < outcome.seconds < 25
+    assert 0 < (envoy.replica.received[0].remaining or 0) < 2.1
 
 
 async def test_an_idle_stream_ends_at_its_own_timeout(tmp_path: Path) -> None:
     """A stream without messages ends at the timeout of its method, not at that of another method."""
     async with envoy_with_replica(
-        books_mesh(methods={"GetBook": {"timeout": "0.2s"}, "ListBooks": {"timeout": "1s"}}), tmp_path
+        books_mesh(methods={"GetBook": {"timeout": "0.2s"}, "ListBooks": {"timeout": "4s"}}), tmp_path
     ) as envoy:
         envoy.replica.handler = envoy.replica.block
         stream = envoy.call.list_books()
@@ -56,5 +56,5 @@ async def test_a_cancelled_call_is_cancelled_in_the_service(envoy: EnvoyHarness)
     call = envoy.call.start("PutBook")
     await envoy.wait_for_calls(1)
     call.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await cancelled.wait()

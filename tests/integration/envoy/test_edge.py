@@ -48,7 +48,7 @@ async def test_a_stream_is_newline_delimited_json(envoy: EnvoyHarness) -> None:
     """Each message is a line, delivered when it is sent."""
     reader, writer = await asyncio.open_connection(envoy.mesh.edge.address, envoy.mesh.edge.port)
     writer.write(b"GET /v1/books HTTP/1.1\r\nHost: edge\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
         first = await reader.readuntil(b'"}\n')
         envoy.replica.released.set()

@@ -39,7 +39,7 @@ async def test_overflow(tmp_path: Path) -> None:
         envoy.replica.released.set()
         await asyncio.gather(*admitted)
     assert (result.code, result.flags) == (grpc.StatusCode.UNAVAILABLE, "UO")
-    assert result.seconds < 5
+    assert result.seconds < 20
     assert len(envoy.replica.received) == 3
 
 

@@ -84,7 +84,7 @@ ATTACKS: dict[str, Callable[[Http2Connection], int]] = {
 
 async def attack(listener: Listener, send: Callable[[Http2Connection], int]) -> None:
     for _ in range(ROUNDS):
-        async with asyncio.timeout(30), Http2Connection.open(listener) as connection:
+        async with asyncio.timeout(60), Http2Connection.open(listener) as connection:
             await connection.wait_for_ends([send(connection) for _ in range(CALLS)])
 
 

@@ -38,17 +38,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 SMALL = ListenerLimits(
     connections=60,
-    silent_seconds=1,
-    idle_seconds=1,
+    silent_seconds=4,
+    idle_seconds=4,
     streams=8,
     header_kib=4,
     headers=20,
-    header_seconds=1,
-    request_seconds=2,
+    header_seconds=4,
+    request_seconds=5,
     body_bytes=200_000,
-    flush_seconds=1,
+    flush_seconds=4,
     ping_seconds=1,
-    pong_seconds=4,
+    pong_seconds=6,
 )
 """At both listeners, so that each is attacked with each."""
 LIMITS = Limits(edge=SMALL, mesh=SMALL, process=ProcessLimits(control_frames=100, frames=50))

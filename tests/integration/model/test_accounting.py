@@ -75,18 +75,18 @@ class Accounted:
 
     async def settled(self, attempts: int) -> pb.UsageGroup:
         """Return the tenant's usage when it has so many attempts, as those of callers that left are settled later."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (found := await self.usage()) or found[0].attempts < attempts:
                 await asyncio.sleep(0.01)
         return found[0]
 
     async def _list(self, rpc: Any, request: Any, tenant: str) -> Any:
         headers = [(metadata.TENANT, tenant), (metadata.SCOPES, "model.usage.read")]
-        return await self._channel.unary(rpc, request, deadline=Deadline.after(30), headers=headers)
+        return await self._channel.unary(rpc, request, deadline=Deadline.after(60), headers=headers)
 
 
 def _deadline(options: dict[str, Any]) -> Deadline:
-    return Deadline.after(options.pop("seconds", 5))
+    return Deadline.after(options.pop("seconds", 60))
 
 
 def _prompt(options: dict[str, Any]) -> pb.Prompt:

@@ -42,7 +42,7 @@ def graph() -> Any:
 @pytest_asyncio.fixture
 async def context() -> AsyncIterator[RunContext]:
     async with running_models(Settings()) as served:
-        yield RunContext(served.channel, "shop", "ana", "run_1", Deadline.after(30))
+        yield RunContext(served.channel, "shop", "ana", "run_1", Deadline.after(60))
 
 
 async def test_node_calls_the_model(context: RunContext) -> None:

@@ -38,7 +38,7 @@ async def generate(channel: Channel, seconds: float) -> pb.GenerateResponse:
 async def budget(channel: Channel) -> pb.BudgetStatus:
     headers = [(metadata.TENANT, "shop"), (metadata.SCOPES, "model.usage.read")]
     request = pb.ListBudgetsRequest()
-    listed = await channel.unary(pb.ModelService.ListBudgets, request, deadline=Deadline.after(30), headers=headers)
+    listed = await channel.unary(pb.ModelService.ListBudgets, request, deadline=Deadline.after(60), headers=headers)
     return listed.budgets[0]
 
 

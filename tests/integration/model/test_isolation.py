@@ -33,7 +33,7 @@ async def stream(channel: Channel, model: str = "") -> list[Any]:
     prompt = pb.Prompt(model=model, messages=[pb.ChatMessage(user=pb.UserMessage(text="Hello"))])
     request = pb.StreamGenerateRequest(prompt=prompt)
     return [
-        event async for event in channel.stream(pb.ModelService.StreamGenerate, request, deadline=Deadline.after(30))
+        event async for event in channel.stream(pb.ModelService.StreamGenerate, request, deadline=Deadline.after(60))
     ]
 
 

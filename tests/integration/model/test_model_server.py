@@ -33,7 +33,7 @@ async def channel() -> AsyncIterator[Channel]:
 
 async def generate(channel: Channel, prompt: pb.Prompt, *headers: tuple[str, str]) -> pb.GenerateResponse:
     return await channel.unary(
-        Models.Generate, pb.GenerateRequest(prompt=prompt), deadline=Deadline.after(30), headers=headers
+        Models.Generate, pb.GenerateRequest(prompt=prompt), deadline=Deadline.after(60), headers=headers
     )
 
 
@@ -53,7 +53,7 @@ async def test_offline_answers_are_deterministic(channel: Channel) -> None:
 
 async def test_stream_ends_with_the_completed_answer(channel: Channel) -> None:
     prompt = pb.Prompt(messages=[QUESTION])
-    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), deadline=Deadline.after(30))
+    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), deadline=Deadline.after(60))
     *deltas, last = [event async for event in stream]
     assert last.completed == await generate(channel, prompt)
     assert "".join(delta.text_delta for delta in deltas) == last.completed.message.text
@@ -72,7 +72,7 @@ async def test_tool_call_arguments_fit_the_schema(channel: Channel) -> None:
 
 async def test_missing_required_value_is_named(channel: Channel) -> None:
     prompt = pb.Prompt(messages=[QUESTION], response_schema_json=json.dumps(CHARGE))
-    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), deadline=Deadline.after(30))
+    stream = channel.stream(Models.StreamGenerate, pb.StreamGenerateRequest(prompt=prompt), deadline=Deadline.after(60))
     with pytest.raises(OutputInvalid, match="charge_id"):
         await generate(channel, prompt)
     with pytest.raises(OutputInvalid, match="charge_id"):
@@ -120,7 +120,7 @@ async def test_unknown_alias_is_not_found(channel: Channel) -> None:
 
 
 async def test_list_models_describes_the_offline_model(channel: Channel) -> None:
-    listed = await channel.unary(Models.ListModels, pb.ListModelsRequest(), deadline=Deadline.after(30))
+    listed = await channel.unary(Models.ListModels, pb.ListModelsRequest(), deadline=Deadline.after(60))
     [model] = listed.models
     assert (model.alias, model.provider, model.offline) == ("default", "offline", True)
     assert "not a language model" in model.description

@@ -28,7 +28,7 @@ def settings(server: VendorServer, hook: str = "moderate") -> Settings:
 async def stream(channel: Channel, text: str) -> list[pb.StreamGenerateResponse]:
     prompt = pb.Prompt(messages=[pb.ChatMessage(user=pb.UserMessage(text=text))])
     request, rpc = pb.StreamGenerateRequest(prompt=prompt), pb.ModelService.StreamGenerate
-    return [event async for event in channel.stream(rpc, request, deadline=Deadline.after(30))]
+    return [event async for event in channel.stream(rpc, request, deadline=Deadline.after(60))]
 
 
 async def test_hook_refuses_prompts_and_answers_and_fails_closed() -> None:

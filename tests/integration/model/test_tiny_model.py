@@ -61,7 +61,7 @@ async def test_small_model_answers_from_a_process_that_ends_with_the_service(
     async with running_models(settings()) as served:
         prompt = pb.Prompt(messages=[pb.ChatMessage(user=pb.UserMessage(text="Hello"))])
         request = pb.GenerateRequest(prompt=prompt)
-        answer = await served.channel.unary(pb.ModelService.Generate, request, deadline=Deadline.after(10))
+        answer = await served.channel.unary(pb.ModelService.Generate, request, deadline=Deadline.after(60))
         [process] = set(psutil.Process().children()) - before
     assert (answer.message.text, answer.provider, answer.offline) == ("Hi from the small model.", "tiny", False)
     assert (answer.usage.input_tokens, answer.usage.cost_micro_usd) == (7, 0)

@@ -34,7 +34,7 @@ async def test_shows_usage_and_budgets(capsys: pytest.CaptureFixture[str]) -> No
         await served.channel.unary(
             pb.ModelService.Generate,
             pb.GenerateRequest(prompt=prompt),
-            deadline=Deadline.after(30),
+            deadline=Deadline.after(60),
             headers=[(metadata.RUN, "run_1")],
         )
         capsys.readouterr()

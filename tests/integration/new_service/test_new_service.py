@@ -69,7 +69,7 @@ def run(*command: str) -> str:
     return completed.stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_new_service_passes_every_check_and_its_own_tests(clone: Path) -> None:
     """A name of two words has more spellings, and longer lines to format."""
     code, output = new_service("gift_cards")

@@ -34,7 +34,7 @@ async def send(channel: grpc.aio.Channel, create: bytes) -> None:
 async def answered(channel: grpc.aio.Channel, path: str, request: bytes) -> bytes:
     with contextlib.suppress(grpc.aio.AioRpcError, IndexError):
         call: Any = channel.unary_unary(path)
-        response: bytes = await call(request, metadata=TENANT, timeout=30)
+        response: bytes = await call(request, metadata=TENANT, timeout=60)
         return response
     return b""
 

@@ -110,4 +110,4 @@ async def _raw_call(mesh: Mesh, scopes: str) -> pb.ExecuteRunResponse:
     async with grpc.aio.insecure_channel(mesh.address) as channel:
         rpc = pb.RunService.ExecuteRun
         call = channel.unary_unary(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
-        return await call(pb.ExecuteRunRequest(run=HANGING), metadata=[(metadata.SCOPES, scopes)], timeout=20)
+        return await call(pb.ExecuteRunRequest(run=HANGING), metadata=[(metadata.SCOPES, scopes)], timeout=60)

@@ -174,7 +174,7 @@ async def test_effect_of_an_earlier_epoch_is_retried_until_its_outcome_is_known(
     proxy.refusals += [UNAVAILABLE] * 5
     graph, invoice_id = graphs.pay_degraded.compile(checkpointer=InMemorySaver()), await mesh.create_invoice()
     async with Channel(proxy.address) as channel:
-        context = RunContext(channel, mesh.tenant, "local", "run_1", Deadline.after(30), epoch=Epoch(2))
+        context = RunContext(channel, mesh.tenant, "local", "run_1", Deadline.after(60), epoch=Epoch(2))
         state = await graph.ainvoke(input_of(invoice_id), with_run_context(THREAD, context), durability="sync")
     assert state["notes"] == ["charged 5"]
     assert len(proxy.keys) == 6

@@ -40,7 +40,7 @@ async def test_api_role_leaves_runs_to_workers(tmp_path: Path) -> None:
         begun = await client.create_run("gated", {"name": "open"})
         assert begun.status == pb.RunStatus.RUN_STATUS_PENDING
     async with build(both) as servable, testing.running(servable, both) as served, Client(served.address) as client:
-        ended = await client.wait_run(begun.run_id, timeout=30)
+        ended = await client.wait_run(begun.run_id, timeout=60)
         assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
 
 
@@ -53,7 +53,7 @@ async def test_worker_role_serves_health_only(tmp_path: Path) -> None:
         grpc.aio.insecure_channel(served.address) as channel,
     ):
         with pytest.raises(GraphmeshError):
-            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(30))
+            await served.channel.unary(pb.RunService.ListRuns, pb.ListRunsRequest(), deadline=Deadline.after(60))
         stub: Any = health_pb2_grpc.HealthStub(channel)
         health = await stub.Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
@@ -72,7 +72,7 @@ async def test_worker_executes_at_most_its_capacity(tmp_path: Path) -> None:
         assert first.status == pb.RunStatus.RUN_STATUS_RUNNING
         assert second.status == pb.RunStatus.RUN_STATUS_PENDING
         await client.cancel_run(first.run_id, "make room")
-        async with asyncio.timeout(30), aclosing(client.stream_run(second.run_id)) as events:
+        async with asyncio.timeout(60), aclosing(client.stream_run(second.run_id)) as events:
             async for event in events:
                 if event.HasField("node_started"):
                     break

@@ -74,7 +74,7 @@ async def let_ticks_be_late(mesh: Mesh, schedule: pb.Schedule, seconds: int) -> 
     """Set the next tick of a schedule back, as if no worker had run since."""
 
     def change() -> None:
-        with closing(sqlite3.connect(mesh.folder / "orchestrator.db", timeout=30)) as database, database:
+        with closing(sqlite3.connect(mesh.folder / "orchestrator.db", timeout=60)) as database, database:
             set_back = "UPDATE schedules SET next_tick = next_tick - ? WHERE schedule_id = ? AND tenant = ?"
             database.execute(set_back, (seconds, schedule.schedule_id, mesh.tenant))
 

@@ -46,7 +46,7 @@ async def orchestrator(folder: Path) -> AsyncIterator[Orchestrator]:
 
 
 async def address_in(log: Path) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             for line in log.read_text().splitlines():
                 if '"address"' in line:
@@ -66,12 +66,12 @@ async def test_runs_end_and_the_process_stops(tmp_path: Path) -> None:
             await wait_for_node(hostile, run.run_id, node)
         for run in runs[:2]:
             await hostile.cancel_run(run.run_id, "not wanted any more")
-            ended = await hostile.wait_run(run.run_id, timeout=20)
+            ended = await hostile.wait_run(run.run_id, timeout=60)
             assert ended.status == RunStatus.RUN_STATUS_CANCELLED
         other = await quiet.create_run("stubborn", {"way": "none"})
-        assert (await quiet.wait_run(other.run_id, timeout=20)).status == RunStatus.RUN_STATUS_SUCCESS
+        assert (await quiet.wait_run(other.run_id, timeout=60)).status == RunStatus.RUN_STATUS_SUCCESS
         server.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(server.process.wait(), 30) == 0
+        assert await asyncio.wait_for(server.process.wait(), 60) == 0
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
     abandoned = [entry["nodes"] for entry in entries if entry["event"] == "execution abandoned"]
     assert sorted(abandoned) == [["task"]] * 2 + [["thread"]] * 2

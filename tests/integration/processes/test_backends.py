@@ -26,7 +26,7 @@ async def main():
             with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL also starts processes that soon end
                 tree[process.pid] = process.name()
         print(json.dumps({"pids": tree, "folders": [str(postgres.folder), str(redis.folder)]}), flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -118,7 +118,7 @@ def test_servers_die_with_their_parent() -> None:
     finally:
         parent.kill()
         parent.communicate()
-    _, alive = psutil.wait_procs(processes, timeout=15)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
     assert not [folder for folder in line["folders"] if Path(folder).exists()]
 

@@ -25,7 +25,7 @@ def main():
     print(json.dumps({**report, "imported_by": IMPORTED_BY, "environment": dict(os.environ)}), flush=True)
     if len(sys.argv) > 1:
         sys.exit(sys.argv[1])
-    time.sleep(60)
+    time.sleep(600)
 """
 THREADED = """
 import threading
@@ -42,7 +42,7 @@ async def main():
         child = Child(Program("it", [sys.executable, "-m", "sleeper"], Path(sys.argv[1])), spawn)
         await child.start()
         print(child.pid, flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -74,7 +74,7 @@ def sleeper(log: Path, *arguments: str, **options: object) -> Program:
 
 async def report_of(child: Child) -> dict[str, object]:
     """Wait for the report that a sleeper prints about itself."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (output := child.output()).endswith("\n"):
             await asyncio.sleep(0.01)
     return dict(json.loads(output))
@@ -135,7 +135,7 @@ async def test_programs_end_with_the_context(log: Path) -> None:
     async with fork_spawner(["sleeper"]) as spawn:
         child = Child(sleeper(log), spawn)
         await child.start()
-    assert psutil.wait_procs([psutil.Process(child.pid)] if psutil.pid_exists(child.pid) else [], timeout=10)[1] == []
+    assert psutil.wait_procs([psutil.Process(child.pid)] if psutil.pid_exists(child.pid) else [], timeout=60)[1] == []
 
 
 async def test_threads_are_refused(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -154,4 +154,4 @@ def test_fork_server_and_programs_die_with_their_parent(log: Path) -> None:
     finally:
         parent.kill()
         parent.communicate()
-    assert psutil.wait_procs(processes, timeout=15)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []

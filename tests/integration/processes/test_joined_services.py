@@ -75,7 +75,7 @@ async def is_shipped(channel: Channel, shipping: Any, order_id: str) -> bool:
 
 
 async def until_shipped(channel: Channel, shipping: Any, order_id: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await is_shipped(channel, shipping, order_id):
             await asyncio.sleep(0.05)
 

@@ -14,8 +14,8 @@ from graphmesh_local.child_process import Child, NotReady, ProcessDied, Program,
 from graphmesh_local.probes import http_probe, tcp_probe
 from graphmesh_local.supervisor import OnDeath, Supervisor
 
-SLEEP = "import time; time.sleep(60)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+SLEEP = "import time; time.sleep(600)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def python(log: Path, code: str, name: str = "it", **options: object) -> Program
 
 
 async def wait_for_text(path: Path, text: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while text not in (path.read_text() if path.exists() else ""):
             await asyncio.sleep(0.01)
 
@@ -40,7 +40,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def wait_for_end(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while is_alive(pid):
             await asyncio.sleep(0.01)
 
@@ -97,7 +97,7 @@ async def test_missing_program_is_reported(supervisor: Supervisor, log: Path) ->
 
 async def test_start_times_out(supervisor: Supervisor, log: Path) -> None:
     program = python(
-        log, "import time; time.sleep(60)", probe=tcp_probe(f"127.0.0.1:{reserve_port()}"), start_timeout=0.2
+        log, "import time; time.sleep(600)", probe=tcp_probe(f"127.0.0.1:{reserve_port()}"), start_timeout=0.2
     )
     with pytest.raises(NotReady, match=r"not ready after 0\.2 s"):
         await supervisor.start([program])
@@ -107,7 +107,7 @@ async def test_death_during_the_start_of_another_fails_the_start(supervisor: Sup
     """Also when the dead process was ready already."""
     ready = python(log, "import time; time.sleep(0.5)", name="billing")
     never = python(
-        log.with_name("b.log"), "import time; time.sleep(60)", probe=tcp_probe(f"127.0.0.1:{reserve_port()}")
+        log.with_name("b.log"), "import time; time.sleep(600)", probe=tcp_probe(f"127.0.0.1:{reserve_port()}")
     )
     with pytest.raises(ProcessDied, match="billing"):
         await supervisor.start([ready, never])
@@ -146,7 +146,7 @@ def end(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, end)
 print("up " + sys.argv[1])
-time.sleep(60)
+time.sleep(600)
 """
     async with Supervisor() as supervisor:
         for name in "ab":
@@ -166,7 +166,7 @@ async def test_stop_kills_after_the_timeout(log: Path) -> None:
 
 
 async def test_stop_kills_the_whole_process_group(log: Path) -> None:
-    code = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '60']).pid); time.sleep(60)"
+    code = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '600']).pid); time.sleep(600)"
     async with Supervisor() as supervisor:
         await supervisor.start([python(log, code)])
         await wait_for_text(log, "\n")
@@ -180,7 +180,7 @@ async def test_continue_reports_a_death_and_keeps_the_others(log: Path) -> None:
         first, second = await supervisor.start([python(log, SLEEP, "a"), python(log, SLEEP, "b")])
         psutil.Process(first.pid).kill()
         await wait_for_end(first.pid)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while first.state is State.READY:
                 await asyncio.sleep(0.01)
         assert is_alive(second.pid)
@@ -196,7 +196,7 @@ async def test_restart_starts_a_new_process(log: Path) -> None:
         [child] = await supervisor.start([python(log, SLEEP)])
         before = child.pid
         psutil.Process(before).send_signal(signal.SIGSEGV)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (child.starts, child.state) != (2, State.READY):
                 await asyncio.sleep(0.01)
         assert child.pid != before

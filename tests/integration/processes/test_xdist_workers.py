@@ -15,7 +15,7 @@ from pathlib import Path
 async def test_sleep(postgres):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Path(__file__).with_name("folder").write_text(str(postgres.folder))
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 """
 
 
@@ -36,6 +36,6 @@ def test_workers_and_servers_die_with_the_controller(tmp_path: Path) -> None:
     finally:
         controller.kill()
         controller.wait()
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
     assert not Path(folder).exists()

@@ -46,7 +46,7 @@ async def test_a_folder_is_stored_and_searchable(channel: Channel, folder: Path)
     """Every Markdown file that is not empty, at any depth; titles from headings, URIs from paths."""
     assert await ingest_folder(channel, folder, uri_prefix="https://shop.example/") == 2
     request = pb.SearchRequest(query="cleaning with water")
-    (passage,) = (await channel.unary(pb.RetrievalService.Search, request, deadline=Deadline.after(30))).passages
+    (passage,) = (await channel.unary(pb.RetrievalService.Search, request, deadline=Deadline.after(60))).passages
     assert (passage.title, passage.uri) == ("Cleaning", "https://shop.example/how to/clean a nib.md")
 
 
@@ -80,7 +80,7 @@ async def test_bad_files_are_named_and_skipped(channel: Channel, folder: Path) -
         "huge.md",
     ]
     listed = await channel.unary(
-        pb.RetrievalService.ListDocuments, pb.ListDocumentsRequest(), deadline=Deadline.after(30)
+        pb.RetrievalService.ListDocuments, pb.ListDocumentsRequest(), deadline=Deadline.after(60)
     )
     assert {document.uri for document in listed.documents} == {"refunds.md", "how to/clean a nib.md"}
 

@@ -269,6 +269,6 @@ async def test_index_of_deleted_documents_is_compacted(tmp_path: Path, monkeypat
             count = "SELECT count(*) FROM postings"
             assert database.execute(count).fetchone()[0] > 0
             await client(Retrieval.DeleteDocuments, pb.DeleteDocumentsRequest(document_ids=["refunds.md"]), "k2")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while database.execute(count).fetchone()[0]:
                     await asyncio.sleep(0.02)

@@ -77,7 +77,7 @@ def _value(value: pb.Value) -> object:
 
 async def test_describe_schema_returns_tables_and_prompt_text(channel: Channel) -> None:
     response = await channel.unary(
-        pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(30)
+        pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(60)
     )
     assert [table.name for table in response.tables] == [
         "dim_customer", "dim_product", "fact_order_line", "monthly_revenue"
@@ -85,7 +85,7 @@ async def test_describe_schema_returns_tables_and_prompt_text(channel: Channel) 
     assert response.dialect == pb.Dialect.DIALECT_SQLITE
     assert len(response.prompt_text.splitlines()) == 4
     one = pb.DescribeSchemaRequest(tables=["dim_product", "nowhere"])
-    response = await channel.unary(pb.SqlService.DescribeSchema, one, deadline=Deadline.after(30))
+    response = await channel.unary(pb.SqlService.DescribeSchema, one, deadline=Deadline.after(60))
     assert [table.name for table in response.tables] == ["dim_product"]
 
 
@@ -174,7 +174,7 @@ async def test_abandoned_stream_ends_its_query(channel: Channel) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     for _ in range(10):
         async for part in channel.stream(
-            pb.SqlService.RunQuery, pb.RunQueryRequest(query=endless), deadline=Deadline.after(20)
+            pb.SqlService.RunQuery, pb.RunQueryRequest(query=endless), deadline=Deadline.after(60)
         ):
             if part.WhichOneof("part") == "rows":
                 break
@@ -202,12 +202,12 @@ async def test_estimate_does_not_run_the_query(channel: Channel) -> None:
     """And refuses what would be refused."""
     for query in ("SELECT * FROM fact_order_line", ENDLESS):
         request = pb.EstimateQueryRequest(query=query)
-        response = await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(10))
+        response = await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(60))
         assert response.estimate.cost > 0
         assert response.estimate.plan
     request = pb.EstimateQueryRequest(query="SELECT * FROM sqlite_master")
     with pytest.raises(QueryRefused):
-        await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(10))
+        await channel.unary(pb.SqlService.EstimateQuery, request, deadline=Deadline.after(60))
 
 
 ROLES = """
@@ -261,7 +261,7 @@ async def test_callers_read_what_their_role_may_read(channel_of_roles: Channel) 
 
 async def test_schema_is_described_by_role(channel_of_roles: Channel) -> None:
     request = pb.DescribeSchemaRequest(role="analyst")
-    response = await channel_of_roles.unary(pb.SqlService.DescribeSchema, request, deadline=Deadline.after(30))
+    response = await channel_of_roles.unary(pb.SqlService.DescribeSchema, request, deadline=Deadline.after(60))
     assert [table.name for table in response.tables] == ["dim_customer", "dim_product"]
     assert [column.name for column in response.tables[0].columns] == ["customer_id", "country"]
 
@@ -289,7 +289,7 @@ async def test_describe_schema_requires_its_scope(channel: Channel) -> None:
     headers = [("x-graphmesh-scopes", "billing.read")]
     with pytest.raises(ScopeMissing):
         await channel.unary(
-            pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(30), headers=headers
+            pb.SqlService.DescribeSchema, pb.DescribeSchemaRequest(), deadline=Deadline.after(60), headers=headers
         )
 
 
@@ -356,7 +356,7 @@ async def channel_of_metrics(tmp_path: Path) -> AsyncIterator[Channel]:
 
 
 async def query_metrics(channel: Channel, **fields: Any) -> tuple[pb.ResultColumns, list[list[object]]]:
-    stream = channel.stream(pb.SqlService.QueryMetrics, pb.QueryMetricsRequest(**fields), deadline=Deadline.after(20))
+    stream = channel.stream(pb.SqlService.QueryMetrics, pb.QueryMetricsRequest(**fields), deadline=Deadline.after(60))
     parts = [part async for part in stream]
     assert parts[-1].WhichOneof("part") == "summary"
     return parts[0].columns, [[_value(value) for value in row.values] for part in parts for row in part.rows.rows]
@@ -381,7 +381,7 @@ async def test_metrics_are_queried_by_name(channel_of_metrics: Channel) -> None:
 
 async def test_datasets_are_described(channel_of_metrics: Channel) -> None:
     request = pb.DescribeMetricsRequest()
-    response = await channel_of_metrics.unary(pb.SqlService.DescribeMetrics, request, deadline=Deadline.after(30))
+    response = await channel_of_metrics.unary(pb.SqlService.DescribeMetrics, request, deadline=Deadline.after(60))
     assert [(one.name, list(one.metrics), list(one.dimensions)) for one in response.datasets] == [
         ("sales", ["revenue", "lines"], ["category", "month"]), ("slow", ["revenue"], ["month"])
     ]  # fmt: skip

@@ -122,7 +122,7 @@ class Shop:
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Call a service directly, as staff would."""
         headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, f"setup-{next(self._numbers)}")]
-        return await self.mesh.unary(rpc, request, deadline=Deadline.after(10), headers=headers)
+        return await self.mesh.unary(rpc, request, deadline=Deadline.after(60), headers=headers)
 
     async def refunded(self, invoice_id: str) -> int:
         """Return the refunded amount of the invoice's charge, in minor units."""

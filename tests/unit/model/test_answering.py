@@ -35,7 +35,7 @@ async def generate(models: Catalogue, prompt: Prompt = PROMPT, seconds: float = 
 
 
 async def stream(models: Catalogue, prompt: Prompt = PROMPT) -> list[StreamEvent]:
-    call = ModelCall(Deadline.after(5), streamed=True)
+    call = ModelCall(Deadline.after(60), streamed=True)
     return [event async for event in Answering(Accounts(MemoryLedger())).stream(models.chain(""), prompt, call)]
 
 

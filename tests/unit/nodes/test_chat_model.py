@@ -37,12 +37,12 @@ class LocalModelClient:
     async def unary(self, rpc: Any, request: Any) -> Any:
         self.prompt = request.prompt
         prompt = convert.prompt(request.prompt)
-        return convert.response(await self._answering.answer(CHAIN, prompt, ModelCall(Deadline.after(5))))
+        return convert.response(await self._answering.answer(CHAIN, prompt, ModelCall(Deadline.after(60))))
 
     async def stream(self, rpc: Any, request: Any) -> AsyncIterator[Any]:
         self.prompt = request.prompt
         prompt = convert.prompt(request.prompt)
-        async for piece in self._answering.stream(CHAIN, prompt, ModelCall(Deadline.after(5), streamed=True)):
+        async for piece in self._answering.stream(CHAIN, prompt, ModelCall(Deadline.after(60), streamed=True)):
             yield convert.event(piece)
 
 

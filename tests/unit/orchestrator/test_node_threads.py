@@ -32,7 +32,7 @@ class Blocked:
 
     def await_begun(self, times: int) -> None:
         for _ in range(times):
-            assert self.begun.acquire(timeout=20)
+            assert self.begun.acquire(timeout=60)
 
 
 def submit(threads: NodeThreads, run_id: str, function: Any) -> "Future[Any]":

@@ -232,7 +232,7 @@ async def _before_batch_with(here: MemoryOrchestrator, matches: Callable[[Any], 
             here.writer.before_next(check)
 
     here.writer.before_next(check)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await reached.wait()
 
 

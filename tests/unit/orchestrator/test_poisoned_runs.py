@@ -80,7 +80,7 @@ def graph_of(node: Callable[..., Any]) -> StateGraph[Any, Any, Any, Any]:
 async def die(here: MemoryOrchestrator, worker: MemoryWorker, run: Run) -> None:
     """End the execution of a run as the death of its worker does."""
     worker.in_flight.lost(run.run_id, run.state.epoch)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while worker.in_flight.held:
             await asyncio.sleep(0)
     here.advanced += LEASE_SECONDS + 1

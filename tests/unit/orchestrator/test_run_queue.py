@@ -54,7 +54,7 @@ class RunningQueue:
         return [row["run_id"] for row in self.tables.runs.values() if row["holds_thread"]]
 
     async def until_admitted(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.admitted.wait()
         self.admitted.clear()
 

@@ -62,7 +62,7 @@ async def test_events_are_followed_until_the_run_ends(watched: WatchedRun) -> No
         async for event in watched.follow():
             received.put_nowait(event)
 
-    async with watched.journal as journal, asyncio.timeout(20):
+    async with watched.journal as journal, asyncio.timeout(60):
         journal.add_event(node_started([]), "a")
         following = asyncio.create_task(follow())
         assert (await received.get()).seq == 1
@@ -89,7 +89,7 @@ async def test_big_events_are_all_read(watched: WatchedRun) -> None:
             journal.add_event(custom({"text": "x" * (PAGE_BYTES // 2)}), "node")
         await journal.flush()
         events = watched.follow()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert [(await anext(events)).seq for _ in range(7)] == list(range(1, 8))
         journal.end(RunStatus.SUCCESS)
     assert [event.seq async for event in events] == [8]
@@ -97,7 +97,7 @@ async def test_big_events_are_all_read(watched: WatchedRun) -> None:
 
 async def test_heartbeats_are_sent_while_nothing_happens(watched: WatchedRun) -> None:
     """Also while all events are of other modes; they state from where a new stream continues."""
-    async with watched.journal as journal, asyncio.timeout(20):
+    async with watched.journal as journal, asyncio.timeout(60):
         events = watched.follow(modes=[StreamMode.CUSTOM], heartbeat=0.01)
         assert await anext(events) == Heartbeat(0)
         journal.add_event(node_started([]), "a")
