@@ -119,7 +119,8 @@ class Notifier:
         Raises:
             ShuttingDown: this process stops; clients may ask another one.
         """
-        await notification.wait()
+        if not self._is_closed:
+            await notification.wait()
         if self._is_closed:
             raise ShuttingDown()
 

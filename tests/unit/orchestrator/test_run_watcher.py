@@ -141,3 +141,13 @@ async def test_waiters_are_refused_when_the_process_stops(watched: WatchedRun) -
     watched.notifier.close()
     with pytest.raises(ShuttingDown):
         await waiting
+
+
+async def test_waiters_that_come_after_that_are_refused_too(watched: WatchedRun) -> None:
+    """Such as a call whose run was being created, and a stream whose client reads slowly."""
+    watched.notifier.close()
+    async with asyncio.timeout(30):
+        with pytest.raises(ShuttingDown):
+            await watched.watcher.stopped("acme", "run_1")
+        with pytest.raises(ShuttingDown):
+            await watched.events()
