@@ -113,7 +113,7 @@ class WriteBehind:
         return self._stores_entries
 
     def _request_store(self) -> None:
-        if self._next is None:
+        if self._next is None and not self._writer.done():
             self._next = asyncio.get_running_loop().create_future()
         self._woken.set()
 

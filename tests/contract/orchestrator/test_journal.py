@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 import pytest_asyncio
 from graphmesh_chassis.effect_key import EffectKey
-from graphmesh_chassis.errors import ShuttingDown
+from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.errors import Fenced, ShuttingDown
 from graphmesh_chassis.large_values import Size
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -111,6 +112,18 @@ async def test_graph_that_is_too_far_ahead_continues_when_its_events_are_stored(
         async with asyncio.timeout(60):
             await asyncio.gather(before, meanwhile)
         assert len((await stored(stores))[1]) == 1
+
+
+async def test_graph_that_is_too_far_ahead_does_not_wait_for_a_journal_that_has_ended(stores: Stores) -> None:
+    """Such as what is left of a graph that ignores its cancellation."""
+    run = await stores.runs.add(a_run(thread_id="t", created=NOW), WORKER)
+    journal = journal_of(stores, run.with_state(epoch=Epoch(7)))
+    with pytest.raises(Fenced):
+        async with journal:
+            journal.add_event(node_started([]), "a", Size(0, MAX_PENDING_BYTES + 1))
+    async with asyncio.timeout(30):
+        with pytest.raises(Fenced):
+            await journal.wait_for_room()
 
 
 async def test_text_is_joined_until_it_is_stored(stores: Stores, journal: Journal) -> None:
