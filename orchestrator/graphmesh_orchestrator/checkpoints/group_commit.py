@@ -107,7 +107,8 @@ class GroupCommit:
             is_awaited = await self._wait_until_due()
             await self._wait_for_checkpoint()
             batch = self._next_batch(only_awaited=is_awaited)
-            await self._commit([_Write(request.source.take(), request.done) for request in batch])
+            if writes := [write for request in batch if (write := _write_of(request))]:
+                await self._commit(writes)
 
     async def _wait_until_due(self) -> bool:
         """Wait until an entry is awaited, or has been deferred for long enough.
@@ -193,11 +194,24 @@ class GroupCommit:
         return None
 
 
+def _write_of(request: _Request) -> _Write | None:
+    """Take the entry of a source; None where that fails, which concerns its own writer and no other."""
+    try:
+        return _Write(request.source.take(), request.done)
+    except Exception as error:
+        _end(request.done, error)
+        return None
+
+
 def _resolve(batch: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
     for write, error in zip(batch, outcomes, strict=True):
-        if write.done.done():  # the caller was cancelled
-            continue
-        if error is None:
-            write.done.set_result(None)
-        else:
-            write.done.set_exception(error)
+        _end(write.done, error)
+
+
+def _end(done: "asyncio.Future[None]", error: Outcome) -> None:
+    if done.done():  # the caller was cancelled
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -23,7 +23,12 @@ from tests.contract.runs import a_run
 from tests.contract.stored_events import Event, custom, events_in
 
 ERROR = to_status(NotFound(resource="invoice", id="in_1")).SerializeToString()
-UNSTORABLE: dict[str, Any] = {"object": {"at": object()}, "set": {"at": {1}}, "decimal": {"at": Decimal(1)}}
+UNSTORABLE: dict[str, Any] = {
+    "object": {"at": object()},
+    "set": {"at": {1}},
+    "decimal": {"at": Decimal(1)},
+    "list": {"at": [object()] * 8},
+}
 """Values that reach a store only where the conversion of events has a gap."""
 
 unstorable = pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
