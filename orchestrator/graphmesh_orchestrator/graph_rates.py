@@ -43,7 +43,7 @@ def _limit(run: Run, rate: Rate) -> "RateLimit":
     from graphmesh_chassis.rates import RateLimit
 
     graph = run.identity.graph
-    return RateLimit("graph", ("graph", run.identity.tenant, graph), rate, {"graph": graph})
+    return RateLimit("graph", ("graph", run.identity.tenant, graph), rate, f"graph {graph}", {"graph": graph})
 
 
 def require_graphs(declared: Mapping[str, Rate], graphs: Collection[str]) -> None:

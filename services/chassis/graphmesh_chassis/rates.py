@@ -31,14 +31,16 @@ class RateLimit:
     """A rate, and whose calls share it."""
 
     name: str
-    """`tenant`, `client`, `method` or `graph`, as callers see it."""
+    """`tenant`, `client`, `method`, `graph` or `alias`, as callers see it."""
     key: tuple[str, ...]
     rate: Rate
+    title: str = ""
+    """Its name in messages; empty: `name`."""
     detail: Mapping[str, Any] = field(default_factory=dict)
     """What a refusal states besides its rate."""
 
     def __str__(self) -> str:
-        return " ".join((self.name, *self.detail.values()))
+        return self.title or self.name
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
+from graphmesh_contracts import Rate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from graphmesh_model.accounting.prices import UNKNOWN, Price, Prices
 from graphmesh_model.circuit import BreakerLimits
-from graphmesh_model.gate import GateLimits, RateLimit
+from graphmesh_model.gate import GateLimits
 from graphmesh_model.tiny_model import TINY
 
 SECRETS = re.compile(r"(^|_)(key|secret|password|token)$")
@@ -82,11 +83,16 @@ Parameters = Annotated[Mapping[str, Any], AfterValidator(_no_secrets)]
 
 
 class RateSettings(Frozen):
-    calls: int = Field(ge=1, le=1_000_000)
-    seconds: float = Field(default=60.0, gt=0, le=86_400)
+    """Calls in any window, over all replicas that share a Redis."""
 
-    def limit(self) -> RateLimit:
-        return RateLimit(self.calls, self.seconds)
+    calls: int = Field(ge=1, le=100_000)
+    seconds: int = Field(default=60, ge=1, le=86_400)
+    failure_mode: Literal["open", "closed"] = Field(
+        default="open", description="while Redis does not answer each replica counts alone, or calls are refused"
+    )
+
+    def limit(self) -> Rate:
+        return Rate(self.calls, self.seconds, self.failure_mode == "closed")
 
 
 class BreakerSettings(Frozen):
@@ -96,7 +102,7 @@ class BreakerSettings(Frozen):
 
 
 class LimitSettings(Frozen):
-    """The limits of one alias in one replica."""
+    """The limits of one alias: its rates over all replicas, the others in one."""
 
     max_concurrency: int = Field(default=GateLimits.max_concurrency, ge=1, le=10_000)
     max_queue: int = Field(default=GateLimits.max_queue, ge=0, le=100_000)

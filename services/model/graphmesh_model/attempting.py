@@ -31,7 +31,7 @@ async def attempt(accounts: Accounts, entry: Entry, prompt: Prompt, call: ModelC
     """
     charge = accounts.charge(entry, prompt, call)
     try:
-        entry.gate.check(call.tenant)
+        await entry.gate.check(call.tenant)
     except GraphmeshError as error:
         charge.refuse(error)
         raise

@@ -1,7 +1,8 @@
 """The configured models by alias."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING
 
 from graphmesh_chassis.errors import NotFound
 
@@ -10,6 +11,9 @@ from graphmesh_model.answer_cache import AnswerCache
 from graphmesh_model.embedding import EmbeddingEntry
 from graphmesh_model.gate import DEFAULT_LIMITS, Gate, GateLimits
 from graphmesh_model.provider import Provider
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.rates import Rates
 
 DEFAULT = "default"
 """Alias of a prompt that names no model."""
@@ -40,10 +44,12 @@ class Entry:
     """The answers to equal prompts; None: they are not kept."""
     similar: Similar | None = None
     """How answers to similar prompts are shared; None: they are not."""
+    rates: InitVar["Rates | None"] = None
+    """Counts the calls; required where the limits have a rate."""
     gate: Gate = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "gate", Gate(self.alias, self.provider.vendor, self.limits))
+    def __post_init__(self, rates: "Rates | None") -> None:
+        object.__setattr__(self, "gate", Gate(self.alias, self.provider.vendor, self.limits, rates))
 
 
 class Catalogue:

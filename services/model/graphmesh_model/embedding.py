@@ -5,7 +5,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graphmesh_model.accounting.accounts import Accounts
 from graphmesh_model.accounting.prices import UNKNOWN, Prices
@@ -16,6 +16,9 @@ from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.faults import Fault
 from graphmesh_model.gate import DEFAULT_LIMITS, Gate, GateLimits
 from graphmesh_model.vendor_errors import unavailable
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.rates import Rates
 
 MAX_DIMENSIONS = 16_384
 MAX_PARALLEL = 4
@@ -53,9 +56,10 @@ class EmbeddingEntry:
         prices: Prices = UNKNOWN,
         limits: GateLimits = DEFAULT_LIMITS,
         max_batch: int = 256,
+        rates: "Rates | None" = None,
     ) -> None:
         self.alias, self.provider, self.prices, self.max_batch = alias, provider, prices, max_batch
-        self.gate = Gate(alias, provider.vendor, limits)
+        self.gate = Gate(alias, provider.vendor, limits, rates)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ async def _in_parallel(begins: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
 async def _embed_batch(
     accounts: Accounts, entry: EmbeddingEntry, texts: Sequence[str], call: ModelCall
 ) -> tuple[Vectors, Answer]:
-    entry.gate.check(call.tenant)
+    await entry.gate.check(call.tenant)
     prompt = Prompt(tuple(User(text) for text in texts))
     async with accounts.charge(entry, prompt, call) as charge, entry.gate.slot(call.tenant, call.deadline):
         charge.begin()

@@ -2,9 +2,10 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.calls import working
@@ -16,35 +17,29 @@ from graphmesh_chassis.errors import (
     RateLimited,
     RuleViolated,
 )
+from graphmesh_contracts import Rate
 
 from graphmesh_model.circuit import DEFAULT_BREAKER, Breaker, BreakerLimits
 from graphmesh_model.errors import OutputInvalid
 from graphmesh_model.faults import Fault
 
-ROUNDING = 1e-6
-"""Seconds by which sums of intervals may differ from the period."""
+if TYPE_CHECKING:
+    from graphmesh_chassis.rates import RateLimit, Rates
+
 MAX_TENANTS = 10_000
-"""The most tenants whose rates an alias remembers; the one that called longest ago is forgotten first."""
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """Calls in a period: so many at once, and then so many in each period, evenly."""
-
-    calls: int
-    seconds: float
+"""The most tenants whose pauses an alias remembers; the one that called longest ago is forgotten first."""
 
 
 @dataclass(frozen=True)
 class GateLimits:
-    """The limits of one alias in one process."""
+    """The limits of one alias: its rates over all processes, the others in one."""
 
     max_concurrency: int = 32
     max_queue: int = 256
     """Further calls that wait for their turn."""
-    rate: RateLimit | None = None
+    rate: Rate | None = None
     """Of all tenants together."""
-    tenant_rate: RateLimit | None = None
+    tenant_rate: Rate | None = None
     """Of each tenant."""
     breaker: BreakerLimits = DEFAULT_BREAKER
     first_token_seconds: float = 20.0
@@ -56,6 +51,10 @@ class GateLimits:
     hedge_after_seconds: float | None = None
     """The time without an answer after which a fallback model is called beside it; None: never."""
 
+    @property
+    def has_rates(self) -> bool:
+        return bool(self.rate or self.tenant_rate)
+
 
 DEFAULT_LIMITS = GateLimits()
 
@@ -64,9 +63,16 @@ class Gate:
     """The gate of one alias. What one tenant causes there, or a vendor, does not concern other aliases."""
 
     def __init__(
-        self, alias: str, vendor: str, limits: GateLimits, clock: Callable[[], float] = time.monotonic
+        self,
+        alias: str,
+        vendor: str,
+        limits: GateLimits,
+        rates: "Rates | None" = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.limits = limits
+        """`rates` counts the calls; required where the limits have a rate."""
+        assert rates or not limits.has_rates
+        self.limits, self._rates = limits, rates
         self._alias, self._vendor = alias, vendor
         self._clock = clock
         self._paused: OrderedDict[str, float] = OrderedDict()
@@ -75,18 +81,17 @@ class Gate:
         """The error of the last call, if it is of the configuration: callers get it while the breaker is open."""
         self._admission = Admission(limits.max_concurrency, limits.max_queue)
         self._breaker = Breaker(limits.breaker, clock)
-        self._rate = Rate(limits.rate, clock) if limits.rate else None
-        self._tenant_rate = Rate(limits.tenant_rate, clock) if limits.tenant_rate else None
 
-    def check(self, tenant: str) -> None:
+    async def check(self, tenant: str) -> None:
         """Count a call that is to be made.
 
         Raises:
-            RateLimited: the rate of the alias, or of the tenant there, is used up.
+            RateLimited: the rate of the alias, or of the tenant there, is used up; or its vendor accepts no calls.
             ProviderUnavailable: the breaker is open.
         """
         self._require_open(tenant)
-        self._count(tenant)
+        if self._rates and self.limits.has_rates:
+            await self._rates.admit(list(self._limited(tenant)))
 
     @asynccontextmanager
     async def slot(self, tenant: str, deadline: Deadline) -> AsyncIterator[None]:
@@ -127,16 +132,16 @@ class Gate:
             fault = Fault.BREAKER_OPEN.value
             raise kind(message, retry_after=seconds, provider=self._vendor, alias=self._alias, fault=fault)
 
-    def _count(self, tenant: str) -> None:
-        """Count the call. Raises RateLimited."""
-        rates = [(self._tenant_rate, tenant, "of the tenant"), (self._rate, "", "of all tenants")]
-        limited = [(rate, key, whose) for rate, key, whose in rates if rate is not None]
-        for rate, key, whose in limited:
-            if seconds := rate.wait_seconds(key):
-                message = f"The rate {whose} for the alias {self._alias} is used up: {rate}"
-                raise RateLimited(message, retry_after=seconds, alias=self._alias)
-        for rate, key, _ in limited:
-            rate.count(key)
+    def _limited(self, tenant: str) -> Iterator["RateLimit"]:
+        """Yield the rates that count a call of a tenant."""
+        from graphmesh_chassis.rates import RateLimit
+
+        alias, limits = self._alias, self.limits
+        if limits.tenant_rate:
+            key = ("model", alias, tenant)
+            yield RateLimit("tenant", key, limits.tenant_rate, f"tenant for the alias {alias}", {"alias": alias})
+        if limits.rate:
+            yield RateLimit("alias", ("model", alias), limits.rate, f"alias {alias}", {"alias": alias})
 
     def _note(self, tenant: str, error: GraphmeshError) -> None:
         """Count an error. A refused prompt and an invalid answer state that the vendor responds."""
@@ -160,29 +165,3 @@ class Gate:
         self._paused.move_to_end(tenant)
         if len(self._paused) > MAX_TENANTS:
             self._paused.popitem(last=False)
-
-
-class Rate:
-    """A rate limit for each of some keys (GCRA: one instant a key, at which its last call would be due)."""
-
-    def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._clock = limit, clock
-        self._due: OrderedDict[str, float] = OrderedDict()
-
-    def wait_seconds(self, key: str) -> float:
-        """Seconds until the next call; 0: now."""
-        interval = self._limit.seconds / self._limit.calls
-        ahead = max(0.0, self._due.get(key, 0.0) - self._clock())
-        return (
-            max(0.0, ahead + interval - self._limit.seconds) if ahead + interval > self._limit.seconds + 1e-9 else 0.0
-        )
-
-    def count(self, key: str) -> None:
-        now, interval = self._clock(), self._limit.seconds / self._limit.calls
-        self._due[key] = max(self._due.get(key, 0.0), now) + interval
-        self._due.move_to_end(key)
-        if len(self._due) > MAX_TENANTS:
-            self._due.popitem(last=False)
-
-    def __str__(self) -> str:
-        return f"{self._limit.calls} calls in {self._limit.seconds:g} s"

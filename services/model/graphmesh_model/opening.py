@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphmesh_chassis.rated import open_rates
 from graphmesh_chassis.settings import BadSetting
 from pydantic import SecretStr
 
@@ -16,6 +17,9 @@ from graphmesh_model.offline_provider import OfflineProvider
 from graphmesh_model.provider import Provider
 from graphmesh_model.settings import EMBEDDINGS, MODELS, Settings
 from graphmesh_model.tiny_model import TINY, require_installed, tiny_server
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.rates import Rates
 
 Keys = Mapping[str, SecretStr]
 
@@ -33,15 +37,31 @@ async def open_catalogue(settings: Settings) -> AsyncIterator[Catalogue]:
         if tiny := [alias for alias, model in settings.models.items() if model.model == TINY]:
             require_installed(f"{MODELS}: {min(tiny)} is {TINY}")
             tiny_address = await stack.enter_async_context(tiny_server())
-        embeddings = {alias: _embedding(alias, model, keys) for alias, model in settings.embeddings.items()}
+        rates = None
+        if _has_rates(settings):
+            rates = open_rates(settings.redis_url, settings.rate_answer_seconds)
+            stack.push_async_callback(rates.close)
+        embeddings = {alias: _embedding(alias, model, keys, rates) for alias, model in settings.embeddings.items()}
         for entry in embeddings.values():
             stack.push_async_callback(entry.provider.close)
-        entries = [_entry(alias, model, keys, tiny_address, embeddings) for alias, model in settings.models.items()]
+        shared = keys, tiny_address, embeddings, rates
+        entries = [_entry(alias, model, *shared) for alias, model in settings.models.items()]
         yield Catalogue(entries, embeddings.values())
 
 
+def _has_rates(settings: Settings) -> bool:
+    limits = [model.limits for model in settings.models.values()]
+    limits += [model.limits for model in settings.embeddings.values()]
+    return any(one.rate or one.tenant_rate for one in limits)
+
+
 def _entry(
-    alias: str, model: ModelSettings, keys: Keys, tiny_address: str, embeddings: Mapping[str, EmbeddingEntry]
+    alias: str,
+    model: ModelSettings,
+    keys: Keys,
+    tiny_address: str,
+    embeddings: Mapping[str, EmbeddingEntry],
+    rates: "Rates | None",
 ) -> Entry:
     similar = model.cache.similar if model.cache else None
     return Entry(
@@ -53,6 +73,7 @@ def _entry(
         model.max_output_tokens,
         AnswerCache(CacheLimits(model.cache.seconds, model.cache.max_bytes)) if model.cache else None,
         Similar(embeddings[similar.embeddings], similar.threshold) if similar else None,
+        rates,
     )
 
 
@@ -68,10 +89,10 @@ def _provider(alias: str, model: ModelSettings, keys: Keys, tiny_address: str) -
     return provider
 
 
-def _embedding(alias: str, model: EmbeddingSettings, keys: Keys) -> EmbeddingEntry:
+def _embedding(alias: str, model: EmbeddingSettings, keys: Keys, rates: "Rates | None") -> EmbeddingEntry:
     vendor_models = _vendor_models(f"{EMBEDDINGS}: {alias} is {model.model}", model.vendor)
     embedder = vendor_models.open_embedder(alias, model, keys)
-    return EmbeddingEntry(alias, embedder, model.prices, model.limits.limits(), model.max_batch)
+    return EmbeddingEntry(alias, embedder, model.prices, model.limits.limits(), model.max_batch, rates)
 
 
 def _vendor_models(where: str, vendor: str) -> Any:
