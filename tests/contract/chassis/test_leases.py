@@ -44,7 +44,7 @@ async def test_effect_is_refused_after_the_lease(server: TallyServer) -> None:
     assert refused.value.data == {"run": "run_1"}
     assert not refused.value.may_have_happened
     assert await server.tally() == (0, 0)
-    await add(server, "4500", epoch=2)
+    await add(server, "60000", epoch=2)
     assert await server.tally() == (1, 1)
 
 
@@ -58,7 +58,7 @@ async def test_effect_that_outlasts_the_lease_is_rolled_back(server: TallyServer
         await add(server, "100")
     server.then = respond
     assert await server.tally() == (0, 0)
-    assert (await add(server, "4500", epoch=2)).number == 1
+    assert (await add(server, "60000", epoch=2)).number == 1
 
 
 async def test_refusal_that_outlasts_the_lease_is_no_outcome(server: TallyServer) -> None:
@@ -72,7 +72,7 @@ async def test_refusal_that_outlasts_the_lease_is_no_outcome(server: TallyServer
     with pytest.raises(LeaseExpired):
         await add(server, "100")
     server.then = respond
-    assert (await add(server, "4500", epoch=2)).number == 1
+    assert (await add(server, "60000", epoch=2)).number == 1
 
 
 @pytest.mark.parametrize("lease", ["-1", "1.5", "x", "1" * 10])

@@ -15,13 +15,13 @@ from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.postgresql_connection import PostgresqlConnection
 
 ONE: sa.Select[Any] = sa.select(sa.literal_column("1"))
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 60.0
 """Far below the time after which TCP ends a connection without an answer, which is none."""
 
 
 @pytest.fixture(autouse=True)
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PostgresqlConnection, "response_seconds", 0.5)
+    monkeypatch.setattr(PostgresqlConnection, "response_seconds", 3)
 
 
 @asynccontextmanager
@@ -70,8 +70,9 @@ async def test_a_cancelled_query_ends_without_an_answer(postgres_url: str, monke
         assert len(await database.rows(ONE)) == 1
 
 
-async def test_a_cancelled_query_ends_at_the_server(postgres_url: str) -> None:
+async def test_a_cancelled_query_ends_at_the_server(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection can be used again."""
+    monkeypatch.setattr("graphmesh_chassis.postgresql_connection.CANCEL_SECONDS", 60)
     async with await PostgresqlConnection.connect(_driver_url(postgres_url)) as connection:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):

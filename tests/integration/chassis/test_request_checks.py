@@ -23,6 +23,7 @@ from graphmesh_chassis.validation import check_request
 from graphmesh_contracts import Overrides
 
 from tests.integration.chassis.probe import Answer, Probe, Question, echo, probing
+from tests.integration.orchestrator.loop_steps import cpu_seconds
 
 IDENTITY = [("x-graphmesh-tenant", "acme"), ("x-graphmesh-subject", "ada"), ("x-graphmesh-scopes", "probe.read")]
 MEBIBYTE = 1024 * 1024
@@ -156,11 +157,13 @@ async def test_elements_of_an_oversized_list_are_not_validated() -> None:
     """Millions of empty elements fit into 16 MiB; only the length of the list is reported, in little time."""
     flood = Question(parts=[Question(number=1)]).SerializeToString() * 2_000_000
     message = Question.FromString(flood)
-    began = time.process_time()
-    with pytest.raises(InvalidRequest) as refused:
-        check_request(message, "")
-    assert time.process_time() - began < 0.5
-    assert [violation.field for violation in refused.value.violations] == ["parts"]
+
+    def refused() -> None:
+        with pytest.raises(InvalidRequest) as refusal:
+            check_request(message, "")
+        assert [violation.field for violation in refusal.value.violations] == ["parts"]
+
+    assert cpu_seconds(refused) < 0.5
 
 
 async def test_oversized_map_is_named() -> None:

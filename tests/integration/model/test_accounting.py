@@ -166,10 +166,10 @@ async def test_caller_that_leaves_pays_what_has_arrived() -> None:
     stalling = sse(*[openai_chunk({"content": "word "}) for _ in range(20)], then="stall")
     async with accounted(always(stalling)) as model:
         with pytest.raises(DeadlineExceeded):
-            await model.stream(seconds=0.5)
+            await model.stream(seconds=3)
         assert (await model.settled(1)).usage.output_tokens >= 20
         with pytest.raises(DeadlineExceeded):
-            await model.generate(seconds=0.5)
+            await model.generate(seconds=3)
         assert (await model.settled(2)).failed_attempts == 2
 
 
@@ -260,7 +260,7 @@ async def test_price_is_that_of_the_day() -> None:
 
 async def test_fallback_and_hedge_are_counted_as_attempts_of_their_own() -> None:
     """The hedge answers while the first model stalls; the attempt that lost is counted too."""
-    hedging = {"fallbacks": ["second"], "limits": {"hedge_after_seconds": 0.05}}
+    hedging = {"fallbacks": ["second"], "limits": {"hedge_after_seconds": 1}}
     async with accounted(always(Reply(then="stall")), openai("Fine."), default=hedging, second={}) as model:
         answer = await model.generate()
         assert answer.message.text == "Fine."

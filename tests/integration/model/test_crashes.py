@@ -15,6 +15,7 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import BudgetExceeded, GraphmeshError
+from graphmesh_local.child_process import reserve_port
 from graphmesh_model.__main__ import MIGRATIONS
 from graphmesh_model.accounting.ledger_sql import SqlLedger
 from graphmesh_model.settings import Settings
@@ -48,14 +49,14 @@ def service(address: str, **settings: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.DEVNULL)
 
 
-async def test_attempt_of_a_killed_service_is_charged_once(tmp_path: Path, free_tcp_port: int) -> None:
+async def test_attempt_of_a_killed_service_is_charged_once(tmp_path: Path) -> None:
     """Until it has expired its reservation holds, so that nothing is spent twice; then it is charged in full."""
     url = f"sqlite+aiosqlite:///{tmp_path}/model.db"
     async with VendorServer(always(Reply(then="stall")), openai("Fine.")).serving() as vendor:
         price = {"input_micro_usd": 1_000_000, "output_micro_usd": 2_000_000}
         models = {"default": {"model": "openai:large", "base_url": vendor.url, "price": price}}
         budgets = {"trial": {"scope": "tenant", "period": "total", "max_cost_micro_usd": BUDGET}}
-        address = f"127.0.0.1:{free_tcp_port}"
+        address = f"127.0.0.1:{reserve_port()}"
         with service(address, models=json.dumps(models), budgets=json.dumps(budgets), database_url=url) as process:
             async with Channel(address) as channel:
                 calling = asyncio.create_task(_until_called(channel, vendor))
@@ -74,14 +75,14 @@ async def test_attempt_of_a_killed_service_is_charged_once(tmp_path: Path, free_
                 held = await budget(served.channel)
                 assert (held.spent_cost_micro_usd, held.reserved_cost_micro_usd > BUDGET // 2) == (0, True)
                 with pytest.raises(BudgetExceeded):
-                    await generate(served.channel, 2)
+                    await generate(served.channel, 60)
                 later = datetime.now(UTC) + timedelta(minutes=10)
                 await asyncio.gather(*(ledger.expire(later) for ledger in ledgers * 2))
                 charged = await budget(served.channel)
                 assert charged.spent_cost_micro_usd == held.reserved_cost_micro_usd
                 assert charged.reserved_cost_micro_usd == 0
                 with pytest.raises(BudgetExceeded):
-                    await generate(served.channel, 2)
+                    await generate(served.channel, 60)
     assert len(vendor.requests) == 1
 
 
@@ -89,7 +90,7 @@ async def _until_called(channel: Channel, vendor: VendorServer) -> None:
     """Call until the service has started and calls the vendor."""
     while True:
         try:
-            await generate(channel, 30)
+            await generate(channel, 60)
         except GraphmeshError:
             if vendor.requests:
                 raise

@@ -19,7 +19,7 @@ from tests.integration.model.vendor_server import Reply, VendorServer, always, f
 STALL = always(Reply(then="stall"))
 
 
-async def generate(channel: Channel, model: str = "", tenant: str = "shop", seconds: float = 5) -> pb.GenerateResponse:
+async def generate(channel: Channel, model: str = "", tenant: str = "shop", seconds: float = 60) -> pb.GenerateResponse:
     prompt = pb.Prompt(model=model, messages=[pb.ChatMessage(user=pb.UserMessage(text="Hello"))])
     return await channel.unary(
         pb.ModelService.Generate,
@@ -65,7 +65,7 @@ async def test_rejected_key_closes_its_own_alias_only() -> None:
 async def test_stall_is_waited_for_once() -> None:
     """The next call goes to the fallback at once."""
     async with VendorServer(STALL).serving() as bad, VendorServer(openai("Hi")).serving() as good:
-        limits = {"answer_seconds": 0.3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+        limits = {"answer_seconds": 3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
         models = settings(default=vendor(bad, limits=limits, fallbacks=["other"]), other=vendor(good))
         async with running_models(models) as served:
             first, second = await generate(served.channel), await generate(served.channel)
@@ -77,7 +77,7 @@ async def test_stall_is_waited_for_once() -> None:
 async def test_stall_of_two_tenants_is_not_waited_for_by_a_third() -> None:
     """That of one tenant, however often, does not concern others."""
     async with VendorServer(openai("Hi"), *[STALL] * 9).serving() as bad:
-        limits = {"answer_seconds": 0.3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+        limits = {"answer_seconds": 3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
         async with running_models(settings(default=vendor(bad, limits=limits))) as served:
             assert (await generate(served.channel, tenant="zero")).message.text == "Hi"
             for tenant, fault in (
@@ -95,7 +95,7 @@ async def test_stall_of_two_tenants_is_not_waited_for_by_a_third() -> None:
 async def test_stalls_between_answers_to_others_concern_their_tenants_alone() -> None:
     replies = (STALL, openai("Hi"), STALL, failing(503), openai("Hi"))
     async with VendorServer(*replies).serving() as mixed:
-        limits = {"answer_seconds": 0.5, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
+        limits = {"answer_seconds": 3, "breaker": {"cooling_seconds": 60, "max_cooling_seconds": 60}}
         async with running_models(settings(default=vendor(mixed, limits=limits))) as served:
             for number in (0, 1, 2, 3, 4):
                 if number in (1, 4):
@@ -136,8 +136,8 @@ async def test_flood_on_a_stalled_alias_is_not_noticed_by_others() -> None:
                     await asyncio.sleep(0.01)
             began = time.monotonic()
             for _ in range(10):
-                assert (await generate(served.channel, "other", "watcher", 30)).message.text == "Hi"
-            assert time.monotonic() - began < 25
+                assert (await generate(served.channel, "other", "watcher")).message.text == "Hi"
+            assert time.monotonic() - began < 50
             refused = [task for task in flood if task.done()]
             assert {type(task.exception()) for task in refused} <= {RateLimited} | set(RateLimited.__subclasses__())
             assert len(bad.requests) <= 4

@@ -49,11 +49,11 @@ class Vendor:
     def __init__(self, server: VendorServer, channel: Channel) -> None:
         self.server, self._channel = server, channel
 
-    async def generate(self, text: str = "Hello", *, seconds: float = 5, **options: Any) -> pb.GenerateResponse:
+    async def generate(self, text: str = "Hello", *, seconds: float = 60, **options: Any) -> pb.GenerateResponse:
         request = pb.GenerateRequest(prompt=_prompt(text, options))
         return await self._channel.unary(pb.ModelService.Generate, request, deadline=Deadline.after(seconds))
 
-    async def stream(self, text: str = "Hello", *, seconds: float = 5, **options: Any) -> list[Any]:
+    async def stream(self, text: str = "Hello", *, seconds: float = 60, **options: Any) -> list[Any]:
         request = pb.StreamGenerateRequest(prompt=_prompt(text, options))
         stream = self._channel.stream(pb.ModelService.StreamGenerate, request, deadline=Deadline.after(seconds))
         return [event async for event in stream]
@@ -346,7 +346,7 @@ async def test_impossible_counts_are_estimated() -> None:
 async def test_stall_ends_with_the_deadline_and_hangs_up(reply: Reply) -> None:
     async with vendor(always(reply)) as model:
         with pytest.raises(DeadlineExceeded):
-            await model.stream(seconds=0.5)
+            await model.stream(seconds=2)
         await model.server.closed_by_client.wait()
 
 
@@ -354,7 +354,7 @@ async def test_endless_stream_is_bounded() -> None:
     part = sse(openai_chunk({"content": "a" * 50_000}), then="repeat")
     async with vendor(always(part)) as model:
         with pytest.raises(OutputInvalid, match="characters"):
-            await model.stream(seconds=30)
+            await model.stream()
         await model.server.closed_by_client.wait()
 
 

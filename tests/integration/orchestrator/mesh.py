@@ -107,7 +107,7 @@ class Mesh:
     async def as_new_tenant(self) -> AsyncIterator["Mesh"]:
         """Yield the same servers for a tenant that has no data yet."""
         tenant = f"tenant-{uuid4().hex}"
-        async with Client(self.address, tenant=tenant, retry_timeout=5) as client:
+        async with Client(self.address, tenant=tenant, retry_timeout=60) as client:
             yield replace(self, client=client, tenant=tenant)
 
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, **headers: str) -> ResponseT:
@@ -211,7 +211,7 @@ async def serve_orchestrator(
     async with (
         build_orchestrator(settings, open_backend=backend, intervals=intervals) as servable,
         testing.running(servable, settings) as orchestrator,
-        Client(orchestrator.address, retry_timeout=5) as client,
+        Client(orchestrator.address, retry_timeout=60) as client,
     ):
         yield Mesh(folder, served, orchestrator, client)
 

@@ -5,7 +5,7 @@ Steps are compared in CPU time with a conversion on the same machine: all calls 
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -124,6 +124,18 @@ def conversion(elements: int) -> float:
     return cpu_seconds(lambda: to_struct(to_json(struct_value(to_struct(value)))))
 
 
+async def assert_below(bound: float, share: Callable[[], Awaitable[tuple[float, str]]]) -> None:
+    """Assert it of one of three measurements, as other processes lengthen steps at times, and shorten none.
+
+    Args:
+        share: returns the share of the longest step, and its callback.
+    """
+    found = [await share()]
+    while found[-1][0] >= bound and len(found) < 3:
+        found.append(await share())
+    assert found[-1][0] < bound, found
+
+
 async def runs_of_hostile(mesh: Mesh) -> int:
     request = pb.ListRunsRequest(page_size=RUNS, view=pb.RunView.RUN_VIEW_BASIC)
     return len((await mesh.call(pb.RunService.ListRuns, request, tenant="hostile")).runs)
@@ -133,16 +145,18 @@ async def runs_of_hostile(mesh: Mesh) -> int:
 async def test_requests_take_no_long_step(counting_mesh: Mesh, elements: int) -> None:
     async with counting_mesh.as_new_tenant() as watching:
         run = await watching.run("counting", items=["a"])
-        async with hostile_client(watching, elements):
-            with measured_steps() as steps:
-                while elements < MAX_ELEMENTS and await runs_of_hostile(watching) < RUNS:
-                    await asyncio.sleep(0.05)
-                for _ in range(50):
-                    await watching.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id))
-            # In the same load: processes that share the caches of a core take more CPU time.
-            expected = await asyncio.to_thread(conversion, MAX_ELEMENTS)
 
-    assert steps.longest < REQUEST_SHARE * expected, steps.callback
+        async def share() -> tuple[float, str]:
+            async with hostile_client(watching, elements):
+                with measured_steps() as steps:
+                    while elements < MAX_ELEMENTS and await runs_of_hostile(watching) < RUNS:
+                        await asyncio.sleep(0.05)
+                    for _ in range(50):
+                        await watching.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=run.run_id))
+                # In the same load: processes that share the caches of a core take more CPU time.
+                return steps.longest / await asyncio.to_thread(conversion, MAX_ELEMENTS), steps.callback
+
+        await assert_below(REQUEST_SHARE, share)
 
 
 @pytest.mark.parametrize("place", ["state", "event", "interrupt"])
@@ -156,16 +170,19 @@ async def test_values_of_graphs_take_no_long_step(
 ) -> None:
     async with counting_mesh.as_new_tenant() as hostile, counting_mesh.as_new_tenant() as watching:
         watched = await watching.run("counting", items=["a"])
-        with measured_steps() as steps:
-            created = await hostile.create("writing", {"place": place, "elements": elements, "characters": characters})
-            request = pb.WaitRunRequest(run_id=created.run_id)
-            run = (await hostile.call(pb.RunService.WaitRun, request)).run
-            for _ in range(20):
-                await watching.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=watched.run_id))
+        is_beyond = elements > MAX_WRITTEN or characters > 8_000_000
 
-    is_beyond = elements > MAX_WRITTEN or characters > 8_000_000
-    assert (reason(run) in {"VALUE_NOT_STORABLE", "STATE_TOO_LARGE"}) == is_beyond
-    assert steps.longest < VALUE_SHARE * conversion(MAX_WRITTEN - 1), steps.callback
+        async def share() -> tuple[float, str]:
+            value = {"place": place, "elements": elements, "characters": characters}
+            with measured_steps() as steps:
+                request = pb.WaitRunRequest(run_id=(await hostile.create("writing", value)).run_id)
+                run = (await hostile.call(pb.RunService.WaitRun, request)).run
+                for _ in range(20):
+                    await watching.call(pb.RunService.GetRun, pb.GetRunRequest(run_id=watched.run_id))
+            assert (reason(run) in {"VALUE_NOT_STORABLE", "STATE_TOO_LARGE"}) == is_beyond
+            return steps.longest / conversion(MAX_WRITTEN - 1), steps.callback
+
+        await assert_below(VALUE_SHARE, share)
 
 
 async def test_structure_beyond_the_bound_is_refused_by_name(counting_mesh: Mesh) -> None:

@@ -65,7 +65,7 @@ async def serving(settings: Settings, intervals: Intervals) -> AsyncIterator[Cli
     async with (
         build(settings, intervals=intervals) as servable,
         testing.running(servable, settings) as served,
-        Client(served.address, retry_timeout=5) as client,
+        Client(served.address, retry_timeout=60) as client,
     ):
         yield client
 

@@ -82,7 +82,8 @@ async def let_ticks_be_late(mesh: Mesh, schedule: pb.Schedule, seconds: int) -> 
 
 
 async def test_ticks_create_runs_until_the_schedule_is_paused(mesh: Mesh) -> None:
-    schedule = await mesh.client.schedules.create(GREET, interval=1)
+    late: Any = {"catch_up": pb.CatchUp.CATCH_UP_ALL, "catch_up_window": 60}  # on a loaded machine
+    schedule = await mesh.client.schedules.create(GREET, interval=1, **late)
     assert schedule.status == ACTIVE
 
     async def has_two_runs() -> bool:

@@ -49,6 +49,13 @@ graph.add_edge("wait", "say")
 """
 
 
+def edit(path: Path, text: str) -> None:
+    """Replace a file at once: `up` must not see a part of it."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 async def printed(process: Process, text: str) -> str:
     """Read the output of `up` until a line has a text, and return the line."""
     assert process.stdout
@@ -71,7 +78,7 @@ async def test_edit_while_the_mesh_starts_is_loaded(tmp_path: Path) -> None:
     agent.write_text(GRAPH)
     project.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}}))
     async with graphmesh_up(mesh, tmp_path / "state", "--graphs", str(project), "--reload") as process:
-        agent.write_text(GRAPH + "# edited\n")
+        edit(agent, GRAPH + "# edited\n")
         await printed(process, "agent.py changed: the graphs are reloaded")
 
 
@@ -117,11 +124,11 @@ async def test_graphs_are_reloaded_while_a_run_is_active(tmp_path: Path) -> None
         edge = StateFolder(state).read().edge
         async with Client(edge, retry_timeout=60) as client, calling(edge) as answered:
             begun = await client.create_run("agent", {"gate": str(gate)})
-            agent.write_text(GRAPH + "def broken(:\n")
+            edit(agent, GRAPH + "def broken(:\n")
             line = await printed(process, "not reloaded")
             assert "agent.py changed" in line
             assert f"SyntaxError: invalid syntax ({agent}, line 22, column 12)" in line
-            agent.write_text(GRAPH.replace("old", "new"))
+            edit(agent, GRAPH.replace("old", "new"))
             await printed(process, "agent.py changed: the graphs are reloaded")
             await answered()
             gate.touch()

@@ -18,11 +18,15 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError
 from graphmesh_chassis.testing import running
+from graphmesh_contracts import Overrides
+from graphmesh_local.child_process import reserve_port
 from graphmesh_sql.__main__ import build
 from graphmesh_sql.errors import QueryFailed, QueryRefused
 from graphmesh_sql.settings import Settings
 
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+LONG = 200.0
+"""Seconds that no query of a test takes on any machine."""
 STUCK = "SELECT printf('%.*c', 2000000000, 'x')"
 """A call of a function that checks no limit for half a minute."""
 WIDE = "SELECT " + ", ".join(["hex(zeroblob(450000))"] * 100)
@@ -35,7 +39,8 @@ MAX_THREADS = 16
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(sample=str(tmp_path / "sample.db"), temp_bytes=16 * MEGABYTES)
+    policy = Overrides(methods={"RunQuery": {"timeout": f"{LONG:.0f}s"}})
+    return Settings(sample=str(tmp_path / "sample.db"), temp_bytes=16 * MEGABYTES, policy=policy)
 
 
 @pytest_asyncio.fixture
@@ -56,14 +61,14 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-async def rows_of(channel: Channel, query: str, *, tenant: str = "acme", seconds: float = 20.0) -> int:
+async def rows_of(channel: Channel, query: str, *, tenant: str = "acme", seconds: float = 60.0) -> int:
     request = pb.RunQueryRequest(query=query, max_rows=1)
     headers = [("x-graphmesh-tenant", tenant)]
     stream = channel.stream(pb.SqlService.RunQuery, request, deadline=Deadline.after(seconds), headers=headers)
     return sum([len(part.rows.rows) async for part in stream])
 
 
-async def refusal(channel: Channel, query: str, seconds: float = 20.0) -> GraphmeshError | None:
+async def refusal(channel: Channel, query: str, seconds: float = 60.0) -> GraphmeshError | None:
     try:
         await rows_of(channel, query, seconds=seconds)
     except GraphmeshError as error:
@@ -78,7 +83,7 @@ async def test_a_call_that_checks_no_limit_is_killed_at_its_deadline(channel: Ch
     assert all(isinstance(end, GraphmeshError) for end in ends)
     assert any(isinstance(end, DeadlineExceeded) for end in ends)
     assert await rows_of(channel, "SELECT 1") == 1
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 25
     assert all(process.num_threads() == 1 for process in workers_of(os.getpid()))
 
 
@@ -110,7 +115,7 @@ async def test_temporary_space_of_a_query_is_bounded(channel: Channel) -> None:
 
 async def test_queries_of_another_tenant_are_answered_meanwhile(channel: Channel) -> None:
     """While one tenant sends far more stuck queries than may run, and holds its place in the queue."""
-    storm = [asyncio.create_task(refusal(channel, STUCK, seconds=25.0)) for _ in range(24)]
+    storm = [asyncio.create_task(refusal(channel, STUCK, seconds=LONG)) for _ in range(24)]
     answers = [await rows_of(channel, "SELECT 1", tenant="globex") for _ in range(4)]
     assert answers == [1] * 4
     assert not any(task.done() for task in storm)
@@ -120,14 +125,14 @@ async def test_queries_of_another_tenant_are_answered_meanwhile(channel: Channel
 
 
 async def test_cancelled_query_leaves_no_process_at_work(channel: Channel) -> None:
-    query = asyncio.create_task(refusal(channel, STUCK, seconds=20))
+    query = asyncio.create_task(refusal(channel, STUCK, seconds=LONG))
     busy: list[psutil.Process] = []
     while not busy:
         await asyncio.sleep(0.01)
         busy = [worker for worker in workers_of(os.getpid()) if _cpu_seconds(worker) > 0.3]
     query.cancel()
     await asyncio.gather(query, return_exceptions=True)
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, busy, 5)
+    gone, alive = await asyncio.to_thread(psutil.wait_procs, busy, 60)
     assert (len(gone), alive) == (1, [])
 
 
@@ -148,8 +153,13 @@ async def test_a_refused_query_costs_no_process(channel: Channel) -> None:
 
 
 @pytest.fixture
-def server(settings: Settings, free_tcp_port: int) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = ["--sample", settings.sample, "--listen", f"127.0.0.1:{free_tcp_port}", "--drain-seconds", "0.5"]
+def port() -> int:
+    return reserve_port()
+
+
+@pytest.fixture
+def server(settings: Settings, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = ["--sample", settings.sample, "--listen", f"127.0.0.1:{port}", "--drain-seconds", "0.5"]
     with subprocess.Popen(
         [sys.executable, "-m", "graphmesh_sql", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -158,11 +168,9 @@ def server(settings: Settings, free_tcp_port: int) -> Iterator[subprocess.Popen[
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
-async def test_no_query_outlives_the_service(
-    server: subprocess.Popen[bytes], free_tcp_port: int, stop: signal.Signals
-) -> None:
+async def test_no_query_outlives_the_service(server: subprocess.Popen[bytes], port: int, stop: signal.Signals) -> None:
     """It stops within its drain while stuck queries run, and its death ends them too."""
-    async with Channel(f"127.0.0.1:{free_tcp_port}") as channel:
+    async with Channel(f"127.0.0.1:{port}") as channel:
         while isinstance(await refusal(channel, "SELECT 1"), GraphmeshError):
             assert server.poll() is None
             await asyncio.sleep(0.05)
@@ -175,6 +183,6 @@ async def test_no_query_outlives_the_service(
         assert service.num_threads() < MAX_THREADS
         assert sum(each.memory_info().rss for each in (service, *workers)) < MAX_MEMORY
         server.send_signal(stop)
-        _, alive = await asyncio.to_thread(psutil.wait_procs, [service, *workers], 15)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [service, *workers], 60)
         assert alive == []
         await asyncio.gather(*stuck)

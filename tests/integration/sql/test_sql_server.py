@@ -52,7 +52,7 @@ async def run_query(
     channel: Channel,
     query: str,
     max_rows: int = 0,
-    seconds: float = 20.0,
+    seconds: float = 60.0,
     *,
     parameters: Sequence[pb.Parameter] = (),
     role: str = "",
@@ -167,7 +167,7 @@ async def test_cancelled_calls_end_their_queries(channel: Channel) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    assert (await run_query(channel, "SELECT 1", seconds=5)).rows == [[1]]
+    assert (await run_query(channel, "SELECT 1", seconds=60)).rows == [[1]]
 
 
 async def test_abandoned_stream_ends_its_query(channel: Channel) -> None:
@@ -178,7 +178,7 @@ async def test_abandoned_stream_ends_its_query(channel: Channel) -> None:
         ):
             if part.WhichOneof("part") == "rows":
                 break
-    assert (await run_query(channel, "SELECT 1", seconds=5)).rows == [[1]]
+    assert (await run_query(channel, "SELECT 1", seconds=60)).rows == [[1]]
 
 
 async def test_cached_result_says_its_age(channel: Channel, tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ async def test_too_expensive_query_is_answered_from_a_pre_aggregated_table(chann
     rewritten = await run_query(channel_of_metrics, f"SELECT sum(a.quantity)\n  FROM {tables};")
     expected = await run_query(channel_of_metrics, "SELECT sum(items) FROM monthly_revenue")
     assert rewritten.rows == expected.rows
-    stuck = await run_query(channel_of_metrics, "SELECT length(printf('%.*c', 2000000000, 'x'))", seconds=4)
+    stuck = await run_query(channel_of_metrics, "SELECT length(printf('%.*c', 2000000000, 'x'))", seconds=12)
     assert stuck.rows == [["instead"]]  # it checks no limit: its process is killed after half of the time
     with pytest.raises(QueryRefused, match="too expensive"):
         await run_query(channel_of_metrics, f"SELECT max(a.quantity) FROM {tables}")

@@ -219,7 +219,7 @@ async def test_run_that_is_cancelled_before_it_begins_executes_nothing() -> None
 async def test_deadline_ends_the_run() -> None:
     gate = Gate()
     async with open_orchestrator(sequence(gate=gate)) as here:
-        run = await here.worker().execute(a_run(deadline=datetime.now(UTC) + timedelta(seconds=0.5)))
+        run = await here.worker().execute(a_run(deadline=datetime.now(UTC) + timedelta(seconds=3)))
         assert (run.status, error_of(run).reason, gate.cancelled) == (RunStatus.TIMEOUT, "DEADLINE_EXCEEDED", 1)
 
 

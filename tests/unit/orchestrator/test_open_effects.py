@@ -108,7 +108,7 @@ async def test_cancelled_run_reports_the_effect_in_flight() -> None:
 async def test_run_that_exceeds_its_deadline_reports_the_effect_in_flight() -> None:
     async with open_orchestrator(graph_of(refund)) as here:
         here.mesh.serve(RPC, Hanging())
-        run = await here.worker().execute(a_run(input={}, deadline=datetime.now(UTC) + timedelta(seconds=0.3)))
+        run = await here.worker().execute(a_run(input={}, deadline=datetime.now(UTC) + timedelta(seconds=3)))
         assert run.status is RunStatus.TIMEOUT
         await assert_reported_as_open(here, run)
 

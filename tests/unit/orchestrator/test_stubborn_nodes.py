@@ -166,7 +166,7 @@ async def test_deadline_ends_a_run_whose_node_continues() -> None:
     stubborn = Stubborn()
     async with orchestrator(stubborn.swallows) as here:
         worker = here.worker()
-        run = await begin(worker, stubborn, deadline=datetime.now(UTC) + timedelta(seconds=0.5))
+        run = await begin(worker, stubborn, deadline=datetime.now(UTC) + timedelta(seconds=3))
         run = await worker.stopped(run)
         assert (run.status, error_of(run).reason) == (RunStatus.TIMEOUT, "DEADLINE_EXCEEDED")
         assert worker.in_flight.held == {}
