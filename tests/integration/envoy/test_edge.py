@@ -191,15 +191,23 @@ async def test_calls_above_the_rate_of_a_tenant_end_at_envoy(tmp_path: Path) -> 
         default = [await envoy.edge(headers=headers) for headers in ({}, {"x-graphmesh-tenant": "default"}) * 12]
         others = [await envoy.edge(headers={"x-graphmesh-tenant": f"other-{number}"}) for number in range(50)]
         json_reply = await fetch(envoy.mesh.edge, "GET", "/v1/books/b1")
+        web = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+        path, empty = books_contract.path("GetBook"), b"\0\0\0\0\0"
+        web_reply = await fetch(envoy.mesh.edge, "POST", path, empty, headers=web)
         at_mesh = [await envoy.call(headers={"x-graphmesh-tenant": "busy"}) for _ in range(25)]
     for limited in (busy, default):
         assert [outcome.code for outcome in limited[:20]] == [grpc.StatusCode.OK] * 20
         assert {outcome.code for outcome in limited[20:]} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert {outcome.flags for outcome in limited[20:]} == {"RL"}
         assert all(outcome.trailing["x-ratelimit-reset"] for outcome in limited[20:])
+        assert all(0 < int(outcome.trailing["retry-after"]) <= 3600 for outcome in limited[20:])
+    for refusal in (json_reply.headers, web_reply.headers):
+        seconds = int(refusal["retry-after"])
+        assert 0 < seconds <= 3600
+        found = refusal["ratelimit-policy"], refusal["ratelimit"]
+        assert found == ('"edge";q=20', f'"edge";r=0;t={seconds}')
     assert {outcome.code for outcome in (*others, *at_mesh)} == {grpc.StatusCode.OK}
     assert (json_reply.status, json_reply.json["details"]) == (429, [error_info("RATE_LIMITED")])
-    assert 0 < int(json_reply.headers["retry-after"]) <= 3600
 
 
 async def test_json_has_the_headers_of_a_refusal_of_the_service(envoy: EnvoyHarness) -> None:

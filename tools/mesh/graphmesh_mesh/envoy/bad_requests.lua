@@ -2,6 +2,7 @@
 --
 -- gRPC-Web: Envoy's filter makes INTERNAL of 400, UNKNOWN of 405, 413 and 415, and UNAVAILABLE, which clients retry, of
 -- 429 and 504.
+-- A refusal by Envoy's rate limit gets the fields of draft-ietf-httpapi-ratelimit-headers.
 -- JSON: the field that the transcoder names in its message is added as a google.rpc.BadRequest.
 
 local ERROR_INFO = '{"code":3,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
@@ -31,8 +32,20 @@ function envoy_on_request(request)
   end
 end
 
+local function name_rate(headers)
+  local limit, reset = headers:get("x-ratelimit-limit"), headers:get("x-ratelimit-reset")
+  if limit and reset then
+    headers:replace("ratelimit-policy", '"edge";q=' .. limit)
+    headers:replace("ratelimit", '"edge";r=0;t=' .. reset)
+    headers:replace("retry-after", reset)
+  end
+end
+
 function envoy_on_response(response)
   local headers = response:headers()
+  if string.find(headers:get("x-envoy-response-flags") or "", "RL", 1, true) then
+    name_rate(headers)
+  end
   local status = headers:get(":status")
   local code = CODES[status]
   if not code then
