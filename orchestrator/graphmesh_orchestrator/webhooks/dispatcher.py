@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import structlog
+from graphmesh_chassis.egress import MARK, refusal
 from graphmesh_chassis.errors import DependencyError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.tenant_turns import work_for
@@ -28,6 +29,8 @@ MAX_PER_HOST = 8
 """Concurrent deliveries to one host; one poll may exceed it. A slow host leaves the others their share."""
 SEND_SECONDS = 15.0
 """How long a receiver may take, from connecting to the head of its response."""
+WORKLOAD = "orchestrator"
+"""The name of its list of hosts in mesh.yaml."""
 TIMEOUTS = httpx.Timeout(10.0, connect=5.0)
 
 
@@ -35,16 +38,27 @@ class Dispatcher:
     """A background task that makes the deliveries that are due. Processes share them: one makes an attempt."""
 
     def __init__(
-        self, deliveries: Deliveries, runs: Runs, receivers: Receivers, policy: RetryPolicy, timer: PollTimer
+        self,
+        deliveries: Deliveries,
+        runs: Runs,
+        receivers: Receivers,
+        policy: RetryPolicy,
+        timer: PollTimer,
+        egress: str = "",
     ) -> None:
-        """`timer` is notified of runs that end."""
+        """
+        Args:
+            timer: is notified of runs that end.
+            egress: the HTTP proxy for all deliveries; empty: none.
+        """
         self._deliveries, self._runs = deliveries, runs
         self._receivers, self._policy, self._timer = receivers, policy, timer
+        self._egress = egress
         self._active: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        async with _client() as client, self._cancelled_at_end():
+        async with _client(self._egress) as client, self._cancelled_at_end():
             while True:
                 due: float | None = 0.0
                 try:
@@ -90,7 +104,8 @@ class Dispatcher:
         except DependencyError:
             raise
         except Exception as error:  # it concerns this delivery alone
-            return type(error).__name__
+            refused = refusal(error)
+            return refused.advice(WORKLOAD) if refused else type(error).__name__
         return "" if httpx.codes.is_success(status) else f"HTTP {status}"
 
     async def _body(self, delivery: Delivery) -> bytes:
@@ -108,6 +123,8 @@ class Dispatcher:
             asyncio.timeout(SEND_SECONDS),
             client.stream("POST", delivery.url, content=body, headers=headers) as response,
         ):
+            if self._egress and MARK in response.headers:
+                raise httpx.HTTPStatusError("refused", request=response.request, response=response)
             return response.status_code
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:
@@ -125,7 +142,8 @@ class Dispatcher:
             await asyncio.gather(*self._active, return_exceptions=True)
 
 
-def _client() -> httpx.AsyncClient:
-    """Return a client that uses neither proxies nor credentials of the environment."""
+def _client(egress: str) -> httpx.AsyncClient:
+    """Return a client that uses neither proxies nor credentials of the environment, but the way out of the mesh."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncClient(timeout=TIMEOUTS, limits=limits, follow_redirects=False, trust_env=False)
+    proxy = egress or None
+    return httpx.AsyncClient(timeout=TIMEOUTS, limits=limits, follow_redirects=False, trust_env=False, proxy=proxy)

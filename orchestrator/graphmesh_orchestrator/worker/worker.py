@@ -77,7 +77,7 @@ def run_worker(
     heartbeat = Heartbeat(backend.open_leases, in_flight, intervals.heartbeat)
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
-    dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer)
+    dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer, settings.egress)
     requests = RunRequests(registry, backend.assistants, receivers, tools.roles, rates)
     ticker = Ticker(backend.schedules, requests, registry.names, notifier.to_claim, tick_timer)
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer, tick_timer)

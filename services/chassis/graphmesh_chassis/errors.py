@@ -22,6 +22,7 @@
     │   │   │   └── ConcurrencyLimit
     │   │   ├── CircuitOpen          ├── Unreachable          ├── ShuttingDown      (also Unavailable)
     │   │   ├── ProviderMisconfigured (also Unavailable)
+    │   │   │   └── EgressRefused
     │   │   └── LeaseExpired         └── IdempotencyKeyInUse  (also Aborted)
     │   └── OutcomeOpen              the call may have happened
     │       ├── ConnectionLost       ├── DatabaseUnavailable  ├── OutcomeUnknown    (also Unavailable)
@@ -335,6 +336,12 @@ class ProviderMisconfigured(Unavailable, NotBegun):
 
     reason = "PROVIDER_MISCONFIGURED"
     retryable = False
+
+
+class EgressRefused(ProviderMisconfigured):
+    """The proxy of {workload} refuses {host}: it is not in egress.workloads.{workload}.hosts of mesh.yaml"""
+
+    reason = "EGRESS_REFUSED"
 
 
 class OutcomeOpen(DependencyError):

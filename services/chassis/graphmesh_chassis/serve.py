@@ -30,6 +30,7 @@ from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.audit_sealer import Sealer
 from graphmesh_chassis.channel import SERVER_OPTIONS
 from graphmesh_chassis.database import Database, SharedSessions
+from graphmesh_chassis.egress import use_proxy
 from graphmesh_chassis.errors import DatabaseUnavailable
 from graphmesh_chassis.hooks import hooks_of
 from graphmesh_chassis.large_values import SWITCH_SECONDS
@@ -119,6 +120,8 @@ def run(name: str, build: Build[SettingsT], settings_type: type[SettingsT]) -> N
     try:
         check_arguments(settings_type, sys.argv[1:])
         settings = CliApp.run(settings_type)
+        if settings.egress:
+            use_proxy(settings.egress)
         configure_logs(name, settings.log_level)
         with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
             runner.run(_serve_until_signal(name, build, settings))

@@ -144,6 +144,11 @@ class ServerSettings(BaseSettings):
         le=60,
         description="how long Redis may take to count a call before calls are decided without it",
     )
+    egress: str = Field(
+        default="",
+        pattern=r"^(http://[A-Za-z0-9_.:\[\]-]+)?$",
+        description="http://host:port of the HTTP proxy for calls out of the mesh, that of egress in mesh.yaml",
+    )
     environment: str = Field(
         default="",
         description="the environment of mesh.yaml; production requires identity=required, development shows causes",

@@ -14,6 +14,8 @@ class Fault(Enum):
     """The account has no credit."""
     MODEL = "model"
     """It does not know the model."""
+    EGRESS = "egress"
+    """The mesh does not let the service call it."""
     REFUSED = "refused"
     """It refuses the prompt."""
     UNSUPPORTED = "unsupported"

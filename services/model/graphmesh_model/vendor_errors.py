@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from graphmesh_chassis.egress import refusal
 from graphmesh_chassis.errors import (
+    EgressRefused,
     GraphmeshError,
     ProviderMisconfigured,
     ProviderUnavailable,
@@ -27,6 +29,8 @@ NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "cred
 """Vendors' codes of a 429 that waiting does not end."""
 MAX_RETRY_AFTER = 3600.0
 MAX_CAUSES = 10
+WORKLOAD = "model"
+"""The name of its list of hosts in mesh.yaml."""
 FAULTS_BY_CLASS: Mapping[str, Fault] = {
     "ResponseTooLarge": Fault.TOO_LARGE,
     "RemoteProtocolError": Fault.CUT_OFF,
@@ -35,6 +39,7 @@ FAULTS_BY_CLASS: Mapping[str, Fault] = {
     "ConnectError": Fault.UNREACHABLE,
     "ConnectTimeout": Fault.UNREACHABLE,
     "PoolTimeout": Fault.UNREACHABLE,
+    "ProxyError": Fault.UNREACHABLE,
     "TimeoutException": Fault.STALLED,
     "APITimeoutError": Fault.STALLED,
     "TimeoutError": Fault.STALLED,
@@ -58,6 +63,9 @@ def translated(vendor: str, model: str) -> Iterator[None]:
 
 
 def mesh_error(error: Exception, vendor: str, model: str) -> GraphmeshError:
+    if refused := refusal(error):
+        data = {"workload": WORKLOAD, "host": refused.host, "provider": vendor, "fault": Fault.EGRESS.value}
+        return EgressRefused(refused.advice(WORKLOAD), **data)
     status, code = _http_status(error), _code(error, "code")
     if code in NO_CREDIT or status in REJECTED:
         return _misconfigured("account" if code in NO_CREDIT or status is None else REJECTED[status], vendor, model)

@@ -83,8 +83,9 @@ def open_tiny(alias: str, model: ModelSettings, address: str) -> LangchainProvid
     """Open the small model behind its server's address. Raises BadSetting."""
     vendor, _, name = model.model.partition(":")
     where = f"{MODELS}: {alias} is {model.model}"
-    arguments = {"base_url": address, **OWN_ADDRESS["openai"], **model.parameters, "api_key": NO_KEY}
     try:
+        direct = {"http_async_client": import_module("openai").DefaultAsyncHttpxClient(trust_env=False)}
+        arguments = {"base_url": address, **OWN_ADDRESS["openai"], **direct, **model.parameters, "api_key": NO_KEY}
         with _known_parameters(where):
             chat = _chat_model("openai", name, arguments)
     except ImportError as error:

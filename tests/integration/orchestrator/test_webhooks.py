@@ -30,6 +30,8 @@ from graphmesh_orchestrator.webhooks.dispatcher import MAX_PER_HOST, Dispatcher
 from graphmesh_orchestrator.webhooks.receivers import Receivers, announcement
 
 from tests.contract.runs import a_run
+from tests.integration.envoy.egress_harness import Names, egress_mesh
+from tests.integration.envoy.envoy_harness import running_envoy
 from tests.integration.orchestrator.mesh import Mesh, serve_billing, serve_mesh, serve_orchestrator
 from tests.integration.orchestrator.webhook_receiver import WebhookReceiver, WebhookRequest, receive_webhooks
 
@@ -73,13 +75,13 @@ def is_signed(request: WebhookRequest) -> bool:
 
 @asynccontextmanager
 async def dispatching(
-    database: Database, *receivers: WebhookReceiver, max_attempts: int = 5
+    database: Database, *receivers: WebhookReceiver, max_attempts: int = 5, egress: str = ""
 ) -> AsyncIterator[SqlDeliveries]:
     """Run a dispatcher with a short backoff that may call these receivers."""
     store, patterns = SqlDeliveries(database), HostPatterns([receiver.host for receiver in receivers])
     policy, allowed = RetryPolicy(max_attempts, first_backoff=0.01), Receivers(patterns, secret_bytes(SECRET))
     timer = PollTimer(Notifier(is_alone=False))
-    task = asyncio.create_task(Dispatcher(store, SqlRuns(database), allowed, policy, timer).run())
+    task = asyncio.create_task(Dispatcher(store, SqlRuns(database), allowed, policy, timer, egress).run())
     try:
         yield store
     finally:
@@ -140,6 +142,30 @@ async def test_hosts_that_are_not_allowed_are_refused(tmp_path: Path) -> None:
             with pytest.raises(WebhookNotAllowed):
                 await mesh.create("talking", {"invoice_id": "in_1", "amount": 1}, webhook_url=url)
         assert not (await mesh.call(pb.RunService.ListRuns, pb.ListRunsRequest())).runs
+
+
+async def test_deliveries_go_through_the_way_out_of_the_mesh(tmp_path: Path) -> None:
+    """An allowed receiver that mesh.yaml does not list gets nothing, and the stored error states the key to change."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/orchestrator.db"
+    async with (
+        open_database(url, MIGRATIONS) as database,
+        receive_webhooks() as receiver,
+        receive_webhooks() as unlisted,
+        Names({}).serving() as names,
+    ):
+        mesh = egress_mesh(names, orchestrator={"hosts": [receiver.host]})
+        for number, one in enumerate((receiver, unlisted)):
+            await add_ended_run(database, number, one)
+        async with running_envoy(mesh, tmp_path):
+            egress = f"http://{mesh.egress_listeners['orchestrator'].target}"
+            async with dispatching(database, receiver, unlisted, max_attempts=1, egress=egress) as store:
+                await until_found(store, DeliveryStatus.DELIVERED)
+                await until_found(store, DeliveryStatus.DEAD)
+                [dead] = await find_deliveries(store, DeliveryStatus.DEAD)
+        key = "egress.workloads.orchestrator.hosts of mesh.yaml"
+        assert dead.last_error == f"The proxy of orchestrator refuses {unlisted.host}: it is not in {key}"
+        assert is_signed(receiver.received[0])
+        assert not unlisted.received
 
 
 async def test_host_that_is_no_longer_allowed_is_not_called(postgres_url: str) -> None:

@@ -162,7 +162,11 @@ def _server(
     mesh: Mesh, name: str, label: str, listener: Listener, folder: StateFolder, settings: Mapping[str, str]
 ) -> Program:
     service = mesh.services[name]
-    own = {**_own_environment(service), **_environment(mesh, name, service, listener, folder)}
+    own = {
+        **_own_environment(service),
+        **_environment(mesh, name, service, listener, folder),
+        **(_proxy_variables(mesh, name) if service.command else {}),
+    }
     return Program(
         name=label,
         argv=_argv(service, listener),
@@ -174,6 +178,13 @@ def _server(
         folder=service.folder,
         stop_timeout=STOP_TIMEOUT,
     )
+
+
+def _proxy_variables(mesh: Mesh, name: str) -> dict[str, str]:
+    """Return the variables by which HTTP clients of any language call through Envoy."""
+    if proxy := mesh.egress_listeners.get(name):
+        return dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), f"http://{local_address(proxy)}")
+    return {}
 
 
 def _settings_of_others(mesh: Mesh, name: str = "") -> tuple[str, ...]:
@@ -204,6 +215,8 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
     data |= {setting: str(folder.databases / file) for setting, file in DATA_FILES.get(name, {}).items()}
     settings = {setting: value for setting, value in data.items() if f"{prefix}{setting}" not in os.environ}
     settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump(), "VALIDATE_RESPONSES": "true"}
+    if proxy := mesh.egress_listeners.get(name):
+        settings["EGRESS"] = f"http://{local_address(proxy)}"
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
     signs_calls = mesh.mesh.identity == "tokens"

@@ -126,7 +126,8 @@ def own_listeners(mesh: Mesh) -> dict[str, Listener]:
         for name, service in own_services(mesh).items()
         for number, listener in enumerate(service.replica_listeners, start=1)
     }
-    return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **replicas}
+    egress = {f"egress.workloads.{name}": listener for name, listener in mesh.egress_listeners.items()}
+    return {"edge": mesh.edge, "mesh": mesh.mesh, "admin": mesh.admin, **egress, **replicas}
 
 
 @asynccontextmanager

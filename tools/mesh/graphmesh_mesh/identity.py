@@ -63,6 +63,14 @@ class Issuer(Model):
             _ = self.jwks
         return self
 
+    @property
+    def jwks_target(self) -> tuple[str, int] | None:
+        """The host and the port of `jwks_url`."""
+        if not self.jwks_url:
+            return None
+        url = urlsplit(self.jwks_url)
+        return str(url.hostname), url.port or (443 if url.scheme == "https" else 80)
+
     @cached_property
     def jwks(self) -> str:
         """The keys of the file as JSON, each with its one algorithm; empty for those of a URL."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from graphmesh_contracts import parse_rate
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from graphmesh_mesh.egress import ENVOY, Egress, Workload
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
@@ -79,6 +80,8 @@ class Mesh(Model):
     """The limits of graphs by their names, which the orchestrator checks."""
     identity: Identity | None = None
     """The issuers of tokens."""
+    egress: Egress | None = None
+    """The hosts outside of the mesh that workloads may call. None: they call them without Envoy, all of them."""
     roles: RolesFile | None = None
     """What the roles of callers may do. A call without identity is the local developer's, who may do all of it."""
 
@@ -147,9 +150,36 @@ class Mesh(Model):
             for full_name in (service.service, *service.beside):
                 yield name, full_name
 
+    @property
+    def egress_listeners(self) -> dict[str, Listener]:
+        """The listener of each workload that may call hosts outside of the mesh, which is its HTTP proxy."""
+        if self.egress is None:
+            return {}
+        return {name: Listener(address=self.egress.address, port=port) for name, _, port in self.egress.listening}
+
+    @model_validator(mode="after")
+    def _workloads_exist(self) -> Self:
+        for name in self.egress.workloads if self.egress else ():
+            if name != ENVOY and (name not in self.services or self.services[name].external):
+                raise ValueError(f"egress.workloads.{name}: the mesh starts no service with this name")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_within_reach(self) -> Self:
+        if self.egress is None or self.identity is None:
+            return self
+        envoy = self.egress.workloads.get(ENVOY, Workload())
+        for number, issuer in enumerate(self.identity.issuers):
+            if issuer.jwks_target and not envoy.allows(*issuer.jwks_target):
+                host, port = issuer.jwks_target
+                raise ValueError(
+                    f"identity.issuers.{number}.jwks_url: egress.workloads.{ENVOY}.hosts does not have {host}:{port}"
+                )
+        return self
+
     @model_validator(mode="after")
     def _targets_are_unique(self) -> Self:
-        listeners = [self.edge, self.mesh, self.admin]
+        listeners = [self.edge, self.mesh, self.admin, *self.egress_listeners.values()]
         listeners += [listener for service in self.services.values() for listener in service.replica_listeners]
         targets = [listener.target for listener in listeners]
         if repeated := sorted({target for target in targets if targets.count(target) > 1}):
@@ -178,6 +208,7 @@ class Mesh(Model):
                 "graphs": self.graphs,
                 "identity": self.identity,
                 "roles": self.roles,
+                "egress": self.egress and self.egress.on_loopback(free_port),
             }
         )
 

@@ -16,6 +16,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.egress import egress_clusters
 from graphmesh_mesh.envoy.limits import DEFAULT_LIMITS, Limits
 from graphmesh_mesh.envoy.tokens import jwks_clusters
 from graphmesh_mesh.service import Service
@@ -60,8 +61,9 @@ def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
         | (waiting(mesh.services[name], settings) if mesh.edge.wait else {})
         for name in mesh.edge.services
     ]
-    keys = jwks_clusters(mesh.identity) if mesh.identity else []
-    return {"resources": [*at_mesh, *at_edge, *keys]}
+    keys = jwks_clusters(mesh.identity, mesh.egress) if mesh.identity else []
+    outside = egress_clusters(mesh.egress) if mesh.egress else []
+    return {"resources": [*at_mesh, *at_edge, *keys, *outside]}
 
 
 def cluster(

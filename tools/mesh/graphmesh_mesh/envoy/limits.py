@@ -11,7 +11,7 @@ LIMIT, UNIT, SEEN = "limit", "unit", "seen"
 
 
 def _limit(value: float | None, unit: str, limit: str, seen: str) -> Any:
-    """A limit, of which the table states what is limited and what a client sees at it; None: not limited."""
+    """A limit, of which the table states what is limited and what a client sees at it; None and 0: not limited."""
     return field(default=value, metadata={LIMIT: limit, UNIT: unit, SEEN: seen})
 
 
@@ -60,7 +60,7 @@ class ListenerLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessLimits:
-    """The limits of an Envoy, over both listeners."""
+    """The limits of an Envoy, over all listeners."""
 
     heap_bytes: int = _limit(
         1024 * MIB,
@@ -85,6 +85,20 @@ class ProcessLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TunnelLimits:
+    """The limits of calls out of the mesh."""
+
+    connect_seconds: float = _limit(5, "s", "until a host has accepted a connection", "HTTP 503")
+    idle_seconds: float = _limit(900, "s", "a tunnel or a call without a byte", "the connection is closed")
+    names: int = _limit(
+        1024, "", "names below wildcards in use, of all workloads", "HTTP 503; a name is forgotten 5 minutes later"
+    )
+    dns_seconds: float = _limit(
+        60, "s", "between two resolutions of a name whose answer has no shorter time to live", "nothing"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """All limits of an Envoy."""
 
@@ -100,7 +114,19 @@ class Limits:
         pong_seconds=None,
     )
     """Its callers are the orchestrator and the services. The timeout of the method bounds their requests."""
+    egress: ListenerLimits = ListenerLimits(
+        connections=1024,
+        streams=1,
+        request_seconds=None,
+        body_bytes=0,
+        stream_window=None,
+        connection_window=None,
+        ping_seconds=None,
+        pong_seconds=None,
+    )
+    """Of each workload. Its connections are HTTP/1.1."""
     process: ProcessLimits = ProcessLimits()
+    tunnels: TunnelLimits = TunnelLimits()
 
 
 DEFAULT_LIMITS = Limits()
@@ -108,23 +134,25 @@ DEFAULT_LIMITS = Limits()
 
 def table(limits: Limits) -> str:
     """Return the limits as a table in Markdown."""
-    rows = [("limit", "edge", "mesh", "what a client sees"), ("---",) * 4, *_rows(limits)]
+    rows = [("limit", "edge", "mesh", "egress", "what a client sees"), ("---",) * 5, *_rows(limits)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rows(limits: Limits) -> Iterator[tuple[str, ...]]:
     for one in fields(ListenerLimits):
-        yield _row(one, *(_shown(one, getattr(at, one.name)) for at in (limits.edge, limits.mesh)))
+        yield _row(one, *(_shown(one, getattr(at, one.name)) for at in (limits.edge, limits.mesh, limits.egress)))
     for one in fields(ProcessLimits):
-        yield _row(one, _shown(one, getattr(limits.process, one.name)), "together")
+        yield _row(one, _shown(one, getattr(limits.process, one.name)), "together", "together")
+    for one in fields(TunnelLimits):
+        yield _row(one, "", "", _shown(one, getattr(limits.tunnels, one.name)))
 
 
-def _row(one: Field[Any], edge: str, mesh: str) -> tuple[str, ...]:
-    return one.metadata[LIMIT], edge, mesh, one.metadata[SEEN]
+def _row(one: Field[Any], edge: str, mesh: str, egress: str) -> tuple[str, ...]:
+    return one.metadata[LIMIT], edge, mesh, egress, one.metadata[SEEN]
 
 
 def _shown(one: Field[Any], value: float | None) -> str:
-    if value is None:
+    if not value:
         return "none"
     if (unit := one.metadata[UNIT]) == "B":
         return f"{value // MIB} MiB" if value >= MIB else f"{value // KIB} KiB"

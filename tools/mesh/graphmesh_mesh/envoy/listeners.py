@@ -1,8 +1,9 @@
-"""LDS: the edge listener, for clients, and the mesh listener, for the orchestrator and the services."""
+"""LDS: the edge listener, for clients, the mesh listener, for the orchestrator and the services, and the way out."""
 
 from pathlib import Path
 from typing import Any
 
+from graphmesh_mesh.egress import Workload
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
@@ -19,6 +20,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.egress import CONNECT, listener_name, proxy_filters, refusals
 from graphmesh_mesh.envoy.limits import MAX_MESSAGE_BYTES, Limits, ListenerLimits, ProcessLimits
 from graphmesh_mesh.envoy.replies import client_replies, grpc_codes, mesh_replies
 from graphmesh_mesh.envoy.routes import caller_headers
@@ -45,7 +47,7 @@ BAD_REQUESTS = Path(__file__).with_name("bad_requests.lua")
 
 
 def lds(mesh: Mesh, limits: Limits) -> Document:
-    return {"resources": [edge_listener(mesh, limits), mesh_listener(mesh, limits)]}
+    return {"resources": [edge_listener(mesh, limits), mesh_listener(mesh, limits), *egress_listeners(mesh, limits)]}
 
 
 def edge_listener(mesh: Mesh, limits: Limits) -> Document:
@@ -79,6 +81,34 @@ def mesh_listener(mesh: Mesh, limits: Limits) -> Document:
     return listener("mesh", mesh.mesh, connections, limits.mesh)
 
 
+def egress_listeners(mesh: Mesh, limits: Limits) -> list[Document]:
+    """The HTTP proxy of each workload that may call hosts outside of the mesh."""
+    if mesh.egress is None:
+        return []
+    return [
+        egress_listener(name, workload, Listener(address=mesh.egress.address, port=port), limits)
+        for name, workload, port in mesh.egress.listening
+    ]
+
+
+def egress_listener(workload_name: str, workload: Workload, at: Listener, limits: Limits) -> Document:
+    name = listener_name(workload_name)
+    connections = manager(
+        name,
+        [*proxy_filters(workload), router()],
+        access_log=[access_log(name, host="%REQ(:AUTHORITY)%")],
+        codec_type="HTTP1",
+        upgrade_configs=[{"upgrade_type": CONNECT}],
+        local_reply_config=refusals(workload_name),
+        normalize_path=False,
+        merge_slashes=False,
+        generate_request_id=False,
+        server_header_transformation="PASS_THROUGH",
+        **http_limits(limits.egress, limits.process),
+    )
+    return listener(name, at, connections, limits.egress)
+
+
 def listener(name: str, at: Listener, connections: Document, limits: ListenerLimits) -> Document:
     """A listener. Its inspector waits for the first byte of a connection; one that sends none is closed."""
     inspector = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
@@ -100,8 +130,8 @@ def manager(name: str, filters: list[Document], **options: Any) -> Document:
         stat_prefix=name,
         rds={"route_config_name": name, "config_source": config_source(rds_file(name))},
         http_filters=filters,
-        access_log=[access_log(name)],
         **{
+            "access_log": [access_log(name)],
             "local_reply_config": mesh_replies(),
             "normalize_path": True,
             "merge_slashes": True,
@@ -211,7 +241,7 @@ def router() -> Document:
     )
 
 
-def access_log(name: str) -> Document:
+def access_log(name: str, **more: str) -> Document:
     fields = {
         "time": "%START_TIME%",
         "listener": name,
@@ -235,6 +265,7 @@ def access_log(name: str) -> Document:
         "node": "%REQ(X-GRAPHMESH-NODE)%",
         "traceparent": "%REQ(TRACEPARENT)%",
         "request_id": "%REQ(X-REQUEST-ID)%",
+        **more,
     }
     return extension(
         "envoy.access_loggers.stdout",

@@ -8,6 +8,7 @@ import yaml
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
 from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
+from graphmesh_mesh.envoy.egress import egress_routes, listener_name
 from graphmesh_mesh.envoy.limits import Limits
 from graphmesh_mesh.envoy.listeners import lds
 from graphmesh_mesh.envoy.routes import rds
@@ -30,7 +31,8 @@ def documents(
     mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS, openapi_digest: str = ""
 ) -> dict[str, Document]:
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
-    routes = {rds_file(listener): {"resources": [table]} for listener, table in rds(mesh, openapi_digest).items()}
+    tables = {**rds(mesh, openapi_digest), **(egress_routes(mesh.egress) if mesh.egress else {})}
+    routes = {rds_file(listener): {"resources": [table]} for listener, table in tables.items()}
     filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
     loaded = {CDS: cds(mesh, settings), **filters, LDS: lds(mesh, settings.limits), **routes}
     return {BOOTSTRAP: bootstrap(mesh, settings.limits), **loaded}
@@ -54,10 +56,10 @@ def bootstrap(mesh: Mesh, limits: Limits) -> Document:
         "node": {"id": "graphmesh", "cluster": "graphmesh"},
         "admin": {"address": socket(mesh.admin.address, mesh.admin.port), "ignore_global_conn_limit": True},
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": runtime(limits)}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": runtime(mesh, limits)}]},
         "overload_manager": {
             "refresh_interval": seconds(HEAP_REFRESH_SECONDS),
-            "resource_monitors": [heap(limits.process.heap_bytes), connections(limits)],
+            "resource_monitors": [heap(limits.process.heap_bytes), connections(mesh, limits)],
             "buffer_factory_config": {"minimum_account_to_track_power_of_two": LARGE_STREAM_POWER},
             "actions": [
                 {
@@ -78,12 +80,16 @@ def heap(max_bytes: int) -> Document:
     )
 
 
-def runtime(limits: Limits) -> Document:
+def runtime(mesh: Mesh, limits: Limits) -> Document:
     """Limits that Envoy takes from its runtime.
 
     Connections take turns: requests that a client sends at once on one of them do not delay those of other clients.
     """
-    listeners = (("edge", limits.edge.connections), ("mesh", limits.mesh.connections))
+    listeners = (
+        ("edge", limits.edge.connections),
+        ("mesh", limits.mesh.connections),
+        *((listener_name(name), limits.egress.connections) for name in workloads(mesh)),
+    )
     return {
         "http.max_requests_per_io_cycle": limits.process.requests_a_cycle,
         "overload.premature_reset_total_stream_count": limits.process.resets,
@@ -91,13 +97,19 @@ def runtime(limits: Limits) -> Document:
     }
 
 
-def connections(limits: Limits) -> Document:
-    """The connections of both listeners together, whose own limits are in the runtime."""
+def connections(mesh: Mesh, limits: Limits) -> Document:
+    """The connections of all listeners together, whose own limits are in the runtime."""
+    outside = limits.egress.connections * len(workloads(mesh))
     return extension(
         "envoy.resource_monitors.global_downstream_max_connections",
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=limits.edge.connections + limits.mesh.connections,
+        max_active_downstream_connections=limits.edge.connections + limits.mesh.connections + outside,
     )
+
+
+def workloads(mesh: Mesh) -> list[str]:
+    """Return the names of those that have a listener for calls out of the mesh."""
+    return [name for name, *_ in mesh.egress.listening] if mesh.egress else []
 
 
 def at_heap_usage(action: str, fraction: float) -> Document:

@@ -1,14 +1,13 @@
 """Tokens at the edge: verified by Envoy, and turned into the identity headers of a call."""
 
 import json
-import string
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from graphmesh_mesh.egress import ENVOY, Egress
 from graphmesh_mesh.envoy.documents import (
     ECDS,
     ECDS_ROLES,
@@ -18,6 +17,8 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
+from graphmesh_mesh.envoy.egress import checked_addresses
+from graphmesh_mesh.envoy.lua import LUA_FILTER, constants
 from graphmesh_mesh.envoy.scopes import CODE, DENIED, POLICY_KEY, RBAC, REASON, RESULT_KEY, missing_scopes
 from graphmesh_mesh.identity import ALGORITHMS, Identity, Issuer
 from graphmesh_mesh.tls import Tls, is_ip_address
@@ -28,7 +29,6 @@ TOKENS = "graphmesh.tokens"
 IDENTITY = "graphmesh.identity"
 """The name of the filter that makes headers of their claims. Both are discovered, so that new keys and roles replace no
 listener: connections that stay open would else be served with the old ones."""
-LUA = "envoy.extensions.filters.http.lua.v3.Lua"
 JWT_AUTHN = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 SCRIPT = Path(__file__).with_name("identity.lua")
 HEALTH = "/grpc.health.v1.Health/"
@@ -42,7 +42,7 @@ OUR_HEADERS: Document = {"remove_on_match": {"key_matcher": {"prefix": "x-graphm
 
 def identified_callers() -> list[Document]:
     """The filters whose configurations are `discovered_filters`, in their order."""
-    return [_discovered(TOKENS, JWT_AUTHN, ECDS), _discovered(IDENTITY, LUA, ECDS_ROLES)]
+    return [_discovered(TOKENS, JWT_AUTHN, ECDS), _discovered(IDENTITY, LUA_FILTER, ECDS_ROLES)]
 
 
 def _discovered(name: str, message: str, file: str) -> Document:
@@ -114,9 +114,8 @@ def callers(mesh: Mesh, identity: Identity) -> Document:
         "DENIALS": {scopes: denial(scopes) for scopes in missing_scopes(mesh)},
         "RBAC": {"filter": RBAC, "policy": POLICY_KEY, "result": RESULT_KEY, "denied": DENIED},
     }
-    rendered = "\n".join(f"local {name} = {_lua(value)}" for name, value in tables.items())
-    source = {"inline_string": f"{rendered}\n{SCRIPT.read_text()}"}
-    return typed(LUA, default_source_code=source)
+    source = {"inline_string": f"{constants(tables)}\n{SCRIPT.read_text()}"}
+    return typed(LUA_FILTER, default_source_code=source)
 
 
 def denial(scopes: str) -> dict[str, str | bytes]:
@@ -130,15 +129,16 @@ def denial(scopes: str) -> dict[str, str | bytes]:
     }
 
 
-def jwks_clusters(identity: Identity) -> list[Document]:
-    """The clusters that Envoy reads keys from."""
-    return [_cluster(provider(n), one) for n, one in enumerate(identity.issuers) if one.jwks_url]
+def jwks_clusters(identity: Identity, egress: Egress | None) -> list[Document]:
+    """The clusters that Envoy reads keys from, at the addresses that the mesh may call."""
+    return [
+        _cluster(provider(n), one, one.jwks_target, egress) for n, one in enumerate(identity.issuers) if one.jwks_target
+    ]
 
 
-def _cluster(name: str, issuer: Issuer) -> Document:
-    url = urlsplit(issuer.jwks_url)
-    host, secure = str(url.hostname), url.scheme == "https"
-    endpoint = {"endpoint": {"address": socket(host, url.port or (443 if secure else 80))}}
+def _cluster(name: str, issuer: Issuer, target: tuple[str, int], egress: Egress | None) -> Document:
+    (host, port), secure = target, issuer.jwks_url.startswith("https:")
+    endpoint = {"endpoint": {"address": socket(host, port)}}
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
@@ -146,6 +146,7 @@ def _cluster(name: str, issuer: Issuer) -> Document:
         connect_timeout="5s",
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         **(_tls(host, issuer) if secure else {}),
+        **(checked_addresses(ENVOY, egress.workloads[ENVOY].networks) if egress and not is_ip_address(host) else {}),
     )
 
 
@@ -176,16 +177,3 @@ def _refusals(identity: Identity) -> Iterator[tuple[str, str]]:
         yield f"{provider(number)}-tenant", f"the token needs a claim {tenant} of {rule}"
         rule = "1 to 255 printable characters of ASCII, without spaces"
         yield f"{provider(number)}-subject", f"the token needs a claim {subject} of {rule}"
-
-
-def _lua(value: object) -> str:
-    """Return a value as a literal of Lua."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'[{_lua(key)}] = {_lua(one)}' for key, one in value.items())}}}"
-    if isinstance(value, list):
-        return f"{{{', '.join(map(_lua, value))}}}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    encoded = value if isinstance(value, bytes) else str(value).encode()
-    plain = b" _-.:/," + string.ascii_letters.encode()
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in encoded) + '"'

@@ -380,6 +380,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "WORKLOAD_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "workload": "spiffe://graphmesh.local/crm" } }
     """
+    ERROR_REASON_EGRESS_REFUSED: _ErrorReason.ValueType  # 69
+    """UNAVAILABLE. The proxy of the service, through which it calls hosts outside of the mesh, refuses the host of a
+    provider: it is not in the list of `workload` in mesh.yaml, or resolves to a private address. Nothing was sent.
+
+        { "reason": "EGRESS_REFUSED", "domain": "graphmesh", "metadata": { "workload": "model", "host": "api.openai.com:443" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -767,5 +773,11 @@ ERROR_REASON_WORKLOAD_NOT_ALLOWED: ErrorReason.ValueType  # 68
 certificate. Nothing was executed. `workload` is there where the server refuses, and not where Envoy does.
 
     { "reason": "WORKLOAD_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "workload": "spiffe://graphmesh.local/crm" } }
+"""
+ERROR_REASON_EGRESS_REFUSED: ErrorReason.ValueType  # 69
+"""UNAVAILABLE. The proxy of the service, through which it calls hosts outside of the mesh, refuses the host of a
+provider: it is not in the list of `workload` in mesh.yaml, or resolves to a private address. Nothing was sent.
+
+    { "reason": "EGRESS_REFUSED", "domain": "graphmesh", "metadata": { "workload": "model", "host": "api.openai.com:443" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

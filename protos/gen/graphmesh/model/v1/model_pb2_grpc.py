@@ -113,10 +113,10 @@ class ModelServiceServicer:
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
         RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
         example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
-        refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
-        `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
-        `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
-        INVALID_METADATA (the limits of the run are malformed).
+        refuses the service's key, its account or the name of the model), EGRESS_REFUSED (the mesh lets the service call
+        no such vendor), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's
+        parameters), BUDGET_EXCEEDED (a budget cannot pay for the call; `budget` names it, and `renews` states when it begins
+        anew), TOKEN_LIMIT (likewise, for a limit of tokens), INVALID_METADATA (the limits of the run are malformed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +131,8 @@ class ModelServiceServicer:
         models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
         Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+        PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for
+        Generate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,8 +144,8 @@ class ModelServiceServicer:
         Many texts are sent in several batches, one after another, each of which is an attempt of its own.
 
         Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
-        TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+        PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID (not one vector of the same length for each text),
+        BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,10 +60,10 @@ class ModelServiceStub:
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
     RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
     example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
-    refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
-    `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
-    `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
-    INVALID_METADATA (the limits of the run are malformed).
+    refuses the service's key, its account or the name of the model), EGRESS_REFUSED (the mesh lets the service call
+    no such vendor), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's
+    parameters), BUDGET_EXCEEDED (a budget cannot pay for the call; `budget` names it, and `renews` states when it begins
+    anew), TOKEN_LIMIT (likewise, for a limit of tokens), INVALID_METADATA (the limits of the run are malformed).
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]
     """Answers a conversation piece by piece, as the model writes.
@@ -74,7 +74,8 @@ class ModelServiceStub:
     models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+    PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for
+    Generate).
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_model_pb2.EmbedRequest, _model_pb2.EmbedResponse]
     """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
@@ -82,8 +83,8 @@ class ModelServiceStub:
     Many texts are sent in several batches, one after another, each of which is an attempt of its own.
 
     Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
-    TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+    PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID (not one vector of the same length for each text),
+    BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
     """Lists the aliases of this service, by name. It does not call any vendor.
@@ -137,10 +138,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
     RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
     example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
-    refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
-    `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
-    `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
-    INVALID_METADATA (the limits of the run are malformed).
+    refuses the service's key, its account or the name of the model), EGRESS_REFUSED (the mesh lets the service call
+    no such vendor), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's
+    parameters), BUDGET_EXCEEDED (a budget cannot pay for the call; `budget` names it, and `renews` states when it begins
+    anew), TOKEN_LIMIT (likewise, for a limit of tokens), INVALID_METADATA (the limits of the run are malformed).
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_model_pb2.StreamGenerateRequest, _model_pb2.StreamGenerateResponse]  # type: ignore[assignment]
     """Answers a conversation piece by piece, as the model writes.
@@ -151,7 +152,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
     Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+    PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for
+    Generate).
     """
     Embed: _aio.UnaryUnaryMultiCallable[_model_pb2.EmbedRequest, _model_pb2.EmbedResponse]  # type: ignore[assignment]
     """Returns the vectors of texts, by a model for embeddings. Its aliases are others than those of Generate.
@@ -159,8 +161,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     Many texts are sent in several batches, one after another, each of which is an attempt of its own.
 
     Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-    PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
-    TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+    PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID (not one vector of the same length for each text),
+    BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the aliases of this service, by name. It does not call any vendor.
@@ -217,10 +219,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         schema that is too large to fill), PROVIDER_UNAVAILABLE (neither the model nor its fallbacks answered),
         RATE_LIMITED (by the vendor, or by the limit of the alias), RULE_VIOLATED (the vendor refused the request, for
         example as too long, or does not take one of its parts, for example images), PROVIDER_MISCONFIGURED (the vendor
-        refuses the service's key, its account or the name of the model), OUTPUT_INVALID (the answer does not fit
-        `response_schema_json`, or a tool call its tool's parameters), BUDGET_EXCEEDED (a budget cannot pay for the call;
-        `budget` names it, and `renews` states when it begins anew), TOKEN_LIMIT (likewise, for a limit of tokens),
-        INVALID_METADATA (the limits of the run are malformed).
+        refuses the service's key, its account or the name of the model), EGRESS_REFUSED (the mesh lets the service call
+        no such vendor), OUTPUT_INVALID (the answer does not fit `response_schema_json`, or a tool call its tool's
+        parameters), BUDGET_EXCEEDED (a budget cannot pay for the call; `budget` names it, and `renews` states when it begins
+        anew), TOKEN_LIMIT (likewise, for a limit of tokens), INVALID_METADATA (the limits of the run are malformed).
         """
 
     @_abc_1.abstractmethod
@@ -237,7 +239,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         models are called only before the first delta. A repeat generates a new answer: a stream cannot be continued.
 
         Reasons: RESOURCE_NOT_FOUND, INVALID_REQUEST, PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for Generate).
+        PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID, BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all as for
+        Generate).
         """
 
     @_abc_1.abstractmethod
@@ -251,8 +254,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         Many texts are sent in several batches, one after another, each of which is an attempt of its own.
 
         Reasons: RESOURCE_NOT_FOUND (no such alias of embeddings), PROVIDER_UNAVAILABLE, RATE_LIMITED, RULE_VIOLATED,
-        PROVIDER_MISCONFIGURED, OUTPUT_INVALID (not one vector of the same length for each text), BUDGET_EXCEEDED,
-        TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
+        PROVIDER_MISCONFIGURED, EGRESS_REFUSED, OUTPUT_INVALID (not one vector of the same length for each text),
+        BUDGET_EXCEEDED, TOKEN_LIMIT, INVALID_METADATA (all else as for Generate).
         """
 
     @_abc_1.abstractmethod
