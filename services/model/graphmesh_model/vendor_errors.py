@@ -64,8 +64,8 @@ def translated(vendor: str, model: str) -> Iterator[None]:
 
 def mesh_error(error: Exception, vendor: str, model: str) -> GraphmeshError:
     if refused := refusal(error):
-        data = {"workload": WORKLOAD, "host": refused.host, "provider": vendor, "fault": Fault.EGRESS.value}
-        return EgressRefused(refused.advice(WORKLOAD), **data)
+        message, fault = refused.advice(WORKLOAD), Fault.EGRESS.value
+        return EgressRefused(message, workload=WORKLOAD, host=refused.host, provider=vendor, fault=fault)
     status, code = _http_status(error), _code(error, "code")
     if code in NO_CREDIT or status in REJECTED:
         return _misconfigured("account" if code in NO_CREDIT or status is None else REJECTED[status], vendor, model)
