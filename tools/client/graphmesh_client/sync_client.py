@@ -3,8 +3,10 @@
 import asyncio
 import atexit
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import CancelledError, Future
+from contextlib import closing, suppress
 from functools import wraps
-from threading import Thread
+from threading import RLock, Thread, current_thread
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from graphmesh_client.approvals import Approvals
@@ -21,37 +23,71 @@ P = ParamSpec("P")
 R = TypeVar("R")
 AsyncT = TypeVar("AsyncT")
 
+CLOSED = "the client is closed"
+CLOSE_SECONDS = 5.0
+"""How long calls that are cut off may take to end."""
+
 
 class _Loop:
     """An event loop in a thread of its own."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="graphmesh client", daemon=True)
+    def __init__(self, finish: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`finish` is executed at the end."""
+        self._loop, self._finish, self._lock = asyncio.new_event_loop(), finish, RLock()
+        self.is_closed = False
+        self._thread = Thread(target=self._run, name="graphmesh client", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    @property
-    def is_closed(self) -> bool:
-        return self._loop.is_closed()
-
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return the result of a coroutine, which is cancelled where the caller is interrupted."""
-        if self.is_closed:
-            coroutine.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Return the result of a coroutine, which is cancelled where the caller is interrupted.
+
+        Raises:
+            RuntimeError: the loop is closed, maybe by another thread meanwhile.
+        """
+        future = self._begin(coroutine)
         try:
             return future.result()
+        except CancelledError:
+            if self.is_closed:
+                raise RuntimeError(CLOSED) from None
+            raise
         finally:
             future.cancel()
 
+    def close_generator(self, items: AsyncGenerator[Any, None]) -> None:
+        """Close a generator; not at once in the loop's own thread, where an iterator may be garbage collected."""
+        with suppress(RuntimeError):  # a loop that is closed has closed its generators
+            if current_thread() is self._thread:
+                self._begin(items.aclose())
+            else:
+                self.wait(items.aclose())
+
     def close(self) -> None:
+        """Close the loop. What other threads wait for is cancelled."""
         atexit.unregister(self.close)
-        if not self.is_closed:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        with self._lock:
+            if not self.is_closed:
+                self.is_closed = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        with self._lock:  # what is begun before the loop is stopped is found there
+            if not self.is_closed:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        raise RuntimeError(CLOSED)
+
+    def _run(self) -> None:
+        with closing(self._loop):
+            self._loop.run_forever()
+            if left := asyncio.all_tasks(self._loop):
+                for task in left:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.wait(left, timeout=CLOSE_SECONDS))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._finish())
 
 
 class _Twin(Generic[AsyncT]):
@@ -85,8 +121,7 @@ def _iterate(
             while (item := self._loop.wait(_next(items))) is not None:
                 yield item[0]
         finally:
-            if not self._loop.is_closed:
-                self._loop.wait(items.aclose())
+            self._loop.close_generator(items)
 
     return iterate
 
@@ -151,7 +186,7 @@ class SyncClient(_Twin[Client]):
     ) -> None:
         """As `Client`. Raises ValueError where the address has another form."""
         client = Client(address, tenant=tenant, retry_timeout=retry_timeout, token=token)
-        super().__init__(client, _Loop())
+        super().__init__(client, _Loop(client.aclose))
         self.threads = SyncThreads(client.threads, self._loop)
         self.store = SyncStore(client.store, self._loop)
         self.assistants = SyncAssistants(client.assistants, self._loop)
@@ -166,7 +201,5 @@ class SyncClient(_Twin[Client]):
         self.close()
 
     def close(self) -> None:
-        """Close the connection. What is still iterated ends without a further item."""
-        if not self._loop.is_closed:
-            self._loop.wait(self._async.aclose())
-            self._loop.close()
+        """Close the connection. Calls of other threads that have not returned raise RuntimeError."""
+        self._loop.close()
