@@ -1,13 +1,14 @@
 """LangGraph's checkpointer over the log."""
 
 import copy
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.large_values import read_places
+from graphmesh_chassis.own_loop import on_own_loop
 from graphmesh_nodes.errors import ValueNotStorable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -102,6 +103,7 @@ class LogSaver(SyncSaver):
         """Return the artifacts of a config's thread, stored under its epoch."""
         return SqlArtifacts(self._database, self._commits, CheckpointRef.of(config).thread_id, run_epoch_of(config))
 
+    @on_own_loop
     async def aput(
         self,
         config: RunnableConfig,
@@ -183,6 +185,7 @@ class LogSaver(SyncSaver):
         }
         return Entry(run_epoch_of(config), [row], artifacts=list(large.rows.values())), Parent.of(stamp, head)
 
+    @on_own_loop
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
@@ -214,6 +217,7 @@ class LogSaver(SyncSaver):
         }
         await self._store(config, Entry(run_epoch_of(config), writes=[row], artifacts=list(large.rows.values())))
 
+    @on_own_loop
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if is_first_read_of_new_thread(config):
             return None
@@ -235,15 +239,17 @@ class LogSaver(SyncSaver):
             found.config["configurable"][NEWEST] = newest
         return found
 
-    async def alist(
+    def alist(self, config: RunnableConfig | None, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        """Yield the checkpoints that match, the newest first, read a page at a time."""
+        return self._loop.iterate(self._list(config, **options))
+
+    async def _list(
         self,
         config: RunnableConfig | None,
-        *,
         filter: dict[str, Any] | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """Yield the checkpoints that match, the newest first, read a page at a time."""
+    ) -> AsyncGenerator[CheckpointTuple, None]:
         if config:
             await _flush(config)
         query = select_matching(config, before).order_by(*NEWEST_FIRST).limit(PAGE)
@@ -262,22 +268,26 @@ class LogSaver(SyncSaver):
             limit = limit - len(tuples) if limit is not None else None
             last = (rows[-1].stamp, rows[-1].checkpoint_id)
 
+    @on_own_loop
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread. No run is active on it."""
         async with self._database.transaction() as connection:
             await pruning.delete_threads(connection, [thread_id])
         self._parents.evict({thread_id})
 
+    @on_own_loop
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the writes of runs that have ended. Values that later checkpoints refer to are kept."""
         async with self._database.transaction() as connection:
             threads = await pruning.delete_runs(connection, self.serde, run_ids)
         self._parents.evict(threads)
 
+    @on_own_loop
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         async with self._database.transaction() as connection:
             await pruning.copy_thread(connection, source_thread_id, target_thread_id)
 
+    @on_own_loop
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete threads, or all but the newest checkpoint of each namespace and the rows that it is rebuilt from.
 
@@ -293,6 +303,7 @@ class LogSaver(SyncSaver):
                 await pruning.keep_latest(connection, self.serde, thread_ids)
         self._parents.evict(set(thread_ids))
 
+    @on_own_loop
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:

@@ -53,6 +53,13 @@ async def call(
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
+    loop, call_here = run_context().loop, _call(rpc, request, ordinal, approval)
+    return await (loop.execute(call_here) if loop else call_here)
+
+
+async def _call(
+    rpc: Rpc[RequestT, ResponseT], request: RequestT, ordinal: int, approval: ApprovalRequest | None
+) -> ResponseT:
     config = get_config()
     context, task = run_context_of(config), current_task()
     context.require_tool(rpc.tool)
@@ -88,7 +95,7 @@ async def call(
             context.recorder.effect_not_sent(key)
 
 
-async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
+def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
     """Call a tool that streams its responses, from inside of a node of your own, and yield them.
 
     The call is retried as long as no response has arrived: those that the node has used cannot be revoked. It ends
@@ -99,6 +106,11 @@ async def stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> A
         GraphmeshError: as `call`.
         RuntimeError: the program is not inside of a node.
     """
+    loop, responses = run_context().loop, _stream(rpc, request)
+    return loop.iterate(responses) if loop else responses
+
+
+async def _stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> AsyncGenerator[ResponseT, None]:
     node, context = node_name(get_config()), run_context()
     error = cast(GraphmeshError | None, Cancelled(tool=rpc.tool))
     context.require_tool(rpc.tool)

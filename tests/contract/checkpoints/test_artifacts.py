@@ -4,6 +4,7 @@ import hashlib
 import os
 
 import pytest
+import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced, NotFound
@@ -19,13 +20,13 @@ T = kit.at("t")
 BIG = os.urandom(200_000)
 
 
-@pytest.fixture(params=["memory", "log"])
-def artifacts(request: pytest.FixtureRequest, saver: LogSaver) -> Artifacts:
+@pytest_asyncio.fixture(params=["memory", "log"])
+async def artifacts(request: pytest.FixtureRequest, saver: LogSaver) -> Artifacts:
     return MemoryArtifacts() if request.param == "memory" else saver.artifacts(T)
 
 
-@pytest.fixture(params=["memory", "log"])
-def small_artifacts(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> Artifacts:
+@pytest_asyncio.fixture(params=["memory", "log"])
+async def small_artifacts(request: pytest.FixtureRequest, database: Database, commits: GroupCommit) -> Artifacts:
     """Artifacts of at most ten bytes."""
     if request.param == "memory":
         return MemoryArtifacts(max_bytes=10)

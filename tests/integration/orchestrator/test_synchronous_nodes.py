@@ -1,10 +1,11 @@
-"""Slow synchronous nodes of one tenant's graph do not delay the synchronous node of another's."""
+"""Synchronous nodes: slow ones do not delay another tenant's, and they may run event loops of their own."""
 
 import asyncio
 import sys
 from pathlib import Path
 
 from graphmesh.orchestrator import v1 as pb
+from graphmesh_contracts import struct_value
 
 from tests.integration.orchestrator.mesh import serve_billing, serve_orchestrator
 
@@ -34,6 +35,61 @@ graph.add_node("node", node)
 graph.add_edge(START, "node")
 """
 QUICK = SLOW.replace("    BEGUN.release()\n    assert RELEASED.wait(120)\n", "")
+
+OWN_LOOP = """
+import asyncio
+
+from graphmesh.billing.v1 import BillingService, ChargeRequest
+from graphmesh.common.v1 import Money
+from graphmesh_nodes import call, run_context
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    invoice_id: str
+    artifact: str
+    charged: int
+    answer: str
+
+
+async def use_mesh(state):
+    artifacts = run_context().artifacts
+    uri = await artifacts.put(b"bytes")
+    assert await artifacts.get(uri) == b"bytes"
+    amount = Money(currency_code="EUR", amount_minor=1000)
+    response = await call(BillingService.Charge, ChargeRequest(invoice_id=state["invoice_id"], amount=amount))
+    return {"artifact": uri, "charged": response.charge.amount.amount_minor}
+
+
+async def ask(state):
+    return {"answer": interrupt("sure?")}
+
+
+asking = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()
+graph = StateGraph(State)
+graph.add_node("use_mesh", lambda state: asyncio.run(use_mesh(state)))
+graph.add_node("invoke", lambda state: asyncio.run(asking.ainvoke(state)))
+graph.add_edge(START, "use_mesh")
+graph.add_edge("use_mesh", "invoke")
+"""
+
+
+async def test_synchronous_nodes_run_event_loops_of_their_own(tmp_path: Path) -> None:
+    """What they call there is executed on the loop of the run, to which its connections belong."""
+    (tmp_path / "own_loop.py").write_text(OWN_LOOP)
+    async with serve_billing(tmp_path) as served, serve_orchestrator(tmp_path, served) as mesh:
+        invoice_id = await mesh.create_invoice(1000)
+        run = await mesh.client.create_run("own_loop", {"invoice_id": invoice_id}, timeout=50)
+        parked = await mesh.wait(run)
+        assert parked.status == pb.RunStatus.RUN_STATUS_INTERRUPTED
+        await mesh.resume(parked, {parked.interrupts[0].interrupt_id: "yes"})
+        ended = await mesh.wait(run)
+        assert ended.status == pb.RunStatus.RUN_STATUS_SUCCESS
+        output = struct_value(ended.output)
+        assert (output["charged"], output["answer"]) == (1000, "yes")
+        assert await mesh.count_charges(invoice_id) == 1
 
 
 async def test_slow_nodes_do_not_delay_another_tenant(tmp_path: Path) -> None:
