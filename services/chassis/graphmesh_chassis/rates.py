@@ -22,6 +22,8 @@ log = structlog.get_logger("graphmesh.rates")
 
 PROBE_SECONDS = 0.5
 """The pause between two attempts to reach a Redis that is unavailable."""
+REPORT_SECONDS = 60.0
+"""The pause between two lines of the log while Redis is unavailable."""
 RECHECK_SECONDS = 10.0
 """The longest time for which a window is known to be full without a query: an operator may have deleted it."""
 
@@ -137,7 +139,11 @@ class Rates:
     async def _recover(self) -> None:
         assert self._redis
         await asyncio.sleep(PROBE_SECONDS)
+        reported = self._clock()
         while not await self._redis.check():
+            if self._clock() - reported >= REPORT_SECONDS:
+                reported = self._clock()
+                log.warning("rates are still not shared", decided_without=dict(self.without_redis))
             await asyncio.sleep(PROBE_SECONDS)
         self._recovery = None
         log.info("rates are shared: redis answers", decided_without=dict(self.without_redis))

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from graphmesh.model import v1 as pb
 from graphmesh_chassis import metadata
 from graphmesh_chassis.deadline import Deadline
@@ -82,6 +84,20 @@ async def test_rates_of_an_alias_hold_over_both(database_url: str, redis_url: st
         others = [*await outcomes(served, alias, new_name()), *await outcomes(served, alias, new_name())]
         assert others.count(None) == 3
         assert {one.data["rate"] for one in others if one} <= {"alias", "tenant"}
+
+
+@pytest.mark.parametrize(("failure_mode", "answered"), [("open", 5), ("closed", 0)])
+async def test_without_redis_a_rate_fails_as_it_states(failure_mode: str, answered: int, tmp_path: Path) -> None:
+    """Counted by each replica alone, here by one, or refused before a vendor is called."""
+    alias, database_url = new_name(), f"sqlite+aiosqlite:///{tmp_path}/model.db"
+    limits = {"rate": {"calls": 5, "seconds": 3600, "failure_mode": failure_mode}}
+    async with (
+        VendorServer(ANSWER).serving() as server,
+        replicas(server, alias, database_url, limits, redis_url="redis://127.0.0.1:1/0") as (one, _),
+    ):
+        found = await outcomes([one, one], alias, "shop")
+        assert found.count(None) == len(server.requests) == answered
+        assert {type(error) for error in found if error} == {RateLimited}
 
 
 async def test_budget_of_a_tenant_holds_over_both(database_url: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import GraphmeshError, RateLimited
 from graphmesh_chassis.settings import BadSetting
+from graphmesh_chassis.status import from_status
 from graphmesh_client import run_request
 from graphmesh_contracts import Overrides
 from graphmesh_orchestrator.settings import Settings
@@ -55,7 +55,7 @@ async def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     policy = Overrides(service={"clientRate": {"calls": 1, "period": "3600s"}})
     async with (
         serve_billing(folder, policy=policy) as billing,
-        serve_orchestrator(folder, billing, graph_rates=json_of(RATES)) as mesh,
+        serve_orchestrator(folder, billing, graph_rates=json_of(RATES), schedule_interval_seconds=1) as mesh,
     ):
         yield mesh
 
@@ -114,16 +114,28 @@ async def test_resumed_runs_do_not_count(mesh: Mesh) -> None:
 async def test_runs_of_schedules_count(mesh: Mesh) -> None:
     """A tick above the rate creates no run, states why, and is no failure; nor does the schedule itself count."""
     schedules = mesh.client.schedules
-    schedule = await schedules.create(
-        run_request("greeting", INPUT), interval=3600, start_time=datetime.now(UTC) + timedelta(seconds=1)
-    )
+    schedule = await schedules.create(run_request("greeting", INPUT), interval=1)
     async with asyncio.timeout(60):
-        while (await schedules.get(schedule.schedule_id)).run_count < 1:
-            await asyncio.sleep(0.05)
-    await schedules.trigger(schedule.schedule_id)
-    assert [await created(mesh) for _ in range(2)] == ["", "RATE_LIMITED"]
+        while not (ticked := await schedules.get(schedule.schedule_id)).HasField("last_error"):
+            await asyncio.sleep(0.1)
+    assert from_status(ticked.last_error).reason == "RATE_LIMITED"
+    assert (ticked.run_count, ticked.failures) == (3, 0)
+    assert await created(mesh) == "RATE_LIMITED"
     with pytest.raises(RateLimited):
         await schedules.trigger(schedule.schedule_id)
+    await schedules.delete(schedule.schedule_id)
+
+
+async def test_without_redis_each_rate_fails_as_it_states(shared_mesh: Mesh, tmp_path: Path) -> None:
+    """One that fails closed refuses runs, one that fails open is counted by the process alone."""
+    for graph in ("greeting", "other"):
+        (tmp_path / f"{graph}.py").write_text(GRAPH)
+    rates = json_of(RATES | {"other": {"calls": 2, "period": "3600s"}})
+    away = "redis://127.0.0.1:1/0"
+    async with serve_orchestrator(tmp_path, shared_mesh.billing, graph_rates=rates, redis_url=away) as mesh:
+        with pytest.raises(RateLimited, match="The rate of the graph greeting cannot be counted at the moment"):
+            await mesh.create("greeting", INPUT)
+        assert [await created(mesh, "other") for _ in range(3)] == ["", "", "RATE_LIMITED"]
 
 
 @pytest.mark.parametrize(

@@ -127,5 +127,7 @@ def _report(admitted: Sequence[float], outcomes: Counter[str], plan: Plan) -> No
     console = Console(highlight=False)
     console.print(f"{plan.callers} callers of 2 orchestrators; a rate of {plan.calls} calls in {plan.period} s")
     console.print(f"answered: {outcomes['']}, counted in Redis: {len(admitted)}; refused: {refused or 'none'}")
+    offered = sum(outcomes.values()) / (plan.periods + 0.5)
+    console.print(f"offered: {offered:.0f} calls in {plan.period} s")
     console.print(f"most in any window: {most_in_a_window(admitted, plan.period)}")
     console.print(f"used: {share_used(admitted, plan.calls, plan.period):.1%}")

@@ -46,6 +46,7 @@ from graphmesh_bench.mesh import (
     wait_until_routed,
 )
 from graphmesh_bench.server import BARE, CHASSIS, INVOICE_ID
+from graphmesh_bench.token_cost import token_cost
 
 WARM_UP_CALLS = 100
 """Calls of each variant before the first round."""
@@ -120,22 +121,24 @@ class Meshes:
 
 def main(calls: int, rounds: int, sampling: float) -> None:
     console = Console()
-    variants = asyncio.run(_measure(calls, rounds, sampling))
-    console.print(_table(variants))
-    for line in _comparisons(variants, sampling):
-        console.print(line, highlight=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        replace_call_key(folder)
+        variants = asyncio.run(_measure(folder, calls, rounds, sampling))
+        console.print(_table(variants))
+        for line in (*_comparisons(variants, sampling), str(token_cost(folder / PRIVATE, folder / PUBLIC))):
+            console.print(line, highlight=False)
 
 
-async def _measure(calls: int, rounds: int, sampling: float) -> list[Variant]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with _meshes(Path(folder), sampling) as meshes, _variants(meshes, sampling) as variants:
+async def _measure(folder: Path, calls: int, rounds: int, sampling: float) -> list[Variant]:
+    async with _meshes(folder, sampling) as meshes, _variants(meshes, sampling) as variants:
+        for variant in variants:
+            await variant.measure(WARM_UP_CALLS, meshes.processes)
+            variant.reset()
+        for _ in range(rounds):
             for variant in variants:
-                await variant.measure(WARM_UP_CALLS, meshes.processes)
-                variant.reset()
-            for _ in range(rounds):
-                for variant in variants:
-                    await variant.measure(calls, meshes.processes)
-            return variants
+                await variant.measure(calls, meshes.processes)
+        return variants
 
 
 @asynccontextmanager
@@ -144,7 +147,6 @@ async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
     plain_mesh = mesh_with(crm=(BARE, bare), billing=(CHASSIS, chassis))
     traced_mesh = mesh_with(billing=(CHASSIS, traced))
     signed_mesh = mesh_with(billing=(CHASSIS, signed))
-    replace_call_key(folder)
     chassis_at, bare_at, traced_at, signed_at = (f"127.0.0.1:{port}" for port in (chassis, bare, traced, signed))
     further = (bare_at, traced_at, str(sampling), signed_at, str(folder / PUBLIC))
     server = server_program(folder, "info", chassis_at, *further)
