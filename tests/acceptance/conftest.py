@@ -35,9 +35,13 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> Asyn
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def session_mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> AsyncIterator[LocalMesh]:
-    """The services that a support request needs, with tokens of calls, and a customer. Tests use `killable_mesh`."""
+    """The services that a support request needs, with tokens of calls, mutual TLS and a customer.
+
+    Tests use `killable_mesh`.
+    """
     folder = tmp_path_factory.mktemp("killable_mesh")
-    needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "retrieval", "ticketing", calls="tokens")
+    names = ("orchestrator", "billing", "crm", "model", "retrieval", "ticketing")
+    needed = mesh_of(folder, *names, mesh={"identity": "tokens", "tls": {}})
     async with start_mesh(folder, spawn, needed) as mesh:
         await mesh.create_customer()
         yield mesh

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import grpc
 import yaml
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -35,11 +36,13 @@ from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
 from graphmesh_chassis.call_tokens import CallSigner
-from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, DependencyError
+from graphmesh_chassis.workload import Workload, client_credentials
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc, method_policy
+from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_local.child_process import State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import local_address
@@ -194,7 +197,7 @@ async def start_mesh(
         running_mesh(
             mesh_file, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=spawn
         ) as running,
-        Channel(local_address(running.mesh.mesh), signer=_signer(running)) as channel,
+        Channel(local_address(running.mesh.mesh), signer=_signer(running), workload=workload(running)) as channel,
     ):
         yield LocalMesh(edge=running.edge, channel=channel, running=running)
 
@@ -204,13 +207,44 @@ def _signer(running: RunningMesh) -> CallSigner | None:
     return CallSigner(running.folder.call_key) if running.mesh.mesh.identity == "tokens" else None
 
 
+def workload(running: RunningMesh, name: str = COMMANDS) -> Workload | None:
+    """Return the certificate of a workload, where the mesh has mutual TLS."""
+    tls = running.mesh.mesh.tls
+    return Workload(tls.certificate(name), tls.authorities) if tls else None
+
+
+async def call_port(
+    running: RunningMesh, service: str, rpc: Rpc[Any, Any], request: Message, name: str, headers: Headers = ()
+) -> Any:
+    """Call a service at its own port, as a workload of a mesh with mutual TLS. Raises AioRpcError.
+
+    Args:
+        name: of the workload; empty: a client without a certificate.
+    """
+    own = workload(running, name) if name else None
+    options = [("grpc.ssl_target_name_override", service), ("grpc.use_local_subchannel_pool", 1)]
+    address = running.mesh.services[service].replica_listeners[0].target
+    channel = (
+        grpc.aio.secure_channel(address, client_credentials(own.credentials()), options=options)
+        if own
+        else grpc.aio.insecure_channel(address, options=options)
+    )
+    async with channel:
+        call: Any = channel.unary_unary(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+        return await call(request, timeout=60, metadata=headers)
+
+
 def mesh_of(
-    folder: Path, *names: str, edge: str = "orchestrator", calls: str = "headers", **changes: Mapping[str, Any]
+    folder: Path,
+    *names: str,
+    edge: str = "orchestrator",
+    mesh: Mapping[str, Any] | None = None,
+    **changes: Mapping[str, Any],
 ) -> Path:
     """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them.
 
     Args:
-        calls: `mesh.identity`.
+        mesh: changes of the section `mesh`.
     """
     whole = yaml.safe_load(MESH_FILE.read_text())
     del whole["roles"]  # they name tools of all services
@@ -221,7 +255,7 @@ def mesh_of(
             {
                 **whole,
                 "edge": {**whole["edge"], "services": [edge]},
-                "mesh": {**whole["mesh"], "identity": calls},
+                "mesh": {**whole["mesh"], **(mesh or {})},
                 "services": services,
                 "environments": {},
             }

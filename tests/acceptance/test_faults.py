@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
 from graphmesh.crm.v1 import CrmService, GetCustomerRequest
+from graphmesh.orchestrator.v1 import CreateRunRequest, RunService, WaitRunRequest
 from graphmesh.ticketing.v1 import GetTicketRequest, TicketingService
 from graphmesh_chassis.errors import CircuitOpen, DeadlineExceeded, DependencyError, Unreachable
 from graphmesh_client import Client
+from graphmesh_contracts import to_struct
+from graphmesh_contracts.workloads import ENVOY
 from graphmesh_local.server_programs import ORCHESTRATOR
 
 from tests.acceptance.local_mesh import (
@@ -19,6 +23,7 @@ from tests.acceptance.local_mesh import (
     PRICE,
     LocalMesh,
     MeshClient,
+    call_port,
     eventually,
     output,
     refund_request,
@@ -134,11 +139,12 @@ async def list_graphs(client: Client) -> None:
 async def test_a_run_without_envoy_reports_no_refund(killable_mesh: LocalMesh) -> None:
     """No tool can be reached: the run reports neither refund nor ticket. After Envoy's restart, refunds are made."""
     await killable_mesh.create_paid_invoice("INV-ALONE")
-    [listener] = killable_mesh.running.mesh.services[ORCHESTRATOR].replica_listeners
+    running, wanted = killable_mesh.running, {"customer_id": MIRA, "message": refund_request("INV-ALONE")}
     await killable_mesh.kill("envoy")
-    async with Client(listener.target) as client:
-        begun = await client.create_run("support", {"customer_id": MIRA, "message": refund_request("INV-ALONE")})
-        outcome = output(await client.wait_run(begun.run_id, timeout=60))
+    request = CreateRunRequest(graph="support", input=to_struct(wanted))
+    begun = (await call_port(running, ORCHESTRATOR, RunService.CreateRun, request, ENVOY)).run
+    wait = WaitRunRequest(run_id=begun.run_id, max_wait=Duration(seconds=55))
+    outcome = output((await call_port(running, ORCHESTRATOR, RunService.WaitRun, wait, ENVOY)).run)
     assert (outcome["outcome"], outcome["refund_id"], outcome["ticket_id"]) == ("escalated", None, None)
     assert "no confirmation that a person has received it" in outcome["answer"]
     await killable_mesh.running.restart("envoy")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[^-]*-----END \1-----\n?")
-KEY = b"PRIVATE KEY"
+BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----[^-]*-----END \1-----\n?")
+KEY, CERTIFICATE = "PRIVATE KEY", "CERTIFICATE"
 SPIFFE_ID = re.compile(r"spiffe://(?P<trust_domain>[a-z0-9._-]{1,255})/[A-Za-z0-9._/-]{1,1500}")
 
 
@@ -22,6 +22,8 @@ class Certificate:
     """In PEM."""
     identity: str
     """Its SPIFFE ID."""
+    names: tuple[str, ...]
+    """Its DNS names."""
 
     @property
     def trust_domain(self) -> str:
@@ -31,9 +33,9 @@ class Certificate:
 
 def certificate(content: bytes) -> Certificate:
     """Read a certificate with its key. Raises ValueError with the rule that they break."""
-    blocks = [(match[1], match[0]) for match in BLOCK.finditer(content)]
+    blocks = [(match[1], match[0].encode()) for match in BLOCK.finditer(content.decode("ascii", "replace"))]
     keys = [block for kind, block in blocks if kind.endswith(KEY)]
-    chain = b"".join(block for kind, block in blocks if kind == b"CERTIFICATE")
+    chain = b"".join(block for kind, block in blocks if kind == CERTIFICATE)
     if len(keys) != 1:
         raise ValueError(f"must have one private key in PEM, and has {len(keys)}")
     try:
@@ -45,7 +47,7 @@ def certificate(content: bytes) -> Certificate:
         raise ValueError("has a certificate of another key: the workload's own must be the first one")
     if own.not_valid_after_utc <= datetime.now(UTC):
         raise ValueError(f"has a certificate that has expired at {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-    return Certificate(chain, keys[0], _identity(own))
+    return Certificate(chain, keys[0], *_names(own))
 
 
 def authorities(content: bytes) -> bytes:
@@ -61,12 +63,13 @@ def _certificates(content: bytes) -> list[x509.Certificate]:
         raise ValueError("has no certificates in PEM, or one that cannot be read") from None
 
 
-def _identity(certificate: x509.Certificate) -> str:
+def _names(certificate: x509.Certificate) -> tuple[str, tuple[str, ...]]:
+    """Return the SPIFFE ID of a certificate, and its DNS names."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound:
-        uris = []
+        names = x509.SubjectAlternativeName([])
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1 or not SPIFFE_ID.fullmatch(uris[0]):
         raise ValueError("has a certificate without an identity: it needs one URI, spiffe://TRUST DOMAIN/WORKLOAD")
-    return uris[0]
+    return uris[0], tuple(names.get_values_for_type(x509.DNSName))

@@ -14,6 +14,7 @@ from graphmesh_local.probes import grpc_health_probe, http_probe
 from graphmesh_mesh.envoy.binary import serve_command
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
+from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.topology import Mesh
 from graphmesh_nodes import RunContext
@@ -38,6 +39,10 @@ def mesh_with(**services: tuple[Rpc[Any, Any], int]) -> Mesh:
             },
         }
     )
+
+
+def with_mutual_tls(mesh: Mesh, tls: MutualTls) -> Mesh:
+    return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update={"tls": tls})})
 
 
 def server_program(folder: Path, log_level: str, address: str, *further: str, python: str = sys.executable) -> Program:

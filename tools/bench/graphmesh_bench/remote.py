@@ -21,9 +21,13 @@ from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import Tracing
+from graphmesh_chassis.workload import Workload
+from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_local.call_keys import PRIVATE, PUBLIC, replace_call_key
+from graphmesh_local.certificates import issue_certificates, open_authority, workloads
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.supervisor import OnDeath, Supervisor
+from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.topology import Mesh
 from graphmesh_nodes import remote
 from graphmesh_nodes.context import CONTEXT_KEY
@@ -44,6 +48,7 @@ from graphmesh_bench.mesh import (
     mesh_with,
     server_program,
     wait_until_routed,
+    with_mutual_tls,
 )
 from graphmesh_bench.server import BARE, CHASSIS, INVOICE_ID
 from graphmesh_bench.token_cost import token_cost
@@ -109,12 +114,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Meshes:
-    """One server, with an Envoy for untraced, another for traced and another for signed calls."""
+    """One server, with an Envoy each for untraced, traced and signed calls, and for signed ones with mutual TLS."""
 
     plain: Mesh
     traced: Mesh
     signed: Mesh
+    secured: Mesh
     call_key: Path
+    workload: Workload
+    """The client's, for `secured`."""
     processes: list[psutil.Process]
     """All of them, with this process."""
 
@@ -143,21 +151,27 @@ async def _measure(folder: Path, calls: int, rounds: int, sampling: float) -> li
 
 @asynccontextmanager
 async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
-    bare, chassis, traced, signed = (reserve_port() for _ in range(4))
+    bare, chassis, traced, signed, secured = (reserve_port() for _ in range(5))
     plain_mesh = mesh_with(crm=(BARE, bare), billing=(CHASSIS, chassis))
     traced_mesh = mesh_with(billing=(CHASSIS, traced))
     signed_mesh = mesh_with(billing=(CHASSIS, signed))
-    chassis_at, bare_at, traced_at, signed_at = (f"127.0.0.1:{port}" for port in (chassis, bare, traced, signed))
-    further = (bare_at, traced_at, str(sampling), signed_at, str(folder / PUBLIC))
+    tls = MutualTls(certificates=folder / "certificates")
+    secured_mesh = with_mutual_tls(mesh_with(billing=(CHASSIS, secured)), tls)
+    open_authority(tls.folder)
+    issue_certificates(tls.folder, tls.trust_domain, workloads(secured_mesh))
+    ports = (chassis, bare, traced, signed, secured)
+    chassis_at, bare_at, traced_at, signed_at, secured_at = (f"127.0.0.1:{port}" for port in ports)
+    further = (bare_at, traced_at, str(sampling), signed_at, str(folder / PUBLIC), secured_at, str(tls.folder))
     server = server_program(folder, "info", chassis_at, *further)
-    meshes = {"plain": plain_mesh, "traced": traced_mesh, "signed": signed_mesh}
+    meshes = {"plain": plain_mesh, "traced": traced_mesh, "signed": signed_mesh, "secured": secured_mesh}
     envoys = [envoy_program(mesh, folder / name) for name, mesh in meshes.items()]
     async with Supervisor(OnDeath.STOP) as supervisor:
         await supervisor.start([server], envoys)
         processes = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
         await wait_until_routed(plain_mesh, BARE, CHASSIS)
         await wait_until_routed(traced_mesh, CHASSIS)
-        yield Meshes(plain_mesh, traced_mesh, signed_mesh, folder / PRIVATE, processes)
+        workload = Workload(tls.certificate(COMMANDS), tls.authorities)
+        yield Meshes(plain_mesh, traced_mesh, signed_mesh, secured_mesh, folder / PRIVATE, workload, processes)
 
 
 @asynccontextmanager
@@ -172,6 +186,7 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
         Channel(meshes.plain.mesh.target) as plain,
         Channel(meshes.traced.mesh.target, tracing) as traced,
         Channel(meshes.signed.mesh.target, signer=CallSigner(meshes.call_key)) as signed,
+        Channel(meshes.secured.mesh.target, signer=CallSigner(meshes.call_key), workload=meshes.workload) as secured,
     ):
         config = in_run(plain, {})
         yield [
@@ -183,6 +198,7 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
             Variant("remote node, tracing on", _traced_call(tracing, _call_in_task(in_run(traced, {})))),
             Variant("remote node, a run each", _call_of_new_run(config)),
             Variant("the same, with tokens of calls", _call_of_new_run(in_run(signed, {}))),
+            Variant("the same, with mutual TLS too", _call_of_new_run(in_run(secured, {}))),
         ]
         tracing.close()
 
@@ -238,7 +254,7 @@ def _table(variants: list[Variant]) -> Table:
 
 
 def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
-    local_graph, _, through_envoy, node, graph, traced, unsigned, signed = variants
+    local_graph, _, through_envoy, node, graph, traced, unsigned, signed, secured = variants
     graph_cpu = statistics.median(graph.cpu) - statistics.median(local_graph.cpu)
     cpu_ratio = Ratio.paired(node.cpu, through_envoy.cpu).median
     return [
@@ -247,6 +263,8 @@ def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
         f"CPU {graph_cpu / statistics.median(through_envoy.cpu):.2f}×",
         f"tokens of calls: {_difference(signed, unsigned):+.2f} ms CPU a call, "
         f"{Ratio.paired(signed.cpu, unsigned.cpu).median:.2f}×",
+        f"tokens of calls and mutual TLS: {_difference(secured, unsigned):+.2f} ms CPU a call, "
+        f"{Ratio.paired(secured.cpu, unsigned.cpu).median:.2f}×",
         f"tracing on at {sampling:.0%}: {_difference(traced, node):+.2f} ms CPU a call",
     ]
 

@@ -1,6 +1,7 @@
 """The server of the benchmarks: one RPC that responds at once, served on the chassis, with tracing, and by grpc.aio.
 
-python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING SIGNED_ADDRESS KEYS]
+python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_ADDRESS SAMPLING SIGNED_ADDRESS KEYS
+    SECURED_ADDRESS CERTIFICATES]
 """
 
 import asyncio
@@ -19,12 +20,15 @@ from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.serve import Servable, Service, loop_factory, serving
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_contracts import Rpc
+from graphmesh_mesh.mutual_tls import AUTHORITIES, certificate_file
 from grpc_health.v1 import health, health_pb2_grpc
 
 CHASSIS = pb.BillingService.GetInvoice
 BARE = Rpc(f"/{CrmService.NAME}/GetCustomer", CHASSIS.request, CHASSIS.response)
 """Served by grpc.aio alone. It has the path of another service, so that one Envoy routes to both servers."""
 
+WORKLOAD = "billing"
+"""The identity of the server, where it has mutual TLS."""
 COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 INVOICE_ID = "in_1"
@@ -80,18 +84,22 @@ async def _serving_bare(address: str) -> AsyncIterator[None]:
 
 async def main(log_level: str, chassis: str, *further: str) -> None:
     """Serve until cancelled; `further`: the address served by grpc.aio, the traced address, the sampling share, the
-    address where calls need tokens, and the file with their public keys."""
+    address where calls need tokens, the file with their public keys, the address that has mutual TLS as well, and the
+    folder of certificates."""
     configure_logs("bench", log_level)
     servable = Servable([Service(pb.BillingService, _add_servicer, CHASSIS)])
     async with AsyncExitStack() as stack:
         if further:
-            bare, traced, ratio, signed, call_keys = further
+            bare, traced, ratio, signed, call_keys, secured, folder = further
             collector = f"http://{bare}"
             sampled = ServerSettings(listen=traced, traces="otlp", otlp_endpoint=collector, trace_ratio=float(ratio))
             await stack.enter_async_context(_serving_bare(bare))
             await stack.enter_async_context(serving("bench", servable, sampled))
             tokens = ServerSettings(listen=signed, call_keys=Path(call_keys))
             await stack.enter_async_context(serving("bench", servable, tokens))
+            own, trusted = Path(folder, certificate_file(WORKLOAD)), Path(folder, AUTHORITIES)
+            tls = tokens.model_copy(update={"listen": secured, "certificate": own, "authorities": trusted})
+            await stack.enter_async_context(serving("bench", servable, tls))
         await stack.enter_async_context(serving("bench", servable, ServerSettings(listen=chassis)))
         await asyncio.Event().wait()
 

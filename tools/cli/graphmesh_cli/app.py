@@ -51,6 +51,7 @@ COMMANDS = {
     "delivery": Entry("graphmesh_cli.commands.delivery:commands", "List webhook calls, and retry one that failed."),
     "audit": Entry("graphmesh_cli.commands.audit:audit", "List every effect with its caller, run and result."),
     "call-keys": Entry("graphmesh_cli.commands.call_keys:call_keys", "Make or replace the keys that sign calls."),
+    "certificates": Entry("graphmesh_cli.commands.certificates:certificates", "Issue the certificates of workloads."),
     "token": Entry("graphmesh_cli.commands.token:token", "Print a token for a mesh that requires them."),
     "usage": Entry("graphmesh_cli.commands.usage:usage", "Show tokens and cost of models, and their budgets."),
     "prune": Entry("graphmesh_cli.commands.prune:prune", "Delete history or threads not used for a given time."),

@@ -1,24 +1,35 @@
 """An authority for one machine, and the certificates of workloads that it issues."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from graphmesh_contracts.workloads import spiffe_id
+from graphmesh_chassis.certificates import authorities, certificate
+from graphmesh_contracts.workloads import WORKLOADS, spiffe_id
 from graphmesh_mesh.envoy.folder import write
-from graphmesh_mesh.mutual_tls import AUTHORITIES, certificate_file
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.mutual_tls import AUTHORITIES, MutualTls, certificate_file
+from graphmesh_mesh.topology import Mesh
 
 AUTHORITY_KEY = "authority-key.pem"
 KEPT = 1
 """Authorities that workloads still trust beside a new one: present certificates are of the one before it."""
 LIFE = timedelta(days=90)
 AUTHORITY_LIFE = timedelta(days=3650)
+RENEW_SECONDS = 24 * 3600.0
+"""Seconds after which the certificates of a running mesh are issued again."""
 FOR_CLOCKS_THAT_DIFFER = timedelta(minutes=5)
 PEM = serialization.Encoding.PEM
+
+ContentT = TypeVar("ContentT")
 
 
 def open_authority(folder: Path) -> None:
@@ -31,7 +42,8 @@ def add_authority(folder: Path) -> None:
     """Make a new authority, which issues from now on. The certificates of the one before it stay valid."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"graphmesh {datetime.now(UTC):%Y-%m-%d %H:%M:%S}")])
+    # Of two authorities with one name, programs would look for the issuer of a certificate at the first.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"graphmesh {token_hex(8)}")])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
         _builder(name, name, key, AUTHORITY_LIFE)
@@ -60,6 +72,80 @@ def issue_certificates(folder: Path, trust_domain: str, workloads: Iterable[str]
         raise ValueError(f"{AUTHORITY_KEY} is the key of no certificate in {AUTHORITIES}")
     issued = {certificate_file(one): _issued(issuer, key, trust_domain, one) for one in workloads}
     return [folder / name for name in write(folder, issued, mode=0o600)]
+
+
+def with_certificates(mesh: Mesh, folder: Path) -> Mesh:
+    """Return the mesh with the folder of its certificates, where it has mutual TLS and names none."""
+    tls = mesh.mesh.tls
+    if tls is None or tls.certificates is not None:
+        return mesh
+    listener = mesh.mesh.model_copy(update={"tls": tls.model_copy(update={"certificates": folder})})
+    return mesh.model_copy(update={"mesh": listener})
+
+
+@asynccontextmanager
+async def certified(mesh: Mesh, own_folder: Path) -> AsyncIterator[None]:
+    """Issue the certificates of a mesh while the body runs, where they are in `own_folder`, from the authority there.
+
+    Raises:
+        MeshError: a certificate is missing or cannot be used.
+    """
+    tls = mesh.mesh.tls
+    if tls is None:
+        yield
+        return
+    renewing = None
+    if tls.folder == own_folder:
+        open_authority(own_folder)
+        _issue(mesh, tls)
+        renewing = asyncio.create_task(_renew(mesh, tls), name="certificates")
+    try:
+        _check(mesh, tls)
+        yield
+    finally:
+        if renewing:
+            renewing.cancel()
+
+
+async def _renew(mesh: Mesh, tls: MutualTls) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(OSError):  # the disk is full: the present ones are valid for months
+            _issue(mesh, tls)
+
+
+def _issue(mesh: Mesh, tls: MutualTls) -> None:
+    try:
+        issue_certificates(tls.folder, tls.trust_domain, workloads(mesh))
+    except ValueError as error:
+        raise MeshError(f"{tls.folder}: {error}") from error
+
+
+def workloads(mesh: Mesh) -> list[str]:
+    """Return the names of all workloads of a mesh."""
+    return [*WORKLOADS, *mesh.services]
+
+
+def _check(mesh: Mesh, tls: MutualTls) -> None:
+    """Check the files of the workloads on this machine. Raises MeshError."""
+    own = [name for name, service in mesh.services.items() if not service.external]
+    _read(tls.authorities, authorities)
+    for workload in (*WORKLOADS, *own):
+        file, identity = tls.certificate(workload), spiffe_id(tls.trust_domain, workload)
+        found = _read(file, certificate)
+        if found.identity != identity:
+            raise MeshError(f"mesh.tls.certificates: {file} is of {found.identity}, and must be of {identity}")
+        if workload not in found.names:
+            raise MeshError(f"mesh.tls.certificates: {file} lacks the DNS name {workload}, by which clients know it")
+
+
+def _read(file: Path, parse: Callable[[bytes], ContentT]) -> ContentT:
+    try:
+        return parse(file.read_bytes())
+    except OSError as error:
+        raise MeshError(f"mesh.tls.certificates: {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise MeshError(f"mesh.tls.certificates: {file} {error}") from error
 
 
 def _issued(

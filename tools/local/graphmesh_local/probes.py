@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import grpc.aio
+from graphmesh_chassis.workload import Workload, client_credentials
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PROBE_PERIOD = 0.05
@@ -37,15 +39,30 @@ def tcp_probe(address: str) -> Probe:
     return probe
 
 
-def grpc_health_probe(address: str, service: str = "") -> Probe:
-    """Ready when the standard health service reports SERVING for `service`."""
+def grpc_health_probe(address: str, service: str = "", secured: tuple[Workload, str] | None = None) -> Probe:
+    """Ready when the standard health service reports SERVING for `service`.
+
+    Args:
+        secured: with mutual TLS the workload of the prober, and the name of the server's.
+    """
     accepts_connections = tcp_probe(address)
+    options: list[tuple[str, Any]] = [("grpc.enable_http_proxy", 0)]
+
+    def channel() -> grpc.aio.Channel:
+        if secured is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        prober, name = secured
+        return grpc.aio.secure_channel(
+            address,
+            client_credentials(prober.credentials()),
+            options=[*options, ("grpc.ssl_target_name_override", name)],
+        )
 
     async def probe() -> bool:
         await accepts_connections()  # Much cheaper than a channel, while the process does not listen yet.
-        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        async with channel() as opened:
             request = health_pb2.HealthCheckRequest(service=service)
-            response = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)
+            response = await health_pb2_grpc.HealthStub(opened).Check(request, timeout=PROBE_TIMEOUT)
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     return probe

@@ -15,6 +15,7 @@ from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
 from graphmesh_local.call_keys import open_call_keys
+from graphmesh_local.certificates import certified, with_certificates
 from graphmesh_local.child_process import Child
 from graphmesh_local.cluster_health import Notify, wait_for_own_services, watching_external_services
 from graphmesh_local.server_programs import ORCHESTRATOR, check_programs, local_address, mesh_programs, own_services
@@ -95,17 +96,23 @@ async def running_mesh(
         ProcessError: a process did not become ready.
     """
     project = Path({**os.environ, **(settings or {})}.get(GRAPHS_SETTING, "langgraph.json"))
-    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, reroute, project)
-    mesh, folder = source.start(), StateFolder(state)
+    folder = StateFolder(state)
+
+    def as_envoy_has_it(mesh: Mesh) -> Mesh:
+        return with_certificates(reroute(mesh), folder.certificates)
+
+    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, as_envoy_has_it, project)
+    mesh = source.start()
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
-        started = await _with_interpreter(_with_call_tokens(mesh, reroute(mesh), folder), folder, orchestrator_python)
+        mesh = _with_security(mesh, as_envoy_has_it(mesh), folder)
+        started = await _with_interpreter(mesh, folder, orchestrator_python)
         await check_programs(started)
         roles = _write_roles(folder, source, mesh)
         write(folder.envoy, source.render(mesh), mode=0o600)
         _replace_contracts(folder, mesh)
-        async with Supervisor(on_death, spawn) as supervisor:
+        async with certified(mesh, folder.certificates), Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
             required = {**_required_identity(reroute(mesh)), **roles, **(settings or {})}
@@ -120,12 +127,12 @@ async def running_mesh(
                 yield RunningMesh(mesh, folder, supervisor)
 
 
-def _with_call_tokens(mesh: Mesh, rerouted: Mesh, folder: StateFolder) -> Mesh:
-    """Return the mesh with the identity of calls that Envoy's has, and make the keys for it."""
-    if rerouted.mesh.identity != "tokens":
-        return mesh
-    open_call_keys(folder.path)
-    return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update={"identity": "tokens"})})
+def _with_security(mesh: Mesh, rerouted: Mesh, folder: StateFolder) -> Mesh:
+    """Return the mesh with the identity of calls and the mutual TLS that Envoy's has, and make the keys of calls."""
+    if rerouted.mesh.identity == "tokens":
+        open_call_keys(folder.path)
+    secured = {"identity": rerouted.mesh.identity, "tls": rerouted.mesh.tls}
+    return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update=secured)})
 
 
 async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpreter | None) -> Mesh:
@@ -201,6 +208,7 @@ def _state(mesh: Mesh, environment: str, children: Sequence[Child]) -> MeshState
         edge=local_address(mesh.edge),
         mesh=local_address(mesh.mesh),
         admin=local_address(mesh.admin),
+        certificates=mesh.mesh.tls.folder if mesh.mesh.tls else None,
         services={name: tuple(map(local_address, one.replica_listeners)) for name, one in mesh.services.items()},
         processes={child.program.name: _process_state(child) for child in children},
     )

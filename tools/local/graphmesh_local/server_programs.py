@@ -9,7 +9,9 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+from graphmesh_chassis.workload import Workload
 from graphmesh_contracts.service_handles import FOLDER_SETTING
+from graphmesh_contracts.workloads import PROBER
 from graphmesh_mesh.envoy.binary import serve_command
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.service import LISTEN, Listener, Service
@@ -171,7 +173,7 @@ def _server(
         name=label,
         argv=_argv(service, listener),
         log=folder.logs / f"{label}.log",
-        probe=grpc_health_probe(local_address(listener), service.service),
+        probe=grpc_health_probe(local_address(listener), service.service, _prober(mesh, name)),
         address=listener.target,
         env={**own, **settings, **service.env},
         withheld=_settings_of_others(mesh, name),
@@ -185,6 +187,11 @@ def _proxy_variables(mesh: Mesh, name: str) -> dict[str, str]:
     if proxy := mesh.egress_listeners.get(name):
         return dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), f"http://{local_address(proxy)}")
     return {}
+
+
+def _prober(mesh: Mesh, name: str) -> tuple[Workload, str] | None:
+    tls = mesh.mesh.tls
+    return (Workload(tls.certificate(PROBER), tls.authorities), name) if tls else None
 
 
 def _settings_of_others(mesh: Mesh, name: str = "") -> tuple[str, ...]:
@@ -219,6 +226,8 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
         settings["EGRESS"] = f"http://{local_address(proxy)}"
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
+    if tls := mesh.mesh.tls:
+        settings |= {"CERTIFICATE": str(tls.certificate(name)), "AUTHORITIES": str(tls.authorities)}
     signs_calls = mesh.mesh.identity == "tokens"
     if name != ORCHESTRATOR:
         if signs_calls and name not in mesh.edge.services:

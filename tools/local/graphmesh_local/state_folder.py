@@ -55,6 +55,8 @@ class MeshState(Model):
     """The listener for services and remote nodes."""
     admin: str
     """Envoy's admin listener."""
+    certificates: Path | None = None
+    """The folder with the certificates of its workloads; None: it has no mutual TLS."""
     services: Mapping[str, tuple[str, ...]]
     """The replicas behind Envoy, by service."""
     processes: Mapping[str, ProcessState]
@@ -92,6 +94,8 @@ class StateFolder:
         """The private key of call tokens."""
         self.call_keys = self.path / PUBLIC
         """The public keys of call tokens."""
+        self.certificates = self.path / "certificates"
+        """The authority of the mesh and the certificates of its workloads, where it has mutual TLS."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 

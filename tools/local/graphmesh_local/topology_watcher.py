@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from graphmesh_mesh.contracts import broken_contracts, contract_files
-from graphmesh_mesh.envoy.documents import ECDS, ECDS_ROLES
+from graphmesh_mesh.envoy.documents import ECDS, ECDS_ROLES, ECDS_WORKLOADS
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
@@ -159,7 +159,7 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
     """Validate and write what an edit changes, and return the end of a sentence about it."""
     edited = source.load()
     if _structure(edited) != _structure(source.applied):
-        raise MeshError("restart the mesh to change its own services or their addresses")
+        raise MeshError("restart the mesh to change its own services, their addresses or mesh.tls")
     if broken := broken_contracts(source.applied, edited):
         raise MeshError(f"it breaks the contract that graphs use: {'; '.join(broken)}; restart the mesh to use it")
     files, role_files = source.render(edited), source.role_files(edited)
@@ -172,7 +172,7 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
         return ", but no setting of Envoy"
     applied = [f"Envoy reloads {', '.join(written)}"] if written else []
     applied += ["orchestrators reload the roles"] if roles else []
-    of_servers = contracts or set(written) - {ECDS, ECDS_ROLES}
+    of_servers = contracts or set(written) - {ECDS, ECDS_ROLES, ECDS_WORKLOADS}
     restart = "; restart the mesh to apply it to servers" if of_servers else ""
     return f": {', '.join(applied) or 'the contracts are stored'}{restart}"
 
@@ -183,4 +183,4 @@ def _structure(mesh: Mesh) -> object:
         name: (one.service, one.beside, one.module, one.python, one.command, one.folder, one.env)
         for name, one in own_services(mesh).items()
     }
-    return own_listeners(mesh), programs
+    return own_listeners(mesh), programs, mesh.mesh.tls

@@ -16,7 +16,7 @@ INCLUDE, SERVICES, ENVIRONMENTS = "include", "services", "environments"
 INCLUDED_KEYS = (INCLUDE, SERVICES, ENVIRONMENTS)
 """The keys of an included file: it lists services, and nothing of the mesh itself."""
 DESCRIPTOR_SET = "descriptor_set"
-TLS = "tls"
+MESH, TLS = "mesh", "tls"
 IDENTITY = "identity"
 ROLES = "roles"
 PATHS = (DESCRIPTOR_SET, "python", "folder")
@@ -58,7 +58,8 @@ class MeshFiles:
 
     def _resolved_callers(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         """Return the sections about callers with absolute paths."""
-        return {**self._resolved_identity(content, folder), **self._resolved_roles(content, folder)}
+        identity, roles = self._resolved_identity(content, folder), self._resolved_roles(content, folder)
+        return {**identity, **roles, **_resolved_certificates(content, folder)}
 
     def _resolved_roles(self, content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         if content.get(ROLES) is None:
@@ -165,6 +166,15 @@ class MeshFiles:
             self.paths += files.values()
             return {**service, **paths, TLS: {**tls, **files}}
         return {**service, **paths}
+
+
+def _resolved_certificates(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Return the section of the mesh listener with the absolute path of the folder of certificates."""
+    listener = content.get(MESH)
+    tls = listener.get(TLS) if isinstance(listener, Mapping) else None
+    if not isinstance(listener, Mapping) or not isinstance(tls, Mapping):
+        return {}
+    return {MESH: {**listener, TLS: {**tls, **_absolute(tls, ("certificates",), folder)}}}
 
 
 def _absolute(raw: Mapping[str, Any], keys: Sequence[str], folder: Path) -> dict[str, Path]:

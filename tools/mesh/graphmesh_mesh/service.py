@@ -21,6 +21,7 @@ from graphmesh_contracts import (
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from graphmesh_mesh.roles import ToolOrAll
 from graphmesh_mesh.tls import Tls, is_ip_address
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -94,6 +95,8 @@ class Service(Model):
     """The working folder of its processes; the default is that of `graphmesh`."""
     env: Mapping[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = {}
     """Environment variables of its processes, over those that `graphmesh` gives to them."""
+    calls: tuple[ToolOrAll, ...] = ()
+    """The tools of other services that it calls through the mesh listener: `model.Generate`, or `model`."""
     policy: Mapping[str, Any] = {}
     """Overrides of the service's policy: the JSON form of `graphmesh.policy.v1.ServicePolicy`."""
     methods: Mapping[str, Mapping[str, Any]] = {}

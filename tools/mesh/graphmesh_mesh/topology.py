@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import parse_rate
+from graphmesh_contracts.workloads import WORKLOADS
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from graphmesh_mesh.egress import ENVOY, Egress, Workload
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
-from graphmesh_mesh.roles import APPROVALS, Contracts, RolesFile
+from graphmesh_mesh.mutual_tls import MutualTls
+from graphmesh_mesh.roles import ALL, APPROVALS, Contracts, RolesFile
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
-RESERVED = ("envoy",)
-"""Names of processes and logs that no service may have."""
+RUN_SERVICE = "graphmesh.orchestrator.v1.RunService"
+"""The RPC service of orchestrators, which call the tools of graphs."""
 
 
 class TenantRate(Model):
@@ -52,6 +54,8 @@ class MeshListener(Listener):
     identity: Literal["headers", "tokens"] = "headers"
     """The origin of the tenant, subject, scopes and approval that services act on: the headers of a call, or with
     `tokens` the token that the orchestrator has signed for it."""
+    tls: MutualTls | None = None
+    """Mutual TLS of all connections inside of the mesh; None: they are plain."""
 
 
 def _is_rate(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,6 +105,27 @@ class Mesh(Model):
             self.roles.check(self.contracts)
         return self
 
+    @model_validator(mode="after")
+    def _calls_exist(self) -> Self:
+        for name, service in self.services.items():
+            if service.calls and self.mesh.tls is None:
+                raise ValueError(f"services.{name}.calls: only with mesh.tls, which recognizes the service")
+            if service.calls and service.service == RUN_SERVICE:
+                raise ValueError(f"services.{name}.calls: an orchestrator calls the tools of its callers' roles")
+            if unknown := sorted(set(service.calls) - self.contracts.tools - {ALL}):
+                raise ValueError(f"services.{name}.calls: no tool is called {unknown[0]}")
+        return self
+
+    @property
+    def calls(self) -> dict[str, frozenset[str]]:
+        """The tools that each service may call. Those of an orchestrator are all that a role may call."""
+        roles = None if self.identity_is_open or self.roles is None else self.roles.roles.values()
+        of_roles = {ALL} if roles is None else frozenset[str]().union(*(role.tools for role in roles))
+        return {
+            name: frozenset(of_roles if one.service == RUN_SERVICE else one.calls)
+            for name, one in self.services.items()
+        }
+
     @property
     def identity_is_open(self) -> bool:
         """Whether a call of a client is the local developer's."""
@@ -130,7 +155,7 @@ class Mesh(Model):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        if reserved := [name for name in RESERVED if name in self.services]:
+        if reserved := [name for name in WORKLOADS if name in self.services]:
             raise ValueError(f"services.{reserved[0]}: the name is reserved")
         owners, packages = dict[str, str](), dict[str, tuple[str, str]]()
         for name, full_name in self._rpc_services():

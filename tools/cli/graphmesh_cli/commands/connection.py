@@ -5,10 +5,11 @@ import getpass
 import os
 import re
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from buf.validate import validate_pb2
@@ -19,11 +20,17 @@ from graphmesh_chassis.identity import TENANT_RULE
 from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
 from graphmesh_client.token import TOKEN_VARIABLE, TokenSource
+from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_local.development_issuer import issue_token
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
+from graphmesh_mesh.mutual_tls import AUTHORITIES, certificate_file
 
 from graphmesh_cli.commands.output import print_note
 from graphmesh_cli.failures import ExitCode, Failure, of_mesh
+
+if TYPE_CHECKING:
+    from graphmesh_chassis.call_tokens import CallSigner
+    from graphmesh_chassis.workload import Workload
 
 ResultT = TypeVar("ResultT")
 Address = Annotated[str, typer.Option(help="The edge, as http://host:port; by default that of the running mesh.")]
@@ -35,6 +42,8 @@ Token = Annotated[
 DEFAULT_TENANT = "default"
 CALL_KEY_VARIABLE = "GRAPHMESH_CALL_KEY"
 """The environment variable with the path of the key that signs the calls of services."""
+CERTIFICATE_VARIABLE, AUTHORITIES_VARIABLE = "GRAPHMESH_CERTIFICATE", "GRAPHMESH_AUTHORITIES"
+"""Those with the paths of the commands' certificate and of the authorities that they trust, with mutual TLS."""
 TOKEN_SECONDS = 600.0
 """The life of the tokens that commands make for themselves."""
 
@@ -167,26 +176,58 @@ class MeshTarget:
     """host:port of the mesh listener, or of one service."""
     call_key: Path | None = None
     """The key that signs their calls; None: they have no tokens."""
+    certificate: Path | None = None
+    """The certificate of the commands; None: connections are plain."""
+    authorities: Path | None = None
 
     def channel(self) -> Channel:
-        """Raises Failure where the key cannot be used."""
+        """Raises Failure where the key or the certificate cannot be used."""
+        return Channel(self.address, signer=self._signer(), workload=self._workload())
+
+    def _signer(self) -> "CallSigner | None":
         if self.call_key is None:
-            return Channel(self.address)
+            return None
         from graphmesh_chassis.call_tokens import CallSigner
 
-        try:
-            return Channel(self.address, signer=CallSigner(self.call_key))
-        except (OSError, ValueError) as error:
-            raise Failure(f"{self.call_key}: {error}", exit_code=ExitCode.USAGE) from None
+        with _usable(self.call_key):
+            return CallSigner(self.call_key)
+
+    def _workload(self) -> "Workload | None":
+        if self.certificate is None or self.authorities is None:
+            return None
+        from graphmesh_chassis.workload import Workload
+
+        with _usable(self.certificate):
+            return Workload(self.certificate, self.authorities)
+
+
+@contextmanager
+def _usable(file: Path) -> Iterator[None]:
+    """Raises Failure where the file cannot be read, or its content is refused."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise Failure(f"{file}: {error}", exit_code=ExitCode.USAGE) from None
 
 
 def mesh_target(address: str, state: Path) -> MeshTarget:
     """Return `address`, or the mesh listener of the mesh that runs from `state`. Raises Failure where none does."""
-    own_key = os.environ.get(CALL_KEY_VARIABLE)
+    own_key, certificate, authorities = map(_path_of, (CALL_KEY_VARIABLE, CERTIFICATE_VARIABLE, AUTHORITIES_VARIABLE))
+    if (certificate is None) != (authorities is None):
+        raise Failure(f"{CERTIFICATE_VARIABLE} and {AUTHORITIES_VARIABLE}: the one needs the other")
     if address:
-        return MeshTarget(parsed_address(address).target, Path(own_key) if own_key else None)
-    mesh, folder = running_mesh_of(state).mesh, StateFolder(state)
-    return MeshTarget(mesh, Path(own_key) if own_key else folder.call_key if folder.call_key.exists() else None)
+        return MeshTarget(parsed_address(address).target, own_key, certificate, authorities)
+    mesh, folder = running_mesh_of(state), StateFolder(state)
+    key = own_key or (folder.call_key if folder.call_key.exists() else None)
+    if mesh.certificates and not certificate:
+        certificate = mesh.certificates / certificate_file(COMMANDS)
+        authorities = mesh.certificates / AUTHORITIES
+    return MeshTarget(mesh.mesh, key, certificate, authorities)
+
+
+def _path_of(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
 
 
 def max_value(message: type[Message], field: str) -> int:

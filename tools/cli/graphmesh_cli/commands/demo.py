@@ -8,19 +8,18 @@ from typing import Annotated, Any
 
 import typer
 from graphmesh.orchestrator.v1 import Run
-from graphmesh_chassis.channel import Channel
 from graphmesh_client import Client
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import Child, ProcessError, State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import StateFolder
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from graphmesh_cli.commands.connection import mesh_target
 from graphmesh_cli.commands.row_sources import jsonl
 from graphmesh_cli.commands.run_view import RunView, outcome
 from graphmesh_cli.commands.sample_shop import SAMPLE, load_sample_shop
@@ -50,7 +49,7 @@ async def _demo(console: Console, stay: bool) -> bool:
     StateFolder(STATE).delete()
     console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
     async with running_mesh(state=STATE, free_ports=True, on_change=partial(_show_ready, console)) as mesh:
-        async with Channel(local_address(mesh.mesh.mesh)) as channel:
+        async with mesh_target("", STATE).channel() as channel:
             console.print(Text(f"  a small shop: {await load_sample_shop(channel)}", style="dim"))
         succeeded = True
         async with Client(mesh.edge) as client:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from google.rpc import code_pb2
 from graphmesh_contracts import Breaker
 
+from graphmesh_mesh.envoy import mutual_tls
 from graphmesh_mesh.envoy.documents import (
     HIDDEN_STATUS,
     Document,
@@ -54,10 +55,12 @@ def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
     """The mesh listener's clusters, and those of the edge, so that no client exhausts the cap of the mesh's calls."""
     at_mesh = [
         cluster(name, service, settings, outlier_detection(service.service_policy.breaker), hide_deadline_exceeded())
+        | mutual_tls.to_service(mesh, name)
         for name, service in mesh.services.items()
     ]
     at_edge = [
         cluster(edge_cluster(name), mesh.services[name], settings, no_outlier_detection(), correct_status())
+        | mutual_tls.to_service(mesh, name)
         | (waiting(mesh.services[name], settings) if mesh.edge.wait else {})
         for name in mesh.edge.services
     ]

@@ -8,8 +8,8 @@ Document = dict[str, Any]
 
 CDS = "cds.yaml"
 LDS = "lds.yaml"
-ECDS, ECDS_ROLES = "ecds.yaml", "ecds-roles.yaml"
-"""Filters that change apart from their listener, one a file; only where the edge verifies tokens."""
+ECDS, ECDS_ROLES, ECDS_WORKLOADS = "ecds.yaml", "ecds-roles.yaml", "ecds-workloads.yaml"
+"""Filters that change apart from their listener, one a file: where the edge verifies tokens, and with mutual TLS."""
 
 CORS = "envoy.filters.http.cors"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
@@ -102,6 +102,17 @@ def response_mutations(header: str, prefixes: Sequence[str], mutations: list[Doc
         extension_config=applied,
         xds_matcher={"matcher_list": {"matchers": [otherwise]}},
     )
+
+
+def discovered(name: str, message: str, file: str) -> Document:
+    """A filter whose configuration is in a file of its own."""
+    discovery = {"config_source": config_source(file), "type_urls": [f"type.googleapis.com/{message}"]}
+    return {"name": name, "config_discovery": discovery}
+
+
+def discovery_file(name: str, configuration: Document) -> Document:
+    """The file with the configuration of a discovered filter."""
+    return {"resources": [typed("envoy.config.core.v3.TypedExtensionConfig", name=name, typed_config=configuration)]}
 
 
 def config_source(path: str) -> Document:

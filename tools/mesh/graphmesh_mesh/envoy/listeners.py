@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from graphmesh_mesh.egress import Workload
+from graphmesh_mesh.envoy import mutual_tls
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
@@ -26,6 +27,8 @@ from graphmesh_mesh.envoy.replies import client_replies, grpc_codes, mesh_replie
 from graphmesh_mesh.envoy.routes import caller_headers
 from graphmesh_mesh.envoy.scopes import required_scopes
 from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
+from graphmesh_mesh.envoy.workloads import known_workloads
+from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
@@ -76,9 +79,24 @@ def edge_listener(mesh: Mesh, limits: Limits) -> Document:
 
 
 def mesh_listener(mesh: Mesh, limits: Limits) -> Document:
-    filters = [remove_parsed_headers(), rate_limits(), whole_requests(limits.mesh), router()]
-    connections = manager("mesh", filters, **http_limits(limits.mesh, limits.process))
-    return listener("mesh", mesh.mesh, connections, limits.mesh)
+    tls = mesh.mesh.tls
+    filters = [
+        *([known_workloads()] if tls else []),
+        remove_parsed_headers(),
+        rate_limits(),
+        whole_requests(limits.mesh),
+        router(),
+    ]
+    replies = mesh_replies(denies_workloads=tls is not None)
+    connections = manager("mesh", filters, local_reply_config=replies, **http_limits(limits.mesh, limits.process))
+    plain = listener("mesh", mesh.mesh, connections, limits.mesh)
+    return with_mutual_tls(plain, tls, limits.mesh) if tls else plain
+
+
+def with_mutual_tls(plain: Document, tls: MutualTls, limits: ListenerLimits) -> Document:
+    [chain] = plain["filter_chains"]
+    secured = {**chain, **mutual_tls.from_workloads(tls, limits.silent_seconds)}
+    return {**plain, "listener_filters": [mutual_tls.inspector()], "filter_chains": [secured]}
 
 
 def egress_listeners(mesh: Mesh, limits: Limits) -> list[Document]:
@@ -132,7 +150,6 @@ def manager(name: str, filters: list[Document], **options: Any) -> Document:
         http_filters=filters,
         **{
             "access_log": [access_log(name)],
-            "local_reply_config": mesh_replies(),
             "normalize_path": True,
             "merge_slashes": True,
             "stream_idle_timeout": "0s",
@@ -260,6 +277,7 @@ def access_log(name: str, **more: str) -> Document:
         "tenant": "%REQ(X-GRAPHMESH-TENANT)%",
         "subject": "%REQ(X-GRAPHMESH-SUBJECT)%",
         "client": "%REQ(X-GRAPHMESH-CLIENT)%",
+        "workload": "%DOWNSTREAM_PEER_URI_SAN%",
         "run": "%REQ(X-GRAPHMESH-RUN)%",
         "thread": "%REQ(X-GRAPHMESH-THREAD)%",
         "node": "%REQ(X-GRAPHMESH-NODE)%",

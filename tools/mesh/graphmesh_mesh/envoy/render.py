@@ -11,8 +11,10 @@ from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, ex
 from graphmesh_mesh.envoy.egress import egress_routes, listener_name
 from graphmesh_mesh.envoy.limits import Limits
 from graphmesh_mesh.envoy.listeners import lds
+from graphmesh_mesh.envoy.mutual_tls import secrets
 from graphmesh_mesh.envoy.routes import rds
 from graphmesh_mesh.envoy.tokens import discovered_filters
+from graphmesh_mesh.envoy.workloads import workload_files
 from graphmesh_mesh.openapi.document import OPENAPI, openapi
 from graphmesh_mesh.topology import Mesh
 
@@ -34,6 +36,8 @@ def documents(
     tables = {**rds(mesh, openapi_digest), **(egress_routes(mesh.egress) if mesh.egress else {})}
     routes = {rds_file(listener): {"resources": [table]} for listener, table in tables.items()}
     filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
+    if tls := mesh.mesh.tls:
+        filters |= {**secrets(tls), **workload_files(mesh, tls)}
     loaded = {CDS: cds(mesh, settings), **filters, LDS: lds(mesh, settings.limits), **routes}
     return {BOOTSTRAP: bootstrap(mesh, settings.limits), **loaded}
 

@@ -79,6 +79,10 @@ REPLIES = (
     Reply(504, code_pb2.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the deadline of the call has passed"),
 )
 """Of those of one status the first that applies is sent."""
+WORKLOAD_NOT_ALLOWED = Reply(
+    403, code_pb2.PERMISSION_DENIED, "WORKLOAD_NOT_ALLOWED", "the workload may not call this method of the mesh"
+)
+"""Of the mesh listener."""
 CORRECTED = (400, 403, 405, 413, 415)
 """The HTTP statuses of a caller's fault for which Envoy's own table has another gRPC status."""
 FLAGGED = (502, 503, 504)
@@ -100,14 +104,15 @@ IS_JSON_REQUEST: Document = {
 """Matches requests that were transcoded, which sets the original path, and requests that are not gRPC."""
 
 
-def mesh_replies() -> Document:
+def mesh_replies(*, denies_workloads: bool) -> Document:
     """The replies to the orchestrator and the services, which read the response flags."""
+    denials = list(_grpc_replies(WORKLOAD_NOT_ALLOWED, 0)) if denies_workloads else []
     corrected = {one.http: one for one in REPLIES if one.http in CORRECTED}.values()
     statuses = [
         _mapper([_status_is(one.http), IS_GRPC], headers_to_add=headers({"grpc-status": str(one.code)}))
         for one in corrected
     ]
-    return {"mappers": [*statuses, _response_flags()]}
+    return {"mappers": [*denials, *statuses, _response_flags()]}
 
 
 def client_replies(edge: Edge, body_bytes: int) -> Document:

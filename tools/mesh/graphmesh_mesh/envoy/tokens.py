@@ -12,7 +12,8 @@ from graphmesh_mesh.envoy.documents import (
     ECDS,
     ECDS_ROLES,
     Document,
-    config_source,
+    discovered,
+    discovery_file,
     extension,
     socket,
     typed,
@@ -42,21 +43,15 @@ OUR_HEADERS: Document = {"remove_on_match": {"key_matcher": {"prefix": "x-graphm
 
 def identified_callers() -> list[Document]:
     """The filters whose configurations are `discovered_filters`, in their order."""
-    return [_discovered(TOKENS, JWT_AUTHN, ECDS), _discovered(IDENTITY, LUA_FILTER, ECDS_ROLES)]
-
-
-def _discovered(name: str, message: str, file: str) -> Document:
-    discovery = {"config_source": config_source(file), "type_urls": [f"type.googleapis.com/{message}"]}
-    return {"name": name, "config_discovery": discovery}
+    return [discovered(TOKENS, JWT_AUTHN, ECDS), discovered(IDENTITY, LUA_FILTER, ECDS_ROLES)]
 
 
 def discovered_filters(mesh: Mesh, identity: Identity) -> dict[str, Document]:
     """Return the files with the filters that change apart from the listener."""
-    return {ECDS: _ecds(TOKENS, token_configuration(identity)), ECDS_ROLES: _ecds(IDENTITY, callers(mesh, identity))}
-
-
-def _ecds(name: str, configuration: Document) -> Document:
-    return {"resources": [typed("envoy.config.core.v3.TypedExtensionConfig", name=name, typed_config=configuration)]}
+    return {
+        ECDS: discovery_file(TOKENS, token_configuration(identity)),
+        ECDS_ROLES: discovery_file(IDENTITY, callers(mesh, identity)),
+    }
 
 
 def token_configuration(identity: Identity) -> Document:
