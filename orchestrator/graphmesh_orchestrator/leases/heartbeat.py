@@ -75,8 +75,9 @@ class Heartbeat:
         try:
             async with asyncio.timeout(LEASE_SECONDS):
                 kept = await leases.renew(held)
-        except (DependencyError, TimeoutError) as error:
-            log.warning("leases not renewed", runs=len(held), error=type(error).__name__)
+        except Exception as error:  # whatever it is: without a further heartbeat all leases would be lost
+            cause = None if isinstance(error, DependencyError | TimeoutError) else error
+            log.warning("leases not renewed", runs=len(held), error=type(error).__name__, exc_info=cause)
             return
         self._in_flight.renewed(kept, begun)
         for run_id in held.keys() - kept.keys():

@@ -3,15 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
+from graphmesh_chassis.epoch import Epoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.leases.claiming import Claiming
 from graphmesh_orchestrator.leases.heartbeat import Heartbeat
 from graphmesh_orchestrator.leases.in_flight import ActiveRun, InFlight, Worker
+from graphmesh_orchestrator.leases.leases import Leases
 from graphmesh_orchestrator.leases.liveness import NoDeadWorkers
 from graphmesh_orchestrator.runs.run import Run
 
@@ -53,7 +56,7 @@ async def cancelled_at_end(in_flight: InFlight) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        tasks = [active.task for active in in_flight.drain()]
+        tasks = in_flight.drain()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,3 +137,27 @@ async def test_worker_without_free_capacity_claims_nothing(stores: Stores) -> No
                 await asyncio.sleep(0.01)
         task.cancel()
         assert in_flight.held.keys() == {"run_1"}
+
+
+async def test_error_of_a_renewal_does_not_end_the_heartbeat(stores: Stores) -> None:
+    """Whatever it is: the leases of all runs would be lost, and the worker would claim further ones."""
+    in_flight = Observed(Worker("one"))
+    executing(in_flight, await stores.begun(a_run(), "one"))
+
+    class FailingOnce:
+        def __init__(self, leases: Leases) -> None:
+            self._leases, self.failed = leases, 0
+
+        async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
+            self.failed += 1
+            if self.failed == 1:
+                raise RuntimeError("unexpected")
+            return await self._leases.renew(held)
+
+    @asynccontextmanager
+    async def failing_once() -> AsyncIterator[Any]:
+        async with stores.open_leases("one") as leases:
+            yield FailingOnce(leases)
+
+    async with cancelled_at_end(in_flight), Heartbeat(failing_once, in_flight, interval=0.01):
+        assert await asyncio.to_thread(in_flight.renewals.acquire, timeout=60)
