@@ -80,6 +80,8 @@ class ActiveRun:
     """The run as it is stored with its end."""
     takeovers: Callable[[], int] = field(init=False)
     """Returns the takeovers of the run since its last checkpoint."""
+    is_pending: bool = False
+    """Whether its task has not begun: a cancellation would end that before it can end the run."""
     is_lost: bool = False
     """Whether the execution was stopped for the loss of its lease."""
     task: asyncio.Task[None] = field(init=False)
@@ -105,6 +107,8 @@ class InFlight:
         self._suspects: list[tuple[ActiveRun, float]] = []
         """The runs beside which no other is admitted, and until when."""
         self._is_draining = False
+        self.drained: dict[str, Epoch] = {}
+        """The epochs of the runs that were active since this process takes no further ones."""
         self._lost: dict[str, tuple[Epoch, float]] = {}
         """The epochs of the leases that were lost, by run, and when."""
         self._blocked_at = -math.inf
@@ -142,6 +146,8 @@ class InFlight:
         """Register a run in place of an execution of an earlier epoch, which is cancelled."""
         self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
         self._active[active.run.run_id] = active
+        if self._is_draining:
+            self._drain(active)
         if active.run.state.takeovers >= self.worker.max_takeovers and not active.cancel_reason:
             self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
@@ -162,7 +168,8 @@ class InFlight:
         active = self._active.get(run_id)
         if active and not active.cancel_reason:
             active.cancel_reason = reason
-            active.task.cancel()
+            if not active.is_pending:
+                active.task.cancel()
 
     def lost(self, run_id: str, epoch: Epoch) -> None:
         """Stop an execution of this epoch or an earlier one. A later one, maybe of this worker too, continues."""
@@ -231,9 +238,16 @@ class InFlight:
         await asyncio.wait({active.task})
         return active.ended
 
-    def drain(self) -> list[ActiveRun]:
-        """Take no further runs, and let those that are active stop at the end of their superstep. Returns them."""
+    def drain(self) -> list[asyncio.Task[None]]:
+        """Take no further runs, and let those that are active stop at the end of their superstep. Returns their tasks.
+
+        A run that begins nevertheless, since its creation was under way, stops likewise.
+        """
         self._is_draining = True
         for active in self._active.values():
-            active.control.request_drain()
-        return list(self._active.values())
+            self._drain(active)
+        return [active.task for active in self._active.values()]
+
+    def _drain(self, active: ActiveRun) -> None:
+        self.drained[active.run.run_id] = active.run.state.epoch
+        active.control.request_drain()

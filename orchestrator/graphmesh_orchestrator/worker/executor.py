@@ -130,7 +130,8 @@ class Executor:
             claim_begun: the time of the monotonic clock when the run's claim was begun.
             new_thread: given where the thread was created with the run.
         """
-        active = ActiveRun(run, run.state.cancel_reason, self._in_flight.lease(claim_begun), new_thread)
+        lease = self._in_flight.lease(claim_begun)
+        active = ActiveRun(run, run.state.cancel_reason, lease, new_thread, is_pending=True)
         self._in_flight.add(active)
         active.task = asyncio.create_task(self._execute(active), name=f"run {run.run_id}")
         active.task.add_done_callback(lambda _: self._on_done(active))
@@ -140,15 +141,14 @@ class Executor:
 
         While the database is unavailable, events since the last checkpoint are lost.
         """
-        held, tasks = self._in_flight.held, [active.task for active in self._in_flight.drain()]
-        if tasks:
+        if tasks := self._in_flight.drain():
             await asyncio.wait(tasks, timeout=seconds)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._bounds.stop_seconds + self._bounds.store_seconds)
+        if left := self._in_flight.drain():  # with runs whose creation was under way
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=self._bounds.stop_seconds + self._bounds.store_seconds)
         with contextlib.suppress(DependencyError):  # the leases expire
-            await self._leases.release(held)
+            await self._leases.release(self._in_flight.drained)
         self._notifier.to_claim()
         self._notifier.close()
 
@@ -160,6 +160,7 @@ class Executor:
         self._thread_freed()
 
     async def _execute(self, active: ActiveRun) -> None:
+        active.is_pending = False
         CURRENT_RUN.set(_execution_id(active))
         work_for(active.run.identity.tenant)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline

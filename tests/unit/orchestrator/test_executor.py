@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -356,6 +357,17 @@ async def test_lost_lease_cancels_the_execution() -> None:
         assert (await here.runs.get("acme", run.run_id)).status is RunStatus.RUNNING
 
 
+async def test_run_that_is_cancelled_before_its_first_step_ends() -> None:
+    """As where the cancellation is stored just after the run was claimed."""
+    async with open_orchestrator(sequence(a=logs("a"))) as here:
+        worker = here.worker("one")
+        run = await here.runs.add(a_run(), "one")
+        worker.executor.begin(run, time.monotonic())
+        worker.in_flight.cancel(run.run_id, "enough")
+        assert (await worker.stopped(run)).status is RunStatus.CANCELLED
+        assert await here.trace(run) == ["running", "cancelled"]
+
+
 async def test_drained_run_is_released_after_its_superstep() -> None:
     """Another worker resumes it from its checkpoint: no node is executed twice."""
     gate = Gate()
@@ -372,6 +384,20 @@ async def test_drained_run_is_released_after_its_superstep() -> None:
         run = await two.stopped(await two.claim())
         assert (run.status, run.state.output, gate.entered) == (RunStatus.SUCCESS, {"log": ["gate", "b"]}, 1)
         assert await here.trace(run) == ["running", "+gate", "-gate", "running", "+b", "-b", "success"]
+
+
+async def test_run_that_begins_while_its_worker_drains_is_released_too() -> None:
+    """Its creation was under way."""
+    async with open_orchestrator(sequence(a=logs("a"))) as here:
+        one, two = here.worker("one"), here.worker("two")
+        run = await here.runs.add(a_run(), "one")
+        await one.executor.drain(10)
+        one.executor.begin(run, time.monotonic())
+        assert await one.in_flight.ended("acme", run.run_id) is None
+        await one.executor.drain(0)
+        run = await two.stopped(await two.claim())
+        assert (run.status, run.state.takeovers) == (RunStatus.SUCCESS, 0)
+        assert await here.trace(run) == ["running", "running", "+a", "-a", "success"]
 
 
 async def test_run_that_does_not_drain_in_time_is_cut_off() -> None:

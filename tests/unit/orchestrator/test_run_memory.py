@@ -171,7 +171,7 @@ async def test_overtaken_worker_stores_nothing() -> None:
         claimed = await other.claim()
         assert (await other.stopped(claimed)).status is RunStatus.SUCCESS
         is_open.set()
-        await asyncio.gather(*(active.task for active in one_worker.in_flight.drain()), return_exceptions=True)
+        await asyncio.gather(*one_worker.in_flight.drain(), return_exceptions=True)
         items = await here.memory.store.of(run.identity.tenant).get([(NAMESPACE, "ada")])
         assert [item.value for item in items.values()] == [{"by": "second"}]
         assert outcomes == ["Fenced"]
