@@ -1,4 +1,4 @@
-"""Effect keys and epochs as values: read from metadata, and plain strings and integers to everything else."""
+"""Effect keys, epochs and callers as values: read from metadata, and plain strings and integers to everything else."""
 
 import copy
 import json
@@ -8,6 +8,7 @@ import pytest
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import IdempotencyKeyRequired, InvalidMetadata
+from graphmesh_chassis.identity import Caller
 
 RUN = {"x-graphmesh-run": "run_1"}
 
@@ -26,6 +27,14 @@ def test_effect_key_is_required() -> None:
 def test_effect_key_of_more_than_255_characters_is_refused() -> None:
     with pytest.raises(InvalidMetadata, match="idempotency-key"):
         EffectKey.of({"idempotency-key": "k" * 256})
+
+
+@pytest.mark.parametrize("header", ["x-graphmesh-subject", "x-graphmesh-client"])
+def test_subject_or_client_of_more_than_255_characters_is_refused(header: str) -> None:
+    """No database has a place for it."""
+    assert Caller.of({header: "n" * 255}, "open").tenant == "default"
+    with pytest.raises(InvalidMetadata, match=header):
+        Caller.of({header: "n" * 256}, "open")
 
 
 def test_epoch_is_read_from_its_header() -> None:

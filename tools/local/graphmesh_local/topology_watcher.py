@@ -167,14 +167,20 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
     contracts = write(folder.contracts, contract_files(edited), mode=0o600)
     roles = write(folder.path, role_files, mode=0o600)
     written = write(folder.envoy, files, mode=0o600)
+    for_envoy = {ECDS, ECDS_ROLES, ECDS_WORKLOADS}
+    of_servers = contracts or set(written) - for_envoy or _limits(edited) != _limits(source.applied)
+    restart = "; restart the mesh to apply it to servers" if of_servers else ""
     source.applied = edited
     if not written and not contracts and not roles:
-        return ", but no setting of Envoy"
+        return f", but no setting of Envoy{restart}"
     applied = [f"Envoy reloads {', '.join(written)}"] if written else []
     applied += ["orchestrators reload the roles"] if roles else []
-    of_servers = contracts or set(written) - {ECDS, ECDS_ROLES, ECDS_WORKLOADS}
-    restart = "; restart the mesh to apply it to servers" if of_servers else ""
     return f": {', '.join(applied) or 'the contracts are stored'}{restart}"
+
+
+def _limits(mesh: Mesh) -> object:
+    """Return what servers get at their start only: the overrides of policies, and the limits of graphs."""
+    return {name: one.overrides for name, one in own_services(mesh).items()}, mesh.graphs
 
 
 def _structure(mesh: Mesh) -> object:
