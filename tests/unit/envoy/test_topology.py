@@ -33,6 +33,8 @@ def raw(environments: Raw | None = None, edge: Raw | None = None, **billing: Any
         (raw(port=70000), "services.billing.port: Input should be less than or equal to 65535"),
         (raw(prot=5), "services.billing.prot: Extra inputs are not permitted"),
         (raw(replicas=2, ports=[7]), "services.billing: 1 ports for 2 replicas"),
+        ({**raw(), "admin": {"port": 3, "address": "0.0.0.0"}}, "admin.address: must be of loopback"),
+        ({**raw(), "admin": {"port": 3, "address": "envoy"}}, "admin.address: must be of loopback"),
         (raw(port=2), "addresses used twice: 127.0.0.1:2"),
         (raw(edge={"services": ["crm"]}), "edge.services: no service is called crm"),
         (
@@ -51,6 +53,12 @@ def test_an_error_names_the_field_and_the_rule(mesh: Raw, problem: str) -> None:
     with pytest.raises(MeshError) as refusal:
         parse(mesh)
     assert problem in str(refusal.value)
+
+
+def test_the_admin_interface_is_local_in_every_environment() -> None:
+    with pytest.raises(MeshError, match=r"admin\.address: must be of loopback"):
+        parse(raw(environments={"live": {"admin": {"address": "10.0.0.1"}}}), "live")
+    assert parse({**raw(), "admin": {"port": 3, "address": "::1"}}).admin.target == "[::1]:3"
 
 
 def test_an_error_names_the_file(tmp_path: Path) -> None:

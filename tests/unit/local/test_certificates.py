@@ -56,6 +56,18 @@ def test_a_new_authority_leaves_the_one_before_it(tmp_path: Path) -> None:
     assert (tmp_path / AUTHORITY_KEY).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_folder_with_authorities_of_another_issuer_is_left_alone(tmp_path: Path) -> None:
+    open_authority(tmp_path)
+    (tmp_path / AUTHORITY_KEY).unlink()
+    before = (tmp_path / AUTHORITIES).read_bytes()
+    for command in ((), ("--new-authority",)):
+        refused = CliRunner().invoke(app, ["certificates", str(tmp_path), "--mesh", str(MESH_FILE), *command])
+        assert refused.exit_code == 1
+        assert "another issuer" in refused.output
+    assert [one.name for one in tmp_path.iterdir()] == [AUTHORITIES]
+    assert (tmp_path / AUTHORITIES).read_bytes() == before
+
+
 def test_a_certificate_states_the_workload(tmp_path: Path) -> None:
     open_authority(tmp_path)
     [file] = issue_certificates(tmp_path, "shop.example", ["billing"])

@@ -263,6 +263,8 @@ def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
         f"CPU {graph_cpu / statistics.median(through_envoy.cpu):.2f}×",
         f"tokens of calls: {_difference(signed, unsigned):+.2f} ms CPU a call, "
         f"{Ratio.paired(signed.cpu, unsigned.cpu).median:.2f}×",
+        f"mutual TLS of calls with tokens: {_difference(secured, signed):+.2f} ms CPU a call, "
+        f"{Ratio.paired(secured.cpu, signed.cpu).median:.2f}×",
         f"tokens of calls and mutual TLS: {_difference(secured, unsigned):+.2f} ms CPU a call, "
         f"{Ratio.paired(secured.cpu, unsigned.cpu).median:.2f}×",
         f"tracing on at {sampling:.0%}: {_difference(traced, node):+.2f} ms CPU a call",

@@ -33,13 +33,20 @@ ContentT = TypeVar("ContentT")
 
 
 def open_authority(folder: Path) -> None:
-    """Make an authority in a folder where there is none."""
+    """Make an authority in a folder where there is none. Raises as `add_authority`."""
     if not (folder / AUTHORITY_KEY).exists():
         add_authority(folder)
 
 
 def add_authority(folder: Path) -> None:
-    """Make a new authority, which issues from now on. The certificates of the one before it stay valid."""
+    """Make a new authority, which issues from now on. The certificates of the one before it stay valid.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: the folder has authorities of another issuer, or that cannot be read.
+    """
+    if (folder / AUTHORITIES).exists() and not (folder / AUTHORITY_KEY).exists():
+        raise ValueError(f"{AUTHORITIES} is of another issuer: the folder does not have its {AUTHORITY_KEY}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     # Of two authorities with one name, programs would look for the issuer of a certificate at the first.
@@ -96,7 +103,6 @@ async def certified(mesh: Mesh, own_folder: Path) -> AsyncIterator[None]:
         return
     renewing = None
     if tls.folder == own_folder:
-        open_authority(own_folder)
         _issue(mesh, tls)
         renewing = asyncio.create_task(_renew(mesh, tls), name="certificates")
     try:
@@ -116,6 +122,7 @@ async def _renew(mesh: Mesh, tls: MutualTls) -> None:
 
 def _issue(mesh: Mesh, tls: MutualTls) -> None:
     try:
+        open_authority(tls.folder)
         issue_certificates(tls.folder, tls.trust_domain, workloads(mesh))
     except ValueError as error:
         raise MeshError(f"{tls.folder}: {error}") from error

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -143,6 +144,12 @@ class Mesh(Model):
             ),
             tools=frozenset({*prefixes.values(), *(f"{prefix}.{method.name}" for method, prefix in prefixes.items())}),
         )
+
+    @model_validator(mode="after")
+    def _admin_is_local(self) -> Self:
+        if self.admin.is_dns_name or not ip_address(self.admin.address).is_loopback:
+            raise ValueError("admin.address: must be of loopback, since its pages stop and change Envoy")
+        return self
 
     @model_validator(mode="after")
     def _edge_services_exist(self) -> Self:

@@ -16,7 +16,10 @@ from graphmesh_cli.failures import Failure
 
 def certificates(
     folder: Annotated[
-        Path | None, typer.Argument(help="The folder of the certificates; default: that in the state folder.")
+        Path | None,
+        typer.Argument(
+            help="The folder of the certificates; default: that of the mesh, else that in the state folder."
+        ),
     ] = None,
     mesh: Annotated[
         Path | None, typer.Option(help="The mesh with the workloads; default: deploy/mesh.yaml, else the sample's.")
@@ -33,7 +36,8 @@ def certificates(
     and make a new one again when all programs have theirs: that removes the first one.
     """
     known = load(mesh or default_mesh_file(), environment)
-    tls, into = known.mesh.tls or MutualTls(), folder or StateFolder(DEFAULT_STATE).certificates
+    tls = known.mesh.tls or MutualTls()
+    into = folder or tls.certificates or StateFolder(DEFAULT_STATE).certificates
     try:
         if new_authority:
             add_authority(into)
