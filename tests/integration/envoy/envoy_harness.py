@@ -218,12 +218,18 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 
         await asyncio.sleep(0.02)
 
 
-def books_mesh(edge: Mapping[str, Any] | None = None, identity: Any = None, roles: Any = None, **service: Any) -> Mesh:
+def books_mesh(
+    edge: Mapping[str, Any] | None = None,
+    identity: Any = None,
+    roles: Any = None,
+    egress: Any = None,
+    **service: Any,
+) -> Mesh:
     """A mesh of BookService alone on free ports, which clients may call through the edge."""
     listeners = {"edge": {"port": 1, "services": ["books"], **(edge or {})}, "mesh": {"port": 2}, "admin": {"port": 3}}
     services = {"books": {"service": books_contract.SERVICE, "module": "books", "port": 4, **service}}
     rest = {"identity": identity, "roles": {"roles": roles}} if identity else {}
-    return parse({**listeners, **rest, "services": services}).on_loopback(reserve_port)
+    return parse({**listeners, **rest, "egress": egress, "services": services}).on_loopback(reserve_port)
 
 
 def with_books(mesh: Mesh, **changes: Any) -> Mesh:

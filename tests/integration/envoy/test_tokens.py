@@ -5,9 +5,12 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +18,19 @@ import grpc
 import jwt
 import pytest
 import pytest_asyncio
+import trustme
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from google.rpc import error_details_pb2, status_pb2
+from graphmesh_local.probes import http_get
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import validate
 from graphmesh_mesh.topology import Mesh
 
 from tests.integration.envoy import books_contract
+from tests.integration.envoy.egress_harness import Names
 from tests.integration.envoy.envoy_harness import (
     EnvoyHarness,
     Outcome,
@@ -367,26 +373,74 @@ async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:
     edge.jwks.write_text(before)
 
 
-async def test_keys_may_come_from_a_url(tmp_path: Path) -> None:
-    """Envoy reads them; a token of another key is refused, as one of another algorithm of the same key is."""
+@asynccontextmanager
+async def serving_keys(tls: ssl.SSLContext | None = None, requests: list[bytes] | None = None) -> AsyncIterator[int]:
+    """Serve the keys at every path of a port; the heads of requests are added to `requests`."""
     body = json.dumps({"keys": [jwk("RS256", KEYS["RS256"])]}).encode()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-        await writer.drain()
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if requests is not None:
+                requests.append(head)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
-    issuer = {"issuer": ISSUER, "audiences": ["graphmesh"], "jwks_url": url}
-    mesh = books_mesh(edge={"identity": "tokens"}, identity={"issuers": [issuer]}, roles=ROLES)
-    async with server, envoy_with_replica(mesh, tmp_path) as envoy:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def with_keys_at(url: str, egress: Any = None, **issuer: Any) -> Mesh:
+    issuer = {"issuer": ISSUER, "audiences": ["graphmesh"], "jwks_url": url, **issuer}
+    return books_mesh(edge={"identity": "tokens"}, identity={"issuers": [issuer]}, roles=ROLES, egress=egress)
+
+
+async def statistic(envoy: EnvoyHarness, name: str) -> int:
+    body = (await http_get(f"http://{envoy.mesh.admin.target}/stats?filter=^{name}$")).body
+    return int(body.partition(": ")[2] or 0)
+
+
+async def passes(edge: TokenEdge) -> bool:
+    return (await edge.call(token("RS256"))).code is grpc.StatusCode.OK
+
+
+async def test_keys_of_a_name_are_read_from_addresses_that_envoy_may_call(tmp_path: Path) -> None:
+    """With egress in mesh.yaml, no request is sent to another one."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("keys.test").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    requests = list[bytes]()
+    async with serving_keys(context, requests) as port, Names({"keys.test": ["127.0.0.1"]}).serving() as names:
+        url, envoys = f"https://keys.test:{port}/keys", {"hosts": [f"keys.test:{port}"]}
+        egress = {"resolvers": [f"127.0.0.1:{names.port}"], "workloads": {"envoy": envoys}}
+        mesh = with_keys_at(url, egress, ca=tmp_path / "ca.pem")
+        async with envoy_with_replica(mesh, tmp_path) as envoy:
+            edge = TokenEdge(envoy, tmp_path, mesh)
+
+            async def has_tried_with_an_address() -> bool:
+                tried.append(await statistic(envoy, "http.edge.jwt_authn.jwks_fetch_failed"))
+                is_resolved = await statistic(envoy, "cluster.issuer-0.membership_total") == 1
+                first.extend(tried[-1:] if is_resolved and not first else [])
+                return bool(first) and tried[-1] >= first[0] + 2
+
+            tried, first = list[int](), list[int]()
+            await eventually(has_tried_with_an_address)
+            assert not await passes(edge)
+            assert not requests
+            plain = mesh.model_dump()
+            plain["egress"]["workloads"]["envoy"]["private"] = ["127.0.0.1"]
+            write(envoy.folder, render(Mesh.model_validate(plain)))
+            await eventually(partial(passes, edge))
+
+
+async def test_keys_may_come_from_a_url(tmp_path: Path) -> None:
+    """Envoy reads them; a token of another key is refused, as one of another algorithm of the same key is."""
+    async with (
+        serving_keys() as port,
+        envoy_with_replica(mesh := with_keys_at(f"http://127.0.0.1:{port}/keys"), tmp_path) as envoy,
+    ):
         edge = TokenEdge(envoy, tmp_path, mesh)
-
-        async def passes() -> bool:
-            return (await edge.call(token("RS256"))).code is grpc.StatusCode.OK
-
-        await eventually(passes)
+        await eventually(partial(passes, edge))
         for refused in (token("ES256"), REFUSED["RS384"](), REFUSED["HS256 with the PEM of RS256"]()):
             assert (await edge.call(refused)).code is grpc.StatusCode.UNAUTHENTICATED

@@ -168,7 +168,8 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
     roles = write(folder.path, role_files, mode=0o600)
     written = write(folder.envoy, files, mode=0o600)
     for_envoy = {ECDS, ECDS_ROLES, ECDS_WORKLOADS}
-    of_servers = contracts or set(written) - for_envoy or _limits(edited) != _limits(source.applied)
+    of_files = set(written) - for_envoy and not _is_of_egress(source.applied, edited)
+    of_servers = contracts or of_files or _limits(edited) != _limits(source.applied)
     restart = "; restart the mesh to apply it to servers" if of_servers else ""
     source.applied = edited
     if not written and not contracts and not roles:
@@ -176,6 +177,11 @@ def _apply(source: MeshSource, folder: StateFolder) -> str:
     applied = [f"Envoy reloads {', '.join(written)}"] if written else []
     applied += ["orchestrators reload the roles"] if roles else []
     return f": {', '.join(applied) or 'the contracts are stored'}{restart}"
+
+
+def _is_of_egress(before: Mesh, edited: Mesh) -> bool:
+    """Report whether an edit changes lists of hosts only, which are Envoy's."""
+    return edited != before and edited.model_copy(update={"egress": before.egress}) == before
 
 
 def _limits(mesh: Mesh) -> object:

@@ -136,23 +136,22 @@ def _forwarding(name: str, host: Host) -> list[Document]:
 
 
 def egress_clusters(egress: Egress) -> list[Document]:
-    hosts = [(name, workload, host) for name, workload, _ in egress.listening for host in workload.parsed]
-    wildcards = [_wildcards(egress)] if any(host.is_wildcard for *_, host in hosts) else []
-    return [*(_cluster(egress, *one) for one in hosts if not one[-1].is_wildcard), *wildcards]
+    hosts = [(name, host) for name, workload, _ in egress.listening for host in workload.parsed]
+    wildcards = [_wildcards(egress)] if any(host.is_wildcard for _, host in hosts) else []
+    return [*(_cluster(egress, name, host) for name, host in hosts if not host.is_wildcard), *wildcards]
 
 
-def _cluster(egress: Egress, name: str, workload: Workload, host: Host) -> Document:
+def _cluster(egress: Egress, name: str, host: Host) -> Document:
     """The cluster of one host. It is resolved before it is used, and each of its addresses is a host of its own: the
     connection is made to the one that the filter of the cluster has checked."""
     own = cluster_name(name, host)
-    by_name = {**_resolved(egress), **checked_addresses(name, workload.networks)}
     endpoint = {"endpoint": {"address": socket(host.name, host.port)}}
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=own,
         load_assignment={"cluster_name": own, "endpoints": [{"lb_endpoints": [endpoint]}]},
         **_connections(),
-        **({"type": "STATIC"} if host.address else by_name),
+        **({"type": "STATIC"} if host.address else resolved_and_checked(egress, name)),
     )
 
 
@@ -172,7 +171,7 @@ def _wildcards(egress: Egress) -> Document:
         cluster_type=proxy,
         **_connections(),
         **_resolution(egress),
-        **checked_addresses("*", ()),
+        **_checked_addresses("*", ()),
     )
 
 
@@ -198,8 +197,11 @@ def _resolution(egress: Egress) -> Document:
     return settings
 
 
-def _resolved(egress: Egress) -> Document:
-    """The type of a cluster of which each address is a host. The start of Envoy does not wait for DNS."""
+def resolved_and_checked(egress: Egress, workload: str) -> Document:
+    """The type and the filters of a cluster whose host is a name of a workload's list.
+
+    Each of its addresses is a host. The start of Envoy does not wait for DNS.
+    """
     dns = extension(
         "envoy.clusters.dns",
         "envoy.extensions.clusters.dns.v3.DnsCluster",
@@ -208,10 +210,11 @@ def _resolved(egress: Egress) -> Document:
         dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "10s"},
         **_resolution(egress),
     )
-    return {"cluster_type": dns, "wait_for_warm_on_init": False}
+    checked = _checked_addresses(workload, egress.workloads[workload].networks)
+    return {"cluster_type": dns, "wait_for_warm_on_init": False, **checked}
 
 
-def checked_addresses(workload: str, private: Sequence[Network]) -> Document:
+def _checked_addresses(workload: str, private: Sequence[Network]) -> Document:
     """The filters of a cluster that refuse each call to a private address; `private` are those that are allowed.
 
     Args:

@@ -18,7 +18,7 @@ from graphmesh_mesh.envoy.documents import (
     socket,
     typed,
 )
-from graphmesh_mesh.envoy.egress import checked_addresses
+from graphmesh_mesh.envoy.egress import resolved_and_checked
 from graphmesh_mesh.envoy.lua import LUA_FILTER, constants
 from graphmesh_mesh.envoy.scopes import CODE, DENIED, POLICY_KEY, RBAC, REASON, RESULT_KEY, missing_scopes
 from graphmesh_mesh.identity import ALGORITHMS, Identity, Issuer
@@ -137,12 +137,17 @@ def _cluster(name: str, issuer: Issuer, target: tuple[str, int], egress: Egress 
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
-        type="STATIC" if is_ip_address(host) else "STRICT_DNS",
         connect_timeout="5s",
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         **(_tls(host, issuer) if secure else {}),
-        **(checked_addresses(ENVOY, egress.workloads[ENVOY].networks) if egress and not is_ip_address(host) else {}),
+        **_resolution(host, egress),
     )
+
+
+def _resolution(host: str, egress: Egress | None) -> Document:
+    if is_ip_address(host):
+        return {"type": "STATIC"}
+    return resolved_and_checked(egress, ENVOY) if egress else {"type": "STRICT_DNS"}
 
 
 def _tls(host: str, issuer: Issuer) -> Document:
