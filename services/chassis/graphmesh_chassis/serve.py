@@ -258,9 +258,10 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
     try:
         yield Running(address, server, health_servicer, admissions, tasks, servable.drain, loop_lag)
     finally:
-        tasks.cancel()
+        for task in running:  # a gathering that has failed does not cancel the others
+            task.cancel()
         await server.stop(None)
-        await asyncio.gather(tasks, return_exceptions=True)
+        await asyncio.gather(tasks, *running, return_exceptions=True)
         if rates:
             await rates.close()
         if tracing:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -134,3 +135,26 @@ async def test_reflection_lists_the_services() -> None:
         file = reflection_pb2.ServerReflectionRequest(file_containing_symbol=NAME)
         [answer] = [answer async for answer in stub.ServerReflectionInfo(iter([file]))]
         assert answer.file_descriptor_response.file_descriptor_proto
+
+
+async def test_task_that_fails_ends_the_others_with_the_server() -> None:
+    """Before the resources are closed that they use."""
+    begun, ended = asyncio.Event(), list[str]()
+
+    async def wait() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def fail() -> None:
+        await begun.wait()
+        raise RuntimeError("unexpected")
+
+    served = replace(servable({"Ask": echo}), tasks={"waiting": wait, "failing": fail})
+    async with running(served) as server:
+        with pytest.raises(RuntimeError, match="unexpected"):
+            await server.running.tasks
+        assert ended == []
+    assert ended == ["cancelled"]
