@@ -79,7 +79,7 @@ async def test_parallel_attempts_never_spend_more_than_the_budget(ledger: Ledger
     """Each uses all that it has reserved; the others wait for it, and are refused when nothing is left."""
 
     async def attempt(number: int) -> int:
-        one = reservation(f"r{number}", DAILY, waits=5)
+        one = reservation(f"r{number}", DAILY, waits=60)
         try:
             need = await ledger.reserve(one)
         except BudgetExceeded:
@@ -127,7 +127,7 @@ async def test_accounts_are_separate(ledger: Ledger) -> None:
 
 async def test_waits_for_what_is_reserved(ledger: Ledger) -> None:
     tight = replace(DAILY, max_cost=500)
-    first, second = reservation("a", tight), reservation("b", tight, waits=10)
+    first, second = reservation("a", tight), reservation("b", tight, waits=60)
     await ledger.reserve(first)
     waiting = asyncio.create_task(ledger.reserve(second))
     await asyncio.sleep(0.01)
@@ -185,7 +185,7 @@ async def test_processes_share_the_accounts(ledger: SqlLedger, store_url: str) -
         ledgers = [ledger, SqlLedger(database)]
 
         async def attempt(number: int) -> int:
-            own, one = ledgers[number % 2], reservation(f"r{number}", DAILY, waits=5)
+            own, one = ledgers[number % 2], reservation(f"r{number}", DAILY, waits=60)
             try:
                 need = await own.reserve(one)
             except BudgetExceeded:

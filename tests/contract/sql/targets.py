@@ -80,7 +80,7 @@ class Target:
     def engine(self) -> Engine:
         return SqliteEngine(self.settings) if self.is_sqlite else PostgresEngine(self.settings)
 
-    def query(self, text: str, *parameters: Value, role: str | None = None, seconds: float = 10.0) -> Query:
+    def query(self, text: str, *parameters: Value, role: str | None = None, seconds: float = 60.0) -> Query:
         return Query(text, parameters, "acme", self.role if role is None else role, "", Limits(seconds, 1000, 1 << 24))
 
     def customer_count(self) -> int:
@@ -119,7 +119,7 @@ class Session:
         assert isinstance(end, End)
         return Answer(head, [row for batch in batches if isinstance(batch, list) for row in batch], end)
 
-    def rows(self, text: str, *parameters: Value, role: str | None = None, seconds: float = 10.0) -> list[Row]:
+    def rows(self, text: str, *parameters: Value, role: str | None = None, seconds: float = 60.0) -> list[Row]:
         return self.ask(self.target.query(text, *parameters, role=role, seconds=seconds)).rows
 
     def plan(self, text: str) -> Iterator[object]:

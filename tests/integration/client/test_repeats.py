@@ -47,7 +47,7 @@ async def serving(rpc: Method[Any, Any], handler: Any) -> AsyncIterator[Client]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with Client(f"127.0.0.1:{port}", retry_timeout=5) as client:
+        async with Client(f"127.0.0.1:{port}", retry_timeout=60) as client:
             yield client
     finally:
         await server.stop(None)

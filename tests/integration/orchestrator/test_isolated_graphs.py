@@ -18,7 +18,7 @@ from tests.integration.orchestrator.test_stubborn_process import address_in
 GRAPHS = Path(__file__).with_name("memory_graphs.py")
 MEMORY = 2 * 1024**3
 MAX_TAKEOVERS = 1
-TIMEOUT = 60
+TIMEOUT = 200
 
 
 @asynccontextmanager

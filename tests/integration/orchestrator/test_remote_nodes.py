@@ -136,7 +136,7 @@ def input_of(invoice_id: str) -> Any:
     return {"invoice_id": invoice_id, "amount": 5}
 
 
-def context_of(mesh: Mesh, seconds: float = 10) -> RunContext:
+def context_of(mesh: Mesh, seconds: float = 60) -> RunContext:
     """The context of a run without an orchestrator, which calls billing directly."""
     return RunContext(mesh.billing.channel, mesh.tenant, "local", "run_1", Deadline.after(seconds))
 

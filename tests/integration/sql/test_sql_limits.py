@@ -84,7 +84,7 @@ async def test_a_call_that_checks_no_limit_is_killed_at_its_deadline(channel: Ch
     assert any(isinstance(end, DeadlineExceeded) for end in ends)
     assert await rows_of(channel, "SELECT 1") == 1
     assert time.monotonic() - began < 25
-    assert all(process.num_threads() == 1 for process in workers_of(os.getpid()))
+    assert {threads for process in workers_of(os.getpid()) if (threads := _threads(process))} <= {1}
 
 
 async def test_memory_of_a_query_is_bounded(channel: Channel) -> None:
@@ -134,6 +134,13 @@ async def test_cancelled_query_leaves_no_process_at_work(channel: Channel) -> No
     await asyncio.gather(query, return_exceptions=True)
     gone, alive = await asyncio.to_thread(psutil.wait_procs, busy, 60)
     assert (len(gone), alive) == (1, [])
+
+
+def _threads(process: psutil.Process) -> int:
+    try:
+        return process.num_threads()
+    except psutil.Error:  # it has just ended
+        return 0
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -35,7 +35,7 @@ async def channel(postgres_url: str) -> AsyncIterator[Channel]:
     assert [entry["cause"][:15] for entry in logs if "cannot be enforced" in entry["event"]] == ["temporary space"]
 
 
-async def rows_of(channel: Channel, query: str, seconds: float = 30.0) -> list[str]:
+async def rows_of(channel: Channel, query: str, seconds: float = 60.0) -> list[str]:
     request, deadline = pb.RunQueryRequest(query=query), Deadline.after(seconds)
     parts = channel.stream(pb.SqlService.RunQuery, request, deadline=deadline)
     return [row.values[0].string_value async for part in parts for row in part.rows.rows]

@@ -28,7 +28,7 @@ def catalogue(first: ScriptedProvider, *others: ScriptedProvider, prices: Prices
     return Catalogue([Entry("default", first, prices, names), *entries])
 
 
-async def generate(models: Catalogue, prompt: Prompt = PROMPT, seconds: float = 5) -> Answer:
+async def generate(models: Catalogue, prompt: Prompt = PROMPT, seconds: float = 60) -> Answer:
     return await Answering(Accounts(MemoryLedger())).answer(
         models.chain(""), prompt, ModelCall(Deadline.after(seconds))
     )
@@ -63,7 +63,7 @@ async def test_rejected_prompt_falls_back() -> None:
 
 async def test_slow_model_leaves_time_for_its_fallback() -> None:
     models = catalogue(ScriptedProvider(reply("late"), seconds=30), ScriptedProvider(reply("in time")))
-    assert (await generate(models, seconds=3)).message.text == "in time"
+    assert (await generate(models, seconds=6)).message.text == "in time"
 
 
 async def test_stream_falls_back_only_before_the_first_event() -> None:

@@ -27,7 +27,7 @@ class Blocked:
 
     def __call__(self, state: Any = None) -> dict[str, Any]:
         self.begun.release()
-        assert self.released.wait(20)
+        assert self.released.wait(100)
         return {}
 
     def await_begun(self, times: int) -> None:
@@ -50,11 +50,11 @@ def test_each_run_has_a_thread_of_its_own() -> None:
     with NodeThreads(shared=1) as threads:
         calls = [submit(threads, "run_1", blocked) for _ in range(5)]
         blocked.await_begun(2)
-        assert submit(threads, "run_2", lambda: "other").result(20) == "other"
-        assert threads.submit(lambda: "no run").result(20) == "no run"
+        assert submit(threads, "run_2", lambda: "other").result(60) == "other"
+        assert threads.submit(lambda: "no run").result(60) == "no run"
         assert not blocked.begun.acquire(blocking=False), "the others wait for a shared thread"
         blocked.released.set()
-        assert [call.result(20) for call in calls] == [{}] * 5
+        assert [call.result(60) for call in calls] == [{}] * 5
 
 
 def test_shared_threads_are_passed_on() -> None:
@@ -68,7 +68,7 @@ def test_shared_threads_are_passed_on() -> None:
         second.await_begun(1)
         second.released.set()
         for call in calls:
-            call.result(20)
+            call.result(60)
 
 
 def test_threads_of_an_ended_run_are_not_counted() -> None:
@@ -81,12 +81,12 @@ def test_threads_of_an_ended_run_are_not_counted() -> None:
         next_blocked.await_begun(1)
         assert set(threads.end_run("run_1")) == set(calls[:2])
         next_blocked.await_begun(1)
-        assert submit(threads, "run_1", lambda: "next").result(20) == "next"
+        assert submit(threads, "run_1", lambda: "next").result(60) == "next"
         assert threads.end_run("run_1") == []
         for one in (blocked, next_blocked):
             one.released.set()
-        assert [call.result(20) for call in calls] == [{}] * 4
-        assert submit(threads, "run_2", lambda: "next").result(20) == "next"
+        assert [call.result(60) for call in calls] == [{}] * 4
+        assert submit(threads, "run_2", lambda: "next").result(60) == "next"
 
 
 def test_cancelled_call_is_not_executed() -> None:
@@ -97,8 +97,8 @@ def test_cancelled_call_is_not_executed() -> None:
         waiting = submit(threads, "run_1", blocked)
         assert waiting.cancel()
         blocked.released.set()
-        assert running.result(20) == {}
-        assert submit(threads, "run_1", lambda: "next").result(20) == "next"
+        assert running.result(60) == {}
+        assert submit(threads, "run_1", lambda: "next").result(60) == "next"
         assert not blocked.begun.acquire(blocking=False)
 
 

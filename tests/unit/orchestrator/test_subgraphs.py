@@ -195,7 +195,7 @@ async def test_interrupt_of_a_subgraph_without_checkpoints_is_answered() -> None
 async def test_event_that_cannot_be_stored_ends_the_run_from_within_a_subgraph() -> None:
     async def writes(state: State) -> State:
         get_stream_writer()({"ratio": "a\0"})
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
         return {}
 
     async with open_orchestrator(sequence(outer=as_node(sequence(inner=writes)))) as here:

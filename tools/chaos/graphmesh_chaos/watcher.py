@@ -53,7 +53,7 @@ async def _round(client: Client, observation: Observation) -> None:
     began = time.monotonic()
     try:
         run = await client.create_run(ECHO, {"text": "x"})
-        await client.wait_run(run.run_id, timeout=10)
+        await client.wait_run(run.run_id, timeout=60)
         await client.get_run(run.run_id)
         await client.list_runs(limit=10)
     except GraphmeshError as error:

@@ -49,7 +49,7 @@ async def create_invoices(mesh: Channel, requests: Sequence[RunRequest]) -> None
         line = InvoiceLine(description="Ink", quantity=1, unit_price=price)
         invoice = CreateInvoiceRequest(invoice_id=request.invoice_id, customer_id=request.customer_id, lines=[line])
         headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, request.request_id)]
-        await mesh.unary(BillingService.CreateInvoice, invoice, deadline=Deadline.after(10), headers=headers)
+        await mesh.unary(BillingService.CreateInvoice, invoice, deadline=Deadline.after(60), headers=headers)
 
 
 async def submit_runs(edge: str, submissions: Sequence[Submission]) -> list[RunRequest]:
