@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 POOL_SIZE = 10
 PING_TIMEOUT = 2.0
 """Seconds."""
+BUSY_MS = 5_000
+"""How long a transaction on SQLite waits for the writer of another process, in milliseconds."""
+MIGRATION_MS = 600_000
+"""The same for a migration, as of another replica that starts at the same time."""
 TIMEOUT_SQLSTATES = {"57014", "55P03"}
 """PostgreSQL's SQLSTATEs for a statement that exceeded `statement_timeout` or `lock_timeout`."""
 TOO_LARGE = "54"
@@ -187,7 +191,7 @@ class Database:
             async with self._engine.connect() as connection:
                 if await connection.run_sync(is_current, migrations):
                     return
-            async with self._engine.connect() as connection, _without_response_limit(connection):
+            async with self._engine.connect() as connection, _without_time_limits(connection):
                 await connection.execution_options(graphmesh_write=True)
                 async with connection.begin():
                     await connection.run_sync(upgrade, migrations)
@@ -255,10 +259,17 @@ def _postgresql(url: str) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def _without_response_limit(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Let statements on a PostgreSQL connection take any time while the body runs."""
+async def _without_time_limits(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Let statements on a connection take any time while the body runs, and wait for another process that migrates."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    limit = getattr(driver, "response_seconds", None)
+    if connection.dialect.name == "sqlite":
+        await driver.execute(f"PRAGMA busy_timeout={MIGRATION_MS}")
+        try:
+            yield
+        finally:
+            await driver.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        return
+    limit = driver.response_seconds
     driver.response_seconds = None
     try:
         yield
@@ -329,7 +340,7 @@ def _sqlite(url: str, closer: "_ConnectionCloser") -> AsyncEngine:
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver's own BEGIN would be deferred: see on_begin
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

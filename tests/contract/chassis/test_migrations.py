@@ -1,7 +1,10 @@
 """The migrations of every service with a database create the tables that its code declares."""
 
+import asyncio
 import importlib
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from graphmesh_chassis import audit_chain, audit_log, effects, migrations
+from graphmesh_chassis import audit_chain, audit_log, database, effects, migrations
 from graphmesh_chassis.database import open_database
 
 ROOT = Path(__file__).parents[3]
@@ -99,3 +102,24 @@ async def test_old_schema_is_migrated(url: str, tmp_path: Path) -> None:
     )
     async with open_database(url, folder) as database, database.read() as connection:
         assert await connection.run_sync(lambda sync: sa.inspect(sync).has_table("orders"))
+
+
+async def test_a_replica_waits_while_another_one_migrates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than its transactions wait for a writer later."""
+    monkeypatch.setattr(database, "BUSY_MS", 1)
+    url = f"sqlite+aiosqlite:///{tmp_path}/service.db"
+    async with database.open_database(url) as created:
+        await created.rows(sa.select(sa.literal_column("1")))
+    with closing(sqlite3.connect(tmp_path / "service.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        starting = asyncio.create_task(started(url))
+        await asyncio.wait([starting], timeout=0.5)
+        assert not starting.done()
+        other.execute("ROLLBACK")
+        assert await starting == [(1,)]
+
+
+async def started(url: str) -> list[tuple[int]]:
+    """Start as a replica does, and return what the database answers."""
+    async with database.open_database(url, FOLDERS[0]) as migrated:
+        return [tuple(row) for row in await migrated.rows(sa.select(sa.literal_column("1")))]

@@ -303,7 +303,7 @@ async def running_envoy(
     rendered, log = folder / "envoy", folder / "envoy.log"
     write(rendered, render(mesh, settings))
     ready = http_probe(f"http://{mesh.admin.target}/ready")
-    child = Child(Program("envoy", serve_command(), log, ready, folder=rendered, start_timeout=60))
+    child = Child(Program("envoy", serve_command(), log, ready, folder=rendered))
     try:
         await child.start()
         await child.wait_ready()

@@ -21,7 +21,7 @@ async def graphmesh_up(mesh_file: Path, state: Path, *options: str) -> AsyncIter
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(250):
             shown = b""
             while b"Ctrl-C" not in (line := await process.stdout.readline()):
                 shown += line

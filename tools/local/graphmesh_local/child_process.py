@@ -56,7 +56,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
     """The signal that it gets when this process dies."""
-    start_timeout: float = 60.0
+    start_timeout: float = 180.0
     """Seconds until it must be ready."""
     stop_timeout: float = 10.0
     """Seconds between `stop_signal` and SIGKILL."""
