@@ -121,17 +121,18 @@ class Answer:
     body: str
 
 
-async def request(port: int, target: str, method: str = "GET", early: bytes = b"") -> Answer:
+async def request(port: int, target: str, method: str = "GET", early: bytes = b"", headers: str = "") -> Answer:
     """Call the proxy at a port for `target`, a host and a port, by a plain request or a tunnel.
 
     Args:
         early: bytes that are sent before the proxy has answered.
+        headers: further lines of headers.
     """
     line = target if method == "CONNECT" else f"http://{target}/path"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         close = "" if method == "CONNECT" else "connection: close\r\n"
-        writer.write(f"{method} {line} HTTP/1.1\r\nhost: {target}\r\n{close}\r\n".encode() + early)
+        writer.write(f"{method} {line} HTTP/1.1\r\nhost: {target}\r\n{headers}{close}\r\n".encode() + early)
         async with asyncio.timeout(60):
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ")[1])

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS
+from graphmesh_mesh.envoy.egress import ADDRESS_HEADER
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.limits import DEFAULT_LIMITS, Limits
 from graphmesh_mesh.envoy.render import render
@@ -20,6 +21,8 @@ from tests.integration.envoy.egress_harness import Names, Site, egress_mesh, req
 from tests.integration.envoy.envoy_harness import EnvoyHarness, eventually, running_envoy
 
 WAYS = ("GET", "CONNECT")
+SPOOFED = f"{ADDRESS_HEADER}: 8.8.8.8:53\r\n{ADDRESS_HEADER.title()}: 127.0.0.2:80\r\n"
+"""The header by which Envoy's filters state the address to each other."""
 ALLOWED, SECRET = "127.0.0.2", "127.0.0.3"
 """Two addresses of this machine: one that the workload may have, and one with something that nobody should reach."""
 
@@ -130,7 +133,7 @@ async def test_an_address_is_checked_when_it_is_used(tmp_path: Path) -> None:
         await there.until_reached(f"both.test:{port}")
         for method in WAYS:
             for target in (f"inner.test:{port}", f"a.wild.test:{port}", f"A.Wild.test:{port}"):
-                assert (await request(there.port(), target, method, early=b"early bytes")).status == 421, target
+                assert (await request(there.port(), target, method, b"early bytes", SPOOFED)).status == 421, target
             assert {await there.status(f"both.test:{port}", method) for _ in range(12)} == {200, 421}
         await there.until_reached(f"moving.test:{port}")
         there.names.addresses["moving.test"] = [SECRET]
@@ -184,7 +187,7 @@ CONNECTIONS = 20
 
 async def test_the_calls_of_one_workload_are_not_noticed_by_another(tmp_path: Path) -> None:
     """It has as many connections as it may have, all of them silent."""
-    few = replace(DEFAULT_LIMITS, egress=replace(DEFAULT_LIMITS.egress, connections=CONNECTIONS))
+    few = replace(DEFAULT_LIMITS, egress=replace(DEFAULT_LIMITS.egress, connections=CONNECTIONS, silent_seconds=600))
     async with outside(tmp_path, few) as there, AsyncExitStack() as stack:
         target = f"hooks.test:{there.site.port}"
         await there.until_reached(target, "orchestrator")

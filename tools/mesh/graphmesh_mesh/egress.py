@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
+from graphmesh_contracts.workloads import ENVOY
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-ENVOY = "envoy"
-"""The workload that is Envoy itself, which reads the keys of issuers."""
 HTTPS, HTTP = 443, 80
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")

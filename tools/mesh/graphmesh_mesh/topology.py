@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import parse_rate
-from graphmesh_contracts.workloads import WORKLOADS
+from graphmesh_contracts.workloads import ENVOY, WORKLOADS
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from graphmesh_mesh.egress import ENVOY, Egress, Workload
+from graphmesh_mesh.egress import Egress, Workload
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from graphmesh_contracts.workloads import ENVOY
 
-from graphmesh_mesh.egress import ENVOY, Egress
+from graphmesh_mesh.egress import Egress
 from graphmesh_mesh.envoy.documents import (
     ECDS,
     ECDS_ROLES,
