@@ -7,11 +7,19 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_local.backends import Postgres
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import PRICE, TWO_REPLICAS, LocalMesh, mesh_of, refund_request, start_mesh, wait_until
+from tests.acceptance.local_mesh import (
+    PRICE,
+    TWO_REPLICAS,
+    LocalMesh,
+    mesh_of,
+    output,
+    refund_request,
+    start_mesh,
+    wait_until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,7 +58,7 @@ class Customers:
             invoice = f"INV-{uuid4().hex}"
             await self._mesh.create_paid_invoice(invoice)
             run = await self._mesh.send_request(refund_request(invoice))
-            assert run.status == RunStatus.RUN_STATUS_SUCCESS, run
+            assert output(run)["outcome"] == "refunded", run
             self.refunded.append(invoice)
 
 
