@@ -31,7 +31,13 @@ async def mesh(
     tmp_path: Path, postgres: Postgres, spawn: Spawner, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LocalMesh]:
     """A mesh with two orchestrators and two billing services."""
-    needed = mesh_of(tmp_path, "orchestrator", "billing", *SINGLE, orchestrator=TWO_REPLICAS, billing=TWO_REPLICAS)
+    needed = mesh_of(
+        tmp_path,
+        *("orchestrator", "billing", *SINGLE),
+        are_patient=True,
+        orchestrator=TWO_REPLICAS,
+        billing=TWO_REPLICAS,
+    )
     async with postgres.database() as runs, postgres.database() as books:
         monkeypatch.setenv("GRAPHMESH_ORCHESTRATOR_DATABASE_URL", runs)
         monkeypatch.setenv("GRAPHMESH_BILLING_DATABASE_URL", books)

@@ -29,6 +29,7 @@ async def mesh_with_orchestrators(folder: Path, spawn: Spawner, replicas: int) -
     needed = mesh_of(
         folder,
         *("orchestrator", "billing", "crm", "model", "retrieval", "ticketing"),
+        are_patient=True,
         orchestrator={"replicas": replicas, "ports": [], "policy": {}},
     )
     async with start_mesh(folder, spawn, needed) as mesh:
