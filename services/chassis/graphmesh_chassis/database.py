@@ -49,6 +49,8 @@ MIGRATION_MS = 600_000
 """The same for a migration, as of another replica that starts at the same time."""
 TIMEOUT_SQLSTATES = {"57014", "55P03"}
 """PostgreSQL's SQLSTATEs for a statement that exceeded `statement_timeout` or `lock_timeout`."""
+READ_ONLY = "25006"
+"""PostgreSQL's refusal of a write in a transaction that may not write."""
 TOO_LARGE = "54"
 """The class of PostgreSQL's SQLSTATEs for a value that exceeds a limit of the server, such as that of a key."""
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -134,7 +136,7 @@ class Database:
         Raises:
             As `read`.
         """
-        with mesh_errors():
+        with mesh_errors(is_writing=True):
             async with self._writers.part(CURRENT_TENANT.get()):
                 with urgent() if self.is_sqlite else nullcontext():
                     async with self._engine.connect() as connection:
@@ -392,15 +394,21 @@ class _ConnectionCloser:
 class mesh_errors:
     """A context manager that raises failures of the database as errors of the mesh. A bad statement's error is kept."""
 
+    def __init__(self, *, is_writing: bool = False) -> None:
+        """With `is_writing` a server that takes no writes, such as a standby, or one without disk, is unavailable."""
+        self._is_writing = is_writing
+
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if (mesh_error := _mesh_error(error)) is not None:
+        if (mesh_error := _mesh_error(error, self._is_writing)) is not None:
             raise mesh_error from error
 
 
-def _mesh_error(error: BaseException | None) -> GraphmeshError | None:
+def _mesh_error(error: BaseException | None, is_writing: bool) -> GraphmeshError | None:
+    if is_writing and isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == READ_ONLY:
+        return DatabaseUnavailable()
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in TIMEOUT_SQLSTATES:
         return DeadlineExceeded()
     if isinstance(error, DBAPIError) and error.connection_invalidated:

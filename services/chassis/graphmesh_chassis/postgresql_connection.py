@@ -31,8 +31,10 @@ OPTIONS: Mapping[str, Any] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
+    "target_session_attrs": "read-write",
 }
-"""Options of libpq, where the URL has none: TCP detects a dead peer in about 10 s."""
+"""Options of libpq, where the URL has none: TCP detects a dead peer in about 10 s, and a standby is not connected to, nor
+another server that takes no writes."""
 SESSION = "SET idle_in_transaction_session_timeout = '30s'"
 """The server ends the transaction of a client that it does not reach, and so releases its locks."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -34,7 +35,8 @@ class SingleStatementConnection:
             parameters: as the driver takes them.
 
         Raises:
-            DatabaseUnavailable: the database does not answer. The statement may have been committed.
+            DatabaseUnavailable: the database does not answer, and the statement may have been committed; or it takes no
+                writes.
             DBAPIError: of SQLAlchemy; the statement itself fails.
         """
         async with self._lock:
@@ -43,7 +45,7 @@ class SingleStatementConnection:
                 cursor = await connection.execute(statement, parameters, prepare=True)
                 return await cursor.fetchall()
             except psycopg.Error as error:
-                if connection.closed:
+                if connection.closed or isinstance(error, ReadOnlySqlTransaction):
                     raise DatabaseUnavailable() from error
                 raise DBAPIError(None, None, error, hide_parameters=True) from error
 

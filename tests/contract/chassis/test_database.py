@@ -12,6 +12,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
+SET_READ_ONLY = "SELECT set_config('default_transaction_read_only', %(value)s, false)"
+"""Of the session."""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -56,6 +59,35 @@ async def test_read_transaction_is_read_only_and_sees_one_snapshot(postgres_url:
             with pytest.raises(DBAPIError, match="read-only"):
                 await connection.execute(sa.text("INSERT INTO t VALUES (2)"))
         await execute(database, "INSERT INTO t VALUES (3)")
+
+
+async def test_server_that_takes_no_writes_is_unavailable(postgres_url: str) -> None:
+    """Until it takes them again, as after its disk was full. A statement that is a defect would not be repeated."""
+    async with open_database(postgres_url) as database:
+        single = database.single_statement_connection()
+        await execute(database, "CREATE TABLE t (id int)")
+        await single.execute(SET_READ_ONLY, {"value": "on"})
+        with pytest.raises(DatabaseUnavailable):
+            await single.execute("INSERT INTO t VALUES (1) RETURNING id", {})
+        await single.execute(SET_READ_ONLY, {"value": "off"})
+        assert await single.execute("INSERT INTO t VALUES (1) RETURNING id", {}) == [(1,)]
+        await execute(database, SET_READ_ONLY.replace("%(value)s", "'on'"))
+        with pytest.raises(DatabaseUnavailable):
+            await execute(database, "INSERT INTO t VALUES (2)")
+        await execute(database, SET_READ_ONLY.replace("%(value)s", "'off'"))
+        await execute(database, "INSERT INTO t VALUES (2)")
+
+
+async def test_standby_is_not_connected_to(postgres_url: str) -> None:
+    """Nor another server whose sessions cannot write; an option of the URL has precedence."""
+    async with open_database(postgres_url) as database:
+        name = sa.make_url(postgres_url).database
+        await execute(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with open_database(postgres_url) as database:
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+    async with open_database(f"{postgres_url}?target_session_attrs=any") as database:
+        await database.ping()
 
 
 async def test_ping_of_an_unreachable_database_fails(tmp_path: Path) -> None:
