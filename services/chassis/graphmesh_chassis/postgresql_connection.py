@@ -33,8 +33,8 @@ OPTIONS: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "target_session_attrs": "read-write",
 }
-"""Options of libpq, where the URL has none: TCP detects a dead peer in about 10 s, and a standby is not connected to, nor
-another server that takes no writes."""
+"""Options of libpq, where the URL has none: TCP detects a dead peer in about 10 s, and servers that take no writes, as
+standbys, are not connected to."""
 SESSION = "SET idle_in_transaction_session_timeout = '30s'"
 """The server ends the transaction of a client that it does not reach, and so releases its locks."""
 
