@@ -24,7 +24,7 @@ WAYS = ("GET", "CONNECT")
 SPOOFED = f"{ADDRESS_HEADER}: 8.8.8.8:53\r\n{ADDRESS_HEADER.title()}: 127.0.0.2:80\r\n"
 """The header by which Envoy's filters state the address to each other."""
 ALLOWED, SECRET = "127.0.0.2", "127.0.0.3"
-"""Two addresses of this machine: one that the workload may have, and one with something that nobody should reach."""
+"""Two addresses of this machine: one that the workload may have, and one with something that is to be out of reach."""
 
 
 @dataclass

@@ -49,7 +49,7 @@ def add_authority(folder: Path) -> None:
         raise ValueError(f"{AUTHORITIES} is of another issuer: the folder does not have its {AUTHORITY_KEY}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    # Of two authorities with one name, programs would look for the issuer of a certificate at the first.
+    # Of two authorities with one name, programs would find the issuer of a certificate in the first only.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"graphmesh {token_hex(8)}")])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
