@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from statistics import median
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -33,7 +32,7 @@ from tests.acceptance.local_mesh import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FAIL_FAST_SECONDS = 4.5
-"""Less than a call's own timeout, which is 5 seconds. The fastest of some calls is within it under load too."""
+"""Less than a call's own timeout, which is 5 seconds."""
 
 
 async def get_balance(mesh: LocalMesh, timeout: float = 5) -> None:
@@ -78,7 +77,7 @@ async def test_calls_of_a_dead_service_fail_fast(killable_mesh: LocalMesh) -> No
         await failure(lambda: get_balance(killable_mesh))  # This call may still meet the death itself.
         failures = [await failure(lambda: get_balance(killable_mesh)) for _ in range(10)]
         assert all(isinstance(error, Unreachable | CircuitOpen) for error, _ in failures), failures
-        assert median(seconds for _, seconds in failures) < FAIL_FAST_SECONDS, failures
+        assert all(seconds < FAIL_FAST_SECONDS for _, seconds in failures), failures
         await eventually(lambda: has_open_circuit(killable_mesh))
         await killable_mesh.running.restart("billing")
         await retry_until_answered(lambda: get_balance(killable_mesh))
@@ -108,9 +107,9 @@ async def test_calls_of_a_hanging_service_end_at_their_deadline(killable_mesh: L
     services are not affected. When the service continues, calls succeed again."""
     async with crm_keeps_answering(killable_mesh):
         with killable_mesh.paused("billing"):
-            failures = [await failure(lambda: get_balance(killable_mesh, timeout=0.5)) for _ in range(3)]
-            ended = [seconds for error, seconds in failures if isinstance(error, DeadlineExceeded)]
-            assert min(ended) < 0.5 + FAIL_FAST_SECONDS, failures
+            error, seconds = await failure(lambda: get_balance(killable_mesh, timeout=0.5))
+            assert isinstance(error, DeadlineExceeded)
+            assert seconds < 0.5 + FAIL_FAST_SECONDS
             await eventually(lambda: has_open_circuit(killable_mesh))
         await retry_until_answered(lambda: get_balance(killable_mesh))
 
@@ -120,10 +119,10 @@ async def test_clients_get_an_error_while_envoy_is_down(killable_mesh: LocalMesh
     async with killable_mesh.client(retry_timeout=0) as client:
         await client.list_graphs()
         await killable_mesh.kill("envoy")
-        failures = [await failure(lambda: list_graphs(client)) for _ in range(3)]
-        assert {error.reason for error, _ in failures} <= {"UNREACHABLE", "CONNECTION_LOST"}
-        assert all("orchestrator.ListGraphs" in error.message for error, _ in failures)
-        assert min(seconds for _, seconds in failures) < FAIL_FAST_SECONDS
+        error, seconds = await failure(lambda: list_graphs(client))
+        assert error.reason in ("UNREACHABLE", "CONNECTION_LOST")
+        assert "orchestrator.ListGraphs" in error.message
+        assert seconds < FAIL_FAST_SECONDS
         await killable_mesh.running.restart("envoy")
         await retry_until_answered(lambda: list_graphs(client))
 

@@ -84,11 +84,11 @@ async def test_links_of_three_orchestrators(tmp_path: Path, spawn: Spawner) -> N
 
 
 async def test_hundreds_of_kills(tmp_path: Path, spawn: Spawner) -> None:
-    """A process is killed again soon after its restart, and many kills interrupt work: on an idle machine most."""
+    """A process is killed again soon after its restart, and most kills interrupt work."""
     schedule = kill_schedule(4, runs=KILL_RUNS, seconds=30, faults=KILLS, orchestrators=3)
     async with shared_servers() as shared:
         options = MeshOptions(3, shared, settings=SETTINGS, policy=POLICY, spawn=spawn)
         result = await run_experiment(schedule, tmp_path, options)
     assert_no_violation(result, KILL_RUNS)
     assert [injected.fault.kind for injected in result.injected] == [FaultKind.KILL] * KILLS
-    assert sum(injected.interrupted_work for injected in result.injected) > KILLS / 4
+    assert sum(injected.interrupted_work for injected in result.injected) > KILLS / 2

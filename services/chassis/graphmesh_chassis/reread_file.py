@@ -25,7 +25,7 @@ class RereadFile(Generic[ContentT]):
 
     def __init__(self, path: Path, parse: Callable[[bytes], ContentT]) -> None:
         self._path, self._parse = path, parse
-        self._stamp, self._content = _stamp(path), parse(path.read_bytes())
+        self._stamp, self._content = stamp_of(path), parse(path.read_bytes())
         self._checked = time.monotonic()
 
     def content(self) -> ContentT:
@@ -35,7 +35,7 @@ class RereadFile(Generic[ContentT]):
 
     def latest(self) -> ContentT:
         """Return the content, read again where the file has changed."""
-        self._checked, stamp = time.monotonic(), _stamp(self._path)
+        self._checked, stamp = time.monotonic(), stamp_of(self._path)
         if stamp != self._stamp:
             self._stamp = stamp
             try:
@@ -46,7 +46,7 @@ class RereadFile(Generic[ContentT]):
         return self._content
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp_of(path: Path) -> tuple[int, ...]:
     """Return a value that differs after a change of the file; empty where it does not exist."""
     try:
         stat = path.stat()

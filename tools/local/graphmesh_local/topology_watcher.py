@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from graphmesh_chassis.reread_file import stamp_of
 from graphmesh_mesh.contracts import broken_contracts, contract_files
 from graphmesh_mesh.envoy.documents import ECDS, ECDS_ROLES, ECDS_WORKLOADS
 from graphmesh_mesh.envoy.folder import write
@@ -98,7 +99,7 @@ class MeshSource:
 
     def stamps(self) -> Stamps:
         """Return the stamps of all files and folders that the last load has read."""
-        return {path: _stamp(path) for path in self._read}
+        return {path: stamp_of(path) for path in self._read}
 
     def name_of(self, path: Path) -> str:
         """Return the path of a file relative to the folder of mesh.yaml."""
@@ -109,14 +110,6 @@ class MeshSource:
         while True:
             self._reserved.append(reserve_port())
             yield self._reserved[-1]
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def own_listeners(mesh: Mesh) -> dict[str, Listener]:
