@@ -10,6 +10,7 @@ from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run
 
 from graphmesh_model.accounting.accounts import Accounts
+from graphmesh_model.accounting.budgets import Clock, utc_now
 from graphmesh_model.accounting.ledger import Ledger
 from graphmesh_model.accounting.ledger_sql import SqlLedger
 from graphmesh_model.catalogue import Catalogue
@@ -22,11 +23,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @asynccontextmanager
-async def build(settings: Settings) -> AsyncIterator[Servable]:
+async def build(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[Servable]:
     """Build the service over the models of its settings, and the accounts in its database."""
     async with open_catalogue(settings) as catalogue, open_database(settings.database_url, MIGRATIONS) as database:
-        ledger = SqlLedger(database)
-        async with serving_models(catalogue, ledger, settings) as service:
+        ledger = SqlLedger(database, clock)
+        async with serving_models(catalogue, ledger, settings, clock) as service:
             yield Servable(
                 [service],
                 database=database,
@@ -36,9 +37,11 @@ async def build(settings: Settings) -> AsyncIterator[Servable]:
 
 
 @asynccontextmanager
-async def serving_models(catalogue: Catalogue, ledger: Ledger, settings: Settings) -> AsyncIterator[Service]:
+async def serving_models(
+    catalogue: Catalogue, ledger: Ledger, settings: Settings, clock: Clock = utc_now
+) -> AsyncIterator[Service]:
     """Serve the models of a catalogue; attempts that are left at the end are settled before it returns."""
-    accounts = Accounts(ledger, settings.all_budgets())
+    accounts = Accounts(ledger, settings.all_budgets(), clock)
     moderation = Moderation(load_hook(settings.moderation, MODERATION)) if settings.moderation else None
     servicer = ModelServicer(catalogue, accounts, moderation)
     try:

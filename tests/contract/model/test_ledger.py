@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from graphmesh_chassis.database import open_database
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import BudgetExceeded, TokenLimit
 from graphmesh_model.__main__ import MIGRATIONS
 from graphmesh_model.accounting.budgets import Budget, Need, Period, Scope
@@ -18,6 +19,8 @@ from graphmesh_model.accounting.ledger_sql import SqlLedger
 from graphmesh_model.domain import Usage
 
 NEED = Need(input_tokens=100, input_cost=100, output_tokens=400, output_micro_usd=1_000_000)
+NOW = datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC)
+"""The last moment of a day."""
 DAILY = Budget("daily", Scope.TENANT, Period.DAY, max_cost=1000)
 
 
@@ -27,24 +30,23 @@ async def ledger(store_url: str) -> AsyncIterator[Ledger]:
         yield MemoryLedger()
         return
     async with open_database(store_url, MIGRATIONS) as database:
-        yield SqlLedger(database)
+        yield SqlLedger(database, lambda: NOW)
 
 
 def reservation(
     id: str, *budgets: Budget, run: str = "run_1", tenant: str = "shop", waits: float = 0, **changes: Any
 ) -> Reservation:
-    now = datetime.now(UTC)
-    accounts = tuple(budget.account(tenant, run, now) for budget in budgets)
+    accounts = tuple(budget.account(tenant, run, NOW) for budget in budgets)
     subject = Subject(tenant, run, "large", "openai:gpt-5")
     made = Reservation(
         id,
         subject,
-        now,
-        now + timedelta(seconds=120),
+        NOW,
+        NOW + timedelta(seconds=120),
         NEED,
         accounts,
         True,
-        now + timedelta(seconds=waits),
+        Deadline.after(waits),
     )
     return replace(made, **changes)
 
@@ -106,7 +108,7 @@ async def test_budget_pays_for_a_shorter_answer(ledger: Ledger) -> None:
     with pytest.raises(BudgetExceeded) as refused:
         await ledger.reserve(reservation("c", DAILY))
     assert refused.value.data["budget"] == "daily"
-    assert refused.value.data["renews"] == f"{DAILY.account('shop', '', datetime.now(UTC)).renews:%Y-%m-%dT%H:%M:%SZ}"
+    assert refused.value.data["renews"] == "2026-12-01T00:00:00Z"
 
 
 async def test_limits_of_tokens_refuse_too(ledger: Ledger) -> None:
@@ -144,8 +146,8 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
         await ledger.reserve(one)
         await ledger.settle(one, used(cost, failed=True, estimated=cost is None))
     free = Subject("shop", "", "demo", "offline:offline-extractive-1")
-    await ledger.count(free, datetime.now(UTC), used(0))
-    await ledger.count(free, datetime.now(UTC), used(0))
+    await ledger.count(free, NOW, used(0))
+    await ledger.count(free, NOW, used(0))
     by_run = await ledger.usage(UsageFilter(("run", "alias"), tenant="shop"), None, 2)
     assert [(group.run, group.alias, group.total.attempts) for group in by_run] == [
         ("", "demo", 2),
@@ -158,7 +160,7 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
         100,
         0,
     )
-    day = datetime.now(UTC).date().isoformat()
+    day = "2026-11-30"
     [today] = await ledger.usage(UsageFilter(("day",), first_day=day, last_day=day), None, 2)
     assert (today.day, today.total.attempts, today.total.failed_attempts, today.total.cost) == (day, 5, 3, 12)
     assert not await ledger.usage(UsageFilter(("day",), last_day="2000-01-01"), None, 2)
@@ -168,10 +170,10 @@ async def test_usage_is_listed_by_dimension(ledger: Ledger) -> None:
 async def test_crashed_attempt_is_charged_and_blocks_nothing(ledger: SqlLedger) -> None:
     """Also while another process waits for what it has reserved, and when the same attempt is settled after all."""
     tight = replace(DAILY, max_cost=1000)
-    crashed = reservation("a", tight, expires=datetime.now(UTC) - timedelta(seconds=1))
+    crashed = reservation("a", tight, expires=NOW - timedelta(seconds=1))
     await ledger.reserve(crashed)
     assert (await ledger.reserve(reservation("b", tight, waits=10, need=replace(NEED, output_tokens=350)))).cost == 450
-    await ledger.expire(datetime.now(UTC))
+    await ledger.expire(NOW)
     await ledger.settle(crashed, used(1))
     [balance] = await ledger.balances(crashed.accounts)
     assert (balance.spent_cost, balance.reserved_cost) == (500, 450)
@@ -182,7 +184,7 @@ async def test_crashed_attempt_is_charged_and_blocks_nothing(ledger: SqlLedger) 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 async def test_processes_share_the_accounts(ledger: SqlLedger, store_url: str) -> None:
     async with open_database(store_url, MIGRATIONS) as database:
-        ledgers = [ledger, SqlLedger(database)]
+        ledgers = [ledger, SqlLedger(database, lambda: NOW)]
 
         async def attempt(number: int) -> int:
             own, one = ledgers[number % 2], reservation(f"r{number}", DAILY, waits=60)

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from graphmesh.model import v1 as pb
 from graphmesh_chassis import metadata
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
     BudgetExceeded,
@@ -39,13 +39,21 @@ PRICE = {"input_micro_usd": 1_000_000, "output_micro_usd": 2_000_000}
 SCHEMA = '{"type": "object", "required": ["topic"], "properties": {"topic": {"type": "string"}}}'
 UNCOUNTED = sse(openai_chunk({"content": "one two three"}), openai_chunk({}, finish_reason="stop"), "[DONE]")
 """A stream of a server that ignores `stream_options`."""
+LAST_MOMENT = datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC)
+"""Of a day, and of a month."""
 
 
 class Accounted:
-    """A model service whose default alias is a vendor's server, and its accounts."""
+    """A model service whose default alias is a vendor's server, its accounts, and the time that they go by."""
 
-    def __init__(self, server: VendorServer, channel: Channel) -> None:
-        self.server, self._channel = server, channel
+    def __init__(self, server: VendorServer) -> None:
+        self.server, self.now = server, LAST_MOMENT
+
+    @asynccontextmanager
+    async def serving(self, settings: Settings) -> AsyncIterator[None]:
+        async with running_models(settings, clock=lambda: self.now) as served:
+            self._channel = served.channel
+            yield
 
     async def generate(self, *, run: str = "", limits: str = "", tenant: str = "shop", **options: Any) -> Any:
         request = pb.GenerateRequest(prompt=_prompt(options))
@@ -107,8 +115,9 @@ async def accounted(
         own = {"model": "openai:large", "base_url": server.url, "price": PRICE}
         models = {"default": {**own, **(default or {})}, **{name: {**own, **given} for name, given in others.items()}}
         settings = Settings.model_validate({"models": models, "budgets": budgets or {}})
-        async with running_models(settings) as served:
-            yield Accounted(server, served.channel)
+        model = Accounted(server)
+        async with model.serving(settings):
+            yield model
 
 
 async def test_usage_is_listed_by_run_day_and_alias() -> None:
@@ -122,7 +131,11 @@ async def test_usage_is_listed_by_run_day_and_alias() -> None:
         assert found == [("run_1", "default", "openai:large", 2), ("run_2", "default", "openai:large", 1)]
         assert (runs[0].usage.input_tokens, runs[0].usage.output_tokens, runs[0].usage.cost_micro_usd) == (18, 8, 34)
         [only] = await model.usage("day", run="run_2")
-        assert (len(only.day), only.attempts, only.usage.estimated) == (10, 1, False)
+        assert (only.day, only.attempts, only.usage.estimated) == ("2026-11-30", 1, False)
+        model.now += timedelta(microseconds=1)
+        await model.generate(run="run_2")
+        days = [(group.day, group.attempts) for group in await model.usage("day", run="run_2")]
+        assert days == [("2026-11-30", 1), ("2026-12-01", 1)]
         with pytest.raises(ScopeMissing, match=r"model\.usage\.all"):
             await model.usage("tenant", all_tenants=True)
 
@@ -207,7 +220,10 @@ async def test_refused_calls_cost_nothing(reply: Answer) -> None:
 
 
 async def test_daily_budget_names_itself_and_its_renewal() -> None:
-    """It pays for shorter answers as long as they are worth it, and other tenants have budgets of their own."""
+    """It pays for shorter answers as long as they are worth it, and other tenants have budgets of their own.
+
+    It has renewed at midnight.
+    """
     budgets = {"trial": {"scope": "tenant", "period": "day", "max_cost_micro_usd": 700}}
     async with accounted(openai("Fine."), budgets=budgets) as model:
         await model.generate()
@@ -215,13 +231,15 @@ async def test_daily_budget_names_itself_and_its_renewal() -> None:
         assert int(body.get("max_completion_tokens") or body["max_tokens"]) < 350
         [status] = await model.budgets()
         assert (status.name, status.spent_cost_micro_usd, status.reserved_cost_micro_usd) == ("trial", 17, 0)
-        assert status.HasField("renew_time")
+        assert status.renew_time.ToDatetime(UTC) == datetime(2026, 12, 1, tzinfo=UTC)
         with pytest.raises(BudgetExceeded) as refused:
             await _until_refused(model)
         assert (refused.value.data["budget"], refused.value.data["scope"]) == ("trial", "tenant")
-        assert refused.value.data["renews"].endswith("T00:00:00Z")
+        assert refused.value.data["renews"] == "2026-12-01T00:00:00Z"
         assert len(model.server.requests) < 15
         assert (await model.generate(tenant="other")).message.text == "Fine."
+        model.now += timedelta(microseconds=1)
+        assert (await model.generate()).message.text == "Fine."
 
 
 async def _until_refused(model: Accounted) -> None:

@@ -122,9 +122,10 @@ async def test_triggered_run_is_created_once_for_a_request(mesh: Mesh) -> None:
 
 
 async def test_specification_is_read_as_it_was_written_with_its_next_ticks(mesh: Mesh) -> None:
-    end = datetime.now(UTC) + timedelta(days=3)
+    start = datetime.now(UTC).replace(hour=12, minute=0, second=0) + timedelta(days=1)
+    period: dict[str, Any] = {"start_time": start, "end_time": start + timedelta(days=3)}
     schedule = await mesh.client.schedules.create(
-        GREET, schedule_id="report", cron=DAILY, time_zone="Asia/Tokyo", end_time=end, labels={"team": "a"}
+        GREET, schedule_id="report", cron=DAILY, time_zone="Asia/Tokyo", labels={"team": "a"}, **period
     )
     read = await get(mesh, schedule)
     assert read.spec.run == GREET

@@ -2,17 +2,18 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol
 
 import structlog
 from graphmesh_chassis.calls import set_current
+from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DatabaseUnavailable, GraphmeshError
 
-from graphmesh_model.accounting.budgets import RUN, Account, Budget, Need, Period, Scope, applicable
+from graphmesh_model.accounting.budgets import RUN, Account, Budget, Clock, Need, Period, Scope, applicable, utc_now
 from graphmesh_model.accounting.ledger import Ledger, Reservation, Settlement, Subject
 from graphmesh_model.accounting.meter import Meter, cost_of
 from graphmesh_model.accounting.prices import FREE, MILLION, Price, Prices
@@ -60,7 +61,7 @@ class Accounts:
         self,
         ledger: Ledger,
         budgets: Sequence[Budget] = (),
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
     ) -> None:
         self.ledger, self.budgets, self.now = ledger, tuple(budgets), clock
         self._settling: set[asyncio.Task[None]] = set()
@@ -138,7 +139,7 @@ class Charge:
             need=self._need,
             accounts=accounts,
             priced=self._price is not None,
-            waits_until=now + timedelta(seconds=min(remaining / 2, MAX_WAIT_SECONDS)),
+            wait_limit=Deadline.after(min(remaining / 2, MAX_WAIT_SECONDS)),
         )
         try:
             self._need = await self._accounts.ledger.reserve(self._reservation)

@@ -1,6 +1,6 @@
 """Budgets: limits of cost and tokens for a run, a tenant or the whole service, in a day, in a month or for ever."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -9,6 +9,12 @@ RUN = "run"
 """The name of the budget that the limits of a run make."""
 MIN_OUTPUT_TOKENS = 256
 """The least output that a budget has to pay for: an answer that is cut off earlier is worth nothing."""
+Clock = Callable[[], datetime]
+"""Returns the present instant, which decides the day of usage and the period of a budget."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Scope(Enum):

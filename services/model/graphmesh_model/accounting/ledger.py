@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from graphmesh_chassis.deadline import Deadline
+
 from graphmesh_model.accounting.budgets import Account, Balance, Need
 from graphmesh_model.domain import Usage
 
@@ -37,7 +39,7 @@ class Reservation:
     accounts: tuple[Account, ...]
     priced: bool
     """Whether the price of the model is known."""
-    waits_until: datetime
+    wait_limit: Deadline
     """How long it may wait for other attempts to be settled."""
 
 
@@ -100,7 +102,7 @@ class Ledger(Protocol):
     async def reserve(self, reservation: Reservation) -> Need:
         """Store a reservation of what the accounts can pay for: its need, or one with fewer tokens of output.
 
-        Where other reservations hold what is needed, it waits for their settlement, until `reservation.waits_until`.
+        Where other reservations hold what is needed, it waits for their settlement, until `reservation.wait_limit`.
 
         Raises:
             BudgetExceeded, TokenLimit: an account cannot pay for it; nothing is stored.

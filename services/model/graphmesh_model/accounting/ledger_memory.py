@@ -26,9 +26,8 @@ class MemoryLedger:
                 found = [(one, self._balances.get(_account_key(one), Balance())) for one in reservation.accounts]
                 if need := payable(reservation.need, found):
                     break
-                seconds = (reservation.waits_until - datetime.now(UTC)).total_seconds()
                 try:
-                    async with asyncio.timeout(max(0.0, seconds)):
+                    async with reservation.wait_limit.timeout():
                         await self._settled.wait()
                 except TimeoutError:
                     raise refusal(*found[0], reservation.need) from None

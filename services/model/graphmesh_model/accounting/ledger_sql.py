@@ -15,7 +15,7 @@ from graphmesh_chassis.keyset import keyset_page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graphmesh_model.accounting.admitting import payable, refusal
-from graphmesh_model.accounting.budgets import Account, Balance, Need
+from graphmesh_model.accounting.budgets import Account, Balance, Clock, Need, utc_now
 from graphmesh_model.accounting.ledger import (
     Reservation,
     Settlement,
@@ -89,8 +89,8 @@ Key = tuple[str, str, str, str, str]
 class SqlLedger:
     """The accounts in one database, which all replicas share."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database, self._clock = database, clock
         self._buffered: dict[Key, UsageTotal] = {}
         self._settled = asyncio.Event()
 
@@ -98,12 +98,12 @@ class SqlLedger:
         while True:
             self._settled.clear()
             async with self._database.transaction() as connection:
-                found = [(account, await _lock(connection, account)) for account in reservation.accounts]
+                found = [(account, await _lock(connection, account, self._clock())) for account in reservation.accounts]
                 if need := payable(reservation.need, found):
                     await _hold(connection, reservation, need)
                     return need
-            await self.expire(datetime.now(UTC))
-            if datetime.now(UTC) + timedelta(seconds=POLL_SECONDS) >= reservation.waits_until:
+            await self.expire(self._clock())
+            if reservation.wait_limit.remaining <= POLL_SECONDS:
                 raise refusal(*found[0], reservation.need)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -165,7 +165,7 @@ class SqlLedger:
         while True:
             try:
                 await self.flush()
-                now = datetime.now(UTC)
+                now = self._clock()
                 await self.expire(now)
                 await self._prune(now - timedelta(days=keep_days))
             except DatabaseUnavailable as error:
@@ -214,9 +214,8 @@ def _key(subject: Subject, at: datetime) -> Key:
     return subject.tenant, at.astimezone(UTC).date().isoformat(), subject.run, subject.alias, subject.model
 
 
-async def _lock(connection: AsyncConnection, account: Account) -> Balance:
+async def _lock(connection: AsyncConnection, account: Account, now: datetime) -> Balance:
     """Return the sums of an account, whose row is locked until the transaction ends."""
-    now = datetime.now(UTC)
     values = {"budget": account.budget.name, "holder": account.key, "begin": account.begin}
     statement = (
         dialect_insert(connection.dialect, accounts)
