@@ -38,6 +38,8 @@ from tests.integration.envoy.envoy_harness import (
     envoy_with_replica,
     error_info,
     eventually,
+    failing,
+    respond,
 )
 from tests.integration.envoy.http_client import fetch
 
@@ -336,6 +338,18 @@ async def test_a_role_without_the_scopes_of_a_method_is_refused_at_the_edge(edge
     assert over_web.headers["grpc-status"] == "7"
     assert over_web.headers["grpc-status-details-bin"] == base64.b64encode(status.SerializeToString()).decode()
     assert not edge.envoy.replica.received
+
+
+async def test_a_refusal_of_the_service_keeps_its_status(edge: TokenEdge) -> None:
+    """PERMISSION_DENIED of a caller with a token is HTTP 403: another token changes nothing."""
+    edge.envoy.replica.handler = failing(grpc.StatusCode.PERMISSION_DENIED, "the graph is not allowed")
+    try:
+        over_grpc, over_json, over_web = await edge.call(token()), await edge.json(token()), await edge.web(token())
+    finally:
+        edge.envoy.replica.handler = respond
+    assert (over_grpc.code, over_grpc.details) == (grpc.StatusCode.PERMISSION_DENIED, "the graph is not allowed")
+    assert (over_json.status, over_json.json["code"]) == (403, 7)
+    assert (over_json.json["message"], over_web.headers["grpc-status"]) == (over_grpc.details, "7")
 
 
 async def test_an_edit_of_the_roles_applies_to_open_connections(edge: TokenEdge) -> None:

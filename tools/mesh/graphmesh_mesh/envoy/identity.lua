@@ -61,8 +61,13 @@ local function refuse(request, name)
   request:respond({ [":status"] = "401" }, REFUSALS[name])
 end
 
+-- The claims of a token that `jwt_authn` has accepted; nil of other calls.
+local function verified_claims(handle)
+  return handle:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn")
+end
+
 function envoy_on_request(request)
-  local verified = request:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn")
+  local verified = verified_claims(request)
   if verified == nil then
     return -- a health check: nothing else passes without a token
   end
@@ -114,10 +119,11 @@ local function denial(response)
 end
 
 -- The message of a call in gRPC, or in gRPC-Web, where it is the body, without a valid token; nil of other responses.
+-- HTTP 403 is what `jwt_authn` answers to a token of another audience, and of a call with a token a service's refusal.
 local function refusal_message(response)
   local headers = response:headers()
   local status = headers:get(":status")
-  if status == "401" or status == "403" then
+  if status == "401" or (status == "403" and verified_claims(response) == nil) then
     headers:replace(":status", "401")
     if is_json(response) then
       return nil
