@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
@@ -39,6 +40,7 @@ class SqlAssistants:
                 await self._require_capacity(connection, assistant.tenant)
                 await connection.execute(sa.insert(assistants).values(**row, **numbers))
                 await connection.execute(sa.insert(versions).values(_version_row(assistant)))
+                await audit_log.record_current(connection, detail=assistant.assistant_id)
         except IntegrityError as error:
             has_id = await self._first(_LATEST.where(*_is(*key)))
             raise AlreadyExists(resource="assistant", id=key[1] if has_id else given.name) from error
@@ -96,6 +98,7 @@ class SqlAssistants:
                 await connection.execute(sa.insert(versions).values(_version_row(made)))
                 old = versions.c.version <= number - MAX_VERSIONS
                 await connection.execute(sa.delete(versions).where(_is_version_of(made), old))
+                await audit_log.record_current(connection, detail=f"{made.assistant_id} version {number}")
                 return made
         except IntegrityError as error:
             raise AlreadyExists(resource="assistant", id=configuration.name) from error
@@ -111,6 +114,7 @@ class SqlAssistants:
                     raise NotFound(resource="version", id=version)
                 name = row.name
                 await _set_latest(connection, _assistant_of(row))
+                await audit_log.record_current(connection, detail=f"{assistant_id} version {version}")
                 return _assistant_of(row)
         except IntegrityError as error:
             raise AlreadyExists(resource="assistant", id=name) from error
@@ -121,6 +125,7 @@ class SqlAssistants:
             for table in (versions, assistants):
                 match = (table.c.tenant == tenant, table.c.assistant_id == assistant_id)
                 await connection.execute(sa.delete(table).where(*match))
+            await audit_log.record_current(connection, detail=assistant_id)
 
     async def _first(self, query: sa.Select[Any]) -> Assistant | None:
         rows = await self._database.rows(query)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import AlreadyExists, NotFound
 from graphmesh_chassis.keyset import keyset_page
@@ -60,6 +61,7 @@ class SqlSchedules:
             async with self._database.transaction() as connection:
                 await self._require_capacity(connection, schedule.tenant)
                 await connection.execute(sa.insert(schedules).values(**row))
+                await audit_log.record_current(connection, detail=schedule.schedule_id)
         except IntegrityError as error:
             raise AlreadyExists(resource="schedule", id=schedule.schedule_id) from error
 
@@ -92,6 +94,7 @@ class SqlSchedules:
             changed = replace(change(schedule_of(row._mapping)), revision=row.revision + 1)
             values = {**columns_of(changed), "moved": seconds_now(), "claimed_until": 0}
             await connection.execute(sa.update(schedules).where(*_is(tenant, schedule_id)).values(**values))
+            await audit_log.record_current(connection, detail=schedule_id)
             return changed
 
     async def delete(self, tenant: str, schedule_id: str) -> None:
@@ -99,6 +102,7 @@ class SqlSchedules:
         async with self._database.transaction() as connection:
             if (await connection.execute(deleted)).first() is None:
                 raise NotFound(resource="schedule", id=schedule_id)
+            await audit_log.record_current(connection, detail=schedule_id)
 
     async def next_due(self) -> float | None:
         first = sa.select(sa.func.min(schedules.c.next_tick)).where(_ACTIVE).scalar_subquery()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import Fenced
 from graphmesh_chassis.keyset import keyset_page
@@ -73,10 +74,14 @@ class SqlItems:
         async with self._database.transaction() as connection:
             if epoch:
                 await _require_epoch(connection, epoch)
+            changed = [(row["namespace"], row["key"]) for row in puts]
             for some in _batches(deleted):
-                await connection.execute(sa.delete(store_items).where(self._is_own, _is_one_of(some)))
+                removed = sa.delete(store_items).where(self._is_own, _is_one_of(some)).returning(*ADDRESS.clauses)
+                changed += [(row.namespace, row.key) for row in await connection.execute(removed)]
             if puts:
                 await connection.execute(self._upsert(), puts)
+            for namespace, key in changed:
+                await audit_log.record_current(connection, detail="/".join((*_decoded(namespace), key)))
 
     async def newest(
         self,

@@ -48,7 +48,10 @@ class SqlDeletion:
                 rest = (threads.c.tenant == tenant, threads.c.thread_id > last)
                 found = await _lock_idle_threads(connection, sa.and_(unused, *rest))
                 for key in await _without_occupant(connection, found):
-                    total += await (self._delete if delete else self._keep_latest)(connection, *key)
+                    deleted = await (self._delete if delete else self._keep_latest)(connection, *key)
+                    if deleted.threads:
+                        await audit_log.record_current(connection, thread=key[1])
+                    total += deleted
                 if dry_run:
                     await changes.rollback()
             if len(found) < BATCH_THREADS:

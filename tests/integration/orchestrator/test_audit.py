@@ -11,6 +11,7 @@ from graphmesh_chassis import audit_log
 from graphmesh_chassis.audit_log import act_name
 from graphmesh_chassis.audit_verification import verify
 from graphmesh_chassis.errors import NotFound, ScopeMissing
+from graphmesh_client import run_request
 from graphmesh_local.readonly_database import connect_read_only
 from graphmesh_orchestrator.errors import ApprovalAnswered
 
@@ -73,6 +74,47 @@ async def test_answers_cancellations_updates_and_deletions_are_logged_once(mesh:
     ]
     assert rows[0]["detail"] == interrupt.interrupt_id
     assert rows[2]["detail"]  # the checkpoint that was the newest before
+
+
+async def test_changes_of_schedules_assistants_and_the_store_are_logged(mesh: Mesh) -> None:
+    """With their ids and addresses. A deletion of what does not exist has no row; nor has a read."""
+    client, run = mesh.client, run_request("ask_twice", {"name": "ink"})
+    schedule = await client.schedules.create(run, schedule_id="nightly", cron="0 0 1 1 *", paused=True)
+    await client.schedules.resume(schedule.schedule_id)
+    await client.schedules.update(schedule.schedule_id, run, interval=86_400)
+    await client.schedules.delete(schedule.schedule_id)
+    one = (await client.assistants.create("ask_twice", name="polite")).assistant_id
+    await client.assistants.update(one, name="kind")
+    await client.assistants.set_latest(one, 1)
+    await client.assistants.delete(one)
+    for _ in range(2):
+        await client.store.put(("users", "ada"), "colour", {"is": "blue"})
+    await client.store.get(("users", "ada"), "colour")
+    for _ in range(2):
+        await client.store.delete(("users", "ada"), "colour")
+    rows = await log_of(mesh, until=lambda rows: len(rows) >= 11)
+    assert acts(rows, "detail") == [
+        *((f"{act}Schedule", "nightly") for act in ("Create", "Resume", "Update", "Delete")),
+        ("CreateAssistant", one),
+        ("UpdateAssistant", f"{one} version 2"),
+        ("SetLatestAssistantVersion", f"{one} version 1"),
+        ("DeleteAssistant", one),
+        *[("PutItem", "users/ada/colour")] * 2,
+        ("DeleteItem", "users/ada/colour"),
+    ]
+    assert {(row["result"], row["subject"]) for row in rows} == {("OK", "local")}
+
+
+@pytest.mark.parametrize("delete", [True, False])
+async def test_threads_that_are_pruned_are_logged(mesh: Mesh, delete: bool) -> None:
+    """Not by a dry run."""
+    run = await mesh.run("ask_twice", name="ink")
+    await mesh.call(pb.RunService.CancelRun, pb.CancelRunRequest(run_id=run.run_id, reason="wrong"))
+    await mesh.wait(run)
+    for is_dry in (True, False):
+        assert (await mesh.client.threads.prune(0, delete=delete, dry_run=is_dry)).threads == 1
+    rows = await log_of(mesh, until=lambda rows: len(rows) >= 2)
+    assert acts(rows, "thread") == [("CancelRun", run.thread_id), ("PruneThreads", run.thread_id)]
 
 
 async def test_refusals_are_logged(mesh: Mesh) -> None:
