@@ -74,6 +74,10 @@ class Replica(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_hea
         self.health_checks.add(request.service)
         return health_pb2.HealthCheckResponse(status=self.health)
 
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        yield health_pb2.HealthCheckResponse(status=self.health)
+        await self.released.wait()
+
     def handlers(self) -> grpc.GenericRpcHandler:
         methods: dict[str, Any] = {
             method: grpc.unary_unary_rpc_method_handler(self.unary, **serializers(method))
@@ -176,6 +180,11 @@ class Caller:
         """Call any path with a serialized request."""
         rpc: Any = self._channel.unary_unary(path)
         return rpc(request, timeout=60)
+
+    def watch_health(self, metadata: tuple[tuple[str, str], ...]) -> Any:
+        """Start a stream of the standard health service."""
+        rpc: Any = self._channel.unary_stream("/grpc.health.v1.Health/Watch")
+        return rpc(b"", timeout=60, metadata=metadata)
 
     def list_books(self, timeout: float | None = None) -> Any:
         """Start the stream of ListBooks."""

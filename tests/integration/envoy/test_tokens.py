@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from google.rpc import error_details_pb2, status_pb2
 from graphmesh_local.probes import http_get
+from graphmesh_mesh.envoy.documents import HEALTH_CHECK, MAX_OPEN_STREAMS
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import validate
@@ -35,6 +36,7 @@ from tests.integration.envoy.envoy_harness import (
     EnvoyHarness,
     Outcome,
     books_mesh,
+    caller,
     envoy_with_replica,
     error_info,
     eventually,
@@ -304,10 +306,14 @@ async def test_an_underscore_in_a_header_is_refused(edge: TokenEdge) -> None:
     assert not edge.envoy.replica.received
 
 
-async def test_health_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
-    """Reflection, the OpenAPI document and unknown paths need a token; browsers may ask for permission without one."""
-    assert await edge.envoy.edge.raw("/grpc.health.v1.Health/Check") == b"\x08\x01"
-    for path in ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/unknown.Service/Method"):
+OPEN_PATHS = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+
+
+async def test_a_health_check_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
+    """Reflection, the OpenAPI document and unknown paths need a token, and so do watches of health, which hold a place
+    of a server; browsers may ask for permission without one."""
+    assert await edge.envoy.edge.raw(HEALTH_CHECK) == b"\x08\x01"
+    for path in (*OPEN_PATHS, "/grpc.health.v1.Health/List", "/unknown.Service/Method"):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await edge.envoy.edge.raw(path)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -319,6 +325,21 @@ async def test_health_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
     asked = {"origin": "https://app", "access-control-request-method": "GET"}
     reply = await fetch(edge.mesh.edge, "OPTIONS", "/v1/books/b1", headers=asked)
     assert (reply.status, "authorization" in reply.headers["access-control-allow-headers"]) == (200, True)
+
+
+async def test_watches_of_health_take_no_place_of_calls(edge: TokenEdge) -> None:
+    """As many as the limit are open, from several connections; further ones are refused, and calls are not."""
+    bearer, many = tuple(authorization(token()).items()), MAX_OPEN_STREAMS + 20
+    async with AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(caller(edge.mesh.edge)) for _ in range(3)]
+        watches = [callers[number % 3].watch_health(bearer) for number in range(many)]
+        seen = await asyncio.gather(*(watch.read() for watch in watches), return_exceptions=True)
+        refused = [one for one in seen if isinstance(one, grpc.aio.AioRpcError)]
+        assert (len(refused), {one.code() for one in refused}) == (20, {grpc.StatusCode.UNAVAILABLE})
+        assert (await edge.call(token())).code is grpc.StatusCode.OK
+        assert await edge.envoy.edge.raw(HEALTH_CHECK) == b"\x08\x01"
+        for watch in watches:
+            watch.cancel()
 
 
 @pytest.mark.parametrize("roles", [["writer"], ["unknown"], [], None, "writer unknown", {"reader": True}, [["reader"]]])

@@ -8,6 +8,7 @@ from graphmesh_contracts import Breaker
 from graphmesh_mesh.envoy import mutual_tls
 from graphmesh_mesh.envoy.documents import (
     HIDDEN_STATUS,
+    MAX_OPEN_STREAMS,
     Document,
     edge_cluster,
     extension,
@@ -28,6 +29,8 @@ MAX_CONNECTIONS_A_REPLICA = 64
 """HTTP/2 needs one for each Envoy worker; the rest is for connections that drain."""
 MIN_RETRIES = 16
 """Concurrent retries that a service always gets; above, a fifth of its active calls may be retries."""
+OPEN_STREAMS = {"priority": "HIGH", "max_requests": MAX_OPEN_STREAMS, "max_pending_requests": MAX_OPEN_STREAMS}
+"""The limit of the edge's calls that stay open (`stream_route`): they take no place of others."""
 UNREADABLE = ("Compression bit set but no encoding configured", "Decompression failed", "Error parsing '")
 """The beginnings of the messages of gRPC's server library about compression and metadata that it cannot read."""
 
@@ -81,7 +84,7 @@ def cluster(
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         load_assignment=endpoints(name, service),
-        circuit_breakers={"thresholds": [thresholds(service, settings.headroom)]},
+        circuit_breakers={"thresholds": [thresholds(service, settings.headroom), OPEN_STREAMS]},
         outlier_detection=outliers,
         health_checks=[health_check(service, settings)] if service.health_check else [],
         ignore_health_on_host_removal=True,
@@ -99,7 +102,7 @@ def waiting(service: Service, settings: ClusterSettings) -> Document:
     retries = {"budget_percent": {"value": 100}, "min_retry_concurrency": limits["max_requests"]}
     return {
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "update_merge_window": "0s"},
-        "circuit_breakers": {"thresholds": [limits | {"retry_budget": retries}]},
+        "circuit_breakers": {"thresholds": [limits | {"retry_budget": retries}, OPEN_STREAMS]},
     }
 
 

@@ -30,6 +30,11 @@ RESPONSE_FLAGS_HEADER = "x-envoy-response-flags"
 A call was never sent if all its flags are among those of the first four lines and `URX`.
 """
 
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+"""The only call that the edge forwards without a token."""
+MAX_OPEN_STREAMS = 256
+"""Calls of reflection, and watches of health, that the edge has open at the same time."""
+
 TENANT_HEADER = "x-graphmesh-tenant"
 CALLER_HEADERS = ("x-graphmesh-subject", "x-graphmesh-scopes")
 """The headers that an authenticating proxy in front of the edge sets, beside that of the tenant."""

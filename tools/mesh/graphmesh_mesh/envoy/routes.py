@@ -11,6 +11,7 @@ from graphmesh_mesh.envoy.documents import (
     BUFFER,
     CALLER_HEADERS,
     CORS,
+    HEALTH_CHECK,
     HIDDEN_STATUS,
     LUA,
     RATE_LIMIT,
@@ -95,8 +96,9 @@ def edge_routes(mesh: Mesh, openapi_digest: str) -> Document:
     """Routes to the edge services' methods, to the OpenAPI document, and to reflection and health of the first one."""
     services = {name: mesh.services[name] for name in mesh.edge.services}
     first = edge_cluster(mesh.edge.services[0])
-    infrastructure = [infrastructure_route(service, first) for service in INFRASTRUCTURE]
     limits = TENANT_ACTIONS if mesh.edge.tenant_rate else ()
+    streams = [stream_route(service, first, limits) for service in INFRASTRUCTURE]
+    infrastructure = [health_check_route(first), *streams]
     calls = [
         method_route(name, edge_cluster(name), method, policy, edge_retries(policy, mesh.edge.wait), limits)
         for name, service in services.items()
@@ -261,11 +263,17 @@ def retry_policy(retry_on: str, retries: int, back_off: tuple[float, float] = (0
     }
 
 
-def infrastructure_route(service: str, cluster: str) -> Document:
-    match = {"prefix": f"/{service}/", "headers": IS_GRPC}
+def health_check_route(cluster: str) -> Document:
+    """Forward health checks, which need no token: for seconds only, so that none holds a place of other calls."""
+    return {"match": {"path": HEALTH_CHECK, "headers": IS_GRPC}, "route": {"cluster": cluster, **deadline(5)}}
+
+
+def stream_route(service: str, cluster: str, limits: Sequence[Document]) -> Document:
+    """Forward calls of reflection and watches of health, which stay open: with a limit of their own."""
+    action = {"cluster": cluster, "priority": "HIGH", **deadline(3600)}
     return {
-        "match": match,
-        "route": {"cluster": cluster, **deadline(3600)},
+        "match": {"prefix": f"/{service}/", "headers": IS_GRPC},
+        "route": {**action, "rate_limits": [{"actions": [one]} for one in limits]},
         "typed_per_filter_config": unbuffered(),
     }
 

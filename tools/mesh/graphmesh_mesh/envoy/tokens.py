@@ -12,6 +12,7 @@ from graphmesh_mesh.egress import Egress
 from graphmesh_mesh.envoy.documents import (
     ECDS,
     ECDS_ROLES,
+    HEALTH_CHECK,
     Document,
     discovered,
     discovery_file,
@@ -33,7 +34,6 @@ IDENTITY = "graphmesh.identity"
 listener: connections that stay open would else be served with the old ones."""
 JWT_AUTHN = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 SCRIPT = Path(__file__).with_name("identity.lua")
-HEALTH = "/grpc.health.v1.Health/"
 CLOCK_SKEW_SECONDS = 5
 CACHED_TOKENS = 1000
 """Tokens of each issuer with a file of keys, whose signatures are verified once."""
@@ -56,14 +56,14 @@ def discovered_filters(mesh: Mesh, identity: Identity) -> dict[str, Document]:
 
 
 def token_configuration(identity: Identity) -> Document:
-    """Every path but health needs a token of one of the issuers."""
+    """Every path but that of a health check needs a token of one of the issuers."""
     names = [provider(number) for number in range(len(identity.issuers))]
     needed = [{"provider_name": name} for name in names]
     requires = needed[0] if len(needed) == 1 else {"requires_any": {"requirements": needed}}
     return typed(
         JWT_AUTHN,
         providers={name: _provider(name, issuer) for name, issuer in zip(names, identity.issuers, strict=True)},
-        rules=[{"match": {"prefix": HEALTH}}, {"match": {"prefix": "/"}, "requires": requires}],
+        rules=[{"match": {"path": HEALTH_CHECK}}, {"match": {"prefix": "/"}, "requires": requires}],
     )
 
 
