@@ -1,6 +1,7 @@
 """The background task of an audit log: it writes refusals, and seals rows as `audit_chain` describes."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ log = structlog.get_logger("graphmesh.audit")
 
 POLL_SECONDS = 1.0
 BATCH_ROWS = 200
+ANCHOR_SECONDS = 60.0
+"""The least time between two lines of the log with the end of the chain."""
 
 UNSEALED = sa.select(table).where(table.c.number.is_(None)).order_by(table.c.entry_id).limit(BATCH_ROWS)
 SEAL = (
@@ -30,11 +33,17 @@ class Sealer:
 
     A batch moves the end of the chain, on the condition that it is where the batch begins: of several processes one
     succeeds. What a crash leaves unsealed is sealed by the next process.
+
+    The end of the chain is logged, once a minute while it grows: an anchor outside of the database, which shows that a
+    whole chain was computed anew.
     """
 
     def __init__(self, database: Database, refusals: Refusals | None = None) -> None:
         self._database, self._refusals = database, refusals or Refusals()
         self._has_end = True
+        self._next_anchor = 0.0
+        self._anchor: tuple[int, bytes] | None = None
+        """The end of the chain, if it is not logged yet."""
 
     async def run(self) -> None:
         """Write refusals and seal new rows every `POLL_SECONDS`, until cancelled; as soon as the database responds."""
@@ -42,6 +51,7 @@ class Sealer:
             with suppress(DependencyError):
                 await self.write_refusals()
                 await self.seal()
+            self._log_anchor()
             await asyncio.sleep(POLL_SECONDS)
 
     async def write_refusals(self) -> None:
@@ -77,7 +87,14 @@ class Sealer:
         async with self._database.transaction() as connection:
             if (await connection.execute(moved.returning(chain.c.number))).one_or_none() is not None:
                 await connection.execute(SEAL, seals)
+                self._anchor = number, chained
         return len(rows)
+
+    def _log_anchor(self) -> None:
+        if self._anchor and time.monotonic() >= self._next_anchor:
+            (sealed, chained), self._anchor = self._anchor, None
+            self._next_anchor = time.monotonic() + ANCHOR_SECONDS
+            log.info("audit log sealed", sealed=sealed, hash=chained.hex())
 
     def _report_lost_end(self) -> int:
         if self._has_end:

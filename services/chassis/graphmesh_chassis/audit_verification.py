@@ -1,7 +1,8 @@
 """Verifies the audit log of a database: that no sealed row was removed or changed, nor the effect that it is about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,8 +38,12 @@ class _Broken(Exception):
     """A row is broken; the message is the sentence."""
 
 
-def verify(connection: sa.Connection) -> Verification:
-    """Verify the log, on a connection with one snapshot."""
+def verify(connection: sa.Connection, anchors: Mapping[int, str] = MappingProxyType({})) -> Verification:
+    """Verify the log, on a connection with one snapshot.
+
+    Args:
+        anchors: hashes of rows by their numbers, in hexadecimal digits, that were stored outside of the database.
+    """
     ends = connection.execute(sa.select(chain)).all()
     unsealed = connection.execute(sa.select(sa.func.count()).where(table.c.number.is_(None))).scalar_one()
     number, chained, broken = 0, FIRST_HASH, ""
@@ -48,7 +53,11 @@ def verify(connection: sa.Connection) -> Verification:
                 _require_next(row, number, chained)
                 _require_effect(row)
                 number, chained = row.number, row.hash
+                if anchors.get(number, chained.hex()) != chained.hex():
+                    raise _Broken(f"{_named(row)} is not the one of the anchor: rows up to it were replaced")
         _require_end(ends, number, chained)
+        if (last := max(anchors, default=0)) > number:
+            raise _Broken(f"{_removed(number + 1, last)}: the anchor has its hash")
     except _Broken as error:
         broken = str(error)
     except (TypeError, ValueError) as error:  # SQLite stores any value in any column

@@ -9,8 +9,9 @@ from typing import cast
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from graphmesh_chassis import audit_log
-from graphmesh_chassis.audit_chain import digest
+from graphmesh_chassis.audit_chain import FIRST_HASH, chain, digest
 from graphmesh_chassis.audit_sealer import BATCH_ROWS, Sealer
 from graphmesh_chassis.audit_verification import Verification, verify
 from graphmesh_chassis.database import Database
@@ -100,6 +101,47 @@ async def test_names_the_first_broken_row(stored: Database, url: str) -> None:
             connection.exec_driver_sql(statement)
             assert verify(connection).broken.startswith(sentence), statement
             connection.rollback()
+
+
+async def test_an_anchor_shows_a_chain_that_was_computed_anew(stored: Database, url: str) -> None:
+    """Whether a row was changed or the newest were removed; an anchor of an earlier row is enough."""
+    with connect_read_only(url) as connection:
+        columns = audit_log.table.c
+        anchors = {row.number: row.hash.hex() for row in connection.execute(sa.select(columns.number, columns.hash))}
+        assert verify(connection, anchors).broken == ""
+    await execute(stored, "UPDATE audit_log SET subject = 'eve' WHERE number = 3")
+    await execute(stored, "UPDATE audit_log SET number = NULL, hash = NULL")
+    async with stored.transaction() as connection:
+        await connection.execute(sa.update(chain).values(number=0, hash=FIRST_HASH))
+    await Sealer(stored).seal()
+    assert verification(url).broken == ""
+    with connect_read_only(url) as reading:
+        for number, sentence in (
+            (5, "row 5 (probe.Change of acme/local at "),
+            (3, "row 3 (probe.Change of acme/eve at "),
+        ):
+            broken = verify(reading, {number: anchors[number]}).broken
+            assert (broken.startswith(sentence), "is not the one of the anchor" in broken) == (True, True)
+        assert verify(reading, {2: anchors[2]}).broken == ""
+        assert verify(reading, {7: anchors[5]}).broken.startswith("row 6 was removed, with all up to row 7: the anchor")
+
+
+async def test_the_end_of_the_chain_is_logged(stored: Database, url: str) -> None:
+    """Once a minute at most: not again for a row that is sealed a second later."""
+    await cause_effects(stored, 6)
+    with structlog.testing.capture_logs() as logged:
+        sealing = asyncio.create_task(Sealer(stored).run())
+        async with asyncio.timeout(60):
+            while not logged:
+                await asyncio.sleep(0.02)
+            found = verification(url)
+            async with stored.transaction() as connection:
+                row = audit_log.new_row(datetime.now(UTC), tenant="acme")
+                await connection.execute(sa.insert(audit_log.table), row)
+            while verification(url).sealed < 7:
+                await asyncio.sleep(0.02)
+        sealing.cancel()
+    assert [(line["event"], line["sealed"], line["hash"]) for line in logged] == [("audit log sealed", 6, found.hash)]
 
 
 async def test_a_changed_row_stays_broken_after_more_is_sealed(stored: Database, url: str) -> None:

@@ -117,6 +117,31 @@ async def test_verify_reports_sealed_rows_and_the_first_broken_one(state: Path) 
     assert (code, "billing: the table audit_log was removed" in output) == (1, True)
 
 
+async def test_verify_compares_with_anchors(state: Path, tmp_path: Path) -> None:
+    """Earlier results of its own, and lines of a log, in one file. An anchor outlives the log that it is of."""
+    url, file = f"sqlite+aiosqlite:///{state}/databases/billing.db", tmp_path / "anchors.jsonl"
+    await seal(url)
+    earlier = audit("--state", state, "--verify", "--json")[1]
+    one = json.loads(earlier.splitlines()[0])
+    logged = {"event": "audit log sealed", "service": "billing", "sealed": 1, "hash": one["hash"]}
+    file.write_text(f"{earlier}some line of a log\n{json.dumps(logged)}\n")
+
+    def compared(*options: object) -> tuple[int, str]:
+        return audit("--state", state, "--verify", "--anchors", file, *options)
+
+    assert compared()[0] == 0
+    file.write_text(json.dumps({**logged, "hash": "0" * 64}))
+    assert (compared()[0], "billing: row 1 (probe.Change of acme/" in compared()[1]) == (1, True)
+    assert compared("--service", "ticketing")[1].endswith("has no anchor of ticketing\n")
+    file.write_text(json.dumps({**logged, "service": "shipping"}))
+    assert (compared()[0], "shipping: there is no log, and the anchor has row 1" in compared()[1]) == (1, True)
+    file.write_text(f"{earlier}{json.dumps({**logged, 'hash': '0' * 64})}")
+    assert (compared()[0], "line 3: row 1 of billing has another hash in a line before" in compared()[1]) == (1, True)
+    file.write_text(json.dumps({**logged, "sealed": "1"}))
+    assert (compared()[0], "line 1: needs database or service, sealed and hash" in compared()[1]) == (2, True)
+    assert audit("--state", state, "--anchors", file)[0] == 2
+
+
 async def test_verify_reads_a_database_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
     async with probe_service(postgres_url, tmp_path) as shop:
         await cause_effect(shop, run="run_one")

@@ -13,6 +13,7 @@ from graphmesh_chassis import audit_log, effects
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.text import Text
 
+from graphmesh_cli.commands.audit_anchors import read_anchors
 from graphmesh_cli.commands.audit_chains import show_verification
 from graphmesh_cli.commands.audit_databases import databases, opened
 from graphmesh_cli.commands.output import AsJson, show_list
@@ -72,6 +73,7 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, help="The most acts to list, the newest.")] = DEFAULT_LIMIT,
     imports: Annotated[bool, typer.Option("--imports", help="Also those of graphmesh import and ingest.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Verify that no row was removed or changed.")] = False,
+    anchors: Annotated[Path | None, typer.Option(help="With --verify: a file of earlier results to compare.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List effects, answers, cancellations, updates and refusals with their callers, in the order of time.
@@ -85,7 +87,9 @@ def audit(
     if verify:
         if run or tenant or imports or limit != DEFAULT_LIMIT:
             raise usage_error("--verify verifies whole logs: leave out --run, --tenant, --limit and --imports")
-        return show_verification(urls, as_json=as_json)
+        return show_verification(urls, read_anchors(anchors, service) if anchors else {}, as_json=as_json)
+    if anchors:
+        raise usage_error("--anchors: only with --verify")
     conditions = _conditions(run, tenant, imports)
     found = [entry for name, url in urls.items() for entry in _entries(name, url, conditions, limit)]
     if len(runs := {entry.run for entry in found}) > 1 and run:
