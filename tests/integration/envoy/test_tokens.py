@@ -390,6 +390,40 @@ async def test_an_edit_of_the_roles_applies_to_open_connections(edge: TokenEdge)
     await calls_until(ROLES, grpc.StatusCode.PERMISSION_DENIED)
 
 
+async def test_what_is_revoked_is_refused_on_open_connections(edge: TokenEdge) -> None:
+    """One token by its id; all tokens of a subject or of a tenant that were issued before a time, or state none."""
+    noon, text = 1_790_000_000, "2026-09-21T14:13:20Z"
+    revoked = {"tokens": ["one"], "subjects": {"acme/eve": text}, "tenants": {"closed": text}}
+    refused: dict[str, dict[str, Any]] = {
+        "the token": {"jti": "one"},
+        "of the subject, before": {"sub": "eve", "iat": noon - 1},
+        "of the subject, without a time": {"sub": "eve"},
+        "of the tenant, before": {"tenant": "closed", "iat": noon - 1},
+    }
+    accepted: dict[str, dict[str, Any]] = {
+        "another token": {"jti": "two"},
+        "of the subject, since": {"sub": "eve", "iat": noon},
+        "of a subject of that name of another tenant": {"sub": "eve", "tenant": "other"},
+        "of the tenant, since": {"tenant": "closed", "iat": noon},
+    }
+    bearers = {name: token(**one) for name, one in (refused | accepted).items()}
+    for bearer in bearers.values():
+        assert (await edge.call(bearer)).code is grpc.StatusCode.OK
+    section = {**edge.mesh.model_dump()["identity"], "revoked": revoked}
+    write(edge.envoy.folder, render(Mesh.model_validate({**edge.mesh.model_dump(), "identity": section})))
+
+    async def is_applied() -> bool:
+        return (await edge.call(bearers["the token"])).code is grpc.StatusCode.UNAUTHENTICATED
+
+    await eventually(is_applied)
+    for name in refused:
+        assert (await edge.call(bearers[name])).details == (await edge.json(bearers[name])).json["message"], name
+        assert (await edge.call(bearers[name])).details == "the token is revoked"
+    for name in accepted:
+        assert (await edge.call(bearers[name])).code is grpc.StatusCode.OK, name
+    write(edge.envoy.folder, render(edge.mesh))
+
+
 async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:
     """A removed key is refused at once, also where its token was accepted before on the same connection."""
     old, new = token("EdDSA"), ed25519.Ed25519PrivateKey.generate()

@@ -1,5 +1,6 @@
 """`graphmesh up --tokens`: clients in its folder find a token by themselves."""
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from graphmesh_chassis.errors import Unauthenticated
 from graphmesh_client import Client
 from graphmesh_client.token import TOKEN_VARIABLE
-from graphmesh_local.development_issuer import issue_token
+from graphmesh_local.development_issuer import issue_token, revoke_token, token_id
 from graphmesh_local.state_folder import StateFolder
 
 from tests.integration.processes.mesh_process import graphmesh_up
@@ -33,8 +34,17 @@ async def test_clients_in_the_folder_of_a_mesh_find_their_token(
         async with Client(edge, tenant="acme") as other:
             with pytest.raises(Unauthenticated):
                 await other.list_graphs()
-        async with Client(edge, token=issue_token(folder, "acme", "mira", ["admin"], 600)) as named:
+        token = issue_token(folder, "acme", "mira", ["admin"], 600)
+        async with Client(edge, token=token) as named:
             assert await named.list_graphs()
+            revoke_token(folder, token_id(token))
+            with pytest.raises(Unauthenticated, match="the token is revoked"):
+                await asyncio.wait_for(_list_until_refused(named), 60)
         process.terminate()
         assert await process.wait() == 0
         assert not folder.credentials.exists()
+
+
+async def _list_until_refused(client: Client) -> None:
+    while await client.list_graphs():
+        await asyncio.sleep(0.05)

@@ -1,6 +1,7 @@
 """`graphmesh token`, and the tokens that commands make for themselves."""
 
 import asyncio
+import json
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from graphmesh_cli.app import app
 from graphmesh_cli.commands.connection import development_token
 from graphmesh_cli.commands.up import _at_edge
 from graphmesh_client.token import Token
-from graphmesh_local.development_issuer import open_issuer
+from graphmesh_local.development_issuer import open_issuer, with_development_issuer
 from graphmesh_local.state_folder import StateFolder
 from graphmesh_mesh.sample import default_mesh_file
 from graphmesh_mesh.topology import load
@@ -49,6 +50,25 @@ def test_refuses_what_it_cannot_issue(tmp_path: Path, options: tuple[str, ...], 
     found, output = run("--state", tmp_path, *options)
     assert found == code
     assert rule in " ".join(output.split())
+
+
+def test_revokes_tokens_by_themselves_and_by_their_ids(tmp_path: Path) -> None:
+    """A mesh of the folder then refuses them, beside those of mesh.yaml; a file that is broken is not replaced."""
+    folder, given = StateFolder(tmp_path), load(default_mesh_file())
+    assert (run("--state", tmp_path, "--revoke", "one")[0], folder.revoked.exists()) == (1, False)
+    open_issuer(folder)
+    made = json.loads(run("--state", tmp_path, "--json")[1])
+    assert made["jti"] == claims(made["token"])["jti"]
+    assert run("--state", tmp_path, "--revoke", made["token"]) == (0, f"revoked: {made['jti']}\n")
+    assert run("--state", tmp_path, "--revoke", "one")[0] == 0
+    own = with_development_issuer(given, folder).identity
+    assert own
+    assert own.revoked.tokens == tuple(sorted([made["jti"], "one"]))
+    for mistake in ("two words", "a.b.c"):
+        assert run("--state", tmp_path, "--revoke", mistake)[0] == 2
+    folder.revoked.write_text("tokens: [")
+    assert run("--state", tmp_path, "--revoke", "two")[0] == 1
+    assert folder.revoked.read_text() == "tokens: ["
 
 
 def test_commands_make_tokens_of_their_tenant(tmp_path: Path) -> None:

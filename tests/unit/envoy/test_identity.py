@@ -8,6 +8,7 @@ import pytest
 import yaml
 from graphmesh_mesh.envoy.render import documents
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.revoked import Revoked
 from graphmesh_mesh.topology import Mesh, load
 
 EC: dict[str, Any] = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "one"}
@@ -69,6 +70,44 @@ def test_what_breaks_a_rule_is_refused_by_name(tmp_path: Path, changes: dict[str
     with pytest.raises(MeshError) as refused:
         mesh_of(tmp_path, **changes)
     assert rule in str(refused.value)
+
+
+def test_the_file_of_what_is_revoked_is_watched(tmp_path: Path) -> None:
+    """Its path is relative to mesh.yaml."""
+    (tmp_path / "revoked.yaml").write_text("tokens: [one]\nsubjects: {acme/mira: 2026-11-30T12:00:00+01:00}\n")
+    mesh, read = mesh_of(tmp_path, {**IDENTITY, "revoked": "revoked.yaml"}), list[Path]()
+    load(tmp_path / "mesh.yaml", read=read)
+    assert tmp_path / "revoked.yaml" in read
+    assert mesh.identity
+    table = mesh.identity.revoked.table()
+    assert table == {"tokens": {"one": True}, "subjects": {"acme/mira": 1_796_036_400}, "tenants": {}}
+
+
+def test_the_number_of_what_is_revoked_is_bounded() -> None:
+    with pytest.raises(ValueError, match="has 10,001 entries, and may have 10,000"):
+        Revoked(tokens=tuple(str(number) for number in range(10_001)))
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("tokens: one", "line 1: tokens: Input should be a valid tuple"),
+        ("tokens:\n- one\n- two words", "line 3: tokens.1: String should match"),
+        ("subjects: {mira: 2026-11-30T12:00:00Z}", "subjects.mira"),
+        ("tenants: {acme: 2026-11-30T12:00:00}", "tenants.acme: Input should have timezone info"),
+        ("subject: {}", "subject: Extra inputs are not permitted"),
+        ("tokens: [", "is no YAML"),
+        (None, "No such file"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_broken_file_of_what_is_revoked_is_refused(tmp_path: Path, content: str | None, rule: str) -> None:
+    file = tmp_path / "revoked.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(MeshError) as refused:
+        mesh_of(tmp_path, {**IDENTITY, "revoked": "revoked.yaml"})
+    assert (f"identity.revoked: {file}" in str(refused.value), rule in str(refused.value)) == (True, True)
 
 
 def test_keys_of_a_url_come_over_verified_tls(tmp_path: Path) -> None:

@@ -7,10 +7,14 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import yaml
 from graphmesh_mesh.identity import Identity, Issuer
+from graphmesh_mesh.revoked import Revoked
 from graphmesh_mesh.roles import ALL, Role, Roles
 from graphmesh_mesh.topology import Mesh
 
@@ -37,7 +41,8 @@ def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
     """Return the mesh with tokens: of calls, and at the edge of the development issuer and of those that it has."""
     own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
     given = mesh.identity
-    section = Identity(issuers=(own, *(given.issuers if given else ())))
+    revoked = _revoked(folder).joined(given.revoked if given else Revoked())
+    section = Identity(issuers=(own, *(given.issuers if given else ())), revoked=revoked)
     roles = mesh.roles or Roles(roles={"admin": ADMIN})
     edge = mesh.edge.model_copy(update={"identity": "tokens"})
     calls = mesh.mesh.model_copy(update={"identity": "tokens"})
@@ -79,7 +84,42 @@ def issue_token(folder: StateFolder, tenant: str, subject: str, roles: Sequence[
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + int(seconds), "sub": subject, "tenant": tenant}
     headers = {"kid": jwks["keys"][0]["kid"]}
-    return encode({**claims, "roles": list(roles)}, key, ALGORITHM, headers=headers)
+    return encode({**claims, "jti": uuid4().hex, "roles": list(roles)}, key, ALGORITHM, headers=headers)
+
+
+def token_id(token: str) -> str:
+    """Return the claim `jti` of a token, which is not verified. Raises ValueError: it is no token with one."""
+    from jwt import decode
+    from jwt.exceptions import InvalidTokenError
+
+    try:
+        found = decode(token, options={"verify_signature": False}).get("jti")
+    except InvalidTokenError as error:
+        raise ValueError(f"is no token: {error}") from None
+    if not isinstance(found, str):
+        raise ValueError("has no claim jti")
+    return found
+
+
+def revoke_token(folder: StateFolder, token_id: str) -> None:
+    """Let the edge refuse a token, which a mesh that runs from the folder does at once.
+
+    Raises:
+        NoIssuer: no mesh with tokens has run from the folder, or another user's has.
+        MeshError: the file of revoked tokens is broken.
+    """
+    try:
+        with folder.issuer_key.open() as key:
+            flock(key, LOCK_EX)
+            revoked = _revoked(folder).with_token(token_id)
+            folder.write_revoked(yaml.safe_dump(revoked.model_dump(mode="json", exclude_defaults=True)))
+    except OSError:
+        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up --tokens makes one") from None
+
+
+def _revoked(folder: StateFolder) -> Revoked:
+    """Raises MeshError."""
+    return Revoked.read(folder.revoked) if folder.revoked.exists() else Revoked()
 
 
 @asynccontextmanager

@@ -101,7 +101,8 @@ async def running_mesh(
     def as_envoy_has_it(mesh: Mesh) -> Mesh:
         return with_certificates(reroute(mesh), folder.certificates)
 
-    source = MeshSource(mesh_file or default_mesh_file(), environment, free_ports, as_envoy_has_it, project)
+    path = mesh_file or default_mesh_file()
+    source = MeshSource(path, environment, free_ports, as_envoy_has_it, project, also=[folder.revoked])
     mesh = source.start()
     with folder.locked():
         _check_identity(mesh, settings or {})

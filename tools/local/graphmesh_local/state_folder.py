@@ -88,6 +88,8 @@ class StateFolder:
         self.issuer_key = self.path / "issuer-key.pem"
         """The private key of the development issuer of tokens."""
         self.issuer_jwks = self.path / "issuer-jwks.json"
+        self.revoked = self.path / "revoked.yaml"
+        """What the edge refuses of the tokens of that issuer."""
         self.credentials = self.path / "credentials.json"
         """A token for clients in the folder of the state folder."""
         self.call_key = self.path / PRIVATE
@@ -148,6 +150,10 @@ class StateFolder:
     def write_credentials(self, credentials: Credentials) -> None:
         """Replace credentials.json atomically."""
         _replace(self.credentials, credentials.model_dump_json() + "\n")
+
+    def write_revoked(self, text: str) -> None:
+        """Replace revoked.yaml atomically."""
+        _replace(self.revoked, text)
 
     def read(self) -> MeshState:
         """Return the mesh that runs from this folder.

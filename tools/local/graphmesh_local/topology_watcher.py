@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,12 +39,15 @@ class MeshSource:
         free_ports: bool,
         reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
         project: Path | None = None,
+        also: Sequence[Path] = (),
     ) -> None:
         """
         Args:
             reroute: returns the mesh as Envoy is to connect to it.
             project: the langgraph.json with the names of the graphs, where that is known.
+            also: further files that `reroute` reads.
         """
+        self._also = also
         self._project = project
         self.path = path
         self.applied: Mesh
@@ -99,7 +102,7 @@ class MeshSource:
 
     def stamps(self) -> Stamps:
         """Return the stamps of all files and folders that the last load has read."""
-        return {path: stamp_of(path) for path in self._read}
+        return {path: stamp_of(path) for path in (*self._read, *self._also)}
 
     def name_of(self, path: Path) -> str:
         """Return the path of a file relative to the folder of mesh.yaml."""

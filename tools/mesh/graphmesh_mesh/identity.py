@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from graphmesh_mesh.revoked import Revoked, RevokedFile
 from graphmesh_mesh.tls import is_ip_address
 
-ISSUERS, JWKS_FILE = "issuers", "jwks_file"
 ALGORITHMS = {("RSA", ""): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 """The algorithm of each kind of key, by type and curve. No other token is accepted, whatever its header says."""
 PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
@@ -92,6 +92,8 @@ class Identity(Model):
     """Who may call the edge."""
 
     issuers: Annotated[tuple[Issuer, ...], Field(min_length=1, max_length=20)]
+    revoked: RevokedFile = Revoked()
+    """What is refused before its tokens expire."""
 
     @model_validator(mode="after")
     def _issuers_are_unique(self) -> Self:

@@ -9,7 +9,6 @@ import yaml
 from yaml import MarkedYAMLError
 
 from graphmesh_mesh.errors import MeshError
-from graphmesh_mesh.identity import ISSUERS, JWKS_FILE
 from graphmesh_mesh.tls import FILES
 
 INCLUDE, SERVICES, ENVIRONMENTS = "include", "services", "environments"
@@ -17,7 +16,7 @@ INCLUDED_KEYS = (INCLUDE, SERVICES, ENVIRONMENTS)
 """The keys of an included file: it lists services, and nothing of the mesh itself."""
 DESCRIPTOR_SET = "descriptor_set"
 MESH, TLS = "mesh", "tls"
-IDENTITY = "identity"
+IDENTITY, ISSUERS, JWKS_FILE, REVOKED = "identity", "issuers", "jwks_file", "revoked"
 ROLES = "roles"
 PATHS = (DESCRIPTOR_SET, "python", "folder")
 """The fields of a service that are paths, relative to the file that they are in."""
@@ -80,7 +79,11 @@ class MeshFiles:
         paths = [_absolute(one, (JWKS_FILE, "ca"), folder) for one in issuers]
         self.paths += [path for found in paths for path in found.values()]
         resolved = [{**one, **found} for one, found in zip(issuers, paths, strict=True)]
-        return {IDENTITY: {**identity, ISSUERS: resolved}}
+        revoked = _absolute(identity, (REVOKED,), folder)
+        if identity.get(REVOKED) is not None and not revoked:
+            raise MeshError(f"{IDENTITY}.{REVOKED}: is not the name of a file")
+        self.paths += revoked.values()
+        return {IDENTITY: {**identity, ISSUERS: resolved, **revoked}}
 
     def _read_one(self, path: Path, parents: tuple[Path, ...]) -> Mapping[str, Any]:
         real = path.resolve()
@@ -219,6 +222,13 @@ def line_of(path: Path, location: Sequence[int | str]) -> int:
         marked, node = children[key]
         line = marked.start_mark.line + 1
     return line
+
+
+def problem_at(path: Path | None, location: tuple[int | str, ...], rule: str) -> str:
+    """Return one line about a rule that a file breaks, with its path and line where there is a file."""
+    line = line_of(path, location) if path else 0
+    place = f"{f'{path}: ' if path else ''}{f'line {line}: ' if line else ''}"
+    return f"{place}{'.'.join(map(str, location))}: {rule}" if location else f"{place}{rule}"
 
 
 def has_key(path: Path, location: Sequence[int | str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from graphmesh_mesh.errors import MeshError
-from graphmesh_mesh.mesh_files import line_of, read_yaml
+from graphmesh_mesh.mesh_files import problem_at, read_yaml
 
 ALL = "*"
 APPROVALS = "approvals."
@@ -61,7 +61,7 @@ class Roles(Model):
             found = cls.model_validate(raw)
         except ValidationError as error:
             broken = [(one["loc"], one["msg"].removeprefix("Value error, ")) for one in error.errors()]
-            raise ValueError("; ".join(_problem(path, loc, rule) for loc, rule in broken)) from None
+            raise ValueError("; ".join(problem_at(path, loc, rule) for loc, rule in broken)) from None
         found._path = path
         return found
 
@@ -70,7 +70,7 @@ class Roles(Model):
         known = contracts.scopes | set(self.scopes)
         for name, role in self.roles.items():
             for loc, rule in _broken_rules(role, known, contracts):
-                raise ValueError(_problem(self._path, ("roles", name, *loc), rule))
+                raise ValueError(problem_at(self._path, ("roles", name, *loc), rule))
 
     def check_graphs(self, graphs: frozenset[str]) -> None:
         """Check the names of graphs against those of langgraph.json. Raises ValueError, as `read`."""
@@ -78,7 +78,7 @@ class Roles(Model):
             for number, graph in enumerate(role.graphs):
                 if graph not in (ALL, *graphs):
                     loc = ("roles", name, "graphs", number)
-                    raise ValueError(_problem(self._path, loc, f"no graph is called {graph}"))
+                    raise ValueError(problem_at(self._path, loc, f"no graph is called {graph}"))
 
     def rendered(self, contracts: "Contracts") -> bytes:
         """Return what orchestrators read: graphs, tools, and the scopes that no contract declares."""
@@ -136,9 +136,3 @@ def _broken_rules(role: Role, known: set[str] | frozenset[str], contracts: Contr
             yield ("approvals", number), f"no approval requires {scope}: list those of graphs in scopes of the file"
     if role.approvals and not {ALL, GIVE_APPROVALS} & set(role.scopes) and GIVE_APPROVALS in contracts.scopes:
         yield ("approvals",), f"a role with approvals needs the scope {GIVE_APPROVALS}"
-
-
-def _problem(path: Path | None, loc: tuple[int | str, ...], rule: str) -> str:
-    line = line_of(path, loc) if path else 0
-    place = f"{f'{path}: ' if path else ''}{f'line {line}: ' if line else ''}"
-    return f"{place}{'.'.join(map(str, loc))}: {rule}" if loc else f"{place}{rule}"

@@ -1,7 +1,7 @@
 -- Sets tenant, subject, roles and scopes of a call from the claims of its verified token, and from nothing else.
 --
 -- Before it, the edge has removed every header of ours that the client sent, and `jwt_authn` has verified the token.
--- The tables CLAIMS, ROLES, ALGORITHMS, REFUSALS, DENIALS and RBAC, and the constant ERROR_INFO, are rendered
+-- The tables CLAIMS, ROLES, ALGORITHMS, REVOKED, REFUSALS, DENIALS and RBAC, and the constant ERROR_INFO, are rendered
 -- above. ERROR_INFO is a serialized google.rpc.Status of UNAUTHENTICATED without its message.
 
 local function claim_of(payload, name)
@@ -24,6 +24,16 @@ end
 
 local function is_name(value)
   return type(value) == "string" and #value <= 255 and string.match(value, "^[\33-\126]+$") ~= nil
+end
+
+-- Whether the token, or all those of its subject or tenant from its time, are refused.
+local function is_revoked(payload, tenant, subject)
+  if payload.jti ~= nil and REVOKED.tokens[payload.jti] then
+    return true
+  end
+  local issued = type(payload.iat) == "number" and payload.iat or 0
+  local of_subject, of_tenant = REVOKED.subjects[tenant .. "/" .. subject], REVOKED.tenants[tenant]
+  return (of_subject ~= nil and issued < of_subject) or (of_tenant ~= nil and issued < of_tenant)
 end
 
 local function joined(found)
@@ -83,6 +93,8 @@ function envoy_on_request(request)
         return refuse(request, provider .. "-tenant")
       elseif not is_name(subject) then
         return refuse(request, provider .. "-subject")
+      elseif is_revoked(payload, tenant, subject) then
+        return refuse(request, "revoked")
       end
       local headers = request:headers()
       headers:replace("x-graphmesh-tenant", tenant)

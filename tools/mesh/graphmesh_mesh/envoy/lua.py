@@ -26,5 +26,7 @@ def literal(value: object) -> str:
         return f"{{{', '.join(map(literal, value))}}}"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
     encoded = value if isinstance(value, bytes) else str(value).encode()
     return '"' + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03d}" for byte in encoded) + '"'

@@ -105,6 +105,7 @@ def callers(mesh: Mesh, identity: Identity) -> Document:
         "CLAIMS": {provider(number): one.claims.model_dump() for number, one in enumerate(identity.issuers)},
         "ROLES": {role: sorted(scopes) for role, scopes in roles.items()},
         "ALGORITHMS": dict.fromkeys(ALGORITHMS.values(), True),
+        "REVOKED": identity.revoked.table(),
         "REFUSALS": dict(_refusals(identity)),
         "ERROR_INFO": error_info(code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
         "DENIALS": {scopes: denial(scopes) for scopes in missing_scopes(mesh)},
@@ -172,6 +173,7 @@ def error_info(code: int, reason: str, **data: str) -> bytes:
 def _refusals(identity: Identity) -> Iterator[tuple[str, str]]:
     """Yield the messages for verified tokens that name no caller, by what they lack."""
     yield "algorithm", "the token must be signed with RS256, ES256 or EdDSA"
+    yield "revoked", "the token is revoked"
     for number, issuer in enumerate(identity.issuers):
         tenant, subject = issuer.claims.tenant, issuer.claims.subject
         rule = "1 to 63 lower-case letters, digits, - and _"
