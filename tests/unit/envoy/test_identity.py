@@ -11,7 +11,15 @@ from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.revoked import Revoked
 from graphmesh_mesh.topology import Mesh, load
 
-EC: dict[str, Any] = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "one"}
+EC: dict[str, Any] = {
+    "kty": "EC",
+    "crv": "P-256",
+    "kid": "one",
+    "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+    "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+}
+ED: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "x": EC["x"]}
+RSA: dict[str, Any] = {"kty": "RSA", "n": f"_{'A' * 341}", "e": "AQAB"}
 ISSUER: dict[str, Any] = {"issuer": "https://id.example.com", "audiences": ["graphmesh"], "jwks_file": "keys.json"}
 IDENTITY: dict[str, Any] = {"issuers": [ISSUER]}
 ROLES = {"roles": {"reader": {"scopes": ["billing.read"]}, "admin": {"scopes": ["*"]}}}
@@ -54,6 +62,14 @@ def test_keys_have_one_algorithm_each(tmp_path: Path) -> None:
         ({"key": {**EC, "alg": "HS256"}}, "its algorithm must be ES256"),
         ({"key": {**EC, "use": "enc"}}, "is not for signatures"),
         ({"key": {"kty": "EC", "crv": "P-256"}}, "lacks x, y"),
+        ({"key": {**EC, "kid": 7}}, "its kid is no text"),
+        ({"key": {**EC, "x": EC["y"]}}, "keys[0]: x, y: are no point of P-256"),
+        ({"key": {**EC, "x": f"{EC['x']}="}}, "keys[0]: x: is not Base64 for URLs"),
+        ({"key": {**EC, "x": "eA"}}, "keys[0]: x, y: must be of 32 bytes"),
+        ({"key": {**ED, "x": "+/"}}, "keys[0]: x: is not Base64 for URLs"),
+        ({"key": {**ED, "x": "eA"}}, "keys[0]: x: must be of 32 bytes"),
+        ({"key": {**RSA, "n": f"_{'A' * 170}w"}}, "keys[0]: n: has 1032 bits, and needs 2048"),
+        ({"key": {**RSA, "e": "Ag"}}, "keys[0]: e: is no exponent of RSA"),
         ({"jwks_file": "none.json"}, "No such file"),
         ({"audiences": []}, "identity.issuers.0.audiences"),
         ({"jwks_url": "https://id.example.com/keys"}, "it needs either jwks_file or jwks_url"),
@@ -108,6 +124,34 @@ def test_a_broken_file_of_what_is_revoked_is_refused(tmp_path: Path, content: st
     with pytest.raises(MeshError) as refused:
         mesh_of(tmp_path, {**IDENTITY, "revoked": "revoked.yaml"})
     assert (f"identity.revoked: {file}" in str(refused.value), rule in str(refused.value)) == (True, True)
+
+
+@pytest.mark.parametrize("key", [EC, ED, RSA], ids=lambda key: key["kty"])
+def test_each_kind_of_key_is_accepted(tmp_path: Path, key: dict[str, Any]) -> None:
+    mesh = mesh_of(tmp_path, key=key)
+    assert mesh.identity
+    (found,) = json.loads(mesh.identity.issuers[0].jwks)["keys"]
+    assert found == {**key, "alg": found["alg"], "use": "sig"}
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"", "is not JSON"),
+        (b'{"keys":' * 100_000, "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"null", "has no list of 1 to 100 keys"),
+        (b'{"keys": {}}', "has no list of 1 to 100 keys"),
+        (json.dumps({"keys": [EC] * 101}).encode(), "has no list of 1 to 100 keys"),
+        (b" " * 1_048_577, "has 1,048,577 bytes, and may have 1,048,576"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_without_keys_is_refused(tmp_path: Path, content: bytes, rule: str) -> None:
+    mesh_of(tmp_path)
+    (tmp_path / "keys.json").write_bytes(content)
+    with pytest.raises(MeshError, match=rule):
+        load(tmp_path / "mesh.yaml")
 
 
 def test_keys_of_a_url_come_over_verified_tls(tmp_path: Path) -> None:

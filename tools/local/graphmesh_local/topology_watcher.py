@@ -11,7 +11,7 @@ from graphmesh_mesh.contracts import broken_contracts, contract_files
 from graphmesh_mesh.envoy.documents import ECDS, ECDS_ROLES, ECDS_WORKLOADS
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
-from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
+from graphmesh_mesh.envoy.validate import validate
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh, load
@@ -52,6 +52,8 @@ class MeshSource:
         self.path = path
         self.applied: Mesh
         """The mesh as it was last applied to Envoy."""
+        self.started: Stamps
+        """The stamps of the files of the mesh that was started."""
         self._reroute = reroute
         self._environment = environment
         self._free_ports = free_ports
@@ -61,6 +63,7 @@ class MeshSource:
     def start(self) -> Mesh:
         """Load the mesh that is started. Raises as `load`."""
         self.applied = self.load()
+        self.started = self.stamps()
         return self.applied
 
     def load(self) -> Mesh:
@@ -137,7 +140,7 @@ async def applying_edits(source: MeshSource, folder: StateFolder, notify: Notify
 
 
 async def _poll_edits(source: MeshSource, folder: StateFolder, notify: Notify) -> None:
-    seen = source.stamps()
+    seen = source.started
     while True:
         await asyncio.sleep(POLL_SECONDS)
         if (stamps := source.stamps()) == seen:
@@ -146,7 +149,7 @@ async def _poll_edits(source: MeshSource, folder: StateFolder, notify: Notify) -
         try:
             applied = await asyncio.to_thread(_apply, source, folder)
             notify(f"{changed} changed{applied}")
-        except (MeshError, EnvoyRefusal) as error:
+        except Exception as error:  # also of a full disk, or of a file that changes meanwhile: the next edit is applied
             notify(f"{changed} changed, but the change is not applied: {error}")
         seen = {path: stamps.get(path, stamp) for path, stamp in source.stamps().items()}
 

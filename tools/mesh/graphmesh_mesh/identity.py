@@ -1,6 +1,7 @@
 """The section `identity` of mesh.yaml: who issues tokens, their keys, and their claims."""
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,6 +16,14 @@ ALGORITHMS = {("RSA", ""): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519")
 """The algorithm of each kind of key, by type and curve. No other token is accepted, whatever its header says."""
 PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 """The members of a public key. A key of another use, or with a private part, is refused and never rendered."""
+MAX_BYTES, MAX_KEYS = 1024 * 1024, 100
+"""Of a file with keys."""
+MIN_RSA_BITS = 2048
+COORDINATE_BYTES = 32
+"""Of P-256 and Ed25519."""
+PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
+CONSTANT = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+"""Of P-256, whose points have y² = x³ - 3x + CONSTANT modulo PRIME."""
 LOOPBACK = ("127.0.0.1", "::1")
 
 Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,200}$")]
@@ -76,15 +85,20 @@ class Issuer(Model):
         """The keys of the file as JSON, each with its one algorithm; empty for those of a URL."""
         if self.jwks_file is None:
             return ""
+        name = f"jwks_file: {self.jwks_file}"
         try:
-            content = json.loads(self.jwks_file.read_bytes())
+            if (size := self.jwks_file.stat().st_size) > MAX_BYTES:
+                raise ValueError(f"{name} has {size:,} bytes, and may have {MAX_BYTES:,}")
+            text = self.jwks_file.read_bytes()
         except OSError as error:
-            raise ValueError(f"jwks_file: {self.jwks_file}: {error.strerror}") from None
-        except ValueError:
-            raise ValueError(f"jwks_file: {self.jwks_file} is not JSON") from None
+            raise ValueError(f"{name}: {error.strerror}") from None
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{name} is not JSON") from None
         keys = content.get("keys") if isinstance(content, dict) else None
-        if not isinstance(keys, list) or not keys:
-            raise ValueError(f"jwks_file: {self.jwks_file} has no list of keys")
+        if not isinstance(keys, list) or not 1 <= len(keys) <= MAX_KEYS:
+            raise ValueError(f"{name} has no list of 1 to {MAX_KEYS} keys")
         return json.dumps({"keys": [_public_key(key, number) for number, key in enumerate(keys)]})
 
 
@@ -121,8 +135,39 @@ def _public_key(key: Any, number: int) -> dict[str, str]:
     members = {member: str(key.get(member) or "") for member in PUBLIC[str(kind)]}
     if lacking := [member for member, value in members.items() if not value]:
         raise ValueError(f"{name}: lacks {', '.join(lacking)}")
-    named = {"kid": str(key["kid"])} if "kid" in key else {}
+    if not isinstance(key.get("kid", ""), str):
+        raise ValueError(f"{name}: its kid is no text")
+    if rule := _broken_rule({member: _decoded(value) for member, value in members.items() if member != "crv"}):
+        raise ValueError(f"{name}: {rule}")
+    named = {"kid": key["kid"]} if "kid" in key else {}
     return {"kty": str(kind), "alg": algorithm, "use": "sig", **named, **members}
+
+
+def _decoded(text: str) -> bytes:
+    """Return the content of a member; empty where it is not Base64 for URLs, in its one form."""
+    try:
+        content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+    return content if urlsafe_b64encode(content).decode().rstrip("=") == text else b""
+
+
+def _broken_rule(members: dict[str, bytes]) -> str:
+    """Return the rule that the numbers of a key break; empty for none. Envoy ignores a key that it cannot read."""
+    if broken := [name for name, value in members.items() if not value]:
+        return f"{', '.join(broken)}: is not Base64 for URLs without padding"
+    numbers = {name: int.from_bytes(value, "big") for name, value in members.items()}
+    if "n" in numbers:
+        if numbers["n"].bit_length() < MIN_RSA_BITS:
+            return f"n: has {numbers['n'].bit_length()} bits, and needs {MIN_RSA_BITS}"
+        return "" if numbers["e"] > 1 and numbers["e"] % 2 else "e: is no exponent of RSA"
+    if any(len(value) != COORDINATE_BYTES for value in members.values()):
+        return f"{', '.join(members)}: must be of {COORDINATE_BYTES} bytes"
+    return "x, y: are no point of P-256" if "y" in numbers and not _is_point(numbers["x"], numbers["y"]) else ""
+
+
+def _is_point(x: int, y: int) -> bool:
+    return max(x, y) < PRIME and (y**2 - x**3 + 3 * x - CONSTANT) % PRIME == 0
 
 
 def _check_url(url: str) -> None:
