@@ -11,7 +11,7 @@ import pytest
 from graphmesh_chaos.http2_connection import Http2Connection
 from graphmesh_local.probes import http_get
 from graphmesh_mesh.envoy.clusters import ClusterSettings
-from graphmesh_mesh.envoy.limits import Limits, ProcessLimits
+from graphmesh_mesh.envoy.limits import DEFAULT_LIMITS, Limits, ProcessLimits
 from graphmesh_mesh.service import Listener
 
 from tests.integration.envoy import books_contract
@@ -32,6 +32,8 @@ UPLOADS, UPLOAD_BYTES, FRAME_BYTES = 20, 12_000_000, 16_000
 """Twice the heap of Envoy."""
 HEAP_BYTES = 128_000_000
 SECONDS_OPEN = 2.0
+CROWD = 200
+IDLE_SECONDS = DEFAULT_LIMITS.edge.idle_seconds
 REFUSING_PERCENT = 95
 """Of its heap, from which on Envoy refuses all requests."""
 
@@ -210,3 +212,28 @@ async def test_uploads_that_stay_open_exhaust_no_memory(tmp_path: Path) -> None:
     assert len(resets) == UPLOADS
     assert any(resets)
     assert int(memory.body.rpartition(" ")[2]) < REFUSING_PERCENT
+
+
+async def test_connections_without_a_request_are_closed_in_a_crowd(tmp_path: Path) -> None:
+    """A client opens many, sends nothing and keeps them open. Another one connects and calls meanwhile."""
+    count, closed = 2 * CROWD + 100, 0
+
+    async def silent_connection(listener: Listener) -> None:
+        nonlocal closed
+        reader, writer = await asyncio.open_connection(listener.address, listener.port, local_addr=("127.0.0.2", 0))
+        try:
+            with suppress(ConnectionError):
+                await reader.read()
+            closed += 1
+        finally:
+            writer.close()
+
+    settings = ClusterSettings(limits=Limits(process=ProcessLimits(crowd=CROWD)))
+    async with envoy_with_replica(books_mesh(), tmp_path, settings) as envoy, asyncio.timeout(IDLE_SECONDS / 2):
+        attack = [asyncio.create_task(silent_connection(envoy.mesh.edge)) for _ in range(count)]
+        while closed < count - 2 * CROWD:
+            async with caller(envoy.mesh.edge) as call:
+                assert (await call()).code is grpc.StatusCode.OK
+        for one in attack:
+            one.cancel()
+        await asyncio.wait(attack)

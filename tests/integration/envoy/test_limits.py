@@ -4,9 +4,10 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 SMALL = ListenerLimits(
     connections=60,
-    silent_seconds=4,
+    address_connections=40,
     idle_seconds=4,
     streams=8,
     header_kib=4,
@@ -51,7 +52,8 @@ SMALL = ListenerLimits(
     pong_seconds=6,
 )
 """At both listeners, so that each is attacked with each."""
-LIMITS = Limits(edge=SMALL, mesh=SMALL, process=ProcessLimits(control_frames=100, frames=50))
+PROCESS = ProcessLimits(crowd=SMALL.connections, control_frames=100, frames=50)
+LIMITS = Limits(edge=SMALL, mesh=replace(SMALL, silent_seconds=4), process=PROCESS)
 LONG = "x" * 1_000_000
 LONG_REQUEST = b"\0\0\0\0\x06\n\x04long"
 SHORT_TEXT = b"GET /v1/books/b1 HTTP/1.1\r\nHost: edge\r\n"
@@ -79,9 +81,9 @@ async def envoy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envoy
 
 
 @asynccontextmanager
-async def raw(listener: Listener, sent: bytes = b"") -> AsyncIterator[asyncio.StreamReader]:
-    """Send bytes on a connection of their own."""
-    reader, writer = await asyncio.open_connection(listener.address, listener.port)
+async def raw(listener: Listener, sent: bytes = b"", of: str = "127.0.0.1") -> AsyncIterator[asyncio.StreamReader]:
+    """Send bytes on a connection of their own, of a client address."""
+    reader, writer = await asyncio.open_connection(listener.address, listener.port, local_addr=(of, 0))
     try:
         writer.write(sent)
         yield reader
@@ -104,12 +106,27 @@ async def status(reader: asyncio.StreamReader) -> int:
     return 0
 
 
+async def statuses(listener: Listener, stack: AsyncExitStack, clients: Iterable[str]) -> Counter[int]:
+    """Make a request on a connection of each client address, which stay open."""
+    sent = SHORT_TEXT + b"\r\n"
+    opened = [await stack.enter_async_context(raw(listener, sent, of=client)) for client in clients]
+    return Counter([await status(reader) for reader in opened])
+
+
 async def connections(listener: Listener) -> Any:
+    """Of many addresses, of which none has more than its share."""
     async with AsyncExitStack() as stack:
-        sent = SHORT_TEXT + b"\r\n"
-        opened = [await stack.enter_async_context(raw(listener, sent)) for _ in range(SMALL.connections + 10)]
-        seen = [await status(reader) for reader in opened]
-        return seen.count(0) >= 10, 0 < len(seen) - seen.count(0) <= SMALL.connections
+        seen = await statuses(listener, stack, [f"127.0.1.{number}" for number in range(1, SMALL.connections + 11)])
+        return seen[0] >= 10, 0 < seen.total() - seen[0] <= SMALL.connections
+
+
+async def address_connections(listener: Listener) -> Any:
+    """Of one address; then one each of other addresses, of which few are in the same share."""
+    bound = SMALL.address_connections or 0
+    async with AsyncExitStack() as stack:
+        own = await statuses(listener, stack, ["127.0.0.2"] * (bound + 10))
+        others = await statuses(listener, stack, [f"127.0.1.{number}" for number in range(1, 11)])
+        return own[0], others[0] < 5
 
 
 async def silent(listener: Listener) -> Any:
@@ -251,6 +268,7 @@ class Row:
 
 ROWS = {
     "connections": Row(connections, (True, True)),
+    "address_connections": Row(address_connections, (10, True), "connection_limit.edge.limited_connections"),
     "streams": Row(streams, (SMALL.streams, {2 * SMALL.streams + 1: REFUSED_STREAM})),
     "header_kib": Row(large_headers, (431, {1: INTERNAL_ERROR})),
     "headers": Row(many_headers, (431, {1: INTERNAL_ERROR})),
@@ -310,9 +328,9 @@ async def test_calls_succeed_beside_clients_that_are_slow(envoy: EnvoyHarness) -
 
 
 async def test_the_page_has_all_limits_and_each_is_attacked() -> None:
-    """That of the heap is in test_hostile_callers.py."""
+    """Those of the heap and of a crowd are in test_hostile_callers.py."""
     limits = {one.name for kind in (ListenerLimits, ProcessLimits) for one in fields(kind)}
-    assert limits == {*ROWS, *WAITING, "heap_bytes"}
+    assert limits == {*ROWS, *WAITING, "heap_bytes", "crowd"}
     assert table(DEFAULT_LIMITS) in PAGE.read_text(), f"docs/limits.md must have\n{table(DEFAULT_LIMITS)}"
 
 

@@ -119,7 +119,7 @@ def test_plain_grpc_passes_no_filters_of_json_and_grpc_web() -> None:
     """They are disabled, and enabled by routes that plain gRPC does not have."""
     mesh = documents(billing_mesh())
     [edge, _] = mesh["lds.yaml"]["resources"]
-    filters = edge["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    filters = edge["filter_chains"][0]["filters"][-1]["typed_config"]["http_filters"]
     assert [one["name"] for one in filters if one.get("disabled")] == [LUA, TRANSCODER]
     [table] = mesh["rds-edge.yaml"]["resources"]
     [charge] = [one for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == CHARGE]

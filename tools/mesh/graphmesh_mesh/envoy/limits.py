@@ -22,9 +22,11 @@ class ListenerLimits:
     connections: int = _limit(
         10_000, "", "connections at the same time", "a further connection is closed when it is accepted"
     )
-    silent_seconds: float = _limit(
-        10, "s", "a new connection that sends no first byte of a request", "the connection is closed"
+    address_connections: int | None = _limit(5_000, "", "connections of a client address at the same time", "as above")
+    silent_seconds: float | None = _limit(
+        None, "s", "a new connection that sends no first byte of a request", "the connection is closed"
     )
+    """None: that of a connection without a request. A connection is not counted for its address before that byte."""
     idle_seconds: float = _limit(
         300, "s", "a connection without a request", "over HTTP/2 GOAWAY; 5 s later the connection is closed"
     )
@@ -69,6 +71,12 @@ class ProcessLimits:
         "from 40 % on the largest open requests are reset; from 95 % on requests get HTTP 503, gRPC UNAVAILABLE; "
         "from 98 % on connections are closed when they are accepted",
     )
+    crowd: int = _limit(
+        1_000,
+        "",
+        "connections of all listeners",
+        "from here on a connection without a request is closed sooner, and from twice as many on after 1 % of its time",
+    )
     resets: int = _limit(
         500, "", "requests of a connection, of which the client resets more than half at once", "it is disconnected"
     )
@@ -104,6 +112,8 @@ class Limits:
 
     edge: ListenerLimits = ListenerLimits()
     mesh: ListenerLimits = ListenerLimits(
+        address_connections=None,
+        silent_seconds=10,
         idle_seconds=3600,
         streams=1024,
         header_kib=60,
@@ -116,6 +126,8 @@ class Limits:
     """Its callers are the orchestrator and the services. The timeout of the method bounds their requests."""
     egress: ListenerLimits = ListenerLimits(
         connections=1024,
+        address_connections=None,
+        silent_seconds=10,
         streams=1,
         request_seconds=None,
         body_bytes=0,

@@ -5,6 +5,7 @@ from typing import Any
 
 from graphmesh_mesh.egress import Workload
 from graphmesh_mesh.envoy import mutual_tls
+from graphmesh_mesh.envoy.addresses import bounded_addresses
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
@@ -94,9 +95,9 @@ def mesh_listener(mesh: Mesh, limits: Limits) -> Document:
 
 
 def with_mutual_tls(plain: Document, tls: MutualTls, limits: ListenerLimits) -> Document:
-    [chain] = plain["filter_chains"]
-    secured = {**chain, **mutual_tls.from_workloads(tls, limits.silent_seconds)}
-    return {**plain, "listener_filters": [mutual_tls.inspector()], "filter_chains": [secured]}
+    secured = mutual_tls.from_workloads(tls, limits.silent_seconds)
+    chains = [{**chain, **secured} for chain in plain["filter_chains"]]
+    return {**plain, "listener_filters": [mutual_tls.inspector()], "filter_chains": chains}
 
 
 def egress_listeners(mesh: Mesh, limits: Limits) -> list[Document]:
@@ -128,17 +129,26 @@ def egress_listener(workload_name: str, workload: Workload, at: Listener, limits
 
 
 def listener(name: str, at: Listener, connections: Document, limits: ListenerLimits) -> Document:
-    """A listener. Its inspector waits for the first byte of a connection; one that sends none is closed."""
-    inspector = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
+    chains = {"filter_chains": [{"filters": [connections]}]}
+    if limits.address_connections:
+        chains = bounded_addresses(name, [connections], limits.address_connections)
     return typed(
         "envoy.config.listener.v3.Listener",
         name=name,
         address=socket(at.address, at.port),
-        listener_filters=[extension("envoy.filters.listener.http_inspector", inspector)],
-        listener_filters_timeout=seconds(limits.silent_seconds),
-        filter_chains=[{"filters": [connections]}],
+        **(first_byte(limits.silent_seconds) if limits.silent_seconds else {}),
+        **chains,
         per_connection_buffer_limit_bytes=1024 * 1024,
     )
+
+
+def first_byte(silent_seconds: float) -> Document:
+    """An inspector that waits for the first byte of a connection; one that sends none is closed."""
+    inspector = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"
+    return {
+        "listener_filters": [extension("envoy.filters.listener.http_inspector", inspector)],
+        "listener_filters_timeout": seconds(silent_seconds),
+    }
 
 
 def manager(name: str, filters: list[Document], **options: Any) -> Document:

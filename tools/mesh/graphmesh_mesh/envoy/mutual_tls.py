@@ -43,12 +43,12 @@ def to_service(mesh: Mesh, name: str) -> Document:
     return _socket("UpstreamTlsContext", identity, max_session_keys=0)
 
 
-def from_workloads(tls: MutualTls, silent_seconds: float) -> Document:
+def from_workloads(tls: MutualTls, silent_seconds: float | None) -> Document:
     """Require a certificate of the trust domain in a filter chain. A client that does not begin is disconnected."""
     resumption = {"disable_stateless_session_resumption": True, "disable_stateful_session_resumption": True}
     identity = {"prefix": spiffe_id(tls.trust_domain, "")}
     socket = _socket("DownstreamTlsContext", identity, require_client_certificate=True, **resumption)
-    return {**socket, "transport_socket_connect_timeout": seconds(silent_seconds)}
+    return {**socket, **({"transport_socket_connect_timeout": seconds(silent_seconds)} if silent_seconds else {})}
 
 
 def inspector() -> Document:

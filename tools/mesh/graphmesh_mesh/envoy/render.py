@@ -7,7 +7,17 @@ import yaml
 
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
-from graphmesh_mesh.envoy.documents import CDS, LDS, Document, config_source, extension, rds_file, seconds, socket
+from graphmesh_mesh.envoy.documents import (
+    CDS,
+    LDS,
+    Document,
+    config_source,
+    extension,
+    rds_file,
+    seconds,
+    socket,
+    typed,
+)
 from graphmesh_mesh.envoy.egress import egress_routes, listener_name
 from graphmesh_mesh.envoy.limits import Limits
 from graphmesh_mesh.envoy.listeners import lds
@@ -25,7 +35,10 @@ RESET_HEAP = {"scaling_threshold": 0.4, "saturation_threshold": 0.8}
 clients keep open never make it refuse the small requests of others."""
 LARGE_STREAM_POWER = 20
 """The binary logarithm of the smallest buffer of a stream that may be reset: 1 MiB."""
-HEAP_REFRESH_SECONDS = 0.1
+CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
+REFRESH_SECONDS = 0.1
+CROWDED_PERCENT = 1
+"""Of the time after which a connection without a request is closed, where there are twice as many as a crowd."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
@@ -62,7 +75,7 @@ def bootstrap(mesh: Mesh, limits: Limits) -> Document:
         "dynamic_resources": {"cds_config": config_source(CDS), "lds_config": config_source(LDS)},
         "layered_runtime": {"layers": [{"name": "static", "static_layer": runtime(mesh, limits)}]},
         "overload_manager": {
-            "refresh_interval": seconds(HEAP_REFRESH_SECONDS),
+            "refresh_interval": seconds(REFRESH_SECONDS),
             "resource_monitors": [heap(limits.process.heap_bytes), connections(mesh, limits)],
             "buffer_factory_config": {"minimum_account_to_track_power_of_two": LARGE_STREAM_POWER},
             "actions": [
@@ -70,6 +83,7 @@ def bootstrap(mesh: Mesh, limits: Limits) -> Document:
                     "name": "envoy.overload_actions.reset_high_memory_stream",
                     "triggers": [{"name": HEAP, "scaled": RESET_HEAP}],
                 },
+                crowd(mesh, limits),
                 at_heap_usage("envoy.overload_actions.shrink_heap", 0.9),
                 at_heap_usage("envoy.overload_actions.stop_accepting_requests", 0.95),
                 at_heap_usage("envoy.overload_actions.reject_incoming_connections", 0.98),
@@ -103,12 +117,28 @@ def runtime(mesh: Mesh, limits: Limits) -> Document:
 
 def connections(mesh: Mesh, limits: Limits) -> Document:
     """The connections of all listeners together, whose own limits are in the runtime."""
-    outside = limits.egress.connections * len(workloads(mesh))
     return extension(
-        "envoy.resource_monitors.global_downstream_max_connections",
+        CONNECTIONS,
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=limits.edge.connections + limits.mesh.connections + outside,
+        max_active_downstream_connections=max_connections(mesh, limits),
     )
+
+
+def max_connections(mesh: Mesh, limits: Limits) -> int:
+    return limits.edge.connections + limits.mesh.connections + limits.egress.connections * len(workloads(mesh))
+
+
+def crowd(mesh: Mesh, limits: Limits) -> Document:
+    """Close connections without a request sooner the more connections there are, so that they leave places free."""
+    begins = limits.process.crowd / max_connections(mesh, limits)
+    idle = {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_scale": {"value": CROWDED_PERCENT}}
+    config = typed("envoy.config.overload.v3.ScaleTimersOverloadActionConfig", timer_scale_factors=[idle])
+    scaled = {"scaling_threshold": begins, "saturation_threshold": 2 * begins}
+    return {
+        "name": "envoy.overload_actions.reduce_timeouts",
+        "triggers": [{"name": CONNECTIONS, "scaled": scaled}],
+        "typed_config": config,
+    }
 
 
 def workloads(mesh: Mesh) -> list[str]:

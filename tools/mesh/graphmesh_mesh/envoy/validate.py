@@ -38,7 +38,7 @@ def static(files: Mapping[str, bytes]) -> Document:
     bootstrap = {key: part for key, part in yaml.safe_load(files[BOOTSTRAP]).items() if key != "dynamic_resources"}
     clusters, listeners = _resources(files[CDS]), _resources(files[LDS])
     for listener in listeners:
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]  # of all chains, an alias in YAML
         manager["http_filters"] = [_discovered(one, files) for one in manager["http_filters"]]
         routes = manager.pop("rds")["config_source"]["path_config_source"]["path"]
         manager["route_config"] = _resources(files[routes])[0]
