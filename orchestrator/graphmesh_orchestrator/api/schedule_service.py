@@ -16,6 +16,7 @@ from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_orchestrator.api.submission import Submission
 from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.errors import WrongGraph
+from graphmesh_orchestrator.roles import RoleRules
 from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.runs.convert import role_names, run_message
 from graphmesh_orchestrator.runs.convert import run as run_of_request
@@ -38,6 +39,7 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
         changed: Callable[[], None],
         now: Now,
         min_interval: int,
+        roles: RoleRules,
     ) -> None:
         """
         Args:
@@ -46,7 +48,7 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
         """
         self._schedules, self._threads, self._requests = schedules, threads, requests
         self._submission, self._changed, self._now = submission, changed, now
-        self._min_interval = min_interval
+        self._min_interval, self._roles = min_interval, roles
 
     async def CreateSchedule(self, request: pb.CreateScheduleRequest, context: Any) -> pb.CreateScheduleResponse:
         now = self._now()
@@ -82,9 +84,13 @@ class ScheduleServicer(pb.ScheduleServiceServicer):
         return pb.PauseScheduleResponse(schedule=await self._change(request.schedule_id, Schedule.paused))
 
     async def ResumeSchedule(self, request: pb.ResumeScheduleRequest, context: Any) -> pb.ResumeScheduleResponse:
-        now = self._now().timestamp()
-        changed = await self._change(request.schedule_id, lambda schedule: schedule.resumed(now))
-        return pb.ResumeScheduleResponse(schedule=changed)
+        now, roles = self._now().timestamp(), role_names(current_call().caller)
+
+        def resumed(schedule: Schedule) -> Schedule:
+            self._roles.require_graph(roles, schedule.spec.graph)
+            return schedule.resumed(now)
+
+        return pb.ResumeScheduleResponse(schedule=await self._change(request.schedule_id, resumed))
 
     async def TriggerSchedule(self, request: pb.TriggerScheduleRequest, context: Any) -> pb.TriggerScheduleResponse:
         caller = current_call().caller

@@ -70,6 +70,7 @@ def services(
         notifier.schedules_changed,
         backend.clock.now,
         settings.schedule_interval_seconds,
+        roles,
     )
     approvals = ApprovalServicer(backend.approvals, notifier)
     webhooks = WebhookServicer(backend.deliveries, notifier)

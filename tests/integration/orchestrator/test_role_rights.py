@@ -231,6 +231,10 @@ CALLS: dict[str, Callable[[str, str], tuple[Any, Any]]] = {
         pb.ScheduleService.TriggerSchedule,
         pb.TriggerScheduleRequest(schedule_id="daily"),
     ),
+    "ResumeSchedule": lambda run, thread: (
+        pb.ScheduleService.ResumeSchedule,
+        pb.ResumeScheduleRequest(schedule_id="daily"),
+    ),
     "UpdateSchedule": lambda run, thread: (
         pb.ScheduleService.UpdateSchedule,
         pb.UpdateScheduleRequest(schedule_id="daily", spec=schedule_request().spec),

@@ -43,6 +43,11 @@ def test_prints_a_token_of_what_it_is_given(tmp_path: Path) -> None:
         ((), 1, "graphmesh up --tokens makes one"),
         (("--tenant", "ACME"), 2, "--tenant"),
         (("--ttl", "0s"), 2, "--ttl"),
+        (("--ttl", "-1s"), 2, "--ttl"),
+        (("--ttl", "31d"), 2, "30 days at most"),
+        (("--tenant", ""), 2, "--tenant"),
+        (("--subject", "mira o"), 2, "--subject"),
+        (("--subject", "\u00e4"), 2, "--subject"),
         (("--ttl", "soon"), 2, "must be a number followed by"),
     ],
 )
@@ -69,6 +74,21 @@ def test_revokes_tokens_by_themselves_and_by_their_ids(tmp_path: Path) -> None:
     folder.revoked.write_text("tokens: [")
     assert run("--state", tmp_path, "--revoke", "two")[0] == 1
     assert folder.revoked.read_text() == "tokens: ["
+
+
+@pytest.mark.parametrize("name", ["", "mira o", KeyError("uid not found"), OSError("no username")])
+def test_a_user_without_a_name_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | Exception) -> None:
+    """As in containers that run as any user id."""
+
+    def getuser() -> str:
+        if isinstance(name, Exception):
+            raise name
+        return name
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    open_issuer(StateFolder(tmp_path))
+    code, output = run("--state", tmp_path)
+    assert (code, claims(output.strip())["sub"]) == (0, "local")
 
 
 def test_commands_make_tokens_of_their_tenant(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,12 @@ CREDENTIALS_SECONDS = 3600.0
 """The life of the token in them."""
 RENEW_SECONDS = 60.0
 """Seconds after which it is renewed: often, since a computer that sleeps does not count."""
+
+
+SUBJECT_RULE = re.compile(r"[!-~]{1,255}")
+"""As that of Envoy's filter."""
+MAX_SECONDS = 30 * 24 * 3600.0
+"""The longest life of a token."""
 
 
 class NoIssuer(LocalError):
@@ -87,6 +94,16 @@ def issue_token(folder: StateFolder, tenant: str, subject: str, roles: Sequence[
     return encode({**claims, "jti": uuid4().hex, "roles": list(roles)}, key, ALGORITHM, headers=headers)
 
 
+def user_name() -> str:
+    """Return the user of this machine as a subject; `local` where it has no name, as in many containers, or none that
+    a subject may have."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "local"
+    return name if SUBJECT_RULE.fullmatch(name) else "local"
+
+
 def token_id(token: str) -> str:
     """Return the claim `jti` of a token, which is not verified. Raises ValueError: it is no token with one."""
     from jwt import decode
@@ -127,7 +144,7 @@ async def credentials(folder: StateFolder, edge: str) -> AsyncIterator[None]:
     """Keep a token of the role admin in the state folder, for clients of the edge, while the body runs."""
 
     def store() -> None:
-        token = issue_token(folder, TENANT, getpass.getuser(), ["admin"], CREDENTIALS_SECONDS)
+        token = issue_token(folder, TENANT, user_name(), ["admin"], CREDENTIALS_SECONDS)
         folder.write_credentials(Credentials(edge=edge, tenant=TENANT, token=token))
 
     async def renew() -> None:

@@ -242,7 +242,15 @@ def has_key(path: Path, location: Sequence[int | str]) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which PyYAML keeps the last, and merge keys, which multiply."""
+    """Refuses a key that a mapping has twice, of which PyYAML keeps the last, and merge keys, which multiply. A value
+    that is no date or number of its form has a place as other errors have."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, OverflowError):
+            problem = f"the value {str(node.value)[:50]} is not valid"
+            raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()

@@ -1,7 +1,6 @@
 """The connection of a command to a mesh: its address, its tenant, and advice on the mesh's errors."""
 
 import asyncio
-import getpass
 import os
 import re
 import shlex
@@ -21,7 +20,7 @@ from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
 from graphmesh_client.token import TOKEN_VARIABLE, TokenSource
 from graphmesh_contracts.workloads import COMMANDS
-from graphmesh_local.development_issuer import issue_token
+from graphmesh_local.development_issuer import issue_token, user_name
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
 from graphmesh_mesh.mutual_tls import AUTHORITIES, certificate_file
 
@@ -140,7 +139,7 @@ def development_token(state: Path, tenant: str) -> TokenSource:
         return ""
 
     async def issue() -> str:
-        return issue_token(folder, tenant, getpass.getuser(), ["admin"], TOKEN_SECONDS)
+        return issue_token(folder, tenant, user_name(), ["admin"], TOKEN_SECONDS)
 
     return issue
 

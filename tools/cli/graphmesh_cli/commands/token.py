@@ -1,10 +1,17 @@
 """`graphmesh token`: print a token of the development issuer, or revoke one."""
 
-import getpass
 from typing import Annotated
 
 import typer
-from graphmesh_local.development_issuer import NoIssuer, issue_token, revoke_token, token_id
+from graphmesh_local.development_issuer import (
+    MAX_SECONDS,
+    SUBJECT_RULE,
+    NoIssuer,
+    issue_token,
+    revoke_token,
+    token_id,
+    user_name,
+)
 from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from graphmesh_mesh.errors import MeshError
 
@@ -30,10 +37,13 @@ def token(
     if revoke:
         return _revoke(StateFolder(state), revoke, as_json=as_json)
     check_tenant(tenant)
-    if ttl < 1:
-        raise typer.BadParameter("must be a second at least", param_hint="--ttl")
+    if not 1 <= ttl <= MAX_SECONDS:
+        raise typer.BadParameter("must be a second at least and 30 days at most", param_hint="--ttl")
+    if subject and not SUBJECT_RULE.fullmatch(subject):
+        rule = "must be 1 to 255 printable characters of ASCII, without spaces"
+        raise typer.BadParameter(rule, param_hint="--subject")
     try:
-        made = issue_token(StateFolder(state), tenant, subject or getpass.getuser(), role or ["admin"], ttl)
+        made = issue_token(StateFolder(state), tenant, subject or user_name(), role or ["admin"], ttl)
     except NoIssuer as error:
         raise Failure(str(error)) from None
     return print_json_line({"token": made, "jti": token_id(made)}) if as_json else typer.echo(made)

@@ -158,7 +158,7 @@ class ScheduleServiceServicer:
         """Resumes a paused or failed schedule with the first tick from now on; ticks that it did not have meanwhile are not
         caught up with. An active one stays as it is.
 
-        Reasons: RESOURCE_NOT_FOUND.
+        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_ALLOWED (no role of the caller has its graph).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

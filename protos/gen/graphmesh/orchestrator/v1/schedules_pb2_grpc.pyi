@@ -81,7 +81,7 @@ class ScheduleServiceStub:
     """Resumes a paused or failed schedule with the first tick from now on; ticks that it did not have meanwhile are not
     caught up with. An active one stays as it is.
 
-    Reasons: RESOURCE_NOT_FOUND.
+    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_ALLOWED (no role of the caller has its graph).
     """
     TriggerSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _schedules_pb2.TriggerScheduleResponse]
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
@@ -149,7 +149,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Resumes a paused or failed schedule with the first tick from now on; ticks that it did not have meanwhile are not
     caught up with. An active one stays as it is.
 
-    Reasons: RESOURCE_NOT_FOUND.
+    Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_ALLOWED (no role of the caller has its graph).
     """
     TriggerSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _schedules_pb2.TriggerScheduleResponse]  # type: ignore[assignment]
     """Creates a run of a schedule at once, whatever its status. Its ticks stay as they are.
@@ -250,7 +250,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Resumes a paused or failed schedule with the first tick from now on; ticks that it did not have meanwhile are not
         caught up with. An active one stays as it is.
 
-        Reasons: RESOURCE_NOT_FOUND.
+        Reasons: RESOURCE_NOT_FOUND, GRAPH_NOT_ALLOWED (no role of the caller has its graph).
         """
 
     @_abc_1.abstractmethod
