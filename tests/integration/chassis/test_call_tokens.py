@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,31 +166,35 @@ def headers_of(keys: Path) -> dict[str, str]:
 
 
 def forged(keys: Path) -> dict[str, str]:
-    """Tokens that libraries for JWT were tricked with."""
+    """Tokens that libraries for JWT were tricked with. Those of the first part differ from a valid one in this only."""
     own, kid = private(keys), headers_of(keys)
     public = (keys / PUBLIC).read_text()
-    valid = jwt.encode(dict(claims()), own, "ES256", headers=kid)
-    header, body, signature = valid.split(".")
-    other_body = jwt.encode(dict(claims(tenant="umbrella")), own, "ES256", headers=kid).split(".")[1]
     stranger = ec.generate_private_key(ec.SECP256R1())
+    valid = next(token for token in iter(partial(own_token, keys, claims()), "") if {*"-_"} & {*token[-86:]})
+    assert CallVerifier(keys / PUBLIC).claims(Probe.Ask.path, valid)
+    header, body, signature = valid.split(".")
+    other_body = own_token(keys, claims(tenant="umbrella")).split(".")[1]
     jwk = jwk_of(stranger.public_key())
     edwards, ecdsa384 = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())
     return {
-        "none": jwt.encode(dict(claims()), "", "none", headers=kid),
         "none without a header's algorithm": f"{header}.{body}.",
+        "a stranger under the known kid": signed(keys, json.dumps(claims()), stranger),
+        "another body": f"{header}.{other_body}.{signature}",
+        "a signature of zeros": f"{header}.{body}.{'A' * 86}",
+        "a short signature": f"{header}.{body}.{signature[:-4]}",
+        "another form of the signature": f"{header}.{body}.{signature}==",
+        "other bits at the end of the signature": f"{header}.{body}.{signature[:-1]}{chr(ord(signature[-1]) + 1)}",
+        "another alphabet": f"{header}.{body}.{signature.replace('-', '+').replace('_', '/')}",
+        "a character of no alphabet": f"{header}.{body}.{signature}!",
+        "four segments": f"{valid}.{signature}",
+        "none": jwt.encode(dict(claims()), "", "none", headers=kid),
         "HS256 with the public key": jwt.encode(dict(claims()), public * 2, "HS256", headers=kid),
-        "a stranger under the known kid": jwt.encode(dict(claims()), stranger, "ES256", headers=kid),
         "an unknown kid": jwt.encode(dict(claims()), stranger, "ES256", headers={"kid": jwk["kid"]}),
         "a key that the token brings along": jwt.encode(dict(claims()), stranger, "ES256", headers={**kid, "jwk": jwk}),
         "no kid": jwt.encode(dict(claims()), own, "ES256"),
         "EdDSA": jwt.encode(dict(claims()), edwards, "EdDSA", headers=kid),
         "ES384": jwt.encode(dict(claims()), ecdsa384, "ES384", headers=kid),
         "RS256": jwt.encode(dict(claims()), rsa.generate_private_key(65537, 2048), "RS256", headers=kid),
-        "another body": f"{header}.{other_body}.{signature}",
-        "a signature of zeros": f"{header}.{body}.{'A' * 86}",
-        "a short signature": f"{header}.{body}.{signature[:-4]}",
-        "another form of the signature": f"{header}.{body}.{signature}==",
-        "four segments": f"{valid}.{signature}",
         "no segments": "token",
         "dots": "..",
     }
@@ -226,6 +231,13 @@ def test_a_claim_of_another_type_is_refused(keys: Path, change: dict[str, object
         CallVerifier(keys / PUBLIC).claims(Probe.Ask.path, token)
 
 
+@pytest.mark.parametrize("body", ["[]", "7", "{", '{"sub":"ada"', "%s%s", "%s,", "{'sub': 7}", "\\"])
+def test_a_body_that_is_no_object_is_refused(keys: Path, body: str) -> None:
+    whole = json.dumps(claims())
+    with pytest.raises(Unauthenticated, match="its form is not valid"):
+        CallVerifier(keys / PUBLIC).claims(Probe.Ask.path, signed(keys, body.replace("%s", whole)))
+
+
 def test_a_token_for_long_is_refused(keys: Path) -> None:
     now = int(time.time())
     with pytest.raises(Unauthenticated, match="more than 300 s"):
@@ -234,18 +246,22 @@ def test_a_token_for_long_is_refused(keys: Path) -> None:
 
 def own_token(keys: Path, stated: Mapping[str, object]) -> str:
     """A token of a true key and with its header."""
+    return signed(keys, json.dumps(stated))
+
+
+def signed(keys: Path, content: str, key: Any = None) -> str:
     header = token_of(keys, Probe.Ask.path).partition(".")[0]
-    body = encoded(json.dumps(stated).encode())
-    signature = jwt.get_algorithm_by_name("ES256").sign(f"{header}.{body}".encode(), private(keys))
+    body = encoded(content.encode())
+    signature = jwt.get_algorithm_by_name("ES256").sign(f"{header}.{body}".encode(), key or private(keys))
     return f"{header}.{body}.{encoded(signature)}"
 
 
 def test_services_of_others_verify_it_with_any_library(keys: Path) -> None:
     """The token is a JWT, and the key that it names is in the JWKS under that name."""
-    token = token_of(keys, Probe.Ask.path, *ACME, READ, *IN_RUN)
+    token = token_of(keys, Probe.Ask.path, *ACME, READ, *IN_RUN, ("x-graphmesh-approval", 'a"\\\n'))
     key = jwt.PyJWKSet.from_json((keys / PUBLIC).read_text())[jwt.get_unverified_header(token)["kid"]]
     stated = jwt.decode(token, key, ["ES256"], audience=NAME)
-    assert stated["node"] == "r\u00fcckzahlung"
+    assert (stated["node"], stated["approval"]) == ("r\u00fcckzahlung", 'a"\\\n')
     assert (stated["tenant"], stated["sub"], stated["scope"], stated["run"]) == ("acme", "ada", "probe.read", "run_1")
 
 
