@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from graphmesh_chassis.database import Database, open_database
+from graphmesh_chassis.settings import reveal
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import SecretStr
 
 from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.assistants.assistants_sql import SqlAssistants
@@ -74,7 +76,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
     """Open the SQL stores for a worker, which holds its advisory lock while the body runs."""
     async with (
         open_database(settings.database_url, MIGRATIONS) as database,
-        worker_lock(settings.database_url, worker),
+        worker_lock(reveal(settings.database_url), worker),
         GroupCommit(SqlBatchWriter(database)).running() as commits,
     ):
         saver = LogSaver(database, commits, StateLimits(settings.artifact_bytes, settings.max_state_bytes))
@@ -106,6 +108,6 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
 
 
 @asynccontextmanager
-async def _open_leases(url: str, worker: str) -> AsyncIterator[Leases]:
+async def _open_leases(url: SecretStr, worker: str) -> AsyncIterator[Leases]:
     async with open_database(url) as database:
         yield SqlLeases(database, worker)

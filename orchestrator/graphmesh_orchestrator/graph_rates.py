@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from graphmesh_chassis.rated import open_rates
 from graphmesh_chassis.settings import BadSetting
 from graphmesh_contracts import Rate
+from pydantic import SecretStr
 
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
@@ -54,7 +55,7 @@ def require_graphs(declared: Mapping[str, Rate], graphs: Collection[str]) -> Non
 
 @asynccontextmanager
 async def open_graph_rates(
-    declared: Mapping[str, Rate], redis_url: str, answer_seconds: float, runs: Runs
+    declared: Mapping[str, Rate], redis_url: SecretStr, answer_seconds: float, runs: Runs
 ) -> AsyncIterator[GraphRates | None]:
     """Yield the rates of graphs; None where none is declared."""
     if not declared:

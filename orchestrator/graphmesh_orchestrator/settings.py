@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_chassis.call_tokens import CallSigner
-from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, readable, settings_config
+from graphmesh_chassis.settings import DatabaseUrl, SecretUrl, ServerSettings, readable, reveal, settings_config
 from graphmesh_contracts import Overrides, Rate, parse_rate
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
@@ -41,16 +41,15 @@ class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_ORCHESTRATOR_")
 
     database_url: DatabaseUrl = Field(
-        default="sqlite+aiosqlite:///.graphmesh/orchestrator.db",
+        default=SecretUrl("sqlite+aiosqlite:///.graphmesh/orchestrator.db"),
         description="SQLAlchemy URL of the database of runs, events and checkpoints",
     )
     mesh: str = Field(default="127.0.0.1:8081", description="host:port of Envoy's mesh listener")
     call_key: Annotated[Path | None, AfterValidator(_call_key)] = Field(
         default=None, description="a PEM file with the private key (EC, P-256) that signs the calls of services"
     )
-    redis_url: str = Field(
-        default="",
-        repr=False,
+    redis_url: SecretUrl = Field(
+        default=SecretUrl(""),
         description="redis://… for notifications between processes and for rates; empty: each polls, and counts alone",
     )
     role: Literal["all", "api", "worker"] = Field(
@@ -133,7 +132,7 @@ class Settings(ServerSettings):
     @property
     def is_alone(self) -> bool:
         """Whether no other process can use the database: a SQLite file belongs to one."""
-        return make_url(self.database_url).get_backend_name() == "sqlite"
+        return make_url(reveal(self.database_url)).get_backend_name() == "sqlite"
 
     @property
     def webhook_key(self) -> bytes:

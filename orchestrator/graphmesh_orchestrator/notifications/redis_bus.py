@@ -12,6 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
+from graphmesh_chassis.settings import reveal
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -33,17 +35,17 @@ MAX_PENDING = 10_000
 
 
 @asynccontextmanager
-async def connected(redis_url: str, database_url: str) -> AsyncIterator[Notifier]:
+async def connected(redis_url: str | SecretStr, database_url: str | SecretStr) -> AsyncIterator[Notifier]:
     """Yield a notifier that is connected with those of the other processes on its database.
 
     Without a `redis_url` it stays local. A SQLite database has no other processes.
     """
-    database = make_url(database_url)
+    database = make_url(reveal(database_url))
     notifier = Notifier(is_alone=database.get_backend_name() == "sqlite")
     if not redis_url:
         yield notifier
         return
-    bus = RedisBus(redis_url, f"graphmesh:{database.database}", notifier)
+    bus = RedisBus(reveal(redis_url), f"graphmesh:{database.database}", notifier)
     notifier.bus = bus
     running = asyncio.create_task(bus.run(), name="redis bus")
     try:

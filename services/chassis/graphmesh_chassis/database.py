@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiosqlite
+from pydantic import SecretStr
 from sqlalchemy import (
     Connection,
     DateTime,
@@ -34,6 +35,7 @@ from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.calls import current_deadline
 from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, GraphmeshError
 from graphmesh_chassis.migrations import is_current, upgrade
+from graphmesh_chassis.settings import reveal
 from graphmesh_chassis.sqlite_connection import connect as connect_sqlite
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT, urgent
 
@@ -200,7 +202,7 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(url: str, migrations: Path | None = None) -> AsyncIterator[Database]:
+async def open_database(url: str | SecretStr, migrations: Path | None = None) -> AsyncIterator[Database]:
     """Open the database at an SQLAlchemy `url` and migrate it to the newest of `migrations`.
 
     `sqlite+aiosqlite:///path` creates the file and its folder; the database of `postgresql+psycopg://…` has to exist.
@@ -211,7 +213,8 @@ async def open_database(url: str, migrations: Path | None = None) -> AsyncIterat
         DatabaseUnavailable: the database does not answer; only with `migrations`.
     """
     closer = _ConnectionCloser()
-    engine = _sqlite(url, closer) if url.startswith("sqlite") else _postgresql(url)
+    revealed = reveal(url)
+    engine = _sqlite(revealed, closer) if revealed.startswith("sqlite") else _postgresql(revealed)
     database = Database(engine)
     try:
         if migrations is not None:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import ServiceDescriptor
 from graphmesh_contracts import Overrides, Rate, ServicePolicy, method_policy
+from pydantic import SecretStr
 
 from graphmesh_chassis.calls import Call
 from graphmesh_chassis.hooks import Hook, Proceed
+from graphmesh_chassis.settings import reveal
 
 if TYPE_CHECKING:
     from graphmesh_chassis.rates import Rates
@@ -25,12 +27,12 @@ def rated_services(
     return frozenset(service.full_name for service in services if any(declared(service)))
 
 
-def open_rates(redis_url: str, answer_seconds: float) -> "Rates":
+def open_rates(redis_url: str | SecretStr, answer_seconds: float) -> "Rates":
     """Return rates that are counted in Redis, or by this process alone without its URL."""
     from graphmesh_chassis.rate_windows import RedisWindows  # half a second, which only servers with rates take
     from graphmesh_chassis.rates import Rates
 
-    return Rates(RedisWindows(redis_url, answer_seconds) if redis_url else None)
+    return Rates(RedisWindows(reveal(redis_url), answer_seconds) if redis_url else None)
 
 
 def rated(server: str, policy: ServicePolicy, rates: "Rates") -> Hook:

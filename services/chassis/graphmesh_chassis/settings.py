@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from graphmesh_contracts import Overrides
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -19,27 +19,44 @@ DEVELOPMENT = "development"
 """The environment in which clients see the causes of failures. It is that of `graphmesh up` without another one."""
 
 
-def _database_url(value: str) -> str:
+class SecretUrl(SecretStr):
+    """A URL that may have a password, so it is not shown. One without a password may be an argument of a server."""
+
+
+def reveal(url: str | SecretStr) -> str:
+    """Return a URL for the client that connects to it."""
+    return url.get_secret_value() if isinstance(url, SecretStr) else url
+
+
+def url_like(pattern: str) -> AfterValidator:
+    """Check a URL against a pattern, without a message that repeats a part of it."""
+
+    def check(value: SecretUrl) -> SecretUrl:
+        if not re.match(pattern, value.get_secret_value()):
+            raise ValueError(f"must match {pattern}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _database_url(value: SecretUrl) -> SecretUrl:
     """Check a URL without a message of its parser, which may repeat a part of it."""
     from sqlalchemy.engine import make_url
 
     try:
-        make_url(value)
+        make_url(value.get_secret_value())
     except Exception:  # whatever the parser raises
         raise ValueError("is not a SQLAlchemy URL") from None
     return value
 
 
 DatabaseUrl = Annotated[
-    str,
+    SecretUrl,
+    url_like(r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+"),
     AfterValidator(_database_url),
-    Field(
-        pattern=r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+",
-        repr=False,
-        description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database",
-    ),
+    Field(description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database"),
 ]
-"""The URL of a service's database. It may hold a password, so it is not shown."""
+"""The URL of a service's database."""
 
 
 PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
@@ -133,9 +150,8 @@ class ServerSettings(BaseSettings):
     authorities: Annotated[Path | None, AfterValidator(_authorities)] = Field(
         default=None, description="a PEM file with the certificates of the authorities that workloads are trusted by"
     )
-    redis_url: str = Field(
-        default="",
-        repr=False,
+    redis_url: SecretUrl = Field(
+        default=SecretUrl(""),
         description="redis://… by which the processes of a service count rates together; empty: each counts alone",
     )
     rate_answer_seconds: float = Field(
@@ -209,5 +225,5 @@ def check_arguments(settings_type: type[ServerSettings], arguments: Sequence[str
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether all of a setting is a secret; one that may hold a secret, such as a URL, has `repr=False`."""
+    """Whether all of a setting is a secret, and not only a part of it, as of a `SecretUrl`."""
     return "SecretStr" in str(field.annotation)

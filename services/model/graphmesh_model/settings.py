@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
-from graphmesh_chassis.settings import BadSetting, DatabaseUrl, ServerSettings, settings_config
+from graphmesh_chassis.settings import BadSetting, DatabaseUrl, SecretUrl, ServerSettings, settings_config
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from graphmesh_model.accounting.budgets import RUN, Budget, Period, Scope
@@ -69,7 +69,7 @@ class Settings(ServerSettings):
 
     model_config = settings_config("GRAPHMESH_MODEL_")
 
-    database_url: DatabaseUrl = "sqlite+aiosqlite:///.graphmesh/model.db"
+    database_url: DatabaseUrl = SecretUrl("sqlite+aiosqlite:///.graphmesh/model.db")
     models: Mapping[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=OFFLINE)},
         description="the models by alias; one of them is `default`",

@@ -1,13 +1,13 @@
 """The settings of retrieval."""
 
-from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
+from graphmesh_chassis.settings import DatabaseUrl, SecretUrl, ServerSettings, settings_config
 from pydantic import Field
 
 
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_RETRIEVAL_")
 
-    database_url: DatabaseUrl = "sqlite+aiosqlite:///.graphmesh/retrieval.db"
+    database_url: DatabaseUrl = SecretUrl("sqlite+aiosqlite:///.graphmesh/retrieval.db")
     embedder: str = Field(
         default="",
         pattern=r"^(|minilm|[a-z_]+:.+)$",

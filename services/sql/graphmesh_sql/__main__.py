@@ -8,6 +8,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pool
 from graphmesh.sql.v1 import SqlService, add_SqlServiceServicer_to_server
 from graphmesh_chassis.serve import Servable, Service, run
+from graphmesh_chassis.settings import reveal
 from graphmesh_contracts import service_policies
 
 from graphmesh_sql.declarations import Declarations, read_declarations
@@ -22,7 +23,8 @@ from graphmesh_sql.worker.settings import WorkerSettings
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
-    declarations = read_declarations(settings.declarations, sqlite=not settings.target_url.startswith("postgresql"))
+    is_sqlite = not reveal(settings.target_url).startswith("postgresql")
+    declarations = read_declarations(settings.declarations, sqlite=is_sqlite)
     if not settings.target_url:
         make_sample(Path(settings.sample))
     worker_settings = _worker_settings(settings, declarations)
@@ -44,7 +46,7 @@ def _cap(settings: Settings) -> int:
 
 def _worker_settings(settings: Settings, declarations: Declarations) -> WorkerSettings:
     return WorkerSettings(
-        target=settings.target_url.removeprefix("sqlite:///") or settings.sample,
+        target=reveal(settings.target_url).removeprefix("sqlite:///") or settings.sample,
         parent=os.getpid(),
         memory_bytes=settings.query_memory,
         backend_bytes=settings.backend_memory,

@@ -1,6 +1,8 @@
 """The settings of sql."""
 
-from graphmesh_chassis.settings import ServerSettings, settings_config
+from typing import Annotated
+
+from graphmesh_chassis.settings import SecretUrl, ServerSettings, settings_config, url_like
 from pydantic import Field
 
 MIB = 1024 * 1024
@@ -9,10 +11,8 @@ MIB = 1024 * 1024
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_SQL_")
 
-    target_url: str = Field(
-        default="",
-        repr=False,
-        pattern=r"^$|^sqlite:///.+|^postgresql(\+psycopg)?://.+",
+    target_url: Annotated[SecretUrl, url_like(r"^$|^sqlite:///.+|^postgresql(\+psycopg)?://.+")] = Field(
+        default=SecretUrl(""),
         description="the queried database: sqlite:///path, or postgresql://user@host/database of a read-only role; "
         "empty: a small sample warehouse",
     )

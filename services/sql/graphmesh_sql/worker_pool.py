@@ -120,7 +120,7 @@ class Worker:
         environment = {**os.environ, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1"}  # arenas take address space
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220  (it takes a millisecond, and needs no thread to be waited for)
-                [sys.executable, "-S", "-W", "ignore", "-m", "graphmesh_sql.worker", json.dumps(asdict(settings))],
+                [sys.executable, "-S", "-W", "ignore", "-m", "graphmesh_sql.worker"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -128,7 +128,9 @@ class Worker:
                 start_new_session=True,  # a signal to the group of the service is not meant for a query that still runs
             )
         try:
-            return cls(process, *await asyncio.open_connection(sock=ours))
+            reader, writer = await asyncio.open_connection(sock=ours)
+            writer.write(json.dumps(asdict(settings)).encode() + b"\n")  # no argument, which every user can read
+            return cls(process, reader, writer)
         except BaseException:
             ours.close()
             process.kill()

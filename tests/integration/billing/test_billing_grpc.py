@@ -15,12 +15,13 @@ from graphmesh_billing.__main__ import build
 from graphmesh_billing.settings import Settings
 from graphmesh_chassis.errors import IdempotencyKeyRequired, InvalidRequest, NotFound, RuleViolated
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 
 
 @pytest.fixture(scope="module")
 def grpc_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(database_url=f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('billing')}/billing.db")
+    return Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('billing')}/billing.db"))
 
 
 @pytest.fixture(scope="module")

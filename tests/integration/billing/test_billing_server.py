@@ -24,6 +24,7 @@ from graphmesh_chassis.errors import (
     RuleViolated,
     ScopeMissing,
 )
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import Served, running
 from graphmesh_contracts import Overrides
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -72,7 +73,7 @@ class BillingClient(ServiceClient):
 @asynccontextmanager
 async def serving(database_url: str, policy: Overrides | None = None, **fields: Any) -> AsyncIterator[BillingClient]:
     """Serve billing while the body runs. `fields` replace fields of its Servable."""
-    settings = Settings(database_url=database_url, policy=policy or Overrides())
+    settings = Settings(database_url=SecretUrl(database_url), policy=policy or Overrides())
     async with build(settings) as servable, running(replace(servable, **fields), settings) as served:
         yield BillingClient(served)
 

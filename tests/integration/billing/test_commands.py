@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 from graphmesh.billing import v1 as pb
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_cli.app import app
 from graphmesh_ticketing.__main__ import build as build_ticketing
@@ -105,7 +106,7 @@ async def test_policies_are_shown_and_set(
 
 
 async def test_ticket_policies_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = TicketingSettings(database_url=f"sqlite+aiosqlite:///{tmp_path}/ticketing.db")
+    settings = TicketingSettings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/ticketing.db"))
     async with build_ticketing(settings) as servable, running(servable, settings) as served:
         assert await command("policy", "show", "tickets", "--json", "--address", served.address) == 0
         shown = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("{"))

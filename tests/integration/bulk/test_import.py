@@ -19,7 +19,7 @@ from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.serve import Servable, Service
-from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.settings import SecretUrl, ServerSettings
 from graphmesh_chassis.store import MemoryStore
 from graphmesh_chassis.testing import Served, running
 from graphmesh_cli.app import app
@@ -42,7 +42,7 @@ def customers(count: int) -> list[Row]:
 
 @pytest_asyncio.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/crm.db")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/crm.db"))
     async with build(settings) as servable, running(servable, settings) as served:
         yield served
 
@@ -208,7 +208,7 @@ async def test_a_grouped_query_becomes_invoices_with_lines(tmp_path: Path) -> No
             json_object('currency_code', 'EUR', 'amount_minor', CAST(round(price * 100) AS INTEGER)))) AS "lines:json"
         FROM sold GROUP BY invoice
     """
-    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{tmp_path}/billing.db")
+    settings = BillingSettings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/billing.db"))
     async with build_billing(settings) as servable, running(servable, settings) as served:
         arguments = ("--sqlite", str(shop), "--query", query, "--address", served.address)
         code, output = await cli("billing.CreateInvoice", *arguments)

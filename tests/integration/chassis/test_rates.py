@@ -15,7 +15,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RateLimited
 from graphmesh_chassis.rate_windows import RedisWindows
 from graphmesh_chassis.rates import RateLimit, Rates
-from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.settings import SecretUrl, ServerSettings
 from graphmesh_chassis.testing import Served
 from graphmesh_contracts import Overrides, Rate
 from redis.asyncio import Redis
@@ -35,7 +35,7 @@ def settings(redis_url: str = "", **policy: Any) -> ServerSettings:
     methods = policy.pop("methods", {"Ask": {"timeout": "60s"}})
     service = {"max_concurrency": 64, "max_queue": 2000, **policy}
     return ServerSettings(
-        policy=Overrides(service=service, methods=methods), redis_url=redis_url, rate_answer_seconds=PATIENT
+        policy=Overrides(service=service, methods=methods), redis_url=SecretUrl(redis_url), rate_answer_seconds=PATIENT
     )
 
 

@@ -16,7 +16,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RuleViolated
 from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.sampling import decide
-from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.settings import SecretUrl, ServerSettings
 from graphmesh_chassis.telemetry import Tracing
 from graphmesh_chassis.testing import running
 from opentelemetry.sdk.trace import ReadableSpan
@@ -177,7 +177,7 @@ def test_database_url_is_not_shown() -> None:
     from graphmesh_billing.settings import Settings
 
     url = f"postgresql+psycopg://billing:{SECRET}@db/billing"
-    assert SECRET not in repr(Settings(database_url=url))
+    assert SECRET not in repr(Settings(database_url=SecretUrl(url)))
     with pytest.raises(ValueError, match="database_url") as bad:
-        Settings(database_url=f"mysql://billing:{SECRET}@db/billing")
+        Settings(database_url=SecretUrl(f"mysql://billing:{SECRET}@db/billing"))
     assert SECRET not in str(bad.value)

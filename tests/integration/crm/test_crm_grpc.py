@@ -15,6 +15,7 @@ from graphmesh_chassis.errors import (
     VersionMismatch,
 )
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 from graphmesh_crm.__main__ import build
 from graphmesh_crm.settings import Settings
@@ -22,7 +23,7 @@ from graphmesh_crm.settings import Settings
 
 @pytest.fixture(scope="module")
 def grpc_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(database_url=f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('crm')}/crm.db")
+    return Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('crm')}/crm.db"))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from graphmesh_chassis.errors import (
     ScopeMissing,
     VersionMismatch,
 )
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_contracts import Rpc
 from graphmesh_crm.__main__ import build
@@ -40,7 +41,7 @@ MIRA = pb.CreateCustomerRequest(
 
 @pytest_asyncio.fixture
 async def crm(database_url: str) -> AsyncIterator[ServiceClient]:
-    settings = Settings(database_url=database_url)
+    settings = Settings(database_url=SecretUrl(database_url))
     async with build(settings) as servable, running(servable, settings) as served:
         yield ServiceClient(served.channel)
 

@@ -22,6 +22,7 @@ from graphmesh_billing.settings import Settings as BillingSettings
 from graphmesh_chassis import metadata, testing
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc, StreamingRpc, struct_value
 from graphmesh_orchestrator.__main__ import DEFAULT_INTERVALS, OpenBackend
@@ -176,7 +177,7 @@ async def serve_mesh(folder: Path) -> AsyncIterator[Mesh]:
 @asynccontextmanager
 async def serve_billing(folder: Path, **fields: Any) -> AsyncIterator[testing.Served]:
     """Serve billing; `fields` are further settings."""
-    settings = BillingSettings(database_url=f"sqlite+aiosqlite:///{folder}/billing.db", **fields)
+    settings = BillingSettings(database_url=SecretUrl(f"sqlite+aiosqlite:///{folder}/billing.db"), **fields)
     async with build_billing(settings) as servable, testing.running(servable, settings) as served:
         yield served
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis import testing
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_client import Client
 from graphmesh_local import backends
 from graphmesh_orchestrator.__main__ import build
@@ -83,7 +84,13 @@ async def paired(
     registry.write_text(json.dumps({"graphs": {"gated": f"{GRAPH}:gated"}}))
 
     def settings(role: Literal["all", "api", "worker"]) -> Settings:
-        return Settings(database_url=database_url, redis_url=redis_url, graphs=registry, role=role, mesh="127.0.0.1:1")
+        return Settings(
+            database_url=SecretUrl(database_url),
+            redis_url=SecretUrl(redis_url),
+            graphs=registry,
+            role=role,
+            mesh="127.0.0.1:1",
+        )
 
     async with serving(settings(one), intervals) as first, serving(settings(other), intervals) as second:
         await subscribed(redis_url, database_url)

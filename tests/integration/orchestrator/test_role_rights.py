@@ -15,6 +15,7 @@ from graphmesh_chassis import testing
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, ScopeMissing
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.status import from_status
 from graphmesh_local import topology_watcher
 from graphmesh_local.development_issuer import issue_token, with_development_issuer
@@ -151,7 +152,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RoleMe
         topology = source.start()
         write(state.path, source.role_files(topology))
         settings = Settings(
-            database_url=f"sqlite+aiosqlite:///{folder}/runs.db",
+            database_url=SecretUrl(f"sqlite+aiosqlite:///{folder}/runs.db"),
             graphs=folder / "langgraph.json",
             identity="required",
             listen=topology.services["orchestrator"].replica_listeners[0].target,

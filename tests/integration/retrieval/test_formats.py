@@ -10,6 +10,7 @@ import docx
 import pytest
 import pytest_asyncio
 from graphmesh.retrieval import v1 as pb
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
@@ -28,7 +29,9 @@ def file_seconds() -> int:
 
 @pytest_asyncio.fixture
 async def retrieval(tmp_path: Path, file_seconds: int) -> AsyncIterator[ServiceClient]:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db", file_seconds=file_seconds)
+    settings = Settings(
+        database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"), file_seconds=file_seconds
+    )
     async with build(settings) as servable, running(servable, settings) as served:
         yield ServiceClient(served.channel)
 

@@ -9,6 +9,7 @@ import pytest_asyncio
 from graphmesh.retrieval import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_cli.commands.ingest import Ingestion, Skipped, batches, document_id, documents, ingest, ingest_folder
 from graphmesh_retrieval.__main__ import build
@@ -17,7 +18,7 @@ from graphmesh_retrieval.settings import Settings
 
 @pytest_asyncio.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[Channel]:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"))
     async with build(settings) as servable, running(servable, settings) as served:
         yield served.channel
 

@@ -11,6 +11,7 @@ from graphmesh.retrieval import v1 as pb
 from graphmesh.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from graphmesh_chassis.errors import IdempotencyKeyRequired, IdempotencyKeyReused, InvalidRequest, NotFound
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
@@ -18,7 +19,7 @@ from graphmesh_retrieval.settings import Settings
 
 @pytest.fixture(scope="module")
 def grpc_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(database_url=f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('retrieval')}/retrieval.db")
+    return Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('retrieval')}/retrieval.db"))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from graphmesh_chassis.errors import (
     NotFound,
     ScopeMissing,
 )
-from graphmesh_chassis.settings import BadSetting
+from graphmesh_chassis.settings import BadSetting, SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_retrieval import compaction_sql
 from graphmesh_retrieval.__main__ import build
@@ -30,7 +30,7 @@ Retrieval = pb.RetrievalService
 
 @pytest_asyncio.fixture
 async def retrieval(tmp_path: Path) -> AsyncIterator[ServiceClient]:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"))
     async with build(settings) as servable, running(servable, settings) as served:
         yield ServiceClient(served.channel)
 
@@ -184,7 +184,7 @@ async def test_versions_are_listed_and_read_as_of_a_time(retrieval: ServiceClien
 
 
 async def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db", max_versions=2)
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"), max_versions=2)
     async with build(settings) as servable, running(servable, settings) as served:
         retrieval = ServiceClient(served.channel)
         for number in range(5):
@@ -240,7 +240,7 @@ async def test_unreadable_documents_are_named_and_the_others_stored(retrieval: S
 
 async def test_the_small_model_finds_paraphrases(tmp_path: Path) -> None:
     """Passages without a single word of the question, with the model of the extra `embeddings`."""
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db", embedder="minilm")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"), embedder="minilm")
     texts = {"paint": "How to remove blots from cotton.", "ship": "Parcels arrive within four days.", "pay": "Cards."}
     async with build(settings) as servable, running(servable, settings) as served:
         retrieval = ServiceClient(served.channel)
@@ -251,7 +251,7 @@ async def test_the_small_model_finds_paraphrases(tmp_path: Path) -> None:
 
 
 async def test_an_embedder_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/r.db", embedder="nobody:model")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/r.db"), embedder="nobody:model")
     with pytest.raises(BadSetting, match="GRAPHMESH_RETRIEVAL_EMBEDDER=nobody:model cannot be used"):
         async with build(settings):
             pass
@@ -261,7 +261,7 @@ async def test_index_of_deleted_documents_is_compacted(tmp_path: Path, monkeypat
     """By the service itself, soon after the deletion."""
     monkeypatch.setattr(compaction_sql, "MIN_GONE", 1)
     monkeypatch.setattr(compaction_sql, "INTERVAL_SECONDS", 0.01)
-    settings = Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/retrieval.db")
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/retrieval.db"))
     async with build(settings) as servable, running(servable, settings) as served:
         client = ServiceClient(served.channel)
         await ingest(client, "k1", REFUNDS)

@@ -9,6 +9,7 @@ from graphmesh.sql import v1 as pb
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_sql.__main__ import build
 from graphmesh_sql.errors import QueryFailed, QueryRefused
@@ -27,7 +28,7 @@ async def channel(postgres_url: str) -> AsyncIterator[Channel]:
     role = target.settings.target.partition("://")[2].partition(":")[0]
     with psycopg.connect(target.address, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {role} RESET temp_file_limit".encode())
-    settings = Settings(target_url=target.settings.target, backend_memory=64 * MIB)
+    settings = Settings(target_url=SecretUrl(target.settings.target), backend_memory=64 * MIB)
     with capture_logs() as logs:
         async with build(settings) as servable, running(servable, settings) as server:
             await servable.pings["target"]()

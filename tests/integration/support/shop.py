@@ -23,6 +23,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_contracts import Method, Rpc, StreamingRpc
 from graphmesh_crm.__main__ import build as build_crm
@@ -151,11 +152,11 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         built = {
-            "billing": build_billing(BillingSettings(database_url=_url(folder, "billing"))),
-            "crm": build_crm(CrmSettings(database_url=_url(folder, "crm"))),
-            "model": build_model(ModelSettings(database_url=_url(folder, "model"))),
-            "retrieval": build_retrieval(RetrievalSettings(database_url=_url(folder, "retrieval"))),
-            "ticketing": build_ticketing(TicketingSettings(database_url=_url(folder, "ticketing"))),
+            "billing": build_billing(BillingSettings(database_url=SecretUrl(_url(folder, "billing")))),
+            "crm": build_crm(CrmSettings(database_url=SecretUrl(_url(folder, "crm")))),
+            "model": build_model(ModelSettings(database_url=SecretUrl(_url(folder, "model")))),
+            "retrieval": build_retrieval(RetrievalSettings(database_url=SecretUrl(_url(folder, "retrieval")))),
+            "ticketing": build_ticketing(TicketingSettings(database_url=SecretUrl(_url(folder, "ticketing")))),
         }
         services = {name: (await enter(running(await enter(opened)))).channel for name, opened in built.items()}
         mesh = Mesh(services, await enter(Channel("127.0.0.1:1")))

@@ -15,6 +15,7 @@ from graphmesh_chassis.errors import (
     RuleViolated,
 )
 from graphmesh_chassis.serve import Servable
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing.plain_client import TIMEOUT, fails_with, key
 from graphmesh_ticketing.__main__ import build
 from graphmesh_ticketing.settings import Settings
@@ -22,7 +23,7 @@ from graphmesh_ticketing.settings import Settings
 
 @pytest.fixture(scope="module")
 def grpc_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(database_url=f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('ticketing')}/ticketing.db")
+    return Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('ticketing')}/ticketing.db"))
 
 
 @pytest.fixture(scope="module")

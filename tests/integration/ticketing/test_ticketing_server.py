@@ -19,6 +19,7 @@ from graphmesh_chassis.errors import (
     ScopeMissing,
     VersionMismatch,
 )
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.testing import running
 from graphmesh_ticketing.__main__ import build
 from graphmesh_ticketing.settings import Settings
@@ -40,7 +41,7 @@ BOTTLE = pb.CreateTicketRequest(
 
 @pytest_asyncio.fixture
 async def ticketing(database_url: str) -> AsyncIterator[ServiceClient]:
-    settings = Settings(database_url=database_url)
+    settings = Settings(database_url=SecretUrl(database_url))
     async with build(settings) as servable, running(servable, settings) as served:
         yield ServiceClient(served.channel)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime, open_database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.serve import Servable, Service, run
-from graphmesh_chassis.settings import DatabaseUrl, ServerSettings, settings_config
+from graphmesh_chassis.settings import DatabaseUrl, SecretUrl, ServerSettings, settings_config
 from graphmesh_chassis.store import SqlStore
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,7 +37,7 @@ table = sa.Table(
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_SHIPPING_")
 
-    database_url: DatabaseUrl = "sqlite+aiosqlite:///shipping.db"
+    database_url: DatabaseUrl = SecretUrl("sqlite+aiosqlite:///shipping.db")
     hold: Path | None = None
     """A folder: while it has a file `hold`, effects wait before they are committed; each adds a file `waiting`."""
 

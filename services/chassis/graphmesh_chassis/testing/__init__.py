@@ -10,7 +10,8 @@ it, this package is a pytest plug-in under which `grpc_stub` calls a running ser
 
     @pytest.fixture(scope="module")
     def grpc_settings(tmp_path_factory):
-        return Settings(database_url=f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('billing')}/billing.db")
+        path = tmp_path_factory.mktemp("billing") / "billing.db"
+        return Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{path}"))
 
     @pytest.fixture(scope="module")
     def grpc_servable(grpc_settings):

@@ -1,9 +1,10 @@
 """The loop of a worker: a request, then its parts one by one, as the service wants them.
 
-    python -S -m graphmesh_sql.worker SETTINGS
+    python -S -m graphmesh_sql.worker
 
-SETTINGS is a `WorkerSettings` as JSON. Requests and replies are frames on stdin and stdout. A worker that runs out of
-memory says so and ends: what a failed allocation leaves behind is not reused.
+The first line of stdin is a `WorkerSettings` as JSON: it may have the password of the database. Then requests and
+replies are frames on stdin and stdout. A worker that runs out of memory says so and ends: what a failed allocation
+leaves behind is not reused.
 """
 
 import gc
@@ -23,7 +24,7 @@ OUT_OF_MEMORY = "the query needs more memory than a query may use: read less, or
 
 
 def main() -> None:
-    settings = WorkerSettings(**json.loads(sys.argv[1]))
+    settings = WorkerSettings(**json.loads(sys.stdin.buffer.readline()))
     die_with(settings.parent)
     session = Session(open_engine(settings))
     gc.freeze()

@@ -1,11 +1,11 @@
 """The settings of a worker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    target: str
+    target: str = field(repr=False)
     """The path of an SQLite file, or the URL of a PostgreSQL database."""
     parent: int
     """The pid of the service, with which the worker dies."""

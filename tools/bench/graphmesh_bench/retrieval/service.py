@@ -13,6 +13,7 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.serve import serving
+from graphmesh_chassis.settings import SecretUrl
 from graphmesh_retrieval.__main__ import build
 from graphmesh_retrieval.settings import Settings
 
@@ -23,7 +24,7 @@ CONCURRENT_BATCHES: Final = 2
 @asynccontextmanager
 async def served(url: str, embedder: str = "") -> AsyncIterator[Channel]:
     """Serve retrieval over the database at `url`, and yield a channel to it."""
-    settings = Settings(database_url=url, embedder=embedder)
+    settings = Settings(database_url=SecretUrl(url), embedder=embedder)
     async with (
         build(settings) as servable,
         serving("retrieval", servable, settings) as server,

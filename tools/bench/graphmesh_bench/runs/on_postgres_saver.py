@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from graphmesh_chassis.serve import run
+from graphmesh_chassis.settings import reveal
 from graphmesh_orchestrator.__main__ import build
 from graphmesh_orchestrator.backend import Backend, open_backend
 from graphmesh_orchestrator.settings import Settings
@@ -46,8 +47,8 @@ async def create_tables(url: str) -> None:
 @asynccontextmanager
 async def open_with_postgres_saver(settings: Settings, worker: str) -> AsyncIterator[Backend]:
     """Open the orchestrator's stores with the checkpointer in place of its own."""
-    await create_tables(settings.database_url)
-    async with open_backend(settings, worker) as backend, postgres_saver(settings.database_url) as saver:
+    await create_tables(reveal(settings.database_url))
+    async with open_backend(settings, worker) as backend, postgres_saver(reveal(settings.database_url)) as saver:
         yield replace(backend, saver=saver)
 
 
