@@ -68,6 +68,8 @@ async def leave_open(call: Call, attempt: Callable[..., None]) -> None:
         await call(Runs.GetRun, runId=run["runId"])
         attempt(Runs.CancelRun, runId=run["runId"], reason=NOTE)
     await call(Approvals.GetApproval, approvalId=approval["approvalId"])
+    await pages(call, Approvals.ListApprovals)
+    await call(Approvals.ListApprovals, approvalIdPrefix=approval["approvalId"])
     await call(Threads.GetThread, threadId="mine-th6")
     attempt(Runs.ResumeRun, runId=asking["runId"], answers={asking["interrupts"][0]["interruptId"]: NOTE})
     attempt(Approvals.RespondApproval, approvalId=approval["approvalId"], decision="DECISION_APPROVE")
@@ -99,10 +101,10 @@ async def _billing(call: Call) -> None:
     await pages(call, Billing.ListInvoices, customerId="mine-cu")
     await call(Billing.SetRefundPolicy, policy={"rules": []})
     await call(Billing.GetRefundPolicy)
-    await call(Billing.PreviewRefund, chargeId=charge, amount=EURO)
-    await call(Billing.Refund, chargeId=charge, amount=EURO, cause=NOTE)
-    await call(Billing.RecordChargeback, chargeId=charge, amount=EURO)
     selection = [{"lineId": "line", "amount": EURO}]
+    await call(Billing.PreviewRefund, chargeId=charge, amount=EURO, lines=selection)
+    await call(Billing.Refund, chargeId=charge, amount=EURO, cause=NOTE, lines=selection)
+    await call(Billing.RecordChargeback, chargeId=charge, amount=EURO)
     await call(Billing.CreateCreditNote, invoiceId="mine-in2", lines=selection, cause=NOTE)
     await call(Billing.GetCharge, chargeId=charge)
     await pages(call, Billing.GetStatement, customerId="mine-cu", currencyCode="EUR")
@@ -114,7 +116,9 @@ async def _crm(call: Call) -> None:
         await call(Crm.CreateCustomer, customerId=f"mine-cu{number}", name=NOTE, email=f"{SECRET}{number}@example.com")
     await call(Crm.GetCustomer, customerId="mine-cu")
     await pages(call, Crm.SearchCustomers, text=SECRET)
-    await call(Crm.UpdateCustomer, customerId="mine-cu", customer={"company": NOTE}, updateMask="company", reason=NOTE)
+    for company in (SECRET, NOTE):
+        changed = {"customer": {"company": company}, "updateMask": "company", "reason": NOTE}
+        await call(Crm.UpdateCustomer, customerId="mine-cu", **changed)
     await pages(call, Crm.ListCustomerChanges, customerId="mine-cu")
     for number in ("1", "2"):
         await call(Crm.AddRecord, customerId="mine-cu", kind="order", recordId=f"mine-or{number}", title=NOTE)
@@ -124,6 +128,7 @@ async def _crm(call: Call) -> None:
 async def _knowledge(call: Call) -> None:
     documents = [{"documentId": f"mine-doc{number}", "title": NOTE, "text": f"{NOTE} is a nib."} for number in (1, 2)]
     await call(Retrieval.IngestDocuments, documents=documents)
+    await call(Retrieval.IngestDocuments, documents=[{**documents[0], "text": f"{NOTE} is a pen."}])
     found = await call(Retrieval.Search, query=SECRET)
     await call(Retrieval.GetPassage, passageId=found["passages"][0]["passageId"])
     await call(Retrieval.GetDocument, documentId="mine-doc1")
@@ -155,6 +160,8 @@ async def _assistants(call: Call) -> None:
     await call(Assistants.GetAssistant, assistant="mine-as")
     await call(Assistants.UpdateAssistant, assistantId="mine-as", description=NOTE)
     await pages(call, Assistants.SearchAssistants)
+    generated = (await call(Assistants.CreateAssistant, graph="asking"))["assistant"]["assistantId"]
+    await call(Assistants.SearchAssistants, assistantIdPrefix=generated)
     await pages(call, Assistants.ListAssistantVersions, assistantId="mine-as")
     await call(Assistants.SetLatestAssistantVersion, assistantId="mine-as", version=1)
     await call(Assistants.DeleteAssistant, assistantId="mine-as3")
@@ -174,9 +181,13 @@ async def _threads(call: Call) -> None:
         await call(Threads.CreateThread, threadId=thread, graph="asking", labels={"note": NOTE})
     await call(Threads.GetThread, threadId="mine-th")
     await pages(call, Threads.ListThreads)
+    generated = (await call(Threads.CreateThread, labels={"note": NOTE}))["thread"]["threadId"]
+    await call(Threads.ListThreads, threadIdPrefix=generated)
     await call(Threads.UpdateThread, threadId="mine-th", labels={"note": NOTE})
-    await call(Threads.UpdateThreadState, threadId="mine-th2", values={"note": NOTE}, asNode="report")
-    await call(Threads.ForkThread, threadId="mine-th2", newThreadId="mine-th4")
+    updated = {"threadId": "mine-th2", "values": {"note": NOTE}, "asNode": "report"}
+    state = (await call(Threads.UpdateThreadState, **updated))["state"]["checkpointId"]
+    await call(Threads.UpdateThreadState, **updated, checkpointId=state)
+    await call(Threads.ForkThread, threadId="mine-th2", newThreadId="mine-th4", checkpointId=state)
     await call(Threads.DeleteThread, threadId="mine-th3")
 
 
@@ -186,7 +197,9 @@ async def _runs(call: Call) -> None:
     run, interrupts = begun["run"]["runId"], begun["run"]["interrupts"]
     webhook = "http://127.0.0.1:9/mine"
     await call(Runs.CreateRun, graph="charging", input={"note": "mine-in1"}, requestId="mine-rq2", threadId="mine-th5")
-    await call(Runs.CreateRun, assistant="mine-as", input={"note": NOTE}, requestId="mine-rq3", webhookUrl=webhook)
+    of_assistant = {"assistant": "mine-as", "assistantVersion": 1, "input": {"note": NOTE}, "webhookUrl": webhook}
+    await call(Runs.CreateRun, **of_assistant, requestId="mine-rq3")
+    await call(Runs.ExecuteRun, run={**of_assistant, "requestId": "mine-rq5"}, maxWait="20s")
     charging = (await call(Runs.ListRuns, threadId="mine-th5"))["runs"][0]["runId"]
     await call(Runs.GetRun, runId=run)
     await call(Runs.WaitRun, runId=charging, maxWait="20s")
@@ -203,11 +216,17 @@ async def _runs(call: Call) -> None:
     await call(Runs.ResumeRun, runId=run, answers={interrupts[0]["interruptId"]: NOTE})
     for each in (run, charging):
         await call(Runs.WaitRun, runId=each, maxWait="20s")
-    hooked = (await call(Runs.ListRuns, assistantId="mine-as"))["runs"][0]["runId"]
-    await call(Runs.CancelRun, runId=hooked, reason=NOTE)
-    await call(Runs.WaitRun, runId=hooked, maxWait="20s")
-    [delivery] = (await call(Webhooks.ListDeliveries, runId=hooked))["deliveries"]
-    await call(Webhooks.RetryDelivery, deliveryId=delivery["deliveryId"])
+    again = {"graph": "asking", "threadId": "mine-th", "checkpointId": state["state"]["checkpointId"]}
+    again |= {"multitaskStrategy": "MULTITASK_STRATEGY_ENQUEUE"}
+    await call(Runs.CreateRun, **again, requestId="mine-rq8")
+    await call(Runs.ExecuteRun, run={**again, "requestId": "mine-rq9"}, maxWait="1s")
+    for hooked in [one["runId"] for one in (await call(Runs.ListRuns, assistantId="mine-as"))["runs"]]:
+        await call(Runs.CancelRun, runId=hooked, reason=NOTE)
+        await call(Runs.WaitRun, runId=hooked, maxWait="20s")
+        [delivery] = (await call(Webhooks.ListDeliveries, runId=hooked))["deliveries"]
+        await call(Webhooks.RetryDelivery, deliveryId=delivery["deliveryId"])
+        await call(Webhooks.ListDeliveries, deliveryIdPrefix=delivery["deliveryId"])
+    await pages(call, Webhooks.ListDeliveries)
     await call(Threads.PruneThreads, unusedFor="0s", dryRun=True)
 
 
@@ -217,11 +236,18 @@ async def _schedules(call: Call) -> None:
         await call(Schedules.CreateSchedule, scheduleId=schedule, spec=spec)
     await call(Schedules.GetSchedule, scheduleId="mine-sc")
     await pages(call, Schedules.ListSchedules)
+    run = {"assistant": "mine-as", "assistantVersion": 1, "input": {"note": NOTE}, "threadId": "mine-th8"}
+    await call(Schedules.CreateSchedule, scheduleId="mine-sc4", spec={**spec, "run": run})
+    await call(Schedules.UpdateSchedule, scheduleId="mine-sc4", spec={**spec, "run": run})
+    await call(Schedules.ListSchedules, threadId="mine-th8")
+    generated = (await call(Schedules.CreateSchedule, spec=spec))["schedule"]["scheduleId"]
+    await call(Schedules.ListSchedules, scheduleIdPrefix=generated)
     await call(Schedules.UpdateSchedule, scheduleId="mine-sc", spec=spec)
     await call(Schedules.PauseSchedule, scheduleId="mine-sc")
     await call(Schedules.ResumeSchedule, scheduleId="mine-sc")
     triggered = await call(Schedules.TriggerSchedule, scheduleId="mine-sc", requestId="mine-rq4")
     await call(Runs.WaitRun, runId=triggered["run"]["runId"], maxWait="20s")
+    await call(Runs.ListRuns, scheduleId="mine-sc")
     await call(Schedules.DeleteSchedule, scheduleId="mine-sc3")
 
 
