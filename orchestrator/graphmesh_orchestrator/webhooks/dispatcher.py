@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 import httpx
 import structlog
-from graphmesh_chassis.egress import MARK, refusal
+from graphmesh_chassis.egress import refusal
 from graphmesh_chassis.errors import DependencyError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.tenant_turns import work_for
+from graphmesh_contracts.egress import REFUSAL_HEADER
 
 from graphmesh_orchestrator.errors import WebhookNotAllowed
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
@@ -123,7 +124,7 @@ class Dispatcher:
             asyncio.timeout(SEND_SECONDS),
             client.stream("POST", delivery.url, content=body, headers=headers) as response,
         ):
-            if self._egress and MARK in response.headers:
+            if self._egress and REFUSAL_HEADER in response.headers:
                 raise httpx.HTTPStatusError("refused", request=response.request, response=response)
             return response.status_code
 

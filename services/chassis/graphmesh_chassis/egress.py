@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from graphmesh_contracts.egress import NOT_LISTED, PRIVATE, REFUSAL_HEADER
+
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY")
 """In upper case: libraries of Python read both, and that of gRPC, which calls the mesh, only those in lower case."""
 REPLACED = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
-MARK = "x-graphmesh-egress"
-"""The header of a refusal: `host` or `address`."""
-PARTS = {"403": "host", "421": "address"}
+PARTS = {str(NOT_LISTED): "host", str(PRIVATE): "address"}
 """What is refused by the status of the answer to CONNECT, of which HTTP clients show nothing else."""
 PROXY_ERRORS = frozenset({"ProxyError", "ClientHttpProxyError"})
-STATUS = re.compile(r"\b(403|421)\b")
+STATUS = re.compile(rf"\b({'|'.join(PARTS)})\b")
 MAX_CAUSES = 10
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -62,7 +62,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _part(error: BaseException) -> str | None:
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
-    if (marked := headers.get(MARK)) in PARTS.values():
+    if (marked := headers.get(REFUSAL_HEADER)) in PARTS.values():
         return str(marked)
     if not PROXY_ERRORS & {kind.__name__ for kind in type(error).__mro__}:
         return None

@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 from graphmesh_chassis import serve
-from graphmesh_chassis.egress import MARK, REPLACED, VARIABLES, Refusal, refusal
+from graphmesh_chassis.egress import REPLACED, VARIABLES, Refusal, refusal
 from graphmesh_chassis.settings import ServerSettings
+from graphmesh_contracts.egress import REFUSAL_HEADER
 from pydantic import ValidationError
 
 PROXY = "http://127.0.0.1:8083"
@@ -70,10 +71,10 @@ def test_what_is_no_proxy_is_refused(value: str) -> None:
             ),
             Refusal("a.example:443", is_address=False),
         ),
-        (answered(403, **{MARK: "host"}), Refusal("hooks.example:8000", is_address=False)),
-        (answered(421, **{MARK: "address"}), Refusal("hooks.example:8000", is_address=True)),
+        (answered(403, **{REFUSAL_HEADER: "host"}), Refusal("hooks.example:8000", is_address=False)),
+        (answered(421, **{REFUSAL_HEADER: "address"}), Refusal("hooks.example:8000", is_address=True)),
         (answered(403), None),
-        (answered(403, **{MARK: "other"}), None),
+        (answered(403, **{REFUSAL_HEADER: "other"}), None),
         (httpx.ProxyError("503 Service Unavailable"), None),
         (httpx.ConnectError("403"), None),
     ],

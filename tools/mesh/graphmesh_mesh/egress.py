@@ -97,7 +97,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Workload(Model):
+class AllowedHosts(Model):
     """The hosts that one workload may call, and its own listener for calls to them."""
 
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -141,7 +141,7 @@ class Egress(Model):
     """The address of the listeners."""
     resolvers: Annotated[tuple[str, ...], Field(max_length=10)] = ()
     """The `host:port` of DNS servers, each an IP address; by default those of the system."""
-    workloads: Annotated[Mapping[str, Workload], Field(min_length=1)]
+    workloads: Annotated[Mapping[str, AllowedHosts], Field(min_length=1)]
     """By the names of services; `envoy` reads the keys of issuers (`jwks_url`)."""
 
     @model_validator(mode="after")
@@ -169,6 +169,6 @@ class Egress(Model):
         return self.model_copy(update={"address": "127.0.0.1", "workloads": workloads})
 
     @property
-    def listening(self) -> Iterator[tuple[str, Workload, int]]:
+    def listening(self) -> Iterator[tuple[str, AllowedHosts, int]]:
         """Yield each workload with a listener, and its port."""
         return ((name, one, one.port) for name, one in self.workloads.items() if one.port is not None)

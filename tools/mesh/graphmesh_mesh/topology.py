@@ -11,7 +11,7 @@ from graphmesh_contracts import parse_rate
 from graphmesh_contracts.workloads import ENVOY, WORKLOADS
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from graphmesh_mesh.egress import Egress, Workload
+from graphmesh_mesh.egress import AllowedHosts, Egress
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles, has_key, line_of, merged
@@ -200,7 +200,7 @@ class Mesh(Model):
     def _keys_are_within_reach(self) -> Self:
         if self.egress is None or self.identity is None:
             return self
-        envoy = self.egress.workloads.get(ENVOY, Workload())
+        envoy = self.egress.workloads.get(ENVOY, AllowedHosts())
         for number, issuer in enumerate(self.identity.issuers):
             if issuer.jwks_target and not envoy.allows(*issuer.jwks_target):
                 host, port = issuer.jwks_target

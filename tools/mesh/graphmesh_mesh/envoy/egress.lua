@@ -3,7 +3,7 @@
 -- It is a filter of the cluster: the address is the one that the call is about to use, whatever DNS answered before or
 -- will answer after. The filter before it has set HEADER to it. REFUSED and ALLOWED are lists of networks, as the bits
 -- of their prefixes; an IPv4 address is its IPv4-mapped IPv6 address. They are rendered above, as are HEADER, STATUS,
--- MARK and the text BODY with {address}.
+-- REFUSAL_HEADER and the text BODY with {address}.
 
 local MAPPED = string.rep("0", 80) .. string.rep("1", 16)
 
@@ -70,6 +70,6 @@ function envoy_on_request(handle)
   if is_known and (is_in(ALLOWED, address) or not is_in(REFUSED, address)) then
     return
   end
-  local headers = {[":status"] = STATUS, ["content-type"] = "application/json", [MARK] = "address"}
+  local headers = {[":status"] = STATUS, ["content-type"] = "application/json", [REFUSAL_HEADER] = "address"}
   handle:respond(headers, (string.gsub(BODY, "{address}", text)))
 end

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from google.rpc import code_pb2
+from graphmesh_contracts.egress import NOT_LISTED, PRIVATE, REFUSAL_HEADER
 
-from graphmesh_mesh.egress import Egress, Host, Network, Workload
+from graphmesh_mesh.egress import AllowedHosts, Egress, Host, Network
 from graphmesh_mesh.envoy.documents import (
     Document,
     extension,
@@ -22,10 +23,6 @@ from graphmesh_mesh.envoy.lua import constants, lua_filter
 
 LIMITS, TUNNELS = DEFAULT_LIMITS.egress, DEFAULT_LIMITS.tunnels
 REASON = "EGRESS_REFUSED"
-NOT_LISTED, PRIVATE = 403, 421
-"""The HTTP statuses of refusals: all that a client sees of the answer to CONNECT."""
-MARK = "x-graphmesh-egress"
-"""The header of refusals: `host` or `address`, the part that is refused."""
 ADDRESS_HEADER = "x-graphmesh-egress-address"
 CONNECT = "CONNECT"
 EVERY_REQUEST: Sequence[Document] = ({"connect_matcher": {}}, {"prefix": "/"})
@@ -61,9 +58,9 @@ def cluster_name(workload: str, host: Host) -> str:
     return WILDCARDS if host.is_wildcard else f"egress-{workload}-{host.authority}"
 
 
-def proxy_filters(workload: Workload) -> list[Document]:
+def proxy_filters(allowed: AllowedHosts) -> list[Document]:
     """The filters before the router, which names of wildcards need."""
-    if not any(host.is_wildcard for host in workload.parsed):
+    if not any(host.is_wildcard for host in allowed.parsed):
         return []
     name = "envoy.filters.http.dynamic_forward_proxy"
     message = "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"
@@ -93,15 +90,15 @@ def _error(message: str, **metadata: str) -> Document:
 
 def egress_routes(egress: Egress) -> dict[str, Document]:
     """Return the routes by listener: a virtual host for each host of the list, and the refusal of all others."""
-    return {listener_name(name): _routes(name, workload) for name, workload, _ in egress.listening}
+    return {listener_name(name): _routes(name, allowed) for name, allowed, _ in egress.listening}
 
 
-def _routes(name: str, workload: Workload) -> Document:
-    answer = {"direct_response": {"status": NOT_LISTED}, "response_headers_to_add": headers({MARK: "host"})}
+def _routes(name: str, allowed: AllowedHosts) -> Document:
+    answer = {"direct_response": {"status": NOT_LISTED}, "response_headers_to_add": headers({REFUSAL_HEADER: "host"})}
     refused = [{"match": match, **answer} for match in EVERY_REQUEST]
     listed = [
         {"name": host.authority, "domains": list(host.authorities), "routes": _forwarding(name, host)}
-        for host in workload.parsed
+        for host in allowed.parsed
     ]
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
@@ -136,7 +133,7 @@ def _forwarding(name: str, host: Host) -> list[Document]:
 
 
 def egress_clusters(egress: Egress) -> list[Document]:
-    hosts = [(name, host) for name, workload, _ in egress.listening for host in workload.parsed]
+    hosts = [(name, host) for name, allowed, _ in egress.listening for host in allowed.parsed]
     wildcards = [_wildcards(egress)] if any(host.is_wildcard for _, host in hosts) else []
     return [*(_cluster(egress, name, host) for name, host in hosts if not host.is_wildcard), *wildcards]
 
@@ -230,7 +227,7 @@ def _checked_addresses(workload: str, private: Sequence[Network]) -> Document:
     tables = {
         "HEADER": ADDRESS_HEADER,
         "STATUS": str(PRIVATE),
-        "MARK": MARK,
+        "REFUSAL_HEADER": REFUSAL_HEADER,
         "BODY": json.dumps(error),
         "REFUSED": list(map(_prefix, REFUSED_NETWORKS)),
         "ALLOWED": list(map(_prefix, private)),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from graphmesh_mesh.egress import Workload
+from graphmesh_mesh.egress import AllowedHosts
 from graphmesh_mesh.envoy import mutual_tls
 from graphmesh_mesh.envoy.addresses import bounded_addresses
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
@@ -105,20 +105,20 @@ def egress_listeners(mesh: Mesh, limits: Limits) -> list[Document]:
     if mesh.egress is None:
         return []
     return [
-        egress_listener(name, workload, Listener(address=mesh.egress.address, port=port), limits)
-        for name, workload, port in mesh.egress.listening
+        egress_listener(name, allowed, Listener(address=mesh.egress.address, port=port), limits)
+        for name, allowed, port in mesh.egress.listening
     ]
 
 
-def egress_listener(workload_name: str, workload: Workload, at: Listener, limits: Limits) -> Document:
-    name = listener_name(workload_name)
+def egress_listener(workload: str, allowed: AllowedHosts, at: Listener, limits: Limits) -> Document:
+    name = listener_name(workload)
     connections = manager(
         name,
-        [*proxy_filters(workload), router()],
+        [*proxy_filters(allowed), router()],
         access_log=[access_log(name, host="%REQ(:AUTHORITY)%")],
         codec_type="HTTP1",
         upgrade_configs=[{"upgrade_type": CONNECT}],
-        local_reply_config=refusals(workload_name),
+        local_reply_config=refusals(workload),
         normalize_path=False,
         merge_slashes=False,
         generate_request_id=False,
