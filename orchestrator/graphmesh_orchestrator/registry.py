@@ -1,6 +1,6 @@
 """The graphs that can be run, by name."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -188,10 +188,17 @@ class Registry:
         self._graphs, self.store_ttl, self.store_index = dict(sorted(graphs.items())), store_ttl, store_index
         self.packages = frozenset(packages)
 
-    def get(self, name: str) -> Graph:
-        """Raises GraphNotFound."""
+    def get(self, name: str, is_shown: Callable[[str], bool] = lambda _: True) -> Graph:
+        """Return a graph.
+
+        Args:
+            is_shown: whether the error may name a graph.
+
+        Raises:
+            GraphNotFound: there is none of that name.
+        """
         if name not in self._graphs:
-            raise GraphNotFound(graph=name, registered=", ".join(self._graphs))
+            raise GraphNotFound(graph=name, registered=", ".join(filter(is_shown, self._graphs)) or "none")
         return self._graphs[name]
 
     @property

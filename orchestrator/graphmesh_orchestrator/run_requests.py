@@ -1,6 +1,7 @@
 """Checks the requests for runs, of clients and of schedules, and completes them from their assistants."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from graphmesh_chassis.errors import FieldViolation, InvalidInput, InvalidRequest, NotFound
@@ -64,7 +65,8 @@ class RunRequests:
             raise _invalid("assistant_version", "is of an assistant, and none is named")
         if not requested.identity.graph:
             raise _invalid("graph", "is required, or an assistant")
-        graph = self._registry.get(requested.identity.graph)
+        is_shown = partial(self._roles.may_run, requested.identity.roles)
+        graph = self._registry.get(requested.identity.graph, is_shown)
         self._roles.require_graph(requested.identity.roles, graph.name)
         if not requested.request.recursion_limit:
             requested = replace(requested, request=replace(requested.request, recursion_limit=graph.recursion_limit))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
@@ -16,15 +17,16 @@ from graphmesh_orchestrator.assistants.assistant import Assistant, Configuration
 from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.registry import Registry
-from graphmesh_orchestrator.runs.convert import json_object
+from graphmesh_orchestrator.roles import RoleRules
+from graphmesh_orchestrator.runs.convert import json_object, role_names
 
 BATCH_ASSISTANTS = 50
 """Assistants that a search reads at a time."""
 
 
 class AssistantServicer(pb.AssistantServiceServicer):
-    def __init__(self, assistants: Assistants, registry: Registry, now: Now) -> None:
-        self._assistants, self._registry, self._now = assistants, registry, now
+    def __init__(self, assistants: Assistants, registry: Registry, now: Now, roles: RoleRules) -> None:
+        self._assistants, self._registry, self._now, self._roles = assistants, registry, now, roles
 
     async def CreateAssistant(self, request: pb.CreateAssistantRequest, context: Any) -> pb.CreateAssistantResponse:
         has_large = request.ByteSize() > INLINE_BYTES
@@ -88,7 +90,8 @@ class AssistantServicer(pb.AssistantServiceServicer):
 
     def _check(self, configuration: Configuration) -> None:
         """Raises GraphNotFound or InvalidInput. What the context lacks, the runs state."""
-        graph = self._registry.get(configuration.graph)
+        is_shown = partial(self._roles.may_run, role_names(current_call().caller))
+        graph = self._registry.get(configuration.graph, is_shown)
         graph.check_context(configuration.context, configuration.configurable, is_partial=True)
 
 

@@ -61,7 +61,7 @@ def services(
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry, roles)
     store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
-    assistants = AssistantServicer(backend.assistants, registry, backend.clock.now)
+    assistants = AssistantServicer(backend.assistants, registry, backend.clock.now, roles)
     schedules = ScheduleServicer(
         backend.schedules,
         backend.threads,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
@@ -40,7 +41,7 @@ class ThreadServicer(pb.ThreadServiceServicer):
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Any) -> pb.CreateThreadResponse:
         if request.graph:
-            self._registry.get(request.graph)
+            self._registry.get(request.graph, partial(self._roles.may_run, role_names(current_call().caller)))
         ttl = convert.ttl_seconds(request.time_to_live) if request.HasField("time_to_live") else 0
         thread_id = convert.new_id(request.thread_id)
         thread = await self._threads.create(_tenant(), thread_id, request.graph, request.labels, ttl)

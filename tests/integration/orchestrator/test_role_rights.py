@@ -24,6 +24,7 @@ from graphmesh_local.topology_watcher import MeshSource
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.errors import MeshError
 from graphmesh_orchestrator.__main__ import build
+from graphmesh_orchestrator.errors import GraphNotFound
 from graphmesh_orchestrator.settings import Settings
 
 from tests.integration.envoy.envoy_harness import running_envoy
@@ -271,6 +272,22 @@ async def test_a_caller_sees_the_graphs_that_it_may_run(mesh: RoleMesh) -> None:
     for role, names in (("runner", ["charge"]), ("operator", list[str]())):
         found = await mesh.inside(role, pb.RunService.ListGraphs, pb.ListGraphsRequest())
         assert [graph.name for graph in found.graphs] == names
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_type"),
+    [
+        (pb.RunService.CreateRun, pb.CreateRunRequest),
+        (pb.ThreadService.CreateThread, pb.CreateThreadRequest),
+        (pb.AssistantService.CreateAssistant, pb.CreateAssistantRequest),
+    ],
+    ids=lambda value: getattr(value, "tool", ""),
+)
+async def test_an_error_names_no_graph_that_a_caller_may_not_run(mesh: RoleMesh, rpc: Any, request_type: Any) -> None:
+    for role, names in (("runner", "charge"), ("operator", "none"), (None, "none")):
+        with pytest.raises(GraphNotFound) as refused:
+            await mesh.inside(role, rpc, request_type(graph="unknown"))
+        assert refused.value.data["registered"] == names
 
 
 async def test_a_tick_has_the_roles_of_whoever_specified_the_schedule(mesh: RoleMesh) -> None:
