@@ -17,8 +17,8 @@ def bench() -> None:
 
 @app.command("remote")
 def bench_remote(
-    calls: int = typer.Option(400, min=1, max=100_000, help="Calls of each variant in a round."),
-    rounds: int = typer.Option(7, min=1, max=1000, help="Rounds; each measures every variant once."),
+    calls: int = typer.Option(100, min=1, max=100_000, help="Calls of each variant in a round."),
+    rounds: int = typer.Option(25, min=1, max=1000, help="Rounds; each measures every variant once."),
     sampling: float = typer.Option(0.1, min=0, max=1, help="The share of calls that are traced in the last variant."),
 ) -> None:
     """A remote node beside the calls that it consists of: p50, p99, calls a second, CPU for each call."""

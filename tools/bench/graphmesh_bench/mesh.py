@@ -8,6 +8,7 @@ from typing import Any
 
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import CircuitOpen
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import Program, reserve_port
 from graphmesh_local.probes import grpc_health_probe, http_probe
@@ -64,16 +65,22 @@ def envoy_program(mesh: Mesh, folder: Path) -> Program:
 
 async def wait_until_routed(mesh: Mesh, *rpcs: Rpc[Any, Any]) -> None:
     """Wait until calls of the RPCs succeed through Envoy. Raises TimeoutError."""
-    async with asyncio.timeout(30), aio.insecure_channel(mesh.mesh.target, options=CHANNEL_OPTIONS) as channel:
+    async with aio.insecure_channel(mesh.mesh.target, options=CHANNEL_OPTIONS) as channel:
         for rpc in rpcs:
-            while not await _succeeds(grpc_call(channel, rpc)):
-                await asyncio.sleep(0.05)
+            await wait_until_successful(grpc_call(channel, rpc))
+
+
+async def wait_until_successful(call: Call) -> None:
+    """Repeat a call until it succeeds. Raises TimeoutError."""
+    async with asyncio.timeout(30):
+        while not await _succeeds(call):
+            await asyncio.sleep(0.05)
 
 
 async def _succeeds(call: Call) -> bool:
     try:
         await call()
-    except aio.AioRpcError:
+    except (aio.AioRpcError, CircuitOpen):
         return False
     return True
 

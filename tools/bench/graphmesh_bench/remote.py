@@ -1,17 +1,17 @@
 """`graphmesh bench remote`: a remote node beside the calls that it consists of.
 
-Every variant is measured in every round, with sequential calls, so that other load of the machine affects all of them.
-CPU is that of the client, the server and Envoy together, as the operating system counts it.
+Every variant is measured in every round, with sequential calls, so that other load of the machine affects all of them;
+every other round has them in the opposite order. CPU is that of the client, the server and Envoy together, as the
+operating system counts it.
 """
 
 import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from graphmesh_mesh.topology import Mesh
 from graphmesh_nodes import remote
 from graphmesh_nodes.context import CONTEXT_KEY
 from grpc import aio
-from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import ExecutionInfo, Runtime
 from rich.console import Console
@@ -47,14 +47,14 @@ from graphmesh_bench.mesh import (
     in_run,
     mesh_with,
     server_program,
-    wait_until_routed,
+    wait_until_successful,
     with_mutual_tls,
 )
 from graphmesh_bench.server import BARE, CHASSIS, INVOICE_ID
 from graphmesh_bench.token_cost import token_cost
 
-WARM_UP_CALLS = 100
-"""Calls of each variant before the first round."""
+WARM_UP_CALLS = 300
+"""Calls of each variant before the first round: the first 150 of a server take up to twice the CPU."""
 
 
 class State(TypedDict):
@@ -63,6 +63,12 @@ class State(TypedDict):
 
 
 STATE: Any = {"invoice_id": INVOICE_ID}
+TASK = {
+    "__pregel_runtime": Runtime(
+        execution_info=ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
+    )
+}
+"""The task of a graph, as LangGraph states it to the node that it executes."""
 REMOTE_NODE = remote(
     CHASSIS,
     request=lambda state: CHASSIS.request(invoice_id=state["invoice_id"]),
@@ -141,10 +147,11 @@ def main(calls: int, rounds: int, sampling: float) -> None:
 async def _measure(folder: Path, calls: int, rounds: int, sampling: float) -> list[Variant]:
     async with _meshes(folder, sampling) as meshes, _variants(meshes, sampling) as variants:
         for variant in variants:
+            await wait_until_successful(variant.call)
             await variant.measure(WARM_UP_CALLS, meshes.processes)
             variant.reset()
-        for _ in range(rounds):
-            for variant in variants:
+        for number in range(rounds):
+            for variant in variants[:: -1 if number % 2 else 1]:
                 await variant.measure(calls, meshes.processes)
         return variants
 
@@ -168,8 +175,6 @@ async def _meshes(folder: Path, sampling: float) -> AsyncIterator[Meshes]:
     async with Supervisor(OnDeath.STOP) as supervisor:
         await supervisor.start([server], envoys)
         processes = [psutil.Process(), *(psutil.Process(child.pid) for child in supervisor.children)]
-        await wait_until_routed(plain_mesh, BARE, CHASSIS)
-        await wait_until_routed(traced_mesh, CHASSIS)
         workload = Workload(tls.certificate(COMMANDS), tls.authorities)
         yield Meshes(plain_mesh, traced_mesh, signed_mesh, secured_mesh, folder / PRIVATE, workload, processes)
 
@@ -188,17 +193,19 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
         Channel(meshes.signed.mesh.target, signer=CallSigner(meshes.call_key)) as signed,
         Channel(meshes.secured.mesh.target, signer=CallSigner(meshes.call_key), workload=meshes.workload) as secured,
     ):
-        config = in_run(plain, {})
         yield [
-            Variant("in-process node, in a graph", partial(_graph(local_node).ainvoke, STATE, config)),
+            Variant("in-process node, in a graph", _run_of_graph(local_node, plain)),
             Variant("raw grpc.aio call", grpc_call(direct, BARE)),
             Variant("raw grpc.aio call through Envoy", grpc_call(through_envoy, BARE)),
-            Variant("remote node", _call_in_task(config)),
-            Variant("remote node, in a graph", partial(_graph(REMOTE_NODE).ainvoke, STATE, config)),
-            Variant("remote node, tracing on", _traced_call(tracing, _call_in_task(in_run(traced, {})))),
-            Variant("remote node, a run each", _call_of_new_run(config)),
-            Variant("the same, with tokens of calls", _call_of_new_run(in_run(signed, {}))),
-            Variant("the same, with mutual TLS too", _call_of_new_run(in_run(secured, {}))),
+            Variant("remote node", _call_in_task(plain)),
+            Variant("  with tokens of calls", _call_in_task(signed)),
+            Variant("  with tokens and mutual TLS", _call_in_task(secured)),
+            Variant("remote node, first call of a run", _first_call(plain)),
+            Variant("  with tokens of calls", _first_call(signed)),
+            Variant("  with tokens and mutual TLS", _first_call(secured)),
+            Variant("remote node, in a graph", _run_of_graph(REMOTE_NODE, plain)),
+            Variant("  with tokens and mutual TLS", _run_of_graph(REMOTE_NODE, secured)),
+            Variant("remote node, tracing on", _traced_call(tracing, _call_in_task(traced))),
         ]
         tracing.close()
 
@@ -211,36 +218,49 @@ def _traced_call(tracing: Tracing, traced: Call) -> Call:
     return call
 
 
-def _graph(node: Any) -> Any:
+def _call_in_task(channel: Channel) -> Call:
+    """A call of the remote node in a task, as a graph begins it. All are of one run and share tokens."""
+    run = _configurable(channel)
+
+    async def call() -> None:
+        var_child_runnable_config.set({"configurable": {**run, **TASK}})
+        await REMOTE_NODE(STATE)
+
+    return call
+
+
+def _first_call(channel: Channel) -> Call:
+    """As `_call_in_task`, each call of another run, so that no call has the token of another."""
+    runs = _new_runs(channel)
+
+    async def call() -> None:
+        var_child_runnable_config.set({"configurable": {**next(runs), **TASK}})
+        await REMOTE_NODE(STATE)
+
+    return call
+
+
+def _run_of_graph(node: Any, channel: Channel) -> Call:
+    """A run of a graph with this node only."""
     graph = StateGraph(State)
     graph.add_node("read", node)
     graph.add_edge(START, "read")
-    return graph.compile()
-
-
-def _call_in_task(config: RunnableConfig) -> Call:
-    """A call of the remote node in a task, as a graph begins it."""
-    task = ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
-    in_task = {**config["configurable"], "__pregel_runtime": Runtime(execution_info=task)}
+    compiled, runs = graph.compile(), _new_runs(channel)
 
     async def call() -> None:
-        var_child_runnable_config.set({"configurable": in_task})
-        await REMOTE_NODE(STATE)
+        await compiled.ainvoke(STATE, {"configurable": next(runs)})
 
     return call
 
 
-def _call_of_new_run(config: RunnableConfig) -> Call:
-    """As `_call_in_task`, each call of another run, so that no call has the token of another."""
-    task = ExecutionInfo(checkpoint_id="", checkpoint_ns="", task_id="t1", thread_id="th_1")
-    runtime, context, numbers = Runtime(execution_info=task), config["configurable"][CONTEXT_KEY], count()
+def _configurable(channel: Channel) -> dict[str, Any]:
+    return dict(in_run(channel, {})["configurable"])
 
-    async def call() -> None:
-        own = replace(context, run_id=f"run_{next(numbers)}")
-        var_child_runnable_config.set({"configurable": {CONTEXT_KEY: own, "__pregel_runtime": runtime}})
-        await REMOTE_NODE(STATE)
 
-    return call
+def _new_runs(channel: Channel) -> Iterator[dict[str, Any]]:
+    """The context of a run, with another id each time."""
+    context = _configurable(channel)[CONTEXT_KEY]
+    return ({CONTEXT_KEY: replace(context, run_id=f"run_{number}")} for number in count())
 
 
 def _table(variants: list[Variant]) -> Table:
@@ -254,21 +274,31 @@ def _table(variants: list[Variant]) -> Table:
 
 
 def _comparisons(variants: list[Variant], sampling: float) -> list[str]:
-    local_graph, _, through_envoy, node, graph, traced, unsigned, signed, secured = variants
+    local_graph, _, through_envoy, *further, first, first_signed, first_secured, graph, graph_secured, traced = variants
+    node = further[0]
     graph_cpu = statistics.median(graph.cpu) - statistics.median(local_graph.cpu)
     cpu_ratio = Ratio.paired(node.cpu, through_envoy.cpu).median
     return [
         f"remote node / raw call through Envoy: p50 {node.p50 / through_envoy.p50:.2f}×, CPU {cpu_ratio:.2f}×",
         f"in a graph, less the graph itself: p50 {(graph.p50 - local_graph.p50) / through_envoy.p50:.2f}×, "
         f"CPU {graph_cpu / statistics.median(through_envoy.cpu):.2f}×",
-        f"tokens of calls: {_difference(signed, unsigned):+.2f} ms CPU a call, "
-        f"{Ratio.paired(signed.cpu, unsigned.cpu).median:.2f}×",
-        f"mutual TLS of calls with tokens: {_difference(secured, signed):+.2f} ms CPU a call, "
-        f"{Ratio.paired(secured.cpu, signed.cpu).median:.2f}×",
-        f"tokens of calls and mutual TLS: {_difference(secured, unsigned):+.2f} ms CPU a call, "
-        f"{Ratio.paired(secured.cpu, unsigned.cpu).median:.2f}×",
+        *_security("further calls of a run", *further),
+        *_security("first call of a run", first, first_signed, first_secured),
+        f"run of a graph with one call: tokens and mutual TLS {_more(graph_secured, graph)}",
         f"tracing on at {sampling:.0%}: {_difference(traced, node):+.2f} ms CPU a call",
     ]
+
+
+def _security(calls: str, plain: Variant, signed: Variant, secured: Variant) -> list[str]:
+    return [
+        f"{calls}: tokens {_more(signed, plain)}",
+        f"{calls}: mutual TLS {_more(secured, signed)}",
+        f"{calls}: both {_more(secured, plain)}",
+    ]
+
+
+def _more(variant: Variant, other: Variant) -> str:
+    return f"{_difference(variant, other):+.2f} ms CPU a call, {Ratio.paired(variant.cpu, other.cpu).median:.2f}×"
 
 
 def _difference(variant: Variant, other: Variant) -> float:
