@@ -6,6 +6,7 @@ under. There is no other algorithm, no key that a token brings along, and no hea
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,7 +29,7 @@ from graphmesh_chassis.call_keys import (
     verifying_keys,
 )
 from graphmesh_chassis.channel import Headers
-from graphmesh_chassis.errors import Unauthenticated
+from graphmesh_chassis.errors import GraphmeshError, Unauthenticated
 from graphmesh_chassis.reread_file import RereadFile
 
 REQUIRED = {metadata.TENANT, metadata.SUBJECT, metadata.SCOPES}
@@ -42,6 +43,9 @@ LEEWAY_SECONDS = 5
 MAX_LIFE_SECONDS = 300
 CACHED = 1024
 """Tokens that a process keeps, of those that it signed and of those that it verified."""
+CLOCK = "time"
+"""The key of an error with the time of the service, in seconds."""
+SECONDS = re.compile(r"[0-9]{1,12}")
 ES256 = ec.ECDSA(hashes.SHA256())
 HEADERS = {claim: header for header, claim in metadata.CLAIMS.items()}
 NAMES = {header: f'"{claim}":' for header, claim in metadata.CLAIMS.items()}
@@ -72,12 +76,30 @@ class CallSigner:
 
     def __init__(self, file: Path) -> None:
         self._file = RereadFile(file, signing_key)
+        self._ahead: dict[str, int] = {}
+        """Seconds by which the clocks of services are ahead of this one, where that matters."""
 
     def sign(self, path: str, headers: Headers) -> Headers:
         """Return the headers of a call of the method `path`, with a token of what they state."""
         stated = tuple(pair for pair in headers if pair[0] in metadata.CLAIMS)
-        token = _signed(self._file.content(), path, stated, int(time.time()) // WINDOW_SECONDS)
+        now = int(time.time()) + self._ahead.get(_service_of(path), 0)
+        token = _signed(self._file.content(), path, stated, now // WINDOW_SECONDS)
         return (*headers, (metadata.CALL_TOKEN, token))
+
+    def follow_clock(self, path: str, refusal: GraphmeshError) -> bool:
+        """Sign for a service by its clock from now on, where it has refused a token for the time.
+
+        Only that service accepts such a token, so it decides about itself alone. Returns whether a further token has
+        another time.
+        """
+        stated = refusal.data.get(CLOCK, "")
+        if not isinstance(refusal, Unauthenticated) or not SECONDS.fullmatch(stated):
+            return False
+        service, ahead = _service_of(path), int(stated) - int(time.time())
+        if abs(ahead - self._ahead.get(service, 0)) <= LEEWAY_SECONDS:
+            return False
+        self._ahead[service] = ahead
+        return True
 
 
 @lru_cache(CACHED)
@@ -169,12 +191,12 @@ def _claims(body: str) -> Claims:
 
 def _check_time(claims: Claims, now: float) -> None:
     if claims.expires + LEEWAY_SECONDS <= now:
-        raise _refusal("it has expired")
+        raise _refusal("it has expired", **{CLOCK: int(now)})
     if claims.issued - LEEWAY_SECONDS > now:
-        raise _refusal("it is not valid yet")
+        raise _refusal("it is not valid yet", **{CLOCK: int(now)})
     if claims.expires - claims.issued > MAX_LIFE_SECONDS:
         raise _refusal(f"it is valid for more than {MAX_LIFE_SECONDS} s")
 
 
-def _refusal(rule: str) -> Unauthenticated:
-    return Unauthenticated(f"The token of the call is refused: {rule}")
+def _refusal(rule: str, **data: Any) -> Unauthenticated:
+    return Unauthenticated(f"The token of the call is refused: {rule}", **data)

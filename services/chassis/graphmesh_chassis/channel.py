@@ -11,7 +11,7 @@ from graphmesh_contracts import Method, Rpc, StreamingRpc
 from graphmesh_chassis import metadata
 from graphmesh_chassis.connection import Connection, WorkloadConnection
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DeadlineExceeded, InvalidResponse
+from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError, InvalidResponse
 from graphmesh_chassis.foreign_responses import check_foreign_response
 from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The limit of a message that a server reads; up to here the rules of the message's fields apply."""
 MAX_METADATA_BYTES = 32 * 1024
+CLOCK_ATTEMPTS = 2
+"""Further attempts of a call whose token a service refuses by its clock. Clocks of replicas may differ."""
 MAX_ARRIVING_CALLS = 1_000_000
 """More than Envoy passes at a time."""
 
@@ -101,30 +103,15 @@ class Channel:
             DeadlineExceeded: no time is left, so that nothing was sent; or no response came in time.
             GraphmeshError: the error of the service, or of the mesh where no service responded.
         """
-        timeout = _timeout(rpc, deadline)
-        connection = self._connection.present()
-        call, headers = self._callable(connection, rpc, "unary_unary", headers)
-        try:
-            with connection:
-                response: ResponseT | None = await call(request, timeout=timeout, metadata=headers)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, rpc.tool) from error
-        return _checked(response, rpc)
+        response, _ = await self._respond(rpc, request, deadline, headers)
+        return response
 
     async def effect(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, deadline: Deadline, headers: Headers = ()
     ) -> tuple[ResponseT, bool]:
         """As `unary`; also returns whether the response is a stored one, so that this call has changed nothing."""
-        timeout = _timeout(rpc, deadline)
-        connection = self._connection.present()
-        make, headers = self._callable(connection, rpc, "unary_unary", headers)
-        call = make(request, timeout=timeout, metadata=headers)
-        try:
-            with connection:
-                response: ResponseT | None = await call
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, rpc.tool) from error
-        return _checked(response, rpc), metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
+        response, call = await self._respond(rpc, request, deadline, headers)
+        return response, metadata.REPLAYED in metadata.as_mapping(await call.trailing_metadata())
 
     async def stream(
         self,
@@ -138,18 +125,48 @@ class Channel:
 
         Raises as `unary` does, also between two responses.
         """
-        timeout = _timeout(rpc, deadline)
-        connection = self._connection.present()
-        make, headers = self._callable(connection, rpc, "unary_stream", headers)
-        call = make(request, timeout=timeout, metadata=headers)
-        try:
-            with connection:
-                async for response in call:
-                    yield _checked(response, rpc)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, rpc.tool) from error
-        finally:
-            call.cancel()
+        has_begun, attempts_left = False, CLOCK_ATTEMPTS
+        while True:
+            timeout = _timeout(rpc, deadline)
+            connection = self._connection.present()
+            make, sent = self._callable(connection, rpc, "unary_stream", headers)
+            call = make(request, timeout=timeout, metadata=sent)
+            try:
+                with connection:
+                    async for response in call:
+                        has_begun = True
+                        yield _checked(response, rpc)
+                return
+            except grpc.aio.AioRpcError as error:
+                refusal = from_rpc_error(error, rpc.tool)
+                if has_begun or not attempts_left or not self._follows_clock(rpc, refusal):
+                    raise refusal from error
+            finally:
+                call.cancel()
+            attempts_left -= 1
+
+    async def _respond(
+        self, rpc: Rpc[RequestT, ResponseT], request: RequestT, deadline: Deadline, headers: Headers
+    ) -> tuple[ResponseT, Any]:
+        """Make one call, and return its response with the call. Raises as `unary`."""
+        attempts_left = CLOCK_ATTEMPTS
+        while True:
+            timeout = _timeout(rpc, deadline)
+            connection = self._connection.present()
+            make, sent = self._callable(connection, rpc, "unary_unary", headers)
+            call = make(request, timeout=timeout, metadata=sent)
+            try:
+                with connection:
+                    return _checked(await call, rpc), call
+            except grpc.aio.AioRpcError as error:
+                refusal = from_rpc_error(error, rpc.tool)
+                if not attempts_left or not self._follows_clock(rpc, refusal):
+                    raise refusal from error
+            attempts_left -= 1
+
+    def _follows_clock(self, rpc: Method[Any, Any], refusal: GraphmeshError) -> bool:
+        """Return whether a call that was refused for the time of its token has another one now: it was not executed."""
+        return self._signer is not None and self._signer.follow_clock(rpc.path, refusal)
 
     def _callable(
         self, connection: Connection, rpc: Method[Any, Any], arity: str, headers: Headers

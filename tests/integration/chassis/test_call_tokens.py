@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from graphmesh_chassis import call_tokens
 from graphmesh_chassis.call_keys import encoded, jwk_of, verifying_keys
 from graphmesh_chassis.call_tokens import CallSigner, CallVerifier
 from graphmesh_chassis.calls import current_call, fingerprint
@@ -61,6 +63,10 @@ async def state_headers(question: Any, context: Any) -> Any:
     return Answer(text=json.dumps({**by_value, "n": len(stated)}), counts=dict.fromkeys(stated, 1))
 
 
+async def count_once(question: Any, context: Any) -> AsyncIterator[Any]:
+    yield Answer(text="counted")
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     open_call_keys(tmp_path)
@@ -69,7 +75,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def served(keys: Path) -> AsyncIterator[Served]:
-    bodies = {"Ask": state_headers, "Change": state_headers}
+    bodies = {"Ask": state_headers, "Change": state_headers, "Count": count_once}
     async with probing(bodies, ServerSettings(call_keys=keys / PUBLIC)) as served:
         yield served
 
@@ -121,6 +127,46 @@ async def test_a_call_without_a_token_is_unauthenticated(served: Served) -> None
     async with grpc.aio.insecure_channel(served.address) as channel:
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=NAME))
     assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("seconds", [7200, -7200])
+async def test_a_signer_goes_by_the_clock_of_the_service(
+    served: Served, keys: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """Clocks of machines jump. A call that was refused for the time of its token is made with another one, once."""
+    check, refused = call_tokens._check_time, 0
+
+    def check_by_another_clock(claims: Any, now: float) -> None:
+        nonlocal refused
+        refused += 1
+        check(claims, now + seconds)
+        refused -= 1
+
+    monkeypatch.setattr(call_tokens, "_check_time", check_by_another_clock)
+    async with Channel(served.address, signer=CallSigner(keys / PRIVATE)) as channel:
+        signed = Served(served.running, channel)
+        for _ in range(3):
+            assert (await ask(signed, None, *EFFECT, rpc=Probe.Change))["tenant"] == "acme"
+    async with Channel(served.address, signer=CallSigner(keys / PRIVATE)) as channel:
+        stream = channel.stream(Probe.Count, Question(), deadline=Deadline.after(60), headers=(*ACME, READ))
+        assert [answer.text async for answer in stream] == ["counted"]
+    assert refused == 2
+
+
+async def test_a_service_whose_clock_never_agrees_is_not_called_again_and_again(
+    served: Served, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lie."""
+    attempts = count(1)
+
+    def refuse(claims: Any, now: float) -> None:
+        raise call_tokens._refusal("it has expired", time=next(attempts) * 1000)
+
+    monkeypatch.setattr(call_tokens, "_check_time", refuse)
+    async with Channel(served.address, signer=CallSigner(keys / PRIVATE)) as channel:
+        with pytest.raises(Unauthenticated, match="it has expired"):
+            await ask(Served(served.running, channel), None, *ACME, READ)
+    assert next(attempts) == 4
 
 
 async def test_a_stolen_token_is_of_no_use_elsewhere(served: Served, keys: Path) -> None:

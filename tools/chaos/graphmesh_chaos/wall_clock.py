@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from pkgutil import get_data
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,8 @@ SITECUSTOMIZE = Path(__file__).parent / "shifted"
 """The folder of the module that Python imports before a program."""
 GRPC_MODULES = ("grpc._cython.cygrpc", "grpc.aio._utils")
 """The modules that convert between timeouts and moments of gRPC's core in C, which has the machine's clock."""
+CERTIFICATES = "_cython/_credentials/roots.pem"
+"""A file of the package grpc with some certificates."""
 MAX_PID = 4_194_304
 OFFSET = struct.Struct("d")
 EPOCH_JULIAN, DAY_SECONDS = 2440587.5, 86400.0
@@ -68,6 +71,7 @@ def install(path: Path) -> None:
     """Shift the clock of this process, and of those that it forks. Python calls this before it imports a program."""
     for name in GRPC_MODULES:
         setattr(import_module(name), "time", SimpleNamespace(**vars(time)))  # noqa: B010
+    _let_cryptography_find_the_real_datetime()
     offsets, real_time, real_time_ns, real_connect = Offsets(path), time.time, time.time_ns, sqlite3.connect
 
     def shifted_time() -> float:
@@ -89,6 +93,13 @@ def install(path: Path) -> None:
     )
     for module, name, value in replacements:
         setattr(module, name, value)
+
+
+def _let_cryptography_find_the_real_datetime() -> None:
+    """Its part in Rust imports the class at its first use, and accepts no instance of another one then."""
+    from cryptography import x509
+
+    _ = x509.load_pem_x509_certificate(get_data("grpc", CERTIFICATES) or b"").not_valid_after_utc
 
 
 class _AnyDatetime(type):
