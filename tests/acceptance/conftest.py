@@ -35,14 +35,10 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> Asyn
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def session_mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> AsyncIterator[LocalMesh]:
-    """The services that a support request needs, with tokens of calls, mutual TLS and a customer.
-
-    Tests use `killable_mesh`.
-    """
+    """The services that a support request needs, with a customer. Tests use `killable_mesh`."""
     folder = tmp_path_factory.mktemp("killable_mesh")
     names = ("orchestrator", "billing", "crm", "model", "retrieval", "ticketing")
-    needed = mesh_of(folder, *names, mesh={"identity": "tokens", "tls": {}})
-    async with start_mesh(folder, spawn, needed) as mesh:
+    async with start_mesh(folder, spawn, mesh_of(folder, *names)) as mesh:
         await mesh.create_customer()
         yield mesh
 

@@ -41,10 +41,10 @@ from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, DependencyError
 from graphmesh_chassis.testing.bad_fields import rpcs_of
-from graphmesh_chassis.workload import Workload, client_credentials
+from graphmesh_chassis.workload import client_credentials
 from graphmesh_client import Client
-from graphmesh_contracts import Rpc, method_policy
-from graphmesh_contracts.workloads import COMMANDS
+from graphmesh_contracts import Method, Rpc, method_policy
+from graphmesh_contracts.workloads import ENVOY
 from graphmesh_local.child_process import State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import ORCHESTRATOR, local_address
@@ -70,6 +70,16 @@ def refund_request(invoice_id: str, price: int = PRICE) -> str:
     """Return the message of a customer whose item arrived damaged."""
     amount = f"{price // 100}.{price % 100:02} EUR"
     return f"The bottle of Rowan Red was cracked. Could you please refund the {amount}? The invoice is {invoice_id}."
+
+
+def stated_headers(rpc: Method[Any, Any], tenant: str, key: str) -> Headers:
+    """Return the headers of a caller that may call a method, of which a signer makes the token of a call."""
+    return (
+        (metadata.TENANT, tenant),
+        (metadata.SUBJECT, "test"),
+        (metadata.SCOPES, " ".join(sorted(method_policy(rpc.descriptor).scopes))),
+        (metadata.IDEMPOTENCY_KEY, key),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +110,7 @@ class MeshClient:
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, key: str = "", timeout: float = 60
     ) -> ResponseT:
         """Call a service. Raises GraphmeshError."""
-        headers = [
-            (metadata.TENANT, self.tenant),
-            (metadata.SUBJECT, "test"),
-            (metadata.SCOPES, " ".join(sorted(method_policy(rpc.descriptor).scopes))),
-            (metadata.IDEMPOTENCY_KEY, key or uuid4().hex),
-        ]
+        headers = stated_headers(rpc, self.tenant, key or uuid4().hex)
         return await self.channel.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
     async def create_customer(self) -> None:
@@ -140,6 +145,19 @@ class LocalMesh(MeshClient):
     """A client of a mesh whose processes the test controls."""
 
     running: RunningMesh
+
+    def raw_channel(self) -> grpc.aio.Channel:
+        """Return a channel to the mesh listener, for calls that `Channel` would not make."""
+        credentials = client_credentials(self.running.workload().credentials())
+        options = [("grpc.ssl_target_name_override", ENVOY), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.aio.secure_channel(local_address(self.running.mesh.mesh), credentials, options=options)
+
+    def signed_headers(
+        self, rpc: Method[Any, Any], tenant: str = "default", key: str = ""
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the headers of a call on a `raw_channel`, with its token."""
+        signer = CallSigner(self.running.folder.call_key)
+        return tuple(signer.sign(rpc.path, stated_headers(rpc, tenant, key or uuid4().hex)))
 
     async def kill(self, name: str) -> None:
         """Send SIGKILL to a process, and wait until it has ended."""
@@ -199,31 +217,20 @@ async def start_mesh(
         running_mesh(
             mesh_file, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=spawn
         ) as running,
-        Channel(local_address(running.mesh.mesh), signer=_signer(running), workload=workload(running)) as channel,
+        running.channel() as channel,
     ):
         yield LocalMesh(edge=running.edge, channel=channel, running=running)
-
-
-def _signer(running: RunningMesh) -> CallSigner | None:
-    """Sign the calls of tests where the services require it."""
-    return CallSigner(running.folder.call_key) if running.mesh.mesh.identity == "tokens" else None
-
-
-def workload(running: RunningMesh, name: str = COMMANDS) -> Workload | None:
-    """Return the certificate of a workload, where the mesh has mutual TLS."""
-    tls = running.mesh.mesh.tls
-    return Workload(tls.certificate(name), tls.authorities) if tls else None
 
 
 async def call_port(
     running: RunningMesh, service: str, rpc: Rpc[Any, Any], request: Message, name: str, headers: Headers = ()
 ) -> Any:
-    """Call a service at its own port, as a workload of a mesh with mutual TLS. Raises AioRpcError.
+    """Call a service at its own port, as a workload. Raises AioRpcError.
 
     Args:
         name: of the workload; empty: a client without a certificate.
     """
-    own = workload(running, name) if name else None
+    own = running.workload(name) if name else None
     options = [("grpc.ssl_target_name_override", service), ("grpc.use_local_subchannel_pool", 1)]
     address = running.mesh.services[service].replica_listeners[0].target
     channel = (

@@ -1,4 +1,4 @@
-"""`buf curl` needs an address only: reflection, health and rich errors work."""
+"""`buf curl` needs an address only at the edge: reflection, health and rich errors work."""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphmesh_local.certificates import mutual_tls
 
 from tests.acceptance.local_mesh import LocalMesh
 
@@ -33,7 +34,8 @@ async def curl(address: str, path: str = "", *options: str) -> CurlResult:
     """Run `buf curl --protocol grpc`, which implies HTTP/2, as the documentation does."""
     buf = shutil.which("buf", path=str(Path(sys.executable).parent))
     assert buf, "buf is installed with the dev group"
-    url = f"http://{address}/{path}"
+    scheme = "https" if "--cacert" in options else "http"
+    url = f"{scheme}://{address}/{path}"
     process = await asyncio.create_subprocess_exec(
         buf, "curl", "--protocol", "grpc", *options, url, stdout=PIPE, stderr=PIPE
     )
@@ -66,11 +68,18 @@ async def test_an_error_names_the_field_and_the_rule(mesh: LocalMesh) -> None:
 
 
 async def test_every_server_describes_itself(mesh: LocalMesh) -> None:
-    """Each server lists its service and reports its health."""
-    for service in mesh.running.mesh.services.values():
+    """Each server lists its service and reports its health, to a caller with Envoy's certificate."""
+    for name, service in mesh.running.mesh.services.items():
         [listener] = service.replica_listeners
-        listed = await curl(listener.target, "", "--http2-prior-knowledge", "--list-services")
-        assert service.service in listed.out.split()
+        listed = await curl(listener.target, "", *certificate(mesh, name), "--list-services")
+        assert service.service in listed.out.split(), listed
         request = json.dumps({"service": service.service})
-        health = await curl(listener.target, "grpc.health.v1.Health/Check", "-d", request)
+        health = await curl(listener.target, "grpc.health.v1.Health/Check", *certificate(mesh, name), "-d", request)
         assert health.json == {"status": "SERVING"}
+
+
+def certificate(mesh: LocalMesh, server: str) -> tuple[str, ...]:
+    """Return the options for a port with mutual TLS: Envoy's certificate, and the name of the server."""
+    tls = mutual_tls(mesh.running.mesh)
+    own = str(tls.certificate())
+    return ("--cert", own, "--key", own, "--cacert", str(tls.authorities), "--servername", server)

@@ -9,7 +9,7 @@ from graphmesh_chassis.errors import Unauthenticated
 from graphmesh_contracts.workloads import ENVOY
 from graphmesh_local.call_keys import replace_call_key
 
-from tests.acceptance.local_mesh import PRICE, LocalMesh, call_port, eur, output, refund_request, workload
+from tests.acceptance.local_mesh import PRICE, LocalMesh, call_port, eur, output, refund_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,7 +26,7 @@ async def test_headers_alone_open_no_service(killable_mesh: LocalMesh) -> None:
     await killable_mesh.create_paid_invoice("INV-STATED")
     charge = ChargeRequest(invoice_id="INV-STATED", amount=eur(1))
     mesh_listener = killable_mesh.running.mesh.mesh.target
-    async with Channel(mesh_listener, workload=workload(killable_mesh.running)) as channel:
+    async with Channel(mesh_listener, workload=killable_mesh.running.workload()) as channel:
         with pytest.raises(Unauthenticated, match="it is missing"):
             await channel.unary(BillingService.Charge, charge, deadline=Deadline.after(60), headers=STATED)
     with pytest.raises(grpc.aio.AioRpcError, match="it is missing") as refused:

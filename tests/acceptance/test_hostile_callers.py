@@ -12,8 +12,7 @@ from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
 from graphmesh.orchestrator.v1 import GetRunRequest, ListRunsRequest, RunService
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_local.server_programs import local_address
-from graphmesh_mesh.service import Listener
+from graphmesh_contracts import Rpc
 
 from tests.acceptance.local_mesh import LocalMesh
 
@@ -52,15 +51,15 @@ async def outcome(call: Any) -> str:
     return f"UNKNOWN: {details}" if code is grpc.StatusCode.UNKNOWN else str(code.name)
 
 
-async def attack(listener: Listener, path: str, request: Message, one: Attack) -> Counter[str]:
+async def attack(mesh: LocalMesh, at: str, rpc: Rpc[Any, Any], request: Message, one: Attack) -> Counter[str]:
     """Make many calls at once, and count their codes. Each caller is a tenant, so that none exceeds the edge's rate."""
     codes: Counter[str] = Counter()
 
     async def repeat(caller: int) -> None:
-        headers = (("x-graphmesh-tenant", f"caller-{caller}"),)
-        async with grpc.aio.insecure_channel(local_address(listener)) as channel:
+        headers = mesh.signed_headers(rpc, f"caller-{caller}")
+        async with mesh.raw_channel() if at == "mesh" else grpc.aio.insecure_channel(mesh.edge) as channel:
             for _ in range(CALLS):
-                codes[await one(channel, path, request, headers)] += 1
+                codes[await one(channel, rpc.path, request, headers)] += 1
 
     await asyncio.gather(*(repeat(caller) for caller in range(CALLERS)))
     return codes
@@ -89,10 +88,10 @@ async def watch(mesh: LocalMesh, attacking: asyncio.Task[Counter[str]]) -> int:
 async def test_another_tenant_s_calls_succeed(mesh: LocalMesh, at: str, one: Attack) -> None:
     """Short deadlines and cancellations at the orchestrator and at a tool service. The caller gets its own outcome, and
     never UNAVAILABLE, which its mesh would count as a failure of the replica."""
-    targets: dict[str, tuple[Listener, str, Message]] = {
-        "edge": (mesh.running.mesh.edge, RunService.GetRun.path, GetRunRequest(run_id="run_unknown")),
-        "mesh": (mesh.running.mesh.mesh, BillingService.GetTrialBalance.path, GetTrialBalanceRequest()),
+    targets: dict[str, tuple[Rpc[Any, Any], Message]] = {
+        "edge": (RunService.GetRun, GetRunRequest(run_id="run_unknown")),
+        "mesh": (BillingService.GetTrialBalance, GetTrialBalanceRequest()),
     }
-    attacking = asyncio.create_task(attack(*targets[at], one))
+    attacking = asyncio.create_task(attack(mesh, at, *targets[at], one))
     assert await watch(mesh, attacking) > 20
     assert set(await attacking) <= {"OK", "NOT_FOUND", "DEADLINE_EXCEEDED", "CANCELLED", "CUT_OFF"}

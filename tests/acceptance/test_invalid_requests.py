@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import grpc
 import pytest
 from graphmesh.orchestrator.v1 import CreateThreadRequest, ThreadService
 from graphmesh_chassis.errors import InvalidRequest
 from graphmesh_chassis.testing.bad_fields import CALLER_ERRORS
 from graphmesh_contracts import Rpc
 from graphmesh_local.child_process import State
-from graphmesh_local.server_programs import local_address
 from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
@@ -19,7 +17,7 @@ from tests.contract.fields import bad_requests, rpcs, send
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ALL_RPCS = [rpc for service in load(MESH_FILE).services.values() for rpc in rpcs(service)]
-HEADERS = (("idempotency-key", "invalid"),)
+KEY = "invalid"
 GRAPH, THREAD = "support", "th_invalid"
 
 
@@ -27,12 +25,13 @@ GRAPH, THREAD = "support", "th_invalid"
 async def test_every_invalid_field_is_named(mesh: LocalMesh, rpc: Rpc[Any, Any]) -> None:
     """10 MB, 20,000 elements, numbers out of range, unknown enum values, bytes that are not UTF-8 or not a message:
     INVALID_ARGUMENT that names the field, never an internal error, and the server keeps running."""
-    async with grpc.aio.insecure_channel(local_address(mesh.running.mesh.mesh)) as channel:
+    headers = mesh.signed_headers(rpc, key=KEY)
+    async with mesh.raw_channel() as channel:
         if rpc is ThreadService.UpdateThreadState:
             thread = CreateThreadRequest(thread_id=THREAD, graph=GRAPH).SerializeToString()
             assert await send(channel, ThreadService.CreateThread, thread) is None
         for case in bad_requests(rpc, GRAPH, THREAD):
-            error = await send(channel, rpc, case.payload, HEADERS)
+            error = await send(channel, rpc, case.payload, headers)
             assert case.is_named_by(error), f"{case.name}: {error!r}"
     assert all((child.state, child.starts) == (State.READY, 1) for child in mesh.running.supervisor.children)
 
@@ -40,8 +39,8 @@ async def test_every_invalid_field_is_named(mesh: LocalMesh, rpc: Rpc[Any, Any])
 @pytest.mark.parametrize("rpc", ALL_RPCS, ids=lambda rpc: rpc.tool)
 async def test_every_missing_field_is_named(mesh: LocalMesh, rpc: Rpc[Any, Any]) -> None:
     """An empty request succeeds, or is refused with each field that is required."""
-    async with grpc.aio.insecure_channel(local_address(mesh.running.mesh.mesh)) as channel:
-        error = await send(channel, rpc, b"", HEADERS)
+    async with mesh.raw_channel() as channel:
+        error = await send(channel, rpc, b"", mesh.signed_headers(rpc, key=KEY))
     assert error is None or error.code in CALLER_ERRORS
     if isinstance(error, InvalidRequest):
         assert all(violation.field and violation.description for violation in error.violations)

@@ -16,7 +16,7 @@ from graphmesh_contracts import Rpc
 from graphmesh_contracts.workloads import COMMANDS, ENVOY, PROBER
 from graphmesh_local.certificates import issue_certificates, workloads
 
-from tests.acceptance.local_mesh import PRICE, LocalMesh, call_port, output, refund_request, workload
+from tests.acceptance.local_mesh import PRICE, LocalMesh, call_port, output, refund_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,7 +53,7 @@ async def test_envoy_may_call_the_orchestrator_at_its_port(killable_mesh: LocalM
 async def test_the_mesh_listener_opens_to_workloads_that_call_services(killable_mesh: LocalMesh) -> None:
     listener = killable_mesh.running.mesh.mesh.target
     for name in ("crm", "billing", ENVOY, PROBER):
-        async with Channel(listener, workload=workload(killable_mesh.running, name)) as channel:
+        async with Channel(listener, workload=killable_mesh.running.workload(name)) as channel:
             with pytest.raises(WorkloadNotAllowed):
                 await channel.unary(BillingService.GetInvoice, READ, deadline=Deadline.after(60))
     async with Channel(listener) as plain:

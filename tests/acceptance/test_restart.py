@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.workload import Workload
+from graphmesh_cli.commands.connection import mesh_target
+from graphmesh_contracts.workloads import PROBER
 from graphmesh_local.probes import NOT_READY_ERRORS, grpc_health_probe
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.state_folder import MeshState, StateFolder
+from graphmesh_mesh.mutual_tls import MutualTls
 
 from tests.acceptance.local_mesh import (
     MIRA,
@@ -33,9 +36,8 @@ STOP_SECONDS = 60
 @asynccontextmanager
 async def client_of(state: Path) -> AsyncIterator[MeshClient]:
     """Connect to the mesh that runs from a state folder."""
-    known = StateFolder(state).read()
-    async with Channel(known.mesh) as channel:
-        yield MeshClient(edge=known.edge, channel=channel)
+    async with mesh_target("", state).channel() as channel:
+        yield MeshClient(edge=StateFolder(state).read().edge, channel=channel)
 
 
 async def test_runs_resume_after_a_restart_of_the_mesh(tmp_path: Path) -> None:
@@ -66,8 +68,10 @@ async def test_runs_resume_after_a_restart_of_the_mesh(tmp_path: Path) -> None:
 async def is_draining(mesh: MeshState) -> bool:
     """Whether the orchestrator accepts no more runs."""
     [address] = mesh.services[ORCHESTRATOR]
+    tls = MutualTls(certificates=mesh.certificates)
+    prober = Workload(tls.certificate(PROBER), tls.authorities)
     try:
-        return not await grpc_health_probe(address)()
+        return not await grpc_health_probe(address, secured=(prober, ORCHESTRATOR))()
     except NOT_READY_ERRORS:
         return True
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from graphmesh.orchestrator.v1 import RunStatus
-from graphmesh_local.server_programs import local_address
 from graphmesh_local.spawning import Spawner
 
 from tests.acceptance.local_mesh import LocalMesh, mesh_of, output, start_mesh
@@ -59,9 +58,9 @@ async def mesh(tmp_path: Path, spawn: Spawner) -> AsyncIterator[LocalMesh]:
 
 
 async def graphmesh_sql(mesh: LocalMesh, *words: str) -> tuple[int | None, str, str]:
-    address = local_address(mesh.running.mesh.mesh)
+    state = str(mesh.running.folder.path)
     process = await create_subprocess_exec(
-        sys.executable, "-m", "graphmesh_cli", "sql", *words, "--address", address, stdout=PIPE, stderr=PIPE
+        sys.executable, "-m", "graphmesh_cli", "sql", *words, "--state", state, stdout=PIPE, stderr=PIPE
     )
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()

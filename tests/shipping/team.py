@@ -12,6 +12,7 @@ import yaml
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_contracts import Rpc, method_policy
 from graphmesh_local.child_process import Child, Program, reserve_port
 from graphmesh_local.probes import grpc_health_probe
 from graphmesh_local.supervisor import OnDeath, Supervisor
@@ -88,7 +89,7 @@ async def external_service(team: Team) -> AsyncIterator[Child]:
 
 async def ship(channel: Channel, shipping: Any, order_id: str) -> Any:
     """Ship a parcel by the handles of a descriptor set. Raises GraphmeshError."""
-    headers = [(metadata.TENANT, "default"), (metadata.IDEMPOTENCY_KEY, order_id)]
+    headers = [*_caller(shipping.Ship), (metadata.IDEMPOTENCY_KEY, order_id)]
     request = shipping.Ship.request(order_id=order_id, to={"city": "Riga"})
     return await channel.unary(shipping.Ship, request, deadline=Deadline.after(60), headers=headers)
 
@@ -96,6 +97,12 @@ async def ship(channel: Channel, shipping: Any, order_id: str) -> Any:
 async def parcels(channel: Channel, shipping: Any, order_id: str) -> list[str]:
     """Return the ids of the parcels of an order."""
     request = shipping.ListParcels.request(order_id=order_id)
-    headers = [(metadata.TENANT, "default")]
-    found = await channel.unary(shipping.ListParcels, request, deadline=Deadline.after(60), headers=headers)
+    deadline, headers = Deadline.after(60), _caller(shipping.ListParcels)
+    found = await channel.unary(shipping.ListParcels, request, deadline=deadline, headers=headers)
     return [parcel.parcel_id for parcel in found.parcels]
+
+
+def _caller(rpc: Rpc[Any, Any]) -> list[tuple[str, str]]:
+    """Return the headers of a caller that may call a method."""
+    scopes = " ".join(sorted(method_policy(rpc.descriptor).scopes))
+    return [(metadata.TENANT, "default"), (metadata.SUBJECT, "test"), (metadata.SCOPES, scopes)]

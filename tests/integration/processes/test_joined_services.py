@@ -14,9 +14,9 @@ from graphmesh_cli.commands.import_rows import Counts, import_rows
 from graphmesh_cli.commands.row_sources import Row
 from graphmesh_cli.commands.rpc_catalogue import find_rpc, joined_rpcs
 from graphmesh_contracts.service_handles import FOLDER_SETTING, service
-from graphmesh_local.child_process import State
+from graphmesh_local.child_process import NotReady, State
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address, mesh_programs
+from graphmesh_local.server_programs import mesh_programs
 from graphmesh_local.state_folder import StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
@@ -32,6 +32,12 @@ admin: {port: 18082}
 include: [team/mesh.yaml]
 services:
   billing: {service: graphmesh.billing.v1.BillingService, module: graphmesh_billing, port: 18100}
+"""
+WITHOUT_TLS = """
+import os, runpy
+for name in ("CERTIFICATE", "AUTHORITIES"):
+    os.environ.pop(f"GRAPHMESH_SHIPPING_{name}", None)
+runpy.run_module("acme_shipping", run_name="__main__")
 """
 
 
@@ -90,7 +96,7 @@ async def test_an_external_service_is_called_and_its_health_is_seen(
         await eventually(lambda: child.state is State.DIED)
         async with (
             running_mesh(mesh_file, tmp_path / "state", free_ports=True, notify=notes.append) as running,
-            Channel(local_address(running.mesh.mesh)) as channel,
+            running.channel() as channel,
         ):
             shipping = shipping_of(running, monkeypatch)
             assert [one.program.name for one in running.supervisor.children] == ["billing", "envoy"]
@@ -123,7 +129,7 @@ async def test_a_service_runs_from_its_own_interpreter(
         running_mesh(
             mesh_file, tmp_path / "state", free_ports=True, on_death=OnDeath.RESTART, notify=notes.append
         ) as running,
-        Channel(local_address(running.mesh.mesh)) as channel,
+        running.channel() as channel,
     ):
         shipping, child = shipping_of(running, monkeypatch), running.child("shipping")
         process = psutil.Process(child.pid)
@@ -154,6 +160,27 @@ async def test_a_service_runs_from_its_own_interpreter(
             "team/shipping.binpb changed: Envoy reloads rds-mesh.yaml; restart the mesh to apply it to servers"
         )
         assert in_use.read_bytes() == slower
+
+
+async def test_a_program_without_tls_joins_when_its_entry_states_that(
+    team: Team, mesh_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any language: it reads none of the settings. Otherwise it is refused, and the sentence has the key."""
+    command = [str(team.python), "-c", WITHOUT_TLS]
+    team.join(command=command, folder=".", port=18200)
+    with pytest.raises(NotReady, match=r"^shipping .* answers without TLS: .* has to state plaintext: true$"):
+        async with running_mesh(mesh_file, tmp_path / "state", free_ports=True):
+            pass
+    team.join(command=command, folder=".", port=18200, plaintext=True)
+    notes: list[str] = []
+    async with (
+        running_mesh(mesh_file, tmp_path / "state", free_ports=True, notify=notes.append) as running,
+        running.channel() as channel,
+    ):
+        [listener] = running.mesh.services["shipping"].replica_listeners
+        [note] = notes
+        assert note == f"services.shipping is plaintext: any program that reaches {listener.target} can call it"
+        await ship(channel, shipping_of(running, monkeypatch), "o_3")
 
 
 @pytest.mark.parametrize(

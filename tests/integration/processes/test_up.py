@@ -17,6 +17,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import InvalidMetadata, NotFound, ScopeMissing, Unauthenticated
+from graphmesh_local.call_keys import PUBLIC
 from graphmesh_local.child_process import ProcessDied, State
 from graphmesh_local.probes import http_get
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
@@ -24,6 +25,7 @@ from graphmesh_local.server_programs import STOP_TIMEOUT, mesh_programs
 from graphmesh_local.state_folder import MeshBusy, NoMesh, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.mutual_tls import AUTHORITIES
 from graphmesh_mesh.topology import load
 
 from tests.integration.envoy.http_client import fetch
@@ -86,7 +88,8 @@ async def test_the_state_file_describes_the_running_mesh(mesh_file: Path, state:
 
 
 async def test_only_the_user_reads_the_state_folder(mesh_file: Path, state: Path) -> None:
-    """Databases with their logs, logs, Envoy's files: 0600 in folders of 0700, whatever the umask of the caller is."""
+    """Databases with their logs, logs, keys, Envoy's files: 0600 in folders of 0700, whatever the umask of the caller
+    is. The two files with public keys only are copied to other users, who cannot enter the folder."""
     umask = os.umask(0)
     try:
         async with running_mesh(mesh_file, state, free_ports=True):
@@ -94,9 +97,10 @@ async def test_only_the_user_reads_the_state_folder(mesh_file: Path, state: Path
     finally:
         os.umask(umask)
     assert {mode for path, mode in found.items() if path.is_dir()} == {0o700}
+    assert {found.pop(path) for path in (state / PUBLIC, state / "certificates" / AUTHORITIES)} == {0o644}
     assert {mode for path, mode in found.items() if path.is_file()} == {0o600}
     names = {path.name for path in found}
-    assert {"billing.db", "billing.db-wal", "envoy.log", "cds.yaml", "mesh.json", "lock"} <= names
+    assert {"billing.db", "billing.db-wal", "envoy.log", "cds.yaml", "mesh.json", "lock", "billing.pem"} <= names
 
 
 async def test_an_open_state_folder_is_closed_when_it_is_used_again(state: Path) -> None:
@@ -120,7 +124,7 @@ async def test_a_mesh_listens_on_loopback_only(mesh_file: Path, state: Path) -> 
     assert addresses == {"127.0.0.1"}
 
 
-IDENTIFIED = {f"GRAPHMESH_{name}_IDENTITY": "required" for name in ("BILLING", "MODEL")}
+IDENTIFIED = {"GRAPHMESH_BILLING_IDENTITY": "required"}
 
 
 async def test_production_does_not_start_without_identified_callers(mesh_file: Path, state: Path) -> None:
@@ -131,11 +135,10 @@ async def test_production_does_not_start_without_identified_callers(mesh_file: P
 
 
 async def test_a_mesh_behind_a_proxy_does_not_start_without_identified_callers(mesh_file: Path, state: Path) -> None:
-    """In every environment. The message has the settings to change."""
+    """In every environment. The message has the settings to change: those of the services that the proxy reaches."""
     mesh_file.write_text(f"{MESH}environments: {{test: {{edge: {{identity: forwarded}}}}}}\n")
-    settings = {"GRAPHMESH_BILLING_IDENTITY": "required"}
-    with pytest.raises(MeshError, match=r"set GRAPHMESH_MODEL_IDENTITY=required$"):
-        async with running_mesh(mesh_file, state, environment="test", free_ports=True, settings=settings):
+    with pytest.raises(MeshError, match=r": set GRAPHMESH_BILLING_IDENTITY=required$"):
+        async with running_mesh(mesh_file, state, environment="test", free_ports=True):
             pass
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from graphmesh_mesh.envoy.render import documents
+from graphmesh_mesh.envoy.render import documents, render
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.topology import Mesh, load
 
@@ -20,6 +20,7 @@ SERVICES: dict[str, Any] = {
 }
 TLS = {"certificates": "certificates", "trust_domain": "shop.example"}
 EXTERNAL = {"service": "graphmesh.sql.v1.SqlService", "external": True, "address": "sql.example", "port": 400}
+PLAINTEXT = {"service": "graphmesh.model.v1.ModelService", "command": ["./model"], "port": 500, "plaintext": True}
 BILLING = "/graphmesh.billing.v1.BillingService/"
 
 
@@ -89,8 +90,8 @@ def test_a_service_may_call_what_it_declares(tmp_path: Path) -> None:
     assert found["spiffe://shop.example/billing"] == ["*"]
 
 
-def test_connections_to_all_services_but_external_ones_are_encrypted(tmp_path: Path) -> None:
-    clusters = documents(mesh_of(tmp_path, sql=EXTERNAL))["cds.yaml"]["resources"]
+def test_connections_to_all_services_but_external_and_plaintext_ones_are_encrypted(tmp_path: Path) -> None:
+    clusters = documents(mesh_of(tmp_path, sql=EXTERNAL, model=PLAINTEXT))["cds.yaml"]["resources"]
     verified = {
         one["name"]: one["transport_socket"]["typed_config"]["common_tls_context"]["combined_validation_context"][
             "default_validation_context"
@@ -122,7 +123,9 @@ def test_paths_of_certificates_are_relative_to_the_file(tmp_path: Path) -> None:
         ({"crm": {"calls": ["billing.Steal"]}}, "services.crm.calls: no tool is called billing.Steal"),
         ({"crm": {"calls": ["billing."]}}, "services.crm.calls.0: String should match pattern"),
         ({"orchestrator": {"calls": ["billing"]}}, "services.orchestrator.calls: an orchestrator calls the tools of"),
-        ({"tls": None, "crm": {"calls": ["billing"]}}, "services.crm.calls: only with mesh.tls"),
+        ({"crm": {"plaintext": True}}, "services.crm: plaintext: only of a service with a command"),
+        ({"model": {**PLAINTEXT, "calls": ["crm"]}}, "services.model: calls: only of a service with a certificate"),
+        ({"orchestrator": {**PLAINTEXT, "module": None}}, "edge.services: orchestrator is plaintext"),
         (
             {"prober": {**SERVICES["crm"], "service": "graphmesh.sql.v1.SqlService"}},
             "services.prober: the name is reserved",
@@ -137,6 +140,26 @@ def test_what_breaks_a_rule_is_refused_by_name(tmp_path: Path, changes: dict[str
     with pytest.raises(MeshError) as refused:
         mesh_of(tmp_path, **changes)
     assert problem in str(refused.value)
+
+
+def test_calls_of_a_service_need_mutual_tls(tmp_path: Path) -> None:
+    """Envoy recognizes the service by it alone."""
+    with pytest.raises(MeshError, match=r"services\.crm\.calls: only with mesh\.tls"):
+        render(mesh_of(tmp_path, tls=None, crm={"calls": ["billing"]}))
+
+
+def test_production_states_its_plaintext_services_itself(tmp_path: Path) -> None:
+    """What is right on the machine of a developer is not inherited by it."""
+    mesh_of(tmp_path, model=PLAINTEXT)
+    file = tmp_path / "mesh.yaml"
+    written = file.read_text()
+    for production in ("null", "{}", "{services: {model: {port: 501}}}"):
+        file.write_text(f"{written}environments: {{production: {production}, test: {production}}}\n")
+        with pytest.raises(MeshError, match=r"services\.model\.plaintext: production has to state it too"):
+            load(file, "production")
+        assert load(file, "test").services["model"].plaintext
+    file.write_text(f"{written}environments: {{production: {{services: {{model: {{plaintext: true}}}}}}}}\n")
+    assert load(file, "production").services["model"].plaintext
 
 
 def test_nothing_is_rendered_without_the_folder_of_certificates(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from graphmesh_contracts.workloads import PROBER
 from graphmesh_local.call_keys import open_call_keys, replace_call_key
-from graphmesh_local.development_issuer import with_development_issuer
+from graphmesh_local.certificates import issue_certificates, open_authority, secured
 from graphmesh_local.server_programs import mesh_programs
 from graphmesh_local.state_folder import StateFolder
 from graphmesh_mesh.sample import MESH_FILE
@@ -42,6 +43,8 @@ def test_a_new_key_leaves_the_one_before_it(folder: StateFolder) -> None:
 
 def settings(mesh: Mesh, folder: StateFolder, name: str) -> dict[str, str]:
     """The settings of call tokens that a process gets."""
+    open_authority(folder.certificates)
+    issue_certificates(folder.certificates, "graphmesh.local", [PROBER])
     programs = [program for group in mesh_programs(mesh, "", folder, {}, {}) for program in group]
     env = next(program for program in programs if program.name == name).env
     return {setting: value for setting, value in env.items() if "CALL_KEY" in setting}
@@ -49,7 +52,7 @@ def settings(mesh: Mesh, folder: StateFolder, name: str) -> dict[str, str]:
 
 def test_orchestrators_sign_and_services_behind_the_edge_verify(folder: StateFolder) -> None:
     """A service at the edge gets calls of clients, which have no tokens of calls."""
-    mesh = with_development_issuer(load(MESH_FILE), folder)
+    mesh = secured(load(MESH_FILE), folder.certificates)
     at_edge = mesh.model_copy(update={"edge": mesh.edge.model_copy(update={"services": ("orchestrator", "crm")})})
     assert settings(mesh, folder, "orchestrator") == {"GRAPHMESH_ORCHESTRATOR_CALL_KEY": str(folder.call_key)}
     assert settings(mesh, folder, "billing") == {"GRAPHMESH_BILLING_CALL_KEYS": str(folder.call_keys)}

@@ -13,7 +13,7 @@ from graphmesh_local.certificates import (
     certified,
     issue_certificates,
     open_authority,
-    with_certificates,
+    secured,
     workloads,
 )
 from graphmesh_local.server_programs import mesh_programs
@@ -25,7 +25,7 @@ from graphmesh_mesh.topology import Mesh, load
 from typer.testing import CliRunner
 
 
-def secured(tls: MutualTls) -> Mesh:
+def mesh_with(tls: MutualTls) -> Mesh:
     mesh = load(MESH_FILE)
     return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update={"tls": tls})})
 
@@ -79,11 +79,11 @@ def test_a_certificate_states_the_workload(tmp_path: Path) -> None:
 
 async def test_each_process_gets_its_own_certificate(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    mesh = with_certificates(secured(MutualTls()), folder.certificates)
+    mesh = secured(load(MESH_FILE), folder.certificates)
     async with certified(mesh, folder.certificates):
         programs = [program for group in mesh_programs(mesh, "", folder, {}, {}) for program in group]
     for program in programs:
-        stated = {name: value for name, value in program.env.items() if value.endswith(".pem")}
+        stated = {name: value for name, value in program.env.items() if value.startswith(str(folder.certificates))}
         if program.name == "envoy":
             assert not stated
         else:
@@ -94,11 +94,13 @@ async def test_each_process_gets_its_own_certificate(tmp_path: Path) -> None:
             }
 
 
-async def test_a_mesh_without_the_section_gets_none(tmp_path: Path) -> None:
-    mesh = load(MESH_FILE)
-    assert with_certificates(mesh, tmp_path) == mesh
-    async with certified(mesh, tmp_path):
-        assert not list(tmp_path.iterdir())
+def test_a_mesh_is_secured_with_its_own_trust_domain_and_certificates(tmp_path: Path) -> None:
+    plain = secured(load(MESH_FILE), tmp_path).mesh
+    assert (plain.identity, plain.tls) == ("tokens", MutualTls(certificates=tmp_path))
+    named = secured(mesh_with(MutualTls(trust_domain="shop.example")), tmp_path).mesh
+    assert named.tls == MutualTls(trust_domain="shop.example", certificates=tmp_path)
+    given = MutualTls(certificates=tmp_path / "given")
+    assert secured(mesh_with(given), tmp_path).mesh.tls == given
 
 
 def test_the_command_issues_certificates_and_adds_an_authority(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("change", BROKEN)
 async def test_given_files_that_cannot_be_used_are_refused_by_name(tmp_path: Path, change: str) -> None:
-    mesh = secured(MutualTls(trust_domain="shop.example", certificates=tmp_path))
+    mesh = mesh_with(MutualTls(trust_domain="shop.example", certificates=tmp_path))
     open_authority(tmp_path)
     issue_certificates(tmp_path, "shop.example", workloads(mesh))
     async with certified(mesh, tmp_path / "own"):

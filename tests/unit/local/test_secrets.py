@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments, is_secret
+from graphmesh_contracts.workloads import PROBER
 from graphmesh_local.call_keys import open_call_keys
+from graphmesh_local.certificates import issue_certificates, open_authority, secured
 from graphmesh_local.development_issuer import with_development_issuer
 from graphmesh_local.server_programs import mesh_programs
 from graphmesh_local.state_folder import StateFolder
@@ -115,7 +117,9 @@ def test_only_the_server_of_a_secret_gets_it(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(variable(server, name), value(server, name).replace(MARKER, marker))
     open_call_keys(tmp_path)
     folder = StateFolder(tmp_path)
-    mesh = with_development_issuer(load(MESH_FILE), folder)
+    mesh = secured(with_development_issuer(load(MESH_FILE), folder), folder.certificates)
+    open_authority(folder.certificates)
+    issue_certificates(folder.certificates, "graphmesh.local", [PROBER])
     programs = [one for group in mesh_programs(mesh, "", folder, {}, {}) for one in group]
     environments = {one.name: json.dumps(dict(one.spec.env or {})) for one in programs}
     for marker, (server, _) in planted.items():

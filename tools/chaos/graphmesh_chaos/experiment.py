@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphmesh_chassis.channel import Channel
 from graphmesh_local.child_process import gather_or_cancel
 from graphmesh_local.databases import SERVICES, DatabaseUrls, SharedServers, database_settings, service_databases
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address
 from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.supervisor import OnDeath
 from sqlalchemy.exc import OperationalError
@@ -168,7 +166,7 @@ async def _run_schedule(
 ) -> list[RunRequest]:
     """Returns the requests of the submissions when all runs and faults have ended."""
     payments = [request_of(submission) for submission in schedule.submissions]
-    async with Channel(local_address(mesh.mesh.mesh)) as channel:
+    async with mesh.channel() as channel:
         await create_invoices(channel, [*payments, *requests_of(schedule.sessions)])
     requests: list[RunRequest] = []
 

@@ -14,6 +14,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_client import Client
 from graphmesh_client.run_status import RunPhase, phase_of
+from graphmesh_contracts import method_policy
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
 from graphmesh_chaos.history import Answer, RunRequest
@@ -44,11 +45,13 @@ def request_of(submission: Submission) -> RunRequest:
 
 
 async def create_invoices(mesh: Channel, requests: Sequence[RunRequest]) -> None:
+    scopes = " ".join(sorted(method_policy(BillingService.CreateInvoice.descriptor).scopes))
+    caller = ((metadata.TENANT, TENANT), (metadata.SUBJECT, "chaos"), (metadata.SCOPES, scopes))
     for request in requests:
         price = Money(currency_code="EUR", amount_minor=request.amount * INVOICE_FACTOR)
         line = InvoiceLine(description="Ink", quantity=1, unit_price=price)
         invoice = CreateInvoiceRequest(invoice_id=request.invoice_id, customer_id=request.customer_id, lines=[line])
-        headers = [(metadata.TENANT, TENANT), (metadata.IDEMPOTENCY_KEY, request.request_id)]
+        headers = [*caller, (metadata.IDEMPOTENCY_KEY, request.request_id)]
         await mesh.unary(BillingService.CreateInvoice, invoice, deadline=Deadline.after(60), headers=headers)
 
 

@@ -26,7 +26,7 @@ LIFE = timedelta(days=90)
 AUTHORITY_LIFE = timedelta(days=3650)
 RENEW_SECONDS = 24 * 3600.0
 """Seconds after which the certificates of a running mesh are issued again."""
-FOR_CLOCKS_THAT_DIFFER = timedelta(minutes=5)
+FOR_CLOCKS_THAT_DIFFER = timedelta(days=1)
 PEM = serialization.Encoding.PEM
 
 ContentT = TypeVar("ContentT")
@@ -81,27 +81,29 @@ def issue_certificates(folder: Path, trust_domain: str, workloads: Iterable[str]
     return [folder / name for name in write(folder, issued, mode=0o600)]
 
 
-def with_certificates(mesh: Mesh, folder: Path) -> Mesh:
-    """Return the mesh with the folder of its certificates, where it has mutual TLS and names none."""
-    tls = mesh.mesh.tls
-    if tls is None or tls.certificates is not None:
-        return mesh
-    listener = mesh.mesh.model_copy(update={"tls": tls.model_copy(update={"certificates": folder})})
+def secured(mesh: Mesh, folder: Path) -> Mesh:
+    """Return the mesh with tokens of calls and mutual TLS, its certificates in `folder` unless it names another one."""
+    tls = mesh.mesh.tls or MutualTls()
+    if tls.certificates is None:
+        tls = tls.model_copy(update={"certificates": folder})
+    listener = mesh.mesh.model_copy(update={"identity": "tokens", "tls": tls})
     return mesh.model_copy(update={"mesh": listener})
+
+
+def mutual_tls(mesh: Mesh) -> MutualTls:
+    """Return the mutual TLS of a `secured` mesh."""
+    assert mesh.mesh.tls, "not secured"
+    return mesh.mesh.tls
 
 
 @asynccontextmanager
 async def certified(mesh: Mesh, own_folder: Path) -> AsyncIterator[None]:
-    """Issue the certificates of a mesh while the body runs, where they are in `own_folder`, from the authority there.
+    """Issue the certificates of a `secured` mesh while the body runs, where they are in `own_folder`.
 
     Raises:
         MeshError: a certificate is missing or cannot be used.
     """
-    tls = mesh.mesh.tls
-    if tls is None:
-        yield
-        return
-    renewing = None
+    tls, renewing = mutual_tls(mesh), None
     if tls.folder == own_folder:
         _issue(mesh, tls)
         renewing = asyncio.create_task(_renew(mesh, tls), name="certificates")

@@ -13,7 +13,14 @@ from enum import Enum
 from pathlib import Path
 
 from graphmesh_local.errors import LocalError
-from graphmesh_local.probes import NOT_READY_ERRORS, PROBE_PERIOD, PROBE_TIMEOUT, Probe, always_ready
+from graphmesh_local.probes import (
+    NOT_READY_ERRORS,
+    PROBE_PERIOD,
+    PROBE_TIMEOUT,
+    PlaintextServer,
+    Probe,
+    always_ready,
+)
 from graphmesh_local.spawning import Process, ProcessSpec, Spawner, spawn_process
 
 LAST_LINES = 20
@@ -189,6 +196,11 @@ class Child:
         except TimeoutError:
             head = f"{self.program.name} (pid {self.pid}) is not ready after {timeout:g} s"
             raise NotReady(with_last_lines(head, self.program.log, self.last_lines())) from None
+        except PlaintextServer as error:
+            raise NotReady(
+                f"{self.program.name} (pid {self.pid}): {error}: it has to serve with the certificate that its "
+                "environment names, or its entry in mesh.yaml has to state plaintext: true"
+            ) from None
         self._ready_after = time.monotonic() - self._started
         self.state = State.READY
 

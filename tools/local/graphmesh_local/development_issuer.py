@@ -45,15 +45,14 @@ class NoIssuer(LocalError):
 
 
 def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
-    """Return the mesh with tokens: of calls, and at the edge of the development issuer and of those that it has."""
+    """Return the mesh with tokens at the edge, of the development issuer and of those that it has."""
     own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
     given = mesh.identity
     revoked = _revoked(folder).joined(given.revoked if given else Revoked())
     section = Identity(issuers=(own, *(given.issuers if given else ())), revoked=revoked)
     roles = mesh.roles or Roles(roles={"admin": ADMIN})
     edge = mesh.edge.model_copy(update={"identity": "tokens"})
-    calls = mesh.mesh.model_copy(update={"identity": "tokens"})
-    changed = {"edge": edge.model_dump(), "mesh": calls.model_dump(), "identity": section, "roles": roles}
+    changed = {"edge": edge.model_dump(), "identity": section, "roles": roles}
     return Mesh.model_validate({**mesh.model_dump(), **changed})
 
 

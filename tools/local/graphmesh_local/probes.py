@@ -12,6 +12,8 @@ import grpc.aio
 from graphmesh_chassis.workload import Workload, client_credentials
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from graphmesh_local.errors import LocalError
+
 PROBE_PERIOD = 0.05
 """Seconds between two probes of a starting process."""
 PROBE_TIMEOUT = 1.0
@@ -19,7 +21,11 @@ PROBE_TIMEOUT = 1.0
 
 Probe = Callable[[], Awaitable[bool]]
 """Returns whether a process is ready. Any of `NOT_READY_ERRORS` means that it is not."""
-NOT_READY_ERRORS = (OSError, HTTPException, grpc.aio.AioRpcError)
+NOT_READY_ERRORS: tuple[type[Exception], ...] = (OSError, HTTPException, grpc.aio.AioRpcError)
+
+
+class PlaintextServer(LocalError):
+    """A process that has to have mutual TLS answers without it."""
 
 
 async def always_ready() -> bool:
@@ -44,26 +50,32 @@ def grpc_health_probe(address: str, service: str = "", secured: tuple[Workload, 
 
     Args:
         secured: with mutual TLS the workload of the prober, and the name of the server's.
+
+    The probe raises PlaintextServer where that responds without TLS.
     """
     accepts_connections = tcp_probe(address)
     options: list[tuple[str, Any]] = [("grpc.enable_http_proxy", 0)]
 
-    def channel() -> grpc.aio.Channel:
-        if secured is None:
-            return grpc.aio.insecure_channel(address, options=options)
-        prober, name = secured
-        return grpc.aio.secure_channel(
-            address,
-            client_credentials(prober.credentials()),
-            options=[*options, ("grpc.ssl_target_name_override", name)],
-        )
+    async def is_serving(channel: grpc.aio.Channel) -> bool:
+        async with channel:
+            request = health_pb2.HealthCheckRequest(service=service)
+            response = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def probe() -> bool:
         await accepts_connections()  # Much cheaper than a channel, while the process does not listen yet.
-        async with channel() as opened:
-            request = health_pb2.HealthCheckRequest(service=service)
-            response = await health_pb2_grpc.HealthStub(opened).Check(request, timeout=PROBE_TIMEOUT)
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+        if secured is None:
+            return await is_serving(grpc.aio.insecure_channel(address, options=options))
+        prober, name = secured
+        named = [*options, ("grpc.ssl_target_name_override", name)]
+        try:
+            return await is_serving(
+                grpc.aio.secure_channel(address, client_credentials(prober.credentials()), options=named)
+            )
+        except grpc.aio.AioRpcError:
+            if await is_serving(grpc.aio.insecure_channel(address, options=options)):
+                raise PlaintextServer(f"{address} answers without TLS") from None
+            raise
 
     return probe
 

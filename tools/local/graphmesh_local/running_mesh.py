@@ -7,6 +7,10 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphmesh_chassis.call_tokens import CallSigner
+from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.workload import Workload
+from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_mesh.contracts import contract_files
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.errors import MeshError
@@ -15,7 +19,7 @@ from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
 from graphmesh_local.call_keys import open_call_keys
-from graphmesh_local.certificates import certified, with_certificates
+from graphmesh_local.certificates import certified, mutual_tls, secured
 from graphmesh_local.child_process import Child
 from graphmesh_local.cluster_health import Notify, wait_for_own_services, watching_external_services
 from graphmesh_local.server_programs import ORCHESTRATOR, check_programs, local_address, mesh_programs, own_services
@@ -56,6 +60,15 @@ class RunningMesh:
         """
         await self.supervisor.restart(self.child(name))
 
+    def channel(self) -> Channel:
+        """Return a channel to the mesh listener, with the credentials of commands."""
+        return Channel(local_address(self.mesh.mesh), signer=CallSigner(self.folder.call_key), workload=self.workload())
+
+    def workload(self, name: str = COMMANDS) -> Workload:
+        """Return the certificate of a workload."""
+        tls = mutual_tls(self.mesh)
+        return Workload(tls.certificate(name), tls.authorities)
+
     def child(self, name: str) -> Child:
         """Return a process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
         return next(child for child in self.supervisor.children if child.program.name == name)
@@ -85,9 +98,11 @@ async def running_mesh(
             it. By default it is that of this process.
         settings: environment variables of the servers, added to those of this process.
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
-        reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers, or with tokens.
+        reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers, or with tokens at
+            the edge. Tokens of calls and mutual TLS are added to it.
         on_change: called with each process that starts, becomes ready or dies.
-        notify: called with the result of each edit of mesh.yaml, and with each change of an external service's health.
+        notify: called with the result of each edit of mesh.yaml, each change of an external service's health, and
+            each service without TLS.
 
     Raises:
         MeshError: mesh.yaml breaks a rule, a program or module in it does not exist, one of its ports is in use,
@@ -99,7 +114,7 @@ async def running_mesh(
     folder = StateFolder(state)
 
     def as_envoy_has_it(mesh: Mesh) -> Mesh:
-        return with_certificates(reroute(mesh), folder.certificates)
+        return secured(reroute(mesh), folder.certificates)
 
     path = mesh_file or default_mesh_file()
     source = MeshSource(path, environment, free_ports, as_envoy_has_it, project, also=[folder.revoked])
@@ -107,7 +122,9 @@ async def running_mesh(
     with folder.locked():
         _check_identity(mesh, settings or {})
         _check_ports(mesh)
-        mesh = _with_security(mesh, as_envoy_has_it(mesh), folder)
+        mesh = secured(mesh, folder.certificates)
+        open_call_keys(folder.path)
+        _warn_of_plaintext(mesh, notify)
         started = await _with_interpreter(mesh, folder, orchestrator_python)
         await check_programs(started)
         roles = _write_roles(folder, source, mesh)
@@ -128,12 +145,11 @@ async def running_mesh(
                 yield RunningMesh(mesh, folder, supervisor)
 
 
-def _with_security(mesh: Mesh, rerouted: Mesh, folder: StateFolder) -> Mesh:
-    """Return the mesh with the identity of calls and the mutual TLS that Envoy's has, and make the keys of calls."""
-    if rerouted.mesh.identity == "tokens":
-        open_call_keys(folder.path)
-    secured = {"identity": rerouted.mesh.identity, "tls": rerouted.mesh.tls}
-    return mesh.model_copy(update={"mesh": mesh.mesh.model_copy(update=secured)})
+def _warn_of_plaintext(mesh: Mesh, notify: Notify) -> None:
+    for name, service in own_services(mesh).items():
+        if service.plaintext:
+            targets = " and ".join(listener.target for listener in service.replica_listeners)
+            notify(f"services.{name} is plaintext: any program that reaches {targets} can call it")
 
 
 async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpreter | None) -> Mesh:
@@ -167,7 +183,7 @@ def _check_identity(mesh: Mesh, settings: Mapping[str, str]) -> None:
     """Behind an authenticating proxy, a call without identity must not be the local developer's, with every scope."""
     if mesh.edge.identity != "forwarded":
         return
-    needed = [f"GRAPHMESH_{name.upper()}_IDENTITY" for name in own_services(mesh)]
+    needed = [f"GRAPHMESH_{name.upper()}_IDENTITY" for name in mesh.edge.services if name in own_services(mesh)]
     missing = [f"{name}=required" for name in needed if {**os.environ, **settings}.get(name) != "required"]
     if missing:
         raise MeshError(f"edge.identity is forwarded, so services have to identify callers: set {', '.join(missing)}")
@@ -209,7 +225,7 @@ def _state(mesh: Mesh, environment: str, children: Sequence[Child]) -> MeshState
         edge=local_address(mesh.edge),
         mesh=local_address(mesh.mesh),
         admin=local_address(mesh.admin),
-        certificates=mesh.mesh.tls.folder if mesh.mesh.tls else None,
+        certificates=mutual_tls(mesh).folder,
         services={name: tuple(map(local_address, one.replica_listeners)) for name, one in mesh.services.items()},
         processes={child.program.name: _process_state(child) for child in children},
     )

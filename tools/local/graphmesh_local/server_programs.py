@@ -191,7 +191,9 @@ def _proxy_variables(mesh: Mesh, name: str) -> dict[str, str]:
 
 def _prober(mesh: Mesh, name: str) -> tuple[Workload, str] | None:
     tls = mesh.mesh.tls
-    return (Workload(tls.certificate(PROBER), tls.authorities), name) if tls else None
+    if tls is None or not mesh.services[name].has_mutual_tls:
+        return None
+    return Workload(tls.certificate(PROBER), tls.authorities), name
 
 
 def _settings_of_others(mesh: Mesh, name: str = "") -> tuple[str, ...]:
@@ -226,7 +228,7 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
         settings["EGRESS"] = f"http://{local_address(proxy)}"
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
-    if tls := mesh.mesh.tls:
+    if (tls := mesh.mesh.tls) and service.has_mutual_tls:
         settings |= {"CERTIFICATE": str(tls.certificate(name)), "AUTHORITIES": str(tls.authorities)}
     signs_calls = mesh.mesh.identity == "tokens"
     if name != ORCHESTRATOR:

@@ -55,8 +55,8 @@ class MeshState(Model):
     """The listener for services and remote nodes."""
     admin: str
     """Envoy's admin listener."""
-    certificates: Path | None = None
-    """The folder with the certificates of its workloads; None: it has no mutual TLS."""
+    certificates: Path
+    """The folder with the certificates of its workloads."""
     services: Mapping[str, tuple[str, ...]]
     """The replicas behind Envoy, by service."""
     processes: Mapping[str, ProcessState]
@@ -97,7 +97,7 @@ class StateFolder:
         self.call_keys = self.path / PUBLIC
         """The public keys of call tokens."""
         self.certificates = self.path / "certificates"
-        """The authority of the mesh and the certificates of its workloads, where it has mutual TLS."""
+        """The authority of the mesh and the certificates of its workloads, unless mesh.yaml names another folder."""
         self._file = self.path / "mesh.json"
         self._lock = self.path / "lock"
 

@@ -191,7 +191,7 @@ def _limits(mesh: Mesh) -> object:
 def _structure(mesh: Mesh) -> object:
     """Return the part of a mesh that cannot change while it runs. External services may come, change and go."""
     programs = {
-        name: (one.service, one.beside, one.module, one.python, one.command, one.folder, one.env)
+        name: (one.service, one.beside, one.module, one.python, one.command, one.folder, one.env, one.plaintext)
         for name, one in own_services(mesh).items()
     }
     return own_listeners(mesh), programs, mesh.mesh.tls

@@ -95,6 +95,8 @@ class Service(Model):
     """The working folder of its processes; the default is that of `graphmesh`."""
     env: Mapping[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = {}
     """Environment variables of its processes, over those that `graphmesh` gives to them."""
+    plaintext: bool = False
+    """Whether it has no certificate, and its port no TLS, also where the mesh has mutual TLS: for a foreign program."""
     calls: tuple[ToolOrAll, ...] = ()
     """The tools of other services that it calls through the mesh listener: `model.Generate`, or `model`."""
     policy: Mapping[str, Any] = {}
@@ -123,6 +125,10 @@ class Service(Model):
             raise ValueError("it needs either a module or a command; or external: true, where others run it")
         if self.command and self.python:
             raise ValueError("python: it is the interpreter of a module, and this service has a command")
+        if self.plaintext and not self.command:
+            raise ValueError("plaintext: only of a service with a command; a module of the chassis has mutual TLS")
+        if self.plaintext and self.calls:
+            raise ValueError("calls: only of a service with a certificate, and a plaintext one has none")
         return self
 
     @model_validator(mode="after")
@@ -137,6 +143,11 @@ class Service(Model):
     def _contract_holds(self) -> Self:
         _ = (self.service_policies, self.method_policies)
         return self
+
+    @property
+    def has_mutual_tls(self) -> bool:
+        """Whether its port has mutual TLS where the mesh has it. Others run external services."""
+        return not self.external and not self.plaintext
 
     @property
     def is_dns_name(self) -> bool:

@@ -19,6 +19,8 @@ from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.roles import ALL, APPROVALS, Contracts, RolesFile
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
 
+PRODUCTION = "production"
+"""The environment in which nothing is without protection unless it states that itself."""
 RUN_SERVICE = "graphmesh.orchestrator.v1.RunService"
 """The RPC service of orchestrators, which call the tools of graphs."""
 
@@ -109,8 +111,6 @@ class Mesh(Model):
     @model_validator(mode="after")
     def _calls_exist(self) -> Self:
         for name, service in self.services.items():
-            if service.calls and self.mesh.tls is None:
-                raise ValueError(f"services.{name}.calls: only with mesh.tls, which recognizes the service")
             if service.calls and service.service == RUN_SERVICE:
                 raise ValueError(f"services.{name}.calls: an orchestrator calls the tools of its callers' roles")
             if unknown := sorted(set(service.calls) - self.contracts.tools - {ALL}):
@@ -158,6 +158,8 @@ class Mesh(Model):
         for name in self.edge.services:
             if self.services[name].descriptor_set:
                 raise ValueError(f"edge.services: {name} has a descriptor_set; the edge has installed contracts only")
+            if self.services[name].plaintext:
+                raise ValueError(f"edge.services: {name} is plaintext: it cannot know that a call comes from Envoy")
         return self
 
     @model_validator(mode="after")
@@ -288,13 +290,25 @@ def _parsed(files: MeshFiles, environment: str) -> Mesh:
     known = files.environments
     if environment and environment not in known:
         raise MeshError(f"no environment {environment!r}; there are: {', '.join(known) or 'none'}")
-    overrides = known[environment] if environment else None
+    overrides = (known[environment] if environment else None) or {}
     if isinstance(overrides, Mapping) and INCLUDE in overrides:
         raise MeshError(f"{ENVIRONMENTS}.{environment}.{INCLUDE}: an environment includes no files")
     try:
-        return Mesh.model_validate(merged(files.content, overrides or {}))
+        mesh = Mesh.model_validate(merged(files.content, overrides))
     except ValidationError as error:
         raise MeshError(_description(error, files, environment)) from error
+    if environment == PRODUCTION:
+        _check_plaintext(mesh, overrides)
+    return mesh
+
+
+def _check_plaintext(mesh: Mesh, production: Mapping[str, Any]) -> None:
+    """Raises MeshError where production would inherit a service without TLS, which it has to state itself."""
+    stated = production.get(SERVICES) or {}
+    for name, service in mesh.services.items():
+        if service.plaintext and not (stated.get(name) or {}).get("plaintext"):
+            key = f"{ENVIRONMENTS}.{PRODUCTION}.{SERVICES}.{name}.plaintext"
+            raise MeshError(f"services.{name}.plaintext: {PRODUCTION} has to state it too, as {key}")
 
 
 def _description(error: ValidationError, files: MeshFiles, environment: str) -> str:

@@ -12,7 +12,6 @@ from graphmesh_chaos.mesh_files import PAYMENTS, PAYMENTS_FILE, write_registry, 
 from graphmesh_local.child_process import ProcessDied, ProcessError, gather_or_cancel
 from graphmesh_local.databases import DatabaseUrls, database_settings, service_databases, shared_servers
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
-from graphmesh_local.server_programs import local_address
 from graphmesh_local.state_folder import MeshBusy, StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
@@ -79,9 +78,8 @@ async def soak(plan: Plan, state: Path, on_status: OnStatus) -> Report:
     state.mkdir(mode=0o700, parents=True)
     report = Report(plan, [], Outcomes())
     async with open_mesh(state) as soaked, open_sampler(soaked.pids, soaked.databases) as sampler:
-        addresses = (soaked.mesh.edge, local_address(soaked.mesh.mesh.mesh))
         load = asyncio.ensure_future(
-            run_callers(*addresses, plan.callers, plan.seconds, report.outcomes, soaked.webhook_url)
+            run_callers(soaked.mesh, plan.callers, plan.seconds, report.outcomes, soaked.webhook_url)
         )
         await gather_or_cancel([_sample(load, sampler, report, on_status), _fail_on_death(load, soaked.mesh)])
     return report

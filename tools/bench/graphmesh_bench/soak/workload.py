@@ -11,11 +11,11 @@ from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chaos.history import APPROVAL_THRESHOLD, RunRequest
 from graphmesh_chaos.mesh_files import PAYMENTS
 from graphmesh_chaos.workload import create_invoices, wait_until_ended
-from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.status import from_status
 from graphmesh_client import Client
 from graphmesh_local.child_process import gather_or_cancel
+from graphmesh_local.running_mesh import RunningMesh
 
 from graphmesh_bench.runs.local_graphs import BLOCKING, INPUT, LOCAL
 from graphmesh_bench.soak.plan import Outcomes
@@ -152,11 +152,11 @@ class Caller:
         _require(await wait_until_ended(self._client, run.run_id), CANCELLED)
 
 
-async def run_callers(edge: str, mesh: str, callers: int, seconds: float, outcomes: Outcomes, webhook_url: str) -> None:
+async def run_callers(mesh: RunningMesh, callers: int, seconds: float, outcomes: Outcomes, webhook_url: str) -> None:
     """Run that many concurrent callers for `seconds`."""
-    async with Client(edge) as client:
+    async with Client(mesh.edge) as client:
         running = [Caller(client, outcomes, webhook_url) for _ in range(callers)]
-        async with Channel(mesh) as channel:
+        async with mesh.channel() as channel:
             await create_invoices(channel, [caller.request for caller in running])
         await gather_or_cancel(caller.run(seconds) for caller in running)
 

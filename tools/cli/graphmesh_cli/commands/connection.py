@@ -217,11 +217,10 @@ def mesh_target(address: str, state: Path) -> MeshTarget:
     if address:
         return MeshTarget(parsed_address(address).target, own_key, certificate, authorities)
     mesh, folder = running_mesh_of(state), StateFolder(state)
-    key = own_key or (folder.call_key if folder.call_key.exists() else None)
-    if mesh.certificates and not certificate:
+    if not certificate:
         certificate = mesh.certificates / certificate_file(COMMANDS)
         authorities = mesh.certificates / AUTHORITIES
-    return MeshTarget(mesh.mesh, key, certificate, authorities)
+    return MeshTarget(mesh.mesh, own_key or folder.call_key, certificate, authorities)
 
 
 def _path_of(variable: str) -> Path | None:

@@ -70,7 +70,7 @@ def up(
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Require tokens at the edge, which graphmesh token makes, and sign calls.")
+        bool, typer.Option("--tokens", help="Require tokens at the edge, which graphmesh token makes.")
     ] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.

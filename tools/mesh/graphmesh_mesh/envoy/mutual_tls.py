@@ -36,8 +36,8 @@ def _secret(name: str, **content: Document) -> Document:
 
 
 def to_service(mesh: Mesh, name: str) -> Document:
-    """Encrypt the connections of a cluster, and verify that the server is the service. Others run external ones."""
-    if mesh.mesh.tls is None or mesh.services[name].external:
+    """Encrypt the connections of a cluster, and verify that the server is the service, where it has mutual TLS."""
+    if mesh.mesh.tls is None or not mesh.services[name].has_mutual_tls:
         return {}
     identity = {"exact": spiffe_id(mesh.mesh.tls.trust_domain, name)}
     return _socket("UpstreamTlsContext", identity, max_session_keys=0)

@@ -25,6 +25,7 @@ from graphmesh_mesh.envoy.mutual_tls import secrets
 from graphmesh_mesh.envoy.routes import rds
 from graphmesh_mesh.envoy.tokens import discovered_filters
 from graphmesh_mesh.envoy.workloads import workload_files
+from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.openapi.document import OPENAPI, openapi
 from graphmesh_mesh.topology import Mesh
 
@@ -56,7 +57,13 @@ def documents(
 
 
 def render(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> dict[str, bytes]:
-    """Return the content of every file, by name."""
+    """Return the content of every file, by name.
+
+    Raises:
+        MeshError: a service calls others, and the mesh has nothing by which it recognizes callers.
+    """
+    if mesh.mesh.tls is None and (calling := [name for name, service in mesh.services.items() if service.calls]):
+        raise MeshError(f"services.{calling[0]}.calls: only with mesh.tls, which recognizes the service")
     document = openapi(mesh)
     digest = hashlib.sha256(document).hexdigest()
     rendered = {name: encode(one) for name, one in documents(mesh, settings, digest).items()}
