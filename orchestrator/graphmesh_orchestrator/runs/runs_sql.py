@@ -76,9 +76,10 @@ class SqlRuns:
         if earlier := await self._by_request(connection, run):
             return earlier
         await self._bind_thread(connection, run)
-        if earlier := await self._by_request(connection, run):  # stored while another run had the thread locked
-            return earlier
-        stored = admitted(run, await self._before(connection, run), worker)
+        if not self._database.is_sqlite and (earlier := await self._by_request(connection, run)):
+            return earlier  # stored while another run had the thread locked; SQLite has one writer
+        before = () if run.identity.created_thread else await self._before(connection, run)
+        stored = admitted(run, before, worker)
         if stored.status is RunStatus.PENDING:
             await self._require_capacity(connection, run.identity.tenant)
         await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))

@@ -352,8 +352,10 @@ def _sqlite(url: str, closer: "_ConnectionCloser") -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Connection) -> None:
         """Begin write transactions as immediate: a deferred one that reads and then writes can fail half-way."""
-        writes = connection.get_execution_options().get("graphmesh_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        driver: Any = connection.connection.driver_connection
+        if not options.get("graphmesh_autocommit", False):
+            driver.begin("BEGIN IMMEDIATE" if options.get("graphmesh_write", False) else "BEGIN")
 
     return engine
 

@@ -1,4 +1,8 @@
-"""SQLite connections whose statements each take one switch to the connection's thread and back."""
+"""SQLite connections whose statements each take one switch to the connection's thread and back.
+
+A transaction takes one more, for its commit. Each switch needs Python's lock twice, for which the threads and a busy
+event loop compete.
+"""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -9,17 +13,45 @@ import aiosqlite
 
 
 class SqliteConnection(aiosqlite.Connection):
-    """A connection of aiosqlite, which itself takes four switches: for a cursor, its statement, its rows and its end.
+    """A connection of aiosqlite, which itself takes four switches for a cursor, its statement, its rows and its end."""
 
-    Each switch needs Python's lock twice, for which the threads and a busy event loop compete.
-    """
+    _begin = ""
+    """The statement that begins the transaction, until the next function is called."""
 
     def cursor(self) -> Any:
         return StatementCursor(self)
 
+    def begin(self, statement: str) -> None:
+        """Begin a transaction with its first statement, in the same switch."""
+        self._begin = statement
+
+    async def commit(self) -> None:
+        if self._begin:
+            self._begin = ""
+        else:
+            await super().commit()
+
+    async def rollback(self) -> None:
+        """Do nothing where there is no transaction, as in most connections that are returned to the pool.
+
+        A connection that still executes a statement, whose task was cancelled, is not returned to it.
+        """
+        self._begin = ""
+        if self.in_transaction:
+            await super().rollback()
+
     async def call(self, function: Any, *arguments: Any) -> Any:
         """Call a function in the connection's thread."""
-        return await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
+        return await self._execute(function, *arguments)
+
+    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        begin, self._begin = self._begin, ""
+        return await super()._execute(self._in_thread, begin, fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _in_thread(self, begin: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if begin:
+            self._conn.execute(begin)
+        return function(*args, **kwargs)
 
 
 class StatementCursor:

@@ -1,32 +1,101 @@
-"""SQLite: a statement takes one switch to a thread, and tenants take turns as the writer."""
+"""SQLite: a statement takes one switch to a thread, as a commit does, and tenants take turns as the writer."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
 from graphmesh_chassis.sqlite_connection import SqliteConnection
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT
 
-ONE, NUMBERS = sa.text("SELECT 1"), sa.text("VALUES (1), (2), (3)")
+ONE: Any = sa.text("SELECT 1")
+NUMBERS: Any = sa.text("VALUES (1), (2), (3)")
+COUNT: Any = sa.text("SELECT count(*) FROM numbers")
+INSERT = sa.text("INSERT INTO numbers VALUES (1)")
+SLOW_INSERT = sa.text(
+    "INSERT INTO numbers"
+    " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n"
+)
 
 
-async def test_statement_takes_one_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    switches: list[str] = []
-    call = SqliteConnection._execute
+@pytest.fixture
+def switches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What SQLite's threads execute."""
+    executed: list[str] = []
+    in_thread = SqliteConnection._in_thread
 
-    async def counted(connection: SqliteConnection, function: Any, *arguments: Any) -> Any:
-        switches.append(str(arguments))
-        return await call(connection, function, *arguments)  # type: ignore[no-untyped-call]
+    def counted(connection: SqliteConnection, begin: str, function: Any, *arguments: Any) -> Any:
+        executed.append(" ".join(one for one in (begin, function.__name__, *arguments) if one and isinstance(one, str)))
+        return in_thread(connection, begin, function, *arguments)
 
-    url = f"sqlite+aiosqlite:///{tmp_path}/one.sqlite"
-    async with open_database(url) as database, database.transaction() as connection:
-        await connection.execute(ONE)
-        monkeypatch.setattr(SqliteConnection, "_execute", counted)
-        rows = (await connection.execute(NUMBERS)).scalars().all()
-        assert (rows, len(switches)) == ([1, 2, 3], 1)
+    monkeypatch.setattr(SqliteConnection, "_in_thread", counted)
+    return executed
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A database with an open connection in its pool."""
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite") as database:
+        await database.rows(ONE)
+        async with database.transaction() as connection:
+            await connection.execute(sa.text("CREATE TABLE numbers (number INTEGER)"))
+        yield database
+
+
+async def test_query_takes_one_switch(database: Database, switches: list[str]) -> None:
+    assert (await database.rows(NUMBERS)) == [(1,), (2,), (3,)]
+    assert switches == ["_run VALUES (1), (2), (3)"]
+
+
+async def test_transaction_takes_a_switch_for_each_statement_and_its_commit(
+    database: Database, switches: list[str]
+) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(INSERT)
+        assert (await connection.execute(NUMBERS)).scalars().all() == [1, 2, 3]
+    assert switches == ["BEGIN IMMEDIATE _run INSERT INTO numbers VALUES (1)", "_run VALUES (1), (2), (3)", "commit"]
+    assert await database.rows(COUNT) == [(1,)]
+
+
+async def test_transaction_without_statements_takes_no_switch(database: Database, switches: list[str]) -> None:
+    async with database.read():
+        pass
+    async with database.transaction():
+        pass
+    assert not switches
+
+
+async def test_failed_transaction_is_rolled_back(database: Database, switches: list[str]) -> None:
+    with suppress(LookupError):
+        async with database.transaction() as connection:
+            await connection.execute(INSERT)
+            raise LookupError
+    assert switches[1:] == ["rollback"]
+    assert await database.rows(COUNT) == [(0,)]
+
+
+async def test_cancelled_transaction_leaves_no_lock(database: Database) -> None:
+    """A statement that is still executed when its task is cancelled has begun its transaction."""
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(SLOW_INSERT)
+
+    writing = asyncio.create_task(write())
+    while not database._writers.active:
+        await asyncio.sleep(0)
+    for _ in range(20):  # until the thread executes the statement
+        await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait({writing})
+    async with database.transaction() as connection:
+        await connection.execute(INSERT)
+    assert await database.rows(COUNT) == [(1,)]
 
 
 async def test_writers_of_tenants_take_turns(tmp_path: Path) -> None:
