@@ -35,7 +35,7 @@ class Submission:
         """
         checked = await self._requests.accepted(requested, assistant)
         begun = time.monotonic()
-        claimant = self._in_flight.claimant(checked.identity.graph)
+        claimant = self._in_flight.claimant(checked.identity.graph, checked.identity.tenant)
         run = await self._runs.add(checked, claimant)
         if run.run_id == requested.run_id and run.status is RunStatus.RUNNING:
             self._begin(run, begun, NewThread() if run.identity.created_thread else None)

@@ -17,6 +17,8 @@ log = structlog.get_logger("graphmesh.leases")
 
 CLAIM_SECONDS = 0.5
 """The poll interval for runs to claim that no notification announced."""
+RESERVED_SECONDS = 0.1
+"""The least time between two polls for runs of some tenants only: the others notify of theirs as often as they like."""
 
 
 class DeadWorkers(Protocol):
@@ -41,15 +43,18 @@ class Claiming:
         in_flight: InFlight,
         workers: DeadWorkers,
         interval: float = CLAIM_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             served: the graphs and the versions of them that this process executes.
             interval: seconds between two polls.
         """
+        self._clock = clock
         self._leases, self._served, self._in_flight = leases, served, in_flight
         self._workers, self._interval = workers, interval
         self._awake = asyncio.Event()
+        self._reserved_at = 0.0
 
     def poll(self, run_id: str = "") -> None:
         """Poll at once: there may be a run to claim."""
@@ -82,5 +87,12 @@ class Claiming:
             raise
 
     async def _claim(self) -> Sequence[Run]:
-        limit = self._in_flight.free_capacity
-        return await self._leases.claim(self._served, limit, self._workers.dead) if limit > 0 else []
+        limit, without = self._in_flight.next_claim()
+        if limit <= 0 or (without and self._clock() < self._reserved_at):
+            return []
+        if without:
+            self._reserved_at = self._clock() + RESERVED_SECONDS
+        claimed = await self._leases.claim(self._served, limit, self._workers.dead, without)
+        if not without and len(claimed) < limit:
+            self._in_flight.none_pending()
+        return claimed

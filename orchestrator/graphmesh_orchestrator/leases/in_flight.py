@@ -3,12 +3,14 @@
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import uuid4
 
 import structlog
+from graphmesh_chassis.admission import RESERVED
 from graphmesh_chassis.epoch import Epoch
 from langgraph.runtime import RunControl
 
@@ -97,12 +99,22 @@ class Work(Protocol):
 
 
 class InFlight:
-    """The active runs by id: a worker's capacity, and the way to cancel what it executes."""
+    """The active runs by id: a worker's capacity, and the way to cancel what it executes.
+
+    Of the last eighth of the capacity, a tenant gets something only while it has fewer runs than are free (the dynamic
+    threshold of Choudhury and Hahne): a run of another tenant does not wait until long runs of the first one end. While
+    runs are pending for lack of capacity, further ones of tenants with active runs are pending too: they are claimed in
+    turns of the tenants, which new ones would overtake.
+    """
 
     def __init__(self, worker: Worker, *, is_alone: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         """`is_alone`: no other process uses the database, so that leases do not expire."""
         self.worker, self._is_alone, self._clock = worker, is_alone, clock
         self._active: dict[str, ActiveRun] = {}
+        self._by_tenant: Counter[str] = Counter()
+        """The numbers of active runs."""
+        self._has_pending = False
+        """Whether runs are pending for lack of capacity."""
         self._abandoned: list[Work] = []
         self._suspects: list[tuple[ActiveRun, float]] = []
         """The runs beside which no other is admitted, and until when."""
@@ -129,9 +141,34 @@ class InFlight:
         """Count tasks or threads of a run that has ended until they stop."""
         self._abandoned.extend(work)
 
-    def claimant(self, graph: str) -> str:
+    def claimant(self, graph: str, tenant: str) -> str:
         """Return the worker that may hold a new run of a graph from the start; empty where this one may not."""
-        return self.worker.name if self.free_capacity > 0 and self.worker.executes(graph) else ""
+        if not self.worker.executes(graph):
+            return ""
+        if not self._has_capacity_for(tenant):
+            self._has_pending = True
+            return ""
+        return self.worker.name
+
+    def _has_capacity_for(self, tenant: str) -> bool:
+        active = self._by_tenant[tenant]
+        return not (active and self._has_pending) if self.shared_capacity > 0 else active < self.free_capacity
+
+    @property
+    def shared_capacity(self) -> int:
+        """The part of the free capacity that any tenant may use; 0 or less: nothing."""
+        return self.free_capacity - self.worker.capacity // RESERVED
+
+    def next_claim(self) -> tuple[int, Collection[str]]:
+        """Return how many runs to claim, and the tenants whose runs are not to be."""
+        if (shared := self.shared_capacity) > 0:
+            return shared, ()
+        free = self.free_capacity
+        return (free + 1) // 2, {tenant for tenant, active in self._by_tenant.items() if active >= free}
+
+    def none_pending(self) -> None:
+        """Fewer runs were pending than there was capacity for."""
+        self._has_pending = False
 
     def lease(self, begun: float) -> OwnLease:
         """Return the lease of a claim that was begun at this time of the monotonic clock."""
@@ -145,6 +182,8 @@ class InFlight:
     def add(self, active: ActiveRun) -> None:
         """Register a run in place of an execution of an earlier epoch, which is cancelled."""
         self.lost(active.run.run_id, Epoch(active.run.state.epoch - 1))
+        if active.run.run_id not in self._active:
+            self._by_tenant[active.run.identity.tenant] += 1
         self._active[active.run.run_id] = active
         if self._is_draining:
             self._drain(active)
@@ -158,9 +197,10 @@ class InFlight:
 
     def remove(self, active: ActiveRun) -> bool:
         """Remove a run, unless an execution of a later epoch has taken its place. Returns whether capacity was full."""
-        was_full = self.free_capacity == 0
+        was_full = self.shared_capacity <= 0
         if self._active.get(active.run.run_id) is active:
             del self._active[active.run.run_id]
+            self._by_tenant -= Counter((active.run.identity.tenant,))
         return was_full
 
     def cancel(self, run_id: str, reason: str) -> None:

@@ -34,11 +34,17 @@ JUST_EXPIRED_SECONDS = 0.01
 class Leases(Protocol):
     """The leases of one worker."""
 
-    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+    async def claim(
+        self,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> Sequence[Run]:
         """Claim runs of these graphs and versions that no worker holds, or a `dead` one; each gets its next epoch.
 
-        Tenants take turns: the oldest run of each, then the second of each; the runs that are executing count. Workers
-        that claim at the same time get different runs.
+        Tenants take turns: the oldest run of each, then the second of each; the runs that are executing count. Those of
+        the tenants `without` are not claimed. Workers that claim at the same time get different runs.
 
         A run whose execution was cut off, not released, is counted as taken over, until its worker has declared that it
         lives (`survive`). One that was taken over
@@ -74,11 +80,18 @@ class MemoryLeases:
     def __init__(self, tables: MemoryTables, worker: str, max_takeovers: int = MAX_TAKEOVERS) -> None:
         self._tables, self._worker, self._max_takeovers = tables, worker, max_takeovers
 
-    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+    async def claim(
+        self,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> Sequence[Run]:
         turns: Counter[str] = Counter()
         free: list[tuple[int, RunRow]] = []
         for row in sorted(self._tables.runs.values(), key=lambda row: row["created"]):
-            if _is_claimable(row) and (row["graph"], row["graph_version"]) in served:
+            is_ours = (row["graph"], row["graph_version"]) in served and row["tenant"] not in without
+            if is_ours and _is_claimable(row):
                 turns[row["tenant"]] += 1
                 if row["lease_expires"] < self._tables.clock() or row["lease_owner"] in dead:
                     free.append((turns[row["tenant"]], row))

@@ -43,29 +43,36 @@ class SqlLeases:
         self._database, self._worker, self._clock = database, worker, clock or DatabaseClock(database)
         self._is_last = runs.c.takeovers >= max_takeovers - 1
 
-    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+    async def claim(
+        self,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> Sequence[Run]:
         """PostgreSQL skips the rows that another worker is claiming; SQLite has one writer."""
-        if not (await self._database.rows(_any_unheld(served, dead)))[0][0]:
+        if not (await self._database.rows(_any_unheld(served, dead, without)))[0][0]:
             return []  # mostly; the statements below cost several times as much
         async with self._database.transaction() as connection:
             unheld = _is_unheld(dead, await self._clock.read(connection), self._clock.is_steady)
-            claimed = await self._claim(connection, served, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
+            claimed = await self._claim(connection, served, without, limit, sa.and_(unheld, sa.not_(IS_SUSPECT)))
             if room := min(SUSPECT_GROUP, limit - len(claimed)):
                 suspect = sa.and_(unheld, self._is_next_suspect())
-                last = await self._claim(connection, served, 1, sa.and_(suspect, self._is_last))
-                claimed += last or await self._claim(connection, served, room, suspect)
+                last = await self._claim(connection, served, without, 1, sa.and_(suspect, self._is_last))
+                claimed += last or await self._claim(connection, served, without, room, suspect)
         return claimed
 
     async def _claim(
         self,
         connection: AsyncConnection,
         served: Sequence[tuple[str, int]],
+        without: Collection[str],
         limit: int,
         where: sa.ColumnElement[bool],
     ) -> list[Run]:
         ours = _are_ours(served)
         free = sa.and_(ours, where)
-        turns = _turns(ours, free, 3 * limit + SPARE)
+        turns = _turns(ours, free, without, 3 * limit + SPARE)
         chosen = (
             sa.select(runs.c.run_id)
             .join(turns, turns.c.run_id == runs.c.run_id)
@@ -142,10 +149,16 @@ def _are_ours(served: Sequence[tuple[str, int]]) -> sa.ColumnElement[bool]:
     return sa.and_(CLAIMABLE, sa.tuple_(runs.c.graph, runs.c.graph_version).in_(served))
 
 
-def _any_unheld(served: Sequence[tuple[str, int]], dead: Collection[str]) -> sa.Select[tuple[bool]]:
+def _any_unheld(
+    served: Sequence[tuple[str, int]], dead: Collection[str], without: Collection[str]
+) -> sa.Select[tuple[bool]]:
     """Select whether there may be a run to claim, by the clock as it is when the statement is executed."""
     is_over = sa.or_(runs.c.lease_expires < seconds_now(), _is_too_long(seconds_now()))
-    return sa.select(sa.exists().where(_are_ours(served), sa.or_(_is_free(dead), is_over)))
+    unheld = sa.select(runs.c.run_id).where(_are_ours(served), sa.or_(_is_free(dead), is_over))
+    if without:
+        tenants = _tenants(without)
+        unheld = unheld.select_from(tenants.join(runs, runs.c.tenant == tenants.c.tenant))
+    return sa.select(unheld.exists())
 
 
 def _is_free(dead: Collection[str]) -> sa.ColumnElement[bool]:
@@ -171,18 +184,28 @@ def _is_too_long(now: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
     return runs.c.lease_expires > now + (LEASE_SECONDS + LEASE_MARGIN_SECONDS)
 
 
-def _turns(ours: sa.ColumnElement[bool], free: sa.ColumnElement[bool], ahead: int) -> sa.Subquery:
+def _turns(
+    ours: sa.ColumnElement[bool], free: sa.ColumnElement[bool], without: Collection[str], ahead: int
+) -> sa.Subquery:
     """Number the runs of each tenant from the oldest on, up to the one with which `ahead` are free.
 
     However many runs of a tenant are pending, no more of them are read.
     """
-    tenants = distinct(runs.c.tenant, CLAIMABLE)
+    tenants = _tenants(without)
     of_tenant = runs.c.tenant == tenants.c.tenant
     oldest = sa.select(runs.c.created).where(of_tenant, free).order_by(runs.c.created).limit(1).offset(ahead - 1)
     last = sa.func.coalesce(oldest.correlate(tenants).scalar_subquery(), NEVER)
     turn = sa.func.row_number().over(partition_by=runs.c.tenant, order_by=runs.c.created)
     numbered = sa.select(runs.c.run_id, turn.label("turn")).select_from(tenants.join(runs, of_tenant))
     return numbered.where(ours, runs.c.created <= last).subquery("turns")
+
+
+def _tenants(without: Collection[str]) -> sa.CTE | sa.Subquery:
+    """Select the tenants with runs to claim, but for some: however many runs these have, none of them is read."""
+    tenants = distinct(runs.c.tenant, CLAIMABLE)
+    if not without:
+        return tenants
+    return sa.select(tenants.c.tenant).where(tenants.c.tenant.not_in(list(without))).subquery("some_tenants")
 
 
 def distinct(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.CTE:

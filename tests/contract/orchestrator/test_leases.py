@@ -54,6 +54,16 @@ async def test_tenants_take_turns(stores: Stores) -> None:
     assert set(await stores.claimed(10)) == {*oldest, "run_1000", "run_1001"}
 
 
+async def test_runs_of_some_tenants_are_left_out(stores: Stores) -> None:
+    """Where they have as much capacity as they may."""
+    await add(stores, *(a_run(number, tenant="busy") for number in range(5)), a_run(1000, tenant="quiet"))
+    assert [run.run_id for run in await stores.leases("one").claim(SERVED, 10, without={"busy", "none"})] == [
+        "run_1000"
+    ]
+    assert await stores.leases("one").claim(SERVED, 10, without={"busy"}) == []
+    assert len(await stores.claimed(10)) == 5
+
+
 async def test_executing_runs_count_as_turns(stores: Stores) -> None:
     """Where capacity becomes free one by one, the tenant with the oldest runs does not get all of it."""
     await add(stores, *(a_run(number, tenant="busy") for number in range(3)), a_run(3, tenant="quiet"))

@@ -377,7 +377,7 @@ async def test_drained_run_is_released_after_its_superstep() -> None:
         await gate.until_entered()
         draining = asyncio.create_task(one.executor.drain(10))
         await asyncio.sleep(0)
-        assert (one.in_flight.free_capacity, one.in_flight.claimant(GRAPH)) == (0, "")
+        assert (one.in_flight.free_capacity, one.in_flight.claimant(GRAPH, "acme")) == (0, "")
         gate.is_open.set()
         await draining
         assert (await here.runs.get("acme", run.run_id)).status is RunStatus.RUNNING

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
+from graphmesh_chassis.admission import RESERVED
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads, node_threads
 from langgraph.graph import START, StateGraph
@@ -109,7 +110,7 @@ def test_error_of_a_function_is_its_callers() -> None:
 
 
 async def test_slow_nodes_of_one_graph_do_not_delay_another_run() -> None:
-    """As many runs as the worker has capacity, less one, each with more slow nodes than there are shared threads."""
+    """As many runs as the worker executes of a tenant, each with more slow nodes than there are shared threads."""
     blocked = Blocked()
 
     class State(TypedDict, total=False):
@@ -126,9 +127,9 @@ async def test_slow_nodes_of_one_graph_do_not_delay_another_run() -> None:
             worker = here.worker(capacity=CAPACITY)
             runs = [
                 await worker.submission.create(a_run(run_id=f"run_{number}", tenant="slow", input={"is_slow": True}))
-                for number in range(CAPACITY - 1)
+                for number in range(CAPACITY - CAPACITY // RESERVED)
             ]
-            await asyncio.to_thread(blocked.await_begun, CAPACITY - 1)
+            await asyncio.to_thread(blocked.await_begun, len(runs))
             other = await worker.execute(a_run(run_id="run_quick", tenant="other", input={"is_slow": False}))
             assert other.status is RunStatus.SUCCESS
             assert not blocked.released.is_set()

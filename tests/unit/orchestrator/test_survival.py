@@ -46,7 +46,13 @@ class RecordedLeases:
             raise DatabaseUnavailable()
         self.calls.append(dict(lost))
 
-    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+    async def claim(
+        self,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> Sequence[Run]:
         self.calls.append("claim")
         return []
 

@@ -49,7 +49,13 @@ class StatusCommits:
 class PermanentLeases:
     """A run belongs to the only worker from its creation on: leases are never claimed, and never lost."""
 
-    async def claim(self, served: Sequence[tuple[str, int]], limit: int, dead: Collection[str] = ()) -> Sequence[Run]:
+    async def claim(
+        self,
+        served: Sequence[tuple[str, int]],
+        limit: int,
+        dead: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> Sequence[Run]:
         return ()
 
     async def renew(self, held: Mapping[str, Epoch]) -> Mapping[str, str]:
