@@ -18,6 +18,8 @@ from graphmesh_chaos.mesh_files import write_registry
 from graphmesh_chaos.watcher import ECHO, ECHO_FILE, Observation, attacking, observe
 
 PROGRAMS = ("graphmesh_orchestrator",)
+WARM_UP = 5
+"""Samples that are not counted: they open connections and fill caches."""
 
 
 @asynccontextmanager
@@ -34,8 +36,8 @@ async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[RunningMes
         yield mesh
 
 
-async def run_attacks(state: Path, seconds: float, console: Console) -> bool:
-    """Make each attack for some seconds; returns whether the other tenant got no error.
+async def run_attacks(state: Path, samples: int, console: Console) -> bool:
+    """Make each attack while samples of the other tenant's times are taken; returns whether it got no error.
 
     Raises:
         MeshError, MeshBusy, ProcessError: the mesh could not be started.
@@ -43,12 +45,12 @@ async def run_attacks(state: Path, seconds: float, console: Console) -> bool:
     StateFolder(state).delete()
     failed = 0
     async with fork_spawner(PROGRAMS) as spawn, attacked_mesh(state, spawn) as mesh:
-        await observe(mesh.edge, 1)  # connections and caches
-        quiet = await observe(mesh.edge, seconds)
+        await observe(mesh.edge, WARM_UP)
+        quiet = await observe(mesh.edge, samples)
         _print(console, "quiet", quiet, quiet)
         for name in ATTACKS:
             async with attacking(mesh, name):
-                observation = await observe(mesh.edge, seconds)
+                observation = await observe(mesh.edge, samples)
             _print(console, name, observation, quiet)
             failed += observation.errors.total()
     verdict = f"✗ {failed} errors of the other tenant" if failed else "✓ no error of the other tenant"
@@ -57,7 +59,7 @@ async def run_attacks(state: Path, seconds: float, console: Console) -> bool:
 
 
 def _print(console: Console, name: str, observation: Observation, quiet: Observation) -> None:
-    p50, p99 = (1000 * observation.quantile(share) for share in (0.5, 0.99))
+    p50, p99, longest = (f"{1000 * observation.quantile(share):6.0f} ms" for share in (0.5, 0.99, 1))
     ratio = observation.quantile(0.99) / quiet.quantile(0.99)
     errors = ", ".join(f"{count} × {reason}" for reason, count in observation.errors.items()) or "no error"
-    console.print(f"  {name:<20} p50 {p50:6.0f} ms  p99 {p99:6.0f} ms, {ratio:5.1f} × quiet  {errors}")
+    console.print(f"  {name:<20} p50 {p50}  p99 {p99}, {ratio:5.1f} × quiet  longest {longest}  {errors}")

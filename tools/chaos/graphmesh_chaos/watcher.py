@@ -39,12 +39,12 @@ class Observation:
         return sorted(self.seconds)[int(share * (len(self.seconds) - 1))] if self.seconds else float("nan")
 
 
-async def observe(edge: str, seconds: float) -> Observation:
+async def observe(edge: str, rounds: int) -> Observation:
     """Make rounds at a steady rate, however long each takes, without retries."""
     observation = Observation()
-    async with Client(edge, tenant=TENANT, retry_timeout=0) as client, asyncio.TaskGroup() as rounds:
-        for _ in range(round(seconds * ROUNDS_PER_SECOND)):
-            rounds.create_task(_round(client, observation))
+    async with Client(edge, tenant=TENANT, retry_timeout=0) as client, asyncio.TaskGroup() as calls:
+        for _ in range(rounds):
+            calls.create_task(_round(client, observation))
             await asyncio.sleep(1 / ROUNDS_PER_SECOND)
     return observation
 
