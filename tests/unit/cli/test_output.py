@@ -1,16 +1,19 @@
 """Tables, JSON lines and short ids."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from graphmesh.orchestrator.v1 import Run
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.output import print_json_line, printable, show_list
+from graphmesh_cli.commands.audit import Entry
+from graphmesh_cli.commands.output import console, print_json_line, show_list
 from graphmesh_cli.failures import Failure
 from graphmesh_client import Client
+from rich.text import Text
 
 RUNS = [
     Run(run_id=f"run_{number:08x}" + "0" * 24, graph="a_graph_with_a_long_name", request_id="two words")
@@ -64,11 +67,29 @@ def test_json_has_all_fields_in_a_stable_order(capsys: pytest.CaptureFixture[str
     assert first == second == sorted(first)
 
 
-def test_control_characters_do_not_reach_the_terminal() -> None:
-    assert (
-        printable("a\x1b[31mb\x07\tc\n\x9b")
-        == "a\N{REPLACEMENT CHARACTER}[31mb\N{REPLACEMENT CHARACTER}\tc\n\N{REPLACEMENT CHARACTER}"
-    )
+HOSTILE = "a\x1b[31mb\x07\x9b2Jc\u202ed\x7f"
+"""A text that would colour, clear and reverse a terminal."""
+
+
+@pytest.mark.parametrize("make", [str, Text, lambda text: Text.assemble(("node ", "bold"), (text, "dim"))], ids=repr)
+def test_control_characters_do_not_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str], make: Callable[[str], str | Text]
+) -> None:
+    """Whatever is printed, also in a table and as an error; JSON has them escaped, and tabs and line ends are kept."""
+    console().print(make(f"{HOSTILE}\n"), soft_wrap=True)
+    show_list([HOSTILE], {"text": make}, empty="")
+    Failure(HOSTILE, advice=HOSTILE).show(as_json=False)
+    Failure(HOSTILE).show(as_json=True)
+    print_json_line({"text": HOSTILE})
+    shown = capsys.readouterr()
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown.out + shown.err)
+    assert json.loads(shown.out.splitlines()[-1]) == {"text": HOSTILE}
+
+
+def test_a_detail_of_the_audit_log_is_no_further_row() -> None:
+    fields: dict[str, Any] = dict.fromkeys(Entry.__dataclass_fields__, "")
+    entry = Entry(**{**fields, "result": "OK", "detail": "a\nb", "calls": 1})
+    assert entry.outcome == "OK a\\nb"
 
 
 def client_with(*ids: str) -> Client:

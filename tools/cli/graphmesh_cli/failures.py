@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
+from graphmesh_cli.terminal import escaped, printable
+
 
 class ExitCode(IntEnum):
     """The exit codes of all commands."""
@@ -58,9 +60,9 @@ class Failure(Exception):
         if as_json:
             return _write_json(self._fields(), self.exit_code)
         text = f"{self.reason}: {self}" if self.reason else str(self)
-        typer.secho(text, err=True, fg=typer.colors.RED)
+        typer.secho(printable(text), err=True, fg=typer.colors.RED)
         if self.advice:
-            typer.secho(f"  {self.advice}", err=True, dim=True)
+            typer.secho(f"  {printable(self.advice)}", err=True, dim=True)
         return None
 
     def _fields(self) -> Mapping[str, Any]:
@@ -155,7 +157,7 @@ def _show_usage_error(error: Any, as_json: bool) -> int:
 
 def _write_json(error: Mapping[str, Any], exit_code: int) -> None:
     given = {key: value for key, value in error.items() if value}
-    typer.echo(json.dumps({"error": given, "exit_code": int(exit_code)}, ensure_ascii=False), err=True)
+    typer.echo(escaped(json.dumps({"error": given, "exit_code": int(exit_code)}, ensure_ascii=False)), err=True)
 
 
 def _discard_output() -> None:

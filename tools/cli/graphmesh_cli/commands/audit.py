@@ -1,5 +1,6 @@
 """`graphmesh audit`: list who did what, and verify the chain of the log, read from the databases of the servers."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Entry:
 
     @property
     def outcome(self) -> str:
-        detail = f" {self.detail}" if self.detail else ""
+        # A caller may have chosen it: one with a line end would be shown as a further row.
+        detail = f" {json.dumps(self.detail, ensure_ascii=False)[1:-1]}" if self.detail else ""
         return f"{self.result}{detail}" + (f" x{self.calls}" if self.calls > 1 else "")
 
 

@@ -14,7 +14,7 @@ from graphmesh_local.state_folder import DEFAULT_STATE, StateFolder
 from rich.text import Text
 
 from graphmesh_cli.commands.connection import parse_seconds
-from graphmesh_cli.commands.output import AsJson, console, print_json_line, printable
+from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.failures import Failure, usage_error
 
 DEFAULT_LINES = 100
@@ -118,14 +118,14 @@ def _texts(line: LogLine, fields: dict[str, Any] | None) -> Iterator[Text]:
     clock = f"{line.time.astimezone():%H:%M:%S.%f}"[:-3] if line.time > BEGINNING else " " * 12
     head = Text.assemble((f"{clock} ", "dim"), (f"{line.process:<14} ", "bold"))
     if fields is None:
-        yield head + Text(printable(line.text))
+        yield head + Text(line.text)
         return
     level = str(fields.get("level", ""))
     others = " ".join(f"{key}={_value(value)}" for key, value in fields.items() if key not in HIDDEN)
     style = LEVELS.get(level, "")
-    yield head + Text.assemble((printable(str(fields.get("event", ""))), style), (f"  {printable(others)}", "dim"))
+    yield head + Text.assemble((str(fields.get("event", "")), style), (f"  {others}", "dim"))
     for row in _cause(fields):
-        yield Text(f"    {printable(row)}", style="dim")
+        yield Text(f"    {row}", style="dim")
 
 
 def _value(value: Any) -> str:

@@ -3,10 +3,9 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date
@@ -16,9 +15,12 @@ import typer
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as _details_of_errors  # noqa: F401  # known to the JSON form of a status
 from graphmesh_contracts.message_json import message_dict
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from graphmesh_cli.terminal import escaped, printable
 
 ItemT = TypeVar("ItemT")
 
@@ -28,19 +30,23 @@ UNLIMITED_WIDTH = 100_000
 """Characters of a line that no terminal shows: a pipe or a file gets each row in one line."""
 MIN_ID_LENGTH = 12
 """Characters of a short id: its prefix, and eight or nine digits."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SILENT_SECONDS = 2.0
 """Seconds that a command may wait before it shows the reason."""
 
 
 class PlainConsole(Console):
-    """Prints text as it is, without markup, and leaves a closed pipe to the command's caller."""
+    """Prints text without markup and without characters that would change the terminal, whatever it is of, and leaves a
+    closed pipe to the command's caller."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         file = sys.stderr if stderr else sys.stdout
         limited = file.isatty() or "COLUMNS" in os.environ
         width = shutil.get_terminal_size().columns if limited else UNLIMITED_WIDTH
         super().__init__(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -88,7 +94,8 @@ def print_json_line(value: Any) -> None:
     The order of the contract is none for values of graphs, which are maps.
     """
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    typer.echo(json.dumps(fields_of(value), ensure_ascii=not is_unicode, sort_keys=True, default=_plain))
+    text = json.dumps(fields_of(value), ensure_ascii=not is_unicode, sort_keys=True, default=_plain)
+    typer.echo(escaped(text))
 
 
 def fields_of(value: Any) -> Any:
@@ -116,11 +123,6 @@ async def noted(reason: str, seconds: float = SILENT_SECONDS) -> AsyncIterator[N
 def print_note(text: str) -> None:
     """Print a line that is no result to standard error."""
     console(stderr=True).print(text, style="dim", soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return a text without the control characters that would change a terminal; tabs and line ends are kept."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _print_table(target: Console, table: Table) -> None:
@@ -165,7 +167,9 @@ def unique_length(ids: Collection[str]) -> int:
 
 
 def _text(cell: str | Text) -> Text:
-    return Text(printable(cell)) if isinstance(cell, str) else cell
+    text = Text(cell) if isinstance(cell, str) else cell
+    text.plain = printable(text.plain)
+    return text
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,8 @@ from graphmesh_contracts.message_json import message_text
 from rich.console import Console
 from rich.text import Text
 
-from graphmesh_cli.commands.output import fields_of, print_json_line, printable
+from graphmesh_cli.commands.output import fields_of, print_json_line
+from graphmesh_cli.terminal import printable
 
 STYLES = {
     RunPhase.ACTIVE: "cyan",

@@ -29,6 +29,7 @@ from graphmesh_cli.commands.connection import (
 )
 from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line, print_note, show_list
 from graphmesh_cli.failures import ExitCode, of_mesh
+from graphmesh_cli.terminal import escaped
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds, as the policy of the RPC has it."""
@@ -219,4 +220,4 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _print_json(row: Row) -> None:
     """Print a row as one line, with its columns in their order."""
-    typer.echo(json.dumps(row, ensure_ascii=False))
+    typer.echo(escaped(json.dumps(row, ensure_ascii=False)))
